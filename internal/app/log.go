@@ -1,0 +1,113 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+// Log tells the story of a push, line by line, in the form that people know from Heroku: "-----> step", seven spaces
+// before a detail, " !     " before an error. Only plain text and SGR colour pass: git 2.55 and newer masks every other
+// escape on the sideband. It is safe for concurrent use, and writes whole lines only.
+type Log struct {
+	mu      sync.Mutex
+	w       io.Writer
+	partial []byte
+}
+
+// NewLog returns a Log that writes to w. A failing w is ignored: whoever owns w notices.
+func NewLog(w io.Writer) *Log { return &Log{w: w} }
+
+// Step starts a new part of the story.
+func (l *Log) Step(format string, args ...any) { l.lines("-----> ", fmt.Sprintf(format, args...)) }
+
+// Detail adds to the current part.
+func (l *Log) Detail(format string, args ...any) { l.lines("       ", fmt.Sprintf(format, args...)) }
+
+// Error tells what went wrong.
+func (l *Log) Error(format string, args ...any) { l.lines(" !     ", fmt.Sprintf(format, args...)) }
+
+// Fail tells err: what failed and why, then what to do next.
+func (l *Log) Fail(err error) {
+	m, next := Explain(err)
+	l.Error("%s", m)
+	if next != "" {
+		l.Error("%s", next)
+	}
+}
+
+// Write takes the raw output of a tool and passes it on as details, a line at a time.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.partial = append(l.partial, p...)
+	for {
+		i := bytes.IndexByte(l.partial, '\n')
+		if i < 0 {
+			break
+		}
+		l.emit("       ", string(l.partial[:i]))
+		l.partial = l.partial[i+1:]
+	}
+	if len(l.partial) > 64<<10 { // a tool that never ends its line must not eat our memory
+		l.emit("       ", string(l.partial))
+		l.partial = nil
+	}
+	return len(p), nil
+}
+
+// Flush passes on an unfinished last line of Write.
+func (l *Log) Flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.partial) > 0 {
+		l.emit("       ", string(l.partial))
+		l.partial = nil
+	}
+}
+
+func (l *Log) lines(prefix, s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.SplitSeq(strings.TrimRight(s, "\n"), "\n") {
+		l.emit(prefix, line)
+	}
+}
+
+func (l *Log) emit(prefix, line string) {
+	if i := strings.LastIndexByte(strings.TrimRight(line, "\r"), '\r'); i >= 0 { // a redrawn line: its last state counts
+		line = line[i+1:]
+	}
+	_, _ = io.WriteString(l.w, strings.TrimRight(prefix+Printable(line), " ")+"\n")
+}
+
+// Printable drops every control character but tabs and SGR colour sequences, and replaces invalid UTF-8.
+func Printable(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == 0x1b {
+			j := i + 1
+			if j < len(s) && s[j] == '[' {
+				for j++; j < len(s) && (s[j] >= '0' && s[j] <= '?'); j++ {
+				}
+				if j < len(s) {
+					if s[j] == 'm' {
+						b.WriteString(s[i : j+1])
+					}
+					i = j
+				} else {
+					i = len(s)
+				}
+			}
+			continue
+		}
+		if c == '\t' || c >= 0x20 && c != 0x7f {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

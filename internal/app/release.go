@@ -1,0 +1,64 @@
+package app
+
+import (
+	"fmt"
+	"time"
+)
+
+// App is a deployed program with a name, a git repository and a ledger of releases.
+type App struct {
+	Name    string
+	Owner   string // name of the key that created it
+	Created time.Time
+}
+
+// Process is a process type that a build left in the image.
+type Process struct {
+	Type    string   `json:"type"` // "web", "worker", …
+	Command []string `json:"command"`
+	Args    []string `json:"args,omitempty"`
+	Default bool     `json:"default,omitempty"`
+}
+
+// State is where a release stands. internal/release holds the table of transitions.
+type State string
+
+// The states of a release.
+const (
+	Received  State = "received"
+	Building  State = "building"
+	Built     State = "built"
+	Releasing State = "releasing"
+	Starting  State = "starting"
+	Shifting  State = "shifting"
+	Live      State = "live"
+	Failed    State = "failed"
+	Stopped   State = "cancelled"
+	Replaced  State = "superseded"
+)
+
+// Final says whether no transition leads out of s.
+func (s State) Final() bool { return s == Live || s == Failed || s == Stopped || s == Replaced }
+
+// Release is one entry of an app's ledger. Entries are added, and never rewritten: only State and what the states after it
+// bring (image, reason) grow, each as an event.
+type Release struct {
+	App        string
+	Version    int // 1, 2, …
+	State      State
+	Reason     string // why it failed, was cancelled or superseded
+	Commit     string // 40 hex digits
+	Ref        string // "refs/heads/main"
+	Key        string // name of the key that pushed
+	Repository string // repository of the image in the registry: the app's name
+	Digest     string // "sha256:…"
+	Processes  []Process
+	Revision   string // name of the revision that serves it: "hello-v3"; a rollback names the older one
+	RollbackOf int    // the version whose image and configuration this one brings back; 0 otherwise
+	Service    []byte // the serving.knative.dev/v1 Service as JSON, traffic apart: what a rollback applies again
+	Created    time.Time
+	Finished   time.Time // zero until State is final
+}
+
+// RevisionName names the revision of an app's release: "hello-v3".
+func RevisionName(app string, version int) string { return fmt.Sprintf("%s-v%d", app, version) }

@@ -1,0 +1,88 @@
+// Package build turns source into an image. Builder is what the rest of gitd knows; the engines are in folders below.
+package build
+
+import (
+	"context"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Source is the tree that was pushed.
+type Source interface {
+	// Checkout writes the whole tree to dir, which exists and is empty, everything owned by uid and gid. It keeps to the
+	// limits on depth, number of files and bytes, and returns an *app.Error when the tree breaks them.
+	Checkout(ctx context.Context, dir string, uid, gid int) error
+	// ReadFile returns a regular file at the root of the tree, at most limit bytes long.
+	// It returns fs.ErrNotExist (wrapped) where there is none.
+	ReadFile(name string, limit int64) ([]byte, error)
+}
+
+// Limits bound one build. Zero values stand for the defaults.
+type Limits struct {
+	Memory int64         // bytes; default 2 GiB
+	CPU    float64       // cores; default all
+	PIDs   int64         // default 2048
+	Disk   int64         // bytes that workspace, layers and cache may take together; default 8 GiB
+	Time   time.Duration // default 15 minutes
+	Cache  int64         // bytes that the app's cache may keep after the build; default 2 GiB
+}
+
+// WithDefaults fills in what is zero.
+func (l Limits) WithDefaults() Limits {
+	set := func(p *int64, v int64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	set(&l.Memory, 2<<30)
+	set(&l.PIDs, 2048)
+	set(&l.Disk, 8<<30)
+	set(&l.Cache, 2<<30)
+	if l.Time == 0 {
+		l.Time = 15 * time.Minute
+	}
+	return l
+}
+
+// Request asks for one build.
+type Request struct {
+	App        string // also the repository in the registry
+	Version    int    // the release that the image is for; it names what the build leaves on disk
+	Commit     string // 40 hex digits
+	Source     Source
+	Env        map[string]string // build environment (platform/env): never run-time configuration
+	ClearCache bool
+	Limits     Limits
+	Log        *app.Log // the engine writes "Detecting: …", "Building with …" and the output of the buildpacks
+}
+
+// Buildpack is one that took part.
+type Buildpack struct {
+	ID      string
+	Version string
+}
+
+// Result is an image in the registry.
+type Result struct {
+	Repository   string
+	Digest       string // "sha256:…"
+	Buildpacks   []Buildpack
+	Processes    []app.Process
+	LayersReused int
+	LayersAdded  int
+	AddedBytes   int64 // compressed size of the layers that were added
+	Times        Times
+}
+
+// Times are the parts of a build.
+type Times struct {
+	Checkout, Analyze, Detect, Build, Export time.Duration
+}
+
+// Builder builds images. Build blocks until the image is in the registry, ctx ends (nothing of the build is running any more
+// when it returns, and ctx's cause is in the error's chain) or the build fails with an *app.Error: DetectFailed, BuildFailed,
+// ExportFailed or LimitExceeded, its message naming the phase.
+type Builder interface {
+	Build(ctx context.Context, r Request) (*Result, error)
+}

@@ -1,0 +1,99 @@
+// Package deploy takes an image live: Platform is what runs Services, Rollout is the blue/green way of getting a new
+// revision onto one. The platforms are in folders below.
+package deploy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// ErrNotFound is returned (wrapped) for a Service or a revision that the platform does not hold.
+var ErrNotFound = errors.New("not found")
+
+// Tags that gitd sets in spec.traffic. A tag's revision answers under TAG-SERVICE.DOMAIN.
+const (
+	GreenTag = "green" // the revision that is being rolled out
+	BlueTag  = "blue"  // the one that served before, kept for rollback
+)
+
+// Platform runs serving.knative.dev/v1 Services. Names are unique on it. Everything it accepts survives a restart of gitd.
+//
+// An image is given as REPOSITORY@sha256:… in the embedded registry; the platform adds the registry's address.
+// spec.template.metadata.name names the revision and is required. A revision is immutable: applying one with a name that
+// exists and another content is refused.
+type Platform interface {
+	// Apply creates the Service or moves it to svc's spec: the revision of the template comes to be if it does not exist,
+	// and traffic goes as spec.traffic says (each target by revisionName). New requests follow the new split when Apply
+	// returns; a revision with traffic but no instance gets one, and requests wait for it.
+	// Validation is Knative's own; its error reaches the caller as an *app.Error with code InvalidInput.
+	Apply(ctx context.Context, svc *servingv1.Service) error
+	// Get returns the Service with its status (traffic, latest created and ready revision, URL), or ErrNotFound.
+	Get(ctx context.Context, service string) (*servingv1.Service, error)
+	// List returns all Services, by name.
+	List(ctx context.Context) ([]*servingv1.Service, error)
+	// Delete removes a Service, its revisions and their instances. ErrNotFound when there is none.
+	Delete(ctx context.Context, service string) error
+	// DeleteRevision removes one that gets no traffic and has no tag.
+	DeleteRevision(ctx context.Context, service, revision string) error
+
+	// WaitReady blocks until an instance of the revision passes its readiness probe. It starts one where there is none.
+	// It fails early, with a *StartError, when the instance cannot come up.
+	WaitReady(ctx context.Context, service, revision string) error
+	// Probe sends one GET to the revision that has the tag, the way a client's request would go, and returns the status.
+	// The body is read and dropped. An error means that no answer came.
+	Probe(ctx context.Context, service, tag, path string) (status int, err error)
+	// WaitDrained blocks until the revision has no request in flight.
+	WaitDrained(ctx context.Context, service, revision string) error
+
+	// Logs writes what the instances of the Service wrote to w, oldest first; with Follow it goes on until ctx ends.
+	Logs(ctx context.Context, service string, o LogOptions, w io.Writer) error
+	// Describe returns the state of each revision that the platform holds.
+	Describe(ctx context.Context, service string) ([]RevisionStatus, error)
+}
+
+// LogOptions narrow what Logs writes.
+type LogOptions struct {
+	Revision string // "" for all
+	Follow   bool
+	Tail     int // last lines only; 0 for all
+}
+
+// RevisionStatus is one revision and its instances.
+type RevisionStatus struct {
+	Name      string
+	Percent   int64
+	Tags      []string
+	Instances int // ready ones
+	InFlight  int
+}
+
+// StartError says why a revision did not come up.
+type StartError struct {
+	Reason   StartReason
+	Port     int      // the port that the app was told ($PORT)
+	Listens  []int    // ports that it listens on instead
+	ExitCode int      // for Exited
+	Signal   string   // for Exited by a signal: "killed"
+	Detail   string   // for the other reasons
+	LogTail  []string // its last lines of output
+	Waited   time.Duration
+}
+
+// StartReason is why an instance did not come up.
+type StartReason string
+
+// The reasons.
+const (
+	Exited       StartReason = "exited"        // the process ended
+	OutOfMemory  StartReason = "out-of-memory" // it was killed at its memory limit
+	NotListening StartReason = "not-listening" // nothing answers on the port in time
+	ImageError   StartReason = "image"         // the image cannot be had or unpacked
+	RuntimeError StartReason = "runtime"       // runc or the node refused it
+)
+
+// Error returns one line: what happened, with the numbers.
+func (e *StartError) Error() string { return e.sentence() }

@@ -1,0 +1,43 @@
+// Package parts finds the programs that are shipped beside gitd: the shim that watches an instance, the buildpacks, the
+// lifecycle and its launcher.
+package parts
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// The parts. Each is a static binary.
+const (
+	Shim       = "gitd-shim"  // watches one container: cmd/gitd-shim
+	Buildpacks = "buildpacks" // all of our buildpacks: buildpacks/
+	Lifecycle  = "lifecycle"  // github.com/buildpacks/lifecycle/cmd/lifecycle
+	Launcher   = "launcher"   // github.com/buildpacks/lifecycle/cmd/launcher
+)
+
+// Dir is where the parts are: $GITD_PARTS, else the folder "parts" beside the executable.
+func Dir() (string, error) {
+	if d := os.Getenv("GITD_PARTS"); d != "" {
+		return filepath.Abs(d)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(exe), "parts"), nil
+}
+
+// Path returns the file of a part. It returns an *app.Error with code Unavailable when the file is not there.
+func Path(name string) (string, error) {
+	d, err := Dir()
+	if err != nil {
+		return "", err
+	}
+	p := filepath.Join(d, name)
+	if _, err := os.Stat(p); err != nil {
+		return "", app.Errorf(app.Unavailable, "run make build, or set GITD_PARTS to the folder that has it", "the program %s is missing: %w", p, err)
+	}
+	return p, nil
+}

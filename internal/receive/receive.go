@@ -1,0 +1,39 @@
+// Package receive is the front of gitd: an SSH server that takes pushes, gives back what is live, and runs commands.
+package receive
+
+import (
+	"context"
+	"io"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+)
+
+// Push is one push to an app's main branch whose objects are in quarantine.
+type Push struct {
+	App     string
+	Key     app.Key
+	Ref     string   // "refs/heads/main"
+	Old     string   // 40 hex digits; zeros where the app is new
+	Commit  string   // 40 hex digits
+	Objects int      // in the pack; 0 where the objects were here already
+	Bytes   int64    // of the pack
+	Options []string // push options
+	Source  build.Source
+	Log     *app.Log // over the sideband
+	// Accept moves the objects out of quarantine, synced to disk: called once, before traffic shifts. The ref follows when Deploy returns nil.
+	Accept func() error
+}
+
+// Handler is what the front needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.
+type Handler interface {
+	// Identify returns the key with this fingerprint, or an *app.Error (NotFound).
+	Identify(ctx context.Context, fingerprint string) (app.Key, error)
+	// Authorize says whether key may do verb with the app. For Push to an app that does not exist it also says whether
+	// the key may create it (exists is then false).
+	Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (exists bool, err error)
+	// Deploy takes the push live, or says why not. It returns when the app is live, failed, or ctx has ended.
+	Deploy(ctx context.Context, p *Push) error
+	// Command runs a command such as "apps" or "logs hello -f" and returns the exit status. ctx ends when the client goes away.
+	Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int
+}

@@ -14,11 +14,19 @@ import (
 type Log struct {
 	mu      sync.Mutex
 	w       io.Writer
+	copies  []io.Writer
 	partial []byte
 }
 
 // NewLog returns a Log that writes to w. A failing w is ignored: whoever owns w notices.
 func NewLog(w io.Writer) *Log { return &Log{w: w} }
+
+// Copy sends every line from now on to w as well, and to w first.
+func (l *Log) Copy(w io.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.copies = append(l.copies, w)
+}
 
 // Step starts a new part of the story.
 func (l *Log) Step(format string, args ...any) { l.lines("-----> ", fmt.Sprintf(format, args...)) }
@@ -80,7 +88,11 @@ func (l *Log) emit(prefix, line string) {
 	if i := strings.LastIndexByte(strings.TrimRight(line, "\r"), '\r'); i >= 0 { // a redrawn line: its last state counts
 		line = line[i+1:]
 	}
-	_, _ = io.WriteString(l.w, strings.TrimRight(prefix+Printable(line), " ")+"\n")
+	line = strings.TrimRight(prefix+Printable(line), " ") + "\n"
+	for _, w := range l.copies {
+		_, _ = io.WriteString(w, line)
+	}
+	_, _ = io.WriteString(l.w, line)
 }
 
 // Printable drops every control character but tabs and SGR colour sequences, and replaces invalid UTF-8.

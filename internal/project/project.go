@@ -1,0 +1,223 @@
+// Package project reads project.toml: the project descriptor of Cloud Native Buildpacks (schema 0.2, and 0.1's build table), with gitd's own
+// settings under [io.gitd].
+package project
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/gitd-io/gitd/internal/app"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// File is the descriptor's name at the root of the source.
+const File = "project.toml"
+
+// maxSize is far more than any descriptor needs.
+const maxSize = 256 << 10
+
+// Descriptor is what project.toml says, with the defaults filled in.
+type Descriptor struct {
+	BuildEnv map[string]string // for the build alone
+	Web      Web
+}
+
+// Web is how the web process runs.
+type Web struct {
+	Port          int               // $PORT
+	HealthPath    string            // asked for by GET before traffic shifts
+	HealthTimeout time.Duration     // how long it may answer 5xx, or nothing, before the release fails
+	StartTimeout  time.Duration     // how long it may take to listen
+	Timeout       time.Duration     // longest request
+	Memory        resource.Quantity // limit
+	CPU           resource.Quantity // limit; zero for none
+	Concurrency   int64             // requests at once in one instance; 0 for no bound
+	MinScale      int64
+	MaxScale      int64             // 0 for no bound
+	Window        time.Duration     // without requests before the last instance stops, at least 6 s
+	Env           map[string]string // run-time environment
+}
+
+func defaults() Descriptor {
+	return Descriptor{
+		BuildEnv: map[string]string{},
+		Web: Web{
+			Port: 8080, HealthPath: "/", HealthTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, Timeout: 300 * time.Second,
+			Memory: resource.MustParse("512Mi"), Window: 60 * time.Second, Env: map[string]string{},
+		},
+	}
+}
+
+type variable struct {
+	Name  string `toml:"name"`
+	Value string `toml:"value"`
+}
+
+type environment struct {
+	Env []variable `toml:"env"`
+}
+
+type file struct {
+	Build environment `toml:"build"` // schema 0.1
+	IO    struct {
+		Buildpacks struct {
+			Build environment `toml:"build"`
+		} `toml:"buildpacks"`
+		Gitd struct {
+			Web struct {
+				Port          *int64            `toml:"port"`
+				HealthPath    *string           `toml:"health-path"`
+				HealthTimeout *string           `toml:"health-timeout"`
+				StartTimeout  *string           `toml:"start-timeout"`
+				Timeout       *string           `toml:"timeout"`
+				Memory        *string           `toml:"memory"`
+				CPU           *string           `toml:"cpu"`
+				Concurrency   *int64            `toml:"concurrency"`
+				MinScale      *int64            `toml:"min-scale"`
+				MaxScale      *int64            `toml:"max-scale"`
+				Window        *string           `toml:"window"`
+				Env           map[string]string `toml:"env"`
+			} `toml:"web"`
+		} `toml:"gitd"`
+	} `toml:"io"`
+}
+
+// Read reads the descriptor by read, which opens a file at the root of the source. Where there is none, the defaults hold.
+// It returns an *app.Error with code InvalidInput, naming the line or the key, for a malformed one.
+func Read(read func(name string, limit int64) ([]byte, error)) (Descriptor, error) {
+	b, err := read(File, maxSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return defaults(), nil
+	}
+	if err != nil {
+		return Descriptor{}, err
+	}
+	return Parse(string(b))
+}
+
+// Parse is Read for the text of a descriptor.
+func Parse(text string) (Descriptor, error) {
+	d := defaults()
+	var f file
+	meta, err := toml.Decode(text, &f)
+	if err != nil {
+		var p toml.ParseError
+		if errors.As(err, &p) {
+			return d, bad("line %d: %s", p.Position.Line, p.Message)
+		}
+		return d, bad("%s", strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	for _, k := range meta.Undecoded() { // other vendors' tables are theirs; a key of ours that we don't know is a slip
+		if len(k) > 2 && k[0] == "io" && k[1] == "gitd" {
+			return d, bad("there is no setting %s", k)
+		}
+	}
+	for _, v := range append(f.Build.Env, f.IO.Buildpacks.Build.Env...) {
+		if !envName(v.Name) {
+			return d, bad("build env: %q cannot be the name of a variable", v.Name)
+		}
+		d.BuildEnv[v.Name] = v.Value
+	}
+	w := f.IO.Gitd.Web
+	for name, value := range w.Env {
+		if !envName(name) {
+			return d, bad("io.gitd.web.env: %q cannot be the name of a variable", name)
+		}
+		if name == "PORT" || strings.HasPrefix(name, "K_") {
+			return d, bad("io.gitd.web.env: %s is set by the platform", name)
+		}
+		d.Web.Env[name] = value
+	}
+	if w.HealthPath != nil {
+		if !strings.HasPrefix(*w.HealthPath, "/") || strings.ContainsAny(*w.HealthPath, " \r\n") {
+			return d, bad("io.gitd.web.health-path: %q must start with / and hold no space", *w.HealthPath)
+		}
+		d.Web.HealthPath = *w.HealthPath
+	}
+	var port int64 = 8080
+	return d, errors.Join(
+		number("port", w.Port, 1, 65535, &port, func() { d.Web.Port = int(port) }),
+		number("concurrency", w.Concurrency, 0, 1000, &d.Web.Concurrency, nil),
+		number("min-scale", w.MinScale, 0, 1000, &d.Web.MinScale, nil),
+		number("max-scale", w.MaxScale, 0, 1000, &d.Web.MaxScale, nil),
+		order(&d.Web),
+		duration("health-timeout", w.HealthTimeout, time.Second, 10*time.Minute, &d.Web.HealthTimeout),
+		duration("start-timeout", w.StartTimeout, time.Second, 10*time.Minute, &d.Web.StartTimeout),
+		duration("timeout", w.Timeout, time.Second, 10*time.Minute, &d.Web.Timeout),
+		duration("window", w.Window, 6*time.Second, time.Hour, &d.Web.Window),
+		quantity("memory", w.Memory, "16Mi", "64Gi", &d.Web.Memory),
+		quantity("cpu", w.CPU, "10m", "64", &d.Web.CPU),
+	)
+}
+
+func order(w *Web) error {
+	if w.MaxScale != 0 && w.MinScale > w.MaxScale {
+		return bad("io.gitd.web.min-scale: %d is more than max-scale (%d)", w.MinScale, w.MaxScale)
+	}
+	return nil
+}
+
+func number(name string, v *int64, low, high int64, to *int64, then func()) error {
+	if v == nil {
+		return nil
+	}
+	if *v < low || *v > high {
+		return bad("io.gitd.web.%s: %d is not between %d and %d", name, *v, low, high)
+	}
+	*to = *v
+	if then != nil {
+		then()
+	}
+	return nil
+}
+
+func duration(name string, v *string, low, high time.Duration, to *time.Duration) error {
+	if v == nil {
+		return nil
+	}
+	d, err := time.ParseDuration(*v)
+	if err != nil {
+		return bad("io.gitd.web.%s: %q is not a time such as \"30s\" or \"2m\"", name, *v)
+	}
+	if d < low || d > high {
+		return bad("io.gitd.web.%s: %s is not between %s and %s", name, *v, low, high)
+	}
+	*to = d
+	return nil
+}
+
+func quantity(name string, v *string, low, high string, to *resource.Quantity) error {
+	if v == nil {
+		return nil
+	}
+	q, err := resource.ParseQuantity(*v)
+	if err != nil || math.IsInf(q.AsApproximateFloat64(), 0) {
+		return bad("io.gitd.web.%s: %q is not a quantity such as %q", name, *v, map[string]string{"memory": "256Mi", "cpu": "500m"}[name])
+	}
+	if q.Cmp(resource.MustParse(low)) < 0 || q.Cmp(resource.MustParse(high)) > 0 {
+		return bad("io.gitd.web.%s: %s is not between %s and %s", name, *v, low, high)
+	}
+	*to = q
+	return nil
+}
+
+func envName(s string) bool {
+	if s == "" || s[0] >= '0' && s[0] <= '9' {
+		return false
+	}
+	for _, c := range s {
+		if c != '_' && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+func bad(format string, args ...any) error {
+	return app.Errorf(app.InvalidInput, "mend the file, commit and push again; docs/apps.md lists the settings", "%s: %s", File, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,82 @@
+package project
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+func TestParse_Settings(t *testing.T) {
+	d, err := Parse(`
+[_]
+schema-version = "0.2"
+[[io.buildpacks.build.env]]
+name = "BP_GO_TARGET"
+value = "./cmd/web"
+[com.other]
+theirs = true
+[io.gitd.web]
+port = 3000
+health-path = "/healthz"
+health-timeout = "5s"
+memory = "64Mi"
+concurrency = 10
+min-scale = 1
+max-scale = 3
+window = "6s"
+[io.gitd.web.env]
+GREETING = "hi"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := d.Web
+	if d.BuildEnv["BP_GO_TARGET"] != "./cmd/web" || w.Port != 3000 || w.HealthPath != "/healthz" || w.HealthTimeout != 5*time.Second ||
+		w.Memory.String() != "64Mi" || w.Concurrency != 10 || w.MinScale != 1 || w.MaxScale != 3 || w.Window != 6*time.Second || w.Env["GREETING"] != "hi" {
+		t.Fatalf("%+v", d)
+	}
+}
+
+func TestParse_Errors(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"Malformed", "a = 1\nb = = 2\n", "line 2"},
+		{"WrongType", "[io.gitd.web]\nport = \"x\"\n", "port"},
+		{"UnknownSetting", "[io.gitd.web]\nhelth-path = \"/\"\n", "there is no setting io.gitd.web.helth-path"},
+		{"Port", "[io.gitd.web]\nport = 70000\n", "not between 1 and 65535"},
+		{"Path", "[io.gitd.web]\nhealth-path = \"healthz\"\n", "must start with /"},
+		{"Duration", "[io.gitd.web]\nhealth-timeout = \"soon\"\n", "is not a time"},
+		{"Window", "[io.gitd.web]\nwindow = \"1s\"\n", "not between 6s"},
+		{"Memory", "[io.gitd.web]\nmemory = \"lots\"\n", "is not a quantity"},
+		{"Scale", "[io.gitd.web]\nmin-scale = 3\nmax-scale = 2\n", "more than max-scale"},
+		{"EnvName", "[io.gitd.web.env]\n\"A B\" = \"\"\n", "cannot be the name"},
+		{"EnvPort", "[io.gitd.web.env]\nPORT = \"1\"\n", "set by the platform"},
+		{"BuildEnvName", "[[io.buildpacks.build.env]]\nname = \"../x\"\n", "cannot be the name"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse(tt.text)
+			if app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "project.toml: ") {
+				t.Fatalf("err = %v (%s), want %q", err, app.CodeOf(err), tt.want)
+			}
+		})
+	}
+}
+
+func TestRead_Absent(t *testing.T) {
+	d, err := Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist })
+	if err != nil || d.Web.Port != 8080 || d.Web.HealthPath != "/" {
+		t.Fatalf("%+v, %v", d, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("[io.gitd.web]\nport = 1\n")
+	f.Add("[[build.env]]\nname = \"A\"\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		if _, err := Parse(s); err != nil && app.CodeOf(err) != app.InvalidInput {
+			t.Fatal(err)
+		}
+	})
+}

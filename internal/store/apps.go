@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// CreateApp adds an app. It returns an *app.Error with code Exists when the name is taken.
+func (s *Store) CreateApp(ctx context.Context, name, owner string) error {
+	_, err := s.db.ExecContext(ctx, "INSERT INTO apps (name, owner, created) VALUES (?, ?, ?)", name, owner, s.now().UnixMilli())
+	if taken(err) {
+		return app.Errorf(app.Exists, "choose another name", "an app named %q exists already", name)
+	}
+	return err
+}
+
+// App returns one app, or an *app.Error with code NotFound.
+func (s *Store) App(ctx context.Context, name string) (app.App, error) {
+	a := app.App{Name: name}
+	var created int64
+	err := s.db.QueryRowContext(ctx, "SELECT owner, created FROM apps WHERE name = ?", name).Scan(&a.Owner, &created)
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, notFound("app", name, "see what there is: gitd apps")
+	}
+	a.Created = time.UnixMilli(created)
+	return a, err
+}
+
+// Apps returns all apps by name.
+func (s *Store) Apps(ctx context.Context) ([]app.App, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT name, owner, created FROM apps ORDER BY name")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []app.App
+	for rows.Next() {
+		var a app.App
+		var created int64
+		if err := rows.Scan(&a.Name, &a.Owner, &created); err != nil {
+			return nil, err
+		}
+		a.Created = time.UnixMilli(created)
+		all = append(all, a)
+	}
+	return all, rows.Err()
+}
+
+// DeleteApp removes an app and its ledger, or returns an *app.Error with code NotFound.
+func (s *Store) DeleteApp(ctx context.Context, name string) error {
+	r, err := s.db.ExecContext(ctx, "DELETE FROM apps WHERE name = ?", name)
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, notFound("app", name, "see what there is: gitd apps"))
+	}
+	return nil
+}

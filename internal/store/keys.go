@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// AddKey registers a key. It returns an *app.Error with code Exists when its name or the key itself is registered already.
+func (s *Store) AddKey(ctx context.Context, k app.Key) error {
+	apps, err := json.Marshal(k.Apps)
+	if err != nil {
+		return err
+	}
+	_, err = s.db.ExecContext(ctx, "INSERT INTO keys (name, public, fingerprint, admin, apps, added) VALUES (?, ?, ?, ?, ?, ?)",
+		k.Name, k.Public, k.Fingerprint, k.Admin, string(apps), s.now().UnixMilli())
+	if taken(err) {
+		if other, e := s.KeyByFingerprint(ctx, k.Fingerprint); e == nil {
+			return app.Errorf(app.Exists, "remove it first: gitd keys remove "+other.Name, "this key is registered already, as %q", other.Name)
+		}
+		return app.Errorf(app.Exists, "choose another name, or remove it first: gitd keys remove "+k.Name, "a key named %q is registered already", k.Name)
+	}
+	return err
+}
+
+// KeyByFingerprint returns the key with a fingerprint ("SHA256:…"), or an *app.Error with code NotFound.
+func (s *Store) KeyByFingerprint(ctx context.Context, fingerprint string) (app.Key, error) {
+	keys, err := s.keys(ctx, "WHERE fingerprint = ?", fingerprint)
+	if err == nil && len(keys) == 0 {
+		err = app.Errorf(app.NotFound, "ask the operator to run: gitd keys add NAME < key.pub", "no key with fingerprint %s is registered", fingerprint)
+	}
+	if err != nil {
+		return app.Key{}, err
+	}
+	return keys[0], nil
+}
+
+// Keys returns all keys by name.
+func (s *Store) Keys(ctx context.Context) ([]app.Key, error) { return s.keys(ctx, "ORDER BY name") }
+
+// RemoveKey forgets a key, or returns an *app.Error with code NotFound.
+func (s *Store) RemoveKey(ctx context.Context, name string) error {
+	r, err := s.db.ExecContext(ctx, "DELETE FROM keys WHERE name = ?", name)
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, notFound("key", name, "see what there is: gitd keys list"))
+	}
+	return nil
+}
+
+func (s *Store) keys(ctx context.Context, where string, args ...any) ([]app.Key, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT name, public, fingerprint, admin, apps, added FROM keys "+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []app.Key
+	for rows.Next() {
+		var k app.Key
+		var apps string
+		var added int64
+		if err := rows.Scan(&k.Name, &k.Public, &k.Fingerprint, &k.Admin, &apps, &added); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(apps), &k.Apps); err != nil {
+			return nil, err
+		}
+		k.Added = time.UnixMilli(added)
+		all = append(all, k)
+	}
+	if err := rows.Err(); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	return all, nil
+}

@@ -1,0 +1,118 @@
+// Package store keeps apps, keys and the ledger of releases in SQLite.
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"modernc.org/sqlite" // registers itself as "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Store is the database. It is safe for concurrent use, by several processes as well.
+type Store struct {
+	db  *sql.DB
+	now func() time.Time
+}
+
+// migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
+var migrations = []string{`
+CREATE TABLE apps (
+	name    TEXT PRIMARY KEY,
+	owner   TEXT NOT NULL,
+	created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE keys (
+	name        TEXT PRIMARY KEY,
+	public      TEXT NOT NULL,
+	fingerprint TEXT NOT NULL UNIQUE,
+	admin       INTEGER NOT NULL,
+	apps        TEXT NOT NULL,
+	added       INTEGER NOT NULL
+) STRICT;
+CREATE TABLE releases (
+	app         TEXT NOT NULL REFERENCES apps(name) ON DELETE CASCADE,
+	version     INTEGER NOT NULL,
+	commit_id   TEXT NOT NULL,
+	ref         TEXT NOT NULL,
+	key         TEXT NOT NULL,
+	rollback_of INTEGER NOT NULL,
+	PRIMARY KEY (app, version)
+) STRICT;
+CREATE TABLE release_events (
+	id      INTEGER PRIMARY KEY,
+	app     TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	at      INTEGER NOT NULL,
+	state   TEXT NOT NULL,
+	reason  TEXT NOT NULL,
+	facts   TEXT NOT NULL,
+	FOREIGN KEY (app, version) REFERENCES releases(app, version) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX release_events_by_release ON release_events (app, version, id);
+-- the ledger is append-only: entries and events leave only with their app
+CREATE TRIGGER releases_are_final BEFORE UPDATE ON releases BEGIN SELECT RAISE(ABORT, 'a release is never rewritten'); END;
+CREATE TRIGGER release_events_are_final BEFORE UPDATE ON release_events BEGIN SELECT RAISE(ABORT, 'a release event is never rewritten'); END;
+`}
+
+// Open opens the database in file, making it and bringing its schema up to date.
+func Open(file string) (*Store, error) {
+	q := url.Values{}
+	for _, p := range []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"} {
+		q.Add("_pragma", p)
+	}
+	q.Set("_txlock", "immediate")
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: q.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, now: time.Now}
+	if err := s.migrate(); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("database %s: %w", file, err)
+	}
+	return s, nil
+}
+
+func (s *Store) migrate() error {
+	tx, err := s.db.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var have int
+	if err := tx.QueryRow("PRAGMA user_version").Scan(&have); err != nil {
+		return err
+	}
+	if have > len(migrations) {
+		return fmt.Errorf("it was written by a newer gitd (schema %d, this one knows %d)", have, len(migrations))
+	}
+	if have == len(migrations) {
+		return nil
+	}
+	for _, m := range migrations[have:] {
+		if _, err := tx.Exec(m); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations))); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+func taken(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+}
+
+func notFound(what, name, next string) error {
+	return app.Errorf(app.NotFound, next, "there is no %s %q", what, name)
+}

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+func mustOpen(t *testing.T) (*Store, string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "with space & ?.db")
+	s, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, file
+}
+
+func wantCode(t *testing.T, err error, want app.Code) {
+	t.Helper()
+	if got := app.CodeOf(err); got != want {
+		t.Fatalf("code = %q (%v), want %q", got, err, want)
+	}
+}
+
+func TestStore_Apps(t *testing.T) {
+	ctx := context.Background()
+	s, file := mustOpen(t)
+	wantCode(t, s.CreateApp(ctx, "hello", "laptop"), "")
+	wantCode(t, s.CreateApp(ctx, "hello", "other"), app.Exists)
+	again, err := Open(file) // what was written is there for another process
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	a, err := again.App(ctx, "hello")
+	if err != nil || a.Owner != "laptop" || a.Created.IsZero() {
+		t.Fatalf("App = %+v, %v", a, err)
+	}
+	_, err = s.App(ctx, "none")
+	wantCode(t, err, app.NotFound)
+	wantCode(t, s.DeleteApp(ctx, "none"), app.NotFound)
+	wantCode(t, s.DeleteApp(ctx, "hello"), "")
+	if all, err := s.Apps(ctx); err != nil || len(all) != 0 {
+		t.Fatalf("Apps = %v, %v", all, err)
+	}
+}
+
+func TestStore_Keys(t *testing.T) {
+	ctx := context.Background()
+	s, _ := mustOpen(t)
+	k := app.Key{Name: "laptop", Public: "ssh-ed25519 AAAA", Fingerprint: "SHA256:a", Admin: true, Apps: []string{"x"}}
+	wantCode(t, s.AddKey(ctx, k), "")
+	wantCode(t, s.AddKey(ctx, app.Key{Name: "laptop", Fingerprint: "SHA256:b"}), app.Exists)
+	wantCode(t, s.AddKey(ctx, app.Key{Name: "second", Fingerprint: "SHA256:a"}), app.Exists)
+	got, err := s.KeyByFingerprint(ctx, "SHA256:a")
+	if err != nil || got.Name != "laptop" || !got.Admin || len(got.Apps) != 1 {
+		t.Fatalf("KeyByFingerprint = %+v, %v", got, err)
+	}
+	_, err = s.KeyByFingerprint(ctx, "SHA256:none")
+	wantCode(t, err, app.NotFound)
+	wantCode(t, s.RemoveKey(ctx, "laptop"), "")
+	wantCode(t, s.RemoveKey(ctx, "laptop"), app.NotFound)
+}
+
+func TestStore_Releases(t *testing.T) {
+	ctx := context.Background()
+	s, _ := mustOpen(t)
+	wantCode(t, s.CreateApp(ctx, "hello", "laptop"), "")
+	var wg sync.WaitGroup
+	for range 20 { // versions are handed out one by one, whoever asks
+		wg.Go(func() {
+			if _, err := s.AddRelease(ctx, app.Release{App: "hello", Commit: "c", Ref: "refs/heads/main", Key: "laptop"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	steps := []Event{
+		{State: app.Building},
+		{State: app.Built, Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}},
+		{State: app.Starting, Revision: "hello-v20", Service: []byte("{}")},
+		{State: app.Live},
+	}
+	for _, e := range steps {
+		if err := s.AddEvent(ctx, "hello", 20, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.AddEvent(ctx, "hello", 19, Event{State: app.Failed, Reason: "build failed"}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Releases(ctx, "hello")
+	if err != nil || len(all) != 20 {
+		t.Fatalf("%d releases, %v", len(all), err)
+	}
+	last := all[19]
+	if last.Version != 20 || last.State != app.Live || last.Digest != "sha256:1" || last.Revision != "hello-v20" || string(last.Service) != "{}" ||
+		len(last.Processes) != 1 || last.Finished.IsZero() {
+		t.Fatalf("last = %+v", last)
+	}
+	if all[18].State != app.Failed || all[18].Reason != "build failed" {
+		t.Fatalf("v19 = %+v", all[18])
+	}
+	open, err := s.Unfinished(ctx)
+	if err != nil || len(open) != 18 {
+		t.Fatalf("%d unfinished, %v", len(open), err)
+	}
+	if _, err := s.db.Exec("UPDATE release_events SET state = 'live'"); err == nil {
+		t.Fatal("the ledger was rewritten")
+	}
+	if err := s.AddEvent(ctx, "nope", 1, Event{State: app.Live}); err == nil {
+		t.Fatal("an event without a release was taken")
+	}
+	wantCode(t, s.DeleteApp(ctx, "hello"), "")
+	if all, err := s.Releases(ctx, "hello"); err != nil || len(all) != 0 {
+		t.Fatalf("after delete: %v, %v", all, err)
+	}
+}

@@ -1,0 +1,128 @@
+// Package catalog lists the buildpacks for those who make a builder image: what to install where, and in which order
+// detection tries them. It imports none of the buildpacks' code.
+package catalog
+
+import (
+	"embed"
+	"fmt"
+	"path"
+
+	"github.com/BurntSushi/toml"
+)
+
+// API is the Buildpack API of all of them: the newest that libcnb speaks.
+const API = "0.8"
+
+// Version is the version of all of them.
+const Version = "0.1.0"
+
+// The identifiers of the buildpacks.
+const (
+	Go       = "gitd/go"
+	NodeJS   = "gitd/nodejs"
+	Python   = "gitd/python"
+	Static   = "gitd/static"
+	Procfile = "gitd/procfile"
+)
+
+// BuildPackages are the Debian packages that the build image needs on top of a minimal system.
+// git and openssh-client are for dependencies that a lock file takes from a repository, build-essential and the headers for
+// packages of Python and Node.js that are compiled when they are installed.
+var BuildPackages = []string{
+	"bash", "build-essential", "ca-certificates", "git", "libpq-dev", "nginx", "openssh-client", "pkg-config",
+	"python3", "python3-dev", "python3-pip", "python3-venv", "xz-utils",
+}
+
+// RunPackages are the Debian packages that the run image needs on top of a minimal system. libpcre2-8-0, libcrypt1, libssl3
+// and zlib1g are what nginx is linked with: the static buildpack puts its program into the app's image, the libraries stay in
+// the base so that they are patched by a rebase. libstdc++6 is for Node.js and compiled packages, libpq5 for PostgreSQL drivers.
+var RunPackages = []string{
+	"bash", "ca-certificates", "libcrypt1", "libpcre2-8-0", "libpq5", "libssl3", "libstdc++6", "python3", "tzdata", "zlib1g",
+}
+
+// The folders of the build image that the buildpacks take their tools from.
+const (
+	GoRoot    = "/opt/gitd/go"      // a Go toolchain: bin/go, pkg, src
+	GoCache   = "/opt/gitd/gocache" // the compiled standard library: see SeedGoCache
+	NodeRoot  = "/opt/gitd/node"    // bin/node, bin/npm, bin/npx, lib/node_modules/npm
+	PythonExe = "/usr/bin/python3"  // also in the run image, at the same path
+	NginxExe  = "/usr/sbin/nginx"   // with /etc/nginx/mime.types beside it
+)
+
+// SeedGoCache returns the command that fills the folder cache with the compiled standard library, and its environment (to be
+// added to PATH and HOME). Run it in an empty folder that is not inside a module. The flags are those of the Go buildpack:
+// with others the compiler's cache would not hit.
+func SeedGoCache(goroot, cache string) (args, env []string) {
+	return []string{path.Join(goroot, "bin/go"), "build", "-trimpath", "std"}, []string{
+		"GOROOT=" + goroot, "GOCACHE=" + cache, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOENV=off",
+		"GOWORK=off", "GO111MODULE=on", "GOTELEMETRY=off",
+	}
+}
+
+// Buildpack is one buildpack of the catalog.
+type Buildpack struct {
+	ID         string
+	Name       string
+	Version    string
+	Descriptor []byte // the content of buildpack.toml
+}
+
+// Dir is where the buildpack lives in a builder image: buildpack.toml, bin/detect and bin/build, the latter two being the
+// buildpacks binary (or links to it).
+func (b Buildpack) Dir() string { return path.Join("/cnb/buildpacks", EscapeID(b.ID), b.Version) }
+
+// EscapeID writes an identifier as a folder's name.
+func EscapeID(id string) string {
+	out := []byte(id)
+	for i, c := range out {
+		if c == '/' {
+			out[i] = '_'
+		}
+	}
+	return string(out)
+}
+
+//go:embed */buildpack.toml
+var descriptors embed.FS
+
+// All returns the buildpacks.
+func All() []Buildpack {
+	var all []Buildpack
+	for _, dir := range []string{"go", "nodejs", "python", "static", "procfile"} {
+		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
+		if err != nil {
+			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
+		}
+		var d struct {
+			Buildpack struct {
+				ID, Name, Version string
+			}
+		}
+		if err := toml.Unmarshal(data, &d); err != nil {
+			panic(fmt.Sprintf("catalog: %s: %v", dir, err))
+		}
+		all = append(all, Buildpack{ID: d.Buildpack.ID, Name: d.Buildpack.Name, Version: d.Buildpack.Version, Descriptor: data})
+	}
+	return all
+}
+
+// Entry is a buildpack in a group.
+type Entry struct {
+	ID       string
+	Version  string
+	Optional bool
+}
+
+// Order is the order of detection: the first group whose required buildpacks all pass is the one that builds. static follows
+// nodejs for apps whose build script makes a site and that have nothing to start.
+func Order() [][]Entry {
+	need := func(id string) Entry { return Entry{ID: id, Version: Version} }
+	may := func(id string) Entry { return Entry{ID: id, Version: Version, Optional: true} }
+	return [][]Entry{
+		{need(Go), may(Procfile)},
+		{need(NodeJS), may(Static), may(Procfile)},
+		{need(Python), may(Procfile)},
+		{need(Static), may(Procfile)},
+		{need(Procfile)},
+	}
+}

@@ -117,6 +117,10 @@ func Printable(s string) string {
 			}
 			continue
 		}
+		if c == 0xc2 && i+1 < len(s) && s[i+1] < 0xa0 { // U+0080 to U+009F, the 8-bit form of escape sequences
+			i++
+			continue
+		}
 		if c == '\t' || c >= 0x20 && c != 0x7f {
 			b.WriteByte(c)
 		}

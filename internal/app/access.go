@@ -1,0 +1,32 @@
+package app
+
+import "slices"
+
+// Allow says whether key may do verb with the app named name; a is nil where there is no such app yet. It returns an *Error:
+// Forbidden, or NotFound for what needs an app that is not there.
+//
+// An admin may do everything. A key with a list of apps may read and push those. Any other key may create apps, and do everything
+// with those it created.
+func Allow(key Key, name string, a *App, verb Verb) error {
+	if a == nil && verb != Create && verb != Push {
+		if !key.Admin && len(key.Apps) > 0 && !slices.Contains(key.Apps, name) {
+			return forbidden(key, name, verb) // what exists is nobody's business
+		}
+		return Errorf(NotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main", "there is no app %q", name)
+	}
+	switch {
+	case key.Admin:
+		return nil
+	case len(key.Apps) > 0:
+		if a != nil && slices.Contains(key.Apps, name) && (verb == Read || verb == Push) {
+			return nil
+		}
+	case a == nil || a.Owner == key.Name:
+		return nil
+	}
+	return forbidden(key, name, verb)
+}
+
+func forbidden(key Key, name string, verb Verb) error {
+	return Errorf(Forbidden, "ask the operator for a key with the right to it", "the key %q has no right to %s the app %q", key.Name, verb, name)
+}

@@ -1,0 +1,86 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+)
+
+func TestParseName(t *testing.T) {
+	for in, want := range map[string]string{"hello": "hello", "/hello": "hello", "hello.git": "hello", "/my-app2.git": "my-app2", "a": "a", strings.Repeat("a", 40): strings.Repeat("a", 40)} {
+		if got, err := ParseName(in); err != nil || got != want {
+			t.Errorf("ParseName(%q) = %q, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "/", "../x", "a/b", "Hello", strings.Repeat("a", 41), strings.Repeat("a", 80), "-x", "x-", "1x", "a b", "a\n", "a.b", "ä", "/../../etc", ".git"} {
+		_, err := ParseName(in)
+		if CodeOf(err) != InvalidName {
+			t.Errorf("ParseName(%q) = %v", in, err)
+		}
+		if err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("ParseName(%q): the message %q holds what was sent", in, err)
+		}
+	}
+}
+
+func FuzzParseName(f *testing.F) {
+	f.Add("hello")
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := ParseName(s)
+		if err == nil && (len(n) > MaxNameLength || strings.ContainsAny(n, "/.\x00 ")) {
+			t.Fatalf("%q passed as %q", s, n)
+		}
+	})
+}
+
+func TestError_KeepsCauseAndCode(t *testing.T) {
+	err := fmt.Errorf("outer: %w", Errorf(LimitExceeded, "do this", "too big: %w", fs.ErrInvalid))
+	if CodeOf(err) != LimitExceeded || !errors.Is(err, fs.ErrInvalid) {
+		t.Fatal(CodeOf(err))
+	}
+	m, next := Explain(err)
+	if m != "too big: invalid argument" || next != "do this" {
+		t.Fatal(m, next)
+	}
+	if m, _ := Explain(errors.New("open /var/lib/gitd/secret")); m != "internal error" {
+		t.Fatal("a detail leaked:", m)
+	}
+}
+
+func TestLog_Lines(t *testing.T) {
+	var b, copied strings.Builder
+	l := NewLog(&b)
+	l.Step("one\x1b[2K\x1b[31mred\x1b[0m\x07")
+	l.Copy(&copied)
+	fmt.Fprintf(l, "a\nb 10%%\rb 100%%\r\nunfinished")
+	l.Flush()
+	l.Fail(Errorf(BuildFailed, "mend it", "broken"))
+	want := "-----> one\x1b[31mred\x1b[0m\n       a\n       b 100%\n       unfinished\n !     broken\n !     mend it\n"
+	if b.String() != want {
+		t.Fatalf("%q", b.String())
+	}
+	if copied.String() != want[strings.Index(want, "       a"):] {
+		t.Fatalf("copy: %q", copied.String())
+	}
+}
+
+func FuzzPrintable(f *testing.F) {
+	f.Add("a\x1b[1;31mb\x1b]0;title\x07c\x1b")
+	f.Fuzz(func(t *testing.T, s string) {
+		out := Printable(s)
+		rest := out
+		for {
+			i := strings.IndexByte(rest, 0x1b)
+			if i < 0 {
+				break
+			}
+			j := strings.IndexByte(rest[i:], 'm')
+			if !strings.HasPrefix(rest[i:], "\x1b[") || j < 0 || strings.Trim(rest[i+2:i+j], "0123456789:;<=>?") != "" {
+				t.Fatalf("%q → %q", s, out)
+			}
+			rest = rest[i+j+1:]
+		}
+	})
+}

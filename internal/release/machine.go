@@ -1,0 +1,224 @@
+// Package release takes a push through its states, from received to live: it builds, starts, shifts traffic, and writes each
+// step into the ledger. It knows builders and platforms by their interfaces only.
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/store"
+)
+
+// Images is what the machine needs of the registry.
+type Images interface {
+	// Collect removes every image that keep (repository → digests) does not name.
+	Collect(ctx context.Context, keep map[string][]string) (freed int64, err error)
+}
+
+// Options configure a Machine.
+type Options struct {
+	Store    *store.Store
+	Builder  build.Builder
+	Platform deploy.Platform
+	Images   Images
+	LogDir   string // build logs: LogDir/APP/vN.log
+	Timings  string // file to append each release's timings to as JSON lines; "" for none
+	Limits   build.Limits
+	MinFree  int64                   // bytes that the disk under LogDir must have free for a push to be taken
+	URL      func(app string) string // where people reach an app
+	// SetLive makes the commit the one that git clone gives back. Used for rollbacks and after a crash.
+	SetLive func(app, commit string) error
+	Log     func(format string, args ...any)
+}
+
+// kept is how many releases of an app that once were live stay for rollback, images included.
+const kept = 10
+
+// Machine runs releases, one an app at a time: the newest push wins.
+type Machine struct {
+	o    Options
+	ctx  context.Context // ends when the server stops
+	stop context.CancelCauseFunc
+	runs sync.WaitGroup
+
+	mu      sync.Mutex
+	current map[string]*run
+	closed  bool
+
+	// images is held shared from the start of a build until its image is in the ledger, so that no collection takes it away.
+	images sync.RWMutex
+}
+
+type run struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+}
+
+// New returns a machine. Call Recover before the first push.
+func New(o Options) *Machine {
+	m := &Machine{o: o, current: map[string]*run{}}
+	m.ctx, m.stop = context.WithCancelCause(context.Background())
+	return m
+}
+
+// Close stops what is under way, tells it so, and waits for it.
+func (m *Machine) Close() {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.stop(app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down"))
+	m.runs.Wait()
+}
+
+// Push is one push to take live.
+type Push struct {
+	App    string
+	Key    string // name of the key
+	Ref    string
+	Commit string
+	Source build.Source
+	Log    *app.Log
+	Start  time.Time    // when the push arrived
+	Accept func() error // keeps the pushed objects for good; called once, right before traffic shifts
+	Clear  bool         // build without the cache
+}
+
+// Deploy builds the push and takes it live. It returns nil when it is live, and otherwise an error made for people; the
+// app then serves what it served before.
+func (m *Machine) Deploy(ctx context.Context, p Push) error {
+	if err := m.enoughDisk(); err != nil {
+		return err
+	}
+	if err := m.o.Store.CreateApp(ctx, p.App, p.Key); err != nil && app.CodeOf(err) != app.Exists {
+		return err
+	}
+	return m.run(ctx, app.Release{App: p.App, Commit: p.Commit, Ref: p.Ref, Key: p.Key}, p.Log, p.Start, func(ctx context.Context, w *work) error {
+		return m.deploy(ctx, w, p)
+	})
+}
+
+// work is one release under way.
+type work struct {
+	m       *Machine
+	release app.Release
+	log     *app.Log
+	start   time.Time
+	timings timings
+}
+
+// run adds r to the ledger, makes every older release of the app give way, and calls do. The release ends in the state that
+// do's error stands for.
+func (m *Machine) run(ctx context.Context, r app.Release, log *app.Log, start time.Time, do func(context.Context, *work) error) (err error) {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down")
+	}
+	m.runs.Add(1)
+	m.mu.Unlock()
+	defer m.runs.Done()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(m.ctx, func() { cancel(context.Cause(m.ctx)) })()
+
+	// The newest push is the one with the highest version: the number and the place are taken in one go.
+	me := &run{cancel: cancel, done: make(chan struct{})}
+	defer close(me.done)
+	m.mu.Lock()
+	r, err = m.o.Store.AddRelease(ctx, r)
+	if err != nil {
+		m.mu.Unlock()
+		return err
+	}
+	before := m.current[r.App]
+	m.current[r.App] = me
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		if m.current[r.App] == me {
+			delete(m.current, r.App)
+		}
+		m.mu.Unlock()
+	}()
+	w := &work{m: m, release: r, log: log, start: start}
+	if before != nil {
+		log.Step("Stopping the release of %s that is under way: this one is newer", r.App)
+		before.cancel(app.Errorf(app.Superseded, "nothing to do: the newer one goes on", "superseded by v%d (%.7s)", r.Version, r.Commit))
+		<-before.done // also when ctx has ended: whoever comes after us waits for us alone
+	}
+	file, err := m.openLog(r)
+	if err != nil {
+		m.fail(w, err)
+		return err
+	}
+	defer file.Close()
+	log.Copy(file)
+
+	if err = ctx.Err(); err == nil {
+		err = do(ctx, w)
+	}
+	if err != nil && ctx.Err() != nil && w.release.State != app.Live {
+		err = cause(ctx)
+	}
+	if err != nil {
+		m.fail(w, err)
+	}
+	return err
+}
+
+// cause turns the end of a context into words.
+func cause(ctx context.Context) error {
+	err := context.Cause(ctx)
+	var e *app.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return app.Errorf(app.Cancelled, "push again to deploy", "cancelled: the client went away (%w)", err)
+}
+
+// fail ends a release in the ledger. It must succeed with the client gone: the context of the push has ended by then.
+func (m *Machine) fail(w *work, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	message, _ := app.Explain(err)
+	if app.CodeOf(err) == app.Internal {
+		m.o.Log("release %s v%d: %v", w.release.App, w.release.Version, err)
+	}
+	if e := w.to(ctx, store.Event{State: ending(app.CodeOf(err)), Reason: message}); e != nil {
+		m.o.Log("release %s v%d: %v", w.release.App, w.release.Version, e)
+	}
+}
+
+// to moves the release on, in the ledger first.
+func (w *work) to(ctx context.Context, e store.Event) error {
+	if !follows(w.release.State, e.State) {
+		return fmt.Errorf("release: no way from %s to %s", w.release.State, e.State)
+	}
+	if err := w.m.o.Store.AddEvent(ctx, w.release.App, w.release.Version, e); err != nil {
+		return err
+	}
+	w.release.State = e.State
+	return nil
+}
+
+func (m *Machine) openLog(r app.Release) (*os.File, error) {
+	f := m.BuildLog(r.App, r.Version)
+	if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(f, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+}
+
+// BuildLog is the file with the log of one release's push.
+func (m *Machine) BuildLog(name string, version int) string {
+	return filepath.Join(m.o.LogDir, name, fmt.Sprintf("v%d.log", version))
+}

@@ -1,0 +1,114 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/store"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// Recover finishes what an earlier process left half done: a release whose revision has all the traffic is live, every other
+// one has failed, its revision goes, and the last live release serves. The ref of each app then names what is live.
+func (m *Machine) Recover(ctx context.Context) error {
+	open, err := m.o.Store.Unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		if err := m.recover(ctx, r); err != nil {
+			return fmt.Errorf("release %s v%d: %w", r.App, r.Version, err)
+		}
+	}
+	apps, err := m.o.Store.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range apps {
+		ledger, err := m.o.Store.Releases(ctx, a.Name)
+		if err != nil {
+			return err
+		}
+		if live := lastLive(ledger); live != nil {
+			if err := m.o.SetLive(a.Name, live.Commit); err != nil {
+				m.o.Log("app %s: the ref of what is live (v%d, %.7s) could not be set: %v", a.Name, live.Version, live.Commit, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Machine) recover(ctx context.Context, r app.Release) error {
+	w := &work{m: m, release: r}
+	service, err := m.o.Platform.Get(ctx, r.App)
+	switch {
+	case errors.Is(err, deploy.ErrNotFound):
+		service = nil
+	case err != nil:
+		return err
+	}
+	if r.State == app.Shifting && service != nil && serves(service, r.Revision) {
+		m.o.Log("release %s v%d: the server stopped while traffic shifted; all of it is on %s: live", r.App, r.Version, r.Revision)
+		return w.to(ctx, store.Event{State: app.Live, Reason: "finished after a restart of the server"})
+	}
+	m.o.Log("release %s v%d: the server stopped in state %s; it failed, and the release before it serves", r.App, r.Version, r.State)
+	if service != nil {
+		if err := m.restore(ctx, r); err != nil {
+			return err
+		}
+	}
+	return w.to(ctx, store.Event{State: app.Failed, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
+}
+
+// restore gives the traffic back to the last live release, and removes what the unfinished one left on the platform.
+func (m *Machine) restore(ctx context.Context, r app.Release) error {
+	ledger, err := m.o.Store.Releases(ctx, r.App)
+	if err != nil {
+		return err
+	}
+	live := lastLive(ledger)
+	if live == nil {
+		return m.o.Platform.Delete(ctx, r.App)
+	}
+	var service servingv1.Service
+	if err := json.Unmarshal(live.Service, &service); err != nil {
+		return err
+	}
+	all := int64(100)
+	service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: live.Revision, Percent: &all}}
+	if err := m.o.Platform.Apply(ctx, &service); err != nil {
+		return err
+	}
+	for _, other := range ledger {
+		if other.State == app.Live && other.Revision == r.Revision { // a rollback's revision is an older release's as well
+			return nil
+		}
+	}
+	if err := m.o.Platform.DeleteRevision(ctx, r.App, r.Revision); err != nil && r.Revision != "" && !errors.Is(err, deploy.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+func serves(s *servingv1.Service, revision string) bool {
+	for _, t := range s.Spec.Traffic {
+		if t.RevisionName == revision && t.Percent != nil && *t.Percent == 100 {
+			return true
+		}
+	}
+	return false
+}
+
+// lastLive is the release that serves: the newest one that reached Live.
+func lastLive(ledger []app.Release) *app.Release {
+	for i := len(ledger) - 1; i >= 0; i-- {
+		if ledger[i].State == app.Live {
+			return &ledger[i]
+		}
+	}
+	return nil
+}

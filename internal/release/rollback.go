@@ -1,0 +1,70 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// Rollback brings back the image and the configuration of an earlier release, as a new entry of the ledger. version 0 means the release
+// that was live before the current one. It returns an *app.Error: NotFound for a version that is not there, InvalidInput for one
+// that never was live.
+func (m *Machine) Rollback(ctx context.Context, name string, version int, key string, log *app.Log) error {
+	start := time.Now()
+	if _, err := m.o.Store.App(ctx, name); err != nil {
+		return err
+	}
+	ledger, err := m.o.Store.Releases(ctx, name)
+	if err != nil {
+		return err
+	}
+	target, err := rollbackTarget(ledger, name, version)
+	if err != nil {
+		return err
+	}
+	r := app.Release{App: name, Commit: target.Commit, Ref: target.Ref, Key: key, RollbackOf: target.Version}
+	return m.run(ctx, r, log, start, func(ctx context.Context, w *work) error {
+		var service servingv1.Service
+		if err := json.Unmarshal(target.Service, &service); err != nil {
+			return fmt.Errorf("service of v%d: %w", target.Version, err)
+		}
+		w.release.Repository, w.release.Digest, w.release.Processes = target.Repository, target.Digest, target.Processes
+		log.Step("Release v%d: back to v%d (%.7s), revision %s", w.release.Version, target.Version, target.Commit, service.Spec.Template.Name)
+		if err := m.rollOut(ctx, w, &service, nil); err != nil {
+			return err
+		}
+		return m.o.SetLive(name, target.Commit)
+	})
+}
+
+func rollbackTarget(ledger []app.Release, name string, version int) (app.Release, error) {
+	see := "see what there is: gitd releases " + name
+	if version == 0 {
+		live := ""
+		for i := len(ledger) - 1; i >= 0; i-- {
+			r := ledger[i]
+			switch {
+			case r.State != app.Live:
+			case live == "":
+				live = r.Revision
+			case r.Revision != live:
+				return r, nil
+			}
+		}
+		return app.Release{}, app.Errorf(app.NotFound, see, "there is no earlier release of %s to go back to", name)
+	}
+	for _, r := range ledger {
+		if r.Version != version {
+			continue
+		}
+		if r.State != app.Live {
+			return r, app.Errorf(app.InvalidInput, see, "v%d of %s was never live (%s): there is nothing to go back to", version, name, r.State)
+		}
+		return r, nil
+	}
+	return app.Release{}, app.Errorf(app.NotFound, see, "there is no release v%d of %s", version, name)
+}

@@ -1,0 +1,105 @@
+package release
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/project"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// Annotations that gitd reads back from a Service when it rolls back to it.
+const (
+	pathAnnotation    = "gitd.io/health-path"
+	timeoutAnnotation = "gitd.io/health-timeout"
+	commitAnnotation  = "gitd.io/commit"
+)
+
+// newService is the Service of a release, without traffic: the rollout decides on that.
+func newService(r app.Release, result *build.Result, w project.Web) (*servingv1.Service, error) {
+	if !hasWeb(result.Processes) {
+		return nil, app.Errorf(app.StartFailed, "add a line such as \"web: ./server\" to a Procfile at the root of the app",
+			"the image has no process type web (it has: %s)", types(result.Processes))
+	}
+	env := make([]corev1.EnvVar, 0, len(w.Env))
+	for name, value := range w.Env {
+		env = append(env, corev1.EnvVar{Name: name, Value: value})
+	}
+	sort.Slice(env, func(i, j int) bool { return env[i].Name < env[j].Name })
+
+	limits := corev1.ResourceList{corev1.ResourceMemory: w.Memory}
+	if !w.CPU.IsZero() {
+		limits[corev1.ResourceCPU] = w.CPU
+	}
+	scale := map[string]string{
+		autoscaling.MinScaleAnnotationKey:     strconv.FormatInt(w.MinScale, 10),
+		autoscaling.MaxScaleAnnotationKey:     strconv.FormatInt(w.MaxScale, 10),
+		autoscaling.WindowAnnotationKey:       w.Window.String(),
+		serving.ProgressDeadlineAnnotationKey: w.StartTimeout.String(),
+		pathAnnotation:                        w.HealthPath,
+		timeoutAnnotation:                     w.HealthTimeout.String(),
+		commitAnnotation:                      r.Commit,
+	}
+	seconds := int64(w.Timeout / time.Second)
+	return &servingv1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Name: r.App, Namespace: "default"},
+		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Name: r.Revision, Annotations: scale},
+			Spec: servingv1.RevisionSpec{
+				ContainerConcurrency: &w.Concurrency,
+				TimeoutSeconds:       &seconds,
+				PodSpec: corev1.PodSpec{Containers: []corev1.Container{{
+					Image:     result.Repository + "@" + result.Digest,
+					Env:       env,
+					Ports:     []corev1.ContainerPort{{ContainerPort: int32(w.Port)}},
+					Resources: corev1.ResourceRequirements{Limits: limits},
+				}}},
+			},
+		}}},
+	}, nil
+}
+
+// check is the health check that a Service was made with.
+func check(s *servingv1.Service) (path string, timeout time.Duration) {
+	a := s.Spec.Template.Annotations
+	timeout, err := time.ParseDuration(a[timeoutAnnotation])
+	if err != nil {
+		timeout = 30 * time.Second
+	}
+	if path = a[pathAnnotation]; path == "" {
+		path = "/"
+	}
+	return path, timeout
+}
+
+func hasWeb(ps []app.Process) bool {
+	for _, p := range ps {
+		if p.Type == "web" {
+			return true
+		}
+	}
+	return false
+}
+
+func types(ps []app.Process) string {
+	if len(ps) == 0 {
+		return "none"
+	}
+	s := ""
+	for i, p := range ps {
+		if i > 0 {
+			s += ", "
+		}
+		s += p.Type
+	}
+	return fmt.Sprint(s)
+}

@@ -1,0 +1,121 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/spf13/cobra"
+)
+
+func (c *session) apps() *cobra.Command {
+	apps := &cobra.Command{
+		Use: "apps [APP]", Short: "List the apps, or show one with its revisions", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return c.showApp(cmd, args[0])
+			}
+			return c.listApps(cmd)
+		},
+	}
+	apps.AddCommand(&cobra.Command{
+		Use: "create NAME", Short: "Create an app (the first push does so as well)", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := c.allow(cmd.Context(), args[0], app.Create)
+			if err != nil {
+				return err
+			}
+			if err := c.Store.CreateApp(cmd.Context(), name, c.owner()); err != nil {
+				return ours(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "Created %s. Push to it: git push platform main\n", name)
+			return nil
+		},
+	}, &cobra.Command{
+		Use: "destroy NAME", Short: "Remove an app: its instances, releases, images and repository", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := c.allow(cmd.Context(), args[0], app.Delete)
+			if err != nil {
+				return err
+			}
+			if err := c.Destroy(cmd.Context(), name); err != nil {
+				return ours(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "Destroyed %s.\n", name)
+			return nil
+		},
+	})
+	return apps
+}
+
+// owner is who owns what the caller creates; what root creates on the machine belongs to admins alone.
+func (c *session) owner() string { return c.caller.Key.Name }
+
+func (c *session) listApps(cmd *cobra.Command) error {
+	all, err := c.Store.Apps(cmd.Context())
+	if err != nil {
+		return ours(err)
+	}
+	w := table(cmd.OutOrStdout(), "APP", "RELEASE", "STATE", "OWNER", "URL")
+	for _, a := range all {
+		if _, err := c.allow(cmd.Context(), a.Name, app.Read); err != nil {
+			continue
+		}
+		ledger, err := c.Store.Releases(cmd.Context(), a.Name)
+		if err != nil {
+			return ours(err)
+		}
+		version, state := "-", "new"
+		for _, r := range ledger {
+			if r.State == app.Live {
+				version, state = fmt.Sprintf("v%d", r.Version), string(r.State)
+			}
+		}
+		if n := len(ledger); n > 0 && !ledger[n-1].State.Final() {
+			state = fmt.Sprintf("v%d %s", ledger[n-1].Version, ledger[n-1].State)
+		}
+		row(w, a.Name, version, state, a.Owner, c.URL(a.Name))
+	}
+	return w.Flush()
+}
+
+func (c *session) showApp(cmd *cobra.Command, arg string) error {
+	name, err := c.allow(cmd.Context(), arg, app.Read)
+	if err != nil {
+		return err
+	}
+	revisions, err := c.Platform.Describe(cmd.Context(), name)
+	if err != nil {
+		if _, e := c.Platform.Get(cmd.Context(), name); e == nil {
+			return ours(err)
+		} // no Service yet: nothing was ever live
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", name, c.URL(name))
+	w := table(cmd.OutOrStdout(), "REVISION", "TRAFFIC", "TAGS", "INSTANCES", "IN FLIGHT")
+	for _, r := range revisions {
+		row(w, r.Name, fmt.Sprintf("%d%%", r.Percent), strings.Join(r.Tags, ","), r.Instances, r.InFlight)
+	}
+	return w.Flush()
+}
+
+func table(out io.Writer, head ...any) *tabwriter.Writer {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row(w, head...)
+	return w
+}
+
+func row(w io.Writer, cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(w, "\t")
+		}
+		s := fmt.Sprint(cell)
+		if s == "" {
+			s = "-"
+		}
+		fmt.Fprint(w, app.Printable(s))
+	}
+	fmt.Fprintln(w)
+}

@@ -1,0 +1,41 @@
+package command
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/spf13/cobra"
+)
+
+func (c *session) rollback() *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback APP [vN]", Short: "Bring back an earlier release: its image and its configuration", Args: cobra.RangeArgs(1, 2),
+		Long: "Bring back an earlier release: its image and its configuration. Without a version, the one that was live before.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := c.allow(cmd.Context(), args[0], app.Push)
+			if err != nil {
+				return err
+			}
+			version := 0
+			if len(args) == 2 {
+				if version, err = parseVersion(args[1]); err != nil {
+					return err
+				}
+			}
+			by := c.caller.Key.Name
+			if c.caller.Local {
+				by = "root"
+			}
+			return ours(c.Machine.Rollback(cmd.Context(), name, version, by, app.NewLog(cmd.OutOrStdout())))
+		},
+	}
+}
+
+func parseVersion(s string) (int, error) {
+	n, err := strconv.Atoi(strings.TrimPrefix(s, "v"))
+	if err != nil || n < 1 {
+		return 0, app.Errorf(app.InvalidInput, "give one such as v3; gitd releases APP lists them", "%q is not a release", s)
+	}
+	return n, nil
+}

@@ -1,0 +1,429 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+)
+
+func open(t *testing.T, dir string) *Registry {
+	t.Helper()
+	r, err := Open(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+func newImage(t *testing.T, layers int64) v1.Image {
+	t.Helper()
+	img, err := random.Image(2000, layers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func reference(t *testing.T, r *Registry, s string) name.Reference {
+	t.Helper()
+	ref, err := name.ParseReference(r.Host() + "/" + s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+func push(t *testing.T, r *Registry, repository, tag string, img v1.Image) string {
+	t.Helper()
+	if err := remote.Write(reference(t, r, repository+":"+tag), img, remote.WithAuth(r.Credentials(repository))); err != nil {
+		t.Fatal(err)
+	}
+	return digestOf(t, img)
+}
+
+func digestOf(t *testing.T, img v1.Image) string {
+	t.Helper()
+	d, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.String()
+}
+
+func layerDigest(t *testing.T, img v1.Image, n int) string {
+	t.Helper()
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := layers[n].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.String()
+}
+
+// same checks that the registry has the image whole, from the disk and over the wire.
+func same(t *testing.T, r *Registry, repository string, want v1.Image) {
+	t.Helper()
+	digest := digestOf(t, want)
+	disk, err := r.Image(repository, digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire, err := remote.Image(reference(t, r, repository+"@"+digest), remote.WithAuth(r.Credentials(repository)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, img := range []v1.Image{disk, wire} {
+		if err := validate.Image(img); err != nil {
+			t.Fatal(err)
+		}
+		if digestOf(t, img) != digest {
+			t.Fatalf("got %s, want %s", digestOf(t, img), digest)
+		}
+	}
+}
+
+func TestPushAndPull(t *testing.T) {
+	r := open(t, t.TempDir())
+	img := newImage(t, 3)
+	digest := push(t, r, "hello", "v1", img)
+	same(t, r, "hello", img)
+	if err := r.Sync("hello", digest); err != nil {
+		t.Fatal(err)
+	}
+	tags, err := r.Tags("hello")
+	if err != nil || len(tags) != 1 || tags["v1"] != digest {
+		t.Fatalf("tags %v, %v", tags, err)
+	}
+	if _, err := r.Image("other", digest); !errors.Is(err, ErrNotFound) {
+		t.Errorf("another repository has the image: %v", err)
+	}
+}
+
+func TestRestartOnTheSameDirectory(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	img := newImage(t, 2)
+	push(t, r, "hello", "v1", img)
+	old := r.Credentials("hello")
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, dir)
+	same(t, r, "hello", img)
+	if _, err := remote.Head(reference(t, r, "hello:v1"), remote.WithAuth(old)); err == nil {
+		t.Error("credentials of the process before still work")
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	r := open(t, t.TempDir())
+	img, other := newImage(t, 1), newImage(t, 1)
+	if err := r.AddImage(context.Background(), RunImage, "latest", img); err != nil {
+		t.Fatal(err)
+	}
+	push(t, r, "hello", "v1", img)
+	push(t, r, "other", "v1", other)
+	secret := layerDigest(t, other, 0)
+	password := func(a authn.Authenticator) string {
+		c, err := a.Authorization()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Password
+	}(r.Credentials("hello"))
+	for _, c := range []struct {
+		what, method, path, user, password string
+		want                               int
+	}{
+		{"the base", "GET", "/v2/", "hello", password, 200},
+		{"own manifest", "GET", "/v2/hello/manifests/v1", "hello", password, 200},
+		{"own tags", "GET", "/v2/hello/tags/list", "hello", password, 200},
+		{"own upload", "POST", "/v2/hello/blobs/uploads/", "hello", password, 202},
+		{"the run image", "GET", "/v2/gitd/run/manifests/latest", "hello", password, 200},
+		{"a layer of the run image", "GET", "/v2/gitd/run/blobs/" + layerDigest(t, img, 0), "hello", password, 200},
+		{"mount from the run image", "POST", "/v2/hello/blobs/uploads/?from=gitd/run&mount=" + layerDigest(t, img, 0), "hello", password, 201},
+		{"mount from another", "POST", "/v2/hello/blobs/uploads/?from=other&mount=" + secret, "hello", password, 403},
+		{"mount from two", "POST", "/v2/hello/blobs/uploads/?from=hello&from=other&mount=" + secret, "hello", password, 403},
+		{"push over the run image", "POST", "/v2/gitd/run/blobs/uploads/", "hello", password, 403},
+		{"manifest over the run image", "PUT", "/v2/gitd/run/manifests/latest", "hello", password, 403},
+		{"another's manifest", "GET", "/v2/other/manifests/v1", "hello", password, 403},
+		{"another's layer", "GET", "/v2/other/blobs/" + secret, "hello", password, 403},
+		{"another's layer by own name", "GET", "/v2/hello/blobs/" + secret, "hello", password, 404},
+		{"another's tags", "GET", "/v2/other/tags/list", "hello", password, 403},
+		{"push to another", "POST", "/v2/other/blobs/uploads/", "hello", password, 403},
+		{"below own name", "GET", "/v2/hello/world/manifests/v1", "hello", password, 403},
+		{"the catalogue", "GET", "/v2/_catalog", "hello", password, 403},
+		{"dots", "GET", "/v2/hello/../other/manifests/v1", "hello", password, 403},
+		{"escaped", "GET", "/v2/hello/%2e%2e/other/manifests/v1", "hello", password, 403},
+		{"escaped slash", "GET", "/v2/hello%2f..%2fother/manifests/v1", "hello", password, 403},
+		{"no credentials", "GET", "/v2/", "", "", 401},
+		{"no credentials, run image", "GET", "/v2/gitd/run/manifests/latest", "", "", 401},
+		{"a wrong password", "GET", "/v2/hello/manifests/v1", "hello", password[1:] + "0", 401},
+		{"another's name", "GET", "/v2/other/manifests/v1", "other", password, 401},
+		{"an empty password", "GET", "/v2/hello/manifests/v1", "hello", "", 401},
+		{"delete", "DELETE", "/v2/hello/manifests/" + digestOf(t, img), "hello", password, 405},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			q, err := http.NewRequest(c.method, "http://"+r.Host()+c.path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.user != "" {
+				q.SetBasicAuth(c.user, c.password)
+			}
+			q.Header.Set("Accept", "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json")
+			a, err := http.DefaultTransport.RoundTrip(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Body.Close()
+			if a.StatusCode != c.want {
+				b, _ := io.ReadAll(a.Body)
+				t.Errorf("%s %s: %s, want %d: %s", c.method, c.path, a.Status, c.want, b)
+			}
+		})
+	}
+}
+
+func TestMissingParts(t *testing.T) {
+	img := newImage(t, 2)
+	config, err := img.ConfigName()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, digest := range map[string]string{"manifest": digestOf(t, img), "configuration": config.String(), "layer": layerDigest(t, img, 1)} {
+		t.Run(what, func(t *testing.T) {
+			r := open(t, t.TempDir())
+			push(t, r, "hello", "v1", img)
+			if err := os.Remove(r.blob(digest[len("sha256:"):])); err != nil {
+				t.Fatal(err)
+			}
+			_, err := r.Image("hello", digestOf(t, img))
+			if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), what) {
+				t.Errorf("got %v", err)
+			}
+			if tags, err := r.Repair("hello"); err != nil || len(tags) != 0 {
+				t.Fatalf("tags %v, %v", tags, err)
+			}
+			push(t, r, "hello", "v1", img) // brings it back
+			same(t, r, "hello", img)
+		})
+	}
+	t.Run("cut short", func(t *testing.T) {
+		r := open(t, t.TempDir())
+		push(t, r, "hello", "v1", img)
+		if err := os.Truncate(r.blob(layerDigest(t, img, 0)[len("sha256:"):]), 10); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Image("hello", digestOf(t, img)); !errors.Is(err, ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+		if err := r.AddImage(context.Background(), "hello", "v1", img); err != nil {
+			t.Fatal(err)
+		}
+		same(t, r, "hello", img)
+	})
+}
+
+func TestAddImageLinksBlobsOfALayout(t *testing.T) {
+	dir := t.TempDir()
+	img := newImage(t, 2)
+	p, err := layout.Write(filepath.Join(dir, "layout"), empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AppendImage(img); err != nil {
+		t.Fatal(err)
+	}
+	hash, _ := img.Digest()
+	stored, err := p.Image(hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, filepath.Join(dir, "registry"))
+	for range 2 { // the second has nothing to do
+		if err := r.AddImage(context.Background(), RunImage, "latest", stored); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, r, RunImage, img)
+	hex := layerDigest(t, img, 0)[len("sha256:"):]
+	a, err := os.Stat(filepath.Join(dir, "layout/blobs/sha256", hex))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.Stat(r.blob(hex))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(a, b) {
+		t.Error("the layer was copied, not linked")
+	}
+}
+
+func TestPlaceBlob(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, filepath.Join(dir, "registry"))
+	img := newImage(t, 1)
+	layers, _ := img.Layers()
+	digest := layerDigest(t, img, 0)
+	content, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		file := filepath.Join(dir, "blob")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.PlaceBlob("hello", digest, file); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("the file is still there: %v", err)
+		}
+	}
+	got, err := os.ReadFile(r.blob(digest[len("sha256:"):]))
+	if err != nil || !bytes.Equal(got, b) {
+		t.Fatalf("%v", err)
+	}
+	push(t, r, "hello", "v1", img)
+	same(t, r, "hello", img)
+	for _, bad := range []string{"", "sha256:abc", "sha256:" + strings.Repeat("g", 64), "sha512:" + strings.Repeat("a", 128), "sha256:../../" + strings.Repeat("a", 58)} {
+		if err := r.PlaceBlob("hello", bad, filepath.Join(dir, "blob")); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	for _, bad := range []string{"", "../x", "a/../b", "/a", "A", "_layers"} {
+		if err := r.PlaceBlob(bad, digest, filepath.Join(dir, "blob")); err == nil {
+			t.Errorf("repository %q was taken", bad)
+		}
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "blob")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.PlaceBlob("hello", digest, filepath.Join(dir, "blob")); err == nil {
+		t.Error("a symbolic link was taken")
+	}
+}
+
+func TestCollect(t *testing.T) {
+	ctx := context.Background()
+	r := open(t, t.TempDir())
+	run, old, kept, rest, pinned := newImage(t, 1), newImage(t, 2), newImage(t, 2), newImage(t, 1), newImage(t, 1)
+	layers, _ := old.Layers()
+	kept, err := mutate.AppendLayers(kept, layers[0]) // shared between an image that goes and one that stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.AddImage(ctx, RunImage, "latest", run); err != nil {
+		t.Fatal(err)
+	}
+	push(t, r, "hello", "v1", old)
+	push(t, r, "hello", "v2", kept)
+	push(t, r, "gone", "v1", rest)
+	push(t, r, "held", "v1", pinned)
+	keep := map[string][]string{"hello": {digestOf(t, kept)}}
+
+	if freed, err := r.Collect(ctx, keep); err != nil || freed != 0 {
+		t.Fatalf("freed %d, %v", freed, err)
+	}
+	same(t, r, "hello", old) // all are young
+	same(t, r, "gone", rest)
+
+	release := r.Hold("held", digestOf(t, pinned))
+	r.now = func() time.Time { return time.Now().Add(2 * grace) }
+	freed, err := r.Collect(ctx, keep)
+	if err != nil || freed < 4000 {
+		t.Fatalf("freed %d, %v", freed, err)
+	}
+	same(t, r, "hello", kept)
+	same(t, r, "held", pinned)
+	same(t, r, RunImage, run)
+	for repository, img := range map[string]v1.Image{"hello": old, "gone": rest} {
+		if _, err := r.Image(repository, digestOf(t, img)); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", repository, err)
+		}
+	}
+	if tags, _ := r.Tags("hello"); len(tags) != 1 || tags["v2"] == "" {
+		t.Errorf("tags %v", tags)
+	}
+	if _, err := os.Lstat(filepath.Join(r.repositories(), "gone")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the repository's directory is still there: %v", err)
+	}
+	if _, err := os.Lstat(r.blob(layerDigest(t, old, 1)[len("sha256:"):])); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a layer that nothing needs is still there: %v", err)
+	}
+
+	release()
+	if _, err := r.Collect(ctx, keep); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Image("held", digestOf(t, pinned)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the released image is still there: %v", err)
+	}
+	push(t, r, "gone", "v1", rest) // the registry takes it again: no link to a blob was left
+	same(t, r, "gone", rest)
+
+	if err := r.DeleteRepository("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Image("hello", digestOf(t, kept)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a deleted repository: %v", err)
+	}
+	same(t, r, RunImage, run)
+}
+
+func TestCollectBesidePushes(t *testing.T) {
+	r := open(t, t.TempDir())
+	done := make(chan struct{})
+	collected := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-done:
+				collected <- nil
+				return
+			default:
+			}
+			if _, err := r.Collect(context.Background(), nil); err != nil {
+				collected <- err
+				return
+			}
+		}
+	}()
+	for range 10 {
+		img := newImage(t, 2)
+		push(t, r, "hello", "v1", img)
+		same(t, r, "hello", img)
+	}
+	close(done)
+	if err := <-collected; err != nil {
+		t.Fatal(err)
+	}
+}

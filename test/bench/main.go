@@ -1,0 +1,202 @@
+// Command bench measures gitd beside its peers, interleaved in one run, and prints each figure next to its target.
+// It judges nothing: the exit status is 0 whatever the figures are, and 1 when something could not be measured.
+//
+//	go run ./test/bench [-run REGEXP] [-quick]
+//
+// It needs root, bin/gitd and bin/parts (make build), and the programs that it compares with: sshd, nginx, caddy, wrk,
+// runc and dockerd. It starts all of them itself on loopback ports and in a folder of its own, and stops them by their ids.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// section is one part of the benchmark that -run can choose.
+type section struct {
+	name  string
+	about string
+	needs []string // programs
+	run   func(*bench) error
+}
+
+var sections = []section{
+	{"push-go", "one-line change of examples/go, push to live, against go build alone", []string{"git", "ssh", "go"}, (*bench).pushGo},
+	{"push-pack", "the same change against pack build --publish alone, with Docker", []string{"git", "ssh", "go", "dockerd"}, (*bench).pushPack},
+	{"push-node", "one-line change of examples/node, push to live", []string{"git", "ssh"}, (*bench).pushNode},
+	{"ssh", "no-op command and no-change push, against OpenSSH and git", []string{"git", "ssh", "ssh-keygen", "sshd"}, (*bench).ssh},
+	{"proxy", "small responses through the proxy, against nginx", []string{"git", "ssh", "wrk", "nginx", "nsenter"}, (*bench).proxyNginx},
+	{"proxy-caddy", "small responses through the proxy, against Caddy", []string{"git", "ssh", "wrk", "caddy", "nsenter"}, (*bench).proxyCaddy},
+	{"cold", "first request to an app at zero, against bare runc run of the same spec", []string{"git", "ssh", "runc"}, (*bench).cold},
+	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
+	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
+}
+
+// packageOf names the Debian package that brings a program.
+var packageOf = map[string]string{
+	"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshd": "openssh-server", "nginx": "nginx-light", "wrk": "wrk",
+	"caddy": "caddy", "dockerd": "docker.io", "runc": "runc", "nsenter": "util-linux", "go": "golang-go",
+}
+
+// bench is one run.
+type bench struct {
+	ctx     context.Context
+	quick   bool
+	repo    string // root of gitd's own tree
+	dir     string // everything that the run writes
+	began   time.Time
+	cleanup []func()
+	server  *server
+	pack    *packPeer
+	chosen  func(name string) bool
+	done    map[string]bool // sections that another one measured on its way
+	report  report
+}
+
+func main() {
+	quick := flag.Bool("quick", false, "fewer rounds: three minutes instead of ten")
+	choose := flag.String("run", "", "only the sections whose name matches this regular expression")
+	list := flag.Bool("list", false, "list the sections")
+	flag.Parse()
+	if *list {
+		for _, s := range sections {
+			fmt.Printf("%-12s %s\n", s.name, s.about)
+		}
+		return
+	}
+	chosen, err := regexp.Compile(*choose)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -run:", err)
+		os.Exit(2)
+	}
+	os.Exit(run(*quick, chosen.MatchString))
+}
+
+func run(quick bool, chosen func(string) bool) (status int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	b := &bench{ctx: ctx, quick: quick, began: time.Now(), chosen: chosen, done: map[string]bool{}}
+	if err := b.prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	defer b.clean()
+	for _, s := range sections {
+		if !chosen(s.name) || b.done[s.name] || ctx.Err() != nil {
+			continue
+		}
+		b.say("%s: %s", s.name, s.about)
+		err := missing(s.needs)
+		if err == nil {
+			err = s.run(b)
+		}
+		if err != nil && ctx.Err() == nil {
+			b.report.failed(s.name, err)
+			b.say("%s: not measured: %v", s.name, err)
+		}
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "bench: interrupted")
+		return 1
+	}
+	b.say("done")
+	b.report.print(os.Stdout)
+	if len(b.report.failures) > 0 {
+		return 1
+	}
+	return 0
+}
+
+// prepare finds the tree and what make build left in it, and makes the folder of this run.
+func (b *bench) prepare() error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root: gitd, sshd and dockerd are started by it")
+	}
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOMOD: %w", err)
+	}
+	b.repo = filepath.Dir(strings.TrimSpace(string(out)))
+	for _, p := range []string{"bin/gitd", "bin/parts"} {
+		if _, err := os.Stat(filepath.Join(b.repo, p)); err != nil {
+			return fmt.Errorf("%s is missing: run make build", p)
+		}
+	}
+	if err := os.Setenv("GITD_PARTS", filepath.Join(b.repo, "bin/parts")); err != nil {
+		return err
+	}
+	b.dir, err = os.MkdirTemp("", "gitd-bench-")
+	if err != nil {
+		return err
+	}
+	b.onExit(func() {
+		if err := os.RemoveAll(b.dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: left behind:", err)
+		}
+	})
+	load, _ := os.ReadFile("/proc/loadavg")
+	b.report.load = strings.Join(strings.Fields(string(load))[:1], "")
+	b.say("in %s; load before the run %s", b.dir, b.report.load)
+	return nil
+}
+
+// onExit runs f at the end of the run, last come first served.
+func (b *bench) onExit(f func()) { b.cleanup = append(b.cleanup, f) }
+
+func (b *bench) clean() {
+	for i := len(b.cleanup) - 1; i >= 0; i-- {
+		b.cleanup[i]()
+	}
+	b.cleanup = nil
+}
+
+// say prints a line of progress.
+func (b *bench) say(format string, args ...any) {
+	fmt.Printf("%6.1fs  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// rounds is the number of repetitions: full, or quick's.
+func (b *bench) rounds(full, quick int) int {
+	if b.quick {
+		return quick
+	}
+	return full
+}
+
+// missing says which of the programs are not installed, and what installs them.
+func missing(programs []string) error {
+	var absent, packages []string
+	for _, p := range programs {
+		if _, err := lookPath(p); err != nil {
+			absent = append(absent, p)
+			packages = append(packages, packageOf[p])
+		}
+	}
+	if len(absent) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is not installed: apt-get install %s", strings.Join(absent, ", "), strings.Join(packages, " "))
+}
+
+// lookPath finds a program also where daemons live, which is not in everyone's PATH.
+func lookPath(name string) (string, error) {
+	if p, err := exec.LookPath(name); err == nil {
+		return p, nil
+	}
+	for _, d := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
+		if p, err := exec.LookPath(filepath.Join(d, name)); err == nil {
+			return p, nil
+		}
+	}
+	return "", exec.ErrNotFound
+}

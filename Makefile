@@ -1,0 +1,69 @@
+# gitd: git push, and the app is live. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export GOFLAGS ?= -buildvcs=false
+VERSION ?= 0.1.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+include make/parts.mk
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: parts ## build bin/gitd and the programs that it needs beside it
+	@echo "-----> Building bin/gitd"
+	go build -trimpath -ldflags "-s -w -X github.com/gitd-io/gitd/internal/command.Version=$(VERSION)" -o bin/gitd ./cmd/gitd
+
+.PHONY: run
+run: need-serve build ## serve in the foreground: ssh on :2222, http on :8080, data in /var/lib/gitd
+	bin/gitd serve $(ARGS)
+
+.PHONY: demo
+demo: need-serve need-git build ## push a sample app, push again under load, roll back: the whole story, on a throwaway server
+	go run ./test/demo
+
+.PHONY: test
+test: need-serve need-git check build ## everything that needs no cluster
+	@echo "-----> Unit and part tests, with the race detector"
+	GITD_PARTS=$(CURDIR)/bin/parts go test -race -timeout 20m $$(go list ./... | grep -v /test/)
+	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
+	GITD_PARTS=$(CURDIR)/bin/parts go test -timeout 40m ./test/e2e/...
+
+.PHONY: bench
+bench: need-serve need-git build ## measure against OpenSSH + git, go build, nginx, runc; figures beside their targets
+	@$(call need,sshd,openssh-server)
+	@$(call need,nginx,nginx-light)
+	@$(call need,wrk,wrk)
+	go run ./test/bench $(ARGS)
+
+.PHONY: check
+check: ## gofmt, vet, staticcheck
+	@echo "-----> gofmt, go vet, staticcheck"
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$bad" ]; then echo "not gofmt-ed: $$bad"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+# need installs the Debian package $(2) unless the program $(1) is there.
+need = if ! PATH=$$PATH:/usr/sbin:/sbin command -v $(1) >/dev/null; then \
+	echo "-----> Installing $(2) (for $(1))"; \
+	command -v apt-get >/dev/null || { echo "$(1) is missing, and this is no Debian: install it, then try again" >&2; exit 1; }; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) >/dev/null || \
+	{ echo "apt-get could not install $(2): install it by hand (as root), then try again" >&2; exit 1; }; fi
+
+.PHONY: need-go need-serve need-git
+need-go:
+	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: see https://go.dev/doc/install" >&2; exit 1; }
+need-serve: need-go
+	@[ "$$(id -u)" = 0 ] || { echo "gitd makes containers and namespaces: run make as root" >&2; exit 1; }
+	@$(call need,runc,runc)
+	@$(call need,mmdebstrap,mmdebstrap)
+	@$(call need,nft,nftables)
+	@$(call need,ip,iproute2)
+need-git: need-go
+	@$(call need,git,git)
+	@$(call need,ssh,openssh-client)

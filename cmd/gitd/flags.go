@@ -1,0 +1,24 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// setFlags writes the flags that were given back as arguments.
+func setFlags(cmd *cobra.Command) []string {
+	var line []string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name == "data" {
+			return
+		}
+		if many, ok := f.Value.(pflag.SliceValue); ok {
+			for _, v := range many.GetSlice() {
+				line = append(line, "--"+f.Name+"="+v)
+			}
+			return
+		}
+		line = append(line, "--"+f.Name+"="+f.Value.String())
+	})
+	return line
+}

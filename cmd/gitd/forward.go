@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/control"
+	"github.com/gitd-io/gitd/internal/server"
+	"github.com/spf13/cobra"
+)
+
+// maxStdin bounds what a command takes on standard input: a public key.
+const maxStdin = 64 << 10
+
+// forward makes a command of the server one of the shell: it runs in the server of the data directory, or here where none runs.
+func forward(c *cobra.Command) {
+	data := c.PersistentFlags().String("data", defaultData, "data directory of the server")
+	for _, leaf := range leaves(c) {
+		leaf.RunE = func(cmd *cobra.Command, args []string) error {
+			line := commandLine(cmd, args)
+			var stdin []byte
+			if cmd.Name() == "add" { // the only one that reads it
+				b, err := io.ReadAll(io.LimitReader(os.Stdin, maxStdin))
+				if err != nil {
+					return err
+				}
+				stdin = b
+			}
+			code, err := run(cmd.Context(), *data, line, stdin)
+			if err != nil {
+				return err
+			}
+			if code != 0 {
+				return exit(code)
+			}
+			return nil
+		}
+	}
+}
+
+func leaves(c *cobra.Command) []*cobra.Command {
+	var all []*cobra.Command
+	if c.RunE != nil {
+		all = append(all, c)
+	}
+	for _, sub := range c.Commands() {
+		all = append(all, leaves(sub)...)
+	}
+	return all
+}
+
+// commandLine is what the server is asked: the command's path, the flags that were set (not our own --data), the arguments.
+func commandLine(cmd *cobra.Command, args []string) []string {
+	var line []string
+	for c := cmd; c.HasParent(); c = c.Parent() {
+		line = append([]string{c.Name()}, line...)
+	}
+	return append(append(line, setFlags(cmd)...), append([]string{"--"}, args...)...)
+}
+
+// run asks the running server, and stands in for it where there is none.
+func run(ctx context.Context, data string, line []string, stdin []byte) (int, error) {
+	data, err := filepath.Abs(data)
+	if err != nil {
+		return 1, err
+	}
+	deadline := time.Now().Add(10 * time.Second) // a server that is just starting has the directory, and no socket yet
+	for {
+		code, err := control.Call(ctx, filepath.Join(data, server.Socket), line, stdin, os.Stdout, os.Stderr)
+		if !errors.Is(err, control.ErrNoServer) {
+			if ctx.Err() != nil {
+				return 130, nil
+			}
+			return code, err
+		}
+		if errors.Is(err, os.ErrPermission) {
+			return 1, app.Errorf(app.Unavailable, "run the command as root: sudo gitd …", "no right to ask the server of %s", data)
+		}
+		code, err = server.RunOffline(ctx, data, line, bytes.NewReader(stdin), os.Stdout, os.Stderr)
+		if !errors.Is(err, server.ErrLocked) || time.Now().After(deadline) {
+			return code, err
+		}
+		select {
+		case <-ctx.Done():
+			return 130, nil
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/server"
+	"github.com/spf13/cobra"
+)
+
+func purge() *cobra.Command {
+	var data string
+	var yes bool
+	c := &cobra.Command{
+		Use: "purge", Short: "Stop every instance and remove all that a data directory has put on this machine", Args: cobra.NoArgs,
+		Long: "Stop every instance of a data directory's apps and remove their namespaces, interfaces, firewall table and control groups, then the directory itself. The server must not be running.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !yes {
+				return app.Errorf(app.InvalidInput, "say so: --yes", "purge removes all apps in %s for good", data)
+			}
+			dir, err := filepath.Abs(data)
+			if err != nil {
+				return err
+			}
+			if err := server.Purge(cmd.Context(), dir); err != nil {
+				return err
+			}
+			app.NewLog(os.Stdout).Step("Removed %s", dir)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&data, "data", defaultData, "data directory")
+	c.Flags().BoolVar(&yes, "yes", false, "yes, remove it")
+	return c
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/control"
+	"github.com/gitd-io/gitd/internal/server"
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+func serve() *cobra.Command {
+	var o server.Options
+	var ssh, http, memory, disk, cache, free string
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, q := range []struct {
+				flag, text string
+				to         *int64
+			}{{"build-memory", memory, &o.Limits.Memory}, {"build-disk", disk, &o.Limits.Disk}, {"build-cache", cache, &o.Limits.Cache}, {"min-free", free, &o.MinFree}} {
+				v, err := resource.ParseQuantity(q.text)
+				if err != nil || v.Value() <= 0 {
+					return app.Errorf(app.InvalidInput, "give one such as 2Gi", "--%s: %q is not an amount of bytes", q.flag, q.text)
+				}
+				*q.to = v.Value()
+			}
+			return runServer(cmd.Context(), o, ssh, http)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Data, "data", defaultData, "folder for everything that gitd keeps")
+	f.StringVar(&ssh, "ssh", ":2222", "address for SSH")
+	f.StringVar(&http, "http", ":8080", "address for HTTP")
+	f.StringVar(&o.Domain, "domain", "localhost", "apps answer under APP.DOMAIN")
+	f.StringVar(&o.Builder, "builder", "", "builder image: oci:DIR or a registry reference (default: our own, made at the first start)")
+	f.StringVar(&memory, "build-memory", "2Gi", "memory of a build")
+	f.StringVar(&disk, "build-disk", "8Gi", "disk that a build may take, its cache included")
+	f.StringVar(&cache, "build-cache", "2Gi", "what an app's build cache may keep")
+	f.DurationVar(&o.Limits.Time, "build-time", 0, "time of a build (default 15m)")
+	f.StringVar(&free, "min-free", "512Mi", "free disk below which pushes are refused")
+	o.Timings = os.Getenv("GITD_TIMINGS") != ""
+	return c
+}
+
+func runServer(ctx context.Context, o server.Options, sshAddress, httpAddress string) error {
+	if os.Geteuid() != 0 {
+		return app.Errorf(app.Unavailable, "run it as root: sudo gitd serve", "gitd serve makes containers and network namespaces, and needs root for that")
+	}
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		return err
+	}
+	o.Data = data
+	logger := log.New(os.Stderr, "", log.LstdFlags)
+	o.Log = logger.Printf
+	var l server.Listeners
+	if l.SSH, err = listen("ssh", sshAddress); err != nil {
+		return err
+	}
+	defer l.SSH.Close()
+	if l.HTTP, err = listen("http", httpAddress); err != nil {
+		return err
+	}
+	defer l.HTTP.Close()
+	o.HTTPPort = l.HTTP.Addr().(*net.TCPAddr).Port
+
+	s, err := server.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if l.Control, err = control.Listen(filepath.Join(o.Data, server.Socket)); err != nil {
+		return err
+	}
+	defer l.Control.Close()
+	return s.Serve(ctx, l, control.NewServer(func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+		return s.Run(ctx, args, stdin, stdout, stderr)
+	}), app.NewLog(os.Stdout))
+}
+
+func listen(what, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, app.Errorf(app.Unavailable, fmt.Sprintf("stop what listens there (ss -ltnp shows it), or choose another: --%s ADDRESS", what),
+			"the %s address %s is taken by another program", what, address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, app.Errorf(app.Unavailable, "run gitd as root, or choose a port above 1023", "no right to listen on the %s address %s", what, address)
+	}
+	return nil, app.Errorf(app.Unavailable, fmt.Sprintf("give one such as --%s 127.0.0.1:8022", what), "cannot listen on the %s address %s: %w", what, address, err)
+}

@@ -1,0 +1,270 @@
+// Package server puts the parts of gitd together on one data directory.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/builder"
+	engine "github.com/gitd-io/gitd/internal/build/sandbox"
+	"github.com/gitd-io/gitd/internal/command"
+	"github.com/gitd-io/gitd/internal/deploy/local"
+	"github.com/gitd-io/gitd/internal/receive"
+	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/release"
+	"github.com/gitd-io/gitd/internal/sandbox"
+	"github.com/gitd-io/gitd/internal/store"
+)
+
+// Options configure a Server.
+type Options struct {
+	Data     string // the data directory
+	Domain   string // apps answer under APP.Domain
+	Builder  string // builder image: "" for our own, "oci:DIR" or a registry reference
+	Limits   build.Limits
+	MinFree  int64 // bytes of free disk below which pushes are refused
+	Timings  bool  // note the parts of each release in timings.jsonl
+	HTTPPort int   // port in the apps' URLs; 0 or 80 for none
+	Log      func(format string, args ...any)
+}
+
+// Server is gitd on one data directory: all of it but the listeners.
+type Server struct {
+	o        Options
+	lock     *os.File
+	store    *store.Store
+	host     *sandbox.Host
+	registry *registry.Registry
+	platform *local.Platform
+	machine  *release.Machine
+	receive  *receive.Server
+	builds   *builds
+	services *command.Services
+	close    []func() error
+}
+
+// Open takes the data directory, adopts what runs on it, and finishes what an earlier process left half done. It returns an
+// *app.Error where something that gitd needs is missing or taken.
+func Open(ctx context.Context, o Options) (_ *Server, err error) {
+	if err := prepare(o.Data); err != nil {
+		return nil, err
+	}
+	s := &Server{o: o}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.lock, err = lock(o.Data); err != nil {
+		return nil, err
+	}
+	s.onClose(s.lock.Close)
+	if s.store, err = store.Open(s.path(databaseFile)); err != nil {
+		return nil, err
+	}
+	s.onClose(s.store.Close)
+	if s.host, err = sandbox.Open(ctx, sandbox.Options{Dir: s.path("sandbox"), Log: o.Log}); err != nil {
+		return nil, err
+	}
+	s.onClose(s.host.Close)
+	if s.registry, err = registry.Open(ctx, s.path("registry")); err != nil {
+		return nil, err
+	}
+	s.onClose(s.registry.Close)
+	shared, err := builder.SharedLayers("")
+	if err != nil {
+		return nil, err
+	}
+	s.platform, err = local.Open(ctx, local.Options{
+		Dir: s.path("platform"), Domain: o.Domain, Host: s.host, Registry: s.registry,
+		Layers: sandbox.OpenLayers(s.path("layers"), shared), Log: o.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(s.platform.Close)
+	s.builds = &builds{ready: make(chan struct{})}
+	s.receive, err = receive.New(receive.Options{
+		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), Log: o.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	timings := ""
+	if o.Timings {
+		timings = s.path(timingsFile)
+	}
+	s.machine = release.New(release.Options{
+		Store: s.store, Builder: s.builds, Platform: s.platform, Images: s.registry, LogDir: s.path("logs", "releases"),
+		Timings: timings, Limits: o.Limits, MinFree: o.MinFree, URL: s.url, SetLive: s.receive.SetLive, Log: o.Log,
+	})
+	s.onClose(func() error { s.machine.Close(); return nil })
+	if err := s.machine.Recover(ctx); err != nil {
+		return nil, err
+	}
+	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.platform, URL: s.url, Destroy: s.destroy}
+	return s, nil
+}
+
+func (s *Server) onClose(f func() error) { s.close = append(s.close, f) }
+
+func (s *Server) path(parts ...string) string {
+	return filepath.Join(append([]string{s.o.Data}, parts...)...)
+}
+
+func (s *Server) url(name string) string {
+	host := name + "." + s.o.Domain
+	if s.o.HTTPPort != 0 && s.o.HTTPPort != 80 {
+		host = fmt.Sprintf("%s:%d", host, s.o.HTTPPort)
+	}
+	return "http://" + host
+}
+
+// PrepareBuilds makes or loads the builder image. Until it is done, pushes wait.
+func (s *Server) PrepareBuilds(ctx context.Context, log *app.Log) error {
+	b, err := builder.Ensure(ctx, builder.Options{Ref: s.o.Builder, Log: log})
+	if err != nil {
+		return err
+	}
+	e, err := engine.New(ctx, engine.Options{Dir: s.path("builds"), Host: s.host, Registry: s.registry, Builder: b})
+	if err != nil {
+		return err
+	}
+	s.builds.engine = e
+	close(s.builds.ready)
+	return nil
+}
+
+// builds is the engine, once there is one.
+type builds struct {
+	ready  chan struct{}
+	engine *engine.Engine
+}
+
+// Build implements build.Builder.
+func (b *builds) Build(ctx context.Context, r build.Request) (*build.Result, error) {
+	select {
+	case <-b.ready:
+	default:
+		r.Log.Step("Waiting for the builder image")
+		select {
+		case <-b.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return b.engine.Build(ctx, r)
+}
+
+// destroy removes an app with everything it has. What fails half-way can be done again: the ledger goes last.
+func (s *Server) destroy(ctx context.Context, name string) error {
+	return s.machine.Destroy(ctx, name, func() error {
+		if err := s.receive.DeleteRepository(name); err != nil {
+			return err
+		}
+		select {
+		case <-s.builds.ready:
+			return s.builds.engine.PurgeCache(name)
+		default:
+			return nil
+		}
+	})
+}
+
+// Run runs a command as root on this machine.
+func (s *Server) Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return command.Run(ctx, s.services, command.Caller{Local: true}, args, stdin, stdout, stderr)
+}
+
+// Listeners are where a Server serves.
+type Listeners struct {
+	SSH, HTTP, Control net.Listener
+}
+
+// State is the content of serve.json.
+type State struct {
+	PID  int    `json:"pid"`
+	SSH  string `json:"ssh"`
+	HTTP string `json:"http"`
+}
+
+// Serve answers requests at once, and pushes when the builder image is ready. It returns when ctx ends, with nothing left under
+// way, or when a part fails.
+func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, progress *app.Log) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	part := func(name string, f func() error) {
+		running.Go(func() {
+			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	web := local.NewServer(s.platform)
+	part("http", func() error { return web.Serve(l.HTTP) })
+	part("control socket", func() error { return control.Serve(l.Control) })
+
+	err := s.PrepareBuilds(ctx, progress)
+	if err == nil {
+		part("ssh", func() error { return s.receive.Serve(l.SSH) })
+		if err = s.writeState(l); err == nil {
+			progress.Step("Ready: ssh on %s, http on %s, data in %s", l.SSH.Addr(), l.HTTP.Addr(), s.o.Data)
+			<-ctx.Done()
+		}
+	}
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	progress.Step("Stopping")
+	_ = os.Remove(s.path(stateFile))
+	end, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+	_ = l.SSH.Close()
+	s.machine.Close() // pushes under way are told; their connections end after that
+	s.receive.Shutdown(end)
+	// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.
+	_ = l.HTTP.Close()
+	web.SetKeepAlivesEnabled(false)
+	select {
+	case <-time.After(500 * time.Millisecond):
+	case <-end.Done():
+	}
+	_ = web.Shutdown(end)
+	_ = control.Close()
+	running.Wait()
+	return err
+}
+
+func (s *Server) writeState(l Listeners) error {
+	b, err := json.Marshal(State{PID: os.Getpid(), SSH: l.SSH.Addr().String(), HTTP: l.HTTP.Addr().String()})
+	if err != nil {
+		return err
+	}
+	tmp := s.path(stateFile + ".new")
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, s.path(stateFile))
+}
+
+// Close gives up the data directory. Instances of apps go on running, for the next process to adopt.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.close) - 1; i >= 0; i-- {
+		errs = append(errs, s.close[i]())
+	}
+	s.close = nil
+	return errors.Join(errs...)
+}

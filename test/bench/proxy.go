@@ -13,7 +13,8 @@ import (
 // way is one way to the app: a proxy, and where wrk runs.
 type way struct {
 	name             string
-	pid              int // of the proxy
+	pid              int  // of the proxy
+	workers          bool // it has worker processes that count
 	prefix           []string
 	url              string
 	host             string
@@ -158,7 +159,7 @@ http {
 }
 
 func (b *bench) serveCaddy(dir string, enter []string, address, backend string) (*way, func(), error) {
-	config := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}\nhttp://%s {\n\treverse_proxy 127.0.0.1:%s {\n\t\ttransport http {\n"+
+	config := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n}\nhttp://%s {\n\treverse_proxy 127.0.0.1:%s {\n\t\ttransport http {\n"+
 		"\t\t\tkeepalive_idle_conns 1024\n\t\t\tkeepalive_idle_conns_per_host 1024\n\t\t\tcompression off\n\t\t}\n\t}\n}\n", address, backend)
 	file := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {

@@ -1,0 +1,268 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/store"
+)
+
+// builderFunc builds by a function: the tests below are about what goes on around a build.
+type builderFunc func(ctx context.Context, r build.Request) (*build.Result, error)
+
+func (f builderFunc) Build(ctx context.Context, r build.Request) (*build.Result, error) {
+	return f(ctx, r)
+}
+
+type noSource struct{}
+
+func (noSource) Checkout(context.Context, string, int, int) error { return nil }
+func (noSource) ReadFile(string, int64) ([]byte, error)           { return nil, fs.ErrNotExist }
+
+func newMachine(t *testing.T, b build.Builder, change func(*Options)) *Machine {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := store.Open(filepath.Join(dir, "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Store: s, Builder: b, LogDir: filepath.Join(dir, "logs"), URL: func(a string) string { return a }, Log: t.Logf,
+		SetLive: func(string, string) error { return nil }}
+	if change != nil {
+		change(&o)
+	}
+	m := New(o)
+	t.Cleanup(func() { m.Close(); s.Close() })
+	return m
+}
+
+func push(ctx context.Context, m *Machine, name, commit string) (string, error) {
+	var log strings.Builder
+	err := m.Deploy(ctx, Push{App: name, Key: "dev", Ref: "refs/heads/main", Commit: commit, Source: noSource{}, Log: app.NewLog(&log), Start: time.Now()})
+	return log.String(), err
+}
+
+func ledger(t *testing.T, m *Machine, name string) []app.Release {
+	t.Helper()
+	all, err := m.o.Store.Releases(context.Background(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Of pushes that come while one builds, the newest goes on, and every older one is told which replaced it; never two builds of an
+// app at once.
+func TestMachine_NewestPushWins(t *testing.T) {
+	var mu sync.Mutex
+	running, most := 0, 0
+	entered := make(chan string, 10)
+	release := make(chan struct{})
+	m := newMachine(t, builderFunc(func(ctx context.Context, r build.Request) (*build.Result, error) {
+		mu.Lock()
+		running++
+		most = max(most, running)
+		mu.Unlock()
+		defer func() { mu.Lock(); running--; mu.Unlock() }()
+		entered <- r.Commit
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("stopped: %w", ctx.Err())
+		case <-release:
+			return nil, app.Errorf(app.BuildFailed, "", "it ends here")
+		}
+	}), nil)
+
+	const n = 5
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { _, errs[i] = push(context.Background(), m, "hello", fmt.Sprintf("%040d", i)) })
+		if got := <-entered; got != fmt.Sprintf("%040d", i) {
+			t.Errorf("push %d: %s builds", i, got)
+		}
+	}
+	close(release)
+	wg.Wait()
+	for i, err := range errs {
+		want, text := app.Superseded, fmt.Sprintf("superseded by v%d", i+2)
+		if i == n-1 {
+			want, text = app.BuildFailed, "it ends here"
+		}
+		if app.CodeOf(err) != want || !strings.Contains(err.Error(), text) {
+			t.Errorf("push %d: %v", i, err)
+		}
+	}
+	if most != 1 {
+		t.Errorf("%d builds at once", most)
+	}
+	for i, r := range ledger(t, m, "hello") {
+		if want := map[bool]app.State{true: app.Failed, false: app.Replaced}[i == n-1]; r.State != want {
+			t.Errorf("v%d: %s, want %s", r.Version, r.State, want)
+		}
+	}
+}
+
+func TestMachine_AppsDoNotWaitForOneAnother(t *testing.T) {
+	all := make(chan struct{}, 4)
+	m := newMachine(t, builderFunc(func(ctx context.Context, _ build.Request) (*build.Result, error) {
+		all <- struct{}{}
+		for len(all) < cap(all) { // until the other three are here as well
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return nil, app.Errorf(app.BuildFailed, "", "done")
+	}), nil)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range cap(all) {
+		wg.Go(func() {
+			if _, err := push(ctx, m, fmt.Sprintf("app-%d", i), "c"); app.CodeOf(err) != app.BuildFailed {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestMachine_EndsOfAPush(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   func(cancel context.CancelFunc) error
+		code  app.Code
+		state app.State
+	}{
+		{"BuildFailed", func(context.CancelFunc) error { return app.Errorf(app.BuildFailed, "", "no") }, app.BuildFailed, app.Failed},
+		{"Defect", func(context.CancelFunc) error { return errors.New("a secret path") }, app.Internal, app.Failed},
+		{"ClientGone", func(cancel context.CancelFunc) error { cancel(); return context.Canceled }, app.Cancelled, app.Stopped},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			m := newMachine(t, builderFunc(func(context.Context, build.Request) (*build.Result, error) { return nil, tt.err(cancel) }), nil)
+			_, err := push(ctx, m, "hello", "c")
+			if app.CodeOf(err) != tt.code {
+				t.Fatalf("%v (%s)", err, app.CodeOf(err))
+			}
+			r := ledger(t, m, "hello")[0]
+			if r.State != tt.state || r.Finished.IsZero() || strings.Contains(r.Reason, "secret") {
+				t.Fatalf("%+v", r)
+			}
+			if _, err := os.Stat(m.BuildLog("hello", 1)); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestMachine_ShutdownTellsPushes(t *testing.T) {
+	entered := make(chan struct{})
+	m := newMachine(t, builderFunc(func(ctx context.Context, _ build.Request) (*build.Result, error) {
+		close(entered)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}), nil)
+	done := make(chan error)
+	go func() { _, err := push(context.Background(), m, "hello", "c"); done <- err }()
+	<-entered
+	m.Close()
+	if err := <-done; app.CodeOf(err) != app.Unavailable {
+		t.Fatal(err)
+	}
+	if _, err := push(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.Unavailable {
+		t.Fatal("a closed machine took a push:", err)
+	}
+}
+
+func TestMachine_FullDisk(t *testing.T) {
+	m := newMachine(t, nil, func(o *Options) { o.MinFree = 1 << 60 })
+	if _, err := push(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), "nearly full") {
+		t.Fatal(err)
+	}
+	if _, err := m.o.Store.App(context.Background(), "hello"); app.CodeOf(err) != app.NotFound {
+		t.Fatal("a refused push made the app")
+	}
+}
+
+func TestRollbackTarget(t *testing.T) {
+	live := func(v int, revision string) app.Release {
+		return app.Release{Version: v, State: app.Live, Revision: revision}
+	}
+	l := []app.Release{live(1, "a-v1"), live(2, "a-v2"), {Version: 3, State: app.Failed}, live(4, "a-v4")}
+	for _, tt := range []struct {
+		name   string
+		ledger []app.Release
+		ask    int
+		want   int
+		code   app.Code
+	}{
+		{"Previous", l, 0, 2, ""},
+		{"Named", l, 1, 1, ""},
+		{"NeverLive", l, 3, 0, app.InvalidInput},
+		{"Unknown", l, 9, 0, app.NotFound},
+		{"OnlyOne", l[:1], 0, 0, app.NotFound},
+		{"Empty", nil, 0, 0, app.NotFound},
+		{"AfterARollback", append(l[:4:4], live(5, "a-v2")), 0, 4, ""}, // v5 went back to v2: "back" now means v4
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := rollbackTarget(tt.ledger, "a", tt.ask)
+			if app.CodeOf(err) != tt.code || err == nil && r.Version != tt.want {
+				t.Fatalf("v%d, %v", r.Version, err)
+			}
+		})
+	}
+}
+
+func TestSplit_KeepsTheLastTenThatWereLive(t *testing.T) {
+	var l []app.Release
+	for v := 1; v <= 15; v++ {
+		l = append(l, app.Release{Version: v, State: app.Live, Digest: fmt.Sprint(v), Revision: app.RevisionName("a", v)})
+	}
+	l = append(l, app.Release{Version: 16, State: app.Failed, Digest: "16", Revision: "a-v16"})
+	l = append(l, app.Release{Version: 17, State: app.Live, Digest: "3", Revision: "a-v3", RollbackOf: 3})
+	l = append(l, app.Release{Version: 18, State: app.Starting, Digest: "18", Revision: "a-v18"})
+	stay, gone := split(l)
+	have := map[string]bool{}
+	for _, r := range stay {
+		have[r.Digest] = true
+	}
+	for _, want := range []string{"3", "18", "15", "8"} {
+		if !have[want] {
+			t.Errorf("image %s is not kept", want)
+		}
+	}
+	if have["16"] || have["1"] || !gone["a-v1"] || !gone["a-v16"] || gone["a-v3"] || gone["a-v18"] || gone["a-v15"] {
+		t.Errorf("stay %v, gone %v", have, gone)
+	}
+}
+
+func TestTransitions_EveryStateEnds(t *testing.T) {
+	for from, to := range transitions {
+		if from.Final() {
+			t.Errorf("a way leads out of %s", from)
+		}
+		for _, end := range []app.State{app.Failed, app.Stopped, app.Replaced} {
+			if !follows(from, end) {
+				t.Errorf("%s cannot end in %s", from, end)
+			}
+		}
+		for _, s := range to {
+			if _, known := transitions[s]; !known && !s.Final() {
+				t.Errorf("%s leads to %s, which leads nowhere", from, s)
+			}
+		}
+	}
+}

@@ -180,26 +180,31 @@ func (r *bareRunc) mountRoot(pid int, target string) error {
 			continue
 		}
 		var lower []string
-		writable := false
+		theirs := "" // the upper directory has the container's own /etc/hosts and the like
 		for _, o := range strings.Split(s[2], ",") {
 			if l, ok := strings.CutPrefix(o, "lowerdir="); ok {
 				lower = append(lower, l)
 			} else if l, ok := strings.CutPrefix(o, "lowerdir+="); ok {
 				lower = append(lower, l)
 			}
-			writable = writable || strings.HasPrefix(o, "upperdir=")
+			if u, ok := strings.CutPrefix(o, "upperdir="); ok {
+				theirs = u
+			}
 		}
 		options := "lowerdir=" + strings.Join(lower, ":")
-		if len(lower) == 1 && !strings.Contains(lower[0], ":") && !writable { // overlay wants two; an empty one changes nothing
+		if len(lower) == 1 && !strings.Contains(lower[0], ":") && theirs == "" { // overlay wants two; an empty one changes nothing
 			empty := filepath.Join(r.bundle, "empty")
 			if err := os.MkdirAll(empty, 0o755); err != nil {
 				return err
 			}
 			options += ":" + empty
 		}
-		if writable {
+		if theirs != "" {
 			upper, work := filepath.Join(r.bundle, "upper"), filepath.Join(r.bundle, "work")
 			if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+				return err
+			}
+			if err := os.CopyFS(upper, os.DirFS(theirs)); err != nil {
 				return err
 			}
 			options += ",upperdir=" + upper + ",workdir=" + work

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/reexec"
 )
 
 // section is one part of the benchmark that -run can choose.
@@ -64,6 +66,7 @@ type bench struct {
 }
 
 func main() {
+	reexec.Init() // the builder image is read by functions in processes of their own
 	quick := flag.Bool("quick", false, "fewer rounds: three minutes instead of ten")
 	choose := flag.String("run", "", "only the sections whose name matches this regular expression")
 	list := flag.Bool("list", false, "list the sections")

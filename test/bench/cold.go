@@ -129,7 +129,7 @@ func (b *bench) newBareRunc(i instance) (*bareRunc, error) {
 	if r.network, err = newNamespace(filepath.Join(r.bundle, "net")); err != nil {
 		return nil, err
 	}
-	if err := r.mountRoot(pid, rootfs); err != nil {
+	if err := r.mountRoot(pid, filepath.Dir(config), rootfs); err != nil {
 		r.network.close()
 		return nil, err
 	}
@@ -170,8 +170,17 @@ func (b *bench) bundleOf(pid int) (string, error) {
 	return found, err
 }
 
-// mountRoot mounts the layers that are the root of a process, once more.
-func (r *bareRunc) mountRoot(pid int, target string) error {
+// mountRoot mounts the layers that are the root of a process, once more. Their names may be relative to the bundle.
+func (r *bareRunc) mountRoot(pid int, bundle, target string) error {
+	absolute := func(path string) string {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(bundle, path)
+		}
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			return real
+		}
+		return path
+	}
 	for line := range strings.Lines(trimmed(fmt.Sprintf("/proc/%d/mountinfo", pid))) {
 		f := strings.Fields(line)
 		_, super, ok := strings.Cut(strings.TrimSpace(line), " - ")
@@ -182,17 +191,21 @@ func (r *bareRunc) mountRoot(pid int, target string) error {
 		var lower []string
 		theirs := "" // the upper directory has the container's own /etc/hosts and the like
 		for _, o := range strings.Split(s[2], ",") {
-			if l, ok := strings.CutPrefix(o, "lowerdir="); ok {
-				lower = append(lower, l)
-			} else if l, ok := strings.CutPrefix(o, "lowerdir+="); ok {
-				lower = append(lower, l)
+			l, ok := strings.CutPrefix(o, "lowerdir=")
+			if !ok {
+				l, ok = strings.CutPrefix(o, "lowerdir+=")
+			}
+			if ok {
+				for _, d := range strings.Split(l, ":") {
+					lower = append(lower, absolute(d))
+				}
 			}
 			if u, ok := strings.CutPrefix(o, "upperdir="); ok {
-				theirs = u
+				theirs = absolute(u)
 			}
 		}
 		options := "lowerdir=" + strings.Join(lower, ":")
-		if len(lower) == 1 && !strings.Contains(lower[0], ":") && theirs == "" { // overlay wants two; an empty one changes nothing
+		if len(lower) == 1 && theirs == "" { // overlay wants two; an empty one changes nothing
 			empty := filepath.Join(r.bundle, "empty")
 			if err := os.MkdirAll(empty, 0o755); err != nil {
 				return err

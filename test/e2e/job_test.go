@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// commandLimit is how long any command of a script may take.
+const commandLimit = 6 * time.Minute
+
+// job is a command with a process group of its own, as a terminal would give it: a signal reaches git and its ssh alike.
+type job struct {
+	cmd  *exec.Cmd
+	out  buffer
+	errs buffer
+	done chan struct{}
+	err  error // of Wait; valid once done is closed
+}
+
+// buffer may be read while it is written to.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func startJob(dir string, env []string, stdin []byte, name string, args ...string) (*job, error) {
+	j := &job{done: make(chan struct{})}
+	path, err := lookPath(name, env)
+	if err != nil {
+		return nil, err
+	}
+	j.cmd = exec.Command(path, args...)
+	j.cmd.Args[0] = name
+	j.cmd.Dir, j.cmd.Env = dir, env
+	if stdin != nil {
+		j.cmd.Stdin = bytes.NewReader(stdin)
+	}
+	j.cmd.Stdout, j.cmd.Stderr = &j.out, &j.errs
+	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	j.cmd.WaitDelay = 5 * time.Second // a grandchild may hold the pipes open
+	if err := j.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		j.err = j.cmd.Wait()
+		close(j.done)
+	}()
+	return j, nil
+}
+
+// wait waits for the end, and kills the group at the limit.
+func (j *job) wait(ctx context.Context) error {
+	select {
+	case <-j.done:
+		return j.err
+	case <-ctx.Done():
+		j.kill()
+		return fmt.Errorf("it had not ended after %s", commandLimit)
+	}
+}
+
+// await waits until the output matches. It fails when the job ends first.
+func (j *job) await(ctx context.Context, pattern *regexp.Regexp) error {
+	for {
+		if pattern.MatchString(j.out.String()) || pattern.MatchString(j.errs.String()) {
+			return nil
+		}
+		select {
+		case <-j.done:
+			if pattern.MatchString(j.out.String()) || pattern.MatchString(j.errs.String()) {
+				return nil
+			}
+			return fmt.Errorf("it ended (%v) without a line that matches %q", j.err, pattern)
+		case <-ctx.Done():
+			return fmt.Errorf("no line that matches %q after %s", pattern, commandLimit)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (j *job) signal(s syscall.Signal) error {
+	if err := syscall.Kill(-j.cmd.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+func (j *job) kill() {
+	_ = j.signal(syscall.SIGKILL)
+	<-j.done
+}

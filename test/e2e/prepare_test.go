@@ -1,0 +1,75 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// What prepare leaves for the scripts.
+var (
+	root     string // the top of the repository
+	gitd     string // the program under test, built with the race detector
+	partsDir string // the programs that are shipped beside it
+)
+
+// prepare builds the program under test and makes the builder image, once for all scripts.
+func prepare() error {
+	if os.Geteuid() != 0 {
+		return errors.New("these tests start containers: run them as root")
+	}
+	for _, tool := range []string{"git", "ssh", "ssh-keygen", "runc", "setpriv"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is missing: apt-get install git openssh-client runc util-linux", tool)
+		}
+	}
+	var err error
+	if root, err = filepath.Abs("../.."); err != nil {
+		return err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	bin := filepath.Join(cache, "gitd-e2e") // kept from run to run: an unchanged program need not be linked again
+	gitd = filepath.Join(bin, "gitd")
+	if err := step("building gitd with the race detector", "go", "build", "-race", "-o", gitd, "./cmd/gitd"); err != nil {
+		return err
+	}
+	partsDir = os.Getenv("GITD_PARTS")
+	if partsDir == "" {
+		partsDir = filepath.Join(root, "bin", "parts")
+		if err := step("building its parts", "make", "--no-print-directory", "parts"); err != nil {
+			return err
+		}
+	}
+	return step("making the builder image, if there is none yet", gitd, "builder", "create", "--data", filepath.Join(bin, "data"))
+}
+
+// step runs a command at the top of the repository, with its output shown.
+func step(what, name string, args ...string) error {
+	fmt.Fprintf(os.Stderr, "e2e: %s\n", what)
+	c := exec.Command(name, args...)
+	c.Dir = root
+	c.Env = append(serverEnv(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false"))
+	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// serverEnv is the environment of gitd itself: that of this test, for the host's proxies, certificates and mirrors are
+// handed on to builds.
+func serverEnv() []string {
+	env := []string{"GITD_PARTS=" + partsDir}
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "GIT_") && !strings.HasPrefix(kv, "GITD_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}

@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error) {
+	if w.server != nil {
+		ts.Fatalf("serve: it runs already")
+	}
+	ssh, http := "127.0.0.1:0", "127.0.0.1:0"
+	if w.ssh != "" {
+		ssh, http = w.ssh, w.http
+	}
+	this := filepath.Join(w.base, "run.log")
+	_ = os.Remove(this)
+	flags := append([]string{"--ssh", ssh, "--http", http, "--domain", "localhost"}, args...)
+	s, a, err := startServer(w.data, this, flags...)
+	out, _ := os.ReadFile(this)
+	if err != nil {
+		w.keepLog(out)
+		if !errors.Is(err, errExited) {
+			ts.Fatalf("%v", err) // it hangs: never what a script asks for
+		}
+		return output{stderr: string(out)}, err
+	}
+	w.server, w.ssh, w.http = s, a.SSH, a.HTTP
+	_, port, err := net.SplitHostPort(a.SSH)
+	ts.Check(err)
+	ts.Setenv("SSH_PORT", port)
+	ts.Setenv("HTTP", a.HTTP)
+	ts.Setenv("REMOTE", "ssh://git@"+a.SSH)
+	return output{stderr: string(out)}, nil
+}
+
+func cmdStopServe(w *world, ts *testscript.TestScript, _ []string) (output, error) {
+	return w.endServer(ts, (*server).stop)
+}
+
+func cmdKillServe(w *world, ts *testscript.TestScript, _ []string) (output, error) {
+	return w.endServer(ts, (*server).kill)
+}
+
+func (w *world) endServer(ts *testscript.TestScript, end func(*server) error) (output, error) {
+	if w.server == nil {
+		ts.Fatalf("no server runs")
+	}
+	s := w.server
+	w.server = nil
+	err := end(s)
+	out, _ := os.ReadFile(s.output)
+	w.keepLog(out)
+	return output{stderr: string(out)}, err
+}
+
+// keepLog adds a run's output to the log of all runs, which is looked through at the end.
+func (w *world) keepLog(out []byte) {
+	f, err := os.OpenFile(w.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.tb.Errorf("keeping the server's log: %v", err)
+		return
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := fmt.Fprintf(f, "%s\n", out); err != nil {
+		w.tb.Errorf("keeping the server's log: %v", err)
+	}
+}

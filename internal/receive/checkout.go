@@ -1,0 +1,199 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// source is the tree of a pushed commit. It reads from quarantine and repository, and stays usable until the push is over.
+type source struct {
+	cat     *catFile
+	entries []entry
+	limits  Options
+}
+
+// ReadFile implements build.Source.
+func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
+	for _, e := range s.entries {
+		if e.path != name {
+			continue
+		}
+		if e.mode != modeRegular && e.mode != modeGroupWrite && e.mode != modeExecutable {
+			break
+		}
+		var b []byte
+		err := s.cat.use(s.cat.ctx, func() (err error) {
+			_, b, err = s.cat.object(e.id, limit)
+			return err
+		})
+		var large *tooLargeError
+		if errors.As(err, &large) {
+			return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Printable(name), size(limit))
+		}
+		return b, err
+	}
+	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+}
+
+// Checkout implements build.Source. Nothing is ever written through a symlink: every path is resolved below dir by os.Root,
+// every file is made anew, and symlinks come last.
+func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.Lchown(".", uid, gid); err != nil {
+		return err
+	}
+	w := writer{root: root, uid: uid, gid: gid, left: s.limits.MaxCheckout, limits: s.limits, buf: make([]byte, 128<<10)}
+	defer w.close()
+	var files, links []entry
+	for _, e := range s.entries {
+		switch e.mode {
+		case modeDir:
+			if err := w.mkdir(e.path); err != nil {
+				return err
+			}
+		case modeSymlink:
+			links = append(links, e)
+		default:
+			files = append(files, e)
+		}
+	}
+	if err := s.cat.use(ctx, func() error { return w.files(ctx, s.cat, files) }); err != nil {
+		return err
+	}
+	for _, e := range links {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := root.Symlink(e.target, e.path); err != nil {
+			return err
+		}
+		if err := root.Lchown(e.path, uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writer writes files below a root, and keeps the folder of the last one open since the next is mostly beside it.
+type writer struct {
+	root     *os.Root
+	uid, gid int
+	left     int64 // bytes that may still be written
+	limits   Options
+	buf      []byte
+
+	dir  *os.Root
+	name string
+}
+
+func (w *writer) mkdir(p string) error {
+	if err := w.root.Mkdir(p, 0o755); err != nil {
+		return err
+	}
+	if err := w.root.Chmod(p, 0o755); err != nil { // whatever the umask is
+		return err
+	}
+	return w.root.Lchown(p, w.uid, w.gid)
+}
+
+// files asks for all files at once and writes them as they come.
+func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
+	asked := make(chan error, 1)
+	in := c.in
+	go func() {
+		var b strings.Builder
+		for i, e := range files {
+			b.WriteString(e.id)
+			b.WriteByte('\n')
+			if b.Len() > 32<<10 || i == len(files)-1 {
+				if _, err := io.WriteString(in, b.String()); err != nil {
+					asked <- err
+					return
+				}
+				b.Reset()
+			}
+		}
+		asked <- nil
+	}()
+	for _, e := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		kind, n, err := c.answer()
+		if errors.Is(err, errMissing) || err == nil && kind != "blob" {
+			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: %s is missing", quote(e.path))
+		}
+		if err != nil {
+			return err
+		}
+		if w.left -= n; w.left < 0 {
+			return app.Errorf(app.LimitExceeded, "leave large files out of the repository",
+				"the files of the commit are larger than %s together", size(w.limits.MaxCheckout))
+		}
+		if err := w.file(e, io.LimitReader(c.out, n), n); err != nil {
+			return err
+		}
+		if _, err := c.out.Discard(1); err != nil {
+			return err
+		}
+	}
+	return <-asked
+}
+
+func (w *writer) file(e entry, r io.Reader, n int64) error {
+	dir, name := path.Split(e.path)
+	in := w.root
+	if dir != "" {
+		if w.dir == nil || w.name != dir {
+			w.close()
+			d, err := w.root.OpenRoot(dir)
+			if err != nil {
+				return err
+			}
+			w.dir, w.name = d, dir
+		}
+		in = w.dir
+	}
+	perm := os.FileMode(0o644)
+	if e.mode == modeExecutable {
+		perm = 0o755
+	}
+	f, err := in.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	written, err := io.CopyBuffer(struct{ io.Writer }{f}, r, w.buf)
+	if err != nil {
+		return err
+	}
+	if written != n {
+		return io.ErrUnexpectedEOF
+	}
+	if err := f.Chmod(perm); err != nil {
+		return err
+	}
+	if err := f.Chown(w.uid, w.gid); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (w *writer) close() {
+	if w.dir != nil {
+		_ = w.dir.Close()
+		w.dir = nil
+	}
+}

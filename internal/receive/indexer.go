@@ -1,0 +1,224 @@
+package receive
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// PackLimits bound one pack.
+type PackLimits struct {
+	Bytes   int64         // of the pack as sent
+	Objects uint32        // by its header
+	Memory  uint64        // bytes of memory that indexing may take
+	CPU     time.Duration // processor time that indexing may take
+}
+
+// PackStats is what a pack held.
+type PackStats struct {
+	Objects int
+	Bytes   int64
+}
+
+// PackTarget says where a pack goes to.
+type PackTarget struct {
+	Repository string // the bare repository whose objects the pack may build on
+	Quarantine string // object directory that takes the pack and its index, in pack/
+	Shallow    string // file with the commits whose parents are cut off, or ""
+}
+
+// Indexer takes packs in. Index reads one pack up to its trailer and never waits for the end of r; it may read bytes that
+// follow. It completes a thin pack, checks every object as git fsck --strict does, and leaves a pack and its index in the
+// quarantine. progress gets a phase and a percentage, often. What is wrong with the pack is told by an *app.Error.
+type Indexer interface {
+	Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(phase string, percent int)) (PackStats, error)
+}
+
+// packHeaderSize is "PACK", version and number of objects.
+const packHeaderSize = 12
+
+// readPackHeader reads and checks the header. It returns io.EOF where there is no pack at all.
+func readPackHeader(r io.Reader, limits PackLimits) (header []byte, count uint32, err error) {
+	header = make([]byte, packHeaderSize)
+	if _, err := io.ReadFull(r, header); err != nil {
+		if err == io.ErrUnexpectedEOF {
+			err = app.Errorf(app.InvalidInput, "push again", "the pack ended before it began")
+		}
+		return nil, 0, err
+	}
+	version := binary.BigEndian.Uint32(header[4:])
+	if string(header[:4]) != "PACK" || version != 2 && version != 3 {
+		return nil, 0, app.Errorf(app.InvalidInput, "push with git 1.6 or newer", "what was sent is not a pack that can be read")
+	}
+	count = binary.BigEndian.Uint32(header[8:])
+	if count > limits.Objects {
+		return nil, 0, app.Errorf(app.LimitExceeded, "push a shorter history, for instance from a shallow clone",
+			"the pack says it has %d objects; the limit is %d", count, limits.Objects)
+	}
+	return header, count, nil
+}
+
+// gitIndexer indexes packs with git index-pack.
+type gitIndexer struct{}
+
+// fsckExceptions are the checks that old and harmless histories fail: dates and modes that long gone tools wrote.
+const fsckExceptions = "badTimezone=ignore,missingSpaceBeforeDate=ignore,zeroPaddedFilemode=ignore"
+
+func (gitIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(string, int)) (PackStats, error) {
+	header, count, err := readPackHeader(r, limits)
+	if err != nil {
+		return PackStats{}, err
+	}
+	if count == 0 {
+		return PackStats{Bytes: packHeaderSize + sha1.Size}, readEmptyTrailer(r, header)
+	}
+	o := objects{repository: to.Repository, quarantine: to.Quarantine, shallow: to.Shallow}
+	c := o.command(ctx, "-c", "core.bigFileThreshold=16m", "-c", "core.fsync=none", "index-pack", "--stdin", "--fix-thin", "-v",
+		"--strict="+fsckExceptions, "--max-input-size="+strconv.FormatInt(limits.Bytes, 10),
+		"--threads="+strconv.Itoa(min(runtime.NumCPU(), 4)))
+	in, err := c.StdinPipe()
+	if err != nil {
+		return PackStats{}, err
+	}
+	watch := &progressWriter{progress: progress}
+	c.Stderr = watch
+	if err := c.Start(); err != nil {
+		return PackStats{}, err
+	}
+	if err := restrain(c.Process.Pid, limits.Memory, limits.CPU); err != nil {
+		_ = killGroup(c)
+		_ = c.Wait()
+		return PackStats{}, err
+	}
+	// Not cmd.Stdin: Wait would wait for the end of r, which comes after our answer. The goroutine ends with r.
+	var sent atomic.Int64
+	go func() {
+		defer in.Close()
+		_, _ = io.CopyBuffer(&countingWriter{w: in, n: &sent}, io.MultiReader(bytes.NewReader(header), struct{ io.Reader }{r}), make([]byte, 128<<10))
+	}()
+	if err := c.Wait(); err != nil {
+		if e := context.Cause(ctx); e != nil {
+			return PackStats{}, e
+		}
+		watch.endLine()
+		return PackStats{}, explainPack(&gitError{command: "index-pack", lines: watch.complaints.lines(), err: err}, limits)
+	}
+	return PackStats{Objects: int(count), Bytes: sent.Load()}, nil
+}
+
+// readEmptyTrailer checks the end of a pack without objects.
+func readEmptyTrailer(r io.Reader, header []byte) error {
+	var trailer [sha1.Size]byte
+	if _, err := io.ReadFull(r, trailer[:]); err != nil || trailer != sha1.Sum(header) {
+		return app.Errorf(app.InvalidInput, "push again", "the pack is damaged: its checksum does not match")
+	}
+	return nil
+}
+
+// fsckLine is how git names a bad object: "object 1234…: hasDotgit: contains '.git'".
+var fsckLine = regexp.MustCompile(`^object ([0-9a-f]{40}): (\w+: .*)$`)
+
+// explainPack puts into words why git index-pack refused a pack.
+func explainPack(g *gitError, limits PackLimits) error {
+	told := func(code app.Code, next, format string, args ...any) error {
+		return &app.Error{Code: code, Message: fmt.Sprintf(format, args...), Next: next, Err: g}
+	}
+	switch s := g.killedBy(); {
+	case g.says("No space left on device", "Disk quota exceeded"):
+		return told(app.Unavailable, "ask the operator to make room", "the server's disk is full")
+	case g.says("pack exceeds maximum allowed size"):
+		return told(app.LimitExceeded, "push a shorter history, for instance from a shallow clone, or leave large files out",
+			"the pack is larger than %s", size(limits.Bytes))
+	case s == syscall.SIGXCPU || s == syscall.SIGKILL:
+		return told(app.LimitExceeded, "push less at once", "unpacking took more than %v of processor time", limits.CPU)
+	case g.says("ut of memory", "unable to create thread", "unable to mmap", "mmap failed"):
+		return told(app.LimitExceeded, "leave very large files out of the repository",
+			"unpacking took more than %s of memory", size(int64(limits.Memory)))
+	}
+	for _, l := range g.lines {
+		if m := fsckLine.FindStringSubmatch(l); m != nil {
+			return told(app.InvalidInput, "see: git fsck --strict, and git show "+m[1][:12], "object %.12s is not sound: %s", m[1], m[2])
+		}
+	}
+	for _, l := range g.lines {
+		if id, ok := strings.CutPrefix(l, "did not receive expected object "); ok {
+			return told(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: object %.12s is missing", id)
+		}
+	}
+	why := "git index-pack failed"
+	if len(g.lines) > 0 {
+		why = app.Printable(g.lines[len(g.lines)-1])
+	}
+	return told(app.InvalidInput, "check your repository with git fsck, and push again", "the pack is damaged: %s", why)
+}
+
+// countingWriter counts what goes through.
+type countingWriter struct {
+	w io.Writer
+	n *atomic.Int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// progressLine is how git tells where it stands, again and again on one line.
+var progressLine = regexp.MustCompile(`^([A-Z][a-z]+ [a-z ]+): +([0-9]{1,3})%`)
+
+// progressWriter separates git's progress on stderr from its complaints.
+type progressWriter struct {
+	progress   func(phase string, percent int)
+	line       []byte
+	complaints tail
+}
+
+func (w *progressWriter) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if c != '\n' && c != '\r' {
+			if len(w.line) < tailBytes {
+				w.line = append(w.line, c)
+			}
+			continue
+		}
+		w.endLine()
+	}
+	return len(p), nil
+}
+
+func (w *progressWriter) endLine() {
+	defer func() { w.line = w.line[:0] }()
+	if m := progressLine.FindSubmatch(w.line); m != nil {
+		if n, err := strconv.Atoi(string(m[2])); err == nil && w.progress != nil {
+			w.progress(string(m[1]), n)
+		}
+		return
+	}
+	_, _ = w.complaints.Write(append(w.line, '\n'))
+}
+
+// size tells a number of bytes as people do.
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%d KB", (n+1<<9)>>10)
+	case n < 1<<30:
+		return fmt.Sprintf("%d MB", (n+1<<19)>>20)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+}

@@ -1,0 +1,254 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// quarantine holds the objects of one push until it is accepted, inside of the repository so that taking them over is a
+// matter of hard links. It stays until the push is over: the source reads from it.
+type quarantine struct {
+	objects
+	store *store
+	name  string
+	cat   *catFile
+	cut   []string // the client's shallow commits
+
+	mu       sync.Mutex
+	accepted bool
+}
+
+// newQuarantine makes the app's repository if need be, and a quarantine in it.
+func (s *Server) newQuarantine(ctx context.Context, name string, cut []string) (*quarantine, error) {
+	if err := s.store.ensure(name); err != nil {
+		return nil, err
+	}
+	repository := s.store.path(name)
+	var fs unix.Statfs_t
+	if err := unix.Statfs(repository, &fs); err != nil {
+		return nil, err
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < s.opts.MinFree {
+		return nil, app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left", size(free))
+	}
+	dir, err := os.MkdirTemp(filepath.Join(repository, "objects"), "tmp_objdir-incoming-")
+	if err != nil {
+		return nil, err
+	}
+	q := &quarantine{objects: objects{repository: repository, quarantine: dir}, store: s.store, name: name, cut: cut}
+	if err := os.Mkdir(filepath.Join(dir, "pack"), 0o755); err != nil {
+		q.remove()
+		return nil, err
+	}
+	if len(cut) > 0 {
+		known, err := readShallow(repository)
+		if err != nil {
+			q.remove()
+			return nil, err
+		}
+		all := slices.Compact(slices.Sorted(slices.Values(append(known, cut...))))
+		q.shallow = filepath.Join(dir, "shallow")
+		if err := os.WriteFile(q.shallow, []byte(strings.Join(all, "\n")+"\n"), 0o644); err != nil {
+			q.remove()
+			return nil, err
+		}
+	}
+	q.cat = &catFile{ctx: ctx, objects: q.objects, limits: s.opts}
+	return q, nil
+}
+
+// remove ends what reads from the quarantine and deletes it.
+func (q *quarantine) remove() {
+	if q.cat != nil {
+		q.cat.close()
+	}
+	_ = os.RemoveAll(q.quarantine)
+}
+
+// accept makes the objects part of the repository, durably: data before the index that makes it visible, and the
+// commits without parents last.
+func (q *quarantine) accept() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.accepted {
+		return nil
+	}
+	cut, err := q.cutHere()
+	if err != nil {
+		return err
+	}
+	from, to := filepath.Join(q.quarantine, "pack"), filepath.Join(q.repository, "objects/pack")
+	found, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	var files []string
+	for _, f := range found {
+		if strings.HasPrefix(f.Name(), "pack-") {
+			files = append(files, f.Name())
+		}
+	}
+	slices.SortStableFunc(files, func(a, b string) int { return rank(a) - rank(b) })
+	for _, f := range files {
+		if err := syncFile(filepath.Join(from, f)); err != nil {
+			return err
+		}
+		if err := os.Link(filepath.Join(from, f), filepath.Join(to, f)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if err := syncDir(to); err != nil {
+		return err
+	}
+	if err := q.writeShallow(cut); err != nil {
+		return err
+	}
+	q.accepted = true
+	return nil
+}
+
+// rank orders the files of a pack: git believes in a pack as soon as it sees the index.
+func rank(file string) int {
+	switch filepath.Ext(file) {
+	case ".pack":
+		return 0
+	case ".idx":
+		return 2
+	}
+	return 1
+}
+
+// cutHere returns those of the client's shallow commits that are here and whose parents are not.
+func (q *quarantine) cutHere() (cut []string, err error) {
+	if len(q.cut) == 0 {
+		return nil, nil
+	}
+	err = q.cat.use(context.Background(), func() error {
+		for _, id := range q.cut {
+			kind, content, err := q.cat.object(id, maxCommitBytes)
+			if errors.Is(err, errMissing) || err == nil && kind != "commit" {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			missing := false
+			for _, parent := range headerValues(content, "parent") {
+				if err := q.cat.ask(parent); err != nil {
+					return err
+				}
+				_, n, err := q.cat.answer()
+				if errors.Is(err, errMissing) {
+					missing = true
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				if _, err := q.cat.out.Discard(int(n) + 1); err != nil {
+					return err
+				}
+			}
+			if missing {
+				cut = append(cut, id)
+			}
+		}
+		return nil
+	})
+	return cut, err
+}
+
+func (q *quarantine) writeShallow(cut []string) error {
+	if len(cut) == 0 {
+		return nil
+	}
+	st := q.store.state(q.name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	known, err := readShallow(q.repository)
+	if err != nil {
+		return err
+	}
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(known, cut))))
+	if len(all) == len(known) {
+		return nil
+	}
+	return replaceSynced(filepath.Join(q.repository, "shallow"), strings.Join(all, "\n")+"\n")
+}
+
+// readShallow returns the commits of a repository whose parents are cut off, sorted.
+func readShallow(repository string) ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(repository, "shallow"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	ids := strings.Fields(string(b))
+	slices.Sort(ids)
+	return ids, err
+}
+
+// maxCommitBytes bounds the commit objects that we read.
+const maxCommitBytes = 1 << 20
+
+// headerValues returns the values of one header of a commit.
+func headerValues(commit []byte, name string) []string {
+	head, _, _ := strings.Cut(string(commit), "\n\n")
+	var values []string
+	for l := range strings.SplitSeq(head, "\n") {
+		if v, ok := strings.CutPrefix(l, name+" "); ok && objectID.MatchString(v) {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// inspect finds the tree of the commit that is to be deployed, and lists it.
+func (q *quarantine) inspect(ctx context.Context, commit string, limits Options) (entries []entry, err error) {
+	err = q.cat.use(ctx, func() error {
+		kind, content, err := q.cat.object(commit, maxCommitBytes)
+		var large *tooLargeError
+		switch {
+		case errors.Is(err, errMissing):
+			return app.Errorf(app.InvalidInput, "check your repository with git fsck, and push again from a full clone",
+				"the push is incomplete: commit %.12s is missing", commit)
+		case errors.As(err, &large) || err == nil && kind != "commit":
+			return app.Errorf(app.InvalidInput, "push the commit itself: git push platform 'NAME^{commit}:refs/heads/main'",
+				"%.12s is a %s, not a commit", commit, kind)
+		case err != nil:
+			return err
+		}
+		tree := headerValues(content, "tree")
+		if len(tree) != 1 {
+			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
+		}
+		entries, err = q.cat.walkTree(tree[0], limits)
+		return err
+	})
+	return entries, err
+}
+
+// connected checks that everything that the commit leads to is here.
+func (q *quarantine) connected(ctx context.Context, commit string, limits Options) error {
+	_, err := q.run(ctx, commit+"\n--not\n--all\n", limits, "rev-list", "--objects", "--stdin", "--quiet", "--end-of-options")
+	var g *gitError
+	if !errors.As(err, &g) {
+		return err
+	}
+	why := "git rev-list failed"
+	if len(g.lines) > 0 {
+		why = app.Printable(g.lines[0])
+	}
+	return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("the push is incomplete: %s", why),
+		Next: "check your repository with git fsck, and push again from a full clone", Err: g}
+}

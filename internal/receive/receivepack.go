@@ -1,0 +1,383 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Bounds on what a client may send before its pack.
+const (
+	maxCommands    = 1000
+	maxShallow     = 10000
+	maxPushOptions = 64
+	maxHeadBytes   = 4 << 20 // all of it together
+)
+
+// probeEvery is how often a silent push is probed: a client that was killed is noticed, and its build ended, within it.
+const probeEvery = 500 * time.Millisecond
+
+// refCommand asks for one ref to change. Reason is why it is refused; "" is yes.
+type refCommand struct {
+	old, new, name string
+	reason         string
+}
+
+func (c *refCommand) deletes() bool { return c.new == zeroID }
+
+// pushRequest is what a client says before its pack.
+type pushRequest struct {
+	commands     []*refCommand
+	shallow      []string
+	options      []string
+	capabilities map[string]string
+}
+
+func (r *pushRequest) has(capability string) bool {
+	_, ok := r.capabilities[capability]
+	return ok
+}
+
+// readPushRequest reads commands and push options. It returns nil and no error when the client has nothing to push.
+func readPushRequest(p *packetReader) (*pushRequest, error) {
+	r := &pushRequest{capabilities: map[string]string{}}
+	total := 0
+	names := map[string]bool{}
+	for {
+		line, err := p.next()
+		if err == errFlush {
+			break
+		}
+		if err == io.EOF && total == 0 {
+			return nil, nil
+		}
+		if err != nil {
+			if err == io.EOF {
+				err = fmt.Errorf("%w: the commands end early", errProtocol)
+			}
+			return nil, err
+		}
+		text := string(line)
+		if total += len(text) + 1; total > maxHeadBytes {
+			return nil, fmt.Errorf("%w: too many commands", errProtocol)
+		}
+		if id, ok := strings.CutPrefix(text, "shallow "); ok {
+			if !objectID.MatchString(id) || len(r.shallow) >= maxShallow {
+				return nil, fmt.Errorf("%w: bad shallow line", errProtocol)
+			}
+			r.shallow = append(r.shallow, id)
+			continue
+		}
+		if len(r.commands) == 0 {
+			head, tail, _ := strings.Cut(text, "\x00")
+			text = head
+			for c := range strings.FieldsSeq(tail) {
+				k, v, _ := strings.Cut(c, "=")
+				r.capabilities[k] = v
+			}
+		}
+		f := strings.SplitN(strings.TrimSuffix(text, "\n"), " ", 3)
+		if len(f) != 3 || !objectID.MatchString(f[0]) || !objectID.MatchString(f[1]) || f[2] == "" || strings.ContainsAny(f[2], "\x00\n") {
+			return nil, fmt.Errorf("%w: bad command %q", errProtocol, clip(text, 100))
+		}
+		if names[f[2]] || len(r.commands) >= maxCommands {
+			return nil, fmt.Errorf("%w: too many commands, or two for one ref", errProtocol)
+		}
+		names[f[2]] = true
+		r.commands = append(r.commands, &refCommand{old: f[0], new: f[1], name: f[2]})
+	}
+	if format, ok := r.capabilities["object-format"]; ok && format != "sha1" {
+		return nil, fmt.Errorf("%w: object format %q", errProtocol, clip(format, 20))
+	}
+	if len(r.commands) == 0 {
+		return nil, nil
+	}
+	if !r.has("push-options") {
+		return r, nil
+	}
+	for {
+		line, err := p.next()
+		if err == errFlush {
+			return r, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if total += len(line) + 1; total > maxHeadBytes || len(r.options) >= maxPushOptions {
+			return nil, fmt.Errorf("%w: too many push options", errProtocol)
+		}
+		r.options = append(r.options, string(line))
+	}
+}
+
+// choose finds the command that deploys, and gives every other one the reason why it does nothing. live is the ref that is
+// live now, or "". It returns nil where nothing deploys.
+func choose(commands []*refCommand, live string, atomic bool) *refCommand {
+	var deploy *refCommand
+	hasMain := live == refMain
+	for _, c := range commands {
+		hasMain = hasMain || c.name == refMain && !c.deletes()
+	}
+	for _, c := range commands {
+		branch, isBranch := strings.CutPrefix(c.name, "refs/heads/")
+		switch {
+		case c.deletes() && (c.name == live || c.name == refMain):
+			c.reason = branch + " is what is live: use 'gitd apps destroy'"
+		case c.deletes():
+			c.reason = "it does not exist here: only main is deployed"
+		case c.name == refMain, c.name == refMaster && !hasMain:
+			deploy = c
+		case strings.HasPrefix(c.name, "refs/tags/"):
+			c.reason = "tags are not deployed: git push platform " + app.Printable(clip(c.name[len("refs/tags/"):], 60)) + "^{commit}:refs/heads/main"
+		case isBranch:
+			c.reason = "only main is deployed: git push platform " + app.Printable(clip(branch, 60)) + ":main"
+		default:
+			c.reason = "only main is deployed: git push platform HEAD:main"
+		}
+	}
+	if atomic && deploy != nil && len(commands) > 1 {
+		deploy.reason = "atomic push: another ref was refused"
+		deploy = nil
+	}
+	return deploy
+}
+
+// advertise tells the client what is here and what we understand.
+func advertise(ref, commit string, shallow []string, protocol string) []byte {
+	const capabilities = "report-status delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=gitd/1"
+	var b []byte
+	if protocol == "version=1" {
+		b = appendPacket(b, "version 1\n")
+	}
+	if ref == "" {
+		b = appendPacket(b, zeroID+" capabilities^{}\x00"+capabilities+"\n")
+	} else {
+		b = appendPacket(b, commit+" "+ref+"\x00"+capabilities+"\n")
+	}
+	for _, id := range shallow {
+		b = appendPacket(b, "shallow "+id+"\n")
+	}
+	return append(b, "0000"...)
+}
+
+// receivePack serves git push.
+func (s *Server) receivePack(ss *session, path string) outcome {
+	name, err := app.ParseName(path)
+	if err != nil {
+		return ss.refuse(err)
+	}
+	o := outcome{what: "push " + name}
+	ref, commit, err := s.store.live(name) // before asking: a ref without an app is one that outlived it
+	if err != nil {
+		return ss.refuse(err)
+	}
+	exists, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.Push)
+	if err != nil {
+		return o.and(ss.refuse(err))
+	}
+	if !exists && ref != "" {
+		if err := s.store.remove(name); err != nil {
+			return o.and(ss.refuse(err))
+		}
+		ref, commit = "", ""
+	}
+	shallow, err := readShallow(s.store.path(name))
+	if err != nil {
+		return o.and(ss.refuse(err))
+	}
+	if _, err := ss.ch.Write(advertise(ref, commit, shallow, ss.protocol)); err != nil {
+		return o.and(outcome{result: "the client went away", status: 1})
+	}
+	request, err := readPushRequest(&packetReader{r: ss.in})
+	if err != nil {
+		fmt.Fprintf(ss.ch.Stderr(), "gitd: %v\n", err)
+		return o.and(outcome{result: err.Error(), status: 1})
+	}
+	if request == nil {
+		return o.and(outcome{result: "nothing to push"})
+	}
+	p := &push{Server: s, ss: ss, name: name, live: ref, request: request}
+	return o.and(p.serve())
+}
+
+// push is one push after its commands are known.
+type push struct {
+	*Server
+	ss      *session
+	name    string
+	live    string
+	request *pushRequest
+	band    *band
+	quiet   *quietWriter
+	log     *app.Log
+}
+
+func (p *push) serve() outcome {
+	p.band = &band{w: p.ss.ch, multi: p.request.has("side-band-64k"), stall: p.opts.IdleTimeout, last: time.Now(), gone: p.ss.gone}
+	p.log = app.NewLog(p.band)
+	if p.request.has("quiet") {
+		p.quiet = &quietWriter{w: p.band}
+		p.log = app.NewLog(p.quiet)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go p.band.keepAlive(stop, probeEvery)
+
+	deploy := choose(p.request.commands, p.live, p.request.has("atomic"))
+	unpack, result := "ok", "refused"
+	if deploy != nil {
+		result = fmt.Sprintf("%s %.7s deployed", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new)
+		unpacked, err := p.take(deploy)
+		if err != nil {
+			deploy.reason = oneLine(err)
+			result = fmt.Sprintf("%s %.7s failed: %s", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new, deploy.reason)
+			if !unpacked {
+				unpack = deploy.reason
+			}
+			p.fail(err)
+		}
+	} else {
+		result = "refused: " + p.request.commands[0].reason
+	}
+	p.log.Flush()
+	return p.report(unpack, result)
+}
+
+// fail tells the client what went wrong, and the server's log what the client is not told.
+func (p *push) fail(err error) {
+	if p.quiet != nil {
+		p.log.Flush()
+		p.quiet.replay()
+	}
+	p.log.Fail(err)
+	p.ss.logCause(err)
+}
+
+// take receives the pack, has it deployed, and moves the ref. unpacked is false when the pack was at fault.
+func (p *push) take(c *refCommand) (unpacked bool, err error) {
+	ctx := p.ss.ctx
+	q, err := p.newQuarantine(ctx, p.name, p.request.shallow)
+	if err != nil {
+		return false, err
+	}
+	defer q.remove()
+	branch := strings.TrimPrefix(c.name, "refs/heads/")
+	told := p.progress(branch, c.new)
+	started := time.Now()
+	stats, err := p.opts.Indexer.Index(ctx, p.ss.in, PackTarget{Repository: q.repository, Quarantine: q.quarantine, Shallow: q.shallow},
+		PackLimits{Bytes: p.opts.MaxPack, Objects: p.opts.MaxObjects, Memory: p.opts.MaxMemory, CPU: p.opts.MaxCPU}, told.update)
+	if err != nil && !errors.Is(err, io.EOF) { // without a pack the objects must be here already
+		return false, err
+	}
+	switch {
+	case told.begun:
+		p.log.Detail("%s, %s received in %.1fs", count(stats.Objects, "object"), size(stats.Bytes), time.Since(started).Seconds())
+	case stats.Objects == 0:
+		p.log.Step("Receiving %s (%s %.7s, nothing new)", p.name, branch, c.new)
+	default:
+		p.log.Step("Receiving %s (%s %.7s, %s, %s)", p.name, branch, c.new, count(stats.Objects, "object"), size(stats.Bytes))
+	}
+	entries, err := q.inspect(ctx, c.new, p.opts)
+	if err != nil {
+		return true, err
+	}
+	if stats.Objects >= manyObjects {
+		p.log.Detail("checking that nothing is missing")
+	}
+	if err := q.connected(ctx, c.new, p.opts); err != nil {
+		return true, err
+	}
+	turn := p.store.turn(p.name)
+	err = p.opts.Handler.Deploy(ctx, &Push{
+		App: p.name, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
+		Options: p.request.options, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Accept: q.accept,
+	})
+	if err != nil {
+		return true, err
+	}
+	// It is live: from here on the client matters no more.
+	if err := q.accept(); err != nil {
+		return true, fmt.Errorf("the app is live, but its objects could not be kept: %w", err)
+	}
+	if err := p.store.setLive(p.name, c.name, c.new, turn); err != nil {
+		return true, fmt.Errorf("the app is live, but its ref could not be moved: %w", err)
+	}
+	return true, nil
+}
+
+// manyObjects is where checking what a push leads to begins to take seconds.
+const manyObjects = 50000
+
+// transfer tells about a pack that takes long.
+type transfer struct {
+	log   *app.Log
+	title string
+	next  time.Time
+	phase string
+	begun bool
+}
+
+// progressEvery is how long a pack may take in silence, and the time between two lines after that.
+const progressEvery = 2 * time.Second
+
+func (p *push) progress(branch, commit string) *transfer {
+	return &transfer{log: p.log, title: fmt.Sprintf("Receiving %s (%s %.7s)", p.name, branch, commit), next: time.Now().Add(progressEvery)}
+}
+
+func (t *transfer) update(phase string, percent int) {
+	now := time.Now()
+	if now.Before(t.next) {
+		return
+	}
+	if !t.begun {
+		t.log.Step("%s", t.title)
+		t.begun = true
+	}
+	t.next = now.Add(progressEvery)
+	t.log.Detail("%s: %3d%%", phase, percent)
+}
+
+// report sends the result of every command and ends the conversation.
+func (p *push) report(unpack, result string) outcome {
+	status := 0
+	b := appendPacket(nil, "unpack "+unpack+"\n")
+	for _, c := range p.request.commands {
+		if c.reason == "" {
+			b = appendPacket(b, "ok "+c.name+"\n")
+		} else {
+			b = appendPacket(b, "ng "+c.name+" "+c.reason+"\n")
+			status = 1
+		}
+	}
+	b = append(b, "0000"...)
+	if p.request.has("report-status") {
+		status = 0 // the report says it all, and git looks no further
+		if _, err := p.band.send(bandData, b); err != nil {
+			result += "; the client went away"
+		}
+	}
+	p.band.close()
+	return outcome{result: result, status: status, drain: true}
+}
+
+// oneLine makes the reason that git prints in parentheses.
+func oneLine(err error) string {
+	message, _ := app.Explain(err)
+	if errors.Is(err, context.Canceled) {
+		message = "cancelled"
+	}
+	return clip(strings.Join(strings.Fields(app.Printable(message)), " "), 500)
+}
+
+// count says "1 object", "12 objects".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,219 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/gliderlabs/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Options configure a Server. Zero values stand for the defaults.
+type Options struct {
+	Dir         string // folder of the bare repositories, APP.git
+	HostKeyFile string // the server's private key; made (ed25519) where there is none
+	Handler     Handler
+	Indexer     Indexer // default: git index-pack
+
+	MaxPack     int64         // bytes of one pack; default 1 GiB
+	MaxObjects  uint32        // objects of one pack; default 2,000,000
+	MaxFiles    int           // files and folders of one commit; default 200,000
+	MaxDepth    int           // of folders; default 128
+	MaxCheckout int64         // bytes of all files of one commit; default 2 GiB
+	MaxMemory   uint64        // bytes that a git process may take for itself; default 2 GiB
+	MaxCPU      time.Duration // processor time of a git process that checks a push; default 10 minutes
+	MinFree     int64         // bytes that must be free on the disk for a push to be taken; default 256 MiB
+
+	HandshakeTimeout time.Duration // until authenticated; default 10 s
+	IdleTimeout      time.Duration // a client that answers nothing for this long is cut off; default 60 s
+	KeepAlive        time.Duration // between two questions whether the client is there; default a quarter of IdleTimeout
+	MaxConnections   int           // default 512; half of them may be unauthenticated
+
+	Log func(format string, args ...any) // the server's log: one line for each command
+}
+
+func (o Options) withDefaults() Options {
+	if o.Indexer == nil {
+		o.Indexer = gitIndexer{}
+	}
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	setDefault(&o.MaxPack, 1<<30)
+	setDefault(&o.MaxObjects, 2_000_000)
+	setDefault(&o.MaxFiles, 200_000)
+	setDefault(&o.MaxDepth, 128)
+	setDefault(&o.MaxCheckout, 2<<30)
+	setDefault(&o.MaxMemory, 2<<30)
+	setDefault(&o.MaxCPU, 10*time.Minute)
+	setDefault(&o.MinFree, 256<<20)
+	setDefault(&o.HandshakeTimeout, 10*time.Second)
+	setDefault(&o.IdleTimeout, time.Minute)
+	setDefault(&o.KeepAlive, o.IdleTimeout/4)
+	setDefault(&o.MaxConnections, 512)
+	return o
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Server is the SSH front.
+type Server struct {
+	opts       Options
+	store      *store
+	ssh        *ssh.Server
+	companions companionKeys
+
+	base context.Context // ends all sessions
+	end  context.CancelCauseFunc
+
+	mu            sync.Mutex
+	connections   map[*connection]struct{}
+	handshaking   int
+	sessions      int
+	draining      bool
+	sessionsEnded chan struct{} // closed when draining and sessions is 0
+}
+
+// New makes a server, and removes what an earlier process left half done.
+func New(o Options) (*Server, error) {
+	o = o.withDefaults()
+	if o.Dir == "" || o.HostKeyFile == "" || o.Handler == nil {
+		return nil, errors.New("receive: Dir, HostKeyFile and Handler must be set")
+	}
+	if _, err := exec.LookPath("git"); err != nil {
+		return nil, app.Errorf(app.Unavailable, "install git: apt-get install git", "git is missing: %w", err)
+	}
+	signer, err := hostKey(o.HostKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	st, err := openStore(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
+	}
+	s := &Server{opts: o, store: st, connections: map[*connection]struct{}{}, sessionsEnded: make(chan struct{})}
+	s.base, s.end = context.WithCancelCause(context.Background())
+	s.ssh = &ssh.Server{
+		Version:              "gitd",
+		HostSigners:          []ssh.Signer{signer},
+		PublicKeyHandler:     s.offered, // without one, gliderlabs/ssh lets everybody in
+		ServerConfigCallback: s.config,
+		ConnCallback:         s.accept,
+		ChannelHandlers:      map[string]ssh.ChannelHandler{"session": s.serveSession},
+		RequestHandlers:      map[string]ssh.RequestHandler{},
+		SubsystemHandlers:    map[string]ssh.SubsystemHandler{},
+	}
+	return s, nil
+}
+
+// Serve takes connections from l until Shutdown; it then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	if draining {
+		_ = l.Close()
+		return nil
+	}
+	if err := s.ssh.Serve(l); !errors.Is(err, ssh.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown takes no new connections and commands, and waits for those under way. When ctx ends before they do, they are
+// cancelled, and told so. All connections are closed when it returns.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.draining {
+		s.draining = true
+		if s.sessions == 0 {
+			close(s.sessionsEnded)
+		}
+	}
+	s.mu.Unlock()
+	stopped, cancel := context.WithCancel(ctx)
+	cancel()
+	_ = s.ssh.Shutdown(stopped) // closes the listeners; waiting is ours
+	var err error
+	select {
+	case <-s.sessionsEnded:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.end(errShutdown)
+		select {
+		case <-s.sessionsEnded:
+		case <-time.After(lastWords):
+		}
+	}
+	s.end(errShutdown)
+	s.mu.Lock()
+	open := make([]*connection, 0, len(s.connections))
+	for c := range s.connections {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
+	}
+	return err
+}
+
+// lastWords is how long cancelled commands have for telling their clients.
+const lastWords = 3 * time.Second
+
+// enter counts a command in, unless the server is shutting down.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.sessions++
+	return true
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions--; s.sessions == 0 && s.draining {
+		close(s.sessionsEnded)
+	}
+}
+
+// ciphers leaves out chacha20-poly1305: OpenSSH asks for it first and the client's order decides, while it is three times
+// slower here than AES-GCM (and it is what the Terrapin attack needs).
+var ciphers = []string{"aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"}
+
+// userKeys are the signature algorithms of users' keys: all but SHA-1 and DSA.
+var userKeys = []string{
+	gossh.KeyAlgoED25519, gossh.KeyAlgoSKED25519, gossh.KeyAlgoSKECDSA256,
+	gossh.KeyAlgoECDSA256, gossh.KeyAlgoECDSA384, gossh.KeyAlgoECDSA521, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256,
+}
+
+// maxAuthTries is how many keys a client may try, as with OpenSSH.
+const maxAuthTries = 6
+
+// config is called once for each connection.
+func (s *Server) config(ctx ssh.Context) *gossh.ServerConfig {
+	c, _ := ctx.Value(connKey).(*connection)
+	return &gossh.ServerConfig{
+		Config:                    gossh.Config{Ciphers: ciphers},
+		MaxAuthTries:              maxAuthTries,
+		PublicKeyAuthAlgorithms:   userKeys,
+		PreAuthConnCallback:       func(p gossh.ServerPreAuthConn) { c.preAuth = p },
+		VerifiedPublicKeyCallback: s.verified(c),
+	}
+}

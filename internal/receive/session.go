@@ -1,0 +1,325 @@
+package receive
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gliderlabs/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Bounds on what one connection may ask for.
+const (
+	maxChannels = 16 // sessions at a time
+	maxEnv      = 64 // environment variables of a session
+)
+
+// Why a session ended early.
+var (
+	errGone        = app.Errorf(app.Cancelled, "", "the client went away")
+	errInterrupted = app.Errorf(app.Cancelled, "", "interrupted")
+	errShutdown    = app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down")
+)
+
+// gitProtocol is what GIT_PROTOCOL may hold (gitprotocol-v2); keys that come after the version are left out.
+var gitProtocol = regexp.MustCompile(`^(?:[a-z0-9=._-]+:)*(version=[012])(?::[a-z0-9=._-]+)*$`)
+
+// session is one channel of a connection: one command. It answers the requests itself, since that is how a closed channel
+// of a shared connection is noticed at once.
+type session struct {
+	server      *Server
+	ctx         context.Context // ends when the client, the channel or the server goes; its cause says why
+	cancel      context.CancelCauseFunc
+	ch          gossh.Channel
+	in          *bufio.Reader
+	remote      string
+	fingerprint string
+	key         app.Key
+	protocol    string
+	pty         bool
+}
+
+// outcome is what a session came to.
+type outcome struct {
+	what   string // "push hello"
+	result string
+	status int
+	drain  bool // read what the client still sends, so that it gets to reading our answer
+}
+
+// and completes o with what came after it.
+func (o outcome) and(next outcome) outcome {
+	if next.what == "" {
+		next.what = o.what
+	}
+	return next
+}
+
+// serveSession is gliderlabs/ssh's handler of session channels.
+func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gossh.NewChannel, ctx ssh.Context) {
+	c, _ := ctx.Value(connKey).(*connection)
+	fingerprint := verifiedFingerprint(conn.Permissions)
+	if c == nil || fingerprint == "" {
+		_ = offered.Reject(gossh.Prohibited, "not authenticated")
+		return
+	}
+	if c.channels.Add(1) > maxChannels {
+		c.channels.Add(-1)
+		_ = offered.Reject(gossh.ResourceShortage, "too many sessions on this connection")
+		return
+	}
+	defer c.channels.Add(-1)
+	ch, requests, err := offered.Accept()
+	if err != nil {
+		return
+	}
+	ss := &session{server: s, ch: ch, in: bufio.NewReaderSize(ch, 64<<10), remote: conn.RemoteAddr().String(), fingerprint: fingerprint}
+	ss.ctx, ss.cancel = context.WithCancelCause(ctx)
+	defer ss.cancel(errGone)
+	env, started := 0, false
+	for r := range requests {
+		ok := false
+		switch r.Type {
+		case "env":
+			if env++; env > maxEnv {
+				_ = ch.Close()
+				return
+			}
+			var kv struct{ Key, Value string }
+			if gossh.Unmarshal(r.Payload, &kv) == nil && kv.Key == "GIT_PROTOCOL" && len(kv.Value) <= 256 && !started {
+				if m := gitProtocol.FindStringSubmatch(kv.Value); m != nil {
+					ss.protocol, ok = m[1], true
+				}
+			}
+		case "pty-req":
+			if !started {
+				ss.pty, ok = true, true
+			}
+		case "window-change":
+			ok = ss.pty
+		case "signal":
+			ss.cancel(errInterrupted)
+			ok = true
+		case "shell", "exec":
+			var line struct{ Value string }
+			if started || r.Type == "exec" && gossh.Unmarshal(r.Payload, &line) != nil {
+				break
+			}
+			if !s.enter() {
+				break
+			}
+			started, ok = true, true
+			c.sessions.Add(1)
+			_ = r.Reply(true, nil) // before anything that the command says
+			go func() {
+				defer s.leave()
+				ss.run(line.Value)
+			}()
+			continue
+		}
+		if r.WantReply {
+			_ = r.Reply(ok, nil)
+		}
+	}
+}
+
+// run serves one command from beginning to end.
+func (ss *session) run(line string) {
+	started := time.Now()
+	stop := context.AfterFunc(ss.server.base, func() { ss.cancel(errShutdown) })
+	defer stop()
+	o := ss.dispatch(line)
+	ss.server.opts.Log("ssh %s key=%s %s %s: %s (status %d, %v)", ss.remote, orDash(ss.key.Name), ss.fingerprint, orDash(o.what),
+		app.Printable(o.result), o.status, time.Since(started).Round(time.Millisecond))
+	// The status comes before the end of the output (RFC 4254, 6.10): a client that sees the end first reports 0.
+	_, _ = ss.ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(o.status)}))
+	_ = ss.ch.CloseWrite()
+	if o.drain {
+		t := time.AfterFunc(drainTime, func() { _ = ss.ch.Close() })
+		_, _ = io.Copy(io.Discard, ss.ch)
+		t.Stop()
+	}
+	_ = ss.ch.Close()
+	ss.cancel(errGone)
+}
+
+// drainTime is how long a refused client may go on sending.
+const drainTime = 10 * time.Second
+
+func (ss *session) dispatch(line string) (o outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			ss.server.opts.Log("ssh %s: panic in %q: %v\n%s", ss.remote, clip(line, 200), p, debug.Stack())
+			o = outcome{what: o.what, result: "internal error", status: 1}
+		}
+	}()
+	key, err := ss.server.opts.Handler.Identify(ss.ctx, ss.fingerprint) // anew: a removed key ends with its next command
+	if err != nil {
+		ss.tell(err)
+		return outcome{result: oneLine(err), status: 1}
+	}
+	ss.key = key
+	words, err := split(line)
+	if err != nil {
+		ss.tell(app.Errorf(app.InvalidInput, "", "%v", err))
+		return outcome{result: err.Error(), status: 2}
+	}
+	if len(words) == 0 {
+		ss.greet()
+		return outcome{what: "shell", result: "greeted"}
+	}
+	if len(words) > 1 && words[0] == "git" { // "git receive-pack" is how some libraries call it
+		switch words[1] {
+		case "receive-pack", "upload-pack", "upload-archive":
+			words = append([]string{"git-" + words[1]}, words[2:]...)
+		}
+	}
+	switch words[0] {
+	case "git-receive-pack", "git-upload-pack":
+		if len(words) != 2 {
+			return ss.refuse(app.Errorf(app.InvalidInput, "name one app: ssh://git@HOST:PORT/my-app", "%s takes the name of an app", words[0]))
+		}
+		if words[0] == "git-receive-pack" {
+			return ss.server.receivePack(ss, words[1])
+		}
+		return ss.server.uploadPack(ss, words[1])
+	case "git-upload-archive":
+		ss.tell(app.Errorf(app.InvalidInput, "use: git clone", "git archive is not served"))
+		return outcome{what: words[0], result: "refused", status: 1}
+	}
+	return ss.command(words)
+}
+
+// command hands a command over to the rest of gitd.
+func (ss *session) command(words []string) outcome {
+	var stdin io.Reader = ss.in
+	var stdout, stderr io.Writer = ss.ch, ss.ch.Stderr()
+	if ss.pty {
+		stdin = ss.terminalInput()
+		stdout = &terminalWriter{w: ss.ch}
+		stderr = stdout
+	}
+	status := ss.server.opts.Handler.Command(ss.ctx, ss.key, words, stdin, stdout, stderr)
+	result := "ok"
+	if status != 0 {
+		result = "failed"
+	}
+	if e := context.Cause(ss.ctx); e != nil {
+		result = "ended: " + e.Error()
+	}
+	if status < 0 || status > 255 {
+		status = 255
+	}
+	return outcome{what: fmt.Sprintf("%q", clip(strings.Join(words, " "), 200)), result: result, status: status}
+}
+
+// greet answers who asks for a shell.
+func (ss *session) greet() {
+	var w io.Writer = ss.ch
+	if ss.pty {
+		w = &terminalWriter{w: w}
+	}
+	fmt.Fprintf(w, "Hello %s, this is gitd. There is no shell here.\n\n"+
+		"  deploy:    git remote add platform ssh://git@HOST:PORT/my-app\n"+
+		"             git push platform main\n"+
+		"  commands:  ssh -p PORT git@HOST help\n", ss.key.Name)
+}
+
+// refuse tells a git client, before the advertisement, why it is turned away: "fatal: remote error: …".
+func (ss *session) refuse(err error) outcome {
+	message, next := app.Explain(err)
+	if next != "" {
+		message += "\n" + next
+	}
+	_, _ = ss.ch.Write(appendPacket(nil, "ERR "+message))
+	ss.logCause(err)
+	return outcome{what: "git", result: "refused: " + oneLine(err), status: 128}
+}
+
+// tell explains err to a person at the other end of a command.
+func (ss *session) tell(err error) {
+	message, next := app.Explain(err)
+	if next != "" {
+		next = "gitd: " + next + "\n"
+	}
+	fmt.Fprintf(ss.ch.Stderr(), "gitd: %s\n%s", message, next)
+	ss.logCause(err)
+}
+
+// logCause keeps for the operator what is not for the client's eyes.
+func (ss *session) logCause(err error) {
+	var e *app.Error
+	switch {
+	case !errors.As(err, &e):
+		ss.server.opts.Log("ssh %s: internal error: %v", ss.remote, err)
+	case e.Err != nil:
+		ss.server.opts.Log("ssh %s: %s: %v", ss.remote, e.Message, e.Err)
+	}
+}
+
+// gone is told by whoever fails to write.
+func (ss *session) gone(error) {
+	ss.cancel(errGone)
+	go ss.ch.Close() // frees a writer that hangs; may hang itself until the connection's keepalive ends it
+}
+
+// terminalInput passes on what a terminal sends, and ends the session at Ctrl-C, which arrives as a byte there.
+func (ss *session) terminalInput() io.Reader {
+	r, w := io.Pipe()
+	keys := make(chan []byte, 64)
+	go func() {
+		defer close(keys)
+		buf := make([]byte, 1024)
+		for {
+			n, err := ss.in.Read(buf)
+			if err != nil {
+				return
+			}
+			for _, c := range buf[:n] {
+				if c == 3 {
+					ss.cancel(errInterrupted)
+				}
+			}
+			select {
+			case keys <- append([]byte(nil), buf[:n]...):
+			default: // nobody reads: typing ahead has its limits
+			}
+		}
+	}()
+	go func() {
+		for k := range keys {
+			if _, err := w.Write(k); err != nil {
+				return
+			}
+		}
+		_ = w.Close()
+	}()
+	context.AfterFunc(ss.ctx, func() { _ = r.CloseWithError(io.EOF) })
+	return r
+}
+
+// terminalWriter ends lines as terminals want it.
+type terminalWriter struct{ w io.Writer }
+
+func (t *terminalWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(t.w, strings.ReplaceAll(string(p), "\n", "\r\n")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,258 @@
+package receive
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// The modes that a tree's entries have. Everything else is refused.
+const (
+	modeDir        = 0o040000
+	modeRegular    = 0o100644
+	modeGroupWrite = 0o100664 // old git wrote it; the same as modeRegular
+	modeExecutable = 0o100755
+	modeSymlink    = 0o120000
+	modeSubmodule  = 0o160000
+)
+
+const (
+	maxTreeBytes = 16 << 20 // of one tree object
+	maxLink      = 4095     // of a symlink's target: PATH_MAX without the NUL
+	maxName      = 255      // of one name: NAME_MAX
+	maxPath      = 3800     // of a path below the checkout, so that PATH_MAX holds with any folder in front
+	maxTreeMemo  = 32 << 20 // bytes of tree objects that a walk remembers
+)
+
+// entry is one file, folder or symlink of a tree.
+type entry struct {
+	path   string // slash-separated
+	mode   uint32
+	id     string
+	target string // of a symlink
+}
+
+// walkTree lists a whole tree, folders before what is in them, and refuses what could not be checked out safely.
+// Limits are counted by entry, so that a small pack that stands for millions of files costs nothing.
+func (c *catFile) walkTree(root string, limits Options) ([]entry, error) {
+	w := treeWalk{c: c, limits: limits, memo: map[string][]entry{}}
+	if err := w.walk(root, "", 1); err != nil {
+		return nil, err
+	}
+	if len(w.entries) == 0 {
+		return nil, app.Errorf(app.InvalidInput, "add files and commit them: git add -A && git commit", "the commit holds no files")
+	}
+	if err := w.readLinks(); err != nil {
+		return nil, err
+	}
+	if err := checkLinks(w.entries); err != nil {
+		return nil, err
+	}
+	return w.entries, nil
+}
+
+type treeWalk struct {
+	c       *catFile
+	limits  Options
+	entries []entry
+	links   []int
+	memo    map[string][]entry
+	memoed  int
+}
+
+func (w *treeWalk) walk(id, dir string, depth int) error {
+	if depth > w.limits.MaxDepth {
+		return app.Errorf(app.LimitExceeded, "move the files up", "folders are nested more than %d deep: %s…", w.limits.MaxDepth, clip(dir, 60))
+	}
+	list, err := w.tree(id, dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if len(w.entries) >= w.limits.MaxFiles {
+			return app.Errorf(app.LimitExceeded, "leave generated files such as node_modules out of the repository",
+				"the commit has more than %d files", w.limits.MaxFiles)
+		}
+		e.path = dir + e.path
+		if len(e.path) > maxPath {
+			return app.Errorf(app.LimitExceeded, "use shorter names", "the path %s is longer than %d bytes", quote(e.path), maxPath)
+		}
+		switch e.mode {
+		case modeSubmodule:
+			return app.Errorf(app.InvalidInput, "put its files into this repository: git rm --cached "+app.Printable(clip(e.path, 100))+" && git add it again",
+				"submodules are not supported yet: %s", quote(e.path))
+		case modeSymlink:
+			w.links = append(w.links, len(w.entries))
+		}
+		w.entries = append(w.entries, e)
+		if e.mode == modeDir {
+			if err := w.walk(e.id, e.path+"/", depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tree reads and parses one tree object; a bomb uses the same few again and again.
+func (w *treeWalk) tree(id, dir string) ([]entry, error) {
+	if l, ok := w.memo[id]; ok {
+		return l, nil
+	}
+	kind, b, err := w.c.object(id, maxTreeBytes)
+	var large *tooLargeError
+	switch {
+	case errors.Is(err, errMissing):
+		return nil, app.Errorf(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: tree %.12s is missing", id)
+	case errors.As(err, &large):
+		return nil, app.Errorf(app.LimitExceeded, "spread the files over several folders", "the folder %q has too many files", "/"+app.Printable(dir))
+	case err != nil:
+		return nil, err
+	case kind != "tree":
+		return nil, app.Errorf(app.InvalidInput, "check your repository with: git fsck", "object %.12s is a %s where a tree must be", id, kind)
+	}
+	l, err := parseTree(b)
+	if err != nil {
+		return nil, app.Errorf(app.InvalidInput, "check your repository with: git fsck --strict", "tree %.12s is not sound: %v", id, err)
+	}
+	if w.memoed += len(b); w.memoed < maxTreeMemo {
+		w.memo[id] = l
+	}
+	return l, nil
+}
+
+// readLinks fetches the targets of all symlinks at one go.
+func (w *treeWalk) readLinks() error {
+	for _, i := range w.links {
+		e := &w.entries[i]
+		kind, b, err := w.c.object(e.id, maxLink)
+		var large *tooLargeError
+		switch {
+		case errors.Is(err, errMissing):
+			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: %s is missing", quote(e.path))
+		case errors.As(err, &large):
+			return app.Errorf(app.InvalidInput, "remove it", "the symlink %s has a target of %d bytes", quote(e.path), large.size)
+		case err != nil:
+			return err
+		case kind != "blob" || len(b) == 0 || bytes.IndexByte(b, 0) >= 0:
+			return app.Errorf(app.InvalidInput, "remove it", "the symlink %s has no sound target", quote(e.path))
+		}
+		e.target = string(b)
+	}
+	return nil
+}
+
+// parseTree takes a tree object apart (mode, space, name, NUL, 20 bytes of id) and refuses names that lead elsewhere.
+func parseTree(b []byte) ([]entry, error) {
+	var list []entry
+	seen := map[string]bool{}
+	for len(b) > 0 {
+		head, rest, ok := bytes.Cut(b, []byte{0})
+		if !ok || len(rest) < 20 {
+			return nil, errors.New("it is cut off")
+		}
+		modeText, name, ok := strings.Cut(string(head), " ")
+		if !ok {
+			return nil, errors.New("an entry has no mode")
+		}
+		mode, err := strconv.ParseUint(modeText, 8, 32)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no mode", modeText)
+		}
+		switch mode {
+		case modeDir, modeRegular, modeGroupWrite, modeExecutable, modeSymlink, modeSubmodule:
+		default:
+			return nil, fmt.Errorf("%q has mode %o", name, mode)
+		}
+		switch {
+		case name == "" || name == "." || name == ".." || strings.Contains(name, "/"):
+			return nil, fmt.Errorf("%q is no name for a file", name)
+		case strings.EqualFold(name, ".git"):
+			return nil, fmt.Errorf("%q is a name that git keeps for itself", name)
+		case len(name) > maxName:
+			return nil, fmt.Errorf("a name is longer than %d bytes: %q", maxName, clip(name, 60))
+		case seen[name]:
+			return nil, fmt.Errorf("%q is there twice", name)
+		}
+		seen[name] = true
+		list = append(list, entry{path: name, mode: uint32(mode), id: hex.EncodeToString(rest[:20])})
+		b = rest[20:]
+	}
+	return list, nil
+}
+
+// checkLinks follows every symlink through the tree, by way of other symlinks too, and refuses those that lead out of it.
+// A link to what does not exist is allowed; a loop as well.
+func checkLinks(entries []entry) error {
+	links := map[string]string{}
+	for _, e := range entries {
+		if e.mode == modeSymlink {
+			links[e.path] = e.target
+		}
+	}
+	for _, e := range entries {
+		if e.mode == modeSymlink && !staysInside(e.path, e.target, links) {
+			return app.Errorf(app.InvalidInput, "make it point to a file of the app, by a relative path, or remove it",
+				"the symlink %s points outside of the app: %q", quote(e.path), app.Printable(clip(e.target, 100)))
+		}
+	}
+	return nil
+}
+
+// maxLinkHops is how many symlinks the kernel follows for one path (MAXSYMLINKS).
+const maxLinkHops = 40
+
+func staysInside(from, target string, links map[string]string) bool {
+	if strings.HasPrefix(target, "/") {
+		return false
+	}
+	var at []string // where we are, below the root
+	if d := path.Dir(from); d != "." {
+		at = strings.Split(d, "/")
+	}
+	todo := strings.Split(target, "/")
+	for hops := 0; len(todo) > 0; {
+		name := todo[0]
+		todo = todo[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			if len(at) == 0 {
+				return false
+			}
+			at = at[:len(at)-1]
+			continue
+		}
+		at = append(at[:len(at):len(at)], name)
+		next, ok := links[strings.Join(at, "/")]
+		if !ok {
+			continue
+		}
+		if hops++; hops > maxLinkHops {
+			return true // the kernel gives up as well
+		}
+		if strings.HasPrefix(next, "/") {
+			return false
+		}
+		at = at[:len(at)-1]
+		todo = append(strings.Split(next, "/"), todo...)
+	}
+	return true
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// quote shows a path to people.
+func quote(p string) string { return strconv.Quote(clip(p, 200)) }

@@ -1,0 +1,62 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// uploadPack serves git clone, fetch and ls-remote: what is live, and nothing else.
+func (s *Server) uploadPack(ss *session, path string) outcome {
+	name, err := app.ParseName(path)
+	if err != nil {
+		return ss.refuse(err)
+	}
+	o := outcome{what: "fetch " + name}
+	exists, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.Read)
+	if err == nil && !exists {
+		err = app.Errorf(app.NotFound, "create it with its first push: git push platform main", "there is no app %s", name)
+	}
+	if err == nil {
+		err = s.store.ensure(name)
+	}
+	if err != nil {
+		return o.and(ss.refuse(err))
+	}
+	repository := objects{repository: s.store.path(name)}
+	c := repository.command(ss.ctx, "-c", "uploadpack.hideRefs=refs/", "-c", "uploadpack.hideRefs=!"+refMain,
+		"-c", "uploadpack.hideRefs=!"+refMaster, "upload-pack", "--strict", repository.repository)
+	if ss.protocol != "" {
+		c.Env = append(c.Env, "GIT_PROTOCOL="+ss.protocol)
+	}
+	in, err := c.StdinPipe()
+	if err != nil {
+		return o.and(ss.refuse(err))
+	}
+	var complaint tail
+	c.Stdout, c.Stderr = ss.ch, &complaint
+	if err := c.Start(); err != nil {
+		return o.and(ss.refuse(err))
+	}
+	go func() { // ends with the channel
+		defer in.Close()
+		_, _ = io.CopyBuffer(struct{ io.Writer }{in}, struct{ io.Reader }{ss.in}, make([]byte, 64<<10))
+	}()
+	err = c.Wait()
+	switch {
+	case context.Cause(ss.ctx) != nil:
+		return o.and(outcome{result: fmt.Sprintf("ended: %v", context.Cause(ss.ctx)), status: 1})
+	case err != nil:
+		g := &gitError{command: "upload-pack", lines: complaint.lines(), err: err}
+		if g.says("hung up unexpectedly") { // git ls-remote and a fetch of nothing end like that
+			return o.and(outcome{result: "the client hung up", status: 128})
+		}
+		_, _ = io.WriteString(ss.ch.Stderr(), "gitd: the repository cannot be read; the server's log has the details\n")
+		ss.logCause(g)
+		return o.and(outcome{result: errors.Unwrap(g).Error(), status: 128})
+	}
+	return o.and(outcome{result: "ok"})
+}

@@ -81,6 +81,8 @@ type StartError struct {
 	Detail   string   // for the other reasons
 	LogTail  []string // its last lines of output
 	Waited   time.Duration
+	Missing  bool  // for ImageError: the image is not in the registry any more
+	Err      error // the cause; may be nil
 }
 
 // StartReason is why an instance did not come up.
@@ -97,3 +99,6 @@ const (
 
 // Error returns one line: what happened, with the numbers.
 func (e *StartError) Error() string { return e.sentence() }
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }

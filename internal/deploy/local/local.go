@@ -3,31 +3,225 @@
 package local
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
 
-	"github.com/gitd-io/gitd/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
-// Options configure a Platform.
+// Images is where the platform finds images: *registry.Registry.
+type Images interface {
+	// Image returns an image of a repository, or registry.ErrNotFound (wrapped).
+	Image(repository, digest string) (v1.Image, error)
+}
+
+// Options configure a Platform. What is zero has the default that is given.
 type Options struct {
 	Dir      string // Services, revisions, instances' logs; survives restarts
 	Domain   string // Services answer under NAME.DOMAIN, tags under TAG-NAME.DOMAIN
+	Port     int    // port in the URLs that Get returns; none
 	Host     *sandbox.Host
-	Registry *registry.Registry
+	Registry Images
 	Layers   *sandbox.Layers
 	Log      func(format string, args ...any)
+
+	TrustedProxies   []netip.Prefix // peers whose X-Forwarded-* headers are passed on; none
+	Memory           int64          // bytes for an instance whose template sets no limit; 512 MiB
+	MaxScale         int            // most instances of a revision whose template sets no max-scale; 10
+	ProgressDeadline time.Duration  // for an instance to become ready, without the annotation; 60 s
+	ScaleToZeroGrace time.Duration  // 30 s; negative for none
+	DrainTimeout     time.Duration  // for the requests at an instance that is taken out; 30 s
+	StopGrace        time.Duration  // from SIGTERM to SIGKILL; 10 s
+	LogLimit         int64          // bytes kept of one instance's log; 32 MiB
+}
+
+func (o Options) withDefaults() Options {
+	o.Memory = cmp.Or(o.Memory, 512<<20)
+	o.MaxScale = cmp.Or(o.MaxScale, 10)
+	o.ProgressDeadline = cmp.Or(o.ProgressDeadline, time.Minute)
+	o.ScaleToZeroGrace = cmp.Or(o.ScaleToZeroGrace, 30*time.Second)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
+	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
+	o.LogLimit = cmp.Or(o.LogLimit, 32<<20)
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	return o
 }
 
 // Platform implements deploy.Platform. It is also the http.Handler that routes requests to the instances.
-type Platform struct{ http.Handler }
+type Platform struct {
+	http.Handler
+
+	opts  Options
+	store store
+	plane *dataplane.Plane
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	starts chan struct{} // bounds how many instances start at once
+	layers sync.RWMutex  // held for reading while layers are unpacked that no container uses yet
+
+	mu       sync.RWMutex
+	services map[string]*service
+	locks    map[string]*sync.Mutex // by service: one change at a time
+	pruning  bool
+	pruneDue bool
+}
+
+// service is one Service with its revisions. The objects are not changed, but replaced under the Platform's mu.
+type service struct {
+	object    *servingv1.Service
+	traffic   []servingv1.TrafficTarget // resolved: each with a revision name and a percentage
+	revisions map[string]*revision
+}
+
+var _ deploy.Platform = (*Platform)(nil)
+
+// NewServer returns an http.Server for the Platform with the protocols and the limits that it needs. The caller sets the address.
+func NewServer(handler http.Handler) *http.Server { return dataplane.NewServer(handler) }
 
 // Open loads the Services and adopts the instances that still run; when it returns, requests are answered.
 func Open(ctx context.Context, o Options) (*Platform, error) {
-	return nil, errors.New("local: not written yet")
+	o = o.withDefaults()
+	for _, d := range []string{"services", "logs"} {
+		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")}, plane: dataplane.New(o.TrustedProxies),
+		starts: make(chan struct{}, 4), services: map[string]*service{}, locks: map[string]*sync.Mutex{}}
+	p.Handler = p.plane
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	if err := p.load(); err != nil {
+		return nil, fmt.Errorf("read the Services in %s: %w", o.Dir, err)
+	}
+	if err := p.adopt(ctx); err != nil {
+		return nil, fmt.Errorf("find the instances that run: %w", err)
+	}
+	p.mu.Lock()
+	for _, s := range p.services {
+		for _, r := range s.revisions {
+			p.run(r)
+		}
+	}
+	p.publish()
+	p.mu.Unlock()
+	return p, nil
+}
+
+// load reads the Services and their revisions. One that cannot be read is reported and left out: the others still serve.
+func (p *Platform) load() error {
+	records, err := p.store.load(p.opts.Log)
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		s := &service{object: rec.service, revisions: map[string]*revision{}}
+		for _, t := range rec.revisions {
+			r, err := p.newRevision(rec.service.Name, t, true)
+			if err != nil {
+				p.opts.Log("deploy: revision %s is left out: %v", t.Template.Name, err)
+				continue
+			}
+			s.revisions[r.name] = r
+		}
+		s.traffic, err = resolveTraffic(rec.service, s.revisions)
+		if err != nil {
+			p.opts.Log("deploy: service %s is left out: %v", rec.service.Name, err)
+			continue
+		}
+		p.services[rec.service.Name] = s
+	}
+	p.reach()
+	return nil
 }
 
 // Close stops deciding and leaves the instances running for the next process.
-func (p *Platform) Close() error { return nil }
+func (p *Platform) Close() error {
+	p.cancel()
+	p.tasks.Wait()
+	return nil
+}
+
+// lock serialises the changes to one Service.
+func (p *Platform) lock(name string) (unlock func()) {
+	p.mu.Lock()
+	m := p.locks[name]
+	if m == nil {
+		m = &sync.Mutex{}
+		p.locks[name] = m
+	}
+	p.mu.Unlock()
+	m.Lock()
+	return m.Unlock
+}
+
+// publish gives the data plane the routes of all Services. The caller holds mu.
+func (p *Platform) publish() {
+	t := &dataplane.Table{Hosts: map[string]dataplane.Split{}, Named: map[string]dataplane.Split{}}
+	for name, s := range p.services {
+		for _, target := range s.traffic {
+			if target.Tag == "" {
+				continue
+			}
+			split := dataplane.Split{{Revision: s.revisions[target.RevisionName].proxy, Percent: 100}}
+			t.Named[name+"/"+target.Tag] = split
+			t.Hosts[target.Tag+"-"+name+"."+p.opts.Domain] = split
+		}
+	}
+	for name, s := range p.services { // after the tags: an app may not lose its host to a tag of another one
+		var split dataplane.Split
+		for _, target := range s.traffic {
+			if percent(target) > 0 {
+				split = append(split, dataplane.Target{Revision: s.revisions[target.RevisionName].proxy, Percent: percent(target)})
+			}
+		}
+		t.Hosts[name+"."+p.opts.Domain] = split
+	}
+	p.plane.Publish(t)
+	p.reach()
+}
+
+// reach tells the revisions whether requests can come to them. The caller holds mu, or is alone.
+func (p *Platform) reach() {
+	for _, s := range p.services {
+		reachable := map[string]bool{}
+		for _, target := range s.traffic {
+			if percent(target) > 0 || target.Tag != "" {
+				reachable[target.RevisionName] = true
+			}
+		}
+		for name, r := range s.revisions {
+			r.setReachable(reachable[name])
+		}
+	}
+}
+
+// find returns a revision, or ErrNotFound.
+func (p *Platform) find(service, name string) (*revision, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := p.services[service]
+	if s == nil {
+		return nil, fmt.Errorf("service %s: %w", service, deploy.ErrNotFound)
+	}
+	r := s.revisions[name]
+	if r == nil {
+		return nil, fmt.Errorf("revision %s: %w", name, deploy.ErrNotFound)
+	}
+	return r, nil
+}

@@ -1,0 +1,325 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+)
+
+// Apply implements deploy.Platform.
+func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
+	want, err := complete(ctx, svc)
+	if err != nil {
+		return err
+	}
+	defer p.lock(want.Name)()
+	if p.ctx.Err() != nil {
+		return app.Errorf(app.Unavailable, "try again in a moment", "the server is shutting down")
+	}
+	p.mu.RLock()
+	old := p.services[want.Name]
+	revisions := map[string]*revision{}
+	if old != nil {
+		maps.Copy(revisions, old.revisions)
+	}
+	p.mu.RUnlock()
+
+	now := time.Now().UTC()
+	want.Generation, want.CreationTimestamp = 1, metav1.NewTime(now)
+	if old != nil {
+		want.CreationTimestamp = old.object.CreationTimestamp
+		want.Generation = old.object.Generation
+		if !equality.Semantic.DeepEqual(old.object.Spec, want.Spec) {
+			want.Generation++
+		}
+	}
+	name := want.Spec.Template.Name
+	r := revisions[name]
+	if r != nil {
+		if !equality.Semantic.DeepEqual(r.template.Template, want.Spec.Template) {
+			return invalid(want.Name, fmt.Sprintf("the revision %s exists with another content; a revision does not change", name))
+		}
+	} else {
+		r, err = p.newRevision(want.Name, template{Template: want.Spec.Template, Created: now, Generation: want.Generation}, false)
+		if err != nil {
+			return invalid(want.Name, err.Error())
+		}
+		revisions[name] = r
+	}
+	traffic, err := resolveTraffic(want, revisions)
+	if err != nil {
+		return err
+	}
+	isNew := old == nil || old.revisions[name] == nil
+	if isNew {
+		if err := p.store.saveRevision(want.Name, r.template); err != nil {
+			return fmt.Errorf("keep revision %s: %w", name, err)
+		}
+	}
+	if err := p.store.saveService(want); err != nil {
+		if isNew {
+			_ = p.store.removeRevision(want.Name, name)
+		}
+		return fmt.Errorf("keep service %s: %w", want.Name, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.services[want.Name] = &service{object: want, traffic: traffic, revisions: revisions}
+	if isNew {
+		p.run(r)
+	}
+	p.publish()
+	return nil
+}
+
+// Get implements deploy.Platform.
+func (p *Platform) Get(_ context.Context, name string) (*servingv1.Service, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := p.services[name]
+	if s == nil {
+		return nil, fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	}
+	return p.withStatus(s), nil
+}
+
+// List implements deploy.Platform.
+func (p *Platform) List(context.Context) ([]*servingv1.Service, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	out := make([]*servingv1.Service, 0, len(p.services))
+	for _, name := range slices.Sorted(maps.Keys(p.services)) {
+		out = append(out, p.withStatus(p.services[name]))
+	}
+	return out, nil
+}
+
+// withStatus returns a copy of the Service as it stands. The caller holds mu.
+func (p *Platform) withStatus(s *service) *servingv1.Service {
+	svc := s.object.DeepCopy()
+	st := &svc.Status
+	st.InitializeConditions()
+	st.ObservedGeneration = svc.Generation
+	st.URL = p.url(svc.Name)
+	st.Address = &duckv1.Addressable{URL: st.URL}
+	st.LatestCreatedRevisionName = svc.Spec.Template.Name
+	for _, t := range s.traffic {
+		t = *t.DeepCopy()
+		if t.Tag != "" {
+			t.URL = p.url(t.Tag + "-" + svc.Name)
+		}
+		st.Traffic = append(st.Traffic, t)
+	}
+	var newest time.Time
+	for _, r := range s.revisions {
+		r.mu.Lock()
+		if r.started && !r.template.Created.Before(newest) {
+			newest = r.template.Created
+			st.LatestReadyRevisionName = r.name
+		}
+		r.mu.Unlock()
+	}
+	return svc
+}
+
+func (p *Platform) url(label string) *apis.URL {
+	u := apis.HTTP(label + "." + p.opts.Domain)
+	if p.opts.Port != 0 && p.opts.Port != 80 {
+		u.Host = fmt.Sprintf("%s:%d", u.Host, p.opts.Port)
+	}
+	return u
+}
+
+// Delete implements deploy.Platform.
+func (p *Platform) Delete(ctx context.Context, name string) error {
+	defer p.lock(name)()
+	p.mu.RLock()
+	s := p.services[name]
+	p.mu.RUnlock()
+	if s == nil {
+		return fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	}
+	if err := p.store.removeService(name); err != nil {
+		return fmt.Errorf("remove service %s: %w", name, err)
+	}
+	p.mu.Lock()
+	delete(p.services, name)
+	p.publish()
+	p.mu.Unlock()
+	errs := make(chan error, len(s.revisions))
+	for _, r := range s.revisions {
+		go func() { errs <- r.close(ctx) }()
+	}
+	var first error
+	for range s.revisions {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	if first != nil {
+		return fmt.Errorf("stop the instances of %s: %w", name, first)
+	}
+	if err := os.RemoveAll(p.logDir(name, "")); err != nil {
+		p.opts.Log("deploy: %v", err)
+	}
+	p.prune()
+	return nil
+}
+
+// DeleteRevision implements deploy.Platform.
+func (p *Platform) DeleteRevision(ctx context.Context, name, revisionName string) error {
+	defer p.lock(name)()
+	r, err := p.find(name, revisionName)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	s := p.services[name]
+	for _, t := range s.traffic {
+		if t.RevisionName != revisionName {
+			continue
+		}
+		p.mu.Unlock()
+		what := fmt.Sprintf("gets %d%% of the traffic", percent(t))
+		if t.Tag != "" {
+			what = "has the tag " + t.Tag
+		}
+		return app.Errorf(app.InvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revisionName, what)
+	}
+	revisions := maps.Clone(s.revisions)
+	delete(revisions, revisionName)
+	p.services[name] = &service{object: s.object, traffic: s.traffic, revisions: revisions}
+	p.publish()
+	p.mu.Unlock()
+	if err := p.store.removeRevision(name, revisionName); err != nil {
+		return fmt.Errorf("remove revision %s: %w", revisionName, err)
+	}
+	if err := r.close(ctx); err != nil {
+		return fmt.Errorf("stop the instances of %s: %w", revisionName, err)
+	}
+	if err := os.RemoveAll(p.logDir(name, revisionName)); err != nil {
+		p.opts.Log("deploy: %v", err)
+	}
+	p.prune()
+	return nil
+}
+
+// WaitReady implements deploy.Platform.
+func (p *Platform) WaitReady(ctx context.Context, service, revision string) error {
+	r, err := p.find(service, revision)
+	if err != nil {
+		return err
+	}
+	return r.waitReady(ctx)
+}
+
+// WaitDrained implements deploy.Platform.
+func (p *Platform) WaitDrained(ctx context.Context, service, revision string) error {
+	r, err := p.find(service, revision)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for r.proxy.InFlight() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Describe implements deploy.Platform. The oldest revision comes first.
+func (p *Platform) Describe(_ context.Context, name string) ([]deploy.RevisionStatus, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := p.services[name]
+	if s == nil {
+		return nil, fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	}
+	revisions := slices.SortedFunc(maps.Values(s.revisions), func(a, b *revision) int {
+		if c := a.template.Created.Compare(b.template.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	out := make([]deploy.RevisionStatus, len(revisions))
+	for i, r := range revisions {
+		out[i] = r.status(s.traffic)
+	}
+	return out, nil
+}
+
+// prune removes, in the background, the unpacked layers that no revision has any more.
+func (p *Platform) prune() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pruning {
+		p.pruneDue = true
+		return
+	}
+	p.pruning = true
+	p.tasks.Go(func() {
+		for {
+			p.pruneOnce()
+			p.mu.Lock()
+			again := p.pruneDue && p.ctx.Err() == nil
+			p.pruneDue, p.pruning = false, again
+			p.mu.Unlock()
+			if !again {
+				return
+			}
+		}
+	})
+}
+
+func (p *Platform) pruneOnce() {
+	p.layers.Lock() // no instance is between its layers and its container
+	defer p.layers.Unlock()
+	p.mu.RLock()
+	var all []*revision
+	for _, s := range p.services {
+		for _, r := range s.revisions {
+			all = append(all, r)
+		}
+	}
+	p.mu.RUnlock()
+	var keep []v1.Image
+	for _, r := range all {
+		repository, digest, err := imageReference(r.template.Template.Spec.Containers[0].Image)
+		if err != nil {
+			continue
+		}
+		img, err := p.opts.Registry.Image(repository, digest)
+		if err == nil {
+			keep = append(keep, img)
+			continue
+		}
+		r.mu.Lock()
+		used := r.image != nil || len(r.instances) > 0
+		r.mu.Unlock()
+		if used { // its layers cannot be named, and it needs them
+			p.opts.Log("deploy: no layers are removed while %s runs without its image: %v", r.name, err)
+			return
+		}
+	}
+	if err := p.opts.Layers.Prune(keep); err != nil {
+		p.opts.Log("deploy: remove unused layers: %v", err)
+	}
+}

@@ -1,0 +1,171 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"sync/atomic"
+	"time"
+
+	netproxy "knative.dev/networking/pkg/http/proxy"
+)
+
+var (
+	buffers    = netproxy.NewBufferPool()
+	quiet      = log.New(io.Discard, "", 0)
+	errTimeout = errors.New("the app did not answer in time")
+)
+
+// exchange is one request on its way to an instance and back.
+type exchange struct {
+	proxy    httputil.ReverseProxy
+	revision *Revision
+	instance *Instance // the one that was picked last; holds one of its slots
+	deadline time.Time
+	trusted  bool
+	cancel   context.CancelCauseFunc
+}
+
+// serve proxies the request. The caller holds a slot of the breaker.
+func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
+	defer x.done()
+	x.proxy = httputil.ReverseProxy{
+		Rewrite:        x.rewrite,
+		Transport:      x,
+		BufferPool:     buffers,
+		ErrorLog:       quiet,
+		ModifyResponse: keepTrailers,
+		ErrorHandler:   x.fail,
+	}
+	x.proxy.ServeHTTP(w, q)
+}
+
+func (x *exchange) done() {
+	x.leave()
+	if x.cancel != nil {
+		x.cancel(nil)
+	}
+}
+
+func (x *exchange) leave() {
+	if x.instance != nil {
+		x.instance.inflight.Add(-1)
+		x.instance = nil
+	}
+}
+
+// rewrite addresses the request to the instance. ReverseProxy has removed the hop-by-hop headers and what the client said
+// about forwarding. The Host header stays: apps make links from it.
+func (x *exchange) rewrite(p *httputil.ProxyRequest) {
+	p.Out.URL.Scheme, p.Out.URL.Host = "http", "instance"
+	if x.trusted {
+		if v := p.In.Header["X-Forwarded-For"]; len(v) > 0 {
+			p.Out.Header["X-Forwarded-For"] = v // SetXForwarded adds the peer
+		}
+	}
+	p.SetXForwarded()
+	if x.trusted {
+		for _, name := range []string{"X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"} {
+			if v := p.In.Header[name]; len(v) > 0 {
+				p.Out.Header[name] = v
+			}
+		}
+	}
+	p.Out.Trailer = p.In.Trailer // the clone would miss the values, which arrive after the body
+}
+
+// keepTrailers makes an HTTP/1 response that has trailers a chunked one: an HTTP/2 origin may send a length as well.
+func keepTrailers(r *http.Response) error {
+	if len(r.Trailer) > 0 {
+		r.Header.Del("Content-Length")
+	}
+	return nil
+}
+
+// RoundTrip sends the request to an instance, and to another one where the first cannot be reached. The deadline covers
+// what happens until the response begins: a stream may go on for longer.
+func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(q.Context())
+	x.cancel = cancel
+	if !x.deadline.IsZero() {
+		t := time.AfterFunc(time.Until(x.deadline), func() { cancel(errTimeout) })
+		defer t.Stop()
+	}
+	var body *unread
+	if q.Body != nil && q.Body != http.NoBody {
+		body = &unread{ReadCloser: q.Body}
+	}
+	q = q.WithContext(ctx)
+	var failed *Instance
+	for attempt := 0; ; attempt++ {
+		in, err := x.revision.pick(ctx, failed)
+		if err != nil {
+			return nil, err
+		}
+		x.instance = in
+		if body != nil {
+			q.Body = body
+		}
+		res, err := in.transport.RoundTrip(q)
+		if err == nil {
+			return res, nil
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		var unreachable *dialError
+		if !errors.As(err, &unreachable) || body != nil && body.read.Load() {
+			return nil, err
+		}
+		x.leave()
+		failed = in
+		if attempt >= 100 {
+			return nil, err
+		}
+		if attempt > 0 { // the instance has just died, or its queue of connections is full: it is seen in a moment
+			select {
+			case <-time.After(min(time.Duration(attempt)*2*time.Millisecond, 100*time.Millisecond)):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// fail answers a request that got no response.
+func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
+	var failing *failingError
+	switch {
+	case errors.Is(err, errTimeout):
+		refuse(w, http.StatusGatewayTimeout, "the app did not answer within "+x.revision.opts.Timeout.String())
+	case errors.As(err, &failing):
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusServiceUnavailable, failing.sentence)
+	case q.Context().Err() != nil:
+		w.WriteHeader(499) // the client went away: nobody reads it
+	default:
+		var unreachable *dialError
+		if errors.As(err, &unreachable) {
+			refuse(w, http.StatusBadGateway, "the app does not accept connections")
+			return
+		}
+		refuse(w, http.StatusBadGateway, "the app closed the connection before it answered")
+	}
+}
+
+// unread is a request body that knows whether anything was read of it. Close is left to the server: a transport that could
+// not dial closes the body, and the next attempt still needs it.
+type unread struct {
+	io.ReadCloser
+	read atomic.Bool
+}
+
+func (b *unread) Read(p []byte) (int, error) {
+	b.read.Store(true)
+	return b.ReadCloser.Read(p)
+}
+
+func (b *unread) Close() error { return nil }

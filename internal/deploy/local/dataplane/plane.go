@@ -1,0 +1,137 @@
+// Package dataplane routes requests to the instances of revisions: by host to a service or a tag, by percentage to a
+// revision, by load to an instance. Requests for a revision that has no instance are held until it has one.
+package dataplane
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// Target is one revision of a split.
+type Target struct {
+	Revision *Revision
+	Percent  int64
+}
+
+// Split is where the requests for one host go. Percentages add up to 100.
+type Split []Target
+
+// Table is what a Plane routes by. It is not changed after it was published.
+type Table struct {
+	// Hosts are host names in lower case, without a port.
+	Hosts map[string]Split
+	// Named are the splits that a request reaches by WithSplit, whatever its host.
+	Named map[string]Split
+}
+
+// Plane is the http.Handler in front of all instances.
+type Plane struct {
+	table   atomic.Pointer[Table]
+	trusted []netip.Prefix
+}
+
+// New returns a Plane that answers 404 to everything. Peers in trusted may say for whom they forward; what others say in
+// X-Forwarded-For, -Host and -Proto is replaced.
+func New(trusted []netip.Prefix) *Plane {
+	p := &Plane{trusted: trusted}
+	p.table.Store(&Table{})
+	return p
+}
+
+// Publish replaces the table: requests that come in after it returns go by the new one.
+func (p *Plane) Publish(t *Table) { p.table.Store(t) }
+
+type splitKey struct{}
+
+// WithSplit makes a request go by the split of that name instead of by its host.
+func WithSplit(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, splitKey{}, name)
+}
+
+// ServeHTTP passes a request to an instance, or answers it with a status and one sentence.
+func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for {
+		t := p.table.Load()
+		split := t.Hosts[host(r.Host)]
+		if named, ok := r.Context().Value(splitKey{}).(string); ok {
+			split = t.Named[named]
+		}
+		if len(split) == 0 {
+			refuse(w, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(host(r.Host), 100)))
+			return
+		}
+		revision := split.pick()
+		if !revision.hold() { // the table was replaced in between, and the revision is gone
+			if p.table.Load() == t {
+				refuse(w, http.StatusServiceUnavailable, "the app is being removed")
+				return
+			}
+			continue
+		}
+		p.serve(revision, w, r)
+		return
+	}
+}
+
+func (p *Plane) serve(revision *Revision, w http.ResponseWriter, r *http.Request) {
+	defer revision.release() // a deferred call: ReverseProxy panics to break off a response
+	revision.serve(w, r, p.trusts(r.RemoteAddr))
+}
+
+func (s Split) pick() *Revision {
+	if len(s) > 1 {
+		n := rand.Int64N(100)
+		for _, t := range s {
+			if n -= t.Percent; n < 0 {
+				return t.Revision
+			}
+		}
+	}
+	return s[0].Revision
+}
+
+func (p *Plane) trusts(remote string) bool {
+	if len(p.trusted) == 0 {
+		return false
+	}
+	peer, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return false
+	}
+	for _, prefix := range p.trusted {
+		if prefix.Contains(peer.Addr().Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// host returns the name in a Host header: without port and trailing dot, in lower case.
+func host(h string) string {
+	if i := strings.LastIndexByte(h, ':'); i >= 0 && h[len(h)-1] != ']' {
+		h = h[:i]
+	}
+	return strings.TrimSuffix(strings.ToLower(h), ".") // ToLower copies only what has an upper-case letter
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "..."
+	}
+	return s
+}
+
+// refuse answers with one sentence in plain text.
+func refuse(w http.ResponseWriter, status int, sentence string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(sentence + "\n"))
+}

@@ -1,0 +1,291 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	netstats "knative.dev/networking/pkg/http/stats"
+	"knative.dev/serving/pkg/queue"
+)
+
+const (
+	// unlimited is how many requests an instance may have at once where containerConcurrency is 0. Knative's Breaker walks
+	// the difference on each change, so it is not simply a huge number.
+	unlimited = 1000
+	// queueDepth is how many requests of a revision may wait for an instance or for a slot on one.
+	queueDepth = 10000
+)
+
+// RevisionOptions configure a Revision.
+type RevisionOptions struct {
+	Concurrency int           // requests that an instance takes at once; 0 for no limit
+	Timeout     time.Duration // until the response must have begun, waiting for an instance included; 0 for none
+	Wake        func()        // called when a request comes in and there is no instance; must not block
+}
+
+// Revision is one revision as seen by the proxy: its ready instances, and the queue in front of them.
+type Revision struct {
+	opts    RevisionOptions
+	slots   int64 // per instance
+	breaker *queue.Breaker
+	stats   *netstats.RequestStats
+
+	instances atomic.Pointer[[]*Instance]
+	failing   atomic.Pointer[string]
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when instances or failing change
+
+	refs   atomic.Int64 // requests that hold the revision, and the closing bit
+	closed chan struct{}
+	once   sync.Once
+}
+
+// NewRevision returns a Revision without instances.
+func NewRevision(o RevisionOptions, now time.Time) *Revision {
+	r := &Revision{opts: o, slots: int64(o.Concurrency), stats: netstats.NewRequestStats(now),
+		changed: make(chan struct{}), closed: make(chan struct{})}
+	if r.slots == 0 {
+		r.slots = unlimited
+	}
+	r.breaker = queue.NewBreaker(queue.BreakerParams{QueueDepth: queueDepth, MaxConcurrency: 10 * unlimited})
+	r.instances.Store(new([]*Instance))
+	return r
+}
+
+// SetInstances publishes the ready instances. Requests that are at others go on to their end there.
+func (r *Revision) SetInstances(ready []*Instance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := append([]*Instance(nil), ready...)
+	r.instances.Store(&list)
+	if len(list) > 0 {
+		r.failing.Store(nil)
+	}
+	r.breaker.UpdateConcurrency(len(list) * int(r.slots))
+	r.announce()
+}
+
+// SetFailing makes waiting and new requests end with 503 and the sentence, until there are instances again. It is for a
+// revision whose instances keep failing to start.
+func (r *Revision) SetFailing(sentence string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(*r.instances.Load()) == 0 {
+		r.failing.Store(&sentence)
+		r.announce()
+	}
+}
+
+// ClearFailing lets requests wait again.
+func (r *Revision) ClearFailing() {
+	r.failing.Store(nil)
+}
+
+func (r *Revision) announce() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// Changed returns a channel that is closed at the next change of the instances or of the failing state.
+func (r *Revision) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// InFlight is how many requests the revision has, waiting ones included.
+func (r *Revision) InFlight() int64 { return r.refs.Load() &^ closing }
+
+// Report returns the average concurrency and the number of requests since the last report.
+func (r *Revision) Report(now time.Time) netstats.RequestStatsReport { return r.stats.Report(now) }
+
+const closing = int64(1) << 62
+
+func (r *Revision) hold() bool {
+	if r.refs.Add(1)&closing != 0 {
+		r.release()
+		return false
+	}
+	return true
+}
+
+func (r *Revision) release() {
+	if r.refs.Add(-1) == closing {
+		r.once.Do(func() { close(r.closed) })
+	}
+}
+
+// Close refuses new requests, which makes the Plane look at its table again, and waits for those that are in.
+func (r *Revision) Close(ctx context.Context) error {
+	for {
+		refs := r.refs.Load()
+		if refs&closing != 0 {
+			break
+		}
+		if r.refs.CompareAndSwap(refs, refs|closing) {
+			if refs == 0 {
+				r.once.Do(func() { close(r.closed) })
+			}
+			break
+		}
+	}
+	select {
+	case <-r.closed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var errNoInstance = errors.New("no instance in time")
+
+// failingError ends requests that wait for instances which do not start.
+type failingError struct{ sentence string }
+
+func (e *failingError) Error() string { return e.sentence }
+
+// pick takes a slot on the less busy of two instances drawn by lot, or on any that has one. It waits while there is none.
+func (r *Revision) pick(ctx context.Context, not *Instance) (*Instance, error) {
+	for {
+		list := *r.instances.Load()
+		if in := r.try(list, not); in != nil {
+			return in, nil
+		}
+		if len(list) == 0 {
+			wait := r.Changed()
+			if len(*r.instances.Load()) > 0 {
+				continue
+			}
+			if f := r.failing.Load(); f != nil {
+				return nil, &failingError{*f}
+			}
+			r.wake()
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
+		// All are full for a moment: an instance was taken out while its requests still hold slots of the breaker.
+		not = nil
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (r *Revision) try(list []*Instance, not *Instance) *Instance {
+	if n := len(list); n > 2 || n == 2 && not == nil {
+		a, b := rand.IntN(n), rand.IntN(n-1)
+		if b >= a {
+			b++
+		}
+		best := list[a]
+		if list[b].inflight.Load() < best.inflight.Load() {
+			best = list[b]
+		}
+		if best != not && r.take(best) {
+			return best
+		}
+	}
+	var best *Instance
+	for _, in := range list {
+		if (in != not || len(list) == 1) && (best == nil || in.inflight.Load() < best.inflight.Load()) {
+			best = in
+		}
+	}
+	if best != nil && r.take(best) {
+		return best
+	}
+	return nil
+}
+
+func (r *Revision) take(in *Instance) bool {
+	if in.inflight.Add(1) <= r.slots {
+		return true
+	}
+	in.inflight.Add(-1)
+	return false
+}
+
+func (r *Revision) wake() {
+	if r.opts.Wake != nil {
+		r.opts.Wake()
+	}
+}
+
+func (r *Revision) serve(w http.ResponseWriter, q *http.Request, trusted bool) {
+	start := time.Now()
+	r.stats.HandleEvent(netstats.ReqEvent{Time: start, Type: netstats.ReqIn})
+	defer func() { r.stats.HandleEvent(netstats.ReqEvent{Time: time.Now(), Type: netstats.ReqOut}) }()
+	x := &exchange{revision: r, deadline: r.deadline(start), trusted: trusted}
+	if release, ok := r.breaker.Reserve(q.Context()); ok {
+		defer release()
+		x.serve(w, q)
+		return
+	}
+	switch err := r.wait(q.Context(), x.deadline, func() { x.serve(w, q) }); {
+	case err == nil:
+	case errors.Is(err, queue.ErrRequestQueueFull):
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, "the app has too many requests waiting")
+	default:
+		x.fail(w, q, err)
+	}
+}
+
+func (r *Revision) deadline(start time.Time) time.Time {
+	if r.opts.Timeout == 0 {
+		return time.Time{}
+	}
+	return start.Add(r.opts.Timeout)
+}
+
+// wait runs serve once the breaker has a slot. It gives up at the deadline, and when the instances keep failing to start.
+func (r *Revision) wait(ctx context.Context, deadline time.Time, serve func()) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if !deadline.IsZero() {
+		t := time.AfterFunc(time.Until(deadline), func() { cancel(errTimeout) })
+		defer t.Stop()
+	}
+	// One goroutine for each request that waits: it sees the revision fail, and wakes it again after a change that left it
+	// without instances.
+	done := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(done) })
+	defer stop()
+	go func() {
+		for {
+			changed := r.Changed()
+			if len(*r.instances.Load()) == 0 {
+				if f := r.failing.Load(); f != nil {
+					cancel(&failingError{*f})
+					return
+				}
+				r.wake()
+			}
+			select {
+			case <-changed:
+			case <-done:
+				return
+			}
+		}
+	}()
+	err := r.breaker.Maybe(ctx, func() {
+		stop()
+		serve()
+	})
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}

@@ -1,0 +1,23 @@
+package dataplane
+
+import (
+	"net/http"
+	"time"
+)
+
+// NewServer returns a server for handler that speaks HTTP/1.1 and HTTP/2 without TLS, and holds out against clients that
+// send slowly or never: headers within 10 seconds and at most 64 KiB of them, idle connections closed after two minutes.
+// Bodies have no deadline, since an upload or a stream may take its time; a revision's timeoutSeconds bounds the rest.
+func NewServer(handler http.Handler) *http.Server {
+	s := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		Protocols:         new(http.Protocols),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second},
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	return s
+}

@@ -1,0 +1,212 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/sandbox"
+)
+
+// image is what it takes to run an image: its layers, unpacked, and its configuration.
+type image struct {
+	layers     []string // bottom first
+	entrypoint []string
+	command    []string
+	env        []string
+	dir        string
+	uid, gid   uint32
+	home       string
+}
+
+// prepare unpacks the revision's image. What it finds is kept: the layers stay for as long as the revision does.
+func (r *revision) prepare(ctx context.Context) (*image, error) {
+	r.mu.Lock()
+	known := r.image
+	r.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	fail := func(err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &deploy.StartError{Reason: deploy.ImageError, Detail: err.Error(), Missing: errors.Is(err, registry.ErrNotFound), Err: err}
+	}
+	repository, digest, err := imageReference(r.template.Template.Spec.Containers[0].Image)
+	if err != nil {
+		return nil, fail(err)
+	}
+	img, err := r.p.opts.Registry.Image(repository, digest)
+	if err != nil {
+		return nil, fail(err)
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, fail(err)
+	}
+	layers, err := r.p.opts.Layers.Ensure(ctx, img)
+	if err != nil {
+		return nil, fail(err)
+	}
+	c := file.Config
+	found := &image{layers: layers, entrypoint: c.Entrypoint, command: c.Cmd, env: c.Env, dir: c.WorkingDir}
+	if err := found.user(c.User); err != nil {
+		return nil, fail(err)
+	}
+	r.mu.Lock()
+	r.image = found
+	r.mu.Unlock()
+	return found, nil
+}
+
+// user resolves USER, USER:GROUP, UID or UID:GID by the image's own /etc/passwd and /etc/group.
+func (i *image) user(user string) error {
+	name, group, hasGroup := strings.Cut(user, ":")
+	uid, err := strconv.ParseUint(name, 10, 31)
+	i.home = "/"
+	found := false
+	for fields := range i.table("etc/passwd") {
+		if len(fields) < 6 || fields[0] != name && (err != nil || fields[2] != name) {
+			continue
+		}
+		u, uerr := strconv.ParseUint(fields[2], 10, 31)
+		g, gerr := strconv.ParseUint(fields[3], 10, 31)
+		if uerr != nil || gerr != nil {
+			continue
+		}
+		i.uid, i.gid, i.home, found = uint32(u), uint32(g), fields[5], true
+		break
+	}
+	switch {
+	case name == "" || err == nil && uid == 0 || found && i.uid == 0:
+		return errors.New("it runs as root; set a user in the image")
+	case !found && err == nil:
+		i.uid, i.gid = uint32(uid), 0
+	case !found:
+		return errors.New("it has no user " + strconv.Quote(name))
+	}
+	if !hasGroup {
+		return nil
+	}
+	if g, err := strconv.ParseUint(group, 10, 31); err == nil {
+		i.gid = uint32(g)
+		return nil
+	}
+	for fields := range i.table("etc/group") {
+		if len(fields) < 3 || fields[0] != group {
+			continue
+		}
+		if g, err := strconv.ParseUint(fields[2], 10, 31); err == nil {
+			i.gid = uint32(g)
+			return nil
+		}
+	}
+	return errors.New("it has no group " + strconv.Quote(group))
+}
+
+// table yields the lines of a colon-separated file in the uppermost layer that has it. Layers are a stranger's: links must
+// not lead out of them.
+func (i *image) table(name string) func(yield func([]string) bool) {
+	return func(yield func([]string) bool) {
+		for n := len(i.layers) - 1; n >= 0; n-- {
+			f, err := openIn(i.layers[n], name)
+			if err != nil {
+				continue
+			}
+			lines := bufio.NewScanner(io.LimitReader(f, 1<<20))
+			for lines.Scan() {
+				if !yield(strings.Split(lines.Text(), ":")) {
+					break
+				}
+			}
+			_ = f.Close()
+			return
+		}
+	}
+}
+
+func openIn(dir, name string) (*os.File, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	if st, err := root.Stat(name); err != nil || !st.Mode().IsRegular() { // no waiting on a pipe
+		return nil, errors.New("not a file")
+	}
+	return root.Open(name)
+}
+
+// spec is the container that the template asks for, run from the image.
+func (r *revision) spec(img *image) sandbox.Spec {
+	c := &r.template.Template.Spec.Containers[0]
+	s := sandbox.Spec{
+		Layers: img.layers, Dir: img.dir, UID: img.uid, GID: img.gid, Hostname: r.name,
+		Memory: r.memory(), Egress: true,
+	}
+	if q, ok := c.Resources.Limits[corev1.ResourceCPU]; ok {
+		s.CPU = q.AsApproximateFloat64()
+	}
+	// As in Kubernetes: command stands for the entry point, and without args of its own drops the image's.
+	s.Args = append(append(s.Args, img.entrypoint...), img.command...)
+	if len(c.Args) > 0 {
+		s.Args = append(append([]string(nil), img.entrypoint...), c.Args...)
+	}
+	if len(c.Command) > 0 {
+		s.Args = append(append([]string(nil), c.Command...), c.Args...)
+	}
+	if c.WorkingDir != "" {
+		s.Dir = c.WorkingDir
+	}
+	if s.Dir == "" {
+		s.Dir = "/"
+	}
+	env := newEnviron()
+	env.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	env.set("HOME", img.home)
+	for _, kv := range img.env {
+		k, v, _ := strings.Cut(kv, "=")
+		env.set(k, v)
+	}
+	for _, e := range c.Env {
+		env.set(e.Name, e.Value)
+	}
+	env.set("PORT", strconv.Itoa(r.port))
+	env.set("K_SERVICE", r.service)
+	env.set("K_CONFIGURATION", r.service)
+	env.set("K_REVISION", r.name)
+	s.Env = env.list()
+	return s
+}
+
+// environ is a set of variables; a later value replaces an earlier one.
+type environ struct {
+	names  []string
+	values map[string]string
+}
+
+func newEnviron() *environ { return &environ{values: map[string]string{}} }
+
+func (e *environ) set(name, value string) {
+	if _, ok := e.values[name]; !ok {
+		e.names = append(e.names, name)
+	}
+	e.values[name] = value
+}
+
+func (e *environ) list() []string {
+	out := make([]string, len(e.names))
+	for i, n := range e.names {
+		out[i] = n + "=" + e.values[n]
+	}
+	return out
+}

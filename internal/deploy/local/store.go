@@ -1,0 +1,151 @@
+package local
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// store keeps the Services as files: SERVICE/service.json, SERVICE/revisions/REVISION.json. A file is replaced whole and is
+// on the disk before its writer goes on. They hold the apps' configuration and are readable for root only.
+type store struct{ dir string }
+
+// template is a revision as it is kept: what it was made from, with the defaults filled in.
+type template struct {
+	Template   servingv1.RevisionTemplateSpec `json:"template"`
+	Created    time.Time                      `json:"created"`
+	Generation int64                          `json:"generation"` // of the Service when the revision came to be
+}
+
+type record struct {
+	service   *servingv1.Service
+	revisions []template
+}
+
+const removed = ".removed-" // prefix of a Service's folder that is being deleted
+
+func (s store) load(log func(string, ...any)) ([]record, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	var records []record
+	for _, e := range entries {
+		dir := filepath.Join(s.dir, e.Name())
+		if strings.HasPrefix(e.Name(), removed) {
+			_ = os.RemoveAll(dir)
+			continue
+		}
+		rec := record{service: &servingv1.Service{}}
+		if err := read(filepath.Join(dir, "service.json"), rec.service); errors.Is(err, fs.ErrNotExist) {
+			_ = os.RemoveAll(dir) // ended before its first Apply was complete
+			continue
+		} else if err != nil {
+			log("deploy: %s is left out: %v", dir, err)
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "revisions", "*.json"))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			var t template
+			if err := read(f, &t); err != nil {
+				log("deploy: %s is left out: %v", f, err)
+				continue
+			}
+			rec.revisions = append(rec.revisions, t)
+		}
+		records = append(records, rec)
+	}
+	return records, nil
+}
+
+func (s store) saveService(svc *servingv1.Service) error {
+	return write(filepath.Join(s.dir, svc.Name, "service.json"), svc)
+}
+
+func (s store) saveRevision(service string, t template) error {
+	return write(filepath.Join(s.dir, service, "revisions", t.Template.Name+".json"), t)
+}
+
+func (s store) removeRevision(service, revision string) error {
+	dir := filepath.Join(s.dir, service, "revisions")
+	if err := os.Remove(filepath.Join(dir, revision+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// removeService takes the Service away at once, whatever happens afterwards.
+func (s store) removeService(service string) error {
+	gone := filepath.Join(s.dir, removed+service)
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(s.dir, service), gone); err != nil {
+		return err
+	}
+	if err := syncDir(s.dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
+}
+
+func read(file string, v any) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+func write(file string, v any) (err error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".new-") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(b); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir puts the names in a folder on the disk.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

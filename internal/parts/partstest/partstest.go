@@ -1,0 +1,47 @@
+// Package partstest builds the parts that tests run.
+package partstest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/parts"
+)
+
+// Shim builds gitd-shim into a folder of its own and makes it the folder of parts for the test.
+func Shim(t testing.TB) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := build(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GITD_PARTS", dir)
+}
+
+// BuildShim builds gitd-shim into a new folder, for a TestMain: it sets GITD_PARTS and returns the folder and what removes it.
+// It panics if the build fails.
+func BuildShim() (dir string, cleanup func()) {
+	dir, err := os.MkdirTemp("", "gitd-parts-")
+	if err == nil {
+		if err = build(dir); err == nil {
+			err = os.Setenv("GITD_PARTS", dir)
+		}
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		panic(err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }
+}
+
+func build(dir string) error {
+	c := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, parts.Shim), "github.com/gitd-io/gitd/cmd/gitd-shim")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", parts.Shim, err, out)
+	}
+	return nil
+}

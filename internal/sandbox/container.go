@@ -1,0 +1,316 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/sandbox/shim"
+)
+
+// Exit is how a container ended.
+type Exit struct {
+	Code        int    // 128+n where a signal ended it
+	Signal      string // "killed", "segmentation fault"; "" where it exited
+	OutOfMemory bool   // the kernel killed a process of it at its memory limit
+	At          time.Time
+}
+
+// Container is one that was started, by this process or by an earlier one on the same directory.
+type Container struct {
+	ID      string
+	Labels  map[string]string
+	Started time.Time
+
+	host    *Host
+	dir     string
+	init    shim.Init
+	process *os.File   // pidfd of the first process; nil once it has ended
+	space   *os.File   // its network namespace; nil for one that was adopted after its end
+	address netip.Addr // on its way out to the network; the zero value without one
+	alive   *os.File   // the reading end of the shim's FIFO
+
+	done     chan struct{} // closed when it has ended
+	released chan struct{} // closed when the Host is closed
+	exit     Exit          // valid once done is closed
+	once     sync.Once
+}
+
+// record is kept on disk for each container. Its file is locked while a process of ours is responsible for the container:
+// until a Start has returned, and for as long as a Run lasts.
+type record struct {
+	ID       string
+	Labels   map[string]string
+	Started  time.Time
+	Attached bool // made by Run
+	Address  netip.Addr
+}
+
+const recordFile = "container.json"
+
+// watch waits for the shim's end, and closes done.
+func (c *Container) watch() {
+	_, err := io.Copy(io.Discard, c.alive)
+	if errors.Is(err, os.ErrClosed) {
+		return // released
+	}
+	var e shim.Exit
+	if err := shim.ReadFile(filepath.Join(c.dir, shim.ExitFile), &e); err != nil {
+		// Somebody killed the shim, or the machine went down. Nobody waits for the container any more: it must not run on.
+		c.host.cgroups.kill(c.ID)
+		e = shim.Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL), At: time.Now().UTC()}
+		_ = shim.WriteFile(filepath.Join(c.dir, shim.ExitFile), e)
+	}
+	c.exit = Exit{Code: e.Code, OutOfMemory: e.OutOfMemory, At: e.At}
+	if e.Signal != 0 {
+		c.exit.Signal = unix.Signal(e.Signal).String()
+	}
+	close(c.done)
+}
+
+// Done is closed when the container has ended.
+func (c *Container) Done() <-chan struct{} { return c.done }
+
+// Exit returns how it ended; valid once Done is closed.
+func (c *Container) Exit() Exit {
+	select {
+	case <-c.done:
+		return c.exit
+	default:
+		return Exit{}
+	}
+}
+
+// signal sends a signal to the first process. It cannot hit another one that got the same ID.
+func (c *Container) signal(s unix.Signal) error {
+	if c.process == nil {
+		return os.ErrProcessDone
+	}
+	raw, err := c.process.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), s, nil, 0) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// Stop sends SIGTERM to the container's first process, and SIGKILL to everything in it after grace. It returns when it has ended.
+func (c *Container) Stop(ctx context.Context, grace time.Duration) error {
+	if grace > 0 && c.signal(unix.SIGTERM) == nil {
+		t := time.NewTimer(grace)
+		defer t.Stop()
+		select {
+		case <-c.done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+	return c.kill(ctx)
+}
+
+// kill ends everything in the container: its process namespace goes with its first process.
+func (c *Container) kill(ctx context.Context) error {
+	_ = c.signal(unix.SIGKILL)
+	patience := time.NewTimer(2 * time.Second)
+	defer patience.Stop()
+	for range 2 {
+		select {
+		case <-c.done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-patience.C: // the first process is beyond our reach, or its shim hangs
+			c.host.cgroups.kill(c.ID)
+			patience.Reset(8 * time.Second)
+		}
+	}
+	return fmt.Errorf("sandbox: container %s does not end", c.ID)
+}
+
+// Remove kills what still runs and removes every trace but the log file.
+func (c *Container) Remove(ctx context.Context) error {
+	if err := c.kill(ctx); err != nil {
+		return err
+	}
+	c.release()
+	c.host.forget(c)
+	return c.host.erase(c.ID)
+}
+
+// release closes what this process holds of the container.
+func (c *Container) release() {
+	c.once.Do(func() {
+		close(c.released)
+		for _, f := range []*os.File{c.alive, c.process, c.space} {
+			if f != nil {
+				_ = f.Close()
+			}
+		}
+	})
+}
+
+// Listening returns the TCP ports that something in the container listens on, ascending.
+func (c *Container) Listening() ([]int, error) {
+	select {
+	case <-c.done:
+		return nil, nil
+	default:
+	}
+	return listening(c.init.PID)
+}
+
+// erase removes what is on disk and in the cgroups. Nothing runs any more.
+func (h *Host) erase(id string) error {
+	h.cgroups.remove(id)
+	dir := filepath.Join(h.opts.Dir, containersDir, id)
+	_ = os.RemoveAll(filepath.Join(h.opts.Dir, runtimeDir, id))
+	// First out of sight: a server that is killed here must not find half a container.
+	gone := filepath.Join(h.opts.Dir, containersDir, gonePrefix+id)
+	if err := os.Rename(dir, gone); err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return os.RemoveAll(gone)
+}
+
+// Starts of names that no container has: of a directory that is being made or removed.
+const (
+	newPrefix  = ".new-"
+	gonePrefix = ".gone-"
+)
+
+func (h *Host) remember(c *Container) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.containers != nil {
+		h.containers[c.ID] = c
+	}
+}
+
+func (h *Host) forget(c *Container) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.containers[c.ID] == c {
+		delete(h.containers, c.ID)
+	}
+}
+
+// Containers returns every container on the Host that was started and not removed, running or ended: what a new process
+// adopts after the old one was killed. What was left half made is cleaned up on the way.
+func (h *Host) Containers(ctx context.Context) ([]*Container, error) {
+	entries, err := os.ReadDir(filepath.Join(h.opts.Dir, containersDir))
+	if err != nil {
+		return nil, err
+	}
+	var found []*Container
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), gonePrefix) || strings.HasPrefix(e.Name(), newPrefix) {
+			if i, err := e.Info(); err == nil && time.Since(i.ModTime()) > time.Minute { // else somebody is at it
+				_ = os.RemoveAll(filepath.Join(h.opts.Dir, containersDir, e.Name()))
+			}
+			continue
+		}
+		c, err := h.adopt(ctx, e.Name())
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			found = append(found, c)
+		}
+	}
+	return found, nil
+}
+
+// adopt returns a container by its ID, or nil if it is not one that was started and left to itself: then it is another call's,
+// or the rest of one that a dead process of ours made, which is removed.
+func (h *Host) adopt(ctx context.Context, id string) (*Container, error) {
+	h.mu.Lock()
+	c := h.containers[id]
+	h.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	dir := filepath.Join(h.opts.Dir, containersDir, id)
+	f, err := os.Open(filepath.Join(dir, recordFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, h.erase(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		return nil, nil // another process or call is responsible
+	}
+	var r record
+	broken := shim.ReadFile(f.Name(), &r) != nil
+	c = &Container{ID: id, Labels: r.Labels, Started: r.Started, host: h, dir: dir, address: r.Address,
+		done: make(chan struct{}), released: make(chan struct{})}
+	if c.alive, err = os.OpenFile(filepath.Join(dir, shim.AliveFile), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	started := shim.ReadFile(filepath.Join(dir, shim.InitFile), &c.init) == nil
+	if c.alive == nil || r.Attached || !started || broken {
+		// Its shim has noticed our end and kills it; where it did not, so do we.
+		if c.alive != nil {
+			_ = c.alive.SetReadDeadline(time.Now().Add(2 * time.Second))
+			_, _ = io.Copy(io.Discard, c.alive)
+		}
+		h.cgroups.kill(id)
+		if c.alive != nil {
+			_ = c.alive.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, _ = io.Copy(io.Discard, c.alive)
+		}
+		c.release()
+		return nil, h.erase(id)
+	}
+	c.hold()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if other := h.containers[id]; other != nil || h.closed {
+		c.release()
+		return other, nil
+	}
+	h.containers[id] = c
+	go c.watch()
+	return c, nil
+}
+
+// hold opens the first process and its network namespace, if it still runs.
+func (c *Container) hold() {
+	fd, err := unix.PidfdOpen(c.init.PID, 0)
+	if err != nil {
+		return
+	}
+	c.process = os.NewFile(uintptr(fd), "process")
+	var space *os.File
+	if c.space == nil {
+		space, _ = os.Open(fmt.Sprintf("/proc/%d/ns/net", c.init.PID))
+	}
+	// The start time is read after the opening: if it is right, then what was opened is right as well.
+	if start, err := shim.StartTime(c.init.PID); err != nil || start != c.init.Start || c.init.Start == 0 {
+		_ = c.process.Close()
+		c.process = nil
+		if space != nil {
+			_ = space.Close()
+		}
+		return
+	}
+	if c.space == nil {
+		c.space = space
+	}
+}

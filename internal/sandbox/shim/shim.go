@@ -1,0 +1,120 @@
+// Package shim is what gitd and the program gitd-shim say to one another: files in a container's directory, and the meaning of
+// the shim's descriptors. It imports next to nothing, so that the shim stays small and starts at once.
+package shim
+
+import (
+	"encoding/json"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Files in a container's directory.
+const (
+	ConfigFile = "shim.json"   // Config, read by the shim
+	BundleFile = "config.json" // the OCI specification
+	InitFile   = "init.json"   // Init, written by the shim when the container runs
+	ExitFile   = "exit.json"   // Exit, written by the shim when the container has ended
+	AliveFile  = "alive"       // a FIFO that the shim holds open for writing: its end of file is the shim's end
+	RuntimeLog = "runtime.log" // the runtime's own messages
+	RootDir    = "rootfs"      // where the shim mounts the container's root, in its own mount namespace
+	UpperDir   = "upper"       // what the container writes
+	WorkDir    = "work"        // overlayfs's own
+	LowerDir   = "lower"       // links to the layers, named by number
+	PIDFile    = "pid"         // the first process, as the runtime writes it
+)
+
+// Descriptors of the shim. Standard output and error are the container's.
+const (
+	ControlFD = 0 // from gitd: Detach, or end of file: kill the container
+	ReportFD  = 3 // to gitd: one Report
+	AliveFD   = 4 // the writing end of AliveFile
+)
+
+// Detach on ControlFD makes the container outlive gitd.
+const Detach = 'd'
+
+// Config is what the shim needs to know.
+type Config struct {
+	ID          string
+	Runtime     string   // path of the OCI runtime
+	RuntimeRoot string   // where the runtime keeps its state
+	Layers      []string // directories, bottom first
+	Join        []string // cgroup.procs files of the shim's own cgroup
+	OutOfMemory []string // files with a line "oom_kill N" that count the container's processes killed at its memory limit
+}
+
+// Report says whether the container runs.
+type Report struct {
+	Init  Init
+	Error string // "" if it runs
+}
+
+// Init is the container's first process. The start time tells it from a later process with the same ID.
+type Init struct {
+	PID   int
+	Start uint64 // clock ticks since boot, field 22 of /proc/PID/stat
+}
+
+// Exit is how the first process ended.
+type Exit struct {
+	Code        int
+	Signal      int // 0 where it exited
+	OutOfMemory bool
+	At          time.Time
+}
+
+// WriteFile writes v as JSON so that a reader sees all of it or nothing.
+func WriteFile(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// ReadFile reads what WriteFile wrote.
+func ReadFile(name string, v any) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// StartTime returns a process's start time in clock ticks since boot.
+func StartTime(pid int) (uint64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	_, start, err := parseStat(string(b))
+	return start, err
+}
+
+// Parent returns the parent's process ID.
+func Parent(pid int) (int, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	parent, _, err := parseStat(string(b))
+	return parent, err
+}
+
+// parseStat reads fields 4 and 22 of /proc/PID/stat. The second field is the program's name in parentheses, and may hold both.
+func parseStat(s string) (parent int, start uint64, err error) {
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	if len(f) < 20 {
+		return 0, 0, os.ErrInvalid
+	}
+	if parent, err = strconv.Atoi(f[1]); err != nil {
+		return 0, 0, err
+	}
+	start, err = strconv.ParseUint(f[19], 10, 64)
+	return parent, start, err
+}

@@ -1,0 +1,196 @@
+package sandbox
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/moby/profiles/seccomp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Mount is a bind mount from the host.
+type Mount struct {
+	Source, Target string
+	ReadOnly       bool
+}
+
+// Spec is one container. It runs without capabilities, with no-new-privileges, the default seccomp profile, a private
+// network namespace, masked /proc paths, and a read-only root unless Writable.
+type Spec struct {
+	ID       string            // unique on the Host; [a-z0-9-]
+	Labels   map[string]string // kept on disk, given back by Containers
+	Layers   []string          // unpacked layer directories, bottom first
+	Writable bool              // an overlay upper directory that is removed with the container
+	Args     []string
+	Env      []string
+	Dir      string // working directory
+	UID, GID uint32
+	Hostname string
+	Mounts   []Mount
+	Memory   int64     // bytes, swap included; 0 for no limit
+	CPU      float64   // cores; 0 for no limit
+	PIDs     int64     // 0 for 1024
+	FileSize int64     // RLIMIT_FSIZE; 0 for no limit
+	TmpSize  int64     // bytes of the tmpfs on /tmp; 0 for 64 MiB
+	Egress   bool      // a way out to the network, masqueraded; never to this host's own addresses nor to other containers
+	LogFile  string    // stdout and stderr are appended to it (O_APPEND); "" with Output set, or to discard
+	Output   io.Writer // stdout and stderr of a container started by Run
+}
+
+var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,126}$`)
+
+func (s *Spec) validate() error {
+	switch {
+	case !validID.MatchString(s.ID):
+		return app.Errorf(app.InvalidInput, "use a-z, 0-9 and -", "%q cannot be a container's ID", s.ID)
+	case len(s.Args) == 0:
+		return app.Errorf(app.InvalidInput, "", "container %s has no command", s.ID)
+	case len(s.Layers) == 0:
+		return app.Errorf(app.InvalidInput, "", "container %s has no layers", s.ID)
+	}
+	for _, a := range s.Args {
+		if strings.ContainsRune(a, 0) {
+			return app.Errorf(app.InvalidInput, "", "an argument of container %s has a NUL", s.ID)
+		}
+	}
+	return nil
+}
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// specification is the OCI runtime specification of s, version 1.0.2. Its paths are relative to the container's directory.
+func specification(s *Spec, cgroupsPath, namespace string, swap bool) (*specs.Spec, error) {
+	env := s.Env
+	if !hasVariable(env, "PATH") {
+		env = append([]string{"PATH=" + defaultPath}, env...)
+	}
+	dir := s.Dir
+	if dir == "" {
+		dir = "/"
+	}
+	pids := s.PIDs
+	if pids <= 0 {
+		pids = 1024
+	}
+	tmp := s.TmpSize
+	if tmp <= 0 {
+		tmp = 64 << 20
+	}
+	files := openFiles()
+	limits := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE"}}
+	if s.FileSize > 0 {
+		limits = append(limits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Hard: uint64(s.FileSize), Soft: uint64(s.FileSize)})
+	}
+	filter, err := systemCalls()
+	if err != nil {
+		return nil, err
+	}
+	adjust := 300 // when the machine itself runs out of memory, apps go before gitd
+	o := &specs.Spec{
+		Version: "1.0.2",
+		Root:    &specs.Root{Path: "rootfs", Readonly: !s.Writable},
+		Process: &specs.Process{
+			Args: s.Args, Env: env, Cwd: dir,
+			User:            specs.User{UID: s.UID, GID: s.GID},
+			Capabilities:    &specs.LinuxCapabilities{},
+			NoNewPrivileges: true,
+			Rlimits:         limits,
+			OOMScoreAdj:     &adjust,
+		},
+		Hostname: s.Hostname,
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}},
+			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
+			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=64m"}},
+			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
+			{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", fmt.Sprintf("size=%d", tmp)}},
+		},
+		Linux: &specs.Linux{
+			CgroupsPath: cgroupsPath,
+			Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+				{Type: specs.CgroupNamespace}, {Type: specs.NetworkNamespace, Path: namespace}},
+			Resources: &specs.LinuxResources{
+				Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
+				Pids:    &specs.LinuxPids{Limit: &pids},
+			},
+			Seccomp: filter,
+			MaskedPaths: []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+				"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"},
+			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+		},
+	}
+	if s.Memory > 0 {
+		o.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &s.Memory}
+		if swap {
+			o.Linux.Resources.Memory.Swap = &s.Memory
+		}
+	}
+	if s.CPU > 0 {
+		period := uint64(100_000)
+		quota := max(int64(s.CPU*float64(period)), 1000) // the kernel's minimum
+		o.Linux.Resources.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
+	}
+	for _, m := range s.Mounts {
+		options := []string{"bind", "nosuid", "nodev"} // not rbind: what is mounted below is none of the container's business
+		if m.ReadOnly {
+			options = append(options, "ro")
+		}
+		o.Mounts = append(o.Mounts, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
+	}
+	return o, nil
+}
+
+func hasVariable(env []string, name string) bool {
+	for _, e := range env {
+		if strings.HasPrefix(e, name+"=") {
+			return true
+		}
+	}
+	return false
+}
+
+// openFiles never asks for more than this process may give: without CAP_SYS_RESOURCE the runtime would fail.
+func openFiles() uint64 {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
+		return 1024
+	}
+	return min(l.Max, 65536)
+}
+
+// systemCalls is the default profile of a process without capabilities, for this machine's own system call table only: the
+// foreign ones (32-bit on 64-bit) are a second way into the kernel, and compiling their rules takes a third of a container's start.
+var systemCalls = sync.OnceValues(func() (*specs.LinuxSeccomp, error) {
+	p, err := seccomp.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
+	if err != nil {
+		return nil, fmt.Errorf("seccomp profile: %w", err)
+	}
+	native := map[string]specs.Arch{"amd64": specs.ArchX86_64, "arm64": specs.ArchAARCH64, "riscv64": specs.ArchRISCV64, "s390x": specs.ArchS390X,
+		"ppc64le": specs.ArchPPC64LE, "loong64": specs.ArchLOONGARCH64}
+	if a, ok := native[runtime.GOARCH]; ok {
+		p.Architectures = []specs.Arch{a}
+	}
+	return p, nil
+})
+
+// hostsFile is the container's /etc/hosts.
+func hostsFile(hostname, address string) string {
+	f := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if address == "" {
+		address = "127.0.0.1"
+	}
+	if hostname != "" {
+		f += address + "\t" + hostname + "\n"
+	}
+	return f
+}

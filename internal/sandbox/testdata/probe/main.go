@@ -1,0 +1,189 @@
+// Command probe is what the tests run in containers. Each argument list is one thing to do.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		os.Exit(64)
+	}
+	a := os.Args[2:]
+	switch os.Args[1] {
+	case "exit":
+		n, _ := strconv.Atoi(a[0])
+		os.Exit(n)
+	case "say":
+		fmt.Println(strings.Join(a, " "))
+	case "sleep":
+		d, _ := time.ParseDuration(a[0])
+		time.Sleep(d)
+	case "sleep-exit":
+		d, _ := time.ParseDuration(a[0])
+		time.Sleep(d)
+		os.Exit(7)
+	case "crash":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSEGV)
+		var p *int
+		*p = 1
+	case "child-crash": // by a process that is not the first, which could not be killed by its own signal
+		c := exec.Command("/probe", "abort")
+		c.Run()
+		fmt.Println(c.ProcessState)
+	case "ids":
+		fmt.Println(os.Getuid(), os.Getgid(), os.Getpid())
+	case "environment":
+		fmt.Println(strings.Join(os.Environ(), "\n"))
+	case "serve": // ADDRESS TEXT: HTTP
+		l, err := net.Listen("tcp", a[0])
+		check(err)
+		fmt.Println("listening")
+		check(http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, a[1]) })))
+	case "serve-own": // PORT: on the outward address only
+		addrs, err := net.InterfaceAddrs()
+		check(err)
+		for _, x := range addrs {
+			if ip := x.(*net.IPNet).IP; ip.To4() != nil && !ip.IsLoopback() {
+				l, err := net.Listen("tcp", net.JoinHostPort(ip.String(), a[0]))
+				check(err)
+				check(http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "own") })))
+			}
+		}
+	case "fork": // processes until there are no more; says how many
+		n := 0
+		for n < 5000 {
+			c := exec.Command("/probe", "sleep", "1h")
+			if err := c.Start(); err != nil {
+				fmt.Println("stopped after", n, err)
+				return
+			}
+			n++
+		}
+		fmt.Println("never stopped")
+	case "bomb":
+		for {
+			exec.Command("/probe", "bomb").Start()
+		}
+	case "eat": // memory without end
+		var all [][]byte
+		for {
+			b := make([]byte, 1<<20)
+			for i := range b {
+				b[i] = byte(i)
+			}
+			all = append(all, b)
+		}
+	case "eat-in-child":
+		err := exec.Command("/probe", "eat").Run()
+		fmt.Println("child:", err)
+		os.Exit(3)
+	case "read":
+		b, err := os.ReadFile(a[0])
+		if err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		fmt.Print(string(b))
+	case "write": // FILE BYTES
+		n, _ := strconv.Atoi(a[1])
+		f, err := os.Create(a[0])
+		if err == nil {
+			_, err = f.Write(make([]byte, n))
+		}
+		fmt.Println("error:", err)
+	case "list":
+		e, err := os.ReadDir(a[0])
+		if err != nil {
+			fmt.Println("error:", err)
+		}
+		for _, x := range e {
+			fmt.Println(x.Name())
+		}
+	case "dial": // ADDRESS...
+		for _, x := range a {
+			c, err := net.DialTimeout("tcp", x, 1500*time.Millisecond)
+			if err != nil {
+				fmt.Println(x, "error:", err)
+				continue
+			}
+			c.SetDeadline(time.Now().Add(2 * time.Second))
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			fmt.Println(x, "reached", c.RemoteAddr(), strings.TrimSpace(line))
+			c.Close()
+		}
+	case "calls": // forbidden system calls
+		try := func(name string, err error) { fmt.Println(name, err) }
+		try("mount", syscall.Mount("none", "/tmp", "tmpfs", 0, ""))
+		try("unshare", syscall.Unshare(syscall.CLONE_NEWUSER))
+		try("chroot", syscall.Chroot("/tmp"))
+		try("mknod", syscall.Mknod("/tmp/disk", syscall.S_IFBLK|0o600, 0x0801))
+		_, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_RAW, syscall.IPPROTO_TCP)
+		try("raw", err)
+		_, err = syscall.Socket(40, syscall.SOCK_STREAM, 0)
+		try("vsock", err)
+		try("sethostname", syscall.Sethostname([]byte("x")))
+		try("setuid", syscall.Setuid(0))
+		_, _, e := syscall.Syscall(321, 0, 0, 0)
+		try("bpf", e)
+		try("kill", syscall.Kill(-1, 0))
+	case "stubborn": // does not end on SIGTERM
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("ready")
+		time.Sleep(time.Hour)
+	case "polite": // ends on SIGTERM with 5
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGTERM)
+		fmt.Println("ready")
+		<-c
+		fmt.Println("bye")
+		os.Exit(5)
+	case "family": // children and grandchildren in sessions of their own, then sleep
+		for range 3 {
+			c := exec.Command("/probe", "family2")
+			c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			check(c.Start())
+		}
+		fmt.Println("ready")
+		time.Sleep(time.Hour)
+	case "family2":
+		c := exec.Command("/probe", "sleep", "1h")
+		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		check(c.Start())
+		time.Sleep(time.Hour)
+	case "reopen": // /dev/stdout by name
+		f, err := os.OpenFile("/dev/stdout", os.O_WRONLY|os.O_APPEND, 0)
+		check(err)
+		fmt.Fprintln(f, "by name")
+	case "spam":
+		for {
+			if _, err := os.Stdout.WriteString(strings.Repeat("x", 1000) + "\n"); err != nil {
+				os.Exit(1)
+			}
+		}
+	case "abort":
+		var p *int
+		*p = 1
+	default:
+		fmt.Println("unknown", os.Args[1])
+		os.Exit(64)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+}

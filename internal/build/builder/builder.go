@@ -3,7 +3,9 @@ package builder
 
 import (
 	"context"
-	"errors"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -26,12 +28,79 @@ type Options struct {
 	Ref   string   // "": our own, made if need be; "oci:DIR": an OCI layout; else a registry reference
 	Base  string   // base image for our own: "" bootstraps Debian; else a reference of an image with apt's packages in place
 	Cache string   // default: gitd in the user's cache directory
-	Force bool     // make our own anew
+	Force bool     // make our own anew, pull others anew
 	Log   *app.Log // progress
 }
 
 // Ensure returns the builder, making or pulling it if need be: once per machine and content, guarded by a lock file against
-// other processes. A second call takes milliseconds.
+// other processes. A second call takes milliseconds. The errors are *app.Error: Unavailable where something is missing here
+// or out of reach, InvalidInput where the reference names nothing that can be used.
+//
+// Making runs functions of this program in processes of their own: main and TestMain must call reexec.Init.
 func Ensure(ctx context.Context, o Options) (*Builder, error) {
-	return nil, errors.New("builder: not written yet")
+	c, err := openCache(o)
+	if err != nil {
+		return nil, err
+	}
+	var img, run v1.Image
+	switch dir, isLayout := strings.CutPrefix(o.Ref, "oci:"); {
+	case o.Ref == "":
+		img, run, err = c.own(ctx, o)
+	case isLayout:
+		img, run, err = c.fromLayout(ctx, o, dir)
+	default:
+		img, run, err = c.fromRegistry(ctx, o, o.Ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.ready(ctx, o, img, run)
+}
+
+// Create is Ensure that makes our own builder, or pulls another, anew.
+func Create(ctx context.Context, o Options) (*Builder, error) {
+	o.Force = true
+	return Ensure(ctx, o)
+}
+
+// ready checks the images and unpacks the layers that are not there yet.
+func (c *cache) ready(ctx context.Context, o Options, img, run v1.Image) (*Builder, error) {
+	digest, err := img.Digest()
+	if err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	b := &Builder{Ref: o.Ref, Digest: digest.String(), Image: img, RunImage: run, Shared: c.layersDir(), Env: config.Config.Env}
+	if b.UID, err = userID(config.Config.Env, "CNB_USER_ID"); err != nil {
+		return nil, notABuilder(o.Ref, err.Error())
+	}
+	if b.GID, err = userID(config.Config.Env, "CNB_GROUP_ID"); err != nil {
+		return nil, notABuilder(o.Ref, err.Error())
+	}
+	p := start(c.log, 2*time.Second, "Unpacking the builder's layers")
+	defer p.stop()
+	if b.Layers, err = ensureLayers(ctx, c.layersDir(), img); err != nil {
+		return nil, diskFull(c.dir, err)
+	}
+	if _, err = ensureLayers(ctx, c.layersDir(), run); err != nil {
+		return nil, diskFull(c.dir, err)
+	}
+	return b, nil
+}
+
+// userID reads one of the two numbers that the build runs as. Root is refused, as the Buildpacks platform specification asks.
+func userID(env []string, name string) (int, error) {
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			n, err := strconv.Atoi(v)
+			if err != nil || n <= 0 || n > 1<<31-2 {
+				return 0, app.Errorf(app.InvalidInput, "", "its %s is %q, not the number of an ordinary user", name, v)
+			}
+			return n, nil
+		}
+	}
+	return 0, app.Errorf(app.InvalidInput, "", "its environment has no %s", name)
 }

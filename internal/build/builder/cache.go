@@ -1,0 +1,184 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"golang.org/x/sys/unix"
+)
+
+// cache is the directory that everything is made in and kept in:
+//
+//	builder/KEY         link to builder/KEY-DIGEST, an OCI layout with a builder image and its run image
+//	stage/NAME-KEY/     one layer that took long to make: layer.tar.gz, layer.json
+//	image/KEY           likewise a link to an OCI layout, of a base image that was pulled
+//	layers/             unpacked layers, kept by package sandbox
+//	tmp/                work in progress of the process that holds the lock
+//	lock, parts.json
+type cache struct {
+	dir string
+	log *app.Log
+}
+
+// DefaultCache is gitd's folder in the user's cache directory: $XDG_CACHE_HOME/gitd, ~/.cache/gitd, or /var/cache/gitd for a
+// service that has neither.
+func DefaultCache() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		if os.Getenv("XDG_CACHE_HOME") == "" {
+			return "/var/cache/gitd", nil
+		}
+		return "", app.Errorf(app.InvalidInput, "set XDG_CACHE_HOME to an absolute path, or unset it", "the cache directory cannot be used: %w", err)
+	}
+	return filepath.Join(dir, "gitd"), nil
+}
+
+func openCache(o Options) (*cache, error) {
+	dir := o.Cache
+	if dir == "" {
+		var err error
+		if dir, err = DefaultCache(); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &cache{dir: dir, log: o.Log}
+	if c.log == nil {
+		c.log = app.NewLog(io.Discard)
+	}
+	for _, d := range []string{"builder", "stage", "image", "layers", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return nil, app.Errorf(app.Unavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache cannot be written: %w", err)
+		}
+	}
+	return c, nil
+}
+
+func (c *cache) layersDir() string { return filepath.Join(c.dir, "layers") }
+
+// lock waits until no other process makes a builder in this cache, then clears what a killed one has left. The lock ends with
+// the process that holds it, however that ends.
+func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	var p *progress
+	for tick := 10 * time.Millisecond; ; tick = min(2*tick, 500*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			p.stop()
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		if p == nil {
+			holder, _ := io.ReadAll(io.NewSectionReader(f, 0, 20))
+			p = start(c.log, 0, "Waiting for process %s, which makes the builder image in %s", strings.TrimSpace(string(holder)), c.dir)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			p.stop()
+			return nil, context.Cause(ctx)
+		case <-time.After(tick):
+		}
+	}
+	p.stop()
+	if err := f.Truncate(0); err == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err := c.clean(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() {
+		_ = c.clean()
+		f.Close()
+	}, nil
+}
+
+// clean removes work in progress. Only the holder of the lock may.
+func (c *cache) clean() error {
+	entries, err := os.ReadDir(filepath.Join(c.dir, "tmp"))
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(c.dir, "tmp", e.Name())); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// temp makes a folder for work in progress. It is on the file system of the entries, so that finished work moves by rename.
+func (c *cache) temp(name string) (string, error) {
+	d, err := os.MkdirTemp(filepath.Join(c.dir, "tmp"), name+"-")
+	if err == nil {
+		err = os.Chmod(d, 0o755)
+	}
+	return d, err
+}
+
+// put makes the folder dir the entry that link (below the cache's directory) names. A folder that was there stays under its own name: another
+// process may be reading it.
+func (c *cache) put(dir, link, digest string) (string, error) {
+	if err := syncFileSystem(dir); err != nil {
+		return "", err
+	}
+	link = filepath.Join(c.dir, link)
+	_, hex, _ := strings.Cut(digest, ":")
+	final := link + "-" + hex[:min(16, len(hex))]
+	if err := os.Rename(dir, final); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
+		return "", err
+	}
+	next := filepath.Join(c.dir, "tmp", filepath.Base(final)+".link")
+	_ = os.Remove(next)
+	if err := os.Symlink(filepath.Base(final), next); err != nil {
+		return "", err
+	}
+	return final, os.Rename(next, link)
+}
+
+// syncFileSystem makes sure that an entry that is there after a power cut is whole.
+func syncFileSystem(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
+}
+
+// needSpace fails early, and in words, where the disk is too full for what comes.
+func (c *cache) needSpace(bytes uint64) error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(c.dir, &s); err != nil {
+		return err
+	}
+	if free := s.Bavail * uint64(s.Bsize); free < bytes {
+		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
+			"making the builder image takes %d MB of disk space, and %s has %d MB free", bytes>>20, c.dir, free>>20)
+	}
+	return nil
+}
+
+// diskFull words an error that comes of a full disk.
+func diskFull(dir string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "the disk of %s is full: %w", dir, err)
+	}
+	return err
+}

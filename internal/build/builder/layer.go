@@ -1,0 +1,251 @@
+package builder
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sys/unix"
+)
+
+// fileLayer is a gzip-compressed layer in a file whose digests are known.
+type fileLayer struct {
+	file string
+	info layerInfo
+}
+
+// layerInfo is what layer.json holds.
+type layerInfo struct {
+	Digest v1.Hash `json:"digest"`
+	DiffID v1.Hash `json:"diffID"`
+	Size   int64   `json:"size"` // compressed, in bytes
+}
+
+var _ v1.Layer = (*fileLayer)(nil)
+
+func (l *fileLayer) Digest() (v1.Hash, error)             { return l.info.Digest, nil }
+func (l *fileLayer) DiffID() (v1.Hash, error)             { return l.info.DiffID, nil }
+func (l *fileLayer) Size() (int64, error)                 { return l.info.Size, nil }
+func (l *fileLayer) MediaType() (types.MediaType, error)  { return types.OCILayer, nil }
+func (l *fileLayer) Compressed() (io.ReadCloser, error)   { return os.Open(l.file) }
+func (l *fileLayer) Uncompressed() (io.ReadCloser, error) { return uncompressed(l.file) }
+
+func uncompressed(file string) (io.ReadCloser, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	z, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<18))
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{z, f}, nil
+}
+
+// readLayer reads a layer that writeLayer has left in dir, nil where there is none.
+func readLayer(dir string) (*fileLayer, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "layer.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := &fileLayer{file: filepath.Join(dir, "layer.tar.gz")}
+	if err := json.Unmarshal(b, &l.info); err != nil {
+		return nil, nil // not ours, or not whole: made anew
+	}
+	if s, err := os.Stat(l.file); err != nil || s.Size() != l.info.Size {
+		return nil, nil
+	}
+	return l, nil
+}
+
+// writeLayer makes a layer of what fill writes: dir/layer.tar.gz and dir/layer.json. It is compressed once, and fast: the layers
+// stay on this machine.
+func writeLayer(dir string, fill func(w *layerWriter) error) (*fileLayer, error) {
+	file := filepath.Join(dir, "layer.tar.gz")
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	digest, diffID, size := sha256.New(), sha256.New(), &counter{}
+	out := bufio.NewWriterSize(io.MultiWriter(f, digest, size), 1<<18)
+	z, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	w := &layerWriter{tar: tar.NewWriter(io.MultiWriter(z, diffID)), folders: map[string]bool{}}
+	if err := errors.Join(fill(w), w.tar.Close(), z.Close(), out.Flush(), f.Close()); err != nil {
+		return nil, err
+	}
+	sum := func(h hash.Hash) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))} }
+	l := &fileLayer{file: file, info: layerInfo{Digest: sum(digest), DiffID: sum(diffID), Size: size.n}}
+	b, err := json.Marshal(l.info)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.WriteFile(filepath.Join(dir, "layer.json"), b, 0o644)
+}
+
+type counter struct{ n int64 }
+
+func (c *counter) Write(p []byte) (int, error) { c.n += int64(len(p)); return len(p), nil }
+
+// made is the time of everything that was not packed by somebody else: images do not differ by when they were made.
+var made = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// layerWriter writes the entries of a layer.
+type layerWriter struct {
+	tar     *tar.Writer
+	folders map[string]bool
+}
+
+// folder writes a folder, and those above it that are not there yet; these are root's.
+func (w *layerWriter) folder(name string, mode int64, owner int) error {
+	if name == "." || name == "" || w.folders[name] {
+		return nil
+	}
+	if err := w.folder(path.Dir(name), 0o755, 0); err != nil {
+		return err
+	}
+	w.folders[name] = true
+	return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode, Uid: owner, Gid: owner, ModTime: made})
+}
+
+// file writes a file of root's.
+func (w *layerWriter) file(name string, mode int64, size int64, content io.Reader) error {
+	if err := w.folder(path.Dir(name), 0o755, 0); err != nil {
+		return err
+	}
+	if err := w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: size, ModTime: made}); err != nil {
+		return err
+	}
+	_, err := io.CopyN(w.tar, content, size)
+	return err
+}
+
+func (w *layerWriter) bytes(name string, mode int64, content []byte) error {
+	return w.file(name, mode, int64(len(content)), bytes.NewReader(content))
+}
+
+func (w *layerWriter) link(name, target string) error {
+	if err := w.folder(path.Dir(name), 0o755, 0); err != nil {
+		return err
+	}
+	return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777, ModTime: made})
+}
+
+// tree writes everything below root, as the folder prefix ("" for the image's root), for which skip is false. It takes an overlay's upper directory too: whiteouts become what
+// the image specification has for them. Files that are newer than since get a fixed time; what a package brought keeps its own, because Python
+// compares it with what its compiled files say.
+func (w *layerWriter) tree(root, prefix string, since time.Time, skip func(name string, d fs.DirEntry) bool) error {
+	links := map[[2]uint64]string{}
+	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, p)
+		if err != nil || name == "." {
+			return err
+		}
+		name = path.Join(prefix, name)
+		if skip(name, d) {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 {
+			return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), ".wh."+path.Base(name)), Mode: 0o644, ModTime: made})
+		}
+		if info.Mode()&(fs.ModeSocket|fs.ModeDevice|fs.ModeNamedPipe) != 0 {
+			return nil // the runtime brings devices; the others are nobody's any more
+		}
+		target := ""
+		if info.Mode()&fs.ModeSymlink != 0 {
+			if target, err = os.Readlink(p); err != nil {
+				return err
+			}
+		}
+		h, err := tar.FileInfoHeader(info, target)
+		if err != nil {
+			return err
+		}
+		h.Name, h.Uname, h.Gname, h.AccessTime, h.ChangeTime, h.Format = name, "", "", time.Time{}, time.Time{}, tar.FormatUnknown
+		h.ModTime = h.ModTime.Truncate(time.Second)
+		if h.ModTime.After(since) {
+			h.ModTime = made
+		}
+		if d.IsDir() {
+			h.Name += "/"
+			w.folders[name] = true
+			if err := w.tar.WriteHeader(h); err != nil {
+				return err
+			}
+			var opaque [1]byte
+			if n, _ := unix.Lgetxattr(p, "trusted.overlay.opaque", opaque[:]); n == 1 && opaque[0] == 'y' {
+				return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", Mode: 0o644, ModTime: made})
+			}
+			return nil
+		}
+		if !info.Mode().IsRegular() {
+			return w.tar.WriteHeader(h)
+		}
+		if st.Nlink > 1 {
+			id := [2]uint64{st.Dev, st.Ino}
+			if first, ok := links[id]; ok {
+				h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+				return w.tar.WriteHeader(h)
+			}
+			links[id] = name
+		}
+		if capability := extended(p, "security.capability"); capability != "" {
+			h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": capability}
+		}
+		if err := w.tar.WriteHeader(h); err != nil {
+			return err
+		}
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(w.tar, f)
+		return err
+	})
+}
+
+func extended(p, name string) string {
+	buf := make([]byte, 256)
+	n, err := unix.Lgetxattr(p, name, buf)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}

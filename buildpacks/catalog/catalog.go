@@ -26,18 +26,18 @@ const (
 )
 
 // BuildPackages are the Debian packages that the build image needs on top of a minimal system.
-// git and openssh-client are for dependencies that a lock file takes from a repository, build-essential and the headers for
+// git and openssh-client are for dependencies that a lock file takes from a repository, the compilers and headers for
 // packages of Python and Node.js that are compiled when they are installed.
 var BuildPackages = []string{
-	"bash", "build-essential", "ca-certificates", "git", "libpq-dev", "nginx", "openssh-client", "pkg-config",
+	"bash", "ca-certificates", "g++", "gcc", "git", "libc6-dev", "make", "nginx", "openssh-client", "pkg-config",
 	"python3", "python3-dev", "python3-pip", "python3-venv", "xz-utils",
 }
 
 // RunPackages are the Debian packages that the run image needs on top of a minimal system. libpcre2-8-0, libcrypt1, libssl3
 // and zlib1g are what nginx is linked with: the static buildpack puts its program into the app's image, the libraries stay in
-// the base so that they are patched by a rebase. libstdc++6 is for Node.js and compiled packages, libpq5 for PostgreSQL drivers.
+// the base so that they are patched by a rebase. libstdc++6 is for Node.js and compiled packages.
 var RunPackages = []string{
-	"bash", "ca-certificates", "libcrypt1", "libpcre2-8-0", "libpq5", "libssl3", "libstdc++6", "python3", "tzdata", "zlib1g",
+	"bash", "ca-certificates", "libcrypt1", "libpcre2-8-0", "libssl3", "libstdc++6", "python3", "tzdata", "zlib1g",
 }
 
 // The folders of the build image that the buildpacks take their tools from.

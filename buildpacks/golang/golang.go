@@ -1,0 +1,312 @@
+// Package golang is the Go buildpack: modules in, static binaries out.
+package golang
+
+import (
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"go/version"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/buildpacks/libcnb"
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
+)
+
+// Buildpack builds Go modules.
+type Buildpack struct {
+	Root  string // GOROOT of the toolchain in the build image
+	Cache string // compiled standard library, read-only; may be missing
+	Out   io.Writer
+}
+
+// New returns the buildpack with the paths of the build image.
+func New(out io.Writer) Buildpack {
+	return Buildpack{Root: catalog.GoRoot, Cache: catalog.GoCache, Out: out}
+}
+
+// Detect implements libcnb.Detector.
+func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
+	m, err := readModule(ctx.Application.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return kit.LookedFor(b.Out, "go.mod"), nil
+	}
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	return kit.Detected(b.Out, "Go (%s, go %s)", m.file, m.goVersion), nil
+}
+
+// Check returns an *kit.Error when the app has a go.mod or go.work that cannot be read.
+func Check(app string) error {
+	if _, err := readModule(app); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// mod is what the app's go.mod or go.work says.
+type mod struct {
+	file      string // "go.mod" or "go.work"
+	path      string // module path; "" for a workspace without a module at its root
+	goVersion string // "1.26", "1.26.3"
+	toolchain string // "go1.26.3", or ""
+}
+
+// name is what the go command would call the binary of the root package.
+func (m mod) name() string {
+	prefix, _, ok := module.SplitPathVersion(m.path)
+	if !ok {
+		prefix = m.path
+	}
+	if n := path.Base(prefix); n != "." && n != "/" {
+		return n
+	}
+	return "app"
+}
+
+// needs is the oldest toolchain that will do.
+func (m mod) needs() string {
+	needs := "go" + m.goVersion
+	if m.toolchain != "" && version.IsValid(m.toolchain) && version.Compare(m.toolchain, needs) > 0 {
+		needs = m.toolchain
+	}
+	return needs
+}
+
+func readModule(app string) (mod, error) {
+	m := mod{goVersion: "1.16"} // the go command's own default for a go.mod that names none
+	data, err := kit.ReadFile(app, "go.mod")
+	switch {
+	case err == nil:
+		m.file = "go.mod"
+		f, err := modfile.ParseLax("go.mod", data, nil)
+		if err != nil {
+			return m, kit.Errorf("run go mod tidy and push again", "go.mod cannot be read: %s", kit.First(err.Error()))
+		}
+		if f.Module != nil {
+			m.path = f.Module.Mod.Path
+		}
+		if f.Go != nil {
+			m.goVersion = f.Go.Version
+		}
+		if f.Toolchain != nil {
+			m.toolchain = f.Toolchain.Name
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return m, err
+	}
+	data, err = kit.ReadFile(app, "go.work")
+	if err != nil {
+		if m.file != "" && errors.Is(err, fs.ErrNotExist) {
+			return m, nil
+		}
+		return m, err
+	}
+	if m.file == "" {
+		m.file = "go.work"
+	}
+	f, err := modfile.ParseWork("go.work", data, nil)
+	if err != nil {
+		return m, kit.Errorf("run go work sync and push again", "go.work cannot be read: %s", kit.First(err.Error()))
+	}
+	// A go.work's lines win over those of go.mod.
+	if f.Go != nil {
+		m.goVersion = f.Go.Version
+	}
+	if f.Toolchain != nil {
+		m.toolchain = f.Toolchain.Name
+	}
+	return m, nil
+}
+
+// Build implements libcnb.Builder.
+func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
+	result := libcnb.NewBuildResult()
+	app := ctx.Application.Path
+	m, err := readModule(app)
+	if err != nil {
+		return result, err
+	}
+	env := kit.NewEnv(ctx.Platform.Environment)
+	cache := kit.OpenCache(ctx, env)
+	if err := b.prepare(env, cache, m); err != nil {
+		return result, err
+	}
+	procs, err := procfile.Read(app)
+	if err != nil {
+		return result, err
+	}
+	targets, err := chooseTargets(app, m, env.Words("BP_GO_TARGETS"), procs)
+	if err != nil {
+		return result, err
+	}
+
+	bin, err := cache.Dir("go-bin")
+	if err != nil {
+		return result, err
+	}
+	if err := b.compile(app, bin, env, m, targets); err != nil {
+		return result, err
+	}
+	layer, err := binaryLayer(ctx, bin, targets)
+	if err != nil {
+		return result, err
+	}
+	if err := stripSources(app, layer.Path, targets, procs); err != nil {
+		return result, err
+	}
+	for i, t := range targets {
+		p := libcnb.Process{Type: t.name, Command: t.name, Direct: true}
+		if i == 0 {
+			p.Type, p.Default = "web", true
+		}
+		result.Processes = append(result.Processes, p)
+	}
+	result.Layers = append(cache.Layers(), layer)
+	return result, nil
+}
+
+// prepare sets the environment of the go command.
+func (b Buildpack) prepare(env kit.Env, cache *kit.Cache, m mod) error {
+	modCache, err := cache.Dir("go-mod")
+	if err != nil {
+		return err
+	}
+	goCache, err := cache.Dir("go-build")
+	if err != nil {
+		return err
+	}
+	if err := seed(b.Cache, goCache); err != nil {
+		kit.Say(b.Out, "Going on without the compiled standard library of the builder: %v", err)
+	}
+	// The go command knows its root from where it is; a variable would bind one toolchain to the library of another.
+	delete(env, "GOROOT")
+	env["GOMODCACHE"] = modCache
+	env["GOCACHE"] = goCache
+	env.Prepend(filepath.Join(b.Root, "bin"))
+	env.Default("HOME", os.TempDir())
+	env.Default("CGO_ENABLED", "0")
+	env.Default("GOTOOLCHAIN", "auto")
+	env.Default("GOFLAGS", "-buildvcs=false")
+	env["GOENV"] = "off"
+	env["GOTELEMETRY"] = "off"
+	have := "go" + strings.TrimPrefix(kit.First(kit.Text(b.Root, "VERSION")), "go")
+	if env["GOTOOLCHAIN"] == "auto" && version.IsValid(have) && version.Compare(have, m.needs()) < 0 {
+		kit.Say(b.Out, "%s asks for %s, the builder has %s: the go command fetches it", m.file, m.needs(), have)
+	}
+	return nil
+}
+
+// compile runs one go build for all targets. The binaries stay in bin from build to build: the go command leaves what is up
+// to date alone, linking included.
+func (b Buildpack) compile(app, bin string, env kit.Env, m mod, targets []target) error {
+	args := []string{"go", "build", "-trimpath", "-modcacherw", "-ldflags", strings.TrimSpace("-s -w " + env["BP_GO_LDFLAGS"])}
+	args = append(args, env.Words("BP_GO_BUILD_FLAGS")...)
+	out := bin + "/"
+	if len(targets) == 1 {
+		out = filepath.Join(bin, targets[0].name)
+	}
+	args = append(args, "-o", out)
+	var dirs []string
+	for _, t := range targets {
+		dirs = append(dirs, t.dir)
+	}
+	kit.Say(b.Out, "go build %s", strings.Join(dirs, " "))
+	tail, err := kit.Cmd{Args: append(args, dirs...), Dir: app, Env: env, Out: b.Out, Name: "go build"}.Run()
+	if err != nil {
+		if strings.Contains(tail, "toolchain not available") || strings.Contains(tail, "go: download "+m.needs()) {
+			return kit.Errorf("name a released version in its go and toolchain lines", "%s asks for %s, which cannot be fetched", m.file, m.needs())
+		}
+		return err
+	}
+	return nil
+}
+
+// binaryLayer puts the binaries into a layer for launch, or keeps the last build's when they are the same.
+func binaryLayer(ctx libcnb.BuildContext, bin string, targets []target) (*kit.Layer, error) {
+	layer, err := kit.OpenLayer(ctx, "bin")
+	if err != nil {
+		return nil, err
+	}
+	var parts []string
+	var packages []kit.Package
+	for _, t := range targets {
+		file := filepath.Join(bin, t.name)
+		sum, err := kit.FileKey(file)
+		if err != nil {
+			return nil, fmt.Errorf("the binary of %s is not where go build should have left it: %w", t.dir, err)
+		}
+		parts = append(parts, t.name, sum)
+		info, err := buildinfo.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		packages = append(packages, kit.Package{Name: "stdlib", Version: strings.TrimPrefix(info.GoVersion, "go"), PURL: "pkg:golang/stdlib"})
+		for _, d := range info.Deps {
+			if d.Replace != nil {
+				d = d.Replace
+			}
+			packages = append(packages, kit.Package{Name: d.Path, Version: d.Version, PURL: "pkg:golang/" + d.Path})
+		}
+	}
+	key := kit.Key(parts...)
+	reuse, err := layer.Reuse(key)
+	if err != nil {
+		return nil, err
+	}
+	if !reuse {
+		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+			return nil, err
+		}
+		for _, t := range targets {
+			if err := kit.CopyFile(filepath.Join(bin, t.name), filepath.Join(layer.Path, "bin", t.name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return layer, kit.WriteSBOM(layer.Layer, packages)
+}
+
+// stripSources leaves what a program may want to read at run time (templates, static files, migrations) and removes what
+// only the compiler reads. A Procfile may name a binary as bin/NAME, as is the custom elsewhere.
+func stripSources(app, layer string, targets []target, procs []procfile.Process) error {
+	drop := func(rel string, d fs.DirEntry) bool {
+		name := d.Name()
+		if d.IsDir() {
+			return name == ".git" || name == "testdata" || rel == "vendor"
+		}
+		switch name {
+		case "go.mod", "go.sum", "go.work", "go.work.sum":
+			return true
+		}
+		return strings.HasSuffix(name, ".go")
+	}
+	if err := kit.Prune(app, drop); err != nil {
+		return err
+	}
+	for _, t := range targets {
+		uses := func(p procfile.Process) bool { return strings.Contains(p.Command, "bin/"+t.name) }
+		link := filepath.Join(app, "bin", t.name)
+		if !slices.ContainsFunc(procs, uses) || kit.Exists(link) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(filepath.Join(layer, "bin", t.name), link); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package kit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// Cmd is a tool to run.
+type Cmd struct {
+	Args []string
+	Dir  string
+	Env  Env
+	Out  io.Writer // both of the tool's outputs
+	Name string    // what to call it in an error, e.g. "npm ci"; default: the first two words
+	Next string    // what to do when it fails; may be empty
+}
+
+// Tail keeps the last bytes that were written to it.
+type Tail struct{ buf []byte }
+
+// tailSize is enough for the last screenful of a tool's output.
+const tailSize = 16 << 10
+
+// Write implements io.Writer.
+func (t *Tail) Write(p []byte) (int, error) {
+	t.buf = append(t.buf, p...)
+	if len(t.buf) > 2*tailSize {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailSize:]...)
+	}
+	return len(p), nil
+}
+
+// String returns what is kept.
+func (t *Tail) String() string { return string(t.buf) }
+
+// Run runs the tool and passes its output on. A failure is an *Error that names the tool and its exit status; the end of the
+// output is returned too, for those who can say more about the cause.
+func (c Cmd) Run() (string, error) {
+	tail := &Tail{}
+	out := io.MultiWriter(c.Out, tail)
+	err := c.start(out, out)
+	return tail.String(), err
+}
+
+// Output runs the tool and returns its standard output. The standard error is passed on.
+func (c Cmd) Output() ([]byte, error) {
+	var b strings.Builder
+	err := c.start(&b, c.Out)
+	return []byte(b.String()), err
+}
+
+func (c Cmd) start(stdout, stderr io.Writer) error {
+	path, err := lookPath(c.Args[0], c.Env["PATH"])
+	if err != nil {
+		return Errorf("the builder image may be broken", "the program %s is missing from the builder", c.Args[0])
+	}
+	cmd := exec.Cmd{Path: path, Args: c.Args, Dir: c.Dir, Env: c.Env.List(), Stdout: stdout, Stderr: stderr}
+	if c.Dir != "" {
+		cmd.Env = append(cmd.Env, "PWD="+c.Dir)
+	}
+	if err := cmd.Run(); err != nil {
+		name := c.Name
+		if name == "" {
+			name = strings.Join(c.Args[:min(2, len(c.Args))], " ")
+		}
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return Errorf(c.Next, "%s failed (%s)", name, reason(exit))
+		}
+		return Errorf("", "%s could not be started: %v", name, err)
+	}
+	return nil
+}
+
+// reason says how a tool ended. A kill is nearly always the memory limit of the build.
+func reason(exit *exec.ExitError) string {
+	if s := exit.String(); strings.Contains(s, "killed") {
+		return s + ": the build may have run out of memory"
+	}
+	return exit.String()
+}
+
+// lookPath finds a program in the PATH of the tool, not in our own.
+func lookPath(name, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for dir := range strings.SplitSeq(path, ":") {
+		if dir == "" {
+			continue
+		}
+		p := dir + "/" + name
+		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}

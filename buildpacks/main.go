@@ -1,0 +1,94 @@
+// Command buildpacks is all of gitd's buildpacks in one binary. It is installed as bin/detect and bin/build of each: the name
+// that it is called by says which phase, and the identifier in the buildpack.toml beside it which buildpack.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/buildpacks/libcnb"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/golang"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/node"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
+	"github.com/gitd-io/gitd/buildpacks/python"
+	"github.com/gitd-io/gitd/buildpacks/static"
+)
+
+// buildpack is both phases of one.
+type buildpack interface {
+	libcnb.Detector
+	libcnb.Builder
+}
+
+// exit is how libcnb ends the process: errors become the line that the engine looks for.
+type exit struct{}
+
+// Error implements libcnb.ExitHandler.
+func (exit) Error(err error) {
+	fmt.Fprintf(os.Stderr, "gitd-error: %s\n", kit.Line(err))
+	os.Exit(1)
+}
+
+// Fail implements libcnb.ExitHandler. 100 means "not for me".
+func (exit) Fail() { os.Exit(100) }
+
+// Pass implements libcnb.ExitHandler.
+func (exit) Pass() { os.Exit(0) }
+
+func main() {
+	phase := filepath.Base(os.Args[0])
+	dir := os.Getenv("CNB_BUILDPACK_DIR")
+	if dir == "" {
+		dir = strings.TrimSuffix(os.Args[0], filepath.Join("bin", phase))
+	}
+	var descriptor struct {
+		Buildpack struct {
+			ID string
+		}
+	}
+	if _, err := toml.DecodeFile(filepath.Join(dir, "buildpack.toml"), &descriptor); err != nil {
+		exit{}.Error(kit.Errorf("the builder image may be broken", "cannot tell which buildpack this is: %v", err))
+	}
+	bp := find(descriptor.Buildpack.ID)
+	switch {
+	case bp == nil:
+		exit{}.Error(kit.Errorf("the builder image may be broken", "there is no buildpack %q here", descriptor.Buildpack.ID))
+	case phase == "detect":
+		libcnb.Detect(bp, libcnb.WithExitHandler(exit{}))
+	case phase == "build":
+		libcnb.Build(bp, libcnb.WithExitHandler(exit{}))
+	default:
+		exit{}.Error(kit.Errorf("", "called as %q: call it as bin/detect or bin/build of a buildpack", phase))
+	}
+}
+
+func find(id string) buildpack {
+	out := os.Stdout
+	switch id {
+	case catalog.Go:
+		return golang.New(out)
+	case catalog.NodeJS:
+		return node.New(out)
+	case catalog.Python:
+		return python.New(out)
+	case catalog.Static:
+		return static.New(out)
+	case catalog.Procfile:
+		return procfile.Buildpack{Check: check, Out: out}
+	}
+	return nil
+}
+
+// check finds what a language's buildpack would fail on in detection.
+func check(app string) error {
+	if err := golang.Check(app); err != nil {
+		return err
+	}
+	return node.Check(app)
+}

@@ -129,11 +129,11 @@ func (c *connection) Close() error {
 		waiting := false
 		c.authOnce.Do(func() { waiting = true }) // it never authenticated: its place is given back here
 		c.server.mu.Lock()
-		defer c.server.mu.Unlock()
 		if waiting {
 			c.server.handshaking--
 		}
 		delete(c.server.connections, c)
+		c.server.mu.Unlock()
 		switch { // a connection with commands has a line for each of them
 		case waiting:
 			c.server.opts.Log("ssh %s key=- %s -: not authenticated", c.RemoteAddr(), orDash(strings.Join(c.unknownKeys(), ",")))

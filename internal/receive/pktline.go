@@ -158,38 +158,3 @@ func (b *band) close() {
 
 // Write makes a band an io.Writer of progress.
 func (b *band) Write(p []byte) (int, error) { return b.send(bandProgress, p) }
-
-// quietWriter passes on errors only, as the client's --quiet asks for, and remembers what came before them.
-// app.Log hands it whole lines.
-type quietWriter struct {
-	w    io.Writer
-	mu   sync.Mutex
-	last []string
-}
-
-// quietLines is how many lines before a failure a quiet push shows.
-const quietLines = 30
-
-func (q *quietWriter) Write(p []byte) (int, error) {
-	const mark = " !  "
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(p) >= len(mark) && string(p[:len(mark)]) == mark {
-		return q.w.Write(p)
-	}
-	if len(q.last) == quietLines {
-		q.last = append(q.last[:0], q.last[1:]...)
-	}
-	q.last = append(q.last, string(p))
-	return len(p), nil
-}
-
-// replay shows the lines that were held back: the push has failed, and they say why.
-func (q *quietWriter) replay() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, l := range q.last {
-		_, _ = io.WriteString(q.w, l)
-	}
-	q.last = nil
-}

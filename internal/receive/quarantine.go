@@ -240,7 +240,7 @@ func (q *quarantine) inspect(ctx context.Context, commit string, limits Options)
 
 // connected checks that everything that the commit leads to is here.
 func (q *quarantine) connected(ctx context.Context, commit string, limits Options) error {
-	_, err := q.run(ctx, commit+"\n--not\n--all\n", limits, "rev-list", "--objects", "--stdin", "--quiet", "--end-of-options")
+	_, err := q.run(ctx, "", limits, "rev-list", "--objects", "--quiet", commit, "--not", "--all")
 	var g *gitError
 	if !errors.As(err, &g) {
 		return err

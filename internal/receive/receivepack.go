@@ -167,7 +167,7 @@ func advertise(ref, commit string, shallow []string, protocol string) []byte {
 
 // receivePack serves git push.
 func (s *Server) receivePack(ss *session, path string) outcome {
-	name, err := app.ParseName(path)
+	name, err := parseName(path)
 	if err != nil {
 		return ss.refuse(err)
 	}
@@ -205,6 +205,9 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	return o.and(p.serve())
 }
 
+// parseName takes an app's name from a path as git sends it.
+func parseName(path string) (string, error) { return app.ParseName(strings.TrimPrefix(path, "/")) }
+
 // push is one push after its commands are known.
 type push struct {
 	*Server
@@ -213,17 +216,12 @@ type push struct {
 	live    string
 	request *pushRequest
 	band    *band
-	quiet   *quietWriter
 	log     *app.Log
 }
 
 func (p *push) serve() outcome {
 	p.band = &band{w: p.ss.ch, multi: p.request.has("side-band-64k"), stall: p.opts.IdleTimeout, last: time.Now(), gone: p.ss.gone}
 	p.log = app.NewLog(p.band)
-	if p.request.has("quiet") {
-		p.quiet = &quietWriter{w: p.band}
-		p.log = app.NewLog(p.quiet)
-	}
 	stop := make(chan struct{})
 	defer close(stop)
 	go p.band.keepAlive(stop, probeEvery)
@@ -250,10 +248,7 @@ func (p *push) serve() outcome {
 
 // fail tells the client what went wrong, and the server's log what the client is not told.
 func (p *push) fail(err error) {
-	if p.quiet != nil {
-		p.log.Flush()
-		p.quiet.replay()
-	}
+	p.log.Flush()
 	p.log.Fail(err)
 	p.ss.logCause(err)
 }
@@ -316,6 +311,7 @@ const manyObjects = 50000
 // transfer tells about a pack that takes long.
 type transfer struct {
 	log   *app.Log
+	quiet bool // the client wants no percentages; git asks for this whenever its output is no terminal, so the story itself stays
 	title string
 	next  time.Time
 	phase string
@@ -326,12 +322,12 @@ type transfer struct {
 const progressEvery = 2 * time.Second
 
 func (p *push) progress(branch, commit string) *transfer {
-	return &transfer{log: p.log, title: fmt.Sprintf("Receiving %s (%s %.7s)", p.name, branch, commit), next: time.Now().Add(progressEvery)}
+	return &transfer{log: p.log, quiet: p.request.has("quiet"), title: fmt.Sprintf("Receiving %s (%s %.7s)", p.name, branch, commit), next: time.Now().Add(progressEvery)}
 }
 
 func (t *transfer) update(phase string, percent int) {
 	now := time.Now()
-	if now.Before(t.next) {
+	if t.quiet || now.Before(t.next) {
 		return
 	}
 	if !t.begun {

@@ -11,7 +11,7 @@ import (
 
 // uploadPack serves git clone, fetch and ls-remote: what is live, and nothing else.
 func (s *Server) uploadPack(ss *session, path string) outcome {
-	name, err := app.ParseName(path)
+	name, err := parseName(path)
 	if err != nil {
 		return ss.refuse(err)
 	}

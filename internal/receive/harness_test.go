@@ -1,0 +1,386 @@
+package receive
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// handler is the rest of gitd as these tests see it.
+type handler struct {
+	mu      sync.Mutex
+	keys    map[string]app.Key // by fingerprint
+	apps    map[string]bool
+	pushes  []*Push
+	deploy  func(ctx context.Context, p *Push) error
+	command func(ctx context.Context, key app.Key, args []string, in io.Reader, out, errw io.Writer) int
+}
+
+func (h *handler) Identify(_ context.Context, fingerprint string) (app.Key, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if k, ok := h.keys[fingerprint]; ok {
+		return k, nil
+	}
+	return app.Key{}, app.Errorf(app.NotFound, "gitd keys add NAME", "no key with fingerprint %s", fingerprint)
+}
+
+func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.Verb) (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	exists := h.apps[name]
+	if len(k.Apps) > 0 && !slices.Contains(k.Apps, name) {
+		return exists, app.Errorf(app.Forbidden, "ask the operator for the right", "the key %s may not %s %s", k.Name, verb, name)
+	}
+	return exists, nil
+}
+
+func (h *handler) Deploy(ctx context.Context, p *Push) error {
+	h.mu.Lock()
+	h.apps[p.App] = true
+	h.pushes = append(h.pushes, p)
+	f := h.deploy
+	h.mu.Unlock()
+	if f != nil {
+		return f(ctx, p)
+	}
+	return p.Accept()
+}
+
+func (h *handler) setDeploy(f func(ctx context.Context, p *Push) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deploy = f
+}
+
+func (h *handler) last() *Push {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.pushes) == 0 {
+		return nil
+	}
+	return h.pushes[len(h.pushes)-1]
+}
+
+func (h *handler) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pushes)
+}
+
+func (h *handler) Command(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
+	if h.command != nil {
+		return h.command(ctx, k, args, in, out, errw)
+	}
+	fmt.Fprintf(errw, "unknown command %q\n", args[0])
+	return 127
+}
+
+// lab is a server with a user who has a key and a home.
+type lab struct {
+	t       testing.TB
+	s       *Server
+	h       *handler
+	addr    string
+	home    string
+	key     string // path of the user's private key
+	hostKey gossh.PublicKey
+
+	mu  sync.Mutex
+	log []string
+}
+
+func start(t testing.TB, change func(*Options)) *lab {
+	t.Helper()
+	l := &lab{t: t, home: t.TempDir(), h: &handler{keys: map[string]app.Key{}, apps: map[string]bool{}}}
+	o := Options{Dir: filepath.Join(l.home, "repos"), HostKeyFile: filepath.Join(l.home, "server", "host_key"), Handler: l.h, MinFree: 1,
+		Log: func(format string, args ...any) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.log = append(l.log, fmt.Sprintf(format, args...))
+		}}
+	if change != nil {
+		change(&o)
+	}
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.s = s
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.addr = listener.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	l.key = l.newKey("laptop", app.Key{Name: "laptop", Admin: true})
+	signer, err := hostKey(o.HostKeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.hostKey = signer.PublicKey()
+	host, port, _ := net.SplitHostPort(l.addr)
+	l.write("known_hosts", fmt.Sprintf("[%s]:%s %s", host, port, gossh.MarshalAuthorizedKey(l.hostKey)))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Shutdown(ctx)
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if t.Failed() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			t.Logf("server's log:\n%s", strings.Join(l.log, "\n"))
+		}
+	})
+	return l
+}
+
+func (l *lab) write(name, text string) string {
+	p := filepath.Join(l.home, name)
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return p
+}
+
+// newKey makes a key pair, and registers it when k has a name.
+func (l *lab) newKey(file string, k app.Key) string {
+	l.t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	block, err := gossh.MarshalPrivateKey(private, "")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	pub, err := gossh.NewPublicKey(public)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if k.Name != "" {
+		k.Fingerprint = gossh.FingerprintSHA256(pub)
+		l.h.mu.Lock()
+		l.h.keys[k.Fingerprint] = k
+		l.h.mu.Unlock()
+	}
+	l.write(file+".pub", string(gossh.MarshalAuthorizedKey(pub)))
+	return l.write(file, string(pem.EncodeToMemory(block)))
+}
+
+func (l *lab) signer(path string) gossh.Signer {
+	l.t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	s, err := gossh.ParsePrivateKey(b)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return s
+}
+
+func (l *lab) sshArgs(key string) []string {
+	return []string{"-F", "/dev/null", "-i", key, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
+		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + filepath.Join(l.home, "known_hosts")}
+}
+
+func (l *lab) env(key string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=init.defaultBranch", "GIT_CONFIG_VALUE_0=main", "GIT_CONFIG_KEY_1=protocol.file.allow", "GIT_CONFIG_VALUE_1=always",
+		"GIT_SSH_COMMAND=ssh " + strings.Join(l.sshArgs(key), " ")}
+}
+
+func (l *lab) url(name string) string { return "ssh://git@" + l.addr + "/" + name }
+
+// cmd prepares a command of the user, in its own process group.
+func (l *lab) cmd(dir, name string, args ...string) *exec.Cmd {
+	c := exec.Command(name, args...)
+	c.Dir, c.Env = dir, l.env(l.key)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return c
+}
+
+// try runs git and returns all of its output.
+func (l *lab) try(dir string, args ...string) (string, error) {
+	b, err := l.cmd(dir, "git", args...).CombinedOutput()
+	return string(b), err
+}
+
+// git runs git, which must succeed.
+func (l *lab) git(dir string, args ...string) string {
+	l.t.Helper()
+	out, err := l.try(dir, args...)
+	if err != nil {
+		l.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+// rejected runs git, which must fail and say all of the words.
+func (l *lab) rejected(dir string, words []string, args ...string) string {
+	l.t.Helper()
+	out, err := l.try(dir, args...)
+	if err == nil {
+		l.t.Fatalf("git %s went well\n%s", strings.Join(args, " "), out)
+	}
+	mustHold(l.t, out, words...)
+	return out
+}
+
+func mustHold(t testing.TB, out string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			t.Errorf("%q is missing in:\n%s", w, out)
+		}
+	}
+}
+
+// work makes a repository with one commit, and the remote "platform".
+func (l *lab) work(name string) string {
+	l.t.Helper()
+	dir := filepath.Join(l.t.TempDir(), name)
+	l.git("/", "init", "-q", dir)
+	l.git(dir, "remote", "add", "platform", l.url(name))
+	l.commit(dir, "hello.txt", "hello\n")
+	return dir
+}
+
+func (l *lab) commit(dir, file, text string) string {
+	l.t.Helper()
+	p := filepath.Join(dir, file)
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+	l.git(dir, "add", "-A")
+	l.git(dir, "commit", "-qm", "change "+file)
+	return l.git(dir, "rev-parse", "HEAD")
+}
+
+// ssh runs ssh and returns its output, errors and exit status.
+func (l *lab) ssh(key string, stdin string, args ...string) (stdout, stderr string, status int) {
+	l.t.Helper()
+	host, port, _ := net.SplitHostPort(l.addr)
+	c := l.cmd(l.home, "ssh", append(append(l.sshArgs(key), "-p", port, "git@"+host), args...)...)
+	var o, e bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &o, &e
+	if err := c.Run(); err != nil {
+		var x *exec.ExitError
+		if !errors.As(err, &x) {
+			l.t.Fatal(err)
+		}
+	}
+	return o.String(), e.String(), c.ProcessState.ExitCode()
+}
+
+func (l *lab) bare(name string) string { return filepath.Join(l.s.opts.Dir, name+".git") }
+
+// live checks what the server's ref says, and that its repository is sound.
+func (l *lab) live(name, commit string) {
+	l.t.Helper()
+	got, err := l.s.Live(name)
+	if err != nil || got != commit {
+		l.t.Errorf("live is %q (%v); it must be %q", got, err, commit)
+	}
+	l.clean(name)
+}
+
+// clean checks that no push has left anything behind, and that the repository is sound.
+func (l *lab) clean(name string) {
+	l.t.Helper()
+	dir := l.bare(name)
+	if _, err := os.Stat(dir); err != nil {
+		return
+	}
+	eventually(l.t, "the quarantine of "+name+" is gone", func() bool {
+		for _, pattern := range []string{"objects/tmp_*", "objects/pack/tmp_*", "*.lock", "refs/heads/*.lock"} {
+			if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	if out, err := l.try("/", "--git-dir="+dir, "fsck", "--strict", "--connectivity-only"); err != nil {
+		l.t.Errorf("fsck of %s: %v\n%s", name, err, out)
+	}
+}
+
+const patience = 30 * time.Second
+
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	t.Fatalf("not seen within %v: %s", patience, what)
+}
+
+func receiveOr[T any](t testing.TB, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatalf("not seen within %v: %s", patience, what)
+	}
+	return v
+}
+
+// logged waits for a line of the server's log that holds all of the words.
+func (l *lab) logged(words ...string) {
+	l.t.Helper()
+	eventually(l.t, fmt.Sprintf("a line of the log with %q", words), func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return slices.ContainsFunc(l.log, func(line string) bool {
+			return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+		})
+	})
+}
+
+// children returns the command lines of the git processes that work in dir.
+func children(dir string) (found []string) {
+	all, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, p := range all {
+		cwd, err := os.Readlink(p)
+		if err == nil && strings.HasPrefix(cwd, dir) {
+			b, _ := os.ReadFile(filepath.Join(filepath.Dir(p), "cmdline"))
+			if len(b) > 0 { // a zombie has none
+				found = append(found, strings.ReplaceAll(string(b), "\x00", " "))
+			}
+		}
+	}
+	return found
+}

@@ -263,12 +263,10 @@ func (m *maker) system(ctx context.Context) (*fileLayer, error) {
 			return m.words(err, "bootstrapping "+debianName)
 		}
 		m.note("packing")
-		list, err := os.ReadFile(filepath.Join(root, "etc/apt/sources.list"))
-		if err != nil {
-			return err
-		}
-		return errors.Join(w.tree(root, "", m.now.began, func(name string, d fs.DirEntry) bool { return hostOnly(name) || name == "etc/apt/sources.list" }),
-			w.bytes("etc/apt/sources.list", 0o644, publicSources(list)), emptyFiles(w))
+		sources := aptSources(filepath.Join(root, "etc/apt"))
+		return errors.Join(w.tree(root, "", m.now.began, func(name string, d fs.DirEntry) bool {
+			return hostOnly(name) || name == "etc/apt/sources.list" || path.Dir(name) == "etc/apt/sources.list.d"
+		}), w.bytes("etc/apt/sources.list", 0o644, []byte(lines(withoutPasswords(sources)))), emptyFiles(w))
 	})
 }
 

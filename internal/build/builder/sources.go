@@ -24,9 +24,13 @@ func hostSources(etc, release string) []source {
 	if own["ID"] != "debian" || own["VERSION_CODENAME"] == "" {
 		return nil
 	}
-	var all []source
-	files, _ := filepath.Glob(filepath.Join(etc, "apt/sources.list.d/*"))
-	for _, f := range append([]string{filepath.Join(etc, "apt/sources.list")}, files...) {
+	return selectSources(aptSources(filepath.Join(etc, "apt")), own["VERSION_CODENAME"], release)
+}
+
+// aptSources reads the sources that a folder with apt's configuration names.
+func aptSources(apt string) (all []source) {
+	files, _ := filepath.Glob(filepath.Join(apt, "sources.list.d/*"))
+	for _, f := range append([]string{filepath.Join(apt, "sources.list")}, files...) {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			continue
@@ -38,7 +42,7 @@ func hostSources(etc, release string) []source {
 			all = append(all, parseDeb822(string(b))...)
 		}
 	}
-	return selectSources(all, own["VERSION_CODENAME"], release)
+	return all
 }
 
 // selectSources keeps what is Debian's own, and turns the machine's release into the wanted one.
@@ -93,16 +97,16 @@ func (s source) String() string {
 	return "deb " + options + s.URI + " " + s.Suite + " main"
 }
 
-// publicSources leaves out the passwords that addresses may hold: images must not. mmdebstrap wrote the list, in the one-line form.
-func publicSources(list []byte) []byte {
-	kept := parseList(string(list))
+// withoutPasswords leaves out the passwords that addresses may hold: images must not.
+func withoutPasswords(sources []source) []source {
+	kept := slices.Clone(sources)
 	for i := range kept {
 		if u, err := url.Parse(kept[i].URI); err == nil && u.User != nil {
 			u.User = nil
 			kept[i].URI = u.String()
 		}
 	}
-	return []byte(lines(kept))
+	return kept
 }
 
 func lines(sources []source) string {

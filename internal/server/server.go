@@ -96,7 +96,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	s.onClose(s.platform.Close)
 	s.builds = &builds{ready: make(chan struct{})}
 	s.receive, err = receive.New(receive.Options{
-		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), Log: o.Log,
+		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), MinFree: o.MinFree, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err

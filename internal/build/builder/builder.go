@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/sandbox"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -82,10 +83,11 @@ func (c *cache) ready(ctx context.Context, o Options, img, run v1.Image) (*Build
 	}
 	p := start(c.log, 2*time.Second, "Unpacking the builder's layers")
 	defer p.stop()
-	if b.Layers, err = ensureLayers(ctx, c.layersDir(), img); err != nil {
+	layers := sandbox.OpenLayers(c.layersDir())
+	if b.Layers, err = layers.Ensure(ctx, img); err != nil {
 		return nil, diskFull(c.dir, err)
 	}
-	if _, err = ensureLayers(ctx, c.layersDir(), run); err != nil {
+	if _, err = layers.Ensure(ctx, run); err != nil {
 		return nil, diskFull(c.dir, err)
 	}
 	return b, nil

@@ -58,8 +58,9 @@ func openCache(o Options) (*cache, error) {
 	if c.log == nil {
 		c.log = app.NewLog(io.Discard)
 	}
-	for _, d := range []string{"builder", "stage", "image", "layers", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+	// Unpacked systems have set-user-ID programs, which are nothing for the users of this machine: such folders are root's alone.
+	for d, mode := range map[string]os.FileMode{"builder": 0o755, "stage": 0o755, "image": 0o755, "layers": 0o700, "tmp": 0o700} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, d), mode), os.Chmod(filepath.Join(dir, d), mode)); err != nil {
 			return nil, app.Errorf(app.Unavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache cannot be written: %w", err)
 		}
 	}

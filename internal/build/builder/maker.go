@@ -17,6 +17,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/sandbox"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -184,7 +185,7 @@ func (m *maker) unpacked(ctx context.Context, layers []*fileLayer) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	return ensureLayers(ctx, m.layersDir(), img)
+	return sandbox.OpenLayers(m.layersDir()).Ensure(ctx, img)
 }
 
 // stage returns a layer of the cache, or makes it: do works in a folder of its own and writes the layer. inputs are all that
@@ -408,7 +409,7 @@ func readTop(layers []string, name string) ([]byte, error) {
 
 // distribution reads what a base image says of itself.
 func (m *maker) distribution(ctx context.Context, base v1.Image) (map[string]string, error) {
-	layers, err := ensureLayers(ctx, m.layersDir(), base)
+	layers, err := sandbox.OpenLayers(m.layersDir()).Ensure(ctx, base)
 	if err != nil {
 		return nil, err
 	}

@@ -4,13 +4,26 @@ package sandbox
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
+
+var _ build.Builder = (*Engine)(nil)
 
 // Options configure an Engine.
 type Options struct {
@@ -21,15 +34,187 @@ type Options struct {
 }
 
 // Engine builds in sandboxes.
-type Engine struct{ opts Options }
+type Engine struct {
+	opts     Options
+	api      string // platform API version that the builder's lifecycle and ours both speak
+	launcher string // version of the builder's lifecycle
+	runImage string // digest
+	locks    locks
+	removal  sync.WaitGroup // of what builds left
+
+	free         func(dir string) (int64, error)
+	diskInterval time.Duration
+	patience     time.Duration // how long to be silent before saying that something goes on
+}
 
 // New returns an engine, and removes what builds of an earlier process left behind.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	return nil, errors.New("build: not written yet")
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o.Dir = dir
+	e := &Engine{opts: o, free: freeSpace, diskInterval: time.Second, patience: 2 * time.Second}
+	if err := os.MkdirAll(filepath.Join(dir, "apps"), 0o700); err != nil {
+		return nil, app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
+	}
+	if err := e.removeLeftovers(); err != nil {
+		return nil, err
+	}
+	if err := e.readBuilder(); err != nil {
+		return nil, err
+	}
+	digest, err := o.Builder.RunImage.Digest()
+	if err != nil {
+		return nil, err
+	}
+	e.runImage = digest.String()
+	tags, err := o.Registry.Repair(registry.RunImage)
+	if err != nil {
+		return nil, err
+	}
+	if tags["latest"] != e.runImage {
+		if err := o.Registry.AddImage(ctx, registry.RunImage, "latest", o.Builder.RunImage); err != nil {
+			return nil, fmt.Errorf("put the run image into the registry: %w", err)
+		}
+	}
+	return e, nil
 }
 
-// Build implements build.Builder.
-func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, error) { return nil, nil }
+// Close waits until what ended builds left is removed.
+func (e *Engine) Close() error {
+	e.removal.Wait()
+	return nil
+}
 
-// PurgeCache removes the cache of an app.
-func (e *Engine) PurgeCache(app string) error { return nil }
+// readBuilder takes from the builder image's labels what its lifecycle is.
+func (e *Engine) readBuilder() error {
+	c, err := e.opts.Builder.Image.ConfigFile()
+	if err != nil {
+		return err
+	}
+	e.launcher = c.Config.Labels["io.buildpacks.lifecycle.version"]
+	if e.api, err = platformAPI(c.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
+		return app.Errorf(app.Unavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
+			"the builder image %s cannot be used: %w", e.opts.Builder.Ref, err)
+	}
+	return nil
+}
+
+// platformAPIs are the versions that we use, the best first. From 0.12 on, run images are told by their labels.
+var platformAPIs = []string{"0.15", "0.14", "0.13", "0.12"}
+
+// platformAPI picks a version out of a builder image's label.
+func platformAPI(label string) (string, error) {
+	var apis struct {
+		Platform struct{ Deprecated, Supported []string }
+	}
+	if label == "" {
+		return platformAPIs[0], nil // a builder that was not made by pack: the lifecycle itself will say
+	}
+	if err := json.Unmarshal([]byte(label), &apis); err != nil {
+		return "", fmt.Errorf("its label of lifecycle APIs cannot be read: %w", err)
+	}
+	has := map[string]bool{}
+	for _, v := range append(apis.Platform.Supported, apis.Platform.Deprecated...) {
+		has[v] = true
+	}
+	for _, v := range platformAPIs {
+		if has[v] {
+			return v, nil
+		}
+	}
+	return "", fmt.Errorf("its lifecycle speaks platform API %s, and we %s",
+		strings.Join(apis.Platform.Supported, ", "), strings.Join(platformAPIs, ", "))
+}
+
+const buildPrefix = "build-"
+
+// removeLeftovers removes the directories of builds that a process left which was killed, and mounts in them.
+func (e *Engine) removeLeftovers() error {
+	if err := unmountBelow(e.opts.Dir); err != nil {
+		return err
+	}
+	left, err := filepath.Glob(filepath.Join(e.opts.Dir, "apps", "*", buildPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(left, filepath.Join(e.opts.Dir, "trash")) {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmountBelow unmounts everything below dir, the deepest first. Ours live in namespaces that end with their process; this
+// is for what somebody else left.
+func unmountBelow(dir string) error {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(string(b), "\n")
+	for i := len(lines) - 1; i >= 0; i-- { // later mounts lie on earlier ones
+		f := strings.Fields(lines[i])
+		if len(f) < 5 {
+			continue
+		}
+		at := f[4]
+		if s, err := strconv.Unquote(`"` + strings.ReplaceAll(at, `"`, `\"`) + `"`); err == nil {
+			at = s
+		}
+		if strings.HasPrefix(at, dir+"/") {
+			if err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+				return fmt.Errorf("unmount %s: %w", at, err)
+			}
+		}
+	}
+	return nil
+}
+
+// discard moves a build's directory away and removes it in the background: it may hold very many files.
+func (e *Engine) discard(dir string) {
+	trash := filepath.Join(e.opts.Dir, "trash")
+	to := filepath.Join(trash, filepath.Base(dir))
+	if os.MkdirAll(trash, 0o700) != nil || os.Rename(dir, to) != nil {
+		to = dir
+	}
+	e.removal.Go(func() { _ = os.RemoveAll(to) })
+}
+
+// previous returns the newest release's image of an app that is whole; "" where there is none.
+func (e *Engine) previous(repository string) (string, error) {
+	tags, err := e.opts.Registry.Repair(repository)
+	if err != nil {
+		return "", err
+	}
+	newest, digest := -1, ""
+	for tag, d := range tags {
+		if n, err := strconv.Atoi(strings.TrimPrefix(tag, "v")); err == nil && n > newest {
+			newest, digest = n, d
+		}
+	}
+	return digest, nil
+}
+
+// ended turns the error that a build ended with into what the caller wants to see: the cause where its own context ended,
+// the limit where a limit ended it.
+func ended(caller, ctx context.Context, r build.Request, limits build.Limits, phase string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(caller); cause != nil {
+		return fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, cause)
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errTime) {
+		return app.Errorf(app.LimitExceeded, "make the build faster, or ask the operator for a higher time limit",
+			"the build was stopped at its time limit of %s, in the %s", limits.Time, phase)
+	}
+	var limit *app.Error
+	if errors.As(cause, &limit) {
+		return limit
+	}
+	return err
+}

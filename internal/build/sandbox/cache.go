@@ -1,0 +1,130 @@
+package sandbox
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Each app has a directory, which holds
+//
+//	cache/    what the buildpacks keep for the next build, mounted in the container
+//	kept/     layers that are cached
+//	build-…/  a build under way
+//
+// and is the app's alone: what a build leaves there, only a build of the same app ever sees.
+
+// locks lets one build of an app run at a time.
+type locks struct {
+	mu   sync.Mutex
+	held map[string]*lock
+}
+
+type lock struct {
+	token chan struct{}
+	users int
+}
+
+// acquire waits for the app's lock or the end of ctx. waiting is called once if it has to wait.
+func (l *locks) acquire(ctx context.Context, name string, waiting func()) (release func(), err error) {
+	l.mu.Lock()
+	if l.held == nil {
+		l.held = map[string]*lock{}
+	}
+	k := l.held[name]
+	if k == nil {
+		k = &lock{token: make(chan struct{}, 1)}
+		l.held[name] = k
+	}
+	k.users++
+	l.mu.Unlock()
+	leave := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.held, name)
+		}
+	}
+	select {
+	case k.token <- struct{}{}:
+	default:
+		waiting()
+		select {
+		case k.token <- struct{}{}:
+		case <-ctx.Done():
+			leave()
+			return nil, context.Cause(ctx)
+		}
+	}
+	return sync.OnceFunc(func() { <-k.token; leave() }), nil
+}
+
+func (e *Engine) appDir(name string) string { return filepath.Join(e.opts.Dir, "apps", name) }
+
+// PurgeCache removes the cache of an app. It waits for a build of the app that is under way.
+func (e *Engine) PurgeCache(name string) error {
+	if n, err := app.ParseName(name); err != nil || n != name {
+		return err
+	}
+	release, err := e.locks.acquire(context.Background(), name, func() {})
+	if err != nil {
+		return err
+	}
+	defer release()
+	return os.RemoveAll(e.appDir(name))
+}
+
+// prepareCache makes the app's directories. What another user than the build's owns is of an earlier builder image: it goes.
+func (e *Engine) prepareCache(name string, clear bool) error {
+	dir := e.appDir(name)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	for _, d := range []string{"cache", keptDir} {
+		d = filepath.Join(dir, d)
+		info, err := os.Lstat(d)
+		if err == nil {
+			s, ok := info.Sys().(*syscall.Stat_t)
+			if clear || !info.IsDir() || !ok || int(s.Uid) != e.opts.Builder.UID || int(s.Gid) != e.opts.Builder.GID {
+				if err := os.RemoveAll(d); err != nil {
+					return err
+				}
+			}
+		}
+		if err := e.ownedDir(d, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownedDir makes a directory that belongs to the build's user.
+func (e *Engine) ownedDir(dir string, mode os.FileMode) error {
+	if err := os.Mkdir(dir, mode); err != nil && !os.IsExist(err) {
+		return err
+	}
+	if err := os.Chown(dir, e.opts.Builder.UID, e.opts.Builder.GID); err != nil {
+		return err
+	}
+	return os.Chmod(dir, mode)
+}
+
+// capCache removes the cache when it takes more than limit bytes: whole, for a part of a package manager's cache may be
+// worth less than none. It returns the bytes removed.
+func (e *Engine) capCache(ctx context.Context, name string, limit int64) (int64, error) {
+	dirs := []string{filepath.Join(e.appDir(name), "cache"), filepath.Join(e.appDir(name), keptDir)}
+	n := treeSize(ctx, dirs...)
+	if n <= limit {
+		return 0, nil
+	}
+	for _, d := range dirs {
+		if err := os.RemoveAll(d); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,173 @@
+package sandbox
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/buildpacks/imgutil"
+	"github.com/buildpacks/imgutil/remote"
+	"github.com/buildpacks/lifecycle/launch"
+	"github.com/buildpacks/lifecycle/layers"
+	"github.com/buildpacks/lifecycle/phase"
+	"github.com/buildpacks/lifecycle/platform"
+	"github.com/buildpacks/lifecycle/platform/files"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/registry"
+)
+
+// export writes the image. The same build makes the same image, bit for bit: no time and no address of the registry is in it.
+func (h *helper) export() error {
+	group, err := files.Handler.ReadGroup(filepath.Join(layersDir, "group.toml"))
+	if err != nil {
+		return err
+	}
+	metadata, err := files.Handler.ReadBuildMetadata(launch.GetMetadataFilePath(layersDir), h.api)
+	if err != nil {
+		return err
+	}
+	options := []imgutil.ImageOption{remote.FromBaseImage(h.runImage()), remote.WithHistory()}
+	if ref := h.analyzed.PreviousImageRef(); ref != "" {
+		options = append(options, remote.WithPreviousImage(ref))
+	}
+	base, err := remote.NewImage(h.output(), h.keychain, options...)
+	if err != nil {
+		return err
+	}
+	img := &onceCompressed{Image: base, helper: h}
+	artifacts, err := os.MkdirTemp("", "export-")
+	if err != nil {
+		return err
+	}
+	exporter := &phase.Exporter{
+		Buildpacks:   group.Group,
+		Logger:       h.logger,
+		PlatformAPI:  h.api,
+		LayerFactory: &layers.Factory{ArtifactsDir: artifacts, UID: h.job.UID, GID: h.job.GID, Logger: h.logger},
+	}
+	report, err := exporter.Export(phase.ExportOptions{
+		AppDir:       workspaceDir,
+		LayersDir:    layersDir,
+		ExecEnv:      execEnv,
+		OrigMetadata: h.analyzed.LayersMetadata,
+		LauncherConfig: phase.LauncherConfig{
+			Path:     platform.DefaultLauncherPath,
+			SBOMDir:  platform.DefaultBuildpacksioSBOMDir,
+			Metadata: files.LauncherMetadata{Version: h.job.Launcher},
+		},
+		RunImageRef:       registry.RunImage + "@" + h.job.RunImage,
+		RunImageForExport: files.RunImageForExport{Image: registry.RunImage},
+		WorkingImage:      img,
+	})
+	if err != nil {
+		return err
+	}
+	if err := h.keep(group.Group, img); err != nil {
+		return fmt.Errorf("keep cached layers: %w", err)
+	}
+	done := &export{Digest: report.Image.Digest, Reused: img.reused, Added: img.added, AddedBytes: img.addedBytes}
+	for _, p := range metadata.Processes {
+		done.Processes = append(done.Processes, app.Process{
+			Type: p.Type, Command: p.Command.Entries, Args: p.Args, Default: p.Type == metadata.BuildpackDefaultProcessType,
+		})
+	}
+	h.say(reply{Done: done})
+	return nil
+}
+
+// onceCompressed is an image whose new layers are compressed once and handed to the registry's store as files; the stock
+// image compresses them twice, for the digest and for the wire.
+type onceCompressed struct {
+	*remote.Image
+	helper        *helper
+	reused, added int
+	addedBytes    int64
+}
+
+// ReuseLayerWithHistory counts.
+func (i *onceCompressed) ReuseLayerWithHistory(diffID string, history v1.History) error {
+	i.reused++
+	return i.Image.ReuseLayerWithHistory(diffID, history)
+}
+
+// AddLayerWithDiffIDAndHistory compresses the tar file at path into a blob of the registry and refers to that.
+func (i *onceCompressed) AddLayerWithDiffIDAndHistory(path, diffID string, history v1.History) error {
+	hash, err := v1.NewHash(diffID)
+	if err != nil {
+		return err
+	}
+	digest, size, err := i.helper.compress(path)
+	if err != nil {
+		return err
+	}
+	i.added++
+	i.addedBytes += size
+	l := &placedLayer{digest: v1.Hash{Algorithm: "sha256", Hex: digest}, diffID: hash, size: size}
+	history.Created = v1.Time{Time: imgutil.NormalizedDateTime}
+	i.CNBImageCore.Image, err = mutate.Append(i.CNBImageCore.Image, mutate.Addendum{Layer: l, History: history, MediaType: types.OCILayer})
+	return err
+}
+
+// compress writes a compressed copy of a tar file, has the parent place it, and removes the tar file.
+func (h *helper) compress(tar string) (digest string, size int64, err error) {
+	src, err := os.Open(tar)
+	if err != nil {
+		return "", 0, err
+	}
+	defer src.Close()
+	out := filepath.Join(appDir, h.job.Build, "blobs")
+	f, err := os.CreateTemp(out, "layer-")
+	if err != nil {
+		return "", 0, err
+	}
+	sum := sha256.New()
+	count := &counter{}
+	z, err := gzip.NewWriterLevel(io.MultiWriter(f, sum, count), gzip.BestSpeed)
+	if err == nil {
+		_, err = io.Copy(z, src)
+		err = errors.Join(err, z.Close())
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", 0, err
+	}
+	digest = hex.EncodeToString(sum.Sum(nil))
+	if err := os.Rename(f.Name(), filepath.Join(out, digest)); err != nil {
+		return "", 0, err
+	}
+	h.say(reply{Blob: &blob{Hex: digest, Size: count.n}})
+	if err := h.expect(cmdPlaced); err != nil {
+		return "", 0, err
+	}
+	return digest, count.n, os.Remove(tar)
+}
+
+type counter struct{ n int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return len(p), nil
+}
+
+// placedLayer is a layer whose blob is in the registry already.
+type placedLayer struct {
+	digest, diffID v1.Hash
+	size           int64
+}
+
+var errPlaced = errors.New("the layer is in the registry already")
+
+func (l *placedLayer) Digest() (v1.Hash, error)             { return l.digest, nil }
+func (l *placedLayer) DiffID() (v1.Hash, error)             { return l.diffID, nil }
+func (l *placedLayer) Size() (int64, error)                 { return l.size, nil }
+func (l *placedLayer) MediaType() (types.MediaType, error)  { return types.OCILayer, nil }
+func (l *placedLayer) Compressed() (io.ReadCloser, error)   { return nil, errPlaced }
+func (l *placedLayer) Uncompressed() (io.ReadCloser, error) { return nil, errPlaced }

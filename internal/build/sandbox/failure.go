@@ -1,0 +1,134 @@
+package sandbox
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/buildpacks/lifecycle/platform"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/sandbox"
+)
+
+var (
+	outOfProcesses = regexp.MustCompile(`(?i)resource temporarily unavailable|cannot allocate memory.*fork|fork: retry|pthread_create failed|can't start new thread|failed to create new OS thread|EAGAIN`)
+	fileTooLarge   = regexp.MustCompile(`(?i)file too large|EFBIG|file size limit exceeded`)
+	diskIsFull     = regexp.MustCompile(`(?i)no space left on device|ENOSPC`)
+)
+
+// exitCode is the lifecycle's for a kind of failure.
+func exitCode(kind platform.LifecycleExitError) int { return platform.NewExiter("").CodeFor(kind) }
+
+// failure turns the end of the container into a sentence.
+func failure(exit sandbox.Exit, o *output, limits build.Limits) error {
+	o.flush()
+	o.mu.Lock()
+	building, bp := o.building, strings.ReplaceAll(o.buildpack, "@", " ")
+	lines := strings.Join(o.lines, "\n")
+	o.mu.Unlock()
+	phase := "build"
+	if !building {
+		phase = "detection"
+	}
+	if bp != "" {
+		phase += " by " + bp
+	}
+	switch {
+	case exit.OutOfMemory:
+		return app.Errorf(app.LimitExceeded, "have the build use less memory, such as by fewer parallel jobs, or ask the operator for a higher memory limit",
+			"the build was killed at its memory limit of %s, in the %s", size(limits.Memory), phase)
+	case exit.Signal == "file size limit exceeded" || fileTooLarge.MatchString(lines):
+		return app.Errorf(app.LimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit",
+			"the build was stopped at its disk limit of %s for a file, in the %s", size(limits.Disk), phase)
+	case outOfProcesses.MatchString(lines):
+		return app.Errorf(app.LimitExceeded, "have the build run fewer processes at once, or ask the operator for a higher limit",
+			"the build was stopped at its limit of %d processes and threads, in the %s", limits.PIDs, phase)
+	case diskIsFull.MatchString(lines):
+		return app.Errorf(app.LimitExceeded, "have the build write less, or ask the operator to make room on the server's disk",
+			"no space was left for the build, in the %s", phase)
+	}
+	if !building {
+		return detectionFailure(exit, o)
+	}
+	reason := o.reason()
+	switch {
+	case exit.Code == exitCode(platform.FailedBuildWithErrors) && reason != "":
+		return app.Errorf(app.BuildFailed, "mend what the lines above say, commit and push again", "%s failed: %s", phase, reason)
+	case exit.Code == exitCode(platform.FailedBuildWithErrors):
+		return app.Errorf(app.BuildFailed, "look at the lines above, commit and push again", "%s failed: the buildpack gave no reason", phase)
+	case exit.Signal != "":
+		return app.Errorf(app.BuildFailed, "push again; where it ends the same way, look at the lines above", "%s failed: it was ended by a signal (%s)", phase, exit.Signal)
+	}
+	return app.Errorf(app.BuildFailed, "ask the operator whether the builder image is whole", "%s failed: %s", phase, lifecycleReason(exit, o))
+}
+
+func detectionFailure(exit sandbox.Exit, o *output) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch exit.Code {
+	case exitCode(platform.FailedDetect):
+		what := "looked for " + strings.Join(o.lookedFor, ", ")
+		if len(o.lookedFor) == 0 {
+			what = "none of " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ") + " wants it"
+		}
+		return app.Errorf(app.DetectFailed, "add one of these files at the root of the repository, commit and push again",
+			"no language detected: %s", what)
+	case exitCode(platform.FailedDetectWithErrors):
+		for _, bp := range slices.Sorted(maps.Keys(o.broken)) {
+			for _, l := range o.broken[bp] {
+				o.log.Detail("%s", l)
+			}
+		}
+		for _, bp := range slices.Sorted(maps.Keys(o.broken)) {
+			last := "it gave no reason"
+			if n := len(o.broken[bp]); n > 0 {
+				last = clip(o.broken[bp][n-1])
+			}
+			return app.Errorf(app.DetectFailed, "mend the file that it names, commit and push again",
+				"detection by %s failed: %s", strings.ReplaceAll(bp, "@", " "), last)
+		}
+	}
+	o.mu.Unlock()
+	reason := lifecycleReason(exit, o)
+	o.mu.Lock()
+	return app.Errorf(app.DetectFailed, "ask the operator whether the builder image is whole", "detection failed: %s", reason)
+}
+
+// lifecycleReason is what the lifecycle itself says, for failures that are not of the app.
+func lifecycleReason(exit sandbox.Exit, o *output) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.errors); n > 0 {
+		return clip(o.errors[n-1])
+	}
+	switch exit.Code {
+	case 11:
+		return "the builder's lifecycle does not speak our platform API"
+	case 12:
+		return "the builder's lifecycle does not speak a buildpack's API"
+	case 126, 127:
+		return "the builder image has no lifecycle in /cnb/lifecycle, or no shell"
+	}
+	return fmt.Sprintf("exit status %d", exit.Code)
+}
+
+// size writes bytes for people: "512 MB", "2 GiB" where it is even.
+func size(n int64) string {
+	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 999_500_000:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	case n >= 999_500:
+		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+	case n >= 1000:
+		return fmt.Sprintf("%.0f KB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,227 @@
+package sandbox
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// output reads what detector and builder write, at the lifecycle's debug level, and passes on what a person wants to see:
+// nothing of the detection but its result, all that the buildpacks say, and the lifecycle's errors.
+//
+// Our buildpacks speak in two lines at detection: "gitd-detect: Go (go.mod, go 1.26)" says what was found, and
+// "gitd-looked-for: go.mod" what was not.
+type output struct {
+	log      *app.Log
+	marker   string // the line "MARKER detected CODE" ends the detection
+	detected func() // called after a detection that passed
+
+	mu        sync.Mutex
+	partial   []byte
+	last      time.Time // of the last line that was passed on
+	building  bool
+	section   string              // buildpack whose detection output comes now: "ID@VERSION"
+	found     map[string][]string // by buildpack
+	lookedFor []string
+	refused   []string            // buildpacks that did not want the source
+	broken    map[string][]string // output of buildpacks whose detection failed with an error
+	said      map[string][]string // output of detection, by buildpack
+	buildpack string              // the one that builds now
+	lines     []string            // the last lines of the build
+	errors    []string            // the lifecycle's
+}
+
+// remembered bounds the lines of each kind that output keeps.
+const remembered = 60
+
+func newOutput(log *app.Log, marker string, detected func()) *output {
+	return &output{log: log, marker: marker, detected: detected, last: time.Now(),
+		found: map[string][]string{}, broken: map[string][]string{}, said: map[string][]string{}}
+}
+
+// Write takes raw output, in pieces of any size.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.partial = append(o.partial, p...)
+	for {
+		i := bytes.IndexByte(o.partial, '\n')
+		if i < 0 && len(o.partial) < 64<<10 {
+			return len(p), nil
+		}
+		if i < 0 {
+			o.line(string(o.partial))
+			o.partial = nil
+			return len(p), nil
+		}
+		o.line(string(o.partial[:i]))
+		o.partial = o.partial[i+1:]
+	}
+}
+
+// flush passes on an unfinished last line.
+func (o *output) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.partial) > 0 {
+		o.line(string(o.partial))
+		o.partial = nil
+	}
+}
+
+// silence says since when nothing was passed on.
+func (o *output) silence() (since time.Time, building bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last, o.building
+}
+
+func (o *output) line(raw string) {
+	s := strings.TrimRight(stripColour(raw), " \r")
+	if rest, ok := strings.CutPrefix(s, o.marker+" detected "); ok && !o.building {
+		o.building = true
+		o.section = ""
+		o.last = time.Now()
+		if code, err := strconv.Atoi(rest); err == nil && code == 0 {
+			o.mu.Unlock() // detected may take a while, and asks for what was found
+			o.detected()
+			o.mu.Lock()
+		}
+		return
+	}
+	if o.building {
+		o.buildLine(raw, s)
+	} else {
+		o.detectLine(s)
+	}
+}
+
+var (
+	heading = regexp.MustCompile(`^======== (Output|Error|Results)(?:: (\S+))? ========$`)
+	verdict = regexp.MustCompile(`^(pass|fail|skip|err): +(\S+)(?: \(-?\d+\))?$`)
+)
+
+func (o *output) detectLine(s string) {
+	if m := heading.FindStringSubmatch(s); m != nil {
+		o.section = m[2]
+		return
+	}
+	if o.section == "" {
+		if m := verdict.FindStringSubmatch(s); m != nil {
+			switch m[1] {
+			case "fail", "skip":
+				o.refused = add(o.refused, m[2])
+			case "err":
+				o.broken[m[2]] = o.said[m[2]]
+			}
+		} else if e, ok := strings.CutPrefix(s, "ERROR: "); ok {
+			o.errors = add(o.errors, e)
+		}
+		return
+	}
+	if f, ok := strings.CutPrefix(s, "gitd-detect: "); ok {
+		o.found[o.section] = add(o.found[o.section], f)
+	} else if f, ok := strings.CutPrefix(s, "gitd-looked-for: "); ok {
+		o.lookedFor = add(o.lookedFor, f)
+	} else if s != "" {
+		o.said[o.section] = add(o.said[o.section], s)
+	}
+}
+
+// add adds what is new, to a bound.
+func add(list []string, s string) []string {
+	if len(list) >= remembered || slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+// noise is what the lifecycle's builder says beside the buildpacks.
+var noise = regexp.MustCompile(`^(Starting builder\.\.\.|Parsing inputs\.\.\.|Ensuring privileges\.\.\.|Executing command\.\.\.` +
+	`|Timer: .*|target distro name/version labels not found, .*|Looking up buildpack|Finding plan|Creating plan directory` +
+	`|Preparing paths|Running build command|Processing layers|Updating environment|Reading output files` +
+	`|Updating buildpack processes|Updating process list|Finished running build for buildpack \S+|Copying SBOM files` +
+	`|Creating SBOM files for legacy BOM|Listing processes|Found (build|launch) processes?.*|Run image info in analyzed metadata is: ?` +
+	`|[{]"Reference":.*[}]|ERROR: failed to build: exit status \d+|Checking for match against descriptor: .*)$`)
+
+func (o *output) buildLine(raw, s string) {
+	if bp, ok := strings.CutPrefix(s, "Running build for buildpack "); ok {
+		o.buildpack = bp
+		return
+	}
+	if e, ok := strings.CutPrefix(s, "ERROR: "); ok {
+		o.errors = add(o.errors, e)
+	}
+	if noise.MatchString(s) {
+		return
+	}
+	if s != "" {
+		if len(o.lines) >= remembered {
+			o.lines = slices.Delete(o.lines, 0, 1)
+		}
+		o.lines = append(o.lines, s)
+	}
+	o.last = time.Now()
+	o.log.Detail("%s", raw)
+}
+
+// summary is what the buildpacks of the group found: "Go (go.mod, go 1.26)"; their names where they do not say.
+func (o *output) summary(group []string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var all []string
+	for _, bp := range group {
+		for _, f := range o.found[bp] {
+			all = add(all, f)
+		}
+	}
+	if len(all) == 0 {
+		for _, bp := range group {
+			all = append(all, strings.ReplaceAll(bp, "@", " "))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// reason is the line that most likely says why the build failed: the last one that looks like an error, or else the last one.
+func (o *output) reason() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := len(o.lines) - 1; i >= 0 && i >= len(o.lines)-25; i-- {
+		if s := strings.TrimSpace(o.lines[i]); errorLike.MatchString(s) && !errorNoise.MatchString(s) {
+			return clip(s)
+		}
+	}
+	for i := len(o.lines) - 1; i >= 0; i-- {
+		if s := strings.TrimSpace(o.lines[i]); strings.ContainsFunc(s, func(r rune) bool { return r >= 'A' }) && !errorNoise.MatchString(s) {
+			return clip(s)
+		}
+	}
+	return ""
+}
+
+var (
+	errorLike = regexp.MustCompile(`(?i)\berror\b|\w+(Error|Exception)\b|\bfatal\b|\bfailed\b|\bcannot\b|\bcould not\b|not found|no such|undefined|denied|invalid|unexpected|:\d+:\d+:|too large|unavailable`)
+	// errorNoise points at an error without saying what it is.
+	errorNoise = regexp.MustCompile(`(?i)^ERROR: failed to build|complete log of this run|debug-\d+\.log|^npm (ERR!|error)\s*$|^\^+$|^exit status \d+$|See above for output|This error originates from a subprocess|^note: `)
+)
+
+// clip shortens a line for a message.
+func clip(s string) string {
+	s = strings.TrimSpace(app.Printable(strings.ReplaceAll(stripColour(s), "\n", " ")))
+	const most = 120
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-3], "") + "…"
+}
+
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+func stripColour(s string) string { return colour.ReplaceAllString(s, "") }

@@ -1,0 +1,401 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/sandbox"
+)
+
+// running is one build.
+type running struct {
+	*Engine
+	request build.Request
+	limits  build.Limits
+	name    string // of its directory, unique
+	dir     string
+	began   time.Time
+	result  build.Result
+	output  *output
+
+	mu         sync.Mutex
+	phase      string // what we wait for, as a noun: "build"
+	phaseBegan time.Time
+}
+
+// Build implements build.Builder.
+func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, error) {
+	if n, err := app.ParseName(r.App); err != nil {
+		return nil, err
+	} else if n != r.App {
+		return nil, app.Errorf(app.InvalidName, "", "invalid app name %q", r.App)
+	}
+	b := &running{Engine: e, request: r, limits: r.Limits.WithDefaults(), began: time.Now()}
+	release, err := e.locks.acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
+	if err != nil {
+		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
+	}
+	defer release()
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(b.limits.Time, func() { cancel(errTime) })
+	defer timer.Stop()
+	if err := b.run(inner, cancel); err != nil {
+		return nil, ended(ctx, inner, r, b.limits, b.waitingFor(), err)
+	}
+	return &b.result, nil
+}
+
+func (b *running) run(ctx context.Context, cancel context.CancelCauseFunc) error {
+	if err := b.checkRoom(); err != nil {
+		return err
+	}
+	if err := b.prepare(); err != nil {
+		return err
+	}
+	defer b.discard(b.dir)
+	previous, err := b.previous(b.request.App)
+	if err != nil {
+		return err
+	}
+	if previous != "" {
+		defer b.opts.Registry.Hold(b.request.App, previous)()
+	}
+
+	stop := make(chan struct{})
+	var beside sync.WaitGroup // what goes on beside the phases
+	defer beside.Wait()
+	defer close(stop)
+	b.enter("preparation")
+	beside.Go(func() { b.showProgress(stop) })
+
+	h, err := startHelper(ctx, b.opts.Registry, b.job(previous))
+	if err != nil {
+		return fmt.Errorf("start the build helper: %w", err)
+	}
+	defer func() { _ = h.close() }()
+	if err := b.checkoutAndAnalyze(ctx, h); err != nil {
+		return err
+	}
+
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	beside.Go(func() {
+		b.watchDisk(watching, b.limits.Disk, []string{b.in("workspace"), b.in("layers"), b.in("tmp"), filepath.Join(b.appDir(b.request.App), "cache")}, cancel)
+	})
+	if err := b.detectAndBuild(ctx); err != nil {
+		return err
+	}
+	unwatch()
+
+	capped := make(chan error, 1)
+	beside.Go(func() { capped <- b.capAppCache(ctx) })
+	if err := b.export(ctx, h); err != nil {
+		return err
+	}
+	return <-capped
+}
+
+func (b *running) in(name string) string { return filepath.Join(b.dir, name) }
+
+// prepare makes the directories of the build.
+func (b *running) prepare() error {
+	random := make([]byte, 4)
+	if _, err := rand.Read(random); err != nil {
+		return err
+	}
+	b.name = fmt.Sprintf("%s%s-v%d-%s", buildPrefix, b.request.App, b.request.Version, hex.EncodeToString(random))
+	b.dir = filepath.Join(b.Engine.appDir(b.request.App), b.name)
+	if err := b.prepareCache(b.request.App, b.request.ClearCache); err != nil {
+		return err
+	}
+	if err := os.Mkdir(b.dir, 0o711); err != nil {
+		return err
+	}
+	for name, mode := range map[string]os.FileMode{"workspace": 0o755, "layers": 0o755, "tmp": 0o777 | os.ModeSticky, "artifacts": 0o700, "blobs": 0o700} {
+		if err := b.ownedDir(b.in(name), mode); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(b.in("root"), 0o700); err != nil {
+		return err
+	}
+	env, err := platformEnv(b.request.Env, hostBundle(), os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	return writePlatform(b.in("platform"), env)
+}
+
+func (b *running) job(previous string) job {
+	a, err := b.opts.Registry.Credentials(b.request.App).Authorization()
+	if err != nil {
+		panic(err) // static credentials do not fail
+	}
+	return job{
+		Lower: b.opts.Builder.Layers, Root: b.in("root"), App: b.Engine.appDir(b.request.App), Build: b.name,
+		UID: b.opts.Builder.UID, GID: b.opts.Builder.GID,
+		API: b.api, Launcher: b.launcher,
+		Host: b.opts.Registry.Host(), Repository: b.request.App, Password: a.Password, Tag: fmt.Sprintf("v%d", b.request.Version),
+		RunImage: b.runImage, Previous: previous, FileSize: b.limits.Disk,
+	}
+}
+
+// checkoutAndAnalyze writes the source while the helper starts and reads the image before.
+func (b *running) checkoutAndAnalyze(ctx context.Context, h *helperProcess) error {
+	checkout := make(chan error, 1)
+	go func() {
+		began := time.Now()
+		err := b.request.Source.Checkout(ctx, b.in("workspace"), b.opts.Builder.UID, b.opts.Builder.GID)
+		b.result.Times.Checkout = time.Since(began)
+		checkout <- err
+	}()
+	began := time.Now()
+	_, err := h.next()
+	b.result.Times.Analyze = time.Since(began)
+	if err != nil {
+		_ = <-checkout
+		return err
+	}
+	return <-checkout
+}
+
+// detectAndBuild runs the container.
+func (b *running) detectAndBuild(ctx context.Context) error {
+	random := make([]byte, 8)
+	if _, err := rand.Read(random); err != nil {
+		return err
+	}
+	marker := "gitd-" + hex.EncodeToString(random)
+	began := time.Now()
+	detected := began
+	var groupErr error
+	b.enter("detection")
+	b.setOutput(newOutput(b.request.Log, marker, func() {
+		detected = time.Now()
+		b.enter("build")
+		groupErr = b.tellGroup()
+	}))
+	bundle := hostBundle()
+	mounts := []sandbox.Mount{
+		{Source: b.in("workspace"), Target: workspaceDir},
+		{Source: b.in("layers"), Target: layersDir},
+		{Source: b.in("platform"), Target: "/platform", ReadOnly: true},
+		{Source: filepath.Join(b.Engine.appDir(b.request.App), "cache"), Target: cacheMount},
+		{Source: b.in("tmp"), Target: "/tmp"}, // on the disk, under its limit: compilers fill it
+	}
+	if bundle != "" {
+		mounts = append(mounts, sandbox.Mount{Source: bundle, Target: caBundle, ReadOnly: true})
+	}
+	env, err := platformEnv(nil, bundle, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	exit, err := b.opts.Host.Run(ctx, sandbox.Spec{
+		ID:       b.name,
+		Labels:   map[string]string{"app": b.request.App, "kind": "build"},
+		Layers:   b.opts.Builder.Layers,
+		Writable: true,
+		Args:     []string{"/bin/sh", "-c", phases(marker)},
+		Env:      containerEnv(b.opts.Builder.Env, b.api, env),
+		Dir:      workspaceDir,
+		UID:      uint32(b.opts.Builder.UID), GID: uint32(b.opts.Builder.GID),
+		Hostname: "build",
+		Mounts:   mounts,
+		Memory:   b.limits.Memory,
+		CPU:      b.limits.CPU,
+		PIDs:     b.limits.PIDs,
+		FileSize: b.limits.Disk,
+		Egress:   true,
+		Output:   b.output,
+	})
+	b.output.flush()
+	b.result.Times.Detect, b.result.Times.Build = detected.Sub(began), time.Since(detected)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		return fmt.Errorf("run the build's container: %w", err)
+	}
+	if groupErr != nil {
+		return groupErr
+	}
+	if exit.Code != 0 || exit.Signal != "" {
+		return failure(exit, b.output, b.limits)
+	}
+	return nil
+}
+
+// phases runs detector and builder one after the other. Both speak at debug level: output keeps what is worth it.
+func phases(marker string) string {
+	const arguments = " -log-level debug -app /workspace -layers /layers -platform /platform"
+	return "/cnb/lifecycle/detector" + arguments + "; code=$?\n" +
+		"echo; echo \"" + marker + " detected $code\"\n" +
+		"[ $code -eq 0 ] || exit $code\n" +
+		"exec /cnb/lifecycle/builder" + arguments
+}
+
+// tellGroup reads which buildpacks take part, and says so.
+func (b *running) tellGroup() error {
+	var group struct {
+		Group []struct {
+			ID      string `toml:"id"`
+			Version string `toml:"version"`
+		} `toml:"group"`
+		Extensions []struct {
+			ID string `toml:"id"`
+		} `toml:"group-extensions"`
+	}
+	text, err := readInside(b.in("layers"), "group.toml", 1<<20)
+	if err == nil {
+		err = toml.Unmarshal(text, &group)
+	}
+	if err != nil {
+		return app.Errorf(app.DetectFailed, "ask the operator whether the builder image is whole", "detection failed: its result cannot be read: %w", err)
+	}
+	if len(group.Extensions) > 0 {
+		return app.Errorf(app.DetectFailed, "ask the operator for a builder without image extensions",
+			"the builder wants to change its image by the extension %s, which this engine does not do", clip(group.Extensions[0].ID))
+	}
+	var keys, names []string
+	for _, g := range group.Group {
+		b.result.Buildpacks = append(b.result.Buildpacks, build.Buildpack{ID: g.ID, Version: g.Version})
+		keys = append(keys, g.ID+"@"+g.Version)
+		names = append(names, g.ID+" "+g.Version)
+	}
+	b.request.Log.Step("Detecting: %s", b.output.summary(keys))
+	b.request.Log.Step("Building with %s", strings.Join(names, ", "))
+	return nil
+}
+
+// readInside reads a regular file in a directory of a stranger, and nothing that a link in there points to outside.
+func readInside(dir, name string, limit int64) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, errors.Join(err, fmt.Errorf("%s is no regular file of at most %d bytes", name, limit))
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func (b *running) export(ctx context.Context, h *helperProcess) error {
+	began := time.Now()
+	b.enter("export")
+	if err := h.tell(cmdExport); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return fmt.Errorf("build helper: %w: %s", err, h.stderr.String())
+	}
+	r, err := h.next()
+	if err != nil {
+		return err
+	}
+	if r.Done == nil || r.Done.Digest == "" {
+		return errors.New("build helper: no image")
+	}
+	if err := b.opts.Registry.Sync(b.request.App, r.Done.Digest); err != nil {
+		return app.Errorf(app.ExportFailed, "push again; where it fails again, look at the server's disk", "export failed: %w", err)
+	}
+	b.result.Times.Export = time.Since(began)
+	b.result.Repository, b.result.Digest, b.result.Processes = b.request.App, r.Done.Digest, r.Done.Processes
+	b.result.LayersReused, b.result.LayersAdded, b.result.AddedBytes = r.Done.Reused, r.Done.Added, r.Done.AddedBytes
+	added := fmt.Sprintf("%d added", r.Done.Added)
+	if r.Done.Added > 0 {
+		added += ", " + size(r.Done.AddedBytes)
+	}
+	b.request.Log.Step("Image %s@%s… (%d layer%s reused, %s) in %.1fs", b.request.App, short(r.Done.Digest),
+		r.Done.Reused, plural(r.Done.Reused), added, time.Since(b.began).Seconds())
+	return nil
+}
+
+func short(digest string) string { return digest[:min(len(digest), len("sha256:")+4)] }
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// capAppCache keeps the cache under its limit, and says what it did.
+func (b *running) capAppCache(ctx context.Context) error {
+	removed, err := b.capCache(ctx, b.request.App, b.limits.Cache)
+	if err != nil {
+		return err
+	}
+	if removed > 0 {
+		b.request.Log.Detail("the build cache had grown to %s, over its limit of %s, and was removed: the next build starts without", size(removed), size(b.limits.Cache))
+	}
+	return nil
+}
+
+func (b *running) enter(phase string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.phase, b.phaseBegan = phase, time.Now()
+}
+
+func (b *running) setOutput(o *output) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.output = o
+}
+
+func (b *running) waitingFor() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.phase
+}
+
+// showProgress says that a phase still goes on when nothing was said for a while, and then less and less often.
+func (b *running) showProgress(stop <-chan struct{}) {
+	tick := time.NewTicker(max(b.patience/4, time.Millisecond))
+	defer tick.Stop()
+	var told time.Time
+	wait := b.patience
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		b.mu.Lock()
+		phase, quiet, o := b.phase, b.phaseBegan, b.output
+		b.mu.Unlock()
+		if o != nil {
+			if last, _ := o.silence(); last.After(quiet) {
+				quiet = last
+			}
+		}
+		if quiet.After(told) {
+			told, wait = quiet, b.patience
+		}
+		if time.Since(told) >= wait {
+			told, wait = time.Now(), min(2*wait, 15*time.Second)
+			b.request.Log.Detail("… %s, %.0f s so far", phase, time.Since(b.began).Seconds())
+		}
+	}
+}

@@ -30,3 +30,18 @@ func (e *StartError) sentence() string {
 	}
 	return "the app could not be started: " + e.Detail
 }
+
+// next says what the app's owner can do about it.
+func (e *StartError) next() string {
+	switch e.Reason {
+	case Exited:
+		return "see what the app wrote, above; run it with the same command to find out why it ends"
+	case OutOfMemory:
+		return "make the app need less memory, or give it a higher limit"
+	case NotListening:
+		return fmt.Sprintf("make the app listen on the port in the environment variable PORT (%d)", e.Port)
+	case ImageError:
+		return "push again to build a new image"
+	}
+	return "the server's log has the details; ask the operator to look"
+}

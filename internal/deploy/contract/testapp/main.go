@@ -1,0 +1,70 @@
+// Testapp is the app that the contract suite deploys. The environment says how it behaves.
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+func main() {
+	id := rand.Text()[:8]
+	fmt.Printf("%s starts as %s\n", os.Getenv("VERSION"), id)
+	port := os.Getenv("PORT")
+	switch os.Getenv("MODE") {
+	case "exit":
+		fmt.Println("cannot find the database")
+		os.Exit(3)
+	case "elsewhere":
+		port = "9999"
+	case "never":
+		time.Sleep(time.Hour)
+	case "hog":
+		var all [][]byte
+		for {
+			b := make([]byte, 1<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			all = append(all, b)
+			if len(all)%100 == 0 {
+				fmt.Println(len(all), "MiB")
+			}
+		}
+	}
+	if ms, _ := strconv.Atoi(os.Getenv("DELAY")); ms > 0 {
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+	}
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if os.Getenv("MODE") == "broken" {
+			fmt.Println("a request that fails")
+			http.Error(w, "broken", http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprint(w, os.Getenv("VERSION"))
+	})
+	http.HandleFunc("/id", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, id) })
+	http.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.URL.Query().Get("name"))) })
+	http.HandleFunc("/say", func(w http.ResponseWriter, r *http.Request) { fmt.Println(r.URL.Query().Get("line")) })
+	http.HandleFunc("/crash", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })
+	http.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
+		dir, _ := os.Getwd()
+		fmt.Fprintf(w, "%d:%d %s", os.Getuid(), os.Getgid(), dir)
+	})
+	http.HandleFunc("/sleep", func(w http.ResponseWriter, r *http.Request) {
+		ms, _ := strconv.Atoi(r.URL.Query().Get("ms"))
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		_, _ = io.WriteString(w, os.Getenv("VERSION"))
+	})
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(http.Serve(l, nil))
+}

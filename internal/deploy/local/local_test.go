@@ -1,0 +1,542 @@
+package local
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/deploy/contract"
+	"github.com/gitd-io/gitd/internal/parts/partstest"
+	"github.com/gitd-io/gitd/internal/reexec"
+	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/sandbox"
+)
+
+func init() {
+	reexec.Register("test-serve", func(args []string) int { return serveUntilKilled(args[0]) })
+}
+
+func TestMain(m *testing.M) {
+	reexec.Init()
+	os.Exit(func() int {
+		_, cleanup := partstest.BuildShim()
+		defer cleanup()
+		return m.Run()
+	}())
+}
+
+// machine is what a platform stands on, in a folder of the test.
+type machine struct {
+	dir      string
+	host     *sandbox.Host
+	registry *registry.Registry
+}
+
+func openMachine(dir string, log func(string, ...any)) (*machine, error) {
+	ctx := context.Background()
+	h, err := sandbox.Open(ctx, sandbox.Options{Dir: filepath.Join(dir, "sandbox"), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	r, err := registry.Open(ctx, filepath.Join(dir, "registry"))
+	if err != nil {
+		return nil, err
+	}
+	return &machine{dir, h, r}, nil
+}
+
+func (m *machine) platform(log func(string, ...any), change func(*Options)) (*Platform, error) {
+	o := Options{Dir: filepath.Join(m.dir, "deploy"), Domain: "localhost", Host: m.host, Registry: m.registry,
+		Layers: sandbox.OpenLayers(filepath.Join(m.dir, "layers")), Log: log, ScaleToZeroGrace: time.Millisecond, StopGrace: 2 * time.Second}
+	if change != nil {
+		change(&o)
+	}
+	return Open(context.Background(), o)
+}
+
+func (m *machine) close() {
+	_ = m.registry.Close()
+	_ = m.host.Close()
+}
+
+// newMachine returns a machine that leaves nothing behind.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	m, err := openMachine(t.TempDir(), logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		all, err := m.host.Containers(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, c := range all {
+			if err := c.Remove(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		m.close()
+	})
+	return m
+}
+
+// logger writes to the test's log for as long as the test runs.
+func logger(t *testing.T) func(string, ...any) {
+	var mu sync.Mutex
+	ended := false
+	t.Cleanup(func() {
+		mu.Lock()
+		ended = true
+		mu.Unlock()
+	})
+	return func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ended {
+			t.Logf(format, args...)
+		}
+	}
+}
+
+func (m *machine) open(t *testing.T, change func(*Options)) *Platform {
+	t.Helper()
+	p, err := m.platform(logger(t), change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func (m *machine) add(t *testing.T, repository string, img v1.Image) string {
+	t.Helper()
+	if err := m.registry.AddImage(t.Context(), repository, "latest", img); err != nil {
+		t.Fatal(err)
+	}
+	return contract.Reference(t, repository, img)
+}
+
+// front is a server whose handler can be exchanged.
+type front struct {
+	address string
+	handler atomic.Pointer[Platform]
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.Load().ServeHTTP(w, r) }
+
+func serve(t *testing.T, p *Platform) *front {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{address: l.Addr().String()}
+	f.handler.Store(p)
+	s := NewServer(f)
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close() })
+	return f
+}
+
+func TestContract(t *testing.T) {
+	m := newMachine(t)
+	p := m.open(t, nil)
+	f := serve(t, p)
+	contract.Run(t, func(t *testing.T, img v1.Image) *contract.Env {
+		return &contract.Env{Platform: p, Address: f.address, Domain: "localhost", Image: m.add(t, "testapp", img), Reopen: func() deploy.Platform {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+			p = m.open(t, nil)
+			f.handler.Store(p)
+			return p
+		}}
+	})
+}
+
+func newService(name, image string, env ...string) *servingv1.Service {
+	svc := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	svc.Spec.Template.Name = name + "-v1"
+	c := corev1.Container{Image: image}
+	for _, kv := range env {
+		k, v, _ := strings.Cut(kv, "=")
+		c.Env = append(c.Env, corev1.EnvVar{Name: k, Value: v})
+	}
+	svc.Spec.Template.Spec.Containers = []corev1.Container{c}
+	return svc
+}
+
+func get(address, host, path string) (int, string, error) {
+	q, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	q.Host = host
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}).Do(q)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), err
+}
+
+func mustGet(t *testing.T, address, host, path string) string {
+	t.Helper()
+	code, body, err := get(address, host, path)
+	if err != nil || code != http.StatusOK {
+		t.Fatalf("%s%s: %d %q, %v", host, path, code, body, err)
+	}
+	return body
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// serveUntilKilled is another process with a platform on dir. It prints the address that it serves on.
+func serveUntilKilled(dir string) int {
+	m, err := openMachine(dir, func(string, ...any) {})
+	if err == nil {
+		var p *Platform
+		if p, err = m.platform(nil, nil); err == nil {
+			var image []byte
+			if image, err = os.ReadFile(filepath.Join(dir, "image")); err == nil {
+				err = p.Apply(context.Background(), newService("kept", string(image)))
+			}
+			if err == nil {
+				err = p.WaitReady(context.Background(), "kept", "kept-v1")
+			}
+			if err == nil {
+				var l net.Listener
+				if l, err = net.Listen("tcp", "127.0.0.1:0"); err == nil {
+					fmt.Println(l.Addr())
+					err = NewServer(p).Serve(l)
+				}
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// The process is killed, and the next one serves from the same instances.
+func TestKill(t *testing.T) {
+	m := newMachine(t)
+	image := m.add(t, "testapp", contract.Image(t))
+	if err := os.WriteFile(filepath.Join(m.dir, "image"), []byte(image), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := reexec.Command(t.Context(), "test-serve", m.dir)
+	c.Env = append(c.Env, os.Environ()...)
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	address, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := mustGet(t, strings.TrimSpace(address), "kept.localhost", "/id")
+	if err := c.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait()
+	began := time.Now()
+	again, err := openMachine(m.dir, logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.close()
+	p := again.open(t, nil)
+	f := serve(t, p)
+	if after := mustGet(t, f.address, "kept.localhost", "/id"); after != before {
+		t.Errorf("instance %s became %s", before, after)
+	}
+	t.Logf("answers %v after the restart began", time.Since(began))
+	if err := p.Delete(t.Context(), "kept"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An instance that crashes is replaced, and requests wait for the new one. One that does so again and again is not started
+// without pause.
+func TestCrash(t *testing.T) {
+	m := newMachine(t)
+	p := m.open(t, nil)
+	f := serve(t, p)
+	if err := p.Apply(t.Context(), newService("crash", m.add(t, "testapp", contract.Image(t)))); err != nil {
+		t.Fatal(err)
+	}
+	first := mustGet(t, f.address, "crash.localhost", "/id")
+	if code, _, err := get(f.address, "crash.localhost", "/crash"); code != http.StatusBadGateway {
+		t.Errorf("the request that it crashed over: %d, %v", code, err)
+	}
+	second := first
+	eventually(t, "another instance answers", func() bool {
+		second = mustGet(t, f.address, "crash.localhost", "/id")
+		return second != first
+	})
+	var b bytes.Buffer
+	eventually(t, "the crash is in the log", func() bool {
+		b.Reset()
+		if err := p.Logs(t.Context(), "crash", deploy.LogOptions{}, &b); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(b.String(), "gitd: the instance exited with status 7")
+	})
+	if err := p.DeleteRevision(t.Context(), "crash", "crash-v1"); app.CodeOf(err) != app.InvalidInput {
+		t.Errorf("delete of a revision with traffic: %v", err)
+	}
+	if err := p.Delete(t.Context(), "crash"); err != nil {
+		t.Fatal(err)
+	}
+	all, err := m.host.Containers(t.Context())
+	if err != nil || len(all) > 0 {
+		t.Errorf("%d containers are left, %v", len(all), err)
+	}
+	if _, err := os.Stat(p.logDir("crash", "")); !os.IsNotExist(err) {
+		t.Errorf("the logs are left: %v", err)
+	}
+}
+
+// Requests for a revision that does not start end with 503 once it is clear.
+func TestFailingRevisionAnswers503(t *testing.T) {
+	m := newMachine(t)
+	p := m.open(t, nil)
+	f := serve(t, p)
+	if err := p.Apply(t.Context(), newService("failing", m.add(t, "testapp", contract.Image(t)), "MODE=exit")); err != nil {
+		t.Fatal(err)
+	}
+	if code, body, err := get(f.address, "failing.localhost", "/"); code != http.StatusServiceUnavailable || !strings.Contains(body, "does not start") {
+		t.Errorf("%d %q, %v", code, body, err)
+	}
+}
+
+// More load brings more instances, within the bounds.
+func TestScaleUp(t *testing.T) {
+	m := newMachine(t)
+	p := m.open(t, nil)
+	f := serve(t, p)
+	svc := newService("scale", m.add(t, "testapp", contract.Image(t)))
+	one := int64(1)
+	svc.Spec.Template.Spec.ContainerConcurrency = &one
+	svc.Spec.Template.Annotations = map[string]string{"autoscaling.knative.dev/window": "6s", "autoscaling.knative.dev/max-scale": "3",
+		"autoscaling.knative.dev/min-scale": "1"}
+	if err := p.Apply(t.Context(), svc); err != nil {
+		t.Fatal(err)
+	}
+	instances := func() int {
+		d, err := p.Describe(t.Context(), "scale")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d[0].Instances
+	}
+	var wait sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	var failed atomic.Int64
+	for range 8 {
+		wait.Go(func() {
+			for ctx.Err() == nil {
+				if code, _, _ := get(f.address, "scale.localhost", "/sleep?ms=50"); code != 200 {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	eventually(t, "three instances", func() bool { return instances() == 3 })
+	cancel()
+	wait.Wait()
+	if failed.Load() > 0 {
+		t.Errorf("%d requests failed", failed.Load())
+	}
+	eventually(t, "one instance", func() bool { return instances() == 1 })
+}
+
+func TestUser(t *testing.T) {
+	dir := t.TempDir()
+	write := func(layer, name, text string) {
+		f := filepath.Join(dir, layer, name)
+		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("low", "etc/passwd", "root:x:0:0::/root:\napp:x:7:7::/low:\n")
+	write("high", "etc/passwd", "root:x:0:0::/root:\nbad\napp:x:1000:1001::/app:/bin/sh\nevil:x:0:0::/:\n99:x:5:5::/n:\n")
+	write("high", "etc/group", "staff:x:50:\n")
+	if err := os.MkdirAll(filepath.Join(dir, "link", "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link", "etc", "passwd")); err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]string{
+		"app": "1000 1001 /app", "1000": "1000 1001 /app", "1000:1000": "1000 1000 /app", "app:staff": "1000 50 /app", "2000": "2000 0 /", "2000:30": "2000 30 /",
+		"": "it runs as root; set a user in the image", "0": "it runs as root; set a user in the image", "root": "it runs as root; set a user in the image",
+		"evil": "it runs as root; set a user in the image", "nobody": `it has no user "nobody"`, "app:wheel": `it has no group "wheel"`, "-1": `it has no user "-1"`,
+		"4294967296": `it has no user "4294967296"`,
+	} {
+		i := &image{layers: []string{filepath.Join(dir, "low"), filepath.Join(dir, "high")}}
+		got := ""
+		if err := i.user(user); err != nil {
+			got = err.Error()
+		} else {
+			got = fmt.Sprint(i.uid, " ", i.gid, " ", i.home)
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", user, got, want)
+		}
+	}
+	i := &image{layers: []string{filepath.Join(dir, "link")}}
+	if err := i.user("daemon"); err == nil {
+		t.Error("a link led to the host's own /etc/passwd")
+	}
+}
+
+func TestLogIsTrimmed(t *testing.T) {
+	p := &Platform{opts: Options{Dir: t.TempDir(), Log: t.Logf}.withDefaults(), ctx: t.Context(), services: nil}
+	file := filepath.Join(p.logDir("app", "app-v1"), logName(time.Now(), "abcde"))
+	if err := makeLog(file); err != nil {
+		t.Fatal(err)
+	}
+	in := &instance{revision: &revision{p: p}, log: file}
+	const limit = 1 << 20
+	line := strings.Repeat("x", 1000)
+	for i := range 5000 {
+		appendLog(file, fmt.Sprintf("%06d %s", i, line))
+		if i%100 == 0 {
+			in.trimLog(limit)
+		}
+	}
+	in.trimLog(limit)
+	var st syscall.Stat_t
+	if err := syscall.Stat(file, &st); err != nil {
+		t.Fatal(err)
+	}
+	if used := st.Blocks * 512; used > limit+256<<10 {
+		t.Errorf("the log takes %d bytes of the disk", used)
+	}
+	var b bytes.Buffer
+	s := p.sources("app", "", map[string]*source{})
+	if len(s) != 1 || s[0].prefix != "[app-v1 abcde] " {
+		t.Fatalf("%+v", s)
+	}
+	if err := s[0].copy(t.Context(), &b, true); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "[app-v1 abcde] 004999 ") || b.Len() < limit/3 {
+		t.Errorf("%d bytes are left, the last line is %.40s", b.Len(), last)
+	}
+	if strings.Contains(b.String(), "\x00") {
+		t.Error("the hole shows")
+	}
+	if tail, err := lastLines(file, 3); err != nil || len(tail) != 3 || !strings.HasPrefix(tail[0], "004997 ") {
+		t.Errorf("tail: %.20q, %v", tail, err)
+	}
+}
+
+func TestTail(t *testing.T) {
+	dir := t.TempDir()
+	for i, c := range []struct {
+		text string
+		n    int
+		want []string
+	}{
+		{"", 3, nil}, {"a", 3, []string{"a"}}, {"a\n", 3, []string{"a"}}, {"a\nb\nc\nd\n", 2, []string{"c", "d"}}, {"a\n\n", 2, []string{"a", ""}},
+		{strings.Repeat("y", 2<<20) + "\nend\n", 5, []string{"end"}},
+	} {
+		f := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(f, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := lastLines(f, c.n)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%.20q: %.40q, %v", c.text, got, err)
+		}
+	}
+}
+
+// What is on the disk is complete, whatever was under way: leftovers of a write are ignored, a broken file costs one Service.
+func TestStore(t *testing.T) {
+	s := store{t.TempDir()}
+	good := newService("good", "x@sha256:"+strings.Repeat("0", 64))
+	if err := s.saveService(good); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.saveRevision("good", template{Template: good.Spec.Template}); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"good/.new-123": "{", "bad/service.json": "{", "half/revisions/half-v1.json": "{}", ".removed-old/service.json": "{}"} {
+		f := filepath.Join(s.dir, name)
+		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var told []string
+	records, err := s.load(func(f string, a ...any) { told = append(told, fmt.Sprintf(f, a...)) })
+	if err != nil || len(records) != 1 || len(records[0].revisions) != 1 || records[0].service.Name != "good" {
+		b, _ := json.Marshal(records)
+		t.Errorf("%s, %v", b, err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "bad") {
+		t.Errorf("%q", told)
+	}
+	for _, gone := range []string{"half", ".removed-old"} {
+		if _, err := os.Stat(filepath.Join(s.dir, gone)); !os.IsNotExist(err) {
+			t.Errorf("%s is left", gone)
+		}
+	}
+	st, err := os.Stat(filepath.Join(s.dir, "good", "service.json"))
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+	if err := s.removeRevision("good", "good-v1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.removeService("good"); err != nil {
+		t.Fatal(err)
+	}
+	if records, err = s.load(t.Logf); err != nil || len(records) != 0 {
+		t.Errorf("%v, %v", records, err)
+	}
+}

@@ -1,7 +1,7 @@
 // Command bench measures gitd beside its peers, interleaved in one run, and prints each figure next to its target.
 // It judges nothing: the exit status is 0 whatever the figures are, and 1 when something could not be measured.
 //
-//	go run ./test/bench [-run REGEXP] [-quick]
+//	go run ./test/bench [-run REGEXP] [-quick] [-bin DIR]
 //
 // It needs root, bin/gitd and bin/parts (make build), and the programs that it compares with: sshd, nginx, caddy, wrk,
 // runc and dockerd. It starts all of them itself on loopback ports and in a folder of its own, and stops them by their ids.
@@ -55,6 +55,7 @@ type bench struct {
 	ctx     context.Context
 	quick   bool
 	repo    string // root of gitd's own tree
+	bin     string // gitd and parts
 	dir     string // everything that the run writes
 	began   time.Time
 	cleanup []func()
@@ -69,6 +70,7 @@ func main() {
 	reexec.Init() // the builder image is read by functions in processes of their own
 	quick := flag.Bool("quick", false, "fewer rounds: three minutes instead of ten")
 	choose := flag.String("run", "", "only the sections whose name matches this regular expression")
+	bin := flag.String("bin", "bin", "folder with gitd and parts, as make build leaves it")
 	list := flag.Bool("list", false, "list the sections")
 	flag.Parse()
 	if *list {
@@ -82,14 +84,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench: -run:", err)
 		os.Exit(2)
 	}
-	os.Exit(run(*quick, chosen.MatchString))
+	os.Exit(run(*bin, *quick, chosen.MatchString))
 }
 
-func run(quick bool, chosen func(string) bool) (status int) {
+func run(bin string, quick bool, chosen func(string) bool) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	b := &bench{ctx: ctx, quick: quick, began: time.Now(), chosen: chosen, done: map[string]bool{}}
-	if err := b.prepare(); err != nil {
+	if err := b.prepare(bin); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
@@ -121,7 +123,7 @@ func run(quick bool, chosen func(string) bool) (status int) {
 }
 
 // prepare finds the tree and what make build left in it, and makes the folder of this run.
-func (b *bench) prepare() error {
+func (b *bench) prepare(bin string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root: gitd, sshd and dockerd are started by it")
 	}
@@ -130,12 +132,16 @@ func (b *bench) prepare() error {
 		return fmt.Errorf("go env GOMOD: %w", err)
 	}
 	b.repo = filepath.Dir(strings.TrimSpace(string(out)))
-	for _, p := range []string{"bin/gitd", "bin/parts"} {
-		if _, err := os.Stat(filepath.Join(b.repo, p)); err != nil {
-			return fmt.Errorf("%s is missing: run make build", p)
+	if !filepath.IsAbs(bin) {
+		bin = filepath.Join(b.repo, bin)
+	}
+	b.bin = bin
+	for _, p := range []string{"gitd", "parts"} {
+		if _, err := os.Stat(filepath.Join(bin, p)); err != nil {
+			return fmt.Errorf("%s is missing: run make build", filepath.Join(bin, p))
 		}
 	}
-	if err := os.Setenv("GITD_PARTS", filepath.Join(b.repo, "bin/parts")); err != nil {
+	if err := os.Setenv("GITD_PARTS", filepath.Join(bin, "parts")); err != nil {
 		return err
 	}
 	b.dir, err = os.MkdirTemp("", "gitd-bench-")

@@ -50,7 +50,7 @@ func (b *bench) useServer() (*server, error) {
 	if b.server != nil {
 		return b.server, nil
 	}
-	s := &server{b: b, gitd: filepath.Join(b.repo, "bin/gitd"), data: filepath.Join(b.dir, "data"), key: filepath.Join(b.dir, "key"), apps: map[string]*source{}}
+	s := &server{b: b, gitd: filepath.Join(b.bin, "gitd"), data: filepath.Join(b.dir, "data"), key: filepath.Join(b.dir, "key"), apps: map[string]*source{}}
 	s.client = &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 64},
 		Timeout:       30 * time.Second,

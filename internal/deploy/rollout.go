@@ -329,6 +329,9 @@ func (r *rollout) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &start):
 		r.tell(start.LogTail)
+		if errors.As(start.Err, &known) && known.Code == app.StartFailed { // the runtime knows what the owner can do
+			return known
+		}
 		if start.Missing {
 			return &app.Error{Code: app.ImageMissing, Err: err,
 				Message: fmt.Sprintf("the image of %s is not in the registry any more: %s", r.version(), start.Detail),

@@ -253,7 +253,7 @@ func (in *instance) create(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
+		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
 	}
 	in.take(c)
 	return nil

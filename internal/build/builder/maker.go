@@ -74,8 +74,8 @@ func (c *cache) own(ctx context.Context, o Options) (img, run v1.Image, err erro
 // make makes the builder, stage by stage, and puts it into the cache.
 func (m *maker) make(ctx context.Context, link string) error {
 	began := time.Now()
-	if err := m.needSpace(1 << 30); err != nil {
-		return err
+	if os.Geteuid() != 0 {
+		return app.Errorf(app.Unavailable, "run gitd builder create as root", "only root can make the builder image")
 	}
 	run, build, err := m.images(ctx)
 	if err != nil {
@@ -241,6 +241,9 @@ func (m *maker) system(ctx context.Context) (*fileLayer, error) {
 		program, err := findProgram("mmdebstrap")
 		if err != nil {
 			return app.Errorf(app.Unavailable, "run apt-get install mmdebstrap, or name a base image with gitd builder create --base", "mmdebstrap, which bootstraps Debian, is not installed")
+		}
+		if err := m.needSpace(3 << 30); err != nil {
+			return err
 		}
 		root := filepath.Join(work, "root")
 		args := []string{program, "--mode=root", "--verbose", "--variant=minbase", "--format=directory", "--architectures=" + m.recipe.arch,

@@ -1,0 +1,246 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"io"
+	"log"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/reexec"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+func TestMain(m *testing.M) {
+	reexec.Init()
+	os.Exit(m.Run())
+}
+
+// tinyImage has one file, and the labels and environment given.
+func tinyImage(t *testing.T, file, arch string, labels map[string]string, env ...string) v1.Image {
+	t.Helper()
+	l, err := writeLayer(t.TempDir(), func(w *layerWriter) error { return w.bytes(file, 0o644, []byte("content of "+file)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.AppendLayers(emptyImage(arch), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.Config.Labels, config.Config.Env = labels, env
+	if img, err = mutate.ConfigFile(img, config); err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func tinyBuilder(t *testing.T, arch, run string) v1.Image {
+	return tinyImage(t, "cnb/order.toml", arch, map[string]string{metadataLabel: `{"images":[{"image":"` + run + `"}],"stack":{"runImage":{"image":""}}}`},
+		"CNB_USER_ID=1001", "CNB_GROUP_ID=1002", "PATH=/bin")
+}
+
+func tinyLayout(t *testing.T, images map[string]v1.Image) string {
+	t.Helper()
+	dir := t.TempDir()
+	p, err := newLayout(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, img := range images {
+		if err := p.AppendImage(img, layout.WithAnnotations(map[string]string{refName: n})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const otherArch = "riscv64"
+
+func wantError(t *testing.T, err error, code app.Code, parts ...string) {
+	t.Helper()
+	if app.CodeOf(err) != code {
+		t.Fatalf("error %v has code %q, want %q", err, app.CodeOf(err), code)
+	}
+	message, next := app.Explain(err)
+	for _, p := range parts {
+		if !strings.Contains(message, p) {
+			t.Errorf("message %q does not say %q", message, p)
+		}
+	}
+	if next == "" {
+		t.Errorf("%q says not what to do next", message)
+	}
+}
+
+// TestLayout: builder and run image from a folder, unpacked, and at once the second time.
+func TestLayout(t *testing.T) {
+	run := tinyImage(t, "etc/run", runtime.GOARCH, nil)
+	dir := tinyLayout(t, map[string]v1.Image{"me/builder:1": tinyBuilder(t, runtime.GOARCH, "me/run"), "me/run:latest": run, "other": tinyBuilder(t, otherArch, "me/run")})
+	o := Options{Ref: "oci:" + dir, Cache: t.TempDir()}
+	for range 2 {
+		b, err := Ensure(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.UID != 1001 || b.GID != 1002 || len(b.Env) != 3 || b.Ref != o.Ref || !strings.HasPrefix(b.Digest, "sha256:") {
+			t.Errorf("builder %+v", b)
+		}
+		if len(b.Layers) != 1 {
+			t.Fatalf("layers %q", b.Layers)
+		}
+		if got, err := os.ReadFile(filepath.Join(b.Layers[0], "cnb/order.toml")); err != nil || string(got) != "content of cnb/order.toml" {
+			t.Errorf("order.toml: %q, %v", got, err)
+		}
+		want, _ := run.Digest()
+		if got, err := b.RunImage.Digest(); err != nil || got != want {
+			t.Errorf("run image %v, %v; want %v", got, err, want)
+		}
+		config, _ := run.ConfigFile()
+		if _, err := os.Stat(filepath.Join(b.Shared, config.RootFS.DiffIDs[0].Hex, "etc/run")); err != nil {
+			t.Errorf("the run image is not unpacked: %v", err)
+		}
+	}
+}
+
+func TestLayoutErrors(t *testing.T) {
+	plain := tinyImage(t, "x", runtime.GOARCH, nil)
+	broken := tinyImage(t, "x", runtime.GOARCH, map[string]string{metadataLabel: "{"})
+	rootUser := tinyImage(t, "x", runtime.GOARCH, map[string]string{metadataLabel: `{"images":[{"image":"run"}]}`}, "CNB_USER_ID=0", "CNB_GROUP_ID=0")
+	for what, c := range map[string]struct {
+		dir  string
+		says string
+	}{
+		"no folder":      {filepath.Join(t.TempDir(), "none"), "no whole OCI layout"},
+		"empty folder":   {t.TempDir(), "no whole OCI layout"},
+		"no images":      {tinyLayout(t, nil), "no image"},
+		"no builder":     {tinyLayout(t, map[string]v1.Image{"a": plain}), "no builder"},
+		"wrong platform": {tinyLayout(t, map[string]v1.Image{"a": tinyBuilder(t, otherArch, "run")}), "linux/" + otherArch},
+		"bad label":      {tinyLayout(t, map[string]v1.Image{"a": broken}), "cannot be read"},
+		"builds as root": {tinyLayout(t, map[string]v1.Image{"a": rootUser, "run": plain}), "CNB_USER_ID"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := Ensure(t.Context(), Options{Ref: "oci:" + c.dir, Cache: t.TempDir()})
+			wantError(t, err, app.InvalidInput, c.says)
+		})
+	}
+}
+
+// TestRegistry: pulled once, found again while the registry is away, pulled anew when the tag has moved.
+func TestRegistry(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	push := func(n string, img v1.Image) string {
+		t.Helper()
+		ref, err := name.ParseReference(host + "/" + n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(ref, img); err != nil {
+			t.Fatal(err)
+		}
+		return ref.String()
+	}
+	run := push("run:1", tinyImage(t, "etc/run", runtime.GOARCH, nil))
+	ref := push("builder:1", tinyBuilder(t, runtime.GOARCH, run))
+	plain := push("plain:1", tinyImage(t, "x", runtime.GOARCH, nil))
+	other := push("other:1", tinyBuilder(t, otherArch, run))
+	lost := push("lost:1", tinyBuilder(t, runtime.GOARCH, host+"/gone:1"))
+	cache := t.TempDir()
+	first, err := Ensure(t.Context(), Options{Ref: ref, Cache: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(first.Layers) != 1 || first.UID != 1001 {
+		t.Errorf("builder %+v", first)
+	}
+
+	for bad, says := range map[string]string{plain: "no builder", other: "linux/" + otherArch, host + "/none:1": "there is no image", lost: "run image", "Not A Ref": "no image reference"} {
+		_, err := Ensure(t.Context(), Options{Ref: bad, Cache: cache})
+		wantError(t, err, app.InvalidInput, says)
+	}
+
+	push("builder:1", tinyImage(t, "cnb/newer", runtime.GOARCH, map[string]string{metadataLabel: `{"stack":{"runImage":{"image":"` + run + `"}}}`}, "CNB_USER_ID=7", "CNB_GROUP_ID=7"))
+	second, err := Ensure(t.Context(), Options{Ref: ref, Cache: cache})
+	if err != nil || second.Digest == first.Digest || second.UID != 7 {
+		t.Fatalf("after the tag moved: %+v, %v", second, err)
+	}
+	if _, err := first.Image.RawConfigFile(); err != nil {
+		t.Errorf("the image that a server still uses is gone: %v", err)
+	}
+
+	server.Close()
+	again, err := Ensure(t.Context(), Options{Ref: ref, Cache: cache})
+	if err != nil || again.Digest != second.Digest {
+		t.Fatalf("with the registry away: %+v, %v", again, err)
+	}
+	_, err = Ensure(t.Context(), Options{Ref: ref, Cache: t.TempDir()})
+	wantError(t, err, app.Unavailable, "cannot be reached", host)
+}
+
+func TestMissingPart(t *testing.T) {
+	t.Setenv("GITD_PARTS", t.TempDir())
+	_, err := Ensure(t.Context(), Options{Cache: t.TempDir()})
+	wantError(t, err, app.Unavailable, "missing")
+}
+
+// TestUnwritableCache: a cache below a file.
+func TestUnwritableCache(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Ensure(t.Context(), Options{Cache: filepath.Join(file, "cache")})
+	wantError(t, err, app.Unavailable, "cannot be written")
+}
+
+func TestRunImages(t *testing.T) {
+	for label, want := range map[string]string{
+		`{"images":[{"image":"a","mirrors":["b","a"]},{"image":"c"}],"stack":{"runImage":{"image":"a"}}}`: "a b c",
+		`{"stack":{"runImage":{"image":"old","mirrors":["m"]}}}`:                                          "old m",
+		`{"stack":{"runImage":{"image":""}}}`:                                                             "",
+		`{}`:                                                                                              "",
+		`[]`:                                                                                              "",
+	} {
+		names, err := runImages("ref", &v1.ConfigFile{Config: v1.Config{Labels: map[string]string{metadataLabel: label}}})
+		if got := strings.Join(names, " "); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v; want %q", label, got, err, want)
+		}
+	}
+}
+
+// TestCancelled: nothing is made, and the cause comes through.
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the client went away")
+	c, err := openCache(Options{Cache: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := c.lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	cancel(cause)
+	if _, err := c.lock(ctx); !errors.Is(err, cause) {
+		t.Errorf("waiting for the lock ended with %v, want %v", err, cause)
+	}
+}

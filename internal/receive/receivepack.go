@@ -20,7 +20,7 @@ const (
 )
 
 // probeEvery is how often a silent push is probed: a client that was killed is noticed, and its build ended, within it.
-const probeEvery = 500 * time.Millisecond
+const probeEvery = 300 * time.Millisecond
 
 // refCommand asks for one ref to change. Reason is why it is refused; "" is yes.
 type refCommand struct {

@@ -106,7 +106,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{opts: o, store: st, connections: map[*connection]struct{}{}, sessionsEnded: make(chan struct{})}
 	s.base, s.end = context.WithCancelCause(context.Background())
 	s.ssh = &ssh.Server{
-		Version:              "gitd",
+		Version:              version,
 		HostSigners:          []ssh.Signer{signer},
 		PublicKeyHandler:     s.offered, // without one, gliderlabs/ssh lets everybody in
 		ServerConfigCallback: s.config,
@@ -192,6 +192,11 @@ func (s *Server) leave() {
 		close(s.sessionsEnded)
 	}
 }
+
+// version is how the server introduces itself. OpenSSH's client tells its extensions only to servers whose name begins like
+// its own, and eow@openssh.com is the only way to learn that git was killed while its ssh lives on: git closes its
+// end of the channel as soon as the pack is sent, so that the end of input says nothing.
+const version = "OpenSSH_gitd"
 
 // ciphers leaves out chacha20-poly1305: OpenSSH asks for it first and the client's order decides, while it is three times
 // slower here than AES-GCM (and it is what the Terrapin attack needs).

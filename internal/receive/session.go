@@ -83,7 +83,8 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 		return
 	}
 	ss := &session{server: s, ch: ch, in: bufio.NewReaderSize(ch, 64<<10), remote: conn.RemoteAddr().String(), fingerprint: fingerprint}
-	ss.ctx, ss.cancel = context.WithCancelCause(ctx)
+	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
+	defer context.AfterFunc(ctx, func() { ss.cancel(errGone) })()
 	defer ss.cancel(errGone)
 	env, started := 0, false
 	for r := range requests {
@@ -106,6 +107,9 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 			}
 		case "window-change":
 			ok = ss.pty
+		case "eow@openssh.com": // "end of write": nobody reads what ssh passes on, as when git was killed and its ssh was not
+			ss.cancel(errGone)
+			ok = true
 		case "signal":
 			ss.cancel(errInterrupted)
 			ok = true

@@ -1,0 +1,403 @@
+// Package node is the Node.js buildpack: it installs packages by the lock file, runs the build script and finds out how the
+// app starts.
+package node
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/buildpacks/libcnb"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
+)
+
+// Buildpack builds Node.js apps.
+type Buildpack struct {
+	Root string // bin/node, bin/npm and what belongs to them
+	Out  io.Writer
+}
+
+// New returns the buildpack with the paths of the build image.
+func New(out io.Writer) Buildpack { return Buildpack{Root: catalog.NodeRoot, Out: out} }
+
+// Detect implements libcnb.Detector.
+func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
+	app := ctx.Application.Path
+	p, err := ReadPackage(app)
+	if errors.Is(err, fs.ErrNotExist) {
+		return kit.LookedFor(b.Out, "package.json"), nil
+	}
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	// A package.json without anything to start may be there for tools only: then another language has the app.
+	if p.KindOf(app) != Server {
+		for _, f := range []string{"requirements.txt", "pyproject.toml", "setup.py", "Pipfile", "manage.py"} {
+			if kit.Exists(app, f) {
+				return kit.LookedFor(b.Out, "package.json with a start script"), nil
+			}
+		}
+	}
+	if p.KindOf(app) == Neither && kit.IsFile(app, "index.html") {
+		return kit.LookedFor(b.Out, "package.json with a start or build script"), nil
+	}
+	m, err := chooseManager(app, p)
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	w, err := wantedVersion(app, p)
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	return kit.Detected(b.Out, "Node.js (package.json, %s, %s)", m.describe(), w.describe()), nil
+}
+
+// build is one build under way.
+type build struct {
+	Buildpack
+	ctx   libcnb.BuildContext
+	app   string
+	env   kit.Env
+	cache *kit.Cache
+	pkg   *Package
+	tool  tool
+	node  nodeJS
+	key   string
+}
+
+// Build implements libcnb.Builder.
+func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
+	result := libcnb.NewBuildResult()
+	b := &build{Buildpack: bp, ctx: ctx, app: ctx.Application.Path, env: kit.NewEnv(ctx.Platform.Environment)}
+	b.cache = kit.OpenCache(ctx, b.env)
+	layers, err := b.build()
+	if err != nil {
+		return result, err
+	}
+	if b.pkg.KindOf(b.app) != Site {
+		web, err := b.start()
+		if err != nil {
+			return result, err
+		}
+		if web != nil {
+			web.Default = true
+			result.Processes = append(result.Processes, *web)
+		}
+	}
+	result.Layers = append(b.cache.Layers(), layers...)
+	return result, nil
+}
+
+func (b *build) build() ([]libcnb.LayerContributor, error) {
+	var err error
+	if b.pkg, err = ReadPackage(b.app); err != nil {
+		return nil, err
+	}
+	m, err := chooseManager(b.app, b.pkg)
+	if err != nil {
+		return nil, err
+	}
+	w, err := wantedVersion(b.app, b.pkg)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.prepare(); err != nil {
+		return nil, err
+	}
+	if b.node, err = b.findNode(w); err != nil {
+		return nil, err
+	}
+	b.env.Prepend(filepath.Dir(b.node.exe))
+	kit.Say(b.Out, "Node.js %s", b.node.version)
+	if err := b.olderNPM(); err != nil {
+		return nil, err
+	}
+	if b.tool, err = b.fetchTool(m); err != nil {
+		return nil, err
+	}
+	b.tool.setEnv(b.env)
+	b.key = b.pkg.installKey(b.app, m, b.node.version)
+	if m.lock == "" && len(b.pkg.Dependencies) > 0 {
+		kit.Say(b.Out, "Warning: there is no lock file, so each build may install other versions; commit package-lock.json")
+	}
+
+	site := b.pkg.KindOf(b.app) == Site
+	var layers []libcnb.LayerContributor
+	switch {
+	case b.pkg.hooks(), b.pkg.local(b.app), b.pkg.has("@prisma/client"):
+		// Installing or building may write into node_modules or read any file: it is done anew, and stays in the app's folder.
+		err = b.inPlace(site)
+	default:
+		var modules *kit.Layer
+		if modules, err = b.layered(site); modules != nil {
+			layers = append(layers, modules)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if site {
+		// Only the output of the build is served: the static buildpack comes next.
+		return layers, os.RemoveAll(filepath.Join(b.app, "node_modules"))
+	}
+	runtime, err := b.runtimeLayer()
+	if err != nil {
+		return nil, err
+	}
+	return append(layers, runtime), nil
+}
+
+// prepare sets the environment of node and the package managers.
+func (b *build) prepare() error {
+	npmCache, err := b.cache.Dir("node-npm")
+	if err != nil {
+		return err
+	}
+	b.env.Prepend(filepath.Join(b.Root, "bin"))
+	b.env.Default("HOME", os.TempDir())
+	b.env.Default("CI", "true")
+	if ca := b.env["SSL_CERT_FILE"]; ca != "" {
+		b.env.Default("NODE_EXTRA_CA_CERTS", ca) // node reads no other variable
+	}
+	b.env["npm_config_cache"] = npmCache
+	for k, v := range map[string]string{"update_notifier": "false", "fund": "false", "audit": "false", "progress": "false", "manage_package_manager_versions": "false"} {
+		b.env.Default("npm_config_"+k, v)
+	}
+	return nil
+}
+
+// olderNPM puts an npm in front that still runs on an old Node.js.
+func (b *build) olderNPM() error {
+	major, _, _ := strings.Cut(b.node.version, ".")
+	want := map[string]string{"12": "6", "14": "9", "16": "9", "18": "10", "19": "9"}[major]
+	if want == "" {
+		return nil
+	}
+	tools, err := b.cache.Dir("node-tools")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(tools, "npm@"+want)
+	if !kit.Exists(dir, "node_modules/.bin/npm") {
+		kit.Say(b.Out, "Fetching npm %s, which runs on Node.js %s", want, major)
+		env := b.env
+		// The builder's own npm needs the builder's own Node.js.
+		b.env = env.Clone()
+		b.env.Prepend(filepath.Join(b.Root, "bin"))
+		err := b.npmInstall(dir, "npm@"+want)
+		b.env = env
+		if err != nil {
+			return err
+		}
+	}
+	b.env.Prepend(filepath.Join(dir, "node_modules/.bin"))
+	return nil
+}
+
+// inPlace installs into the app's folder, builds there, and takes the packages for development away.
+func (b *build) inPlace(site bool) error {
+	dev := b.pkg.HasBuild() || b.pkg.hooks()
+	if err := b.install(dev); err != nil {
+		return err
+	}
+	if err := b.runBuild(); err != nil {
+		return err
+	}
+	if !dev || site || len(b.pkg.DevDependencies) == 0 {
+		return nil
+	}
+	env := b.env.Clone()
+	env["npm_config_ignore_scripts"] = "true"
+	return b.command(b.tool.prune(), env, "")
+}
+
+// layered keeps the packages in a layer of their own, which is left alone as long as the lock file is the same.
+func (b *build) layered(site bool) (*kit.Layer, error) {
+	modules := filepath.Join(b.app, "node_modules")
+	var full string // a folder that has all packages, those for development too
+	if b.pkg.HasBuild() {
+		var err error
+		if full, err = b.fullModules(); err != nil {
+			return nil, err
+		}
+		// Next.js refuses packages that are outside of the app's folder.
+		if b.pkg.has("next") {
+			err = kit.CopyTree(full, modules, nil)
+		} else {
+			err = os.Symlink(full, modules)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := b.runBuild(); err != nil {
+			return nil, err
+		}
+		if err := os.RemoveAll(modules); err != nil {
+			return nil, err
+		}
+	}
+	if site {
+		return nil, nil
+	}
+	layer, err := kit.OpenLayer(b.ctx, "modules")
+	if err != nil {
+		return nil, err
+	}
+	reuse, err := layer.Reuse(b.key)
+	if err != nil {
+		return nil, err
+	}
+	inLayer := filepath.Join(layer.Path, "node_modules")
+	switch {
+	case reuse:
+		kit.Say(b.Out, "Using cached dependencies")
+	case full != "" && len(b.pkg.DevDependencies) == 0:
+		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, b.key); err != nil {
+			return nil, err
+		}
+		if err := kit.CopyTree(full, inLayer, nil); err != nil {
+			return nil, err
+		}
+	default:
+		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, b.key); err != nil {
+			return nil, err
+		}
+		if err := b.install(false); err != nil {
+			return nil, err
+		}
+		if err := mkdir(modules); err != nil { // an app without dependencies
+			return nil, err
+		}
+		if err := kit.Move(modules, inLayer); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.RemoveAll(modules); err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(inLayer, modules); err != nil {
+		return nil, err
+	}
+	return layer, kit.WriteSBOM(layer.Layer, b.packages())
+}
+
+// fullModules returns a folder of the cache that has all packages, installing them if need be.
+func (b *build) fullModules() (string, error) {
+	dir, err := b.cache.Dir("node-full")
+	if err != nil {
+		return "", err
+	}
+	full := filepath.Join(dir, b.key[:32], "node_modules")
+	if kit.IsDir(full) {
+		kit.Say(b.Out, "Using cached dependencies")
+		return full, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return "", err
+		}
+	}
+	if err := b.install(true); err != nil {
+		return "", err
+	}
+	modules := filepath.Join(b.app, "node_modules")
+	if err := mkdir(modules); err != nil {
+		return "", err
+	}
+	// Renamed at the end, so that a build that is stopped leaves nothing that looks complete.
+	tmp := filepath.Join(dir, ".new")
+	if err := kit.Move(modules, filepath.Join(tmp, "node_modules")); err != nil {
+		return "", err
+	}
+	return full, os.Rename(tmp, filepath.Dir(full))
+}
+
+func (b *build) install(dev bool) error {
+	return b.command(b.tool.install(dev), b.env, pick(b.tool.lock != "", "if package.json was changed, update the lock file and commit it", ""))
+}
+
+func (b *build) runBuild() error {
+	if !b.pkg.HasBuild() {
+		return nil
+	}
+	env := b.env.Clone()
+	env.Default("NODE_ENV", "production")
+	return b.command(b.tool.run("build"), env, "")
+}
+
+func (b *build) command(args []string, env kit.Env, next string) error {
+	title := b.tool.title(args)
+	kit.Say(b.Out, "%s", title)
+	words := strings.Fields(title)
+	n := 2
+	if words[1] == "run" {
+		n = 3
+	}
+	_, err := kit.Cmd{Args: args, Dir: b.app, Env: env, Out: b.Out, Name: strings.Join(words[:min(n, len(words))], " "), Next: next}.Run()
+	return err
+}
+
+// runtimeLayer has what the app needs of Node.js when it runs: the program, and npm where something calls it.
+func (b *build) runtimeLayer() (*kit.Layer, error) {
+	layer, err := kit.OpenLayer(b.ctx, "node")
+	if err != nil {
+		return nil, err
+	}
+	bin := filepath.Join(b.app, "node_modules", ".bin")
+	withNPM := b.callsNPM()
+	key := kit.Key("1", b.node.version, bin, pick(withNPM, "npm", ""))
+	if reuse, err := layer.Reuse(key); err != nil || reuse {
+		return layer, err
+	}
+	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+		return nil, err
+	}
+	if err := kit.CopyFile(b.node.exe, filepath.Join(layer.Path, "bin", "node")); err != nil {
+		return nil, err
+	}
+	if withNPM {
+		lib := filepath.Join("lib", "node_modules", "npm")
+		npm, err := filepath.EvalSymlinks(filepath.Join(b.Root, "bin", "npm"))
+		if err != nil {
+			return nil, err
+		}
+		if err := kit.CopyTree(filepath.Dir(filepath.Dir(npm)), filepath.Join(layer.Path, lib), nil); err != nil {
+			return nil, err
+		}
+		for _, name := range []string{"npm", "npx"} {
+			if err := os.Symlink(filepath.Join("..", lib, "bin", name+"-cli.js"), filepath.Join(layer.Path, "bin", name)); err != nil {
+				return nil, err
+			}
+		}
+		layer.LaunchEnvironment.Default("npm_config_cache", "/tmp/npm") // the root is read-only
+		layer.LaunchEnvironment.Default("npm_config_update_notifier", "false")
+	}
+	layer.LaunchEnvironment.Default("NODE_ENV", "production")
+	layer.LaunchEnvironment.Prepend("PATH", ":", bin)
+	return layer, nil
+}
+
+// callsNPM tells whether npm or npx is called when the app runs.
+func (b *build) callsNPM() bool {
+	lines := []string{b.command0(b.pkg.startScript())}
+	procs, _ := procfile.Read(b.app) // a malformed one fails in its own buildpack
+	for _, p := range procs {
+		lines = append(lines, p.Command)
+	}
+	return slices.ContainsFunc(lines, func(l string) bool {
+		return slices.ContainsFunc(strings.Fields(l), func(w string) bool { return w == "npm" || w == "npx" })
+	})
+}
+
+func mkdir(dir string) error { return os.MkdirAll(dir, 0o755) }

@@ -1,0 +1,175 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
+)
+
+// Package is what package.json says, as far as a build needs it.
+type Package struct {
+	Name            string            `json:"name"`
+	Main            string            `json:"main"`
+	PackageManager  string            `json:"packageManager"`
+	Engines         json.RawMessage   `json:"engines"`
+	Scripts         map[string]string `json:"scripts"`
+	Dependencies    map[string]string `json:"dependencies"`
+	DevDependencies map[string]string `json:"devDependencies"`
+	Optional        map[string]string `json:"optionalDependencies"`
+	Peer            map[string]string `json:"peerDependencies"`
+	Workspaces      json.RawMessage   `json:"workspaces"`
+	Overrides       json.RawMessage   `json:"overrides"`
+	Resolutions     json.RawMessage   `json:"resolutions"`
+	PNPM            json.RawMessage   `json:"pnpm"`
+}
+
+// ReadPackage reads the app's package.json. The error wraps fs.ErrNotExist where there is none; a malformed one is a *kit.Error.
+func ReadPackage(app string) (*Package, error) {
+	data, err := kit.ReadFile(app, "package.json")
+	if err != nil {
+		return nil, err
+	}
+	data = []byte(strings.TrimPrefix(string(data), "\ufeff"))
+	p := &Package{}
+	if err := json.Unmarshal(data, p); err != nil {
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &syntax):
+			line := 1 + strings.Count(string(data[:min(int(syntax.Offset), len(data))]), "\n")
+			return nil, kit.Errorf("correct it and push again", "package.json is not valid JSON, line %d: %v", line, err)
+		case errors.As(err, &kind):
+			return nil, kit.Errorf("correct it and push again", "package.json is malformed: %s must not be a JSON %s", kind.Field, kind.Value)
+		}
+		return nil, kit.Errorf("correct it and push again", "package.json cannot be read: %v", err)
+	}
+	return p, nil
+}
+
+// Check returns an *kit.Error when the app has a package.json that cannot be read.
+func Check(app string) error {
+	if _, err := ReadPackage(app); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// engine is the range of Node.js versions in engines; "" for none.
+func (p *Package) engine() string {
+	var e struct {
+		Node string `json:"node"`
+	}
+	// A malformed entry is npm's to complain about: it ignores old forms of engines.
+	_ = json.Unmarshal(p.Engines, &e)
+	return e.Node
+}
+
+// HasBuild tells whether there is a build script.
+func (p *Package) HasBuild() bool { return strings.TrimSpace(p.Scripts["build"]) != "" }
+
+// devServer are the start scripts of site generators: they serve while a person edits, and are not meant for the public.
+var devServer = regexp.MustCompile(`^(npx )?(react-scripts start|vite( dev| serve)?( |$)|ng serve|vue-cli-service serve|webpack(-dev-server| serve)|parcel( |$)|astro dev|gatsby develop|eleventy --serve)`)
+
+// startScript is the script that starts the app; "" for none, and for one that starts a development server while there is a
+// build script that makes a site.
+func (p *Package) startScript() string {
+	s := strings.TrimSpace(p.Scripts["start"])
+	if p.HasBuild() && devServer.MatchString(s) {
+		return ""
+	}
+	return s
+}
+
+// serverFiles are what is started when nothing says what to start.
+var serverFiles = []string{"server.js", "index.js", "app.js", "server.mjs", "index.mjs", "app.mjs", "server.cjs"}
+
+// Kind says what becomes of an app with a package.json.
+type Kind int
+
+// The kinds.
+const (
+	Neither Kind = iota // nothing to start and nothing to build: only tools, or a mistake
+	Server              // has a program to start
+	Site                // has a build script and nothing to start: the build's output is a static site
+)
+
+// KindOf tells what kind of app it is.
+func (p *Package) KindOf(app string) Kind {
+	procs, _ := procfile.Read(app) // a malformed one fails the build elsewhere
+	if slices.ContainsFunc(procs, func(pr procfile.Process) bool { return pr.Type == "web" }) || p.startScript() != "" {
+		return Server
+	}
+	if p.Main != "" && (kit.IsFile(app, p.Main) || p.HasBuild() && p.Main != "index.js") {
+		return Server
+	}
+	if slices.ContainsFunc(serverFiles, func(f string) bool { return kit.IsFile(app, f) }) {
+		return Server
+	}
+	if p.HasBuild() {
+		return Site
+	}
+	return Neither
+}
+
+// hooks tells whether installing runs scripts of the app itself. They may write anywhere and read anything, so that an
+// install cannot be skipped.
+func (p *Package) hooks() bool {
+	for _, s := range []string{"preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"} {
+		if strings.TrimSpace(p.Scripts[s]) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// local tells whether packages come from folders of the app: workspaces, file: and link:.
+func (p *Package) local(app string) bool {
+	if len(p.Workspaces) > 0 && string(p.Workspaces) != "null" || kit.Exists(app, "pnpm-workspace.yaml") {
+		return true
+	}
+	for _, deps := range []map[string]string{p.Dependencies, p.DevDependencies, p.Optional} {
+		for _, v := range deps {
+			for _, prefix := range []string{"file:", "link:", "workspace:", "portal:", "./", "../", "patch:"} {
+				if strings.HasPrefix(v, prefix) {
+					return true
+				}
+			}
+		}
+	}
+	return kit.Exists(app, "patches")
+}
+
+// has tells whether one of the packages is a direct dependency.
+func (p *Package) has(names ...string) bool {
+	for _, n := range names {
+		if p.Dependencies[n] != "" || p.DevDependencies[n] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// installKey digests what decides on the installed packages: not the version, the description or the other scripts.
+func (p *Package) installKey(app string, m manager, nodeVersion string) string {
+	q := *p
+	q.Name, q.Main, q.Scripts = "", "", nil
+	rest, _ := json.Marshal(q) // a struct of strings and raw JSON that was parsed: cannot fail
+	parts := []string{"1", nodeVersion, m.spec(), string(rest)}
+	for _, f := range []string{m.lock, ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs"} {
+		data := ""
+		if f != "" {
+			if b, err := os.ReadFile(app + "/" + f); err == nil {
+				data = string(b)
+			}
+		}
+		parts = append(parts, f, data)
+	}
+	return kit.Key(parts...)
+}

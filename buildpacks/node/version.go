@@ -1,0 +1,166 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// wanted is the range of Node.js versions that the app asks for, and where it does.
+type wanted struct {
+	text   string // as written
+	from   string // the file
+	limits *semver.Constraints
+}
+
+// codenames are the lines of long-term support, as .nvmrc may name them.
+var codenames = map[string]string{"gallium": "16", "hydrogen": "18", "iron": "20", "jod": "22", "krypton": "24"}
+
+// wantedVersion reads the range from engines in package.json, .nvmrc or .node-version. Nothing said is any version.
+func wantedVersion(app string, p *Package) (wanted, error) {
+	w := wanted{text: p.engine(), from: "engines in package.json"}
+	for _, f := range []string{".nvmrc", ".node-version"} {
+		if w.text == "" {
+			w = wanted{text: kit.First(kit.Text(app, f)), from: f}
+		}
+	}
+	expr := strings.ToLower(strings.TrimSpace(w.text))
+	if name, ok := strings.CutPrefix(expr, "lts/"); ok {
+		expr = codenames[name]
+		if expr == "" && name != "*" {
+			return w, kit.Errorf("write a version such as 22", "%s asks for Node.js %q, which is not known", w.from, w.text)
+		}
+	}
+	switch expr {
+	case "", "*", "x", "node", "latest", "current", "stable", "lts":
+		w.text = ""
+		expr = "*"
+	}
+	// npm takes "v20" and ">= 18" as well.
+	expr = strings.ReplaceAll(expr, "v", "")
+	c, err := semver.NewConstraint(expr)
+	if err != nil {
+		return w, kit.Errorf("write a range such as 22.x", "%s asks for Node.js %q, which is not a range of versions", w.from, w.text)
+	}
+	w.limits = c
+	return w, nil
+}
+
+// describe is for people.
+func (w wanted) describe() string {
+	if w.text == "" {
+		return "any node"
+	}
+	return "node " + w.text
+}
+
+func (w wanted) allows(version string) bool {
+	v, err := semver.NewVersion(version)
+	return err == nil && w.limits.Check(v)
+}
+
+// nodeJS is a Node.js to build with and to put into the image.
+type nodeJS struct {
+	version string // "22.11.0"
+	exe     string
+}
+
+// findNode returns the builder's Node.js when it is what the app asks for, else one from the package registry, which is kept
+// in the cache.
+func (b *build) findNode(w wanted) (nodeJS, error) {
+	exe := filepath.Join(b.Root, "bin", "node")
+	version, err := b.bakedVersion(exe)
+	if err != nil {
+		return nodeJS{}, err
+	}
+	if w.allows(version) {
+		return nodeJS{version, exe}, nil
+	}
+	dir, err := b.cache.Dir("node-versions")
+	if err != nil {
+		return nodeJS{}, err
+	}
+	if n, ok := newest(dir, w); ok {
+		return n, nil
+	}
+	pkg := "node-linux-" + map[string]string{"amd64": "x64", "arm64": "arm64", "386": "x86", "arm": "armv7l", "ppc64le": "ppc64le", "s390x": "s390x"}[runtime.GOARCH]
+	kit.Say(b.Out, "Fetching Node.js %s (%s); the builder has %s", w.text, w.from, version)
+	tmp, err := os.MkdirTemp(dir, ".fetch-")
+	if err != nil {
+		return nodeJS{}, err
+	}
+	defer os.RemoveAll(tmp)
+	if err := b.npmInstall(tmp, pkg+"@"+w.limitsText()); err != nil {
+		return nodeJS{}, kit.Errorf("ask for another version, the builder has "+version, "Node.js %s (%s) could not be fetched from the package registry", w.text, w.from)
+	}
+	got := filepath.Join(tmp, "node_modules", pkg, "bin", "node")
+	out, err := kit.Cmd{Args: []string{got, "--version"}, Env: b.env, Out: b.Out}.Output()
+	if err != nil {
+		return nodeJS{}, err
+	}
+	version = strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+	if !w.allows(version) {
+		return nodeJS{}, kit.Errorf("ask for another version", "the package registry gave Node.js %s for %s", version, w.text)
+	}
+	n := nodeJS{version, filepath.Join(dir, version, "bin", "node")}
+	if err := os.RemoveAll(filepath.Join(dir, version)); err != nil {
+		return nodeJS{}, err
+	}
+	return n, kit.Move(got, n.exe)
+}
+
+// limitsText is the range as npm understands it.
+func (w wanted) limitsText() string {
+	if name, ok := strings.CutPrefix(strings.ToLower(w.text), "lts/"); ok {
+		return codenames[name]
+	}
+	return w.text
+}
+
+// newest finds the newest fetched version that is allowed.
+func newest(dir string, w wanted) (nodeJS, bool) {
+	entries, _ := os.ReadDir(dir)
+	var best *semver.Version
+	for _, e := range entries {
+		v, err := semver.StrictNewVersion(e.Name())
+		if err != nil || !w.limits.Check(v) || !kit.IsFile(dir, e.Name(), "bin", "node") {
+			continue
+		}
+		if best == nil || v.GreaterThan(best) {
+			best = v
+		}
+	}
+	if best == nil {
+		return nodeJS{}, false
+	}
+	return nodeJS{best.String(), filepath.Join(dir, best.String(), "bin", "node")}, true
+}
+
+// bakedVersion asks the builder's Node.js for its version, and notes the answer: starting it takes as long as all the rest
+// of a build in which nothing changed.
+func (b *build) bakedVersion(exe string) (string, error) {
+	fi, err := os.Stat(exe)
+	if err != nil {
+		return "", kit.Errorf("the builder image may be broken", "Node.js is missing from the builder: %v", err)
+	}
+	tools, err := b.cache.Dir("node-tools")
+	if err != nil {
+		return "", err
+	}
+	note, id := filepath.Join(tools, "builder-version"), fmt.Sprintf("%s %d %d", exe, fi.Size(), fi.ModTime().UnixNano())
+	if v, ok := strings.CutPrefix(kit.Text(note), id+" "); ok {
+		return v, nil
+	}
+	out, err := kit.Cmd{Args: []string{exe, "--version"}, Env: b.env, Out: b.Out}.Output()
+	if err != nil {
+		return "", err
+	}
+	v := strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+	return v, os.WriteFile(note, []byte(id+" "+v), 0o644)
+}

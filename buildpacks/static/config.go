@@ -1,0 +1,94 @@
+package static
+
+import (
+	"strconv"
+	"strings"
+)
+
+// config is what the configuration of nginx is made from.
+type config struct {
+	Root         string
+	ETag         string // digest of the whole site
+	SPA          bool
+	NotFoundPage bool // the site has a 404.html
+}
+
+// frame is the configuration. All that is written goes to /tmp: the root of an app's file system is read-only.
+// The files of an image all have one date, so that nginx's own ETag, made of date and size, would call a changed file of equal
+// size unchanged: the site's digest takes its place. It is a weak one because gzip changes the bytes.
+const frame = `daemon off;
+worker_processes 1;
+pid /tmp/nginx.pid;
+error_log stderr warn;
+events {
+    worker_connections 2048;
+}
+http {
+    include @TYPES@;
+    default_type application/octet-stream;
+    charset utf-8;
+    access_log off;
+    server_tokens off;
+    absolute_redirect off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 75s;
+    client_max_body_size 1m;
+    client_body_temp_path /tmp/nginx-body;
+    proxy_temp_path /tmp/nginx-proxy;
+    fastcgi_temp_path /tmp/nginx-fastcgi;
+    uwsgi_temp_path /tmp/nginx-uwsgi;
+    scgi_temp_path /tmp/nginx-scgi;
+    open_file_cache max=4096 inactive=60s;
+    gzip on;
+    gzip_comp_level 5;
+    gzip_min_length 512;
+    gzip_vary on;
+    gzip_proxied any;
+    gzip_types text/plain text/css text/javascript text/xml application/javascript application/json application/manifest+json
+        application/xml application/rss+xml application/atom+xml application/wasm image/svg+xml font/ttf font/otf;
+    server {
+        include /tmp/nginx-listen.conf;
+        root @ROOT@;
+        index index.html;
+        autoindex off;
+        etag off;
+        if_modified_since off;
+        add_header Last-Modified "";
+        add_header ETag 'W/"@ETAG@"';
+        if ($http_if_none_match = 'W/"@ETAG@"') {
+            return 304;
+        }
+        error_page 403 404 =404 @NOTFOUND@;
+        location / {
+            try_files $uri $uri/ $uri.html @FALLBACK@;
+        }
+        location ~ /\.(?!well-known(/|$)) {
+            return 404;
+        }
+        location ~ ^/(Procfile|project\.toml|node_modules/.*)$ {
+            return 404;
+        }
+@PAGES@    }
+}
+`
+
+func (c config) render(types string) string {
+	fallback, notFound, pages := "=404", "@notfound", "        location @notfound {\n            return 404;\n        }\n"
+	if c.NotFoundPage {
+		notFound, pages = "/404.html", "        location = /404.html {\n            internal;\n        }\n"
+	}
+	if c.SPA {
+		fallback = "/index.html"
+	}
+	return strings.NewReplacer("@TYPES@", quote(types), "@ROOT@", quote(c.Root), "@ETAG@", c.ETag, "@FALLBACK@", fallback,
+		"@NOTFOUND@", notFound, "@PAGES@", pages).Replace(frame)
+}
+
+// quote writes a path as a word of nginx's configuration.
+func quote(path string) string {
+	if strings.ContainsAny(path, " \t;{}'\"\\$") {
+		return strconv.Quote(path)
+	}
+	return path
+}

@@ -1,0 +1,277 @@
+// Package static is the buildpack for sites of plain files: those that are pushed as they are, and those that a build script
+// has made. They are served by nginx.
+package static
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/buildpacks/libcnb"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/node"
+)
+
+// Buildpack serves static sites.
+type Buildpack struct {
+	Nginx string // the program
+	Types string // its mime.types
+	Out   io.Writer
+}
+
+// New returns the buildpack with the paths of the build image.
+func New(out io.Writer) Buildpack {
+	return Buildpack{Nginx: catalog.NginxExe, Types: "/etc/nginx/mime.types", Out: out}
+}
+
+// The folders that are looked at, in this order.
+var (
+	plainRoots = []string{".", "public", "dist", "build"}
+	builtRoots = []string{"dist", "build", "out", "_site", ".output/public", ".vitepress/dist", "public", "."}
+)
+
+const looksFor = "index.html (also in public, dist or build)"
+
+// Detect implements libcnb.Detector.
+func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
+	app := ctx.Application.Path
+	env := kit.NewEnv(ctx.Platform.Environment)
+	p, err := node.ReadPackage(app)
+	switch {
+	case err == nil && p.KindOf(app) == node.Site:
+		return kit.Detected(b.Out, "Static site (output of the build script)"), nil
+	case err == nil && p.KindOf(app) == node.Server && env["BP_STATIC_ROOT"] == "":
+		return kit.LookedFor(b.Out, looksFor), nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return libcnb.DetectResult{}, err
+	}
+	if root := env["BP_STATIC_ROOT"]; root != "" {
+		if _, err := askedRoot(app, root); err != nil {
+			return libcnb.DetectResult{}, err
+		}
+		return kit.Detected(b.Out, "Static site (%s)", root), nil
+	}
+	for _, root := range plainRoots {
+		if kit.IsFile(app, root, "index.html") {
+			return kit.Detected(b.Out, "Static site (%s)", path.Join(root, "index.html")), nil
+		}
+	}
+	return kit.LookedFor(b.Out, looksFor), nil
+}
+
+// askedRoot checks BP_STATIC_ROOT.
+func askedRoot(app, root string) (string, error) {
+	clean := path.Clean(filepath.ToSlash(root))
+	if path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../") {
+		return "", kit.Errorf("name a folder of the app", "BP_STATIC_ROOT is %s, which is outside of the app", root)
+	}
+	if !kit.IsDir(app, clean) {
+		return "", kit.Errorf("name a folder of the app", "BP_STATIC_ROOT is %s, which is not a folder of the app", root)
+	}
+	return clean, nil
+}
+
+// Build implements libcnb.Builder.
+func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
+	result := libcnb.NewBuildResult()
+	app := ctx.Application.Path
+	env := kit.NewEnv(ctx.Platform.Environment)
+	p, err := node.ReadPackage(app)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return result, err
+	}
+	built := err == nil && p.KindOf(app) == node.Site
+	root, err := chooseRoot(app, env["BP_STATIC_ROOT"], built)
+	if err != nil {
+		return result, err
+	}
+	if built && root != "." {
+		if err := keepOnly(app, root); err != nil {
+			return result, err
+		}
+	}
+	site, err := survey(filepath.Join(app, root))
+	if err != nil {
+		return result, err
+	}
+	c := config{Root: filepath.Join(app, root), ETag: site.digest, NotFoundPage: kit.IsFile(app, root, "404.html"),
+		// What a build script made of a single page is most often an app that has its routes in the browser.
+		SPA: env.Bool("BP_STATIC_SPA") || env["BP_STATIC_SPA"] == "" && built && site.pages == 1}
+	if c.SPA && !kit.IsFile(app, root, "index.html") {
+		return result, kit.Errorf("add it, or leave BP_STATIC_SPA out", "BP_STATIC_SPA is set, but %s has no index.html", root)
+	}
+	kit.Say(b.Out, "Serving %d files of %s with nginx", site.files, pick(root == ".", "the app", root))
+	if c.SPA {
+		kit.Say(b.Out, "Paths without a file get index.html (BP_STATIC_SPA=false gives them 404)")
+	}
+
+	server, err := b.serverLayer(ctx)
+	if err != nil {
+		return result, err
+	}
+	configuration, err := configLayer(ctx, c, filepath.Join(server.Path, "mime.types"))
+	if err != nil {
+		return result, err
+	}
+	result.Layers = []libcnb.LayerContributor{server, configuration}
+	// nginx reads no environment: the port gets into its configuration by a file of one line. exec leaves nginx alone with
+	// the signals.
+	start := `printf 'listen %s;\n' "${PORT:-8080}" >/tmp/nginx-listen.conf && exec nginx -e stderr -c ` + filepath.Join(configuration.Path, "nginx.conf")
+	result.Processes = []libcnb.Process{{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", start}, Direct: true, Default: true}}
+	return result, nil
+}
+
+// chooseRoot finds the folder to serve.
+func chooseRoot(app, asked string, built bool) (string, error) {
+	if asked != "" {
+		return askedRoot(app, asked)
+	}
+	roots := plainRoots
+	if built {
+		roots = builtRoots
+	}
+	for _, root := range roots {
+		if kit.IsFile(app, root, "index.html") && !(built && root == "." && kit.Exists(app, "src")) {
+			return root, nil
+		}
+	}
+	// Some generators make a folder per project: dist/NAME or dist/NAME/browser.
+	for _, pattern := range []string{"dist/*/index.html", "dist/*/browser/index.html"} {
+		if found, _ := filepath.Glob(filepath.Join(app, pattern)); len(found) == 1 {
+			rel, err := filepath.Rel(app, filepath.Dir(found[0]))
+			return filepath.ToSlash(rel), err
+		}
+	}
+	if built {
+		return "", kit.Errorf("set BP_STATIC_ROOT to the folder that it makes, or add a start script to package.json",
+			"the build script has left no index.html in %s", strings.Join(builtRoots[:len(builtRoots)-1], ", "))
+	}
+	return "", kit.Errorf("set BP_STATIC_ROOT to the folder of the site", "there is no %s", looksFor)
+}
+
+// keepOnly removes all of the app but one folder: sources of a site that was built are of no use when it is served.
+func keepOnly(app, keep string) error {
+	for dir := keep; dir != "."; dir = path.Dir(dir) {
+		parent := filepath.Join(app, path.Dir(dir))
+		entries, err := os.ReadDir(parent)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.Name() == path.Base(dir) || e.Name() == "Procfile" && path.Dir(dir) == "." {
+				continue
+			}
+			if err := os.RemoveAll(filepath.Join(parent, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// siteInfo is what a site consists of.
+type siteInfo struct {
+	files, pages int
+	digest       string
+}
+
+func survey(root string) (siteInfo, error) {
+	var s siteInfo
+	var parts []string
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		s.files++
+		if strings.HasSuffix(file, ".html") {
+			s.pages++
+		}
+		sum, err := kit.FileKey(file)
+		parts = append(parts, strings.TrimPrefix(file, root), sum)
+		return err
+	})
+	s.digest = kit.Key(parts...)[:20]
+	return s, err
+}
+
+// serverLayer has nginx itself. The libraries that it needs are in the run image.
+func (b Buildpack) serverLayer(ctx libcnb.BuildContext) (*kit.Layer, error) {
+	layer, err := kit.OpenLayer(ctx, "nginx")
+	if err != nil {
+		return nil, err
+	}
+	sum, err := kit.FileKey(b.Nginx)
+	if err != nil {
+		return nil, kit.Errorf("the builder image may be broken", "nginx is missing from the builder: %v", err)
+	}
+	types, err := kit.FileKey(b.Types)
+	if err != nil {
+		return nil, kit.Errorf("the builder image may be broken", "nginx's types are missing from the builder: %v", err)
+	}
+	key := kit.Key("1", sum, types)
+	version := debianVersion("nginx")
+	if reuse, err := layer.Reuse(key); err != nil {
+		return nil, err
+	} else if !reuse {
+		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+			return nil, err
+		}
+		if err := kit.CopyFile(b.Nginx, filepath.Join(layer.Path, "bin", "nginx")); err != nil {
+			return nil, err
+		}
+		if err := kit.CopyFile(b.Types, filepath.Join(layer.Path, "mime.types")); err != nil {
+			return nil, err
+		}
+	}
+	return layer, kit.WriteSBOM(layer.Layer, []kit.Package{{Name: "nginx", Version: version, PURL: "pkg:deb/debian/nginx"}})
+}
+
+// debianVersion looks a package up in the build image's own list; "" where it is not there.
+func debianVersion(pkg string) string {
+	data, err := os.ReadFile("/var/lib/dpkg/status")
+	if err != nil {
+		return ""
+	}
+	_, entry, ok := strings.Cut("\n"+string(data), "\nPackage: "+pkg+"\n")
+	if !ok {
+		return ""
+	}
+	entry, _, _ = strings.Cut(entry, "\n\n")
+	_, version, _ := strings.Cut(entry, "\nVersion: ")
+	return kit.First(version)
+}
+
+func configLayer(ctx libcnb.BuildContext, c config, types string) (*kit.Layer, error) {
+	layer, err := kit.OpenLayer(ctx, "config")
+	if err != nil {
+		return nil, err
+	}
+	text := c.render(types)
+	key := kit.Key(text)
+	if reuse, err := layer.Reuse(key); err != nil || reuse {
+		return layer, err
+	}
+	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+		return nil, err
+	}
+	return layer, os.WriteFile(filepath.Join(layer.Path, "nginx.conf"), []byte(text), 0o644)
+}
+
+func pick(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
+}

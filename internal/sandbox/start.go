@@ -137,7 +137,7 @@ func (l *launched) end() {
 }
 
 // launch prepares a container and starts it. On failure nothing is left.
-func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bool) (l *launched, err error) {
+func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bool) (_ *launched, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	}
 	c := &Container{ID: s.ID, Labels: s.Labels, Started: time.Now().UTC(), host: h, dir: filepath.Join(h.opts.Dir, containersDir, s.ID),
 		space: sp.file, address: sp.address, done: make(chan struct{}), released: make(chan struct{})}
-	l = &launched{container: c}
+	l := &launched{container: c}
 	made := false
 	defer func() {
 		if err == nil {

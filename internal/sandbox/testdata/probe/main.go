@@ -111,17 +111,23 @@ func main() {
 		for _, x := range e {
 			fmt.Println(x.Name())
 		}
-	case "dial": // ADDRESS...
+	case "dial": // ADDRESS...: all at once; one line each
+		lines := make(chan string)
 		for _, x := range a {
-			c, err := net.DialTimeout("tcp", x, 1500*time.Millisecond)
-			if err != nil {
-				fmt.Println(x, "error:", err)
-				continue
-			}
-			c.SetDeadline(time.Now().Add(2 * time.Second))
-			line, _ := bufio.NewReader(c).ReadString('\n')
-			fmt.Println(x, "reached", c.RemoteAddr(), strings.TrimSpace(line))
-			c.Close()
+			go func() {
+				c, err := net.DialTimeout("tcp", x, 1500*time.Millisecond)
+				if err != nil {
+					lines <- x + " error: " + err.Error()
+					return
+				}
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(5 * time.Second))
+				line, _ := bufio.NewReader(c).ReadString('\n')
+				lines <- x + " reached " + strings.TrimSpace(line)
+			}()
+		}
+		for range a {
+			fmt.Println(<-lines)
 		}
 	case "calls": // forbidden system calls
 		try := func(name string, err error) { fmt.Println(name, err) }

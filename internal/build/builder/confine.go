@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -111,6 +113,8 @@ func (c *cache) words(err error, what string) error {
 		c.log.Detail("%s", line)
 	}
 	switch {
+	case has("No module named pip", `"python3": executable file not found`):
+		return app.Errorf(app.InvalidInput, "name a base image that has python3 and python3-pip", "%s failed: the base image has no pip", what)
 	case has("No space left on device", "Disk quota exceeded"):
 		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "%s failed: the disk of %s is full", what, c.dir)
 	case has("Temporary failure resolving", "Could not resolve", "Name or service not known", "Failed to establish a new connection",
@@ -174,8 +178,13 @@ func confined([]string) int {
 	} else if err := j.enter(); err != nil {
 		return fail("prepare the root file system", err)
 	}
+	for _, e := range j.Env {
+		if path, ok := strings.CutPrefix(e, "PATH="); ok {
+			os.Setenv("PATH", path) // where the program is looked up
+		}
+	}
 	cmd := exec.Command(j.Args[0], j.Args[1:]...)
-	if cmd.Err != nil { // the program was looked up with our own PATH
+	if cmd.Err != nil {
 		return fail("start", cmd.Err)
 	}
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = j.Env, j.Dir, os.Stdout, os.Stderr
@@ -295,14 +304,29 @@ func inside(r *os.Root, name string, dir bool, do func(path string) error) error
 }
 
 func mountOverlay(target string, lower []string, upper, work string) error {
-	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`)
-	var dirs []string
-	for i := len(lower) - 1; i >= 0; i-- {
-		dirs = append(dirs, escape.Replace(lower[i]))
+	// The kernel takes one page of options: links with short names stand for the layers. It refuses a layer that is there twice,
+	// as the empty one often is in images: only the upper one has an effect.
+	links := upper + ".lower"
+	if err := os.MkdirAll(links, 0o700); err != nil {
+		return err
 	}
+	var dirs []string
+	for i, dir := range slices.Backward(lower) {
+		if slices.Contains(lower[i+1:], dir) {
+			continue
+		}
+		if err := os.Symlink(dir, filepath.Join(links, strconv.Itoa(i))); err != nil {
+			return err
+		}
+		dirs = append(dirs, strconv.Itoa(i))
+	}
+	if err := os.Chdir(links); err != nil {
+		return err
+	}
+	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`)
 	options := "lowerdir=" + strings.Join(dirs, ":") + ",upperdir=" + escape.Replace(upper) + ",workdir=" + escape.Replace(work)
 	if len(options) >= os.Getpagesize() {
-		return errors.New("the paths of the layers are too long for one mount")
+		return errors.New("the image has too many layers")
 	}
 	// volatile: nobody needs this after a crash, so that dpkg's many fsyncs cost nothing.
 	if err := unix.Mount("overlay", target, "overlay", 0, options+",volatile"); err == nil {

@@ -45,8 +45,8 @@ func TestConfined(t *testing.T) {
 	}
 	upper := filepath.Join(work, "upper, with: odd names")
 	var out strings.Builder
-	j := job{Layers: []string{lower}, Upper: upper, Binds: programs(), Files: map[string]string{"gitd/note": "a note\n"}, Output: &out,
-		Args: []string{"/bin/sh", "-ec", "cat /below /run/gitd/note; echo new > /written; echo pid $$; ls /; : > /dev/null; test -r /proc/self/stat; test ! -e /etc/passwd"},
+	j := job{Layers: []string{lower, t.TempDir(), lower}, Upper: upper, Binds: programs(), Files: map[string]string{"gitd/note": "a note\n"}, Output: &out,
+		Args: []string{"sh", "-ec", "cat /below /run/gitd/note; echo new > /written; echo pid $$; ls /; : > /dev/null; test -r /proc/self/stat; test ! -e /etc/passwd"},
 		Env:  []string{"PATH=" + standardPath}}
 	if err := j.run(t.Context()); err != nil {
 		t.Fatal(err)

@@ -96,7 +96,10 @@ func writeLayer(dir string, fill func(w *layerWriter) error) (*fileLayer, error)
 		return nil, err
 	}
 	w := &layerWriter{tar: tar.NewWriter(io.MultiWriter(z, diffID)), folders: map[string]bool{}}
-	if err := errors.Join(fill(w), w.tar.Close(), z.Close(), out.Flush(), f.Close()); err != nil {
+	if err := fill(w); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(w.tar.Close(), z.Close(), out.Flush(), f.Close()); err != nil {
 		return nil, err
 	}
 	sum := func(h hash.Hash) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))} }

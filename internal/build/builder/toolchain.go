@@ -52,7 +52,7 @@ func (m *maker) toolchain(ctx context.Context, t toolchain, lower []*fileLayer, 
 		files["gitd/requirements.txt"] = fmt.Sprintf("%s==%s --hash=sha256:%s\n", t.Package, t.Version, t.SHA256)
 		j := job{
 			Layers: layers, Upper: filepath.Join(work, "upper"), Binds: append(hostFiles(), bind{mkdir(wheels), "/run/gitd/wheels"}), Files: files,
-			Args: []string{"/usr/bin/env", "python3", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-cache-dir",
+			Args: []string{"python3", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-cache-dir",
 				"--disable-pip-version-check", "--progress-bar", "off", "--dest", "/run/gitd/wheels", "--requirement", "/run/gitd/requirements.txt"},
 			Env: append(env, "PATH="+standardPath, "HOME=/run", "TMPDIR=/run/gitd/wheels", "LC_ALL=C.UTF-8"),
 		}

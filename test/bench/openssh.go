@@ -62,7 +62,7 @@ func (b *bench) ssh() error {
 }
 
 // serveOpenSSH starts an sshd with a configuration, host key and authorized key of its own, beside a bare repository that
-// already has what src holds.
+// already has what src holds. Its sessions get an empty home, lest the account's shell start-up files are measured.
 func (b *bench) serveOpenSSH(src *source) (address, login, repository string, err error) {
 	dir := filepath.Join(b.dir, "sshd")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -83,7 +83,8 @@ func (b *bench) serveOpenSSH(src *source) (address, login, repository string, er
 		return "", "", "", err
 	}
 	config := fmt.Sprintf("ListenAddress %s\nHostKey %s\nAuthorizedKeysFile %s.pub\nPidFile none\nPermitRootLogin yes\nStrictModes no\n"+
-		"UsePAM no\nPasswordAuthentication no\nUseDNS no\nPrintMotd no\nPrintLastLog no\n", address, hostKey, b.server.key)
+		"UsePAM no\nPasswordAuthentication no\nUseDNS no\nPrintMotd no\nPrintLastLog no\n"+
+		"SetEnv HOME=%s\n", address, hostKey, b.server.key, dir)
 	file := filepath.Join(dir, "config")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return "", "", "", err

@@ -1,0 +1,272 @@
+package node
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// tools returns the buildpack with the Node.js of this machine.
+func tools(t *testing.T) (Buildpack, *bytes.Buffer) {
+	t.Helper()
+	exe, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatalf("these tests need Node.js and npm: %v", err)
+	}
+	if exe, err = filepath.EvalSymlinks(exe); err != nil {
+		t.Fatal(err)
+	}
+	out := &bytes.Buffer{}
+	return Buildpack{Root: filepath.Dir(filepath.Dir(exe)), Out: out}, out
+}
+
+// client takes over this machine's configuration of npm, as the platform would hand it in.
+func client(t *testing.T, r *bptest.Run) {
+	t.Helper()
+	for _, k := range []string{"registry", "cafile"} {
+		v, err := exec.Command("npm", "config", "get", k).Output()
+		if s := strings.TrimSpace(string(v)); err == nil && s != "" && s != "null" {
+			r.Env["npm_config_"+k] = s
+		}
+	}
+}
+
+func TestDetect(t *testing.T) {
+	tests := []struct {
+		name   string
+		files  map[string]string
+		passed bool
+		out    string
+		err    string
+	}{
+		{"npm", map[string]string{"package.json": `{"engines":{"node":"22.x"}}`, "package-lock.json": "{}"}, true, "Node.js (package.json, npm lock file, node 22.x)", ""},
+		{"yarn", map[string]string{"package.json": `{}`, "yarn.lock": ""}, true, "Node.js (package.json, yarn lock file, any node)", ""},
+		{"pnpm", map[string]string{"package.json": `{}`, "pnpm-lock.yaml": "", ".nvmrc": "v20\n"}, true, "Node.js (package.json, pnpm lock file, node v20)", ""},
+		{"none", map[string]string{"package.json": "\ufeff{}"}, true, "Node.js (package.json, no lock file, any node)", ""},
+		{"nothing", map[string]string{"go.mod": ""}, false, "package.json", ""},
+		{"tools of a Python app", map[string]string{"package.json": `{"scripts":{"build":"tailwind"}}`, "requirements.txt": ""}, false, "package.json with a start script", ""},
+		{"tools of plain pages", map[string]string{"package.json": `{}`, "index.html": ""}, false, "package.json with a start or build script", ""},
+		{"malformed", map[string]string{"package.json": "{\n\"a\": 1,\n}"}, false, "", "package.json is not valid JSON, line 3: invalid character '}' looking for beginning of object key string; correct it and push again"},
+		{"wrong type", map[string]string{"package.json": `{"scripts": []}`}, false, "", "package.json is malformed: scripts must not be a JSON array; correct it and push again"},
+		{"bad engine", map[string]string{"package.json": `{"engines":{"node":"new"}}`}, false, "", `engines in package.json asks for Node.js "new", which is not a range of versions; write a range such as 22.x`},
+		{"two managers", map[string]string{"package.json": `{"packageManager":"pnpm@9.1.0"}`, "yarn.lock": ""}, false, "", "packageManager in package.json is pnpm@9.1.0, but the app has yarn.lock; commit the lock file of one package manager only"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out := &bytes.Buffer{}
+			passed, err := bptest.New(t, catalog.NodeJS).Detect(Buildpack{Out: out}, tt.files)
+			got, msg := strings.TrimSpace(out.String()), ""
+			got = strings.TrimPrefix(strings.TrimPrefix(got, "gitd-detect: "), "gitd-looked-for: ")
+			if err != nil {
+				msg = kit.Line(err)
+			}
+			if passed != tt.passed || got != tt.out || msg != tt.err {
+				t.Errorf("got %v %q %q, want %v %q %q", passed, got, msg, tt.passed, tt.out, tt.err)
+			}
+		})
+	}
+}
+
+func TestKindAndStart(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		kind  Kind
+		start string // words joined by |
+	}{
+		{"start", map[string]string{"package.json": `{"scripts":{"start":"node server.js --x 'a b'"}}`}, Server, "node|server.js|--x|a b"},
+		{"start with a variable", map[string]string{"package.json": `{"scripts":{"start":"next start -p $PORT"}}`}, Server, "bash|-c|exec next start -p $PORT"},
+		{"start calls a script", map[string]string{"package.json": `{"scripts":{"start":"npm run serve","serve":"node a.js"}}`}, Server, "node|a.js"},
+		{"start calls itself", map[string]string{"package.json": `{"scripts":{"start":"npm run start"}}`}, Server, "npm|run|start"},
+		{"prestart", map[string]string{"package.json": `{"scripts":{"prestart":"x","start":"node a.js"}}`}, Server, "bash|-c|(x) && exec node a.js"},
+		{"main", map[string]string{"package.json": `{"main":"lib/a.js"}`, "lib/a.js": "", "server.js": ""}, Server, "node|lib/a.js"},
+		{"server.js", map[string]string{"package.json": `{"main":"gone.js"}`, "server.js": ""}, Server, "node|server.js"},
+		{"site", map[string]string{"package.json": `{"scripts":{"build":"vite build"}}`}, Site, ""},
+		{"site with a development server", map[string]string{"package.json": `{"scripts":{"build":"react-scripts build","start":"react-scripts start"}}`}, Site, ""},
+		{"typescript", map[string]string{"package.json": `{"main":"dist/index.js","scripts":{"build":"tsc"}}`, "dist/index.js": ""}, Server, "node|dist/index.js"},
+		{"procfile", map[string]string{"package.json": `{"scripts":{"build":"tsc"}}`, "Procfile": "web: node x.js\n"}, Server, ""},
+		{"nothing", map[string]string{"package.json": `{}`}, Neither, "error"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := bptest.New(t, catalog.NodeJS)
+			if _, err := r.Detect(Buildpack{Out: &bytes.Buffer{}}, tt.files); err != nil {
+				t.Fatal(err)
+			}
+			p, err := ReadPackage(r.App)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.KindOf(r.App); got != tt.kind {
+				t.Errorf("kind %d, want %d", got, tt.kind)
+			}
+			if tt.kind == Site {
+				return
+			}
+			b := &build{app: r.App, pkg: p}
+			proc, err := b.start()
+			got := ""
+			if proc != nil {
+				got = strings.Join(append([]string{proc.Command}, proc.Arguments...), "|")
+			}
+			if err != nil {
+				got = "error"
+			}
+			if got != tt.start {
+				t.Errorf("start %q, want %q (%v)", got, tt.start, err)
+			}
+		})
+	}
+}
+
+func TestWantedVersion(t *testing.T) {
+	tests := []struct {
+		engine, nvmrc string
+		yes, no       []string
+	}{
+		{"", "", []string{"22.1.0", "24.0.0"}, nil},
+		{">=18 <21", "", []string{"18.0.0", "20.9.0"}, []string{"21.0.0"}},
+		{"^20.5 || >=22", "", []string{"20.5.0", "23.0.0"}, []string{"20.4.9", "21.0.0"}},
+		{"20.x", "22", []string{"20.9.0"}, []string{"22.0.0"}},
+		{"", "lts/jod", []string{"22.9.0"}, []string{"20.0.0"}},
+		{"", "v20.11.1", []string{"20.11.1"}, []string{"20.11.2"}},
+		{"", "lts/*", []string{"24.0.0"}, nil},
+	}
+	for _, tt := range tests {
+		dir := t.TempDir()
+		if tt.nvmrc != "" {
+			if err := os.WriteFile(filepath.Join(dir, ".nvmrc"), []byte(tt.nvmrc+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w, err := wantedVersion(dir, &Package{Engines: []byte(`{"node":"` + tt.engine + `"}`)})
+		if err != nil {
+			t.Errorf("%q %q: %v", tt.engine, tt.nvmrc, err)
+			continue
+		}
+		for _, v := range tt.yes {
+			if !w.allows(v) {
+				t.Errorf("%q %q refuses %s", tt.engine, tt.nvmrc, v)
+			}
+		}
+		for _, v := range tt.no {
+			if w.allows(v) {
+				t.Errorf("%q %q allows %s", tt.engine, tt.nvmrc, v)
+			}
+		}
+	}
+}
+
+func TestLockPackages(t *testing.T) {
+	tests := []struct{ kind, lock, want string }{
+		{"npm", `{"packages":{"":{},"node_modules/a":{"version":"1.0.0"},"node_modules/a/node_modules/@b/c":{"version":"2.0.0"},"node_modules/d":{"version":"3.0.0","dev":true}}}`, "@b/c@2.0.0 a@1.0.0"},
+		{"yarn", "# yarn lockfile v1\n\n\n\"@b/c@^2.0.0\":\n  version \"2.0.0\"\n\na@^1, a@^1.0.0:\n  version \"1.0.0\"\n", "@b/c@2.0.0 a@1.0.0"},
+		{"berry", "\n__metadata:\n  version: 8\n\n\"@b/c@npm:^2.0.0\":\n  version: 2.0.0\n\n\"a@npm:1\":\n  version: 1.0.0\n", "@b/c@2.0.0 a@1.0.0"},
+		{"pnpm", "lockfileVersion: '9.0'\n\npackages:\n\n  '@b/c@2.0.0':\n    resolution: {}\n\n  a@1.0.0:\n    resolution: {}\n\nsnapshots:\n\n  z@1.0.0: {}\n", "@b/c@2.0.0 a@1.0.0"},
+	}
+	for _, tt := range tests {
+		var got []string
+		for _, p := range lockPackages(tt.kind, tt.lock) {
+			got = append(got, p.Name+"@"+p.Version)
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: %q, want %q", tt.kind, got, tt.want)
+		}
+	}
+}
+
+// TestBuildExample: the Express example is installed and answers; a changed line installs nothing and makes no new layer.
+func TestBuildExample(t *testing.T) {
+	b, out := tools(t)
+	r := bptest.New(t, catalog.NodeJS)
+	client(t, r)
+	built, err := r.BuildDir(b, exampleDir(t))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	web := built.Processes["web"]
+	if web.Command != "node" || !slices.Equal(web.Arguments, []string{"server.js"}) || !web.Direct || !web.Default {
+		t.Errorf("web is %+v", web)
+	}
+	port := freePort(t)
+	get := bptest.Serve(t, r, exec.Command(filepath.Join(r.Layers, "node/bin/node"), "server.js"), port)
+	if got := get("/"); got != "hello from Node.js, v1\n" {
+		t.Errorf("the app says %q", got)
+	}
+	if sbom, err := os.ReadFile(filepath.Join(r.Layers, "modules.sbom.cdx.json")); err != nil || !bytes.Contains(sbom, []byte("pkg:npm/express@4.")) {
+		t.Errorf("bill of materials: %s %v", sbom, err)
+	}
+	out.Reset()
+	if _, err := r.BuildDir(b, exampleDir(t)); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !r.Reused("modules") || !r.Reused("node") || !strings.Contains(out.String(), "Using cached dependencies") || strings.Contains(out.String(), "npm ci") {
+		t.Errorf("not reused:\n%s", out)
+	}
+	if got, _ := os.Readlink(filepath.Join(r.App, "node_modules")); got != filepath.Join(r.Layers, "modules/node_modules") {
+		t.Errorf("node_modules leads to %q", got)
+	}
+}
+
+func exampleDir(t *testing.T) string {
+	t.Helper()
+	// The harness changes the working directory: it is found by this package's folder, once.
+	return filepath.Join(packageDir, "../../examples/node")
+}
+
+var packageDir = func() string { d, _ := os.Getwd(); return d }()
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// TestBuildScript: the script runs with the packages for development there, fails with its own words, and a site leaves its output only.
+func TestBuildScript(t *testing.T) {
+	b, out := tools(t)
+	r := bptest.New(t, catalog.NodeJS)
+	client(t, r)
+	const lock = `{"name":"a","lockfileVersion":3,"requires":true,"packages":{"":{"name":"a"}}}`
+	files := map[string]string{"package.json": `{"name":"a","scripts":{"build":"node build.js"}}`, "package-lock.json": lock,
+		"build.js": `require('fs').mkdirSync('dist'); require('fs').writeFileSync('dist/index.html', process.env.NODE_ENV)`}
+	built, err := r.Build(b, files)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got := kit.Text(r.App, "dist/index.html"); got != "production" || len(built.Processes) != 0 {
+		t.Errorf("output %q, processes %v", got, built.Processes)
+	}
+	files["build.js"] = "nonsense("
+	_, err = r.Build(b, files)
+	if err == nil || kit.Line(err) != "npm run build failed (exit status 1)" || !strings.Contains(out.String(), "SyntaxError") {
+		t.Errorf("error %v\n%s", err, out)
+	}
+}
+
+// TestLockMismatch: npm says what does not fit, and we what to do.
+func TestLockMismatch(t *testing.T) {
+	b, out := tools(t)
+	r := bptest.New(t, catalog.NodeJS)
+	client(t, r)
+	_, err := r.Build(b, map[string]string{"package.json": `{"name":"a","dependencies":{"express":"4"},"scripts":{"start":"node a.js"}}`, "a.js": "",
+		"package-lock.json": `{"name":"a","lockfileVersion":3,"packages":{"":{"name":"a"}}}`})
+	if err == nil || kit.Line(err) != "npm ci failed (exit status 1); if package.json was changed, update the lock file and commit it" {
+		t.Errorf("error %v\n%s", err, out)
+	}
+}

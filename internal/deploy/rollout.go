@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ type Outcome struct {
 // Times that bound what a rollout does besides the plan's own.
 const (
 	restoreTime = time.Minute           // to undo a rollout, whatever happened to its context
-	drainTime   = 5 * time.Second       // how long a push waits to see blue drained
+	drainTime   = 2 * time.Second       // how long a push waits to see blue drained
 	probeTime   = 10 * time.Second      // one attempt of the check
 	probePause  = 50 * time.Millisecond // between the first attempts; doubled up to a second
 	logLines    = 20                    // of the app's output, shown where it failed
@@ -61,6 +62,9 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 	r := &rollout{Platform: p, plan: plan, service: plan.Service.Name, green: plan.Service.Spec.Template.Name}
 	if r.plan.Check.Path == "" {
 		r.plan.Check.Path = "/"
+	}
+	if u, err := url.ParseRequestURI(r.plan.Check.Path); err != nil || u.IsAbs() || u.Host != "" {
+		return nil, app.Errorf(app.InvalidInput, "give a path like /health", "the path %q of the health check is not valid", r.plan.Check.Path)
 	}
 	if r.plan.Check.Timeout == 0 {
 		r.plan.Check.Timeout = 30 * time.Second

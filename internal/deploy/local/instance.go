@@ -219,12 +219,10 @@ func (r *revision) drain(in *instance) bool {
 
 // start starts the container and waits until the app answers.
 func (in *instance) start(ctx context.Context) error {
-	r := in.revision
-	began := time.Now()
 	if err := in.create(ctx); err != nil {
 		return err
 	}
-	return in.settle(ctx, r.deadline-time.Since(began))
+	return in.settle(ctx, in.revision.deadline)
 }
 
 // create unpacks what is missing of the image and starts the container.

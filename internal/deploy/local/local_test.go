@@ -323,6 +323,10 @@ func TestCrash(t *testing.T) {
 	if err := p.Delete(t.Context(), "crash"); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the layers that nothing needs are gone", func() bool {
+		left, err := filepath.Glob(filepath.Join(m.dir, "layers", "[0-9a-f]*"))
+		return err == nil && len(left) == 0
+	})
 	all, err := m.host.Containers(t.Context())
 	if err != nil || len(all) > 0 {
 		t.Errorf("%d containers are left, %v", len(all), err)

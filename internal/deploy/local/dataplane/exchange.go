@@ -94,11 +94,8 @@ func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
 		t := time.AfterFunc(time.Until(x.deadline), func() { cancel(errTimeout) })
 		defer t.Stop()
 	}
-	var body *unread
-	if q.Body != nil && q.Body != http.NoBody {
-		body = &unread{ReadCloser: q.Body}
-	}
 	q = q.WithContext(ctx)
+	source := q.Body
 	var failed *Instance
 	for attempt := 0; ; attempt++ {
 		in, err := x.revision.pick(ctx, failed)
@@ -106,7 +103,9 @@ func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		x.instance = in
-		if body != nil {
+		var body *onceBody
+		if source != nil && source != http.NoBody {
+			body = &onceBody{ReadCloser: source}
 			q.Body = body
 		}
 		res, err := in.transport.RoundTrip(q)
@@ -116,15 +115,11 @@ func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
-		var unreachable *dialError
-		if !errors.As(err, &unreachable) || body != nil && body.read.Load() {
+		if attempt >= 100 || !x.again(q, err, body) {
 			return nil, err
 		}
 		x.leave()
 		failed = in
-		if attempt >= 100 {
-			return nil, err
-		}
 		if attempt > 0 { // the instance has just died, or its queue of connections is full: it is seen in a moment
 			select {
 			case <-time.After(min(time.Duration(attempt)*2*time.Millisecond, 100*time.Millisecond)):
@@ -133,6 +128,17 @@ func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
 			}
 		}
 	}
+}
+
+// again says whether the request can be sent once more: nothing of it reached the app. That is so after a failed dial, and
+// where the connection broke before the body was touched, since headers leave together with its beginning. Requests
+// without a body on a connection that had gone stale are repeated by the Transport itself.
+func (x *exchange) again(q *http.Request, err error, body *onceBody) bool {
+	var unreachable *dialError
+	if errors.As(err, &unreachable) {
+		return body == nil || body.takeBack()
+	}
+	return body != nil && q.Header.Get("Expect") == "" && body.takeBack()
 }
 
 // fail answers a request that got no response.
@@ -156,16 +162,28 @@ func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 	}
 }
 
-// unread is a request body that knows whether anything was read of it. Close is left to the server: a transport that could
-// not dial closes the body, and the next attempt still needs it.
-type unread struct {
+// onceBody is the request's body for one attempt. It can be taken back as long as nothing was read: a Transport may hold
+// on to it after it has returned. Close is left to the server: a Transport that could not dial closes the body, and the next
+// attempt still needs it.
+type onceBody struct {
 	io.ReadCloser
-	read atomic.Bool
+	state atomic.Int32
 }
 
-func (b *unread) Read(p []byte) (int, error) {
-	b.read.Store(true)
+// The states of a onceBody.
+const (
+	untouched = iota
+	touched
+	takenBack
+)
+
+func (b *onceBody) takeBack() bool { return b.state.CompareAndSwap(untouched, takenBack) }
+
+func (b *onceBody) Read(p []byte) (int, error) {
+	if !b.state.CompareAndSwap(untouched, touched) && b.state.Load() == takenBack {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	return b.ReadCloser.Read(p)
 }
 
-func (b *unread) Close() error { return nil }
+func (b *onceBody) Close() error { return nil }

@@ -118,7 +118,7 @@ func plainWords(command string) ([]string, bool) {
 	if in {
 		words = append(words, word.String())
 	}
-	if len(words) == 0 || strings.Contains(words[0], "=") {
+	if len(words) == 0 || words[0] == "" || strings.Contains(words[0], "=") {
 		return nil, false
 	}
 	// What only the shell knows cannot be started without it.

@@ -46,7 +46,7 @@ func prepare() error {
 			return err
 		}
 	}
-	return step("making the builder image, if there is none yet", gitd, "builder", "create", "--data", filepath.Join(bin, "data"))
+	return step("making the builder image, if there is none yet", gitd, "builder", "create")
 }
 
 // step runs a command at the top of the repository, with its output shown.

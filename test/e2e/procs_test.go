@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,11 +17,20 @@ type process struct {
 	args string
 }
 
+// group is the name of the control group that everything in a sandbox of a data directory is in.
+func group(data string) string {
+	if real, err := filepath.EvalSymlinks(data); err == nil {
+		data = real
+	}
+	sum := sha256.Sum256([]byte(filepath.Join(data, "sandbox")))
+	return "gitd-" + hex.EncodeToString(sum[:3])
+}
+
 // belongingTo returns the processes that have to do with a data directory: they name it in their arguments, stand in it,
-// or see it in their mounts, as everything in a build or an instance does.
+// or are in one of its sandboxes.
 func belongingTo(data string) []process {
 	entries, _ := os.ReadDir("/proc")
-	host, _ := os.Readlink("/proc/self/ns/mnt")
+	sandboxes := []byte(":/" + group(data) + "/")
 	var found []process
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -34,9 +45,9 @@ func belongingTo(data string) []process {
 		args := string(bytes.TrimSpace(bytes.ReplaceAll(raw, []byte{0}, []byte{' '})))
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		mine := strings.Contains(args, data) || strings.HasPrefix(cwd, data)
-		if ns, err := os.Readlink(filepath.Join(dir, "ns/mnt")); !mine && err == nil && ns != host {
-			mounts, _ := os.ReadFile(filepath.Join(dir, "mountinfo"))
-			mine = bytes.Contains(mounts, []byte(data))
+		if !mine {
+			groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
+			mine = bytes.Contains(groups, sandboxes)
 		}
 		if mine {
 			found = append(found, process{pid, args})

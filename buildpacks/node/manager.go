@@ -163,6 +163,7 @@ func (t tool) setEnv(env kit.Env) {
 		}
 	case "pnpm":
 		env["npm_config_store_dir"] = t.store
+		env["npm_config_manage_package_manager_versions"] = "false" // the right one is running already
 	}
 }
 

@@ -167,7 +167,7 @@ func (b *build) prepare() error {
 		b.env.Default("NODE_EXTRA_CA_CERTS", ca) // node reads no other variable
 	}
 	b.env["npm_config_cache"] = npmCache
-	for k, v := range map[string]string{"update_notifier": "false", "fund": "false", "audit": "false", "progress": "false", "manage_package_manager_versions": "false"} {
+	for k, v := range map[string]string{"update_notifier": "false", "fund": "false", "audit": "false", "progress": "false"} {
 		b.env.Default("npm_config_"+k, v)
 	}
 	return nil

@@ -332,7 +332,7 @@ func (b *build) sbom() error {
 // compile makes byte code that is not checked against the source's date: the files of an image all have one date, so that
 // code of the usual kind would be compiled anew at each start. It is the same for the same source, and so are the layers.
 func (b *build) compile(dirs ...string) error {
-	argv := append([]string{b.Exe, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-x", `/(node_modules|\.git|tests?/data|lib2to3/tests)/`}, dirs...)
+	argv := append([]string{b.Exe, "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-x", `/(node_modules|\.git|tests?/data|lib2to3/tests)/`}, dirs...)
 	env := b.env.Clone()
 	delete(env, "PYTHONDONTWRITEBYTECODE")
 	// Some packages ship files that are templates or for other versions: they do not compile, and need not.

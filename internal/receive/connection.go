@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -31,6 +32,7 @@ type connection struct {
 	unknown []string // fingerprints that were offered and are not registered
 
 	once       sync.Once
+	waitOnce   sync.Once
 	authOnce   sync.Once
 	identified atomic.Bool
 }
@@ -102,6 +104,13 @@ func (c *connection) watch(ctx ssh.Context) {
 		case asking <- struct{}{}:
 		default: // the last question is not answered yet
 		}
+	}
+}
+
+// logEnd notes a connection that ended in another way than by the client closing it.
+func (c *connection) logEnd(conn *gossh.ServerConn) {
+	if err := conn.Wait(); err != nil && !errors.Is(err, io.EOF) {
+		c.server.opts.Log("ssh %s: the connection broke: %v", c.RemoteAddr(), err)
 	}
 }
 

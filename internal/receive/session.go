@@ -78,6 +78,7 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 		return
 	}
 	defer c.channels.Add(-1)
+	c.waitOnce.Do(func() { go c.logEnd(conn) })
 	ch, requests, err := offered.Accept()
 	if err != nil {
 		return

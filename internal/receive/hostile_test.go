@@ -1,0 +1,340 @@
+package receive
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"crypto/sha1"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// packWriter makes packs by hand, sound or not.
+type packWriter struct{ bytes.Buffer }
+
+func newPack(objects uint32) *packWriter {
+	p := &packWriter{}
+	p.WriteString("PACK\x00\x00\x00\x02")
+	_ = binary.Write(p, binary.BigEndian, objects)
+	return p
+}
+
+func (p *packWriter) head(kind byte, size int64) {
+	c := byte(size&15) | kind<<4
+	for size >>= 4; size > 0; size >>= 7 {
+		p.WriteByte(c | 0x80)
+		c = byte(size & 0x7f)
+	}
+	p.WriteByte(c)
+}
+
+func (p *packWriter) deflate(b []byte) {
+	z := zlib.NewWriter(p)
+	_, _ = z.Write(b)
+	_ = z.Close()
+}
+
+func (p *packWriter) object(kind byte, b []byte) int {
+	at := p.Len()
+	p.head(kind, int64(len(b)))
+	p.deflate(b)
+	return at
+}
+
+func (p *packWriter) delta(base int, b []byte) {
+	n := p.Len() - base
+	p.head(6, int64(len(b)))
+	offset := []byte{byte(n & 0x7f)}
+	for n >>= 7; n > 0; n >>= 7 {
+		n--
+		offset = append([]byte{0x80 | byte(n&0x7f)}, offset...)
+	}
+	p.Write(offset)
+	p.deflate(b)
+}
+
+func (p *packWriter) end() []byte {
+	sum := sha1.Sum(p.Bytes())
+	p.Write(sum[:])
+	return p.Bytes()
+}
+
+func varint(b []byte, n int64) []byte {
+	for ; n >= 0x80; n >>= 7 {
+		b = append(b, byte(n)|0x80)
+	}
+	return append(b, byte(n))
+}
+
+func id(kind string, b []byte) []byte {
+	h := sha1.New()
+	fmt.Fprintf(h, "%s %d\x00", kind, len(b))
+	h.Write(b)
+	return h.Sum(nil)
+}
+
+type item struct {
+	mode, name string
+	id         []byte
+}
+
+func tree(items ...item) []byte {
+	var b bytes.Buffer
+	for _, i := range items {
+		fmt.Fprintf(&b, "%s %s\x00", i.mode, i.name)
+		b.Write(i.id)
+	}
+	return b.Bytes()
+}
+
+func commitOf(tree []byte) []byte {
+	return fmt.Appendf(nil, "tree %x\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\nevil\n", id("tree", tree))
+}
+
+// packOf makes a pack of a commit, its root tree, more trees, and blobs.
+func packOf(root []byte, trees, blobs [][]byte) (pack []byte, commit string) {
+	c := commitOf(root)
+	p := newPack(uint32(2 + len(trees) + len(blobs)))
+	p.object(1, c)
+	p.object(2, root)
+	for _, t := range trees {
+		p.object(2, t)
+	}
+	for _, b := range blobs {
+		p.object(3, b)
+	}
+	return p.end(), fmt.Sprintf("%x", id("commit", c))
+}
+
+// send pushes a pack made by hand, and returns the report.
+func (l *lab) send(name, commit string, pack []byte) string {
+	l.t.Helper()
+	client := l.dial()
+	defer client.Close()
+	ss, err := client.NewSession()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	ss.Stdout, ss.Stderr = &out, &errs
+	in, err := ss.StdinPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := ss.Start("git-receive-pack '/" + name + "'"); err != nil {
+		l.t.Fatal(err)
+	}
+	go func() { // the end of input never comes: the server must not wait for it
+		_, _ = in.Write(append(appendPacket(nil, zeroID+" "+commit+" refs/heads/main\x00report-status"), "0000"...))
+		_, _ = in.Write(pack)
+	}()
+	done := make(chan error, 1)
+	go func() { done <- ss.Wait() }()
+	eventually(l.t, "the report", func() bool {
+		return strings.Contains(out.String(), "refs/heads/main ") && strings.HasSuffix(out.String(), "0000") || errs.Len() > 0
+	})
+	_ = in.Close()
+	receiveOr(l.t, "the end of the session", done)
+	return out.String()[strings.Index(out.String(), "0000")+4:] + errs.String()
+}
+
+func TestHostilePacks(t *testing.T) {
+	l := start(t, func(o *Options) { o.MaxPack = 8 << 20; o.MaxObjects = 100000; o.MaxMemory = 192 << 20 })
+	x := []byte("pwned\n")
+	xid := id("blob", x)
+	sound, soundCommit := packOf(tree(item{"100644", "x", xid}), nil, [][]byte{x})
+	one := func(name, words string, root []byte, trees, blobs [][]byte) (string, string, []byte, string) {
+		p, c := packOf(root, trees, blobs)
+		return name, words, p, c
+	}
+	type hostile struct {
+		name, words string
+		pack        []byte
+		commit      string
+	}
+	var all []hostile
+	add := func(name, words string, pack []byte, commit string) {
+		if commit == "" {
+			commit = soundCommit
+		}
+		all = append(all, hostile{name, words, pack, commit})
+	}
+	sub := tree(item{"100644", "x.txt", xid})
+	hooks := tree(item{"40000", "hooks", id("tree", sub)})
+	add(one("dotgit", "is not sound: hasDotgit", tree(item{"40000", ".git", id("tree", hooks)}), [][]byte{sub, hooks}, [][]byte{x}))
+	add(one("dotgit in capitals", "is not sound: hasDotgit", tree(item{"100644", ".GIT", xid}), nil, [][]byte{x}))
+	add(one("dotgit for Windows", "is not sound: hasDotgit", tree(item{"100644", "git~1", xid}), nil, [][]byte{x}))
+	add(one("dotdot", "is not sound: hasDotdot", tree(item{"40000", "..", id("tree", sub)}), [][]byte{sub}, [][]byte{x}))
+	add(one("slash", "is not sound: fullPathname", tree(item{"100644", "../escape", xid}), nil, [][]byte{x}))
+	add(one("absolute", "is not sound: fullPathname", tree(item{"100644", "/tmp/escape", xid}), nil, [][]byte{x}))
+	add(one("empty name", "is not sound: emptyName", tree(item{"100644", "", xid}), nil, [][]byte{x}))
+	add(one("link and folder", "is not sound", tree(item{"120000", "link", id("blob", []byte("/tmp"))}, item{"40000", "link", id("tree", sub)}), [][]byte{sub}, [][]byte{x, []byte("/tmp")}))
+	add(one("link and file", "is not sound", tree(item{"120000", "link", id("blob", []byte("/tmp"))}, item{"100644", "link", xid}), nil, [][]byte{x, []byte("/tmp")}))
+	add(one("link outside", `the symlink "link" points outside`, tree(item{"120000", "link", id("blob", []byte("/etc/passwd"))}), nil, [][]byte{[]byte("/etc/passwd")}))
+	add(one("long link", `has a target of 5000 bytes`, tree(item{"120000", "link", id("blob", bytes.Repeat([]byte("a"), 5000))}), nil, [][]byte{bytes.Repeat([]byte("a"), 5000)}))
+	add(one("bad mode", "has mode", tree(item{"60000", "dev", xid}, item{"104777", "suid", xid}), nil, [][]byte{x}))
+	add(one("missing blob", "incomplete", tree(item{"100644", "gone", xid}), nil, nil))
+	add(one("submodule", "submodules are not supported", tree(item{"160000", "sub", xid}), nil, nil))
+	add("missing commit", "incomplete: commit", sound, strings.Repeat("12", 20))
+	add("pack without the commit", "incomplete: commit", newPack(0).end(), "")
+	add("blob as commit", "is a blob, not a commit", sound, fmt.Sprintf("%x", xid))
+
+	deep, trees := tree(item{"100644", "x", xid}), [][]byte{}
+	for range 5000 {
+		trees = append(trees, deep)
+		deep = tree(item{"40000", "d", id("tree", deep)})
+	}
+	add(one("deep tree", "nested more than 128 deep", deep, trees, [][]byte{x}))
+	bomb, trees := tree(item{"100644", "x", xid}), nil
+	for range 6 {
+		trees = append(trees, bomb)
+		var ten []item
+		for i := range 10 {
+			ten = append(ten, item{"40000", fmt.Sprintf("d%d", i), id("tree", bomb)})
+		}
+		bomb = tree(ten...)
+	}
+	add(one("tree bomb", "more than 200000 files", bomb, trees, [][]byte{x}))
+
+	huge := newPack(1<<32 - 1)
+	huge.object(3, x)
+	add("huge count", "4294967295 objects; the limit is 100000", huge.end(), "")
+	lie := newPack(1)
+	lie.head(3, 10)
+	lie.deflate(make([]byte, 1<<20))
+	add("inflates to more than it says", "the pack is damaged", lie.end(), "")
+	lie = newPack(1)
+	lie.head(3, 500<<20)
+	lie.deflate(make([]byte, 10))
+	add("inflates to less than it says", "the pack is damaged", lie.end(), "")
+	bad := newPack(1)
+	bad.object(5, make([]byte, 10))
+	add("type 5", "the pack is damaged", bad.end(), "")
+	bad = newPack(1)
+	bad.object(3, x)
+	add("bad checksum", "the pack is damaged", append(bad.Bytes(), make([]byte, 20)...), "")
+	bad = newPack(1)
+	bad.head(3, 100)
+	bad.WriteString(strings.Repeat("\x78\x9c\xff", 100))
+	add("garbage", "the pack is damaged", bad.end(), "")
+	bad = newPack(2)
+	bad.object(3, x)
+	bad.delta(bad.Len()-5, []byte{6, 6, 0x90, 6})
+	add("bad offset", "the pack is damaged", bad.end(), "")
+	bad = newPack(2)
+	bad.delta(bad.object(3, x), append(varint(varint(nil, 6), 100), 0x91, 4, 96))
+	add("copies past the end", "the pack is damaged", bad.end(), "")
+	bad = newPack(2)
+	bad.delta(bad.object(3, x), append(varint(varint(nil, 6), 1<<40), 0x90, 6))
+	add("huge delta", "", bad.end(), "")
+	bad = newPack(1)
+	bad.head(7, 4)
+	bad.Write(bytes.Repeat([]byte{0xab}, 20))
+	bad.deflate([]byte{10, 10, 0x90, 10})
+	add("delta of nothing", "the pack is damaged", bad.end(), "")
+	base := make([]byte, 16<<20-1)
+	bad = newPack(2)
+	d := varint(varint(nil, int64(len(base))), int64(len(base))*64)
+	for range 64 {
+		d = append(d, 0x80|0x70, 0xff, 0xff, 0xff)
+	}
+	bad.delta(bad.object(3, base), d)
+	add("delta bomb", "unpacking took more than 192 MB of memory", bad.end(), "")
+	add("no pack", "not a pack", []byte("hello, this is no pack at all"), "")
+	large := newPack(1)
+	large.head(3, 20<<20)
+	large.Write(bytes.Repeat([]byte{0x78, 0x01, 0, 0xff, 0xff, 0, 0}, 1))
+	large.Write(make([]byte, 12<<20))
+	add("too large", "", large.end(), "")
+
+	for _, h := range all {
+		t.Run(h.name, func(t *testing.T) {
+			out := l.send("evil", h.commit, h.pack)
+			if !strings.Contains(out, "ng refs/heads/main ") || !strings.Contains(out, h.words) {
+				t.Errorf("the report lacks %q:\n%s", h.words, clip(out, 1000))
+			}
+		})
+	}
+	if l.h.count() > 0 {
+		t.Error("something was deployed")
+	}
+	l.live("evil", "")
+	if found := children(l.s.opts.Dir); len(found) > 0 {
+		t.Errorf("left running: %q", found)
+	}
+	if out := l.send("evil", soundCommit, sound); !strings.Contains(out, "ok refs/heads/main") {
+		t.Error(out)
+	}
+	l.live("evil", soundCommit)
+}
+
+func (p *packWriter) delta2(base int, b []byte) { p.delta(base, b) }
+
+func TestLimits(t *testing.T) {
+	l := start(t, func(o *Options) { o.MaxPack = 1 << 20; o.MaxCheckout = 2 << 20; o.MaxFiles = 50 })
+	dir := l.work("limits")
+	l.h.setDeploy(func(ctx context.Context, p *Push) error { return p.Source.Checkout(ctx, t.TempDir(), 0, 0) })
+	l.commit(dir, "zeros", string(make([]byte, 3<<20)))
+	l.rejected(dir, []string{"(the files of the commit are larger than 2 MB together)"}, "push", "platform", "main")
+	l.git(dir, "reset", "-q", "--hard", "HEAD~1")
+	for i := range 50 {
+		l.write("f", "")
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d", i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.commit(dir, "more", "")
+	l.rejected(dir, []string{"(the commit has more than 50 files)"}, "push", "platform", "main")
+	l.git(dir, "reset", "-q", "--hard", "HEAD~1")
+	junk := bytes.Repeat([]byte("x"), 2<<20)
+	for i := range junk {
+		junk[i] = byte(i*i>>3) ^ byte(i>>11)*7 ^ byte(i*2654435761>>13)
+	}
+	l.commit(dir, "junk", string(junk))
+	l.rejected(dir, []string{"(the pack is larger than 1 MB)", "leave large files out"}, "-c", "core.compression=0", "push", "platform", "main")
+	l.clean("limits")
+
+	full := start(t, func(o *Options) { o.MinFree = 1 << 60 })
+	dir = full.work("full")
+	full.rejected(dir, []string{"(the server's disk is nearly full: "}, "push", "platform", "main")
+	full.live("full", "")
+}
+
+func TestCheckLinks(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		links map[string]string
+		ok    bool
+	}{
+		{"beside", map[string]string{"a": "b"}, true},
+		{"up and down", map[string]string{"a/b/c": "../../x/y"}, true},
+		{"to the root", map[string]string{"a/b": ".."}, true},
+		{"dangling", map[string]string{"a": "no/such/file"}, true},
+		{"loop", map[string]string{"a": "b", "b": "a"}, true},
+		{"itself", map[string]string{"a": "a/x"}, true},
+		{"absolute", map[string]string{"a": "/x"}, false},
+		{"up", map[string]string{"a": "../x"}, false},
+		{"up behind a folder", map[string]string{"a": "b/../../x"}, false},
+		{"through another", map[string]string{"p/q/r/up": "../../..", "x": "p/q/r/up/.."}, false},
+		{"through two others", map[string]string{"p/q/up": "../..", "l": "p/q", "x": "l/up/../etc"}, false},
+		{"down through another", map[string]string{"l": "p/q/r", "x": "l/../.."}, true},
+	} {
+		var entries []entry
+		for p, target := range c.links {
+			entries = append(entries, entry{path: p, mode: modeSymlink, target: target})
+		}
+		err := checkLinks(entries)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err != nil && app.CodeOf(err) != app.InvalidInput {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package builder
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -121,18 +120,4 @@ func (s blobStore) file(h v1.Hash) string { return filepath.Join(s.dir, "blobs",
 func mkdir(dir string) string {
 	_ = os.MkdirAll(dir, 0o755) // what uses it fails in words
 	return dir
-}
-
-func copyFile(to, from string, mode fs.FileMode) error {
-	r, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	w, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(w, r)
-	return errors.Join(err, w.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 
@@ -61,6 +62,8 @@ func runServer(ctx context.Context, o server.Options, sshAddress, httpAddress st
 		return err
 	}
 	o.Data = data
+	// A log that nobody reads any more must not end the server. Caught, not ignored: what it starts would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	logger := log.New(os.Stderr, "", log.LstdFlags)
 	o.Log = logger.Printf
 	var l server.Listeners

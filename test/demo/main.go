@@ -34,6 +34,7 @@ type stage struct {
 	ssh, http string
 	server    *exec.Cmd
 	ended     chan error // the server's end
+	log       *os.File   // what the server says beside the story
 }
 
 func demo(ctx context.Context) (err error) {
@@ -116,16 +117,14 @@ func title(s string) { fmt.Printf("\n=== %s\n", s) }
 
 func (s *stage) data() string { return filepath.Join(s.dir, "data") }
 
-func (s *stage) serve() error {
+func (s *stage) serve() (err error) {
 	fmt.Println("$ gitd serve --data DIR --ssh 127.0.0.1:0 --http 127.0.0.1:0")
 	s.server = exec.Command(s.gitd, "serve", "--data", s.data(), "--ssh", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	s.server.Stdout = os.Stdout
-	log, err := os.Create(filepath.Join(s.dir, "server.log"))
-	if err != nil {
+	if s.log, err = os.Create(filepath.Join(s.dir, "server.log")); err != nil {
 		return err
 	}
-	defer log.Close()
-	s.server.Stderr = io.MultiWriter(log, os.Stderr)
+	s.server.Stderr = s.log
 	if err := s.server.Start(); err != nil {
 		return err
 	}
@@ -143,7 +142,8 @@ func (s *stage) serve() error {
 		select {
 		case err := <-s.ended:
 			s.server = nil
-			return fmt.Errorf("the server ended: %v", err)
+			said, _ := os.ReadFile(s.log.Name())
+			return fmt.Errorf("the server ended: %v\n%s", err, said)
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		case <-time.After(50 * time.Millisecond):
@@ -186,9 +186,9 @@ func (s *stage) edit() error {
 	if err != nil {
 		return err
 	}
-	changed := strings.Replace(string(b), `version = "1"`, `version = "2"`, 1)
+	changed := strings.Replace(string(b), `version = "v1"`, `version = "v2"`, 1)
 	if changed == string(b) {
-		return errors.New(`examples/go/main.go has no line with version = "1"`)
+		return errors.New(`examples/go/main.go has no line with version = "v1"`)
 	}
 	if err := os.WriteFile(f, []byte(changed), 0o644); err != nil {
 		return err
@@ -237,7 +237,14 @@ func (s *stage) get() (string, error) {
 
 // clean stops the server and removes everything that the demo made.
 func (s *stage) clean() error {
+	defer s.log.Close()
 	if s.server != nil {
+		select {
+		case err := <-s.ended:
+			said, _ := os.ReadFile(s.log.Name())
+			return fmt.Errorf("the server ended by itself: %v\n%s", err, said)
+		default:
+		}
 		_ = s.server.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-s.ended:

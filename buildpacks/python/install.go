@@ -129,8 +129,8 @@ func (b *build) key() (string, error) {
 			return "", err
 		}
 	}
-	// Which server is added depends on the names of the app's files only through what is installed and these two.
-	parts = append(parts, fmt.Sprint(b.isDjango()), fmt.Sprint(b.procfileWeb()))
+	// These decide on whether a server is added.
+	parts = append(parts, fmt.Sprint(b.isDjango(), b.procfileWeb(), b.findApp() != ""))
 	return kit.Key(parts...), nil
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // layout is raised when the way that the environment is made changes, so that older ones are not reused.
-const layout = "1"
+const layout = "2"
 
 // environment makes the virtual environment, or takes over that of the last build when the requirements are the same.
 func (b *build) environment() error {
@@ -84,6 +84,7 @@ func (b *build) launchEnv() {
 	env.Default("PYTHONUNBUFFERED", "1")
 	env.Default("PYTHONDONTWRITEBYTECODE", "1") // the root is read-only, and all is compiled
 	env.Default("VIRTUAL_ENV", b.venv.Path)
+	env.Default("XDG_RUNTIME_DIR", "/tmp") // newer versions of gunicorn make a socket there
 	env.Append("PYTHONPATH", ":", b.pythonPath())
 }
 

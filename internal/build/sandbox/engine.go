@@ -175,6 +175,9 @@ func unmountBelow(dir string) error {
 
 // discard moves a build's directory away and removes it in the background: it may hold very many files.
 func (e *Engine) discard(dir string) {
+	if _, err := os.Lstat(dir); err != nil {
+		return
+	}
 	trash := filepath.Join(e.opts.Dir, "trash")
 	to := filepath.Join(trash, filepath.Base(dir))
 	if os.MkdirAll(trash, 0o700) != nil || os.Rename(dir, to) != nil {

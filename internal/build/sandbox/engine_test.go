@@ -1,14 +1,402 @@
 package sandbox
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/registry"
 )
+
+func wantLines(t *testing.T, log string, lines ...string) {
+	t.Helper()
+	for _, l := range lines {
+		if !strings.Contains(log, l) {
+			t.Errorf("the log lacks %q:\n%s", l, log)
+		}
+	}
+}
+
+// wantError checks an error's code and that its message and advice have the words.
+func wantError(t *testing.T, err error, code app.Code, words ...string) {
+	t.Helper()
+	if app.CodeOf(err) != code {
+		t.Fatalf("got %v (%s), want %s", err, app.CodeOf(err), code)
+	}
+	message, next := app.Explain(err)
+	if next == "" || strings.ContainsRune(message, '\n') {
+		t.Errorf("message %q, next %q", message, next)
+	}
+	for _, w := range words {
+		if !strings.Contains(message, w) {
+			t.Errorf("%q lacks %q", message, w)
+		}
+	}
+}
 
 func TestBuild(t *testing.T) {
 	f := newFixture(t)
-	s := script("echo hello from the build", "mkdir -p $L/bin", "echo one > $L/bin/file", "echo '[types]\nlaunch = true' > $L/bin.toml")
-	r, log := f.mustBuild(s)
-	t.Logf("%+v\n%s", r, log)
-	r, log = f.mustBuild(s)
-	t.Logf("%+v\n%s", r, log)
+	s := script("echo hello from the build", "mkdir -p $L/bin $L/big", "echo one > $L/bin/file", "echo big > $L/big/file",
+		`printf '[types]\nlaunch = true\n' > $L/bin.toml`, `printf '[types]\nlaunch = true\n' > $L/big.toml`)
+	first, log := f.mustBuild(s)
+	wantLines(t, log, "-----> Detecting: Script (build.sh)\n", "-----> Building with test/script 0.1.0\n", "       hello from the build\n",
+		"-----> Image hello@"+first.Digest[:11]+"… (0 layers reused, 7 added, ")
+	if n := strings.Count(log, "\n"); n != 4 {
+		t.Errorf("%d lines, want 4: the lifecycle's noise is in the log:\n%s", n, log)
+	}
+	want := []app.Process{{Type: "web", Command: []string{"sh"}, Args: []string{"-c", "exec server"}, Default: true}, {Type: "worker", Command: []string{"work"}}}
+	if fmt.Sprint(first.Processes) != fmt.Sprint(want) {
+		t.Errorf("processes %v, want %v", first.Processes, want)
+	}
+	if fmt.Sprint(first.Buildpacks) != "[{test/script 0.1.0}]" || first.Repository != "hello" || first.AddedBytes < 1000 {
+		t.Errorf("%+v", first)
+	}
+	img, err := f.registry.Image("hello", first.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(c.Config.Entrypoint, " ") != "/cnb/process/web" {
+		t.Errorf("entrypoint %v", c.Config.Entrypoint)
+	}
+
+	second, log := f.mustBuild(s)
+	if second.Digest != first.Digest || second.LayersReused != 7 || second.LayersAdded != 0 {
+		t.Errorf("the same source made another image: %+v", second)
+	}
+	wantLines(t, log, "(7 layers reused, 0 added)")
+
+	s["build.sh"] = strings.Replace(s["build.sh"], "echo one", "echo two", 1)
+	third, _ := f.mustBuild(s)
+	if third.Digest == first.Digest || third.LayersAdded != 2 || third.LayersReused != 5 { // bin and the source itself
+		t.Errorf("a change of one layer: %+v", third)
+	}
+	layer := fileInImage(t, f.registry, third.Digest, "layers/test_script/bin/file")
+	if layer != "two\n" {
+		t.Errorf("the image has %q", layer)
+	}
+}
+
+// TestReproducible checks that neither time nor address nor place is in an image.
+func TestReproducible(t *testing.T) {
+	s := script("mkdir -p $L/bin", "echo one > $L/bin/file", `printf '[types]\nlaunch = true\n' > $L/bin.toml`)
+	f, g := newFixture(t), newFixture(t)
+	g.opts.Builder.RunImage = f.opts.Builder.RunImage
+	g2, err := New(context.Background(), g.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Engine = g2
+	a, _ := f.mustBuild(s)
+	b, _, err := g.build(context.Background(), s, func(r *build.Request) { r.Version = 7 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Digest != b.Digest {
+		t.Errorf("two servers made %s and %s of the same source", a.Digest, b.Digest)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("GOPROXY", "http://mirror.invalid")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	f := newFixture(t)
+	s := script("env", "id", "touch $BP_CACHE_MOUNT/kept && ls -l /gitd-cache", "echo bundle:; ls $SSL_CERT_FILE",
+		"touch /platform/x 2>/dev/null || echo platform is read-only", "ls /cnb /layers")
+	_, log, err := f.build(context.Background(), s, func(r *build.Request) { r.Env = map[string]string{"BP_COLOUR": "blue green"} })
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	wantLines(t, log, "BP_COLOUR=blue green", "GOPROXY=http://mirror.invalid", "BP_CACHE_MOUNT=/gitd-cache", "uid=1000(cnb) gid=1000(cnb)",
+		"platform is read-only", "NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt")
+	for _, bad := range []string{"secret", "CNB_REGISTRY_AUTH", "IMAGE_SECRET", f.registry.Host(), f.opts.Dir} {
+		if strings.Contains(log, bad) {
+			t.Errorf("the build sees %q:\n%s", bad, log)
+		}
+	}
+	_, _, err = f.build(context.Background(), s, func(r *build.Request) { r.Env = map[string]string{"../x": "1"} })
+	wantError(t, err, app.InvalidInput, "../x")
+}
+
+// TestNoReach is the hostile build: it looks for what is not its own.
+func TestNoReach(t *testing.T) {
+	f := newFixture(t)
+	if err := os.WriteFile(filepath.Join(f.opts.Dir, "secret"), []byte("server-secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(f.registry.Host())
+	s := script("cat "+f.opts.Dir+"/secret && echo REACHED",
+		"ls /gitd-app && echo REACHED",
+		"cat /proc/1/root"+f.opts.Dir+"/secret && echo REACHED",
+		"[ -w / ] && echo REACHED", "touch /cnb/lifecycle/lifecycle && echo REACHED",
+		"exec 3<>/dev/tcp/127.0.0.1/"+port+" && echo REACHED",
+		"ls /proc/[0-9]*/exe | head -50",
+		"echo tried; true")
+	s["build.sh"] = strings.Replace(s["build.sh"], "exec 3<>", "( exec 3<>", 1)
+	s["build.sh"] = strings.Replace(s["build.sh"], port+" && echo REACHED", port+" && echo REACHED )", 1)
+	_, log := f.mustBuild(s)
+	wantLines(t, log, "tried")
+	if strings.Contains(log, "REACHED") || strings.Contains(log, "server-secret") {
+		t.Errorf("the build got out:\n%s", log)
+	}
+}
+
+func TestHostileLayers(t *testing.T) {
+	f := newFixture(t)
+	// Links in the layers that point at the server's files: the exporter is chrooted, and copies links as links.
+	r, _ := f.mustBuild(script("mkdir -p $L/x", "ln -s /etc/shadow $L/x/shadow", "ln -s "+f.opts.Dir+" $L/x/dir", `printf '[types]\nlaunch = true\n' > $L/x.toml`))
+	if got := fileInImage(t, f.registry, r.Digest, "layers/test_script/x/shadow"); got != "-> /etc/shadow" {
+		t.Errorf("the image has %q", got)
+	}
+	_, _, err := f.build(context.Background(), script("rm -f /layers/group.toml", "ln -s "+f.opts.Dir+" /layers/group.toml"), nil)
+	wantError(t, err, app.ExportFailed)
+	_, _, err = f.build(context.Background(), script("echo '[[[' > $L/x.toml", "mkdir $L/x"), nil)
+	if err == nil {
+		t.Error("malformed layer metadata was taken")
+	}
+	f.mustBuild(script("echo fine again"))
+}
+
+func TestDetectFails(t *testing.T) {
+	f := newFixture(t)
+	_, log, err := f.build(context.Background(), source{"README": "x"}, nil)
+	wantError(t, err, app.DetectFailed, "no language detected: looked for other.txt, build.sh")
+	if strings.Contains(log, "=====") {
+		t.Errorf("noise:\n%s", log)
+	}
+	_, log, err = f.build(context.Background(), source{"broken.txt": "x"}, nil)
+	wantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: broken.txt: line 1: this is not a list")
+	wantLines(t, log, "broken.txt: line 1")
+}
+
+func TestBuildFails(t *testing.T) {
+	f := newFixture(t)
+	_, log, err := f.build(context.Background(), source{"build.sh": "echo compiling\necho './main.go:12:2: undefined: foo'\nexit 3\n"}, nil)
+	wantError(t, err, app.BuildFailed, "build by test/script 0.1.0 failed: ./main.go:12:2: undefined: foo")
+	wantLines(t, log, "       ./main.go:12:2: undefined: foo")
+	if strings.Contains(log, "Image hello") {
+		t.Errorf("an image:\n%s", log)
+	}
+	if tags, _ := f.registry.Tags("hello"); len(tags) > 0 {
+		t.Errorf("tags %v", tags)
+	}
+	f.mustBuild(script("echo fine"))
+}
+
+func TestLimits(t *testing.T) {
+	f := newFixture(t)
+	f.diskInterval = 20 * time.Millisecond
+	f.patience = 200 * time.Millisecond
+	for _, c := range []struct {
+		what   string
+		script string
+		limits build.Limits
+		words  []string
+	}{
+		{"memory", "echo start\nhead -c 300000000 /dev/zero | tail -c 300000000 > /dev/null\n", build.Limits{Memory: 128 << 20}, []string{"memory limit of 128 MiB", "build by test/script"}},
+		{"time", "sleep 1000\n", build.Limits{Time: 2 * time.Second}, []string{"time limit of 2s", "in the build"}},
+		{"disk", "i=0; while :; do i=$((i+1)); head -c 8000000 /dev/zero > $L/f$i; done\n", build.Limits{Disk: 64 << 20}, []string{"disk limit of 64 MiB"}},
+		{"one file", "head -c 80000000 /dev/zero > /home/cnb/f || exit 1\n", build.Limits{Disk: 64 << 20}, []string{"disk limit of 64 MiB"}},
+		{"processes", "i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; echo all\n", build.Limits{PIDs: 32}, []string{"limit of 32 processes"}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			_, log, err := f.build(context.Background(), source{"build.sh": c.script}, func(r *build.Request) { r.Limits = c.limits })
+			if app.CodeOf(err) != app.LimitExceeded {
+				t.Log(log)
+			}
+			wantError(t, err, app.LimitExceeded, c.words...)
+		})
+	}
+	t.Run("full disk at the start", func(t *testing.T) {
+		f.free = func(string) (int64, error) { return 100 << 20, nil }
+		_, _, err := f.build(context.Background(), script(), nil)
+		wantError(t, err, app.LimitExceeded, "nearly full", "100 MiB")
+	})
+	t.Run("full disk on the way", func(t *testing.T) {
+		calls := 0
+		f.free = func(string) (int64, error) {
+			if calls++; calls > 1 {
+				return 100 << 20, nil
+			}
+			return 1 << 40, nil
+		}
+		_, _, err := f.build(context.Background(), source{"build.sh": "sleep 1000"}, nil)
+		wantError(t, err, app.LimitExceeded, "nearly full")
+	})
+	f.free = freeSpace
+	f.mustBuild(script("echo fine again"))
+}
+
+func TestCancel(t *testing.T) {
+	f := newFixture(t)
+	cause := app.Errorf(app.Superseded, "", "replaced by a newer push")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	log := &lockedBuffer{}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := f.Build(ctx, build.Request{App: "hello", Version: 1, Source: source{"build.sh": "echo started\nsleep 1000\n"}, Log: app.NewLog(log)})
+		ended <- err
+	}()
+	waitFor(t, func() bool { return strings.Contains(log.String(), "started") })
+	next := make(chan error, 1)
+	go func() { // waits for its turn
+		_, err := f.Build(context.Background(), build.Request{App: "hello", Version: 2, Source: script("echo second"), Log: app.NewLog(log)})
+		next <- err
+	}()
+	waitFor(t, func() bool { return strings.Contains(log.String(), "waiting for the build before") })
+	cancel(cause)
+	if err := <-ended; !errors.Is(err, cause) || app.CodeOf(err) != app.Superseded {
+		t.Errorf("got %v", err)
+	}
+	if err := <-next; err != nil {
+		t.Errorf("the second build: %v\n%s", err, log.String())
+	}
+	done, stop := context.WithCancel(context.Background())
+	stop()
+	if _, _, err := f.build(done, script(), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCache(t *testing.T) {
+	f := newFixture(t)
+	s := script("ls $BP_CACHE_MOUNT", "[ -d $L/kept ] && cat $L/kept/file && cat $L/kept.toml", "echo saved > $BP_CACHE_MOUNT/before",
+		"mkdir -p $L/kept", "echo layer content > $L/kept/file", `printf '[types]\ncache = true\n[metadata]\nversion = "1.2"\n' > $L/kept.toml`)
+	_, log := f.mustBuild(s)
+	if strings.Contains(log, "before") {
+		t.Errorf("a first build finds a cache:\n%s", log)
+	}
+	_, log = f.mustBuild(s)
+	wantLines(t, log, "       before\n", "       layer content\n", `version = "1.2"`)
+	if strings.Contains(log, "cache = true") {
+		t.Errorf("the types were restored too:\n%s", log)
+	}
+	_, log, err := f.build(context.Background(), s, func(r *build.Request) { r.App = "other" })
+	if err != nil || strings.Contains(log, "before") {
+		t.Errorf("%v: another app's build sees the cache:\n%s", err, log)
+	}
+	_, log, err = f.build(context.Background(), s, func(r *build.Request) { r.ClearCache = true })
+	if err != nil || strings.Contains(log, "before") || strings.Contains(log, "layer content") {
+		t.Errorf("%v: the cache was not cleared:\n%s", err, log)
+	}
+	_, log, err = f.build(context.Background(), script("head -c 3000000 /dev/zero > $BP_CACHE_MOUNT/big"), func(r *build.Request) { r.Limits.Cache = 1 << 20 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, log, "over its limit of 1 MiB, and was removed")
+	_, log = f.mustBuild(s)
+	if strings.Contains(log, "big") || strings.Contains(log, "before") {
+		t.Errorf("the cache is still there:\n%s", log)
+	}
+	if err := f.PurgeCache("hello"); err != nil {
+		t.Fatal(err)
+	}
+	_, log = f.mustBuild(s)
+	if strings.Contains(log, "before") {
+		t.Errorf("the cache was not purged:\n%s", log)
+	}
+	if err := f.PurgeCache("../hello"); err == nil {
+		t.Error("PurgeCache took a path")
+	}
+}
+
+// TestMissingBlob loses a layer of the image before: the next build makes it anew.
+func TestMissingBlob(t *testing.T) {
+	f := newFixture(t)
+	s := script("mkdir -p $L/bin", "echo one > $L/bin/file", `printf '[types]\nlaunch = true\n' > $L/bin.toml`)
+	r, _ := f.mustBuild(s)
+	img, err := f.registry.Image("hello", r.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, _ := img.Layers()
+	d, _ := layers[1].Digest()
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(f.opts.Dir), "registry/docker/registry/v2/blobs/sha256/*", d.Hex))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	if err := os.RemoveAll(found[0]); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := f.mustBuild(s)
+	if again.Digest != r.Digest || again.LayersReused != 0 {
+		t.Errorf("%+v", again)
+	}
+	if _, err := f.registry.Image("hello", r.Digest); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	f := newFixture(t)
+	f.patience = 20 * time.Millisecond
+	_, log := f.mustBuild(script("sleep 1"))
+	wantLines(t, log, "       … build, ")
+}
+
+func TestLeftoversAreRemovedAtStart(t *testing.T) {
+	f := newFixture(t)
+	left := filepath.Join(f.opts.Dir, "apps/hello/"+buildPrefix+"hello-v1-0000/layers")
+	for _, d := range []string{left, filepath.Join(f.opts.Dir, "apps/hello/cache"), filepath.Join(f.opts.Dir, "trash/x")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mountTmpfs(t, left)
+	if _, err := New(context.Background(), f.opts); err != nil {
+		t.Fatal(err)
+	}
+	f.leftovers()
+	if _, err := os.Stat(filepath.Join(f.opts.Dir, "apps/hello/cache")); err != nil {
+		t.Errorf("the cache is gone: %v", err)
+	}
+}
+
+func TestInvalidApp(t *testing.T) {
+	f := newFixture(t)
+	for _, name := range []string{"", "../x", "A", "hello.git", "/hello"} {
+		if _, _, err := f.build(context.Background(), script(), func(r *build.Request) { r.App = name }); app.CodeOf(err) != app.InvalidName {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited for a minute")
+		}
+	}
+}
+
+// fileInImage returns a file of an image; "-> TARGET" for a symbolic link.
+func fileInImage(t *testing.T, r *registry.Registry, digest, name string) string {
+	t.Helper()
+	img, err := r.Image("hello", digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers[1:] { // the first is the run image's, and no tar file here
+		if s, ok := fileInLayer(t, l, name); ok {
+			return s
+		}
+	}
+	t.Fatalf("the image has no %s", name)
+	return ""
 }

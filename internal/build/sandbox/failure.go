@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	outOfProcesses = regexp.MustCompile(`(?i)resource temporarily unavailable|cannot allocate memory.*fork|fork: retry|pthread_create failed|can't start new thread|failed to create new OS thread|EAGAIN`)
+	outOfProcesses = regexp.MustCompile(`(?i)resource temporarily unavailable|cannot allocate memory.*fork|fork: retry|pthread_create failed|can't start new thread|cannot fork|failed to create new OS thread|EAGAIN`)
 	fileTooLarge   = regexp.MustCompile(`(?i)file too large|EFBIG|file size limit exceeded`)
 	diskIsFull     = regexp.MustCompile(`(?i)no space left on device|ENOSPC`)
 )
@@ -45,8 +45,7 @@ func failure(exit sandbox.Exit, o *output, limits build.Limits) error {
 		return app.Errorf(app.LimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit",
 			"the build was stopped at its disk limit of %s for a file, in the %s", size(limits.Disk), phase)
 	case outOfProcesses.MatchString(lines):
-		return app.Errorf(app.LimitExceeded, "have the build run fewer processes at once, or ask the operator for a higher limit",
-			"the build was stopped at its limit of %d processes and threads, in the %s", limits.PIDs, phase)
+		return processesExceeded(limits)
 	case diskIsFull.MatchString(lines):
 		return app.Errorf(app.LimitExceeded, "have the build write less, or ask the operator to make room on the server's disk",
 			"no space was left for the build, in the %s", phase)
@@ -64,6 +63,11 @@ func failure(exit sandbox.Exit, o *output, limits build.Limits) error {
 		return app.Errorf(app.BuildFailed, "push again; where it ends the same way, look at the lines above", "%s failed: it was ended by a signal (%s)", phase, exit.Signal)
 	}
 	return app.Errorf(app.BuildFailed, "ask the operator whether the builder image is whole", "%s failed: %s", phase, lifecycleReason(exit, o))
+}
+
+func processesExceeded(limits build.Limits) error {
+	return app.Errorf(app.LimitExceeded, "have the build run fewer processes at once, or ask the operator for a higher limit",
+		"the build was stopped at its limit of %d processes and threads", limits.PIDs)
 }
 
 func detectionFailure(exit sandbox.Exit, o *output) error {

@@ -1,12 +1,13 @@
 package sandbox
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
@@ -101,7 +103,7 @@ func fillRoot(dir string) error {
 		"cnb/buildpacks/test_other/1.0/bin/detect":        "#!/bin/sh\n[ -f broken.txt ] && { echo 'broken.txt: line 1: this is not a list'; exit 1; }\n[ -f other.txt ] && exit 0\necho 'gitd-looked-for: other.txt'\nexit 100\n",
 		"cnb/buildpacks/test_other/1.0/bin/build":         "#!/bin/sh\nexit 0\n",
 		"cnb/buildpacks/test_script/0.1.0/buildpack.toml": "api = \"0.11\"\n[buildpack]\nid = \"test/script\"\nversion = \"0.1.0\"\n[[targets]]\nos = \"linux\"\n",
-		"cnb/buildpacks/test_script/0.1.0/bin/detect":     "#!/bin/sh\n[ -f build.sh ] || { echo 'gitd-looked-for: build.sh'; exit 100; }\necho 'gitd-detect: Script (build.sh, 100% shell)'\n",
+		"cnb/buildpacks/test_script/0.1.0/bin/detect":     "#!/bin/sh\n[ -f build.sh ] || { echo 'gitd-looked-for: build.sh'; exit 100; }\necho 'gitd-detect: Script (build.sh)'\n",
 		"cnb/buildpacks/test_script/0.1.0/bin/build":      "#!/bin/sh\nexport L=$CNB_LAYERS_DIR\nexec /bin/sh ./build.sh\n",
 	} {
 		path := filepath.Join(dir, name)
@@ -315,16 +317,40 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func localAddress(t *testing.T) string {
+// fileInLayer looks a file up in a layer's tar file.
+func fileInLayer(t *testing.T, l v1.Layer, name string) (string, bool) {
 	t.Helper()
-	addresses, err := net.InterfaceAddrs()
+	content, err := l.Uncompressed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range addresses {
-		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && n.IP.To4() != nil {
-			return n.IP.String()
+	defer content.Close()
+	for r := tar.NewReader(content); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return "", false
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.TrimPrefix(h.Name, "/") != name {
+			continue
+		}
+		if h.Typeflag == tar.TypeSymlink {
+			return "-> " + h.Linkname, true
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b), true
 	}
-	return "127.0.0.1"
+}
+
+func mountTmpfs(t *testing.T, dir string) {
+	t.Helper()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }

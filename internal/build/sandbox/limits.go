@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
 )
 
 // minFree is the room in bytes that a build needs on its file system to start; below half of it a running one is stopped.
@@ -80,9 +81,9 @@ func (t *tree) add(fd, depth int) {
 	}
 }
 
-// watchDisk measures the directories about once a second, and less often where that takes long, until ctx ends. It calls
-// exceeded once, when they take more than limit or the file system runs full.
-func (e *Engine) watchDisk(ctx context.Context, limit int64, dirs []string, exceeded func(error)) {
+// watch measures the directories about once a second, and less often where that takes long, until ctx ends. It calls
+// exceeded once, when they take more than their limit, the file system runs full, or the build is stuck at its limit of processes.
+func (e *Engine) watch(ctx context.Context, limits build.Limits, dirs []string, o *output, exceeded func(error)) {
 	wait := e.diskInterval
 	for {
 		select {
@@ -91,12 +92,16 @@ func (e *Engine) watchDisk(ctx context.Context, limit int64, dirs []string, exce
 		case <-time.After(wait):
 		}
 		began := time.Now()
-		if size := treeSize(ctx, dirs...); size > limit && ctx.Err() == nil {
-			exceeded(diskExceeded(limit))
+		if size := treeSize(ctx, dirs...); size > limits.Disk && ctx.Err() == nil {
+			exceeded(diskExceeded(limits.Disk))
 			return
 		}
 		if free, err := e.free(dirs[0]); err == nil && free < minFree/2 {
 			exceeded(diskFull(free))
+			return
+		}
+		if o.stuck(5 * e.patience) {
+			exceeded(processesExceeded(limits))
 			return
 		}
 		wait = max(e.diskInterval, 20*time.Since(began))

@@ -82,13 +82,22 @@ func (o *output) silence() (since time.Time, building bool) {
 	return o.last, o.building
 }
 
+// stuck says whether the last that was heard, longer than patience ago, was that no process could be started. What did start
+// holds the output open, and the lifecycle waits for it: such a build would only end at its time limit.
+func (o *output) stuck(patience time.Duration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := len(o.lines)
+	return n > 0 && time.Since(o.last) > patience && outOfProcesses.MatchString(o.lines[n-1])
+}
+
 func (o *output) line(raw string) {
 	s := strings.TrimRight(stripColour(raw), " \r")
 	if rest, ok := strings.CutPrefix(s, o.marker+" detected "); ok && !o.building {
-		o.building = true
 		o.section = ""
 		o.last = time.Now()
 		if code, err := strconv.Atoi(rest); err == nil && code == 0 {
+			o.building = true
 			o.mu.Unlock() // detected may take a while, and asks for what was found
 			o.detected()
 			o.mu.Lock()
@@ -107,7 +116,13 @@ var (
 	verdict = regexp.MustCompile(`^(pass|fail|skip|err): +(\S+)(?: \(-?\d+\))?$`)
 )
 
+// percent undoes what the lifecycle does to a per cent sign in a buildpack's output: it takes the output for a format.
+var percent = strings.NewReplacer("%!(NOVERB)", "%", "(MISSING)", "", "%!", "%")
+
 func (o *output) detectLine(s string) {
+	if strings.Contains(s, "%!") {
+		s = percent.Replace(s)
+	}
 	if m := heading.FindStringSubmatch(s); m != nil {
 		o.section = m[2]
 		return

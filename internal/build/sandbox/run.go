@@ -64,10 +64,10 @@ func (b *running) run(ctx context.Context, cancel context.CancelCauseFunc) error
 	if err := b.checkRoom(); err != nil {
 		return err
 	}
+	defer func() { b.discard(b.dir) }()
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	defer b.discard(b.dir)
 	previous, err := b.previous(b.request.App)
 	if err != nil {
 		return err
@@ -92,15 +92,9 @@ func (b *running) run(ctx context.Context, cancel context.CancelCauseFunc) error
 		return err
 	}
 
-	watching, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	beside.Go(func() {
-		b.watchDisk(watching, b.limits.Disk, []string{b.in("workspace"), b.in("layers"), b.in("tmp"), filepath.Join(b.appDir(b.request.App), "cache")}, cancel)
-	})
-	if err := b.detectAndBuild(ctx); err != nil {
+	if err := b.detectAndBuild(ctx, cancel); err != nil {
 		return err
 	}
-	unwatch()
 
 	capped := make(chan error, 1)
 	beside.Go(func() { capped <- b.capAppCache(ctx) })
@@ -174,8 +168,8 @@ func (b *running) checkoutAndAnalyze(ctx context.Context, h *helperProcess) erro
 	return <-checkout
 }
 
-// detectAndBuild runs the container.
-func (b *running) detectAndBuild(ctx context.Context) error {
+// detectAndBuild runs the container, and watches over what it uses.
+func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCauseFunc) error {
 	random := make([]byte, 8)
 	if _, err := rand.Read(random); err != nil {
 		return err
@@ -205,6 +199,12 @@ func (b *running) detectAndBuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var watching sync.WaitGroup
+	watched, unwatch := context.WithCancel(ctx)
+	watching.Go(func() {
+		dirs := []string{b.in("workspace"), b.in("layers"), b.in("tmp"), filepath.Join(b.Engine.appDir(b.request.App), "cache")}
+		b.watch(watched, b.limits, dirs, b.output, cancel)
+	})
 	exit, err := b.opts.Host.Run(ctx, sandbox.Spec{
 		ID:       b.name,
 		Labels:   map[string]string{"app": b.request.App, "kind": "build"},
@@ -223,6 +223,8 @@ func (b *running) detectAndBuild(ctx context.Context) error {
 		Egress:   true,
 		Output:   b.output,
 	})
+	unwatch()
+	watching.Wait()
 	b.output.flush()
 	b.result.Times.Detect, b.result.Times.Build = detected.Sub(began), time.Since(detected)
 	if cause := context.Cause(ctx); cause != nil {

@@ -165,7 +165,7 @@ func shimOf(t *testing.T, c *Container) int {
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	h := openHostAt(t, dir)
-	c := start(t, h, Spec{ID: "was", Args: []string{"/probe", "sleep", "1h"}, Labels: map[string]string{"a": "b"}})
+	start(t, h, Spec{ID: "was", Args: []string{"/probe", "sleep", "1h"}, Labels: map[string]string{"a": "b"}})
 	was := filepath.Join(dir, containersDir, "was")
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
@@ -227,7 +227,6 @@ func TestLeftovers(t *testing.T) {
 		t.Error("the running one was stopped")
 	default:
 	}
-	_ = c
 	e, _ := os.ReadDir(filepath.Join(dir, containersDir))
 	if len(e) != 2 {
 		t.Errorf("left: %v", e)

@@ -123,6 +123,11 @@ func (c *Container) Stop(ctx context.Context, grace time.Duration) error {
 
 // kill ends everything in the container: its process namespace goes with its first process.
 func (c *Container) kill(ctx context.Context) error {
+	select {
+	case <-c.done:
+		return nil
+	default:
+	}
 	_ = c.signal(unix.SIGKILL)
 	patience := time.NewTimer(2 * time.Second)
 	defer patience.Stop()

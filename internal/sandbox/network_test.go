@@ -72,7 +72,9 @@ func TestDial(t *testing.T) {
 func foreign(t *testing.T) (server string, host string) {
 	t.Helper()
 	k := os.Getpid() % 16384 * 4
-	at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18 + byte(k>>16), byte(k >> 8), byte(k + i)}) }
+	at := func(i int) netip.Addr {
+		return netip.AddrFrom4([4]byte{198, 18 + byte(k>>16), byte(k >> 8), byte(k + i)})
+	}
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = fmt.Sprintf("gt%d", os.Getpid())
 	var l net.Listener

@@ -144,7 +144,7 @@ func (r *rollout) run(ctx context.Context) error {
 		return err
 	}
 	r.healthy = time.Since(began)
-	r.plan.Log.Detail("healthy after %s (HTTP GET %s %d)", round(r.healthy), r.plan.Check.Path, r.status)
+	r.plan.Log.Detail("healthy after %s (HTTP GET %s %d)", app.Elapsed(r.healthy), r.plan.Check.Path, r.status)
 	if err := r.plan.OnState(app.Shifting); err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func (r *rollout) unhealthy(ctx context.Context, status int, err error, waited t
 		got = "was not answered"
 	}
 	return &app.Error{Code: app.Unhealthy, Err: err,
-		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s", r.plan.Check.Path, got, round(waited)),
+		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s", r.plan.Check.Path, got, app.Elapsed(waited)),
 		Next:    "see what the app wrote, above; the check passes with any status below 500"}
 }
 
@@ -405,14 +405,4 @@ func (r *rollout) url(ctx context.Context) string {
 		return ""
 	}
 	return svc.Status.URL.String()
-}
-
-func round(d time.Duration) time.Duration {
-	switch {
-	case d > 10*time.Second:
-		return d.Round(time.Second)
-	case d > time.Second:
-		return d.Round(100 * time.Millisecond)
-	}
-	return d.Round(time.Millisecond)
 }

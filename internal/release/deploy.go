@@ -89,7 +89,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 	}
 	w.timings.Start, w.timings.Shift = shifted.Sub(started), time.Since(shifted)
 	w.timings.Total = time.Since(w.start)
-	w.log.Detail("%s is live (%s)", m.o.URL(w.release.App), took(w.timings.Total))
+	w.log.Detail("%s is live (%s)", m.o.URL(w.release.App), app.Elapsed(w.timings.Total))
 	m.note(w)
 	m.runs.Go(func() { m.Collect(m.ctx, w.release.App) })
 	return nil

@@ -2,7 +2,6 @@ package release
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"time"
 
@@ -36,14 +35,6 @@ func (m *Machine) note(w *work) {
 	if err != nil {
 		m.o.Log("timings: %v", err)
 	}
-}
-
-// took says how long something took, as people read it: "37 ms", "3.1s".
-func took(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.1fs", d.Seconds())
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -61,7 +61,7 @@ func lock(dir string) (*os.File, error) {
 		e.Err = ErrLocked
 		return nil, e
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = fmt.Fprintln(f, os.Getpid())
 	}
 	if err != nil {

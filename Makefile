@@ -28,7 +28,7 @@ demo: need-serve need-git build ## push a sample app, push again under load, rol
 	go run ./test/demo
 
 .PHONY: test
-test: need-serve need-git check build ## everything that needs no cluster
+test: need-serve need-git need-languages check build ## everything that needs no cluster
 	@echo "-----> Unit and part tests, with the race detector"
 	GITD_PARTS=$(CURDIR)/bin/parts go test -race -timeout 20m $$(go list ./... | grep -v /test/)
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
@@ -36,9 +36,9 @@ test: need-serve need-git check build ## everything that needs no cluster
 
 .PHONY: bench
 bench: need-serve need-git build ## measure against OpenSSH + git, go build, nginx, runc; figures beside their targets
-	@$(call need,sshd,openssh-server)
-	@$(call need,nginx,nginx-light)
-	@$(call need,wrk,wrk)
+	@$(call need,command -v sshd,openssh-server)
+	@$(call need,command -v nginx,nginx-light)
+	@$(call need,command -v wrk,wrk)
 	go run ./test/bench $(ARGS)
 
 .PHONY: check
@@ -48,22 +48,28 @@ check: ## gofmt, vet, staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-# need installs the Debian package $(2) unless the program $(1) is there.
-need = if ! PATH=$$PATH:/usr/sbin:/sbin command -v $(1) >/dev/null; then \
-	echo "-----> Installing $(2) (for $(1))"; \
-	command -v apt-get >/dev/null || { echo "$(1) is missing, and this is no Debian: install it, then try again" >&2; exit 1; }; \
+# need installs the Debian package $(2) unless the command $(1) succeeds.
+need = if ! PATH=$$PATH:/usr/sbin:/sbin sh -c "$(1)" >/dev/null 2>&1; then \
+	echo "-----> Installing $(2)"; \
+	command -v apt-get >/dev/null || { echo "$(2) is missing, and this is no Debian: install it, then try again" >&2; exit 1; }; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) >/dev/null || \
 	{ echo "apt-get could not install $(2): install it by hand (as root), then try again" >&2; exit 1; }; fi
 
-.PHONY: need-go need-serve need-git
+.PHONY: need-go need-serve need-git need-languages
 need-go:
 	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: see https://go.dev/doc/install" >&2; exit 1; }
 need-serve: need-go
 	@[ "$$(id -u)" = 0 ] || { echo "gitd makes containers and namespaces: run make as root" >&2; exit 1; }
-	@$(call need,runc,runc)
-	@$(call need,mmdebstrap,mmdebstrap)
-	@$(call need,nft,nftables)
-	@$(call need,ip,iproute2)
+	@$(call need,command -v runc,runc)
+	@$(call need,command -v mmdebstrap,mmdebstrap)
+	@$(call need,command -v nft,nftables)
+	@$(call need,command -v ip,iproute2)
 need-git: need-go
-	@$(call need,git,git)
-	@$(call need,ssh,openssh-client)
+	@$(call need,command -v git,git)
+	@$(call need,command -v ssh,openssh-client)
+# The buildpacks' unit tests run the real tools of each language.
+need-languages:
+	@$(call need,command -v node,nodejs)
+	@$(call need,command -v npm,npm)
+	@$(call need,command -v nginx,nginx-light)
+	@/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || { ; }

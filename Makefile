@@ -72,4 +72,4 @@ need-languages:
 	@$(call need,command -v node,nodejs)
 	@$(call need,command -v npm,npm)
 	@$(call need,command -v nginx,nginx-light)
-	@/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || { ; }
+	@$(call need,/usr/bin/python3 -m ensurepip --version,python3-venv)

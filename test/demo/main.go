@@ -236,25 +236,31 @@ func (s *stage) get() (string, error) {
 }
 
 // clean stops the server and removes everything that the demo made.
-func (s *stage) clean() error {
+func (s *stage) clean() (err error) {
 	defer s.log.Close()
 	if s.server != nil {
-		select {
-		case err := <-s.ended:
-			said, _ := os.ReadFile(s.log.Name())
-			return fmt.Errorf("the server ended by itself: %v\n%s", err, said)
-		default:
-		}
-		_ = s.server.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-s.ended:
-		case <-time.After(time.Minute):
-			_ = s.server.Process.Kill()
-			<-s.ended
-		}
-		if out, err := exec.Command(s.gitd, "purge", "--data", s.data(), "--yes").CombinedOutput(); err != nil {
-			return fmt.Errorf("gitd purge: %w: %s", err, out)
+		err = s.stopServer()
+		if out, e := exec.Command(s.gitd, "purge", "--data", s.data(), "--yes").CombinedOutput(); e != nil {
+			return errors.Join(err, fmt.Errorf("gitd purge: %w: %s", e, out))
 		}
 	}
-	return os.RemoveAll(s.dir)
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+func (s *stage) stopServer() error {
+	select {
+	case err := <-s.ended:
+		said, _ := os.ReadFile(s.log.Name())
+		return fmt.Errorf("the server ended by itself: %v\n%s", err, said)
+	default:
+	}
+	_ = s.server.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(time.Minute):
+		_ = s.server.Process.Kill()
+		<-s.ended
+		return errors.New("the server did not stop within a minute")
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gliderlabs/ssh"
@@ -40,7 +41,8 @@ type session struct {
 	ctx         context.Context // ends when the client, the channel or the server goes; its cause says why
 	cancel      context.CancelCauseFunc
 	ch          gossh.Channel
-	in          *bufio.Reader
+	raw         *serialReader // of ch
+	in          *bufio.Reader // of raw
 	remote      string
 	fingerprint string
 	key         app.Key
@@ -83,7 +85,8 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 	if err != nil {
 		return
 	}
-	ss := &session{server: s, ch: ch, in: bufio.NewReaderSize(ch, 64<<10), remote: conn.RemoteAddr().String(), fingerprint: fingerprint}
+	raw := &serialReader{r: ch}
+	ss := &session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), remote: conn.RemoteAddr().String(), fingerprint: fingerprint}
 	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
 	defer context.AfterFunc(ctx, func() { ss.cancel(errGone) })()
 	defer ss.cancel(errGone)
@@ -150,11 +153,24 @@ func (ss *session) run(line string) {
 	_ = ss.ch.CloseWrite()
 	if o.drain {
 		t := time.AfterFunc(drainTime, func() { _ = ss.ch.Close() })
-		_, _ = io.Copy(io.Discard, ss.ch)
+		_, _ = io.Copy(io.Discard, ss.raw)
 		t.Stop()
 	}
 	_ = ss.ch.Close()
 	ss.cancel(errGone)
+}
+
+// serialReader lets one reader in at a time. The indexer may still be waiting for input when the rest of it is drained, and
+// the end of a channel wakes only one of those who wait for it.
+type serialReader struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+func (s *serialReader) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.r.Read(p)
 }
 
 // drainTime is how long a refused client may go on sending.

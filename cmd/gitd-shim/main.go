@@ -70,11 +70,6 @@ func (s *watcher) run(dir string) error {
 	if err := shim.ReadFile(shim.ConfigFile, &s.config); err != nil {
 		return err
 	}
-	for _, f := range s.config.Join { // a service manager that stops gitd must not take the containers along
-		if err := os.WriteFile(f, []byte("0"), 0); err != nil {
-			return fmt.Errorf("join the shims' cgroup: %w", err)
-		}
-	}
 	go s.obey()
 	if err := mountRoot(s.config.Layers); err != nil {
 		return err
@@ -214,6 +209,11 @@ func (s *watcher) await(runtime int) (unix.WaitStatus, shim.Init, error) {
 			return 0, init, err
 		}
 		s.tell(shim.Report{Init: init})
+		// A service manager that stops gitd must not take the containers along. Only now: to change the cgroup can take as long as
+		// to start the container. The container has one of its own already; without ours, the shim still does its work.
+		for _, f := range s.config.Join {
+			_ = os.WriteFile(f, []byte("0"), 0)
+		}
 	}
 }
 

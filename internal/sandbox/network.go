@@ -36,6 +36,7 @@ type network struct {
 type space struct {
 	file    *os.File
 	address netip.Addr // of the container; the zero value without a way out
+	resolv  string     // its /etc/resolv.conf
 }
 
 // The range that all gitd servers of a machine take their containers' addresses from, four for each.
@@ -83,7 +84,7 @@ func (n *network) forward() error {
 	return nil
 }
 
-// take returns a network namespace, made ahead where there is one, and has the next one made.
+// take returns a network namespace, made ahead where there is one.
 func (n *network) take(egress bool) (*space, error) {
 	n.mu.Lock()
 	var s *space
@@ -97,11 +98,10 @@ func (n *network) take(egress bool) (*space, error) {
 			return nil, err
 		}
 	}
-	n.refill(egress)
 	return s, nil
 }
 
-// refill makes a namespace ahead, in the background.
+// refill makes a namespace ahead, in the background: after a start, which it would slow down.
 func (n *network) refill(egress bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -179,6 +179,7 @@ func (n *network) make(egress bool) (*space, error) {
 		if !egress {
 			return nil
 		}
+		s.resolv = n.resolvConf()
 		gateway, err := n.connect(s)
 		if err != nil {
 			return err
@@ -284,10 +285,7 @@ func (n *network) mtu() int {
 }
 
 // resolvConf is the container's /etc/resolv.conf: the host's name servers that a container can reach.
-func (n *network) resolvConf(egress bool) string {
-	if !egress {
-		return ""
-	}
+func (n *network) resolvConf() string {
 	for _, f := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
 		b, err := os.ReadFile(f)
 		if err != nil {

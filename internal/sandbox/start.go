@@ -148,6 +148,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	if err != nil {
 		return nil, err
 	}
+	defer h.network.refill(s.Egress)
 	c := &Container{ID: s.ID, Labels: s.Labels, Started: time.Now().UTC(), host: h, dir: filepath.Join(h.opts.Dir, containersDir, s.ID),
 		space: sp.file, address: sp.address, done: make(chan struct{}), released: make(chan struct{})}
 	l := &launched{container: c}
@@ -178,7 +179,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 			err = e
 		}
 	}()
-	if l.record, err = h.make(s, c, attached); err != nil {
+	if l.record, err = h.make(s, c, sp.resolv, attached); err != nil {
 		return nil, err
 	}
 	made = true
@@ -215,7 +216,7 @@ func startError(message string) error {
 }
 
 // make writes the container's directory, and returns the record's file, locked. The directory appears whole or not at all.
-func (h *Host) make(s *Spec, c *Container, attached bool) (file *os.File, err error) {
+func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *os.File, err error) {
 	dir, err := os.MkdirTemp(filepath.Join(h.opts.Dir, containersDir), newPrefix)
 	if err != nil {
 		return nil, err
@@ -244,7 +245,7 @@ func (h *Host) make(s *Spec, c *Container, attached bool) (file *os.File, err er
 	if c.address.IsValid() {
 		address = c.address.String()
 	}
-	etc := map[string]string{"hosts": hostsFile(hostname, address), "hostname": hostname + "\n", "resolv.conf": h.network.resolvConf(s.Egress)}
+	etc := map[string]string{"hosts": hostsFile(hostname, address), "hostname": hostname + "\n", "resolv.conf": resolv}
 	for name, content := range etc {
 		name = filepath.Join(dir, shim.UpperDir, "etc", name)
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {

@@ -107,9 +107,16 @@ func (c *connection) watch(ctx ssh.Context) {
 	}
 }
 
+// disconnectByUser is how x/crypto words SSH_DISCONNECT_BY_APPLICATION (RFC 4253, 11.1).
+const disconnectByUser = "ssh: disconnect, reason 11:"
+
 // logEnd notes a connection that ended in another way than by the client closing it.
 func (c *connection) logEnd(conn *gossh.ServerConn) {
-	if err := conn.Wait(); err != nil && !errors.Is(err, io.EOF) {
+	err := conn.Wait()
+	if err != nil && strings.HasPrefix(err.Error(), disconnectByUser) {
+		return // how OpenSSH says goodbye
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		c.server.opts.Log("ssh %s: the connection broke: %v", c.RemoteAddr(), err)
 	}
 }

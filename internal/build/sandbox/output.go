@@ -16,7 +16,7 @@ import (
 // nothing of the detection but its result, all that the buildpacks say, and the lifecycle's errors.
 //
 // Our buildpacks speak in two lines at detection: "gitd-detect: Go (go.mod, go 1.26)" says what was found, and
-// "gitd-looked-for: go.mod" what was not.
+// "gitd-looked-for: go.mod" what was not. A build that fails may say why in a line "gitd-error: …".
 type output struct {
 	log      *app.Log
 	marker   string // the line "MARKER detected CODE" ends the detection
@@ -35,6 +35,7 @@ type output struct {
 	buildpack string              // the one that builds now
 	lines     []string            // the last lines of the build
 	errors    []string            // the lifecycle's
+	told      string              // the reason that a buildpack gave
 }
 
 // remembered bounds the lines of each kind that output keeps.
@@ -176,6 +177,12 @@ func (o *output) buildLine(raw, s string) {
 	if noise.MatchString(s) {
 		return
 	}
+	if e, ok := strings.CutPrefix(s, "gitd-error: "); ok {
+		o.told = e
+		o.last = time.Now()
+		o.log.Detail("%s", e)
+		return
+	}
 	if s != "" {
 		if len(o.lines) >= remembered {
 			o.lines = slices.Delete(o.lines, 0, 1)
@@ -204,14 +211,24 @@ func (o *output) summary(group []string) string {
 	return strings.Join(all, ", ")
 }
 
-// reason is the line that most likely says why the build failed: the last one that looks like an error, or else the last one.
+// vague is a reason that a tool's own output betters: "go build failed (exit status 1)".
+var vague = regexp.MustCompile(`\(exit status \d+\)$|\(signal: .*\)$`)
+
+// reason is the line that most likely says why the build failed: what the buildpack told where that says something, the last
+// line that looks like an error, or else the last one.
 func (o *output) reason() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.told != "" && !vague.MatchString(o.told) {
+		return clip(o.told)
+	}
 	for i := len(o.lines) - 1; i >= 0 && i >= len(o.lines)-25; i-- {
 		if s := strings.TrimSpace(o.lines[i]); errorLike.MatchString(s) && !errorNoise.MatchString(s) {
 			return clip(s)
 		}
+	}
+	if o.told != "" {
+		return clip(o.told)
 	}
 	for i := len(o.lines) - 1; i >= 0; i-- {
 		if s := strings.TrimSpace(o.lines[i]); strings.ContainsFunc(s, func(r rune) bool { return r >= 'A' }) && !errorNoise.MatchString(s) {

@@ -73,6 +73,9 @@ func TestReason(t *testing.T) {
 		{"Traceback\n  File \"x.py\"\nModuleNotFoundError: No module named 'flask'\n\n^^^\n", "ModuleNotFoundError: No module named 'flask'"},
 		{"ERROR: Could not find a version that satisfies the requirement nope\nfetching\ndone\n", "ERROR: Could not find a version that satisfies the requirement nope"},
 		{"one\ntwo\n", "two"},
+		{"./main.go:12:2: undefined: foo\ngitd-error: go build failed (exit status 1)\n", "./main.go:12:2: undefined: foo"},
+		{"one\ngitd-error: go build failed (exit status 1)\n", "go build failed (exit status 1)"},
+		{"error: one\ngitd-error: the Procfile has no web process\n", "the Procfile has no web process"},
 		{"", ""},
 		{strings.Repeat("error ", 50) + "\n", strings.Repeat("error ", 19) + "err…"},
 	} {

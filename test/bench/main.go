@@ -37,8 +37,8 @@ var sections = []section{
 	{"push-pack", "the same change against pack build --publish alone, with Docker", []string{"git", "ssh", "go", "dockerd"}, (*bench).pushPack},
 	{"push-node", "one-line change of examples/node, push to live", []string{"git", "ssh"}, (*bench).pushNode},
 	{"ssh", "no-op command and no-change push, against OpenSSH and git", []string{"git", "ssh", "ssh-keygen", "sshd"}, (*bench).ssh},
-	{"proxy", "small responses through the proxy, against nginx", []string{"git", "ssh", "wrk", "nginx", "nsenter"}, (*bench).proxyNginx},
-	{"proxy-caddy", "small responses through the proxy, against Caddy", []string{"git", "ssh", "wrk", "caddy", "nsenter"}, (*bench).proxyCaddy},
+	{"proxy", "small responses through the proxy, against nginx", []string{"git", "ssh", "wrk", "nginx", "runc"}, (*bench).proxyNginx},
+	{"proxy-caddy", "small responses through the proxy, against Caddy", []string{"git", "ssh", "wrk", "caddy", "runc"}, (*bench).proxyCaddy},
 	{"cold", "first request to an app at zero, against bare runc run of the same spec", []string{"git", "ssh", "runc"}, (*bench).cold},
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
 	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
@@ -47,7 +47,7 @@ var sections = []section{
 // packageOf names the Debian package that brings a program.
 var packageOf = map[string]string{
 	"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshd": "openssh-server", "nginx": "nginx-light", "wrk": "wrk",
-	"caddy": "caddy", "dockerd": "docker.io", "runc": "runc", "nsenter": "util-linux", "go": "golang-go",
+	"caddy": "caddy", "dockerd": "docker.io", "runc": "runc", "go": "golang-go",
 }
 
 // bench is one run.

@@ -68,23 +68,28 @@ func (n *namespace) get(port string) (status int, err error) {
 	done := make(chan struct{})
 	n.work <- func() {
 		defer close(done)
-		var c net.Conn
-		if c, err = net.DialTimeout("tcp4", "127.0.0.1:"+port, 5*time.Second); err != nil { // a literal address: the socket is made on this thread
-			return
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if _, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
-			return
-		}
-		var a *http.Response
-		if a, err = http.ReadResponse(bufio.NewReader(c), nil); err != nil {
-			return
-		}
-		_, err = io.Copy(io.Discard, a.Body)
-		a.Body.Close()
-		status = a.StatusCode
+		status, err = get("127.0.0.1:" + port) // a literal address: the socket is made on this thread
 	}
 	<-done
 	return status, err
+}
+
+// get asks for the front page on a connection of its own, and returns the answer's status.
+func get(address string) (int, error) {
+	c, err := net.DialTimeout("tcp4", address, 5*time.Second)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
+		return 0, err
+	}
+	a, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return 0, err
+	}
+	defer a.Body.Close()
+	_, err = io.Copy(io.Discard, a.Body)
+	return a.StatusCode, err
 }

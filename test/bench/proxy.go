@@ -32,19 +32,21 @@ func (b *bench) proxyNginx() error {
 		if err := missing([]string{"caddy"}); err != nil {
 			b.report.failed("proxy-caddy", err)
 		} else {
-			kinds = append(kinds, "Caddy")
+			kinds = append(kinds, "Caddy", tunedCaddy)
 		}
 	}
 	return b.measureProxy(kinds)
 }
 
-func (b *bench) proxyCaddy() error { return b.measureProxy([]string{"Caddy"}) }
+func (b *bench) proxyCaddy() error { return b.measureProxy([]string{"Caddy", tunedCaddy}) }
+
+// tunedCaddy keeps as many connections to the app as gitd does, where Caddy by itself keeps 32.
+const tunedCaddy = "Caddy, tuned"
 
 var proxyTargets = map[string]float64{"nginx": 0.45, "Caddy": 1.8}
 
-// measureProxy drives the one instance of the app web through gitd and through its peers. The peers, and wrk when it speaks
-// to them, run in the instance's own network namespace: all proxies have the very same process behind them, with its
-// seccomp filter and its limits.
+// measureProxy drives the one instance of the app web through gitd, and a container of the same spec, on the host's network,
+// through its peers: behind all proxies is the same program with the same layers, limits and seccomp filter.
 func (b *bench) measureProxy(kinds []string) error {
 	s, _, err := b.web()
 	if err != nil {
@@ -54,14 +56,19 @@ func (b *bench) measureProxy(kinds []string) error {
 	if err != nil {
 		return err
 	}
-	pid, err := processIn(i.namespace)
+	bare, err := b.newBareRunc(i, true)
 	if err != nil {
 		return err
 	}
-	enter := []string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid)}
+	defer bare.close()
+	_, remove, err := bare.run()
+	if err != nil {
+		return err
+	}
+	defer remove()
 	ways := []*way{{name: "gitd", pid: s.process.pid(), url: "http://" + s.HTTP + "/", host: "web.localhost"}}
 	for _, k := range kinds {
-		w, stop, err := b.serveProxy(k, enter, i.port)
+		w, stop, err := b.serveProxy(k, "127.0.0.1:"+bare.port)
 		if err != nil {
 			return err
 		}
@@ -94,7 +101,7 @@ func (b *bench) measureProxy(kinds []string) error {
 	if after != i {
 		return fmt.Errorf("the instance behind the proxies changed under way: %v, then %v", i, after)
 	}
-	b.report.title("Proxy: small responses, wrk -t2 -c64, the same instance behind all")
+	b.report.title("Proxy: small responses, wrk -t2 -c64, a container of the same spec behind each")
 	gitd := ways[0]
 	for _, w := range ways[1:] {
 		b.report.rate("requests through gitd against "+w.name, gitd.rates, w.rates, proxyTargets[w.name])
@@ -112,15 +119,18 @@ func micro(s samples) string {
 	return fmt.Sprintf("%.0f µs (best %.0f µs)", s.median()*1e6, s.min()*1e6)
 }
 
-// serveProxy starts a peer in the namespace, tuned like gitd's proxy: connections to the app are kept and reused, no access log.
-func (b *bench) serveProxy(kind string, enter []string, backend string) (*way, func(), error) {
+// serveProxy starts a peer. nginx keeps and reuses connections to the app, as gitd does, which it must be told.
+func (b *bench) serveProxy(kind, backend string) (*way, func(), error) {
 	dir := filepath.Join(b.dir, kind)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, nil, err
 	}
-	const address = "127.0.0.1:18080" // in the instance's namespace, where only the instance is
-	if kind == "Caddy" {
-		return b.serveCaddy(dir, enter, "127.0.0.1:18081", backend)
+	address, err := freeAddress()
+	if err != nil {
+		return nil, nil, err
+	}
+	if kind != "nginx" {
+		return b.serveCaddy(kind, dir, address, backend)
 	}
 	config := fmt.Sprintf(`daemon off;
 worker_processes 2;
@@ -132,7 +142,7 @@ http {
   access_log off;
   client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
   keepalive_requests 100000000;
-  upstream app { server 127.0.0.1:%[2]s; keepalive 256; keepalive_requests 100000000; }
+  upstream app { server %[2]s; keepalive 256; keepalive_requests 100000000; }
   server {
     listen %[3]s;
     location / {
@@ -151,46 +161,33 @@ http {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, nil, err
 	}
-	program, err := lookPath("nginx")
-	if err != nil {
-		return nil, nil, err
-	}
-	return b.startProxy(kind, enter, address, nil, program, "-p", dir, "-c", file, "-e", dir+"/error.log")
+	return b.startProxy(kind, address, nil, "nginx", "-p", dir, "-c", file, "-e", dir+"/error.log")
 }
 
-func (b *bench) serveCaddy(dir string, enter []string, address, backend string) (*way, func(), error) {
-	config := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n}\nhttp://%s {\n\treverse_proxy 127.0.0.1:%s {\n\t\ttransport http {\n"+
-		"\t\t\tkeepalive_idle_conns 1024\n\t\t\tkeepalive_idle_conns_per_host 1024\n\t\t\tcompression off\n\t\t}\n\t}\n}\n", address, backend)
+func (b *bench) serveCaddy(kind, dir, address, backend string) (*way, func(), error) {
+	transport := ""
+	if kind == tunedCaddy {
+		transport = " {\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns 1024\n\t\t\tkeepalive_idle_conns_per_host 1024\n\t\t\tcompression off\n\t\t}\n\t}"
+	}
+	config := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n}\nhttp://%s {\n\treverse_proxy %s%s\n}\n", address, backend, transport)
 	file := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, nil, err
 	}
-	program, err := lookPath("caddy")
-	if err != nil {
-		return nil, nil, err
-	}
-	return b.startProxy("Caddy", enter, address, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, program, "run", "--config", file, "--adapter", "caddyfile")
+	return b.startProxy(kind, address, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, "caddy", "run", "--config", file, "--adapter", "caddyfile")
 }
 
-func (b *bench) startProxy(kind string, enter []string, address string, env []string, program ...string) (*way, func(), error) {
-	p, err := start(kind, env, nil, append(append([]string{}, enter...), program...)...)
+func (b *bench) startProxy(kind, address string, env []string, program ...string) (*way, func(), error) {
+	p, err := start(kind, env, nil, program...)
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := func() { p.stop(5 * time.Second) }
-	w := &way{name: kind, pid: p.pid(), workers: true, prefix: enter, url: "http://" + address + "/", host: address}
-	err = p.wait(b.ctx, 20*time.Second, func() error { // wrk itself is the one that can look into the namespace
-		_, err := b.command("", nil, append(append([]string{}, enter...), "wrk", "-t1", "-c1", "-d1s", w.url)...)
-		if err == nil {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
+	if err := p.wait(b.ctx, 20*time.Second, listening(address)); err != nil {
 		stop()
 		return nil, nil, err
 	}
-	return w, stop, nil
+	return &way{name: kind, pid: p.pid(), workers: true, url: "http://" + address + "/", host: address}, stop, nil
 }
 
 var (
@@ -203,7 +200,7 @@ var (
 
 // wrk sends requests one way for a while.
 func (b *bench) wrk(w *way, length time.Duration) error {
-	args := append(append([]string{}, w.prefix...), "wrk", "-t2", "-c64", "--latency", "-d"+length.String(), "-H", "Host: "+w.host, w.url)
+	args := []string{"wrk", "-t2", "-c64", "--latency", "-d" + length.String(), "-H", "Host: " + w.host, w.url}
 	before := cpuTime(w.pid, w.workers)
 	out, err := b.command("", nil, args...)
 	if err != nil {

@@ -88,13 +88,15 @@ func (r *report) ratio(what string, gitd, peer samples, target float64) {
 	r.rows = append(r.rows, x)
 }
 
-// rate adds requests a second against a peer's.
+// rate adds requests a second against a peer's; target 0 means that there is none.
 func (r *report) rate(what string, gitd, peer samples, target float64) {
 	x := row{what: what, gitd: perSecond(gitd), peer: perSecond(peer)}
 	if peer.median() > 0 {
 		f := gitd.median() / peer.median()
 		x.figure = fmt.Sprintf("%.2f× (best %.2f×)", f, gitd.max()/peer.max())
-		x.target, x.met = fmt.Sprintf("≥ %.2f×", target), verdict(f >= target)
+		if target > 0 {
+			x.target, x.met = fmt.Sprintf("≥ %.2f×", target), verdict(f >= target)
+		}
 	}
 	r.rows = append(r.rows, x)
 }

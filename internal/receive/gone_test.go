@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func (l *lab) waiting() (started chan *Push, ended chan error) {
 	return started, ended
 }
 
-// processes returns the git and ssh processes of a group.
+// processOf returns the process of that name in a process group.
 func processOf(t testing.TB, group int, name string) int {
 	t.Helper()
 	found := 0
@@ -145,7 +146,8 @@ func (l *lab) connections() int {
 }
 
 func TestClientGoesInThePack(t *testing.T) {
-	l := start(t, nil)
+	held := &holding{limit: 8 << 20, more: make(chan struct{})}
+	l := start(t, func(o *Options) { o.Indexer = held })
 	dir := l.work("pack")
 	junk := make([]byte, 24<<20)
 	_, _ = rand.Read(junk)
@@ -153,9 +155,8 @@ func TestClientGoesInThePack(t *testing.T) {
 	l.h.setDeploy(func(context.Context, *Push) error { return errors.New("must not be deployed") })
 
 	t.Run("kill -9", func(t *testing.T) {
-		held := &holding{limit: 8 << 20, more: make(chan struct{})} // the pack is on its way when the client is killed
-		l.s.opts.Indexer = held
-		defer func() { close(held.more); l.s.opts.Indexer = gitIndexer{} }()
+		held.holds.Store(true) // the pack is on its way when the client is killed
+		defer func() { held.holds.Store(false); close(held.more) }()
 		git := l.cmd(dir, "git", "push", "platform", "main")
 		if err := git.Start(); err != nil {
 			t.Fatal(err)
@@ -215,11 +216,15 @@ func (l *lab) dial() *gossh.Client {
 
 // holding is the indexer on a line that stalls after limit bytes.
 type holding struct {
+	holds atomic.Bool
 	limit int64
 	more  chan struct{}
 }
 
 func (h *holding) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(string, int)) (PackStats, error) {
+	if !h.holds.Load() {
+		return gitIndexer{}.Index(ctx, r, to, limits, progress)
+	}
 	stalled := readerFunc(func(p []byte) (int, error) { <-h.more; return 0, io.EOF })
 	return gitIndexer{}.Index(ctx, io.MultiReader(io.LimitReader(r, h.limit), stalled), to, limits, progress)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -121,7 +122,7 @@ func (l *lab) send(name, commit string, pack []byte) string {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	var out, errs bytes.Buffer
+	var out, errs syncBuffer
 	ss.Stdout, ss.Stderr = &out, &errs
 	in, err := ss.StdinPipe()
 	if err != nil {
@@ -137,11 +138,29 @@ func (l *lab) send(name, commit string, pack []byte) string {
 	done := make(chan error, 1)
 	go func() { done <- ss.Wait() }()
 	eventually(l.t, "the report", func() bool {
-		return strings.Contains(out.String(), "unpack ") && strings.HasSuffix(out.String(), "0000") || errs.Len() > 0
+		return strings.Contains(out.String(), "unpack ") && strings.HasSuffix(out.String(), "0000") || errs.String() != ""
 	})
 	_ = in.Close()
 	receiveOr(l.t, "the end of the session", done)
 	return out.String()[strings.Index(out.String(), "0000")+4:] + errs.String()
+}
+
+// syncBuffer is a buffer that is read while it is written to.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func TestHostilePacks(t *testing.T) {

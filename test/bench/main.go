@@ -17,9 +17,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/reexec"
 )
@@ -149,6 +152,7 @@ func (b *bench) prepare(bin string) error {
 		return err
 	}
 	b.onExit(func() {
+		unmountBelow(b.dir) // what dockerd leaves behind
 		if err := os.RemoveAll(b.dir); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: left behind:", err)
 		}
@@ -157,6 +161,17 @@ func (b *bench) prepare(bin string) error {
 	b.report.load = strings.Join(strings.Fields(string(load))[:1], "")
 	b.say("in %s; load before the run %s", b.dir, b.report.load)
 	return nil
+}
+
+// unmountBelow detaches every mount below a folder, the last one first.
+func unmountBelow(dir string) {
+	text, _ := os.ReadFile("/proc/self/mountinfo")
+	lines := strings.Split(string(text), "\n")
+	for _, line := range slices.Backward(lines) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
+			_ = unix.Unmount(f[4], unix.MNT_DETACH)
+		}
+	}
 }
 
 // onExit runs f at the end of the run, last come first served.

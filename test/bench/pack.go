@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/sirupsen/logrus"
 
 	"github.com/gitd-io/gitd/internal/build/builder"
 )
@@ -89,7 +91,7 @@ func (p *packPeer) serveRegistry() error {
 	c := &configuration.Configuration{}
 	c.Storage = configuration.Storage{"filesystem": {"rootdirectory": filepath.Join(p.b.dir, "registry")}, "delete": {"enabled": true}}
 	c.Log.AccessLog.Disabled = true
-	c.Log.Level = "error"
+	logrus.SetOutput(io.Discard) // where its lines go otherwise
 	c.HTTP.Secret = "bench"
 	c.Catalog.MaxEntries = 1000
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -151,10 +151,16 @@ func perSecond(s samples) string {
 func (r *report) print(w io.Writer) {
 	head := row{"", "gitd", "peer", "figure", "target", ""}
 	cells := func(x row) []string { return []string{x.what, x.gitd, x.peer, x.figure, x.target, x.met} }
+	title := func(x row) bool { return x.gitd == "" && x.peer == "" }
 	width := make([]int, 6)
+	for i, x := range r.rows {
+		if !title(x) {
+			r.rows[i].what = "  " + x.what
+		}
+	}
 	for _, x := range append([]row{head}, r.rows...) {
 		for i, c := range cells(x) {
-			if x.gitd != "" || i > 0 {
+			if !title(x) || i > 0 {
 				width[i] = max(width[i], len([]rune(c)))
 			}
 		}
@@ -170,11 +176,10 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\nMedians, best in brackets; figures are ratios of medians. Load of the machine before the run: %s.\n\n", r.load)
 	line(head)
 	for _, x := range r.rows {
-		if x.gitd == "" && x.peer == "" {
+		if title(x) {
 			fmt.Fprintf(w, "\n%s\n", x.what)
 			continue
 		}
-		x.what = "  " + x.what
 		line(x)
 	}
 	fmt.Fprintln(w)

@@ -176,7 +176,9 @@ func TestExit(t *testing.T) {
 	if _, e := run(t, h, Spec{Args: []string{"/probe", "exit", "255"}}); e.Code != 255 || e.Signal != "" || e.At.IsZero() {
 		t.Errorf("%+v", e)
 	}
-	c := start(t, h, Spec{ID: "killed", Args: []string{"/probe", "stubborn"}})
+	stubborn := filepath.Join(t.TempDir(), "log")
+	c := start(t, h, Spec{ID: "killed", Args: []string{"/probe", "stubborn"}, LogFile: stubborn})
+	eventually(t, func() error { return contains(stubborn, "ready") })
 	if e := c.Exit(); e != (Exit{}) {
 		t.Errorf("exit of a running container: %+v", e)
 	}

@@ -142,6 +142,7 @@ func (s *Server) PrepareBuilds(ctx context.Context, log *app.Log) error {
 		return err
 	}
 	s.builds.engine = e
+	s.onClose(e.Close)
 	close(s.builds.ready)
 	return nil
 }
@@ -171,6 +172,9 @@ func (b *builds) Build(ctx context.Context, r build.Request) (*build.Result, err
 func (s *Server) destroy(ctx context.Context, name string) error {
 	return s.machine.Destroy(ctx, name, func() error {
 		if err := s.receive.DeleteRepository(name); err != nil {
+			return err
+		}
+		if err := s.registry.DeleteRepository(name); err != nil { // an app of the same name must not build on this one's layers
 			return err
 		}
 		select {

@@ -40,5 +40,5 @@ func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 
 // Command implements receive.Handler.
 func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return command.Run(ctx, f.services, command.Caller{Key: key}, args, stdin, stdout, stderr)
+	return (*Server)(f).command(ctx, command.Caller{Key: key}, args, stdin, stdout, stderr)
 }

@@ -51,6 +51,8 @@ type Server struct {
 	receive  *receive.Server
 	builds   *builds
 	services *command.Services
+	stopping context.Context // ends when the server begins to stop: whoever follows a log is let go
+	stop     context.CancelFunc
 	close    []func() error
 }
 
@@ -61,6 +63,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{o: o}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -188,7 +191,14 @@ func (s *Server) destroy(ctx context.Context, name string) error {
 
 // Run runs a command as root on this machine.
 func (s *Server) Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return command.Run(ctx, s.services, command.Caller{Local: true}, args, stdin, stdout, stderr)
+	return s.command(ctx, command.Caller{Local: true}, args, stdin, stdout, stderr)
+}
+
+func (s *Server) command(ctx context.Context, caller command.Caller, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.stopping, cancel)()
+	return command.Run(ctx, s.services, caller, args, stdin, stdout, stderr)
 }
 
 // Listeners are where a Server serves.
@@ -236,6 +246,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	end, stop := context.WithTimeout(context.Background(), 30*time.Second)
 	defer stop()
 	_ = l.SSH.Close()
+	s.stop()
 	s.machine.Close() // pushes under way are told; their connections end after that
 	s.receive.Shutdown(end)
 	// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.
@@ -263,8 +274,9 @@ func (s *Server) writeState(l Listeners) error {
 	return os.Rename(tmp, s.path(stateFile))
 }
 
-// Close gives up the data directory. Instances of apps go on running, for the next process to adopt.
+// Close gives up the data directory, and ends commands. Instances of apps go on running, for the next process to adopt.
 func (s *Server) Close() error {
+	s.stop()
 	var errs []error
 	for i := len(s.close) - 1; i >= 0; i-- {
 		errs = append(errs, s.close[i]())

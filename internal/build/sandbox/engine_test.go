@@ -180,6 +180,21 @@ func TestDetectFails(t *testing.T) {
 	wantLines(t, log, "broken.txt: line 1")
 }
 
+// TestDetectErrorIsFinal: what a buildpack says is wrong ends the build, although another group wants the source.
+func TestDetectErrorIsFinal(t *testing.T) {
+	f := newFixture(t)
+	s := script("echo BUILT", "sleep 1000")
+	s["wrong.txt"] = "x"
+	_, log, err := f.build(context.Background(), s, nil)
+	wantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
+	wantLines(t, log, "       wrong.txt: line 2: unexpected end\n")
+	if strings.Contains(log, "Detecting:") || strings.Contains(log, "Image hello") {
+		t.Errorf("it went on:\n%s", log)
+	}
+	_, _, err = f.build(context.Background(), source{"wrong.txt": "x"}, nil)
+	wantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
+}
+
 func TestBuildFails(t *testing.T) {
 	f := newFixture(t)
 	_, log, err := f.build(context.Background(), source{"build.sh": "echo compiling\necho './main.go:12:2: undefined: foo'\nexit 3\n"}, nil)

@@ -70,7 +70,25 @@ func processesExceeded(limits build.Limits) error {
 		"the build was stopped at its limit of %d processes and threads", limits.PIDs)
 }
 
+// refusal is the error of a source that a buildpack found something wrong with at detection; nil where none did.
+func (o *output) refusal() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.toldBy == "" {
+		return nil
+	}
+	o.log.Detail("%s", o.told)
+	return app.Errorf(app.DetectFailed, "mend what the line above says, commit and push again",
+		"detection by %s failed: %s", named(o.toldBy), clip(o.told))
+}
+
+// named writes a buildpack, "ID@VERSION", for people.
+func named(buildpack string) string { return clip(strings.ReplaceAll(buildpack, "@", " ")) }
+
 func detectionFailure(exit sandbox.Exit, o *output) error {
+	if err := o.refusal(); err != nil {
+		return err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch exit.Code {
@@ -82,19 +100,20 @@ func detectionFailure(exit sandbox.Exit, o *output) error {
 		return app.Errorf(app.DetectFailed, "add one of these files at the root of the repository, commit and push again",
 			"no language detected: %s", what)
 	case exitCode(platform.FailedDetectWithErrors):
-		for _, bp := range slices.Sorted(maps.Keys(o.broken)) {
+		if len(o.broken) == 0 {
+			break
+		}
+		all := slices.Sorted(maps.Keys(o.broken))
+		for _, bp := range all {
 			for _, l := range o.broken[bp] {
 				o.log.Detail("%s", l)
 			}
 		}
-		for _, bp := range slices.Sorted(maps.Keys(o.broken)) {
-			last := "it gave no reason"
-			if n := len(o.broken[bp]); n > 0 {
-				last = clip(o.broken[bp][n-1])
-			}
-			return app.Errorf(app.DetectFailed, "mend the file that it names, commit and push again",
-				"detection by %s failed: %s", strings.ReplaceAll(bp, "@", " "), last)
+		last := "it gave no reason"
+		if said := o.broken[all[0]]; len(said) > 0 {
+			last = clip(said[len(said)-1])
 		}
+		return app.Errorf(app.DetectFailed, "mend the file that it names, commit and push again", "detection by %s failed: %s", named(all[0]), last)
 	}
 	o.mu.Unlock()
 	reason := lifecycleReason(exit, o)

@@ -100,7 +100,7 @@ func fillRoot(dir string) error {
 		"etc/group":      "root:x:0:\ncnb:x:1000:\n",
 		"cnb/order.toml": "[[order]]\n[[order.group]]\nid = \"test/other\"\nversion = \"1.0\"\n[[order]]\n[[order.group]]\nid = \"test/script\"\nversion = \"0.1.0\"\n",
 		"cnb/buildpacks/test_other/1.0/buildpack.toml":    "api = \"0.11\"\n[buildpack]\nid = \"test/other\"\nversion = \"1.0\"\n[[targets]]\nos = \"linux\"\n",
-		"cnb/buildpacks/test_other/1.0/bin/detect":        "#!/bin/sh\n[ -f broken.txt ] && { echo 'broken.txt: line 1: this is not a list'; exit 1; }\n[ -f other.txt ] && exit 0\necho 'gitd-looked-for: other.txt'\nexit 100\n",
+		"cnb/buildpacks/test_other/1.0/bin/detect":        "#!/bin/sh\n[ -f broken.txt ] && { echo 'broken.txt: line 1: this is not a list'; exit 1; }\n[ -f wrong.txt ] && { echo 'gitd-error: wrong.txt: line 2: unexpected end' >&2; exit 1; }\n[ -f other.txt ] && exit 0\necho 'gitd-looked-for: other.txt'\nexit 100\n",
 		"cnb/buildpacks/test_other/1.0/bin/build":         "#!/bin/sh\nexit 0\n",
 		"cnb/buildpacks/test_script/0.1.0/buildpack.toml": "api = \"0.11\"\n[buildpack]\nid = \"test/script\"\nversion = \"0.1.0\"\n[[targets]]\nos = \"linux\"\n",
 		"cnb/buildpacks/test_script/0.1.0/bin/detect":     "#!/bin/sh\n[ -f build.sh ] || { echo 'gitd-looked-for: build.sh'; exit 100; }\necho 'gitd-detect: Script (build.sh)'\n",

@@ -16,7 +16,9 @@ import (
 // nothing of the detection but its result, all that the buildpacks say, and the lifecycle's errors.
 //
 // Our buildpacks speak in two lines at detection: "gitd-detect: Go (go.mod, go 1.26)" says what was found, and
-// "gitd-looked-for: go.mod" what was not. A build that fails may say why in a line "gitd-error: …".
+// "gitd-looked-for: go.mod" what was not. A line "gitd-error: …" says what is wrong with the app. At detection it is the end,
+// although the lifecycle goes on to other groups of buildpacks: an app whose package.json is malformed must not go live as
+// something else that it has a file of.
 type output struct {
 	log      *app.Log
 	marker   string // the line "MARKER detected CODE" ends the detection
@@ -36,6 +38,7 @@ type output struct {
 	lines     []string            // the last lines of the build
 	errors    []string            // the lifecycle's
 	told      string              // the reason that a buildpack gave
+	toldBy    string              // "ID@VERSION" of the buildpack that gave it at detection
 }
 
 // remembered bounds the lines of each kind that output keeps.
@@ -145,6 +148,10 @@ func (o *output) detectLine(s string) {
 		o.found[o.section] = add(o.found[o.section], f)
 	} else if f, ok := strings.CutPrefix(s, "gitd-looked-for: "); ok {
 		o.lookedFor = add(o.lookedFor, f)
+	} else if e, ok := strings.CutPrefix(s, "gitd-error: "); ok {
+		if o.toldBy == "" {
+			o.told, o.toldBy = e, o.section
+		}
 	} else if s != "" {
 		o.said[o.section] = add(o.said[o.section], s)
 	}

@@ -162,7 +162,7 @@ func (b *running) checkoutAndAnalyze(ctx context.Context, h *helperProcess) erro
 	_, err := h.next()
 	b.result.Times.Analyze = time.Since(began)
 	if err != nil {
-		_ = <-checkout
+		<-checkout
 		return err
 	}
 	return <-checkout
@@ -182,7 +182,12 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	b.setOutput(newOutput(b.request.Log, marker, func() {
 		detected = time.Now()
 		b.enter("build")
-		groupErr = b.tellGroup()
+		if groupErr = b.output.refusal(); groupErr == nil {
+			groupErr = b.tellGroup()
+		}
+		if groupErr != nil {
+			cancel(groupErr) // the container goes on to build
+		}
 	}))
 	bundle := hostBundle()
 	mounts := []sandbox.Mount{

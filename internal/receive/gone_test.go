@@ -23,9 +23,9 @@ import (
 )
 
 // waiting makes deployments wait for the end of their context. The channels tell when one starts, and its cause at the end.
-func (l *lab) waiting() (started chan *Push, ended chan error) {
+func (fx *fixture) waiting() (started chan *Push, ended chan error) {
 	started, ended = make(chan *Push, 16), make(chan error, 16)
-	l.h.setDeploy(func(ctx context.Context, p *Push) error {
+	fx.h.setDeploy(func(ctx context.Context, p *Push) error {
 		started <- p
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
@@ -62,9 +62,9 @@ func processOf(t testing.TB, group int, name string) int {
 }
 
 func TestClientGoesWhileDeploying(t *testing.T) {
-	l := start(t, nil)
-	dir := l.work("gone")
-	started, ended := l.waiting()
+	fx := start(t, nil)
+	dir := fx.work("gone")
+	started, ended := fx.waiting()
 	for _, c := range []struct {
 		name string
 		kill func(t *testing.T, git *exec.Cmd)
@@ -77,7 +77,7 @@ func TestClientGoesWhileDeploying(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			git := l.cmd(dir, "git", "push", "platform", "main")
+			git := fx.cmd(dir, "git", "push", "platform", "main")
 			if err := git.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -89,32 +89,32 @@ func TestClientGoesWhileDeploying(t *testing.T) {
 				t.Errorf("cause: %v", err)
 			}
 			t.Logf("noticed after %v", time.Since(at))
-			eventually(t, "no git process is left", func() bool { return len(children(l.bare("gone"))) == 0 })
-			l.live("gone", "")
+			eventually(t, "no git process is left", func() bool { return len(children(fx.bare("gone"))) == 0 })
+			fx.live("gone", "")
 			if err := p.Source.Checkout(context.Background(), t.TempDir(), 0, 0); err == nil {
 				t.Error("the source outlives the push")
 			}
 		})
 	}
-	l.h.setDeploy(nil)
-	l.git(dir, "push", "platform", "main")
-	l.live("gone", l.git(dir, "rev-parse", "HEAD"))
+	fx.h.setDeploy(nil)
+	fx.git(dir, "push", "platform", "main")
+	fx.live("gone", fx.git(dir, "rev-parse", "HEAD"))
 }
 
 func TestMultiplexedClientGoes(t *testing.T) {
-	l := start(t, nil)
-	dir := l.work("mux")
-	started, ended := l.waiting()
-	socket := filepath.Join(l.home, "mux")
-	host, port, _ := net.SplitHostPort(l.addr)
-	master := l.cmd(l.home, "ssh", append(l.sshArgs(l.key), "-M", "-S", socket, "-N", "-p", port, "git@"+host)...)
+	fx := start(t, nil)
+	dir := fx.work("mux")
+	started, ended := fx.waiting()
+	socket := filepath.Join(fx.home, "mux")
+	host, port, _ := net.SplitHostPort(fx.addr)
+	master := fx.cmd(fx.home, "ssh", append(fx.sshArgs(fx.key), "-M", "-S", socket, "-N", "-p", port, "git@"+host)...)
 	if err := master.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = master.Process.Kill(); _ = master.Wait() }()
 	eventually(t, "the master listens", func() bool { _, err := os.Stat(socket); return err == nil })
-	git := l.cmd(dir, "git", "push", "platform", "main")
-	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(l.sshArgs(l.key), " "))
+	git := fx.cmd(dir, "git", "push", "platform", "main")
+	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(fx.sshArgs(fx.key), " "))
 	if err := git.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,46 +124,46 @@ func TestMultiplexedClientGoes(t *testing.T) {
 	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.Cancelled {
 		t.Errorf("cause: %v", err)
 	}
-	l.live("mux", "")
-	if n := l.connections(); n != 1 {
+	fx.live("mux", "")
+	if n := fx.connections(); n != 1 {
 		t.Errorf("%d connections; the master's must be there still", n)
 	}
-	l.h.setDeploy(nil)
-	git = l.cmd(dir, "git", "push", "platform", "main")
-	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(l.sshArgs(l.key), " "))
+	fx.h.setDeploy(nil)
+	git = fx.cmd(dir, "git", "push", "platform", "main")
+	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(fx.sshArgs(fx.key), " "))
 	if out, err := git.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if n := l.connections(); n != 1 {
+	if n := fx.connections(); n != 1 {
 		t.Errorf("%d connections", n)
 	}
 }
 
-func (l *lab) connections() int {
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
-	return len(l.s.connections)
+func (fx *fixture) connections() int {
+	fx.s.mu.Lock()
+	defer fx.s.mu.Unlock()
+	return len(fx.s.connections)
 }
 
 func TestClientGoesInThePack(t *testing.T) {
 	held := &holding{limit: 8 << 20, more: make(chan struct{})}
-	l := start(t, func(o *Options) { o.Indexer = held })
-	dir := l.work("pack")
+	fx := start(t, func(o *Options) { o.Indexer = held })
+	dir := fx.work("pack")
 	junk := make([]byte, 24<<20)
 	_, _ = rand.Read(junk)
-	l.commit(dir, "junk", string(junk))
-	l.h.setDeploy(func(context.Context, *Push) error { return errors.New("must not be deployed") })
+	fx.commit(dir, "junk", string(junk))
+	fx.h.setDeploy(func(context.Context, *Push) error { return errors.New("must not be deployed") })
 
 	t.Run("kill -9", func(t *testing.T) {
 		held.holds.Store(true) // the pack is on its way when the client is killed
 		defer func() { held.holds.Store(false); close(held.more) }()
-		git := l.cmd(dir, "git", "push", "platform", "main")
+		git := fx.cmd(dir, "git", "push", "platform", "main")
 		if err := git.Start(); err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL); _ = git.Wait() }()
 		eventually(t, "a part of the pack is here", func() bool {
-			found, _ := filepath.Glob(filepath.Join(l.bare("pack"), "objects/tmp_objdir-*/pack/tmp_pack_*"))
+			found, _ := filepath.Glob(filepath.Join(fx.bare("pack"), "objects/tmp_objdir-*/pack/tmp_pack_*"))
 			for _, f := range found {
 				if i, err := os.Stat(f); err == nil && i.Size() > 1000 {
 					return true
@@ -172,12 +172,12 @@ func TestClientGoesInThePack(t *testing.T) {
 			return false
 		})
 		_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
-		l.logged("push pack", "failed")
-		eventually(t, "no git process is left", func() bool { return len(children(l.bare("pack"))) == 0 })
-		l.live("pack", "")
+		fx.logged("push pack", "failed")
+		eventually(t, "no git process is left", func() bool { return len(children(fx.bare("pack"))) == 0 })
+		fx.live("pack", "")
 	})
 	t.Run("end of input", func(t *testing.T) {
-		client := l.dial()
+		client := fx.dial()
 		defer client.Close()
 		ss, err := client.NewSession()
 		if err != nil {
@@ -189,27 +189,27 @@ func TestClientGoesInThePack(t *testing.T) {
 		if err := ss.Start("git-receive-pack '/pack'"); err != nil {
 			t.Fatal(err)
 		}
-		head := l.git(dir, "rev-parse", "HEAD")
+		head := fx.git(dir, "rev-parse", "HEAD")
 		_, _ = in.Write(append(appendPacket(nil, zeroID+" "+head+" refs/heads/main\x00report-status"), "0000PACK\x00\x00\x00\x02\x00\x00\x00\x03abc"...))
 		_ = in.Close()
 		if err := ss.Wait(); err != nil {
 			t.Error(err)
 		}
 		mustHold(t, out.String(), "unpack the pack is damaged", "ng refs/heads/main the pack is damaged")
-		l.live("pack", "")
+		fx.live("pack", "")
 	})
-	if n := l.h.count(); n > 0 {
+	if n := fx.h.count(); n > 0 {
 		t.Errorf("%d deployments", n)
 	}
 }
 
 // dial connects as the user with a client of our own.
-func (l *lab) dial() *gossh.Client {
-	l.t.Helper()
-	c, err := gossh.Dial("tcp", l.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(l.hostKey),
-		Auth: []gossh.AuthMethod{gossh.PublicKeys(l.signer(l.key))}})
+func (fx *fixture) dial() *gossh.Client {
+	fx.t.Helper()
+	c, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(fx.hostKey),
+		Auth: []gossh.AuthMethod{gossh.PublicKeys(fx.signer(fx.key))}})
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	return c
 }

@@ -95,8 +95,8 @@ func (h *handler) Command(ctx context.Context, k app.Key, args []string, in io.R
 	return 127
 }
 
-// lab is a server with a user who has a key and a home.
-type lab struct {
+// fixture is a server with a user who has a key and a home.
+type fixture struct {
 	t       testing.TB
 	s       *Server
 	h       *handler
@@ -109,14 +109,14 @@ type lab struct {
 	log []string
 }
 
-func start(t testing.TB, change func(*Options)) *lab {
+func start(t testing.TB, change func(*Options)) *fixture {
 	t.Helper()
-	l := &lab{t: t, home: t.TempDir(), h: &handler{keys: map[string]app.Key{}, apps: map[string]bool{}}}
-	o := Options{Dir: filepath.Join(l.home, "repos"), HostKeyFile: filepath.Join(l.home, "server", "host_key"), Handler: l.h, MinFree: 1,
+	fx := &fixture{t: t, home: t.TempDir(), h: &handler{keys: map[string]app.Key{}, apps: map[string]bool{}}}
+	o := Options{Dir: filepath.Join(fx.home, "repos"), HostKeyFile: filepath.Join(fx.home, "server", "host_key"), Handler: fx.h, MinFree: 1,
 		Log: func(format string, args ...any) {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.log = append(l.log, fmt.Sprintf(format, args...))
+			fx.mu.Lock()
+			defer fx.mu.Unlock()
+			fx.log = append(fx.log, fmt.Sprintf(format, args...))
 		}}
 	if change != nil {
 		change(&o)
@@ -125,22 +125,22 @@ func start(t testing.TB, change func(*Options)) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.s = s
+	fx.s = s
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.addr = listener.Addr().String()
+	fx.addr = listener.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
-	l.key = l.newKey("laptop", app.Key{Name: "laptop", Admin: true})
+	fx.key = fx.newKey("laptop", app.Key{Name: "laptop", Admin: true})
 	signer, err := hostKey(o.HostKeyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.hostKey = signer.PublicKey()
-	host, port, _ := net.SplitHostPort(l.addr)
-	l.write("known_hosts", fmt.Sprintf("[%s]:%s %s", host, port, gossh.MarshalAuthorizedKey(l.hostKey)))
+	fx.hostKey = signer.PublicKey()
+	host, port, _ := net.SplitHostPort(fx.addr)
+	fx.write("known_hosts", fmt.Sprintf("[%s]:%s %s", host, port, gossh.MarshalAuthorizedKey(fx.hostKey)))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -149,109 +149,109 @@ func start(t testing.TB, change func(*Options)) *lab {
 			t.Errorf("Serve: %v", err)
 		}
 		if t.Failed() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			t.Logf("server's log:\n%s", strings.Join(l.log, "\n"))
+			fx.mu.Lock()
+			defer fx.mu.Unlock()
+			t.Logf("server's log:\n%s", strings.Join(fx.log, "\n"))
 		}
 	})
-	return l
+	return fx
 }
 
-func (l *lab) write(name, text string) string {
-	p := filepath.Join(l.home, name)
+func (fx *fixture) write(name, text string) string {
+	p := filepath.Join(fx.home, name)
 	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	return p
 }
 
 // newKey makes a key pair, and registers it when k has a name.
-func (l *lab) newKey(file string, k app.Key) string {
-	l.t.Helper()
+func (fx *fixture) newKey(file string, k app.Key) string {
+	fx.t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	block, err := gossh.MarshalPrivateKey(private, "")
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	pub, err := gossh.NewPublicKey(public)
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	if k.Name != "" {
 		k.Fingerprint = gossh.FingerprintSHA256(pub)
-		l.h.mu.Lock()
-		l.h.keys[k.Fingerprint] = k
-		l.h.mu.Unlock()
+		fx.h.mu.Lock()
+		fx.h.keys[k.Fingerprint] = k
+		fx.h.mu.Unlock()
 	}
-	l.write(file+".pub", string(gossh.MarshalAuthorizedKey(pub)))
-	return l.write(file, string(pem.EncodeToMemory(block)))
+	fx.write(file+".pub", string(gossh.MarshalAuthorizedKey(pub)))
+	return fx.write(file, string(pem.EncodeToMemory(block)))
 }
 
-func (l *lab) signer(path string) gossh.Signer {
-	l.t.Helper()
+func (fx *fixture) signer(path string) gossh.Signer {
+	fx.t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	s, err := gossh.ParsePrivateKey(b)
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	return s
 }
 
-func (l *lab) sshArgs(key string) []string {
+func (fx *fixture) sshArgs(key string) []string {
 	return []string{"-F", "/dev/null", "-i", key, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
-		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + filepath.Join(l.home, "known_hosts")}
+		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + filepath.Join(fx.home, "known_hosts")}
 }
 
-func (l *lab) env(key string) []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
+func (fx *fixture) env(key string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + fx.home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
 		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=init.defaultBranch", "GIT_CONFIG_VALUE_0=main", "GIT_CONFIG_KEY_1=protocol.file.allow", "GIT_CONFIG_VALUE_1=always",
-		"GIT_SSH_COMMAND=ssh " + strings.Join(l.sshArgs(key), " ")}
+		"GIT_SSH_COMMAND=ssh " + strings.Join(fx.sshArgs(key), " ")}
 }
 
-func (l *lab) url(name string) string { return "ssh://git@" + l.addr + "/" + name }
+func (fx *fixture) url(name string) string { return "ssh://git@" + fx.addr + "/" + name }
 
 // cmd prepares a command of the user, in its own process group.
-func (l *lab) cmd(dir, name string, args ...string) *exec.Cmd {
+func (fx *fixture) cmd(dir, name string, args ...string) *exec.Cmd {
 	c := exec.Command(name, args...)
-	c.Dir, c.Env = dir, l.env(l.key)
+	c.Dir, c.Env = dir, fx.env(fx.key)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return c
 }
 
 // try runs git and returns all of its output.
-func (l *lab) try(dir string, args ...string) (string, error) {
-	b, err := l.cmd(dir, "git", args...).CombinedOutput()
+func (fx *fixture) try(dir string, args ...string) (string, error) {
+	b, err := fx.cmd(dir, "git", args...).CombinedOutput()
 	return string(b), err
 }
 
 // git runs git, which must succeed.
-func (l *lab) git(dir string, args ...string) string {
-	l.t.Helper()
-	out, err := l.try(dir, args...)
+func (fx *fixture) git(dir string, args ...string) string {
+	fx.t.Helper()
+	out, err := fx.try(dir, args...)
 	if err != nil {
-		l.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+		fx.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(out)
 }
 
 // rejected runs git, which must fail and say all of the words.
-func (l *lab) rejected(dir string, words []string, args ...string) string {
-	l.t.Helper()
-	out, err := l.try(dir, args...)
+func (fx *fixture) rejected(dir string, words []string, args ...string) string {
+	fx.t.Helper()
+	out, err := fx.try(dir, args...)
 	if err == nil {
-		l.t.Fatalf("git %s went well\n%s", strings.Join(args, " "), out)
+		fx.t.Fatalf("git %s went well\n%s", strings.Join(args, " "), out)
 	}
-	mustHold(l.t, out, words...)
+	mustHold(fx.t, out, words...)
 	return out
 }
 
@@ -265,65 +265,65 @@ func mustHold(t testing.TB, out string, words ...string) {
 }
 
 // work makes a repository with one commit, and the remote "platform".
-func (l *lab) work(name string) string {
-	l.t.Helper()
-	dir := filepath.Join(l.t.TempDir(), name)
-	l.git("/", "init", "-q", dir)
-	l.git(dir, "remote", "add", "platform", l.url(name))
-	l.commit(dir, "hello.txt", "hello\n")
+func (fx *fixture) work(name string) string {
+	fx.t.Helper()
+	dir := filepath.Join(fx.t.TempDir(), name)
+	fx.git("/", "init", "-q", dir)
+	fx.git(dir, "remote", "add", "platform", fx.url(name))
+	fx.commit(dir, "hello.txt", "hello\n")
 	return dir
 }
 
-func (l *lab) commit(dir, file, text string) string {
-	l.t.Helper()
+func (fx *fixture) commit(dir, file, text string) string {
+	fx.t.Helper()
 	p := filepath.Join(dir, file)
 	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
-	l.git(dir, "add", "-A")
-	l.git(dir, "commit", "-qm", "change "+file)
-	return l.git(dir, "rev-parse", "HEAD")
+	fx.git(dir, "add", "-A")
+	fx.git(dir, "commit", "-qm", "change "+file)
+	return fx.git(dir, "rev-parse", "HEAD")
 }
 
 // ssh runs ssh and returns its output, errors and exit status.
-func (l *lab) ssh(key string, stdin string, args ...string) (stdout, stderr string, status int) {
-	l.t.Helper()
-	host, port, _ := net.SplitHostPort(l.addr)
-	c := l.cmd(l.home, "ssh", append(append(l.sshArgs(key), "-p", port, "git@"+host), args...)...)
+func (fx *fixture) ssh(key string, stdin string, args ...string) (stdout, stderr string, status int) {
+	fx.t.Helper()
+	host, port, _ := net.SplitHostPort(fx.addr)
+	c := fx.cmd(fx.home, "ssh", append(append(fx.sshArgs(key), "-p", port, "git@"+host), args...)...)
 	var o, e bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &o, &e
 	if err := c.Run(); err != nil {
 		var x *exec.ExitError
 		if !errors.As(err, &x) {
-			l.t.Fatal(err)
+			fx.t.Fatal(err)
 		}
 	}
 	return o.String(), e.String(), c.ProcessState.ExitCode()
 }
 
-func (l *lab) bare(name string) string { return filepath.Join(l.s.opts.Dir, name+".git") }
+func (fx *fixture) bare(name string) string { return filepath.Join(fx.s.opts.Dir, name+".git") }
 
 // live checks what the server's ref says, and that its repository is sound.
-func (l *lab) live(name, commit string) {
-	l.t.Helper()
-	got, err := l.s.Live(name)
+func (fx *fixture) live(name, commit string) {
+	fx.t.Helper()
+	got, err := fx.s.Live(name)
 	if err != nil || got != commit {
-		l.t.Errorf("live is %q (%v); it must be %q", got, err, commit)
+		fx.t.Errorf("live is %q (%v); it must be %q", got, err, commit)
 	}
-	l.clean(name)
+	fx.clean(name)
 }
 
 // clean checks that no push has left anything behind, and that the repository is sound.
-func (l *lab) clean(name string) {
-	l.t.Helper()
-	dir := l.bare(name)
+func (fx *fixture) clean(name string) {
+	fx.t.Helper()
+	dir := fx.bare(name)
 	if _, err := os.Stat(dir); err != nil {
 		return
 	}
-	eventually(l.t, "the quarantine of "+name+" is gone", func() bool {
+	eventually(fx.t, "the quarantine of "+name+" is gone", func() bool {
 		for _, pattern := range []string{"objects/tmp_*", "objects/pack/tmp_*", "*.lock", "refs/heads/*.lock"} {
 			if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
 				return false
@@ -331,8 +331,8 @@ func (l *lab) clean(name string) {
 		}
 		return true
 	})
-	if out, err := l.try("/", "--git-dir="+dir, "fsck", "--strict", "--connectivity-only"); err != nil {
-		l.t.Errorf("fsck of %s: %v\n%s", name, err, out)
+	if out, err := fx.try("/", "--git-dir="+dir, "fsck", "--strict", "--connectivity-only"); err != nil {
+		fx.t.Errorf("fsck of %s: %v\n%s", name, err, out)
 	}
 }
 
@@ -359,12 +359,12 @@ func receiveOr[T any](t testing.TB, what string, c <-chan T) (v T) {
 }
 
 // logged waits for a line of the server's log that holds all of the words.
-func (l *lab) logged(words ...string) {
-	l.t.Helper()
-	eventually(l.t, fmt.Sprintf("a line of the log with %q", words), func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return slices.ContainsFunc(l.log, func(line string) bool {
+func (fx *fixture) logged(words ...string) {
+	fx.t.Helper()
+	eventually(fx.t, fmt.Sprintf("a line of the log with %q", words), func() bool {
+		fx.mu.Lock()
+		defer fx.mu.Unlock()
+		return slices.ContainsFunc(fx.log, func(line string) bool {
 			return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
 		})
 	})

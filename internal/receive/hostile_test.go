@@ -114,22 +114,22 @@ func packOf(root []byte, trees, blobs [][]byte) (pack []byte, commit string) {
 }
 
 // send pushes a pack made by hand, and returns the report.
-func (l *lab) send(name, commit string, pack []byte) string {
-	l.t.Helper()
-	client := l.dial()
+func (fx *fixture) send(name, commit string, pack []byte) string {
+	fx.t.Helper()
+	client := fx.dial()
 	defer client.Close()
 	ss, err := client.NewSession()
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	var out, errs syncBuffer
 	ss.Stdout, ss.Stderr = &out, &errs
 	in, err := ss.StdinPipe()
 	if err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	if err := ss.Start("git-receive-pack '/" + name + "'"); err != nil {
-		l.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	go func() { // the end of input never comes: the server must not wait for it
 		_, _ = in.Write(append(appendPacket(nil, zeroID+" "+commit+" refs/heads/main\x00report-status"), "0000"...))
@@ -137,11 +137,11 @@ func (l *lab) send(name, commit string, pack []byte) string {
 	}()
 	done := make(chan error, 1)
 	go func() { done <- ss.Wait() }()
-	eventually(l.t, "the report", func() bool {
+	eventually(fx.t, "the report", func() bool {
 		return strings.Contains(out.String(), "unpack ") && strings.HasSuffix(out.String(), "0000") || errs.String() != ""
 	})
 	_ = in.Close()
-	receiveOr(l.t, "the end of the session", done)
+	receiveOr(fx.t, "the end of the session", done)
 	return out.String()[strings.Index(out.String(), "0000")+4:] + errs.String()
 }
 
@@ -164,7 +164,7 @@ func (s *syncBuffer) String() string {
 }
 
 func TestHostilePacks(t *testing.T) {
-	l := start(t, func(o *Options) { o.MaxPack = 8 << 20; o.MaxObjects = 100000; o.MaxMemory = 192 << 20 })
+	fx := start(t, func(o *Options) { o.MaxPack = 8 << 20; o.MaxObjects = 100000; o.MaxMemory = 192 << 20 })
 	x := []byte("pwned\n")
 	xid := id("blob", x)
 	sound, soundCommit := packOf(tree(item{"100644", "x", xid}), nil, [][]byte{x})
@@ -274,50 +274,50 @@ func TestHostilePacks(t *testing.T) {
 
 	for _, h := range all {
 		t.Run(h.name, func(t *testing.T) {
-			out := l.send("evil", h.commit, h.pack)
+			out := fx.send("evil", h.commit, h.pack)
 			if !strings.Contains(out, "ng refs/heads/main ") || !strings.Contains(out, h.words) {
 				t.Errorf("the report lacks %q:\n%s", h.words, clip(out, 1000))
 			}
 		})
 	}
-	if l.h.count() > 0 {
+	if fx.h.count() > 0 {
 		t.Error("something was deployed")
 	}
-	l.live("evil", "")
-	if found := children(l.s.opts.Dir); len(found) > 0 {
+	fx.live("evil", "")
+	if found := children(fx.s.opts.Dir); len(found) > 0 {
 		t.Errorf("left running: %q", found)
 	}
-	if out := l.send("evil", soundCommit, sound); !strings.Contains(out, "ok refs/heads/main") {
+	if out := fx.send("evil", soundCommit, sound); !strings.Contains(out, "ok refs/heads/main") {
 		t.Error(out)
 	}
-	l.live("evil", soundCommit)
+	fx.live("evil", soundCommit)
 }
 
 func (p *packWriter) delta2(base int, b []byte) { p.delta(base, b) }
 
 func TestLimits(t *testing.T) {
-	l := start(t, func(o *Options) { o.MaxPack = 1 << 20; o.MaxCheckout = 2 << 20; o.MaxFiles = 50 })
-	dir := l.work("limits")
-	l.h.setDeploy(func(ctx context.Context, p *Push) error { return p.Source.Checkout(ctx, t.TempDir(), 0, 0) })
-	l.commit(dir, "zeros", string(make([]byte, 3<<20)))
-	l.rejected(dir, []string{"(the files of the commit are larger than 2 MB together)"}, "push", "platform", "main")
-	l.git(dir, "reset", "-q", "--hard", "HEAD~1")
+	fx := start(t, func(o *Options) { o.MaxPack = 1 << 20; o.MaxCheckout = 2 << 20; o.MaxFiles = 50 })
+	dir := fx.work("limits")
+	fx.h.setDeploy(func(ctx context.Context, p *Push) error { return p.Source.Checkout(ctx, t.TempDir(), 0, 0) })
+	fx.commit(dir, "zeros", string(make([]byte, 3<<20)))
+	fx.rejected(dir, []string{"(the files of the commit are larger than 2 MB together)"}, "push", "platform", "main")
+	fx.git(dir, "reset", "-q", "--hard", "HEAD~1")
 	for i := range 50 {
-		l.write("f", "")
+		fx.write("f", "")
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d", i)), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l.commit(dir, "more", "")
-	l.rejected(dir, []string{"(the commit has more than 50 files)"}, "push", "platform", "main")
-	l.git(dir, "reset", "-q", "--hard", "HEAD~1")
+	fx.commit(dir, "more", "")
+	fx.rejected(dir, []string{"(the commit has more than 50 files)"}, "push", "platform", "main")
+	fx.git(dir, "reset", "-q", "--hard", "HEAD~1")
 	junk := bytes.Repeat([]byte("x"), 2<<20)
 	for i := range junk {
 		junk[i] = byte(i*i>>3) ^ byte(i>>11)*7 ^ byte(i*2654435761>>13)
 	}
-	l.commit(dir, "junk", string(junk))
-	l.rejected(dir, []string{"(the pack is larger than 1 MB)", "leave large files out"}, "-c", "core.compression=0", "push", "platform", "main")
-	l.clean("limits")
+	fx.commit(dir, "junk", string(junk))
+	fx.rejected(dir, []string{"(the pack is larger than 1 MB)", "leave large files out"}, "-c", "core.compression=0", "push", "platform", "main")
+	fx.clean("limits")
 
 	full := start(t, func(o *Options) { o.MinFree = 1 << 60 })
 	dir = full.work("full")

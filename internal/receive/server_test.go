@@ -27,8 +27,8 @@ func killGroupAndWait(c *exec.Cmd) {
 }
 
 func TestSource(t *testing.T) {
-	l := start(t, nil)
-	dir := l.work("src")
+	fx := start(t, nil)
+	dir := fx.work("src")
 	for _, d := range []string{"bin", "lib/deep"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -45,11 +45,11 @@ func TestSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	big := strings.Repeat("0123456789abcdef", 1<<18) // 4 MB
-	l.commit(dir, "lib/deep/big", big)
-	l.commit(dir, "odd \x1b name", "odd")
+	fx.commit(dir, "lib/deep/big", big)
+	fx.commit(dir, "odd \x1b name", "odd")
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
-	l.h.setDeploy(func(ctx context.Context, p *Push) error {
+	fx.h.setDeploy(func(ctx context.Context, p *Push) error {
 		if err := p.Accept(); err != nil {
 			return err
 		}
@@ -96,24 +96,24 @@ func TestSource(t *testing.T) {
 		}
 		return p.Source.Checkout(ctx, t.TempDir(), 0, 0)
 	})
-	l.git(dir, "push", "platform", "main")
-	l.live("src", l.git(dir, "rev-parse", "HEAD"))
-	eventually(t, "no git process is left", func() bool { return len(children(l.bare("src"))) == 0 })
+	fx.git(dir, "push", "platform", "main")
+	fx.live("src", fx.git(dir, "rev-parse", "HEAD"))
+	eventually(t, "no git process is left", func() bool { return len(children(fx.bare("src"))) == 0 })
 }
 
 func TestConcurrentPushes(t *testing.T) {
-	l := start(t, nil)
-	dir := l.work("both")
+	fx := start(t, nil)
+	dir := fx.work("both")
 	other := filepath.Join(t.TempDir(), "other")
-	l.git("/", "clone", "-q", dir, other)
-	one := l.git(dir, "rev-parse", "HEAD")
-	two := l.commit(other, "two", "two")
+	fx.git("/", "clone", "-q", dir, other)
+	one := fx.git(dir, "rev-parse", "HEAD")
+	two := fx.commit(other, "two", "two")
 	arrived := make(chan string, 2)
 	var release sync.Map
 	for _, c := range []string{one, two} {
 		release.Store(c, make(chan struct{}))
 	}
-	l.h.setDeploy(func(_ context.Context, p *Push) error {
+	fx.h.setDeploy(func(_ context.Context, p *Push) error {
 		arrived <- p.Commit
 		c, _ := release.Load(p.Commit)
 		<-c.(chan struct{})
@@ -122,7 +122,7 @@ func TestConcurrentPushes(t *testing.T) {
 	push := func(dir string) chan error {
 		done := make(chan error, 1)
 		go func() {
-			out, err := l.try(dir, "push", l.url("both"), "main")
+			out, err := fx.try(dir, "push", fx.url("both"), "main")
 			if err != nil {
 				err = fmt.Errorf("%w\n%s", err, out)
 			}
@@ -142,78 +142,78 @@ func TestConcurrentPushes(t *testing.T) {
 	if err := receiveOr(t, "the second push", second); err != nil {
 		t.Error(err)
 	}
-	l.live2("both", two)
+	fx.refIs("both", two)
 	free(one) // the older push must not move the ref back
 	if err := receiveOr(t, "the first push", first); err != nil {
 		t.Error(err)
 	}
-	l.live("both", two)
+	fx.live("both", two)
 }
 
-// live2 checks the ref alone, while a push is under way.
-func (l *lab) live2(name, commit string) {
-	l.t.Helper()
-	if got, err := l.s.Live(name); err != nil || got != commit {
-		l.t.Errorf("live is %q (%v); it must be %q", got, err, commit)
+// refIs checks the ref alone, while a push is under way.
+func (fx *fixture) refIs(name, commit string) {
+	fx.t.Helper()
+	if got, err := fx.s.Live(name); err != nil || got != commit {
+		fx.t.Errorf("live is %q (%v); it must be %q", got, err, commit)
 	}
 }
 
 func TestSetLive(t *testing.T) {
-	l := start(t, nil)
-	dir := l.work("back")
-	one := l.git(dir, "rev-parse", "HEAD")
-	if got, err := l.s.Live("back"); got != "" || err != nil {
+	fx := start(t, nil)
+	dir := fx.work("back")
+	one := fx.git(dir, "rev-parse", "HEAD")
+	if got, err := fx.s.Live("back"); got != "" || err != nil {
 		t.Errorf("%q %v", got, err)
 	}
-	if err := l.s.SetLive("back", one); app.CodeOf(err) != app.NotFound {
+	if err := fx.s.SetLive("back", one); app.CodeOf(err) != app.NotFound {
 		t.Error(err)
 	}
-	l.git(dir, "push", "platform", "main")
-	two := l.commit(dir, "two", "two")
-	l.git(dir, "push", "platform", "main")
-	if err := l.s.SetLive("back", one); err != nil {
+	fx.git(dir, "push", "platform", "main")
+	two := fx.commit(dir, "two", "two")
+	fx.git(dir, "push", "platform", "main")
+	if err := fx.s.SetLive("back", one); err != nil {
 		t.Error(err)
 	}
-	l.live("back", one)
-	for _, bad := range []string{"", "main", strings.Repeat("12", 20), l.git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
-		if err := l.s.SetLive("back", bad); app.CodeOf(err) != app.NotFound {
+	fx.live("back", one)
+	for _, bad := range []string{"", "main", strings.Repeat("12", 20), fx.git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
+		if err := fx.s.SetLive("back", bad); app.CodeOf(err) != app.NotFound {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if err := l.s.SetLive("../x", one); app.CodeOf(err) != app.InvalidName {
+	if err := fx.s.SetLive("../x", one); app.CodeOf(err) != app.InvalidName {
 		t.Error(err)
 	}
-	if err := l.s.SetLive("back", two); err != nil {
+	if err := fx.s.SetLive("back", two); err != nil {
 		t.Error(err)
 	}
-	l.live("back", two)
-	if err := l.s.DeleteRepository("back"); err != nil {
+	fx.live("back", two)
+	if err := fx.s.DeleteRepository("back"); err != nil {
 		t.Error(err)
 	}
-	if err := l.s.DeleteRepository("back"); err != nil {
+	if err := fx.s.DeleteRepository("back"); err != nil {
 		t.Error(err)
 	}
-	if found, _ := os.ReadDir(l.s.opts.Dir); len(found) > 0 {
+	if found, _ := os.ReadDir(fx.s.opts.Dir); len(found) > 0 {
 		t.Errorf("left: %v", found)
 	}
-	l.git(dir, "push", "platform", "main")
-	l.live("back", two)
+	fx.git(dir, "push", "platform", "main")
+	fx.live("back", two)
 	// an app that was destroyed while its repository could not be: its past must not come back
-	l.h.mu.Lock()
-	delete(l.h.apps, "back")
-	l.h.mu.Unlock()
-	mustHold(t, l.git(dir, "push", "platform", "main"), "[new branch]")
-	l.live("back", two)
+	fx.h.mu.Lock()
+	delete(fx.h.apps, "back")
+	fx.h.mu.Unlock()
+	mustHold(t, fx.git(dir, "push", "platform", "main"), "[new branch]")
+	fx.live("back", two)
 }
 
 func TestNewCleansUp(t *testing.T) {
-	l := start(t, nil)
-	dir := l.work("crash")
-	l.git(dir, "push", "platform", "main")
-	bare := l.bare("crash")
+	fx := start(t, nil)
+	dir := fx.work("crash")
+	fx.git(dir, "push", "platform", "main")
+	bare := fx.bare("crash")
 	leftovers := []string{filepath.Join(bare, "objects/tmp_objdir-incoming-x/pack/tmp_pack_1"), filepath.Join(bare, "objects/pack/tmp_idx_x"),
 		filepath.Join(bare, "refs/heads/main.lock"), filepath.Join(bare, "shallow.lock"), filepath.Join(bare, "objects/pack/pack-12.pack"),
-		filepath.Join(l.s.opts.Dir, ".new-1/HEAD"), filepath.Join(l.s.opts.Dir, ".deleted-1/r/HEAD")}
+		filepath.Join(fx.s.opts.Dir, ".new-1/HEAD"), filepath.Join(fx.s.opts.Dir, ".deleted-1/r/HEAD")}
 	for _, f := range leftovers {
 		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
 			t.Fatal(err)
@@ -222,7 +222,7 @@ func TestNewCleansUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := New(l.s.opts); err != nil {
+	if _, err := New(fx.s.opts); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range leftovers {
@@ -230,29 +230,29 @@ func TestNewCleansUp(t *testing.T) {
 			t.Errorf("%s is still there", f)
 		}
 	}
-	l.live("crash", l.git(dir, "rev-parse", "HEAD"))
+	fx.live("crash", fx.git(dir, "rev-parse", "HEAD"))
 }
 
 func TestShutdown(t *testing.T) {
-	l := start(t, nil)
-	dir := l.work("down")
-	started, ended := l.waiting()
+	fx := start(t, nil)
+	dir := fx.work("down")
+	started, ended := fx.waiting()
 	out := make(chan string, 1)
-	go func() { o, _ := l.try(dir, "push", "platform", "main"); out <- o }()
+	go func() { o, _ := fx.try(dir, "push", "platform", "main"); out <- o }()
 	receiveOr(t, "the deployment starts", started)
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	if err := l.s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := fx.s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.Unavailable {
 		t.Error(err)
 	}
 	mustHold(t, receiveOr(t, "the client is told", out), "! [remote rejected] main -> main (the server is shutting down)")
-	if n := l.connections(); n > 0 {
+	if n := fx.connections(); n > 0 {
 		t.Errorf("%d connections are left", n)
 	}
-	l.rejected(dir, nil, "push", "platform", "main")
+	fx.rejected(dir, nil, "push", "platform", "main")
 }
 
 func TestProgressOfLongTransfers(t *testing.T) {

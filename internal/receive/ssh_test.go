@@ -18,31 +18,31 @@ import (
 )
 
 func TestIdentityIsTheVerifiedKey(t *testing.T) {
-	l := start(t, nil)
-	admin := l.signer(l.key)
-	guest := l.signer(l.newKey("guest", app.Key{Name: "guest", Apps: []string{"one"}}))
-	l.h.command = func(_ context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
+	fx := start(t, nil)
+	admin := fx.signer(fx.key)
+	guest := fx.signer(fx.newKey("guest", app.Key{Name: "guest", Apps: []string{"one"}}))
+	fx.h.command = func(_ context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
 		fmt.Fprint(out, k.Name)
 		return 0
 	}
 	// The admin's public key is known to all. A guest offers it first, is told that it would do, and proves another.
-	public, err := os.ReadFile(l.key + ".pub")
+	public, err := os.ReadFile(fx.key + ".pub")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.write("stolen/admin.pub", string(public))
-	out, errs, _ := l.ssh(filepath.Join(l.home, "stolen", "admin.pub"), "", "-v", "-i", filepath.Join(l.home, "guest"), "whoami")
+	fx.write("stolen/admin.pub", string(public))
+	out, errs, _ := fx.ssh(filepath.Join(fx.home, "stolen", "admin.pub"), "", "-v", "-i", filepath.Join(fx.home, "guest"), "whoami")
 	if n := strings.Count(errs, "Server accepts key"); out != "guest" || n != 2 {
 		t.Errorf("%d keys were accepted, and the server takes the guest for %q\n%s", n, out, errs)
 	}
 	// And without a proof for the offered key there is no way in.
-	_, err = gossh.Dial("tcp", l.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(l.hostKey),
+	_, err = gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(fx.hostKey),
 		Auth: []gossh.AuthMethod{gossh.PublicKeys(forger{admin.PublicKey(), guest})}})
 	if err == nil {
 		t.Error("a guest's signature went for the admin's key")
 	}
 	for _, a := range [][]gossh.AuthMethod{nil, {gossh.Password("x")}, {gossh.KeyboardInteractive(func(string, string, []string, []bool) ([]string, error) { return nil, nil })}} {
-		if _, err := gossh.Dial("tcp", l.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(l.hostKey), Auth: a}); err == nil {
+		if _, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(fx.hostKey), Auth: a}); err == nil {
 			t.Errorf("let in by %v", a)
 		}
 	}
@@ -60,27 +60,27 @@ func (f forger) Sign(r io.Reader, b []byte) (*gossh.Signature, error) {
 }
 
 func TestUnknownKey(t *testing.T) {
-	l := start(t, nil)
-	stranger := l.newKey("stranger", app.Key{})
-	fingerprint := gossh.FingerprintSHA256(l.signer(stranger).PublicKey())
-	_, errs, status := l.ssh(stranger, "", "apps")
+	fx := start(t, nil)
+	stranger := fx.newKey("stranger", app.Key{})
+	fingerprint := gossh.FingerprintSHA256(fx.signer(stranger).PublicKey())
+	_, errs, status := fx.ssh(stranger, "", "apps")
 	mustHold(t, errs, "gitd: no key with fingerprint "+fingerprint+" is registered: ask the operator to run: gitd keys add NAME", "Permission denied (publickey)")
 	if status != 255 {
 		t.Errorf("status %d", status)
 	}
-	l.logged(fingerprint, "not authenticated")
-	dir := l.work("x")
-	good := l.key
-	l.key = stranger
-	l.rejected(dir, []string{fingerprint}, "push", "platform", "main")
-	l.key = good
-	l.git(dir, "push", "platform", "main")
+	fx.logged(fingerprint, "not authenticated")
+	dir := fx.work("x")
+	good := fx.key
+	fx.key = stranger
+	fx.rejected(dir, []string{fingerprint}, "push", "platform", "main")
+	fx.key = good
+	fx.git(dir, "push", "platform", "main")
 	// a key that was removed has no rights, not even on a connection that is open
-	client := l.dial()
+	client := fx.dial()
 	defer client.Close()
-	l.h.mu.Lock()
-	clear(l.h.keys)
-	l.h.mu.Unlock()
+	fx.h.mu.Lock()
+	clear(fx.h.keys)
+	fx.h.mu.Unlock()
 	ss, err := client.NewSession()
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +93,8 @@ func TestUnknownKey(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
-	l := start(t, nil)
-	l.h.command = func(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
+	fx := start(t, nil)
+	fx.h.command = func(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
 		switch args[0] {
 		case "echo":
 			_, _ = io.Copy(out, in)
@@ -108,44 +108,44 @@ func TestCommands(t *testing.T) {
 		fmt.Fprintf(errw, "unknown command %q\n", args[0])
 		return 127
 	}
-	out, errs, status := l.ssh(l.key, "input\n", "echo 'a b' c\\ d \"e'f\"")
+	out, errs, status := fx.ssh(fx.key, "input\n", "echo 'a b' c\\ d \"e'f\"")
 	if out != "input\n" || status != 42 {
 		t.Errorf("%q, status %d", out, status)
 	}
 	mustHold(t, errs, `laptop ["echo" "a b" "c d" "e'f"]`)
-	eventually(t, "the connection is over", func() bool { return l.connections() == 0 })
-	l.mu.Lock()
-	if len(l.log) != 1 {
-		t.Errorf("a connection with one command has one line in the log:\n%s", strings.Join(l.log, "\n"))
+	eventually(t, "the connection is over", func() bool { return fx.connections() == 0 })
+	fx.mu.Lock()
+	if len(fx.log) != 1 {
+		t.Errorf("a connection with one command has one line in the log:\n%s", strings.Join(fx.log, "\n"))
 	}
-	l.mu.Unlock()
-	_, errs, status = l.ssh(l.key, "", "frobnicate")
+	fx.mu.Unlock()
+	_, errs, status = fx.ssh(fx.key, "", "frobnicate")
 	mustHold(t, errs, `unknown command "frobnicate"`)
 	if status != 127 {
 		t.Errorf("status %d", status)
 	}
-	out, _, status = l.ssh(l.key, "")
+	out, _, status = fx.ssh(fx.key, "")
 	mustHold(t, out, "Hello laptop, this is gitd", "help")
 	if status != 0 {
 		t.Errorf("status %d", status)
 	}
-	out, _, _ = l.ssh(l.key, "", "-tt")
+	out, _, _ = fx.ssh(fx.key, "", "-tt")
 	mustHold(t, out, "Hello laptop", "\r\n")
-	_, errs, status = l.ssh(l.key, "", "echo 'open")
+	_, errs, status = fx.ssh(fx.key, "", "echo 'open")
 	mustHold(t, errs, "a quote that is not closed")
-	_, errs, _ = l.ssh(l.key, "", "-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1")
+	_, errs, _ = fx.ssh(fx.key, "", "-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1")
 	mustHold(t, errs, "remote port forwarding failed")
-	_, errs, status = l.ssh(l.key, "", "-W", "127.0.0.1:1")
+	_, errs, status = fx.ssh(fx.key, "", "-W", "127.0.0.1:1")
 	if status == 0 {
 		t.Error("forwarded")
 	}
 	mustHold(t, errs, "unsupported channel type")
-	_, errs, _ = l.ssh(l.key, "", "-s", "sftp")
+	_, errs, _ = fx.ssh(fx.key, "", "-s", "sftp")
 	mustHold(t, errs, "subsystem request failed")
-	_, errs, _ = l.ssh(l.key, "", "git-receive-pack")
-	l.logged("git-receive-pack takes the name of an app")
+	_, errs, _ = fx.ssh(fx.key, "", "git-receive-pack")
+	fx.logged("git-receive-pack takes the name of an app")
 
-	client := l.dial()
+	client := fx.dial()
 	defer client.Close()
 	var open []*gossh.Session
 	for range maxChannels {
@@ -168,10 +168,10 @@ func TestCommands(t *testing.T) {
 }
 
 func TestHandshakeTimeoutAndConnectionCap(t *testing.T) {
-	l := start(t, func(o *Options) { o.HandshakeTimeout = 300 * time.Millisecond; o.MaxConnections = 4 })
+	fx := start(t, func(o *Options) { o.HandshakeTimeout = 300 * time.Millisecond; o.MaxConnections = 4 })
 	var silent []net.Conn
 	for range 2 {
-		c, err := net.Dial("tcp", l.addr)
+		c, err := net.Dial("tcp", fx.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,34 +184,34 @@ func TestHandshakeTimeoutAndConnectionCap(t *testing.T) {
 			t.Errorf("a silent connection: %v", err)
 		}
 	}
-	eventually(t, "their places are free", func() bool { return l.connections() == 0 })
+	eventually(t, "their places are free", func() bool { return fx.connections() == 0 })
 
-	l = start(t, func(o *Options) { o.MaxConnections = 4 })
+	fx = start(t, func(o *Options) { o.MaxConnections = 4 })
 	for range 2 {
-		c, err := net.Dial("tcp", l.addr)
+		c, err := net.Dial("tcp", fx.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 	}
-	eventually(t, "two are waiting", func() bool { return l.connections() == 2 })
-	c, err := net.Dial("tcp", l.addr)
+	eventually(t, "two are waiting", func() bool { return fx.connections() == 2 })
+	c, err := net.Dial("tcp", fx.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	b, _ := io.ReadAll(c)
 	mustHold(t, string(b), "too many connections")
-	l.logged("too many connections")
+	fx.logged("too many connections")
 }
 
 func TestFrozenClient(t *testing.T) {
-	l := start(t, func(o *Options) {
+	fx := start(t, func(o *Options) {
 		o.HandshakeTimeout, o.IdleTimeout, o.KeepAlive = 500*time.Millisecond, time.Second, 100*time.Millisecond
 	})
-	started, ended := l.waiting()
-	dir := l.work("frozen")
-	git := l.cmd(dir, "git", "push", "platform", "main")
+	started, ended := fx.waiting()
+	dir := fx.work("frozen")
+	git := fx.cmd(dir, "git", "push", "platform", "main")
 	if err := git.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -221,14 +221,14 @@ func TestFrozenClient(t *testing.T) {
 	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.Cancelled {
 		t.Errorf("cause: %v", err)
 	}
-	l.live("frozen", "")
+	fx.live("frozen", "")
 }
 
 func TestSilentBuildLives(t *testing.T) {
-	l := start(t, func(o *Options) {
+	fx := start(t, func(o *Options) {
 		o.HandshakeTimeout, o.IdleTimeout, o.KeepAlive = 500*time.Millisecond, time.Second, 100*time.Millisecond
 	})
-	l.h.setDeploy(func(ctx context.Context, p *Push) error {
+	fx.h.setDeploy(func(ctx context.Context, p *Push) error {
 		select {
 		case <-time.After(3 * time.Second): // far longer than the idle timeout
 			return nil
@@ -236,9 +236,9 @@ func TestSilentBuildLives(t *testing.T) {
 			return context.Cause(ctx)
 		}
 	})
-	dir := l.work("silent")
-	l.git(dir, "push", "platform", "main")
-	l.live("silent", l.git(dir, "rev-parse", "HEAD"))
+	dir := fx.work("silent")
+	fx.git(dir, "push", "platform", "main")
+	fx.live("silent", fx.git(dir, "rev-parse", "HEAD"))
 }
 
 func TestHostKeyIsMadeOnce(t *testing.T) {

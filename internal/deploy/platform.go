@@ -49,6 +49,11 @@ type Platform interface {
 	// WaitDrained blocks until the revision has no request in flight.
 	WaitDrained(ctx context.Context, service, revision string) error
 
+	// RunProcess runs another process type of the Service's image to its end, with the template's environment and limits and no
+	// traffic, and writes what it says to w. It returns a *StartError where it does not exit with status 0. The Service need not
+	// be applied.
+	RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error
+
 	// Logs writes what the instances of the Service wrote to w, oldest first; with Follow it goes on until ctx ends.
 	Logs(ctx context.Context, service string, o LogOptions, w io.Writer) error
 	// Describe returns the state of each revision that the platform holds.

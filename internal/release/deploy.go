@@ -3,6 +3,8 @@ package release
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -27,9 +29,49 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 	if err != nil {
 		return err
 	}
+	if err := m.prepare(ctx, w, service); err != nil {
+		return err
+	}
 	w.log.Step("Release v%d: starting revision %s", w.release.Version, w.release.Revision)
 	return m.rollOut(ctx, w, service, p.Accept)
 }
+
+// prepare runs the image's process type release, where it has one: a failed migration must not go live. A rollback does not run it:
+// what it did for the older release is done.
+func (m *Machine) prepare(ctx context.Context, w *work, service *servingv1.Service) error {
+	if !slices.ContainsFunc(w.release.Processes, func(p app.Process) bool { return p.Type == releaseProcess }) {
+		return nil
+	}
+	if err := w.to(ctx, store.Event{State: app.Releasing}); err != nil {
+		return err
+	}
+	w.log.Step("Release v%d: running the release command", w.release.Version)
+	limit := m.o.Limits.WithDefaults().Time
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, app.Errorf(app.ReleaseFailed, "make it faster, or run it in parts",
+		"the release command did not end within %s", limit))
+	defer cancel()
+	began := time.Now()
+	err := m.o.Platform.RunProcess(ctx, service, releaseProcess, w.log)
+	w.log.Flush()
+	var e *app.Error
+	var ended *deploy.StartError
+	switch {
+	case err == nil:
+		w.log.Detail("done in %s", app.Elapsed(time.Since(began)))
+	case ctx.Err() != nil && errors.As(context.Cause(ctx), &e):
+		return e
+	case errors.As(err, &ended) && ended.Reason == deploy.Exited && ended.Signal == "":
+		return app.Errorf(app.ReleaseFailed, "see its output above; what served before goes on serving", "the release command exited with status %d", ended.ExitCode)
+	case errors.As(err, &ended) && ended.Reason == deploy.OutOfMemory:
+		return app.Errorf(app.ReleaseFailed, "give it more in project.toml: [io.gitd.web] memory", "the release command was killed at its memory limit of %s", ended.Detail)
+	case errors.As(err, &ended):
+		return app.Errorf(app.ReleaseFailed, "see its output above; what served before goes on serving", "the release command failed: %w", err)
+	}
+	return err
+}
+
+// releaseProcess is the process type that runs before a release starts, as on Heroku.
+const releaseProcess = "release"
 
 func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.Descriptor) (*build.Result, error) {
 	m.images.RLock()

@@ -294,6 +294,7 @@ func (p *Platform) pruneOnce() {
 	defer p.layers.Unlock()
 	p.mu.RLock()
 	var all []*revision
+	all = slices.AppendSeq(all, maps.Keys(p.processes))
 	for _, s := range p.services {
 		for _, r := range s.revisions {
 			all = append(all, r)

@@ -75,11 +75,12 @@ type Platform struct {
 	starts chan struct{} // bounds how many instances start at once
 	layers sync.RWMutex  // held for reading while layers are unpacked that no container uses yet
 
-	mu       sync.RWMutex
-	services map[string]*service
-	locks    map[string]*sync.Mutex // by service: one change at a time
-	pruning  bool
-	pruneDue bool
+	mu        sync.RWMutex
+	processes map[*revision]struct{} // those of RunProcess
+	services  map[string]*service
+	locks     map[string]*sync.Mutex // by service: one change at a time
+	pruning   bool
+	pruneDue  bool
 }
 
 // service is one Service with its revisions. The objects are not changed, but replaced under the Platform's mu.
@@ -103,7 +104,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		}
 	}
 	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")}, plane: dataplane.New(o.TrustedProxies),
-		starts: make(chan struct{}, 4), services: map[string]*service{}, locks: map[string]*sync.Mutex{}}
+		starts: make(chan struct{}, 4), services: map[string]*service{}, processes: map[*revision]struct{}{}, locks: map[string]*sync.Mutex{}}
 	p.Handler = p.plane
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {

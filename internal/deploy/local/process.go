@@ -1,0 +1,66 @@
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/sandbox"
+)
+
+// processDir is where an image has a launcher for each of its process types (Platform Interface Specification, "Launch").
+const processDir = "/cnb/process/"
+
+// RunProcess implements deploy.Platform.
+func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
+	want, err := complete(ctx, svc)
+	if err != nil {
+		return err
+	}
+	r, err := p.newRevision(want.Name, template{Template: want.Spec.Template, Created: time.Now()}, false)
+	if err != nil {
+		return invalid(want.Name, err.Error())
+	}
+	if p.ctx.Err() != nil {
+		return app.Errorf(app.Unavailable, "try again in a moment", "the server is shutting down")
+	}
+	p.mu.Lock()
+	p.processes[r] = struct{}{} // its layers stay while it runs
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.processes, r)
+		p.mu.Unlock()
+	}()
+	p.layers.RLock()
+	img, err := r.prepare(ctx)
+	p.layers.RUnlock()
+	if err != nil {
+		return err
+	}
+	spec := r.spec(img)
+	spec.ID = fmt.Sprintf("%s-%s-%s", r.name, process, strings.ToLower(rand.Text()[:5]))
+	spec.Args, spec.Output = []string{processDir + process}, w
+	exit, err := p.opts.Host.Run(ctx, spec)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errors.Join(context.Cause(ctx), err)
+	case err != nil:
+		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
+	case exit != (sandbox.Exit{At: exit.At}):
+		e := &deploy.StartError{Reason: deploy.Exited, ExitCode: exit.Code, Signal: exit.Signal}
+		if exit.OutOfMemory {
+			e.Reason, e.Detail = deploy.OutOfMemory, byteSize(r.memory())
+		}
+		return e
+	}
+	return nil
+}

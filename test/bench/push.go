@@ -82,6 +82,8 @@ func (b *bench) measurePush(example, language string, rounds int, peers []*peer)
 	if err != nil {
 		return err
 	}
+	// A word that no compiler's cache on this machine has seen, in this run or an earlier one.
+	word := func(what any) string { return fmt.Sprintf("hello-%d-%v", b.began.UnixNano(), what) }
 	round := func(word string) (time.Duration, *timings, error) {
 		if err := src.change(word); err != nil {
 			return 0, nil, err
@@ -100,20 +102,20 @@ func (b *bench) measurePush(example, language string, rounds int, peers []*peer)
 	}
 
 	b.say("first push of %s", name)
-	first, _, err := round("hello-first")
+	first, _, err := round(word("first"))
 	if err != nil {
 		return err
 	}
 	b.say("  live after %s", seconds(first.Seconds()))
 	for i := range 2 { // the first change after a cold build still fills caches
-		if _, _, err := round(fmt.Sprintf("hello-warm%d", i)); err != nil {
+		if _, _, err := round(word(fmt.Sprint("warm", i))); err != nil {
 			return err
 		}
 	}
 	for _, p := range peers {
 		b.say("first build by %s", p.name)
 		for i := range 2 {
-			if err := p.src.change(fmt.Sprintf("hello-warm%d", i)); err != nil {
+			if err := p.src.change(word(fmt.Sprint("warm", i))); err != nil {
 				return err
 			}
 			if _, err := p.build(); err != nil {
@@ -125,8 +127,7 @@ func (b *bench) measurePush(example, language string, rounds int, peers []*peer)
 	var walls, totals, client, own samples
 	split := make([]samples, len(parts))
 	for i := range rounds {
-		word := fmt.Sprintf("hello-%d", i)
-		wall, t, err := round(word)
+		wall, t, err := round(word(i))
 		if err != nil {
 			return err
 		}
@@ -139,7 +140,7 @@ func (b *bench) measurePush(example, language string, rounds int, peers []*peer)
 		}
 		line := fmt.Sprintf("  round %d of %d: gitd %s", i+1, rounds, seconds(wall.Seconds()))
 		for _, p := range peers {
-			if err := p.src.change(word); err != nil {
+			if err := p.src.change(word(i)); err != nil {
 				return err
 			}
 			d, err := p.build()

@@ -42,6 +42,7 @@ type Engine struct {
 	locks    locks
 	removal  sync.WaitGroup // of what builds left
 
+	findPlaces   func() ([]string, error) // of the builder image that its user may write to
 	free         func(dir string) (int64, error)
 	diskInterval time.Duration
 	patience     time.Duration // how long to be silent before saying that something goes on
@@ -55,6 +56,9 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	}
 	o.Dir = dir
 	e := &Engine{opts: o, free: freeSpace, diskInterval: time.Second, patience: 2 * time.Second}
+	e.findPlaces = sync.OnceValues(func() ([]string, error) {
+		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
+	})
 	if err := os.MkdirAll(filepath.Join(dir, "apps"), 0o700); err != nil {
 		return nil, app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
 	}

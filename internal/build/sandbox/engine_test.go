@@ -113,13 +113,15 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	f := newFixture(t)
 	s := script("env", "id", "touch $BP_CACHE_MOUNT/kept && ls -l /gitd-cache", "echo bundle:; ls $SSL_CERT_FILE",
-		"touch /platform/x 2>/dev/null || echo platform is read-only", "ls /cnb /layers")
+		"touch /platform/x 2>/dev/null || echo platform is read-only", "ls /cnb /layers",
+		"echo > /home/cnb/x && echo > /var/tmp/x && cat /home/cnb/.profile && touch /home/cnb/.profile",
+		"set -- $(ls -l /home/cnb/.profile) && echo $1 home && set -- $(ls -ld /var/tmp) && echo $1 var")
 	_, log, err := f.build(context.Background(), s, func(r *build.Request) { r.Env = map[string]string{"BP_COLOUR": "blue green"} })
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	wantLines(t, log, "BP_COLOUR=blue green", "GOPROXY=http://mirror.invalid", "BP_CACHE_MOUNT=/gitd-cache", "uid=1000(cnb) gid=1000(cnb)",
-		"platform is read-only", "NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt")
+		"platform is read-only", "of the image", "-rwxr-xr-x home", "drwxrwxrwt var", "NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt")
 	for _, bad := range []string{"secret", "CNB_REGISTRY_AUTH", "IMAGE_SECRET", f.registry.Host(), f.opts.Dir} {
 		if strings.Contains(log, bad) {
 			t.Errorf("the build sees %q:\n%s", bad, log)
@@ -222,6 +224,8 @@ func TestLimits(t *testing.T) {
 		{"memory", "echo start\nhead -c 300000000 /dev/zero | tail -c 300000000 > /dev/null\n", build.Limits{Memory: 128 << 20}, []string{"memory limit of 128 MiB", "build by test/script"}},
 		{"time", "sleep 1000\n", build.Limits{Time: 2 * time.Second}, []string{"time limit of 2s", "in the build"}},
 		{"disk", "i=0; while :; do i=$((i+1)); head -c 8000000 /dev/zero > $L/f$i; done\n", build.Limits{Disk: 64 << 20}, []string{"disk limit of 64 MiB"}},
+		{"disk, at home", fill("/home/cnb"), build.Limits{Disk: 64 << 20, Time: time.Minute}, []string{"disk limit of 64 MiB"}},
+		{"disk, in /var/tmp", fill("/var/tmp"), build.Limits{Disk: 64 << 20, Time: time.Minute}, []string{"disk limit of 64 MiB"}},
 		{"one file", "head -c 80000000 /dev/zero > /home/cnb/f || exit 1\n", build.Limits{Disk: 64 << 20}, []string{"disk limit of 64 MiB"}},
 		{"processes", "i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; echo all\n", build.Limits{PIDs: 32}, []string{"limit of 32 processes"}},
 	} {
@@ -251,6 +255,11 @@ func TestLimits(t *testing.T) {
 	})
 	f.free = freeSpace
 	f.mustBuild(script("echo fine again"))
+}
+
+// fill writes 128 MB and waits.
+func fill(dir string) string {
+	return "i=0; while [ $i -lt 16 ]; do i=$((i+1)); head -c 8000000 /dev/zero > " + dir + "/f$i; done\nsleep 1000\n"
 }
 
 func TestCancel(t *testing.T) {

@@ -60,7 +60,7 @@ func makeRoot() {
 }
 
 func fillRoot(dir string) error {
-	for _, d := range []string{"bin", "tmp", "proc", "dev", "etc", "home/cnb", "cnb/lifecycle"} {
+	for _, d := range []string{"bin", "tmp", "proc", "dev", "etc", "home/cnb", "var/tmp", "cnb/lifecycle"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
@@ -96,9 +96,10 @@ func fillRoot(dir string) error {
 		}
 	}
 	for name, content := range map[string]string{
-		"etc/passwd":     "root:x:0:0::/:/bin/sh\ncnb:x:1000:1000::/home/cnb:/bin/sh\n",
-		"etc/group":      "root:x:0:\ncnb:x:1000:\n",
-		"cnb/order.toml": "[[order]]\n[[order.group]]\nid = \"test/other\"\nversion = \"1.0\"\n[[order]]\n[[order.group]]\nid = \"test/script\"\nversion = \"0.1.0\"\n",
+		"etc/passwd":        "root:x:0:0::/:/bin/sh\ncnb:x:1000:1000::/home/cnb:/bin/sh\n",
+		"etc/group":         "root:x:0:\ncnb:x:1000:\n",
+		"home/cnb/.profile": "of the image\n",
+		"cnb/order.toml":    "[[order]]\n[[order.group]]\nid = \"test/other\"\nversion = \"1.0\"\n[[order]]\n[[order.group]]\nid = \"test/script\"\nversion = \"0.1.0\"\n",
 		"cnb/buildpacks/test_other/1.0/buildpack.toml":    "api = \"0.11\"\n[buildpack]\nid = \"test/other\"\nversion = \"1.0\"\n[[targets]]\nos = \"linux\"\n",
 		"cnb/buildpacks/test_other/1.0/bin/detect":        "#!/bin/sh\n[ -f broken.txt ] && { echo 'broken.txt: line 1: this is not a list'; exit 1; }\n[ -f wrong.txt ] && { echo 'gitd-error: wrong.txt: line 2: unexpected end' >&2; exit 1; }\n[ -f other.txt ] && exit 0\necho 'gitd-looked-for: other.txt'\nexit 100\n",
 		"cnb/buildpacks/test_other/1.0/bin/build":         "#!/bin/sh\nexit 0\n",
@@ -114,7 +115,7 @@ func fillRoot(dir string) error {
 			return err
 		}
 	}
-	return os.Chown(filepath.Join(dir, "home/cnb"), testUID, testUID)
+	return errors.Join(os.Chown(filepath.Join(dir, "home/cnb"), testUID, testUID), os.Chmod(filepath.Join(dir, "var/tmp"), 0o777|os.ModeSticky))
 }
 
 // copyProgram copies a program and the libraries that it is linked with.

@@ -31,6 +31,7 @@ type running struct {
 	began   time.Time
 	result  build.Result
 	output  *output
+	places  []place
 
 	mu         sync.Mutex
 	phase      string // what we wait for, as a noun: "build"
@@ -132,7 +133,11 @@ func (b *running) prepare() error {
 	if err != nil {
 		return err
 	}
-	return writePlatform(b.in("platform"), env)
+	if err := writePlatform(b.in("platform"), env); err != nil {
+		return err
+	}
+	b.places, err = b.makePlaces(b.in("places"))
+	return err
 }
 
 func (b *running) job(previous string) job {
@@ -197,6 +202,9 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 		{Source: filepath.Join(b.Engine.appDir(b.request.App), "cache"), Target: cacheMount},
 		{Source: b.in("tmp"), Target: "/tmp"}, // on the disk, under its limit: compilers fill it
 	}
+	for _, p := range b.places {
+		mounts = append(mounts, sandbox.Mount{Source: p.source, Target: p.target})
+	}
 	if bundle != "" {
 		mounts = append(mounts, sandbox.Mount{Source: bundle, Target: caBundle, ReadOnly: true})
 	}
@@ -207,7 +215,7 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	var watching sync.WaitGroup
 	watched, unwatch := context.WithCancel(ctx)
 	watching.Go(func() {
-		dirs := []string{b.in("workspace"), b.in("layers"), b.in("tmp"), filepath.Join(b.Engine.appDir(b.request.App), "cache")}
+		dirs := []string{b.in("workspace"), b.in("layers"), b.in("tmp"), b.in("places"), filepath.Join(b.Engine.appDir(b.request.App), "cache")}
 		b.watch(watched, b.limits, dirs, b.output, cancel)
 	})
 	exit, err := b.opts.Host.Run(ctx, sandbox.Spec{

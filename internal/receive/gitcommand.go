@@ -20,6 +20,7 @@ type objects struct {
 	repository string // DIR/APP.git
 	quarantine string // an object directory, or ""
 	shallow    string // file that stands for the repository's shallow file, or ""
+	background bool   // run lets everything else go first
 }
 
 // command prepares a git command on these objects. It runs in its own process group, which ends with ctx, and sees
@@ -112,6 +113,9 @@ func (o objects) run(ctx context.Context, stdin string, limits Options, args ...
 		return "", err
 	}
 	err = restrain(c.Process.Pid, limits.MaxMemory, limits.MaxCPU)
+	if err == nil && o.background {
+		err = lowPriority(c.Process.Pid)
+	}
 	if err != nil && !errors.Is(err, syscall.ESRCH) {
 		_ = killGroup(c)
 	}

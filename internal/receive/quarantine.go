@@ -88,27 +88,12 @@ func (q *quarantine) accept() error {
 	if err != nil {
 		return err
 	}
-	from, to := filepath.Join(q.quarantine, "pack"), filepath.Join(q.repository, "objects/pack")
-	found, err := os.ReadDir(from)
+	from := filepath.Join(q.quarantine, "pack")
+	files, err := syncPacks(from)
 	if err != nil {
 		return err
 	}
-	var files []string
-	for _, f := range found {
-		if strings.HasPrefix(f.Name(), "pack-") {
-			files = append(files, f.Name())
-		}
-	}
-	slices.SortStableFunc(files, func(a, b string) int { return rank(a) - rank(b) })
-	for _, f := range files {
-		if err := syncFile(filepath.Join(from, f)); err != nil {
-			return err
-		}
-		if err := os.Link(filepath.Join(from, f), filepath.Join(to, f)); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	if err := syncDir(to); err != nil {
+	if err := q.store.takeOver(q.name, from, files); err != nil {
 		return err
 	}
 	if err := q.writeShallow(cut); err != nil {
@@ -116,17 +101,6 @@ func (q *quarantine) accept() error {
 	}
 	q.accepted = true
 	return nil
-}
-
-// rank orders the files of a pack: git believes in a pack as soon as it sees the index.
-func rank(file string) int {
-	switch filepath.Ext(file) {
-	case ".pack":
-		return 0
-	case ".idx":
-		return 2
-	}
-	return 1
 }
 
 // cutHere returns those of the client's shallow commits that are here and whose parents are not.

@@ -256,6 +256,7 @@ func (p *push) fail(err error) {
 // take receives the pack, has it deployed, and moves the ref. unpacked is false when the pack was at fault.
 func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	ctx := p.ss.ctx
+	defer p.store.state(p.name).read()()
 	q, err := p.newQuarantine(ctx, p.name, p.request.shallow)
 	if err != nil {
 		return false, err
@@ -302,6 +303,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if err := p.store.setLive(p.name, c.name, c.new, turn); err != nil {
 		return true, fmt.Errorf("the app is live, but its ref could not be moved: %w", err)
 	}
+	p.maintain(p.name)
 	return true, nil
 }
 

@@ -38,6 +38,10 @@ type appState struct {
 	mu      sync.Mutex
 	next    uint64 // turn of the next push or SetLive
 	current uint64 // turn of the one that moved the ref last
+
+	readers    *readers // who may have packs open
+	maintained bool     // maintenance runs
+	restsUntil int      // maintenance waits until there are this many packs
 }
 
 // openStore makes the folder, and removes what an earlier process left half done.
@@ -95,17 +99,32 @@ func cleanRepository(dir string) error {
 			}
 		}
 	}
+	// what is left of a pack that was being deleted
+	reverse, err := filepath.Glob(filepath.Join(dir, "objects/pack/pack-*.rev"))
+	if err != nil {
+		return err
+	}
+	for _, p := range reverse {
+		if _, err := os.Lstat(strings.TrimSuffix(p, ".rev") + ".pack"); errors.Is(err, fs.ErrNotExist) {
+			if err := os.Remove(p); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
 func (s *store) path(name string) string { return filepath.Join(s.dir, name+".git") }
+
+// packs is the folder of the app's packs.
+func (s *store) packs(name string) string { return filepath.Join(s.path(name), "objects/pack") }
 
 func (s *store) state(name string) *appState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.locks[name]
 	if st == nil {
-		st = &appState{next: 1}
+		st = &appState{next: 1, readers: newReaders()}
 		s.locks[name] = st
 	}
 	return st

@@ -30,6 +30,7 @@ type Options struct {
 	MaxMemory   uint64        // bytes that a git process may take for itself; default 2 GiB
 	MaxCPU      time.Duration // processor time of a git process that checks a push; default 10 minutes
 	MinFree     int64         // bytes that must be free on the disk for a push to be taken; default 256 MiB
+	MaxPacks    int           // packs of a repository; when there are more, small ones are put together; default 40
 
 	HandshakeTimeout time.Duration // until authenticated; default 10 s
 	IdleTimeout      time.Duration // a client that answers nothing for this long is cut off; default 60 s
@@ -54,6 +55,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxMemory, 2<<30)
 	setDefault(&o.MaxCPU, 10*time.Minute)
 	setDefault(&o.MinFree, 256<<20)
+	setDefault(&o.MaxPacks, 40)
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.IdleTimeout, time.Minute)
 	setDefault(&o.KeepAlive, o.IdleTimeout/4)
@@ -72,6 +74,7 @@ func setDefault[T comparable](p *T, v T) {
 type Server struct {
 	opts       Options
 	store      *store
+	upkeep     *upkeep
 	ssh        *ssh.Server
 	companions companionKeys
 
@@ -103,7 +106,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
 	}
-	s := &Server{opts: o, store: st, connections: map[*connection]struct{}{}, sessionsEnded: make(chan struct{})}
+	s := &Server{opts: o, store: st, upkeep: newUpkeep(), connections: map[*connection]struct{}{}, sessionsEnded: make(chan struct{})}
 	s.base, s.end = context.WithCancelCause(context.Background())
 	s.ssh = &ssh.Server{
 		Version:              version,
@@ -134,7 +137,7 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Shutdown takes no new connections and commands, and waits for those under way. When ctx ends before they do, they are
-// cancelled, and told so. All connections are closed when it returns.
+// cancelled, and told so. All connections are closed when it returns, and maintenance has ended.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.draining {
@@ -144,6 +147,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.mu.Unlock()
+	s.upkeep.cancel()
+	defer s.upkeep.running.Wait()
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()
 	_ = s.ssh.Shutdown(stopped) // closes the listeners; waiting is ours

@@ -26,6 +26,7 @@ func (s *Server) uploadPack(ss *session, path string) outcome {
 	if err != nil {
 		return o.and(ss.refuse(err))
 	}
+	defer s.store.state(name).read()()
 	repository := objects{repository: s.store.path(name)}
 	c := repository.command(ss.ctx, "-c", "uploadpack.hideRefs=refs/", "-c", "uploadpack.hideRefs=!"+refMain,
 		"-c", "uploadpack.hideRefs=!"+refMaster, "upload-pack", "--strict", repository.repository)

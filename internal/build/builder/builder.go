@@ -37,6 +37,8 @@ type Options struct {
 // other processes. A second call takes milliseconds. The errors are *app.Error: Unavailable where something is missing here
 // or out of reach, InvalidInput where the reference names nothing that can be used.
 //
+// What is returned stays on the disk until this process ends, whatever another one removes from the cache meanwhile.
+//
 // Making runs functions of this program in processes of their own: main and TestMain must call reexec.Init.
 func Ensure(ctx context.Context, o Options) (*Builder, error) {
 	c, err := openCache(o)
@@ -84,7 +86,10 @@ func (c *cache) ready(ctx context.Context, o Options, img, run v1.Image) (*Build
 	p := start(c.log, 2*time.Second, "Unpacking the builder's layers")
 	defer p.stop()
 	layers := sandbox.OpenLayers(c.layersDir())
-	if b.Layers, err = layers.Ensure(ctx, img); err != nil {
+	if err := c.markRun(run); err != nil {
+		return nil, diskFull(c.dir, err)
+	}
+	if b.Layers, err = c.holdLayers(func() ([]string, error) { return layers.Ensure(ctx, img) }); err != nil {
 		return nil, diskFull(c.dir, err)
 	}
 	if _, err = layers.Ensure(ctx, run); err != nil {

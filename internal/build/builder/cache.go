@@ -22,8 +22,12 @@ import (
 //	stage/NAME-KEY/     one layer that took long to make: layer.tar.gz, layer.json
 //	image/KEY           likewise a link to an OCI layout, of a base image that was pulled
 //	layers/             unpacked layers, kept by package sandbox
+//	run/DIFF-ID         marks the layers of run images, which are never removed
 //	tmp/                work in progress of the process that holds the lock
-//	lock, parts.json
+//	digest-KEY          the digest of a program that goes into our builder
+//	lock
+//
+// prune.go says what goes when.
 type cache struct {
 	dir string
 	log *app.Log
@@ -59,7 +63,7 @@ func openCache(o Options) (*cache, error) {
 		c.log = app.NewLog(io.Discard)
 	}
 	// Unpacked systems have set-user-ID programs, which are nothing for the users of this machine: such folders are root's alone.
-	for d, mode := range map[string]os.FileMode{"builder": 0o755, "stage": 0o755, "image": 0o755, "layers": 0o700, "tmp": 0o700} {
+	for d, mode := range map[string]os.FileMode{"builder": 0o755, "stage": 0o755, "image": 0o755, "run": 0o755, "layers": 0o700, "tmp": 0o700} {
 		if err := errors.Join(os.MkdirAll(filepath.Join(dir, d), mode), os.Chmod(filepath.Join(dir, d), mode)); err != nil {
 			return nil, app.Errorf(app.Unavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache cannot be written: %w", err)
 		}

@@ -38,6 +38,12 @@ func (c *cache) entry(link string) (img, run v1.Image, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if ok, err := hold(dir); err != nil {
+		return nil, nil, err
+	} else if !ok {
+		return nil, nil, errNoEntry
+	}
+	touch(dir)
 	return readEntry(dir)
 }
 

@@ -337,6 +337,7 @@ func (c *cache) store(ctx context.Context, link, reference string, ref name.Refe
 		return nil, diskFull(c.dir, err)
 	}
 	if cached, _ := c.pulled(link); cached != nil {
+		c.makeRoom()
 		return cached, nil
 	}
 	return nil, fmt.Errorf("%s is not in the cache after it was pulled", reference)
@@ -348,6 +349,10 @@ func (c *cache) pulled(link string) (v1.Image, string) {
 	if err != nil {
 		return nil, ""
 	}
+	if ok, err := hold(dir); err != nil || !ok {
+		return nil, ""
+	}
+	touch(dir)
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		return nil, ""

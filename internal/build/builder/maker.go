@@ -68,7 +68,9 @@ func (c *cache) own(ctx context.Context, o Options) (img, run v1.Image, err erro
 		}
 		return nil, nil, m.words(err, "making the builder image")
 	}
-	return c.entry(link)
+	img, run, err = c.entry(link)
+	c.makeRoom()
+	return img, run, err
 }
 
 // make makes the builder, stage by stage, and puts it into the cache.
@@ -195,6 +197,7 @@ func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do 
 	if !m.force {
 		l, err := readLayer(final)
 		if err != nil || l != nil {
+			touch(final)
 			return l, err
 		}
 	}

@@ -90,6 +90,8 @@ func key(inputs ...any) string {
 	return hex.EncodeToString(sum[:10])
 }
 
+const digestPrefix = "digest-"
+
 // digestOf returns the SHA-256 of a file. It is remembered for as long as the file is the same, so that a start is quick.
 func (c *cache) digestOf(file string) (string, error) {
 	info, err := os.Stat(file)
@@ -98,9 +100,10 @@ func (c *cache) digestOf(file string) (string, error) {
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	identity := fmt.Sprintf("%d:%d:%d:%d:%d", st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano())
-	memory := filepath.Join(c.dir, "digest-"+key(file))
+	memory := filepath.Join(c.dir, digestPrefix+key(file))
 	var known struct{ Identity, Digest string }
 	if b, err := os.ReadFile(memory); err == nil && json.Unmarshal(b, &known) == nil && known.Identity == identity {
+		touch(memory)
 		return known.Digest, nil
 	}
 	f, err := os.Open(file)
@@ -114,7 +117,7 @@ func (c *cache) digestOf(file string) (string, error) {
 	}
 	known.Identity, known.Digest = identity, hex.EncodeToString(h.Sum(nil))
 	if b, err := json.Marshal(known); err == nil {
-		if t, err := os.CreateTemp(c.dir, "digest-"); err == nil { // only a memory: a failure costs time, no more
+		if t, err := os.CreateTemp(c.dir, digestPrefix); err == nil { // only a memory: a failure costs time, no more
 			_, err = t.Write(b)
 			_ = t.Close()
 			if err != nil || os.Rename(t.Name(), memory) != nil {

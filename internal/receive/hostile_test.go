@@ -280,6 +280,18 @@ func TestHostilePacks(t *testing.T) {
 			}
 		})
 	}
+	fx.mu.Lock()
+	for _, what := range []string{"hasDotdot", "a blob, not a commit", "SHA1 mismatch", "delta replay has gone wild", "tried to allocate 1099511627777"} {
+		if n := strings.Count(strings.Join(fx.log, "\n"), what); n != 1 {
+			t.Errorf("%q is in the log %d times", what, n)
+		}
+	}
+	for _, line := range fx.log { // one for each push
+		if strings.Contains(line, "evil") != strings.Contains(line, "(status ") {
+			t.Errorf("not the line of a push: %s", line)
+		}
+	}
+	fx.mu.Unlock()
 	if fx.h.count() > 0 {
 		t.Error("something was deployed")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -45,6 +46,9 @@ type PackTarget struct {
 type Indexer interface {
 	Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(phase string, percent int)) (PackStats, error)
 }
+
+// ErrIncomplete is in the chain of an Indexer's error when the pack builds on objects that are nowhere.
+var ErrIncomplete = errors.New("objects are missing")
 
 // packHeaderSize is "PACK", version and number of objects.
 const packHeaderSize = 12
@@ -149,19 +153,32 @@ func explainPack(g *gitError, limits PackLimits) error {
 	}
 	for _, l := range g.lines {
 		if m := fsckLine.FindStringSubmatch(l); m != nil {
-			return told(app.InvalidInput, "see: git fsck --strict, and git show "+m[1][:12], "object %.12s is not sound: %s", m[1], m[2])
+			return app.Errorf(app.InvalidInput, "see: git fsck --strict, and git show "+m[1][:12], "object %.12s is not sound: %s", m[1], m[2])
 		}
 	}
 	for _, l := range g.lines {
 		if id, ok := strings.CutPrefix(l, "did not receive expected object "); ok {
-			return told(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: object %.12s is missing", id)
+			return incomplete("object %.12s is missing", id)
 		}
 	}
-	why := "git index-pack failed"
-	if len(g.lines) > 0 {
-		why = app.Printable(g.lines[len(g.lines)-1])
+	next := "check your repository with git fsck, and push again"
+	switch n := len(g.lines); {
+	case n == 0:
+		return told(app.InvalidInput, next, "the pack is damaged: git index-pack failed")
+	case g.says("unresolved delta"):
+		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Printable(g.lines[n-1]), Next: next, Err: ErrIncomplete}
+	case n == 1:
+		return app.Errorf(app.InvalidInput, next, "the pack is damaged: %s", app.Printable(g.lines[0]))
+	default:
+		rest := &gitError{command: g.command, lines: g.lines[:n-1], err: g.err}
+		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Printable(g.lines[n-1]), Next: next, Err: rest}
 	}
-	return told(app.InvalidInput, "check your repository with git fsck, and push again", "the pack is damaged: %s", why)
+}
+
+// incomplete is the error of a push that leads to objects that are not here.
+func incomplete(format string, args ...any) *app.Error {
+	return &app.Error{Code: app.InvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
+		Next: "check your repository with git fsck, and push again from a full clone", Err: ErrIncomplete}
 }
 
 // countingWriter counts what goes through.

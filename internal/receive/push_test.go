@@ -108,6 +108,31 @@ func TestWaysToPush(t *testing.T) {
 		fx.live("shallow", c)
 		fx.git(dir, "checkout", "-q", "main")
 	})
+	t.Run("shallow first, then back to what was cut off", func(t *testing.T) {
+		back := filepath.Join(t.TempDir(), "back")
+		fx.git("/", "clone", "-q", dir, back)
+		below := fx.commit(back, "big.txt", strings.Repeat("another line that stays the same\n", 5000))
+		fx.commit(back, "y", "y")
+		for name, commit := range map[string]func() string{
+			"itself": func() string { return below },
+			"child": func() string { // by a thin pack
+				return fx.commit(back, "big.txt", strings.Repeat("another line that stays the same\n", 5000)+"and one more\n")
+			},
+		} {
+			clone, url := filepath.Join(t.TempDir(), "clone"), fx.url(name)
+			fx.git("/", "clone", "-q", "--depth=1", "file://"+back, clone)
+			fx.git(clone, "push", url, "main")
+			top := fx.git(back, "rev-parse", "HEAD")
+			fx.git(back, "reset", "-q", "--hard", below)
+			c := commit()
+			fx.rejected(back, []string{"push again: only the end of the history is here"}, "push", "-f", url, "main")
+			fx.git(back, "push", "-f", url, "main")
+			fx.live(name, c)
+			fx.git(back, "push", "-f", url, top+":main") // what was live before, and is known
+			fx.live(name, top)
+			fx.git(back, "reset", "-q", "--hard", top)
+		}
+	})
 	t.Run("shallow into what is here", func(t *testing.T) {
 		fx.git(dir, "push", "-f", "platform", "main")
 		clone := filepath.Join(t.TempDir(), "clone")
@@ -264,7 +289,7 @@ func TestFailedDeploy(t *testing.T) {
 	fx.rejected(dir, []string{"main.go:3", "build failed: go build"}, "push", "-q", "platform", "main")
 	fx.h.setDeploy(func(context.Context, *Push) error { return os.ErrPermission })
 	fx.rejected(dir, []string{"(internal error)"}, "push", "platform", "main")
-	fx.logged("internal error", "permission denied")
+	fx.logged("internal error", "permission denied", "status ")
 	fx.h.setDeploy(nil)
 	fx.git(dir, "push", "-q", "platform", "main")
 	fx.live("fails", fx.git(dir, "rev-parse", "HEAD"))

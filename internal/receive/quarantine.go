@@ -194,8 +194,7 @@ func (q *quarantine) inspect(ctx context.Context, commit string, limits Options)
 		var large *tooLargeError
 		switch {
 		case errors.Is(err, errMissing):
-			return app.Errorf(app.InvalidInput, "check your repository with git fsck, and push again from a full clone",
-				"the push is incomplete: commit %.12s is missing", commit)
+			return incomplete("commit %.12s is missing", commit)
 		case errors.As(err, &large) || err == nil && kind != "commit":
 			return app.Errorf(app.InvalidInput, "push the commit itself: git push platform 'NAME^{commit}:refs/heads/main'",
 				"%.12s is a %s, not a commit", commit, kind)
@@ -219,10 +218,13 @@ func (q *quarantine) connected(ctx context.Context, commit string, limits Option
 	if !errors.As(err, &g) {
 		return err
 	}
-	why := "git rev-list failed"
-	if len(g.lines) > 0 {
-		why = app.Printable(g.lines[0])
+	if len(g.lines) == 0 || g.killedBy() != 0 || g.says("ut of memory") {
+		return &app.Error{Code: app.LimitExceeded, Message: fmt.Sprintf("checking that nothing is missing took more than %s of memory, or more than %v of processor time",
+			size(int64(limits.MaxMemory)), limits.MaxCPU), Next: "push less at once", Err: g}
 	}
-	return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("the push is incomplete: %s", why),
-		Next: "check your repository with git fsck, and push again from a full clone", Err: g}
+	e := incomplete("%s", app.Printable(g.lines[0]))
+	if len(g.lines) > 1 {
+		e.Err = fmt.Errorf("%w: %w", ErrIncomplete, g)
+	}
+	return e
 }

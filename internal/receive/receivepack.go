@@ -190,7 +190,13 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	if err != nil {
 		return o.and(ss.refuse(err))
 	}
-	if _, err := ss.ch.Write(advertise(ref, commit, shallow, ss.protocol)); err != nil {
+	// A client takes it that all that came before what is live is here, wherever history is cut off.
+	p := &push{Server: s, ss: ss, name: name, live: ref, cut: len(shallow) > 0}
+	offered := ref
+	if p.cut && s.store.state(name).wantsAll.Load() {
+		offered, p.cut = "", false
+	}
+	if _, err := ss.ch.Write(advertise(offered, commit, shallow, ss.protocol)); err != nil {
 		return o.and(outcome{result: "the client went away", status: 1})
 	}
 	request, err := readPushRequest(&packetReader{r: ss.in})
@@ -201,7 +207,7 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	if request == nil {
 		return o.and(outcome{result: "nothing to push"})
 	}
-	p := &push{Server: s, ss: ss, name: name, live: ref, request: request}
+	p.request = request
 	return o.and(p.serve())
 }
 
@@ -214,6 +220,7 @@ type push struct {
 	ss      *session
 	name    string
 	live    string
+	cut     bool // the client does not know that history is cut off before what is live
 	request *pushRequest
 	band    *band
 	log     *app.Log
@@ -232,6 +239,7 @@ func (p *push) serve() outcome {
 		result = fmt.Sprintf("%s %.7s deployed", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new)
 		unpacked, err := p.take(deploy)
 		if err != nil {
+			err = p.askForAll(err)
 			deploy.reason = oneLine(err)
 			result = fmt.Sprintf("%s %.7s failed: %s", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new, deploy.reason)
 			if !unpacked {
@@ -246,11 +254,24 @@ func (p *push) serve() outcome {
 	return p.report(unpack, result)
 }
 
-// fail tells the client what went wrong, and the server's log what the client is not told.
+// askForAll has the next push send its whole history where one fails because of what was cut off before: the first push may
+// have come from a shallow clone, and this one goes back behind it.
+func (p *push) askForAll(err error) error {
+	var e *app.Error
+	if !p.cut || !errors.Is(err, ErrIncomplete) || !errors.As(err, &e) {
+		return err
+	}
+	p.store.state(p.name).wantsAll.Store(true)
+	told := *e
+	told.Next = "push again: only the end of the history is here, and now all of it is asked for"
+	return &told
+}
+
+// fail tells the client what went wrong, and keeps for the server's log what the client is not told.
 func (p *push) fail(err error) {
 	p.log.Flush()
 	p.log.Fail(err)
-	p.ss.logCause(err)
+	p.ss.keepCause(err)
 }
 
 // take receives the pack, has it deployed, and moves the ref. unpacked is false when the pack was at fault.
@@ -303,6 +324,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if err := p.store.setLive(p.name, c.name, c.new, turn); err != nil {
 		return true, fmt.Errorf("the app is live, but its ref could not be moved: %w", err)
 	}
+	p.store.state(p.name).wantsAll.Store(false)
 	p.maintain(p.name)
 	return true, nil
 }

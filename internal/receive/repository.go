@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gitd-io/gitd/internal/app"
 )
@@ -39,9 +40,10 @@ type appState struct {
 	next    uint64 // turn of the next push or SetLive
 	current uint64 // turn of the one that moved the ref last
 
-	readers    *readers // who may have packs open
-	maintained bool     // maintenance runs
-	restsUntil int      // maintenance waits until there are this many packs
+	wantsAll   atomic.Bool // the next push is to send its whole history
+	readers    *readers    // who may have packs open
+	maintained bool        // maintenance runs
+	restsUntil int         // maintenance waits until there are this many packs
 }
 
 // openStore makes the folder, and removes what an earlier process left half done.

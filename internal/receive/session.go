@@ -48,6 +48,7 @@ type session struct {
 	key         app.Key
 	protocol    string
 	pty         bool
+	cause       string // of the failure, for the server's log
 }
 
 // outcome is what a session came to.
@@ -146,6 +147,9 @@ func (ss *session) run(line string) {
 	stop := context.AfterFunc(ss.server.base, func() { ss.cancel(errShutdown) })
 	defer stop()
 	o := ss.dispatch(line)
+	if ss.cause != "" {
+		o.result += "; cause: " + ss.cause
+	}
 	ss.server.opts.Log("ssh %s key=%s %s %s: %s (status %d, %v)", ss.remote, orDash(ss.key.Name), ss.fingerprint, orDash(o.what),
 		app.Printable(o.result), o.status, time.Since(started).Round(time.Millisecond))
 	// The status comes before the end of the output (RFC 4254, 6.10): a client that sees the end first reports 0.
@@ -262,7 +266,7 @@ func (ss *session) refuse(err error) outcome {
 		message += "\n" + next
 	}
 	_, _ = ss.ch.Write(appendPacket(nil, "ERR "+message))
-	ss.logCause(err)
+	ss.keepCause(err)
 	return outcome{what: "git", result: "refused: " + oneLine(err), status: 128}
 }
 
@@ -273,19 +277,22 @@ func (ss *session) tell(err error) {
 		next = "gitd: " + next + "\n"
 	}
 	fmt.Fprintf(ss.ch.Stderr(), "gitd: %s\n%s", message, next)
-	ss.logCause(err)
+	ss.keepCause(err)
 }
 
-// logCause keeps for the operator what is not for the client's eyes.
-func (ss *session) logCause(err error) {
+// keepCause keeps for the operator's line of the log what is not for the client's eyes. What the client is told is in it anyway.
+func (ss *session) keepCause(err error) {
 	var e *app.Error
-	switch {
-	case !errors.As(err, &e):
-		ss.server.opts.Log("ssh %s: internal error: %v", ss.remote, err)
-	case e.Err != nil:
-		ss.server.opts.Log("ssh %s: %s: %v", ss.remote, e.Message, e.Err)
+	if errors.As(err, &e) {
+		if err = e.Err; err == nil || err == ErrIncomplete || strings.Contains(e.Message, err.Error()) {
+			return
+		}
 	}
+	ss.cause = clip(strings.Join(strings.Fields(err.Error()), " "), maxCause)
 }
+
+// maxCause is how many bytes of a cause are logged.
+const maxCause = 2000
 
 // gone is told by whoever fails to write.
 func (ss *session) gone(error) {

@@ -109,7 +109,7 @@ func (w *treeWalk) tree(id, dir string) ([]entry, error) {
 	var large *tooLargeError
 	switch {
 	case errors.Is(err, errMissing):
-		return nil, app.Errorf(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: tree %.12s is missing", id)
+		return nil, incomplete("tree %.12s is missing", id)
 	case errors.As(err, &large):
 		return nil, app.Errorf(app.LimitExceeded, "spread the files over several folders", "the folder %q has too many files", "/"+app.Printable(dir))
 	case err != nil:
@@ -135,7 +135,7 @@ func (w *treeWalk) readLinks() error {
 		var large *tooLargeError
 		switch {
 		case errors.Is(err, errMissing):
-			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: %s is missing", quote(e.path))
+			return incomplete("%s is missing", quote(e.path))
 		case errors.As(err, &large):
 			return app.Errorf(app.InvalidInput, "remove it", "the symlink %s has a target of %d bytes", quote(e.path), large.size)
 		case err != nil:

@@ -2,7 +2,6 @@ package receive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -56,8 +55,8 @@ func (s *Server) uploadPack(ss *session, path string) outcome {
 			return o.and(outcome{result: "the client hung up", status: 128})
 		}
 		_, _ = io.WriteString(ss.ch.Stderr(), "gitd: the repository cannot be read; the server's log has the details\n")
-		ss.logCause(g)
-		return o.and(outcome{result: errors.Unwrap(g).Error(), status: 128})
+		ss.keepCause(g)
+		return o.and(outcome{result: "failed", status: 128})
 	}
 	return o.and(outcome{result: "ok"})
 }

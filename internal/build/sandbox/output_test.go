@@ -173,17 +173,25 @@ func TestPlatformEnv(t *testing.T) {
 	}
 }
 
+// FuzzOutput wants -fuzzminimizetime 20x: without, the fuzzer spends its first minute on making one input smaller, and shows nothing.
 func FuzzOutput(f *testing.F) {
+	f.Add([]byte("======== Output: x@1 ========\ngitd-error: \x1b[31mbad\nERROR: y\nerr:  x@1 (1)\nMARK detected 0\ngitd-error: z (exit status 1)\n"), 3)
 	f.Add([]byte(detection+"MARK detected 0\nhello\n"), 5)
 	f.Add([]byte("======== Output: x ========\n%!(NOVERB)\nerr:  x (1)\nMARK detected 21\n"), 1)
 	f.Fuzz(func(t *testing.T, b []byte, n int) {
-		o, log := read(string(b), max(1, n), func() {})
+		o, _ := read(string(b), max(1, n), func() {})
 		if s := o.reason(); strings.ContainsAny(s, "\n\x1b") {
 			t.Errorf("reason %q", s)
 		}
 		if err := failure(sandbox.Exit{Code: 21}, o, build.Limits{}); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q", err)
 		}
-		_ = log
+		if err := o.refusal(); err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("refusal %q", err)
+		}
+		whole, _ := read(string(b), len(b)+1, func() {})
+		if len(b) < 64<<10 && (whole.building != o.building || whole.reason() != o.reason()) { // longer lines are cut where the pieces are
+			t.Errorf("in one piece %v %q, in pieces of %d %v %q", whole.building, whole.reason(), n, o.building, o.reason())
+		}
 	})
 }

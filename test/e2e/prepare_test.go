@@ -35,9 +35,18 @@ func prepare() error {
 		return err
 	}
 	bin := filepath.Join(cache, "gitd-e2e") // kept from run to run: an unchanged program need not be linked again
-	gitd = filepath.Join(bin, "gitd")
-	if err := step("building gitd with the race detector", "go", "build", "-race", "-o", gitd, "./cmd/gitd"); err != nil {
+	built := filepath.Join(bin, "gitd")
+	if err := step("building gitd with the race detector", "go", "build", "-race", "-o", built, "./cmd/gitd"); err != nil {
 		return err
+	}
+	// A copy of our own: another run of these tests may build another gitd meanwhile.
+	dir, err := scratch()
+	if err != nil {
+		return err
+	}
+	gitd = filepath.Join(dir, "gitd")
+	if err := exec.Command("cp", built, gitd).Run(); err != nil {
+		return fmt.Errorf("copy %s: %w", built, err)
 	}
 	partsDir = os.Getenv("GITD_PARTS")
 	if partsDir == "" {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,7 +29,11 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	sweep()
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := os.RemoveAll(filepath.Dir(gitd)); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+	}
+	os.Exit(code)
 }
 
 func isSet(name string) bool {

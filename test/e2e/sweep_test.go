@@ -12,6 +12,15 @@ import (
 // sweepPrefix starts the names of the scripts' directories.
 const sweepPrefix = "gitd-e2e-"
 
+// scratch makes a directory that sweep removes should this process not live to do so.
+func scratch() (string, error) {
+	dir, err := os.MkdirTemp("", sweepPrefix)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "owner"), []byte(strconv.Itoa(os.Getpid())), 0o600)
+}
+
 // sweep removes what a run that was killed left on the machine.
 func sweep() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), sweepPrefix+"*"))
@@ -26,7 +35,8 @@ func sweep() {
 		for _, p := range belongingTo(data) {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
-		if out, err := purge(data); err != nil {
+		if _, err := os.Stat(data); err != nil { // no script's
+		} else if out, err := purge(data); err != nil {
 			fmt.Fprintf(os.Stderr, "e2e: gitd purge: %v\n%s", err, out)
 		}
 		unmount(mountsUnder(dir))

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,12 +37,8 @@ var inherited = []string{
 
 // newWorld is testscript's Setup.
 func newWorld(env *testscript.Env) error {
-	base, err := os.MkdirTemp("", sweepPrefix)
+	base, err := scratch()
 	if err != nil {
-		return err
-	}
-	// Not /tmp's own mode: gitd must get along with a directory that only root may enter.
-	if err := os.WriteFile(filepath.Join(base, "owner"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 		return err
 	}
 	w := &world{

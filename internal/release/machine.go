@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -208,17 +206,4 @@ func (w *work) to(ctx context.Context, e store.Event) error {
 	}
 	w.release.State = e.State
 	return nil
-}
-
-func (m *Machine) openLog(r app.Release) (*os.File, error) {
-	f := m.BuildLog(r.App, r.Version)
-	if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
-		return nil, err
-	}
-	return os.OpenFile(f, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-}
-
-// BuildLog is the file with the log of one release's push.
-func (m *Machine) BuildLog(name string, version int) string {
-	return filepath.Join(m.o.LogDir, name, fmt.Sprintf("v%d.log", version))
 }

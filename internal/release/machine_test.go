@@ -266,3 +266,20 @@ func TestTransitions_EveryStateEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestMachine_LogIsBounded(t *testing.T) {
+	m := newMachine(t, builderFunc(func(_ context.Context, r build.Request) (*build.Result, error) {
+		line := strings.Repeat("x", 1<<20)
+		for range 2 * maxLog >> 20 {
+			r.Log.Detail("%s", line)
+		}
+		return nil, app.Errorf(app.BuildFailed, "", "done")
+	}), nil)
+	if _, err := push(context.Background(), m, "hello", "c"); err == nil {
+		t.Fatal("no error")
+	}
+	info, err := os.Stat(m.BuildLog("hello", 1))
+	if err != nil || info.Size() < maxLog/2 || info.Size() > maxLog+1<<10 {
+		t.Fatalf("%v, %v", info, err)
+	}
+}

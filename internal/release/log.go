@@ -1,0 +1,44 @@
+package release
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// maxLog is how much of a push's log is kept, in bytes: a build that writes without end must not fill the disk.
+const maxLog = 16 << 20
+
+// BuildLog is the file with the log of one release's push.
+func (m *Machine) BuildLog(name string, version int) string {
+	return filepath.Join(m.o.LogDir, name, fmt.Sprintf("v%d.log", version))
+}
+
+func (m *Machine) openLog(r app.Release) (io.WriteCloser, error) {
+	f := m.BuildLog(r.App, r.Version)
+	if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
+		return nil, err
+	}
+	w, err := os.OpenFile(f, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return &capped{WriteCloser: w, left: maxLog}, err
+}
+
+// capped drops what goes beyond left bytes, after a line that says so.
+type capped struct {
+	io.WriteCloser
+	left int
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	if c.left <= 0 {
+		return len(p), nil
+	}
+	if c.left -= len(p); c.left <= 0 {
+		_, err := io.WriteString(c.WriteCloser, "       (the log is too long; the rest is not kept)\n")
+		return len(p), err
+	}
+	return c.WriteCloser.Write(p)
+}

@@ -270,7 +270,7 @@ func TestTransitions_EveryStateEnds(t *testing.T) {
 func TestMachine_LogIsBounded(t *testing.T) {
 	m := newMachine(t, builderFunc(func(_ context.Context, r build.Request) (*build.Result, error) {
 		line := strings.Repeat("x", 1<<20)
-		for range 2 * maxLog >> 20 {
+		for range maxLog>>20 + 2 {
 			r.Log.Detail("%s", line)
 		}
 		return nil, app.Errorf(app.BuildFailed, "", "done")

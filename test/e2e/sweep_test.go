@@ -35,9 +35,10 @@ func sweep() {
 		for _, p := range belongingTo(data) {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
-		if _, err := os.Stat(data); err != nil { // no script's
-		} else if out, err := purge(data); err != nil {
-			fmt.Fprintf(os.Stderr, "e2e: gitd purge: %v\n%s", err, out)
+		if _, err := os.Stat(data); err == nil {
+			if out, err := purge(data); err != nil {
+				fmt.Fprintf(os.Stderr, "e2e: gitd purge: %v\n%s", err, out)
+			}
 		}
 		unmount(mountsUnder(dir))
 		if len(mountsUnder(dir)) == 0 {

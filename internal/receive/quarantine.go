@@ -40,7 +40,7 @@ func (s *Server) newQuarantine(ctx context.Context, name string, cut []string) (
 		return nil, err
 	}
 	if free := int64(fs.Bavail) * fs.Bsize; free < s.opts.MinFree {
-		return nil, app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left", size(free))
+		return nil, app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left, and a push needs %s", size(free), size(s.opts.MinFree))
 	}
 	dir, err := os.MkdirTemp(filepath.Join(repository, "objects"), "tmp_objdir-incoming-")
 	if err != nil {

@@ -255,13 +255,14 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	return nil
 }
 
-// phases runs detector and builder one after the other. Both speak at debug level: output keeps what is worth it.
+// phases runs detector and builder one after the other. Both speak at debug level: output keeps what is worth it. The shell stays
+// process 1 to the end: it reaps the orphans of a build, which otherwise fill up the limit on processes as zombies.
 func phases(marker string) string {
 	const arguments = " -log-level debug -app /workspace -layers /layers -platform /platform"
 	return "/cnb/lifecycle/detector" + arguments + "; code=$?\n" +
 		"echo; echo \"" + marker + " detected $code\"\n" +
 		"[ $code -eq 0 ] || exit $code\n" +
-		"exec /cnb/lifecycle/builder" + arguments
+		"/cnb/lifecycle/builder" + arguments + "; exit $?"
 }
 
 // tellGroup reads which buildpacks take part, and says so.

@@ -20,7 +20,7 @@ type objects struct {
 	repository string // DIR/APP.git
 	quarantine string // an object directory, or ""
 	shallow    string // file that stands for the repository's shallow file, or ""
-	background bool   // run lets everything else go first
+	background bool   // run lets everything else go first, and the process ends with ours
 }
 
 // command prepares a git command on these objects. It runs in its own process group, which ends with ctx, and sees
@@ -102,6 +102,9 @@ func (t *tail) lines() []string {
 // run runs a short git command to its end and returns what it printed.
 func (o objects) run(ctx context.Context, stdin string, limits Options, args ...string) (string, error) {
 	c := o.command(ctx, args...)
+	if o.background { // what nobody waits for ends with us; everything else ends with its input
+		c.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	var out bytes.Buffer
 	var complaint tail
 	c.Stdout, c.Stderr = &out, &complaint

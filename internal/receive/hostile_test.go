@@ -305,8 +305,6 @@ func TestHostilePacks(t *testing.T) {
 	fx.live("evil", soundCommit)
 }
 
-func (p *packWriter) delta2(base int, b []byte) { p.delta(base, b) }
-
 func TestLimits(t *testing.T) {
 	fx := start(t, func(o *Options) { o.MaxPack = 1 << 20; o.MaxCheckout = 2 << 20; o.MaxFiles = 50 })
 	dir := fx.work("limits")

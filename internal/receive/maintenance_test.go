@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestSmallPacks(t *testing.T) {
@@ -251,4 +254,25 @@ func TestKilledMaintenance(t *testing.T) {
 		t.Error("packs of another repository were deleted")
 	}
 	fx.live("killed", c)
+}
+
+func TestLowPriority(t *testing.T) {
+	c := exec.Command("cat")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close(); _ = c.Wait() }()
+	if err := lowPriority(c.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Getpriority(unix.PRIO_PROCESS, c.Process.Pid); err != nil || 20-n != 19 { // the system call adds 20
+		t.Errorf("nice is %d (%v)", 20-n, err)
+	}
+	if n, _, _ := unix.Syscall(unix.SYS_IOPRIO_GET, 1, uintptr(c.Process.Pid), 0); n>>13 != 3 {
+		t.Errorf("the class of input and output is %d", n>>13)
+	}
 }

@@ -338,7 +338,6 @@ type transfer struct {
 	quiet bool // the client wants no percentages; git asks for this whenever its output is no terminal, so the story itself stays
 	title string
 	next  time.Time
-	phase string
 	begun bool
 }
 

@@ -133,6 +133,9 @@ func TestCommands(t *testing.T) {
 	mustHold(t, out, "Hello laptop", "\r\n")
 	_, errs, status = fx.ssh(fx.key, "", "echo 'open")
 	mustHold(t, errs, "a quote that is not closed")
+	if status != 2 {
+		t.Errorf("status %d", status)
+	}
 	_, errs, _ = fx.ssh(fx.key, "", "-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1")
 	mustHold(t, errs, "remote port forwarding failed")
 	_, errs, status = fx.ssh(fx.key, "", "-W", "127.0.0.1:1")
@@ -142,7 +145,7 @@ func TestCommands(t *testing.T) {
 	mustHold(t, errs, "unsupported channel type")
 	_, errs, _ = fx.ssh(fx.key, "", "-s", "sftp")
 	mustHold(t, errs, "subsystem request failed")
-	_, errs, _ = fx.ssh(fx.key, "", "git-receive-pack")
+	_, _, _ = fx.ssh(fx.key, "", "git-receive-pack")
 	fx.logged("git-receive-pack takes the name of an app")
 
 	client := fx.dial()

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,6 +184,44 @@ func TestMaintenanceBesidePush(t *testing.T) {
 		t.Error(err)
 	}
 	fx.live("busy", fx.git(slow, "rev-parse", "HEAD"))
+}
+
+// TestMaintenanceUnderLoad pushes and clones while packs come and go all the time.
+func TestMaintenanceUnderLoad(t *testing.T) {
+	fx := start(t, func(o *Options) { o.MaxPacks = 1 })
+	dir := fx.work("load")
+	fx.git(dir, "push", "platform", "main")
+	pushed := make(chan struct{})
+	var cloning sync.WaitGroup
+	for range 2 {
+		cloning.Go(func() {
+			for {
+				clone := filepath.Join(t.TempDir(), "clone")
+				if out, err := fx.try("/", "clone", "-q", fx.url("load"), clone); err != nil {
+					t.Errorf("clone: %v\n%s", err, out)
+				}
+				select {
+				case <-pushed:
+					return
+				default:
+				}
+			}
+		})
+	}
+	var c string
+	for i := range 12 {
+		c = fx.commit(dir, "large", strings.Repeat(fmt.Sprintf("%d and some more\n", i%3), 2000)+fmt.Sprint(i))
+		if out, err := fx.try(dir, "push", "-f", "platform", "main"); err != nil {
+			t.Errorf("push: %v\n%s", err, out)
+		}
+		if i%4 == 3 {
+			fx.git(dir, "reset", "-q", "--hard", "HEAD~2")
+		}
+	}
+	close(pushed)
+	cloning.Wait()
+	fx.maintained("load", 12)
+	fx.live("load", c)
 }
 
 func TestShutdownEndsMaintenance(t *testing.T) {

@@ -35,10 +35,12 @@ test: need-serve need-git need-languages check build ## everything that needs no
 	GITD_PARTS=$(CURDIR)/bin/parts go test -timeout 40m ./test/e2e/...
 
 .PHONY: bench
-bench: need-serve need-git build ## measure against OpenSSH + git, go build, nginx, runc; figures beside their targets
+bench: need-serve need-git build ## measure against OpenSSH + git, go build, pack, nginx, Caddy, runc; figures beside their targets
 	@$(call need,command -v sshd,openssh-server)
 	@$(call need,command -v nginx,nginx-light)
 	@$(call need,command -v wrk,wrk)
+	@$(call need,command -v caddy,caddy)
+	@$(call need,command -v dockerd,docker.io)
 	go run ./test/bench $(ARGS)
 
 .PHONY: check

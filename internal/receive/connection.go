@@ -12,6 +12,7 @@ import (
 
 	"github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 )
 
 type contextKey string
@@ -136,7 +137,22 @@ func (c *connection) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.heard.Store(time.Now().UnixNano())
 	}
+	if !c.identified.Load() {
+		c.acknowledge()
+	}
 	return n, err
+}
+
+// acknowledge has the kernel acknowledge at once what has arrived; left alone, it waits 40 ms. OpenSSH's client sends the small messages of
+// key exchange and authentication with Nagle's algorithm on, so that every second one waits for that.
+func (c *connection) acknowledge() {
+	t, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if raw, err := t.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+	}
 }
 
 func (c *connection) Close() error {

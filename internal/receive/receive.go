@@ -4,6 +4,7 @@ package receive
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
@@ -20,7 +21,8 @@ type Push struct {
 	Bytes   int64    // of the pack
 	Options []string // push options
 	Source  build.Source
-	Log     *app.Log // over the sideband
+	Log     *app.Log  // over the sideband
+	Started time.Time // when the client asked to push
 	// Accept moves the objects out of quarantine, synced to disk: called once, before traffic shifts. The ref follows when Deploy returns nil.
 	Accept func() error
 }

@@ -167,6 +167,7 @@ func advertise(ref, commit string, shallow []string, protocol string) []byte {
 
 // receivePack serves git push.
 func (s *Server) receivePack(ss *session, path string) outcome {
+	started := time.Now()
 	name, err := parseName(path)
 	if err != nil {
 		return ss.refuse(err)
@@ -191,7 +192,7 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 		return o.and(ss.refuse(err))
 	}
 	// A client takes it that all that came before what is live is here, wherever history is cut off.
-	p := &push{Server: s, ss: ss, name: name, live: ref, cut: len(shallow) > 0}
+	p := &push{Server: s, ss: ss, name: name, live: ref, cut: len(shallow) > 0, started: started}
 	offered := ref
 	if p.cut && s.store.state(name).wantsAll.Load() {
 		offered, p.cut = "", false
@@ -222,6 +223,7 @@ type push struct {
 	live    string
 	cut     bool // the client does not know that history is cut off before what is live
 	request *pushRequest
+	started time.Time
 	band    *band
 	log     *app.Log
 }
@@ -312,7 +314,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	turn := p.store.turn(p.name)
 	err = p.opts.Handler.Deploy(ctx, &Push{
 		App: p.name, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
-		Options: p.request.options, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Accept: q.accept,
+		Options: p.request.options, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
 	})
 	if err != nil {
 		return true, err

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"io"
-	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
@@ -34,7 +33,7 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return f.machine.Deploy(ctx, release.Push{
-		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Source: p.Source, Log: p.Log, Start: time.Now(), Accept: p.Accept,
+		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Source: p.Source, Log: p.Log, Start: p.Started, Accept: p.Accept,
 	})
 }
 

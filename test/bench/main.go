@@ -63,7 +63,6 @@ type bench struct {
 	began   time.Time
 	cleanup []func()
 	server  *server
-	pack    *packPeer
 	chosen  func(name string) bool
 	done    map[string]bool // sections that another one measured on its way
 	report  report

@@ -15,7 +15,6 @@ type way struct {
 	name             string
 	pid              int  // of the proxy
 	workers          bool // it has worker processes that count
-	prefix           []string
 	url              string
 	host             string
 	rates            samples

@@ -289,11 +289,14 @@ func (in *instance) settle(ctx context.Context, limit time.Duration) error {
 			passed = 0
 		}
 		waited := time.Since(began)
-		pause := 5 * time.Millisecond
-		if waited > 5*time.Second {
+		pause := time.Millisecond
+		switch {
+		case waited > 5*time.Second:
 			pause = 100 * time.Millisecond
-		} else if waited > time.Second {
+		case waited > time.Second:
 			pause = 25 * time.Millisecond
+		case waited > 100*time.Millisecond:
+			pause = 5 * time.Millisecond
 		}
 		select {
 		case <-c.Done():

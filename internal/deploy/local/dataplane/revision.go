@@ -143,8 +143,6 @@ func (r *Revision) Close(ctx context.Context) error {
 	}
 }
 
-var errNoInstance = errors.New("no instance in time")
-
 // failingError ends requests that wait for instances which do not start.
 type failingError struct{ sentence string }
 

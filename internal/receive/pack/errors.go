@@ -1,0 +1,58 @@
+package pack
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// errStopped ends work that nobody waits for any more.
+var errStopped = errors.New("stopped")
+
+// damaged says that a pack is not a sound pack.
+func damaged(format string, args ...any) error {
+	return app.Errorf(app.InvalidInput, "check your repository with git fsck, and push again", "the pack is damaged: "+format, args...)
+}
+
+// incomplete says that a pack does not bring all that it needs.
+func incomplete(format string, args ...any) error {
+	return app.Errorf(app.InvalidInput, "check your repository with git fsck, and push again from a full clone", "the push is incomplete: "+format, args...)
+}
+
+// tooMuch says that a pack is over a limit.
+func tooMuch(next, format string, args ...any) error {
+	return app.Errorf(app.LimitExceeded, next, format, args...)
+}
+
+// unsound says that an object is not as it should be.
+func unsound(id ID, problem error) error {
+	return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("object %.12s is not sound: %s", id, app.Printable(problem.Error())),
+		Next: fmt.Sprintf("see: git fsck --strict, and git show %.12s", id), Err: problem}
+}
+
+// size tells a number of bytes as people do.
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%d KB", (n+1<<9)>>10)
+	case n < 1<<30:
+		return fmt.Sprintf("%d MB", (n+1<<19)>>20)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+}
+
+// guard runs f, and turns a panic into an error: a mapped file that cannot be read, or a defect here, must not take the
+// server down.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,360 @@
+package pack
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"compress/zlib"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// errMissing says that the repository does not have an object.
+var errMissing = errors.New("no such object")
+
+// objectStore reads the objects that a repository has already. Indexes and packs are mapped, not loaded: looking up one
+// object of a large repository touches a few pages. It knows no alternates. One goroutine uses it at a time.
+type objectStore struct {
+	dir    string
+	limits Limits
+	packs  []*storedPack
+	z      *inflater
+}
+
+// storedPack is a pack of the repository.
+type storedPack struct {
+	index []byte // the .idx file
+	path  string // of the pack
+	data  []byte // the pack, once it was wanted
+	count int
+}
+
+// openStore maps the indexes of a repository. What can't be read is left out, as git does.
+func openStore(dir string, limits Limits) *objectStore {
+	s := &objectStore{dir: dir, limits: limits, z: newInflater(true)}
+	if dir == "" {
+		return s
+	}
+	found, _ := filepath.Glob(filepath.Join(dir, "pack", "pack-*.idx"))
+	for _, path := range found {
+		b, err := mapFile(path)
+		if err != nil {
+			continue
+		}
+		p := &storedPack{index: b, path: strings.TrimSuffix(path, ".idx") + ".pack"}
+		if !p.sound() {
+			_ = unix.Munmap(b)
+			continue
+		}
+		s.packs = append(s.packs, p)
+	}
+	return s
+}
+
+func mapFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return nil, cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+}
+
+func (s *objectStore) close() {
+	for _, p := range s.packs {
+		_ = unix.Munmap(p.index)
+		if p.data != nil {
+			_ = unix.Munmap(p.data)
+		}
+	}
+	s.packs = nil
+}
+
+// objects returns how many objects the packs have.
+func (s *objectStore) objects() (n int) {
+	for _, p := range s.packs {
+		n += p.count
+	}
+	return n
+}
+
+const (
+	indexHead   = 8
+	indexFanout = indexHead + 256*4
+)
+
+// sound checks the shape of an index of version 2.
+func (p *storedPack) sound() bool {
+	b := p.index
+	if len(b) < indexFanout+2*20 || string(b[:8]) != "\xfftOc\x00\x00\x00\x02" {
+		return false
+	}
+	last := uint32(0)
+	for i := range 256 {
+		n := binary.BigEndian.Uint32(b[indexHead+4*i:])
+		if n < last {
+			return false
+		}
+		last = n
+	}
+	p.count = int(last)
+	return len(b) >= indexFanout+p.count*28+2*20
+}
+
+// find returns where in the pack an object is.
+func (p *storedPack) find(id ID) (offset int64, ok bool) {
+	b := p.index
+	low, high := 0, int(binary.BigEndian.Uint32(b[indexHead+4*int(id[0]):]))
+	if id[0] > 0 {
+		low = int(binary.BigEndian.Uint32(b[indexHead+4*int(id[0])-4:]))
+	}
+	ids := b[indexFanout:]
+	for low < high {
+		mid := int(uint(low+high) / 2)
+		switch c := bytes.Compare(ids[mid*20:mid*20+20], id[:]); {
+		case c == 0:
+			offsets := b[indexFanout+p.count*24:]
+			o := binary.BigEndian.Uint32(offsets[mid*4:])
+			if o < 1<<31 {
+				return int64(o), true
+			}
+			at := p.count*4 + int(o&^(1<<31))*8
+			if at+8+2*20 > len(offsets) {
+				return 0, false
+			}
+			return int64(binary.BigEndian.Uint64(offsets[at:])), true
+		case c < 0:
+			low = mid + 1
+		default:
+			high = mid
+		}
+	}
+	return 0, false
+}
+
+// open maps the pack.
+func (p *storedPack) open() (err error) {
+	if p.data == nil {
+		p.data, err = mapFile(p.path)
+	}
+	return err
+}
+
+// object is an object of the repository.
+type object struct {
+	kind uint8
+	data []byte
+	raw  []byte // its zlib stream, where it is stored whole in a pack
+}
+
+// read returns an object, or errMissing.
+func (s *objectStore) read(id ID) (o object, err error) {
+	for _, p := range s.packs {
+		if offset, ok := p.find(id); ok {
+			if err := p.open(); err != nil {
+				return o, err
+			}
+			return s.readAt(p.data, p.find, offset)
+		}
+	}
+	return s.loose(id)
+}
+
+// kind returns what an object is, or errMissing. It inflates nothing.
+func (s *objectStore) kind(id ID) (uint8, error) {
+	for _, p := range s.packs {
+		offset, ok := p.find(id)
+		if !ok {
+			continue
+		}
+		if err := p.open(); err != nil {
+			return 0, err
+		}
+		for range s.limits.Depth + 1 {
+			h, err := readEntry(p.data, p.find, offset)
+			if err != nil {
+				return 0, err
+			}
+			if h.kind <= kindTag {
+				return h.kind, nil
+			}
+			offset = h.base
+		}
+		return 0, damaged("object %.12s of the repository has too many deltas", id)
+	}
+	o, err := s.loose(id)
+	return o.kind, err
+}
+
+// storedEntry is the header of an entry of a pack.
+type storedEntry struct {
+	kind uint8
+	size int64
+	base int64 // offset of a delta's base
+	data int64 // offset of the zlib stream
+}
+
+// errEntry says that a pack that was taken in once can't be read any more.
+var errEntry = errors.New("a pack of the repository is damaged")
+
+func readEntry(pack []byte, find func(ID) (int64, bool), offset int64) (h storedEntry, err error) {
+	if offset < headerSize || offset > int64(len(pack))-trailerSize {
+		return h, errEntry
+	}
+	b := pack[offset:]
+	i := 1
+	h.kind, h.size = b[0]>>4&7, int64(b[0]&15)
+	for shift := 4; b[i-1]&0x80 != 0; shift += 7 {
+		if shift > 46 || i >= len(b) {
+			return h, errEntry
+		}
+		h.size |= int64(b[i]&0x7f) << shift
+		i++
+	}
+	switch h.kind {
+	case kindCommit, kindTree, kindBlob, kindTag:
+	case offsetDelta:
+		back := int64(-1)
+		for more := true; more; i++ {
+			if i >= len(b) || back > 1<<54 {
+				return h, errEntry
+			}
+			back = (back+1)<<7 | int64(b[i]&0x7f)
+			more = b[i]&0x80 != 0
+		}
+		if h.base = offset - back; back <= 0 {
+			return h, errEntry
+		}
+	case refDelta:
+		if len(b) < i+20 {
+			return h, errEntry
+		}
+		var ok bool
+		if h.base, ok = find(ID(b[i : i+20])); !ok {
+			return h, errEntry
+		}
+		i += 20
+	default:
+		return h, errEntry
+	}
+	h.data = offset + int64(i)
+	return h, nil
+}
+
+// readAt reads the object at an offset of a pack.
+func (s *objectStore) readAt(pack []byte, find func(ID) (int64, bool), offset int64) (o object, err error) {
+	var deltas []storedEntry
+	var h storedEntry
+	for {
+		if h, err = readEntry(pack, find, offset); err != nil {
+			return o, err
+		}
+		if h.kind <= kindTag {
+			break
+		}
+		if len(deltas) > s.limits.Depth {
+			return o, errEntry
+		}
+		deltas = append(deltas, h)
+		offset = h.base
+	}
+	inflate := func(h storedEntry) ([]byte, int, error) {
+		if err := s.fits(h.size); err != nil {
+			return nil, 0, err
+		}
+		b := make([]byte, h.size, h.size+inflateSlack)
+		n, err := s.z.one(b[:cap(b)], h.size, pack[h.data:])
+		return b, n, err
+	}
+	var n int
+	o.kind = h.kind
+	if o.data, n, err = inflate(h); err != nil {
+		return o, err
+	}
+	if len(deltas) == 0 {
+		o.raw = pack[h.data : h.data+int64(n)]
+	}
+	for _, d := range slices.Backward(deltas) {
+		delta, _, err := inflate(d)
+		if err != nil {
+			return o, err
+		}
+		from, to, instructions, err := deltaSizes(delta)
+		if err != nil {
+			return o, err
+		}
+		if err := s.fits(to); err != nil {
+			return o, err
+		}
+		result := make([]byte, to)
+		if from != int64(len(o.data)) {
+			return o, errEntry
+		}
+		if err := applyDelta(result, o.data, instructions); err != nil {
+			return o, err
+		}
+		o.data = result
+	}
+	return o, nil
+}
+
+// fits says whether an object may be in memory, beside its base and its delta.
+func (s *objectStore) fits(n int64) error {
+	if n > s.limits.Object || 3*n > s.limits.Memory {
+		return tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", size(s.limits.Memory))
+	}
+	return nil
+}
+
+// loose reads an object that has its own file.
+func (s *objectStore) loose(id ID) (o object, err error) {
+	if s.dir == "" {
+		return o, errMissing
+	}
+	name := id.String()
+	f, err := os.Open(filepath.Join(s.dir, name[:2], name[2:]))
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, errMissing
+	}
+	if err != nil {
+		return o, err
+	}
+	defer f.Close()
+	z, err := zlib.NewReader(bufio.NewReader(f))
+	if err != nil {
+		return o, fmt.Errorf("loose object %s: %w", name, err)
+	}
+	r := bufio.NewReader(z)
+	head, err := r.ReadString(0)
+	if err != nil {
+		return o, fmt.Errorf("loose object %s: %w", name, err)
+	}
+	kind, length, _ := strings.Cut(strings.TrimSuffix(head, "\x00"), " ")
+	n, err := strconv.ParseInt(length, 10, 64)
+	k := slices.Index(kindNames[:], kind)
+	if err != nil || n < 0 || k < kindCommit || k > kindTag {
+		return o, fmt.Errorf("loose object %s has no sound header", name)
+	}
+	if err := s.fits(n); err != nil {
+		return o, err
+	}
+	o = object{kind: uint8(k), data: make([]byte, n)}
+	if _, err := io.ReadFull(r, o.data); err != nil {
+		return o, fmt.Errorf("loose object %s: %w", name, err)
+	}
+	return o, nil
+}

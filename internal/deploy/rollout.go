@@ -262,7 +262,6 @@ func (r *rollout) check(ctx context.Context) error {
 	deadline := time.Now().Add(r.plan.Check.Timeout)
 	whole, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	began := time.Now()
 	var status int
 	var err error
 	for pause := probePause; ; pause = min(2*pause, time.Second) {
@@ -289,19 +288,19 @@ func (r *rollout) check(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if whole.Err() != nil {
-			return r.unhealthy(ctx, status, err, time.Since(began))
+			return r.unhealthy(ctx, status, err)
 		}
 	}
 }
 
-func (r *rollout) unhealthy(ctx context.Context, status int, err error, waited time.Duration) error {
+func (r *rollout) unhealthy(ctx context.Context, status int, err error) error {
 	r.tell(r.lastLines(ctx))
 	got := fmt.Sprintf("answered with status %d (%s)", status, http.StatusText(status))
 	if err != nil {
 		got = "was not answered"
 	}
 	return &app.Error{Code: app.Unhealthy, Err: err,
-		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s", r.plan.Check.Path, got, app.Elapsed(waited)),
+		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s", r.plan.Check.Path, got, app.Elapsed(r.plan.Check.Timeout)),
 		Next:    "see what the app wrote, above; the check passes with any status below 500"}
 }
 

@@ -283,7 +283,7 @@ func (s *suite) failed(t *testing.T) {
 		{"MODE=elsewhere", "30s", app.StartFailed, "the app listens on port 9999, not on $PORT (8080)", "starts as"},
 		{"MODE=never", "2s", app.StartFailed, "the app did not listen on $PORT (8080) within 2s", "starts as"},
 		{"MODE=hog", "30s", app.StartFailed, "the app was killed at its memory limit: 64 MiB", ""},
-		{"MODE=broken", "30s", app.Unhealthy, "health check failed: HTTP GET / answered with status 500 (Internal Server Error) for 3.", "a request that fails\n"},
+		{"MODE=broken", "30s", app.Unhealthy, "health check failed: HTTP GET / answered with status 500 (Internal Server Error) for 3.0s", "a request that fails\n"},
 	} {
 		version := fmt.Sprint("v", i+2)
 		svc := s.service("failed", version, c.env)

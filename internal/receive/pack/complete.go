@@ -6,12 +6,15 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"slices"
 
 	"github.com/pjbgf/sha1cd"
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // complete resolves the deltas on objects that the pack does not have, and appends those objects to it: a pack in a
@@ -53,7 +56,8 @@ func (x *indexer) complete() error {
 		}
 	}
 	if left := x.unresolved(); len(left) > 0 {
-		return damaged("object %.12s is missing, which a delta builds on", left[0].base)
+		return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("the pack is damaged: object %.12s is missing, which a delta builds on", left[0].base),
+			Next: "check your repository with git fsck, and push again", Err: ErrIncomplete}
 	}
 	x.result.Completed = x.total - x.count
 	return x.reseal(end)

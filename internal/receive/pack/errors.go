@@ -11,6 +11,9 @@ import (
 // errStopped ends work that nobody waits for any more.
 var errStopped = errors.New("stopped")
 
+// ErrIncomplete is the cause of an error about objects that are neither in the pack nor in the repository.
+var ErrIncomplete = errors.New("objects are missing")
+
 // damaged says that a pack is not a sound pack.
 func damaged(format string, args ...any) error {
 	return app.Errorf(app.InvalidInput, "check your repository with git fsck, and push again", "the pack is damaged: "+format, args...)
@@ -18,7 +21,8 @@ func damaged(format string, args ...any) error {
 
 // incomplete says that a pack does not bring all that it needs.
 func incomplete(format string, args ...any) error {
-	return app.Errorf(app.InvalidInput, "check your repository with git fsck, and push again from a full clone", "the push is incomplete: "+format, args...)
+	return &app.Error{Code: app.InvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
+		Next: "check your repository with git fsck, and push again from a full clone", Err: ErrIncomplete}
 }
 
 // tooMuch says that a pack is over a limit.

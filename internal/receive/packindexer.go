@@ -1,0 +1,80 @@
+package receive
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pack"
+)
+
+// packIndexer indexes packs in this process.
+type packIndexer struct{}
+
+// NewPackIndexer returns an Indexer that needs no git process: it takes about half of the processor time of git index-pack.
+func NewPackIndexer() Indexer { return packIndexer{} }
+
+// inflatedPerSecond is what a second of processor time inflates, resolves and checks at the least: it turns a limit on time
+// into one on work.
+const inflatedPerSecond = 200 << 20
+
+func (packIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(string, int)) (PackStats, error) {
+	cut, err := readCut(to)
+	if err != nil {
+		return PackStats{}, err
+	}
+	in, ok := r.(*bufio.Reader)
+	if !ok {
+		in = bufio.NewReaderSize(r, 128<<10)
+	}
+	o := pack.Options{
+		Dir: filepath.Join(to.Quarantine, "pack"), Repository: filepath.Join(to.Repository, "objects"),
+		Shallow: func(id pack.ID) bool { return cut[id] },
+		Limits: pack.Limits{Bytes: limits.Bytes, Objects: limits.Objects, Memory: int64(min(limits.Memory, 1<<62)),
+			Inflated: int64(min(limits.CPU.Seconds()*inflatedPerSecond, 1<<62))},
+		Ignore: []string{"badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"},
+		NoSync: true, // whoever takes the pack over syncs it
+	}
+	if progress != nil {
+		o.Progress = func(phase string, done, of int) { progress(phase, int(int64(done)*100/int64(of))) }
+	}
+	res, err := pack.Index(ctx, in, o)
+	var told *app.Error
+	if errors.Is(err, pack.ErrIncomplete) && errors.As(err, &told) {
+		told.Err = ErrIncomplete
+	}
+	if err != nil {
+		return PackStats{}, err
+	}
+	return PackStats{Objects: res.Objects, Bytes: res.Bytes}, nil
+}
+
+// readCut returns the commits whose parents may be missing.
+func readCut(to PackTarget) (map[pack.ID]bool, error) {
+	file := to.Shallow
+	if file == "" {
+		file = filepath.Join(to.Repository, "shallow")
+	}
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	cut := map[pack.ID]bool{}
+	for l := range strings.FieldsSeq(string(b)) {
+		id, err := pack.ParseID(l)
+		if err != nil {
+			return nil, err
+		}
+		cut[id] = true
+	}
+	return cut, nil
+}

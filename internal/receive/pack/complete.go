@@ -19,14 +19,14 @@ import (
 
 // complete resolves the deltas on objects that the pack does not have, and appends those objects to it: a pack in a
 // repository must not depend on another.
-func (x *indexer) complete() error {
+func (x *indexer) complete() (err error) {
 	waiting := x.unresolved()
 	if len(waiting) == 0 {
 		return nil
 	}
 	end := x.end
 	w := newResolver(x)
-	defer w.close()
+	defer w.close(&err)
 	// The deltas come in the order of the pack: most bases come before what is built on them, so that few objects are added.
 	for _, ref := range waiting {
 		if x.at(ref.entry).kind != 0 {

@@ -2,8 +2,14 @@ package pack
 
 import "math/bits"
 
+// deltaLeast is the size of the smallest delta that git takes.
+const deltaLeast = 4
+
 // deltaSizes reads the sizes of the base and of the result at the beginning of a delta, and returns its instructions.
 func deltaSizes(delta []byte) (base, result int64, instructions []byte, err error) {
+	if len(delta) < deltaLeast {
+		return 0, 0, nil, damaged("a delta is not sound")
+	}
 	if base, delta, err = deltaSize(delta); err != nil {
 		return 0, 0, nil, err
 	}

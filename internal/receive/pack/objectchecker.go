@@ -64,7 +64,7 @@ func (c *objectChecker) Link(kind fsck.Kind, id []byte) {
 	}
 	*p = l
 	if c.pending = append(c.pending, l); len(c.pending) == cap(c.pending) {
-		c.flush()
+		_ = c.flush() // examine returns it
 	}
 }
 
@@ -73,12 +73,13 @@ func (c *objectChecker) Special(file fsck.SpecialFile, id []byte) {
 	c.x.attached.add(attachedFile{ID(id), file})
 }
 
-// flush enters the links noted so far.
-func (c *objectChecker) flush() {
+// flush enters the links noted so far. Whoever uses the checker calls it at the end.
+func (c *objectChecker) flush() error {
 	if err := c.x.links.add(c.pending); err != nil && c.err == nil {
 		c.err = err
 	}
 	c.pending = c.pending[:0]
+	return c.err
 }
 
 // attachedFile is a blob whose content matters to git itself.

@@ -30,8 +30,11 @@ func newResolver(x *indexer) *resolver {
 	return &resolver{indexer: x, z: newInflater(false), checker: newObjectChecker(x), memory: newMemory(x)}
 }
 
-func (w *resolver) close() {
-	w.checker.flush()
+// close gives up what the resolver holds, and returns err or what it found last.
+func (w *resolver) close(err *error) {
+	if e := w.checker.flush(); *err == nil {
+		*err = e
+	}
 	if w.memory.large {
 		w.memory.unlock()
 	}
@@ -52,9 +55,9 @@ func (x *indexer) resolve() error {
 	const stride = 128
 	for k := range x.Workers {
 		wg.Go(func() {
-			errs[k] = guard(func() error {
+			errs[k] = guard(func() (err error) {
 				w := newResolver(x)
-				defer w.close()
+				defer w.close(&err)
 				for {
 					from := int(next.Add(stride)) - stride
 					if from >= x.count {

@@ -350,18 +350,24 @@ func (s *scanner) hashBatches() {
 			}
 			return nil
 		})
-		if err != nil {
-			s.mu.Lock()
-			if s.err == nil {
-				s.err = err
-			}
-			s.mu.Unlock()
-			s.stopped.Store(true)
-		}
+		s.fail(err)
 		b.used, b.items = 0, b.items[:0]
 		s.free <- b
 	}
-	c.flush()
+	s.fail(c.flush())
+}
+
+// fail notes the error of a worker, and stops the others.
+func (s *scanner) fail(err error) {
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.stopped.Store(true)
 }
 
 // big inflates a commit, tree or tag that is larger than a batch. The memory grows with what is really there.
@@ -381,8 +387,9 @@ func (s *scanner) big(e *entry, n int64) error {
 		s.z.enlarge(make([]byte, min(int64(2*len(s.z.dst)), n)+inflateSlack))
 	}
 	c := newObjectChecker(s.indexer)
-	defer c.flush()
 	var err error
-	e.id, err = c.examine(e.kind, s.z.dst[:n])
-	return err
+	if e.id, err = c.examine(e.kind, s.z.dst[:n]); err != nil {
+		return err
+	}
+	return c.flush()
 }

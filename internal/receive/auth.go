@@ -11,9 +11,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// fingerprintExtension is where the connection's permissions hold who has proven to be there.
-const fingerprintExtension = "gitd-fingerprint"
-
 // offered is asked for every key that a client offers, most of which it may not even hold. It decides nothing but whether the
 // client may go on to prove that it holds the key. A key that is not registered is named in a banner, since all
 // that ssh says by itself is "Permission denied (publickey)".
@@ -22,44 +19,81 @@ func (s *Server) offered(ctx ssh.Context, key ssh.PublicKey) bool {
 	if c == nil {
 		return false
 	}
-	fingerprint := gossh.FingerprintSHA256(key)
-	_, err := s.opts.Handler.Identify(ctx, fingerprint)
+	c.tried.Store(true)
+	id := identityOf(key)
+	err := weak(key)
 	if err == nil {
-		return true
+		if _, err = s.identify(ctx, id, ctx.RemoteAddr()); err == nil {
+			c.promising.Store(true)
+			return true
+		}
 	}
-	if !c.addUnknown(fingerprint) {
+	label := id.fingerprint
+	if id.certificate != nil {
+		label += "(certificate)"
+	}
+	if !c.addUnknown(label) {
 		return false
 	}
-	if app.CodeOf(err) != app.NotFound {
-		s.opts.Log("ssh %s: looking up key %s: %v", ctx.RemoteAddr(), fingerprint, err)
-		message, next := app.Explain(err)
-		_ = c.preAuth.SendAuthBanner(fmt.Sprintf("gitd: %s\ngitd: %s\n", message, next))
+	if id.certificate != nil && len(s.opts.UserCAs) == 0 {
+		return false // ssh offers the certificate of a key before the key: the key may do
+	}
+	message, next := app.Explain(err)
+	switch code := app.CodeOf(err); {
+	case code == app.NotFound && id.certificate == nil:
+		message, next = fmt.Sprintf("no key with fingerprint %s is registered: ask the operator to run: gitd keys add NAME", id.fingerprint), ""
+	case code != app.NotFound && code != app.Forbidden:
+		s.opts.Log("ssh %s: looking up key %s: %v", ctx.RemoteAddr(), label, err)
+		c.banner(message, next)
 		return false
 	}
-	if !s.companions.known(fingerprint) {
-		_ = c.preAuth.SendAuthBanner(fmt.Sprintf("gitd: no key with fingerprint %s is registered: ask the operator to run: gitd keys add NAME\n", fingerprint))
+	if !s.companions.known(label) {
+		c.banner(message, next)
 	}
 	return false
 }
 
+// banner shows a message to who is not authenticated yet.
+func (c *connection) banner(message, next string) {
+	c.mu.Lock()
+	p := c.preAuth
+	c.mu.Unlock()
+	if p == nil {
+		return
+	}
+	text := "gitd: " + message + "\n"
+	if next != "" {
+		text += "gitd: " + next + "\n"
+	}
+	_ = p.SendAuthBanner(text)
+}
+
 // verified is called once a client has proven that it holds the key: here, and only here, it gets its identity.
 func (s *Server) verified(c *connection) func(gossh.ConnMetadata, gossh.PublicKey, *gossh.Permissions, string) (*gossh.Permissions, error) {
-	return func(_ gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, _ string) (*gossh.Permissions, error) {
+	return func(conn gossh.ConnMetadata, public gossh.PublicKey, _ *gossh.Permissions, _ string) (*gossh.Permissions, error) {
 		if c == nil {
 			return nil, net.ErrClosed
 		}
+		id := identityOf(public)
+		err := weak(public)
+		if err != nil {
+			return nil, err
+		}
+		key, err := s.identify(s.base, id, conn.RemoteAddr()) // for the key that was proven, whatever was offered before
+		if err != nil {
+			return nil, err
+		}
+		if !c.authenticated(id, key) {
+			return nil, net.ErrClosed
+		}
+		s.backoff.succeeded(c.address, s.opts.now())
 		s.companions.add(c.unknownKeys())
-		c.authenticated()
-		return &gossh.Permissions{Extensions: map[string]string{fingerprintExtension: gossh.FingerprintSHA256(key)}}, nil
+		p := &gossh.Permissions{ExtraData: map[any]any{identityKey{}: id}}
+		if id.certificate != nil {
+			p.CriticalOptions = id.certificate.CriticalOptions // x/crypto enforces source-address once more
+		}
+		return p, nil
 	}
-}
-
-// verifiedFingerprint returns the fingerprint of the key that the client has proven to hold, or "".
-func verifiedFingerprint(p *gossh.Permissions) string {
-	if p == nil {
-		return ""
-	}
-	return p.Extensions[fingerprintExtension]
 }
 
 // companionKeys are keys that clients offer before the one that lets them in, as an agent with several keys does: nobody wants

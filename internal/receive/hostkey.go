@@ -32,6 +32,12 @@ func hostKey(path string) (gossh.Signer, error) {
 		return nil, app.Errorf(app.Unavailable, "restore "+path+" from a backup; without it clients refuse to connect",
 			"the host key %s is damaged: %w", path, err)
 	}
+	if err := weak(s.PublicKey()); err != nil {
+		return nil, app.Errorf(app.Unavailable, "make a new one: ssh-keygen -t ed25519 -f "+path, "the host key %s is too short: %w", path, err)
+	}
+	if m, ok := s.(gossh.MultiAlgorithmSigner); ok && s.PublicKey().Type() == gossh.KeyAlgoRSA {
+		return gossh.NewSignerWithAlgorithms(m, []string{gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256}) // and not SHA-1
+	}
 	return s, nil
 }
 

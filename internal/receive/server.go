@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,12 +34,23 @@ type Options struct {
 	MinFree     int64         // bytes that must be free on the disk for a push to be taken; default 256 MiB
 	MaxPacks    int           // packs of a repository; when there are more, small ones are put together; default 40
 
-	HandshakeTimeout time.Duration // until authenticated; default 10 s
+	HandshakeTimeout time.Duration // until a registered key is offered, and 5 times that more until it is proven; default 10 s
 	IdleTimeout      time.Duration // a client that answers nothing for this long is cut off; default 60 s
 	KeepAlive        time.Duration // between two questions whether the client is there; default a quarter of IdleTimeout
+	UnusedTimeout    time.Duration // an authenticated client without a command is cut off after this; default 2 minutes
 	MaxConnections   int           // default 512; half of them may be unauthenticated
+	MaxPerAddress    int           // connections from one IPv4 address or IPv6 /64; default 64, below 0 for no limit of their own
+	MaxAuthFailures  int           // failed logins of such an address until it is refused; default 10, below 0 for no limit
+	AuthRecovery     time.Duration // until one failed login is forgotten; default 6 s. Nobody is refused for longer than 5 of these after the last failure
+
+	// UserCAs may sign certificates for users. A certificate stands for the registered key whose name is among its principals.
+	UserCAs []gossh.PublicKey
+	// KeyByName returns the registered key with this name, or an *app.Error (NotFound). It must be set where there are UserCAs.
+	KeyByName func(ctx context.Context, name string) (app.Key, error)
 
 	Log func(format string, args ...any) // the server's log: one line for each command
+
+	now func() time.Time // for back-off and the validity of certificates; tests set it
 }
 
 func (o Options) withDefaults() Options {
@@ -59,7 +72,14 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.IdleTimeout, time.Minute)
 	setDefault(&o.KeepAlive, o.IdleTimeout/4)
+	setDefault(&o.UnusedTimeout, 2*time.Minute)
 	setDefault(&o.MaxConnections, 512)
+	setDefault(&o.MaxPerAddress, 64)
+	setDefault(&o.MaxAuthFailures, 10)
+	setDefault(&o.AuthRecovery, 6*time.Second)
+	if o.now == nil {
+		o.now = time.Now
+	}
 	return o
 }
 
@@ -77,12 +97,15 @@ type Server struct {
 	upkeep     *upkeep
 	ssh        *ssh.Server
 	companions companionKeys
+	backoff    *backoff
+	strangers  strangers
 
 	base context.Context // ends all sessions
 	end  context.CancelCauseFunc
 
 	mu            sync.Mutex
 	connections   map[*connection]struct{}
+	perAddress    map[netip.Addr]int
 	handshaking   int
 	sessions      int
 	draining      bool
@@ -98,6 +121,9 @@ func New(o Options) (*Server, error) {
 	if _, err := exec.LookPath("git"); err != nil {
 		return nil, app.Errorf(app.Unavailable, "install git: apt-get install git", "git is missing: %w", err)
 	}
+	if err := checkCAs(o); err != nil {
+		return nil, err
+	}
 	signer, err := hostKey(o.HostKeyFile)
 	if err != nil {
 		return nil, err
@@ -106,7 +132,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
 	}
-	s := &Server{opts: o, store: st, upkeep: newUpkeep(), connections: map[*connection]struct{}{}, sessionsEnded: make(chan struct{})}
+	s := &Server{opts: o, store: st, upkeep: newUpkeep(), backoff: newBackoff(o.MaxAuthFailures, o.AuthRecovery),
+		connections: map[*connection]struct{}{}, perAddress: map[netip.Addr]int{}, sessionsEnded: make(chan struct{})}
 	s.base, s.end = context.WithCancelCause(context.Background())
 	s.ssh = &ssh.Server{
 		Version:              version,
@@ -114,9 +141,11 @@ func New(o Options) (*Server, error) {
 		PublicKeyHandler:     s.offered, // without one, gliderlabs/ssh lets everybody in
 		ServerConfigCallback: s.config,
 		ConnCallback:         s.accept,
-		ChannelHandlers:      map[string]ssh.ChannelHandler{"session": s.serveSession},
-		RequestHandlers:      map[string]ssh.RequestHandler{},
+		ChannelHandlers:      map[string]ssh.ChannelHandler{"session": s.serveSession, "default": s.refuseChannel},
+		RequestHandlers:      map[string]ssh.RequestHandler{"default": s.refuseRequest},
 		SubsystemHandlers:    map[string]ssh.SubsystemHandler{},
+
+		ConnectionFailedCallback: s.handshakeFailed,
 	}
 	return s, nil
 }
@@ -213,6 +242,32 @@ var userKeys = []string{
 	gossh.KeyAlgoECDSA256, gossh.KeyAlgoECDSA384, gossh.KeyAlgoECDSA521, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256,
 }
 
+// keyExchanges are all but those with SHA-1, and those over finite fields: they cost a server far more than a client.
+var keyExchanges = []string{
+	gossh.KeyExchangeMLKEM768X25519, gossh.KeyExchangeCurve25519,
+	gossh.KeyExchangeECDHP256, gossh.KeyExchangeECDHP384, gossh.KeyExchangeECDHP521,
+}
+
+// macs are all but those with SHA-1; encrypt-then-MAC comes first. AES-GCM needs none of them.
+var macs = []string{gossh.HMACSHA256ETM, gossh.HMACSHA512ETM, gossh.HMACSHA256, gossh.HMACSHA512}
+
+// checkCAs says whether the configured CAs can be used.
+func checkCAs(o Options) error {
+	if len(o.UserCAs) > 0 && o.KeyByName == nil {
+		return errors.New("receive: KeyByName must be set where there are UserCAs")
+	}
+	for _, k := range o.UserCAs {
+		_, nested := k.(*gossh.Certificate)
+		if nested || k.Type() != gossh.KeyAlgoRSA && !slices.Contains(userKeys, k.Type()) {
+			return app.Errorf(app.InvalidInput, "use an ed25519 key: ssh-keygen -t ed25519", "a CA for users cannot have a key of type %s", k.Type())
+		}
+		if err := weak(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // maxAuthTries is how many keys a client may try, as with OpenSSH.
 const maxAuthTries = 6
 
@@ -220,10 +275,11 @@ const maxAuthTries = 6
 func (s *Server) config(ctx ssh.Context) *gossh.ServerConfig {
 	c, _ := ctx.Value(connKey).(*connection)
 	return &gossh.ServerConfig{
-		Config:                    gossh.Config{Ciphers: ciphers},
+		Config:                    gossh.Config{Ciphers: ciphers, KeyExchanges: keyExchanges, MACs: macs},
 		MaxAuthTries:              maxAuthTries,
 		PublicKeyAuthAlgorithms:   userKeys,
-		PreAuthConnCallback:       func(p gossh.ServerPreAuthConn) { c.preAuth = p },
+		PreAuthConnCallback:       c.keysExchanged,
+		AuthLogCallback:           c.authLog,
 		VerifiedPublicKeyCallback: s.verified(c),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -37,18 +38,19 @@ var gitProtocol = regexp.MustCompile(`^(?:[a-z0-9=._-]+:)*(version=[012])(?::[a-
 // session is one channel of a connection: one command. It answers the requests itself, since that is how a closed channel
 // of a shared connection is noticed at once.
 type session struct {
-	server      *Server
-	ctx         context.Context // ends when the client, the channel or the server goes; its cause says why
-	cancel      context.CancelCauseFunc
-	ch          gossh.Channel
-	raw         *serialReader // of ch
-	in          *bufio.Reader // of raw
-	remote      string
-	fingerprint string
-	key         app.Key
-	protocol    string
-	pty         bool
-	cause       string // of the failure, for the server's log
+	server   *Server
+	ctx      context.Context // ends when the client, the channel or the server goes; its cause says why
+	cancel   context.CancelCauseFunc
+	ch       gossh.Channel
+	raw      *serialReader // of ch
+	in       *bufio.Reader // of raw
+	conn     *connection
+	remote   net.Addr
+	id       identity
+	key      app.Key
+	protocol string
+	pty      bool
+	cause    string // of the failure, for the server's log
 }
 
 // outcome is what a session came to.
@@ -70,14 +72,17 @@ func (o outcome) and(next outcome) outcome {
 // serveSession is gliderlabs/ssh's handler of session channels.
 func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gossh.NewChannel, ctx ssh.Context) {
 	c, _ := ctx.Value(connKey).(*connection)
-	fingerprint := verifiedFingerprint(conn.Permissions)
-	if c == nil || fingerprint == "" {
+	id := verifiedIdentity(conn.Permissions)
+	if c == nil || id.fingerprint == "" {
 		_ = offered.Reject(gossh.Prohibited, "not authenticated")
+		return
+	}
+	if !c.asked() {
 		return
 	}
 	if c.channels.Add(1) > maxChannels {
 		c.channels.Add(-1)
-		_ = offered.Reject(gossh.ResourceShortage, "too many sessions on this connection")
+		c.reject(offered, gossh.ResourceShortage, "too many sessions on this connection")
 		return
 	}
 	defer c.channels.Add(-1)
@@ -87,13 +92,17 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 		return
 	}
 	raw := &serialReader{r: ch}
-	ss := &session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), remote: conn.RemoteAddr().String(), fingerprint: fingerprint}
+	ss := &session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id}
 	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
 	defer context.AfterFunc(ctx, func() { ss.cancel(errGone) })()
 	defer ss.cancel(errGone)
+	defer func() { go gossh.DiscardRequests(requests) }() // those that nobody takes would hold up the connection's end
 	env, started := 0, false
 	for r := range requests {
 		ok := false
+		if !c.asked() {
+			return
+		}
 		switch r.Type {
 		case "env":
 			if env++; env > maxEnv {
@@ -128,9 +137,11 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 			}
 			started, ok = true, true
 			c.sessions.Add(1)
+			c.commands.Add(1)
 			_ = r.Reply(true, nil) // before anything that the command says
 			go func() {
 				defer s.leave()
+				defer c.commandEnded()
 				ss.run(line.Value)
 			}()
 			continue
@@ -150,8 +161,7 @@ func (ss *session) run(line string) {
 	if ss.cause != "" {
 		o.result += "; cause: " + ss.cause
 	}
-	ss.server.opts.Log("ssh %s key=%s %s %s: %s (status %d, %v)", ss.remote, orDash(ss.key.Name), ss.fingerprint, orDash(o.what),
-		app.Printable(o.result), o.status, time.Since(started).Round(time.Millisecond))
+	ss.conn.audit(ss.key, ss.id.String(), o.what, fmt.Sprintf("%s (status %d, %v)", app.Printable(o.result), o.status, time.Since(started).Round(time.Millisecond)))
 	// The status comes before the end of the output (RFC 4254, 6.10): a client that sees the end first reports 0.
 	_, _ = ss.ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(o.status)}))
 	_ = ss.ch.CloseWrite()
@@ -187,7 +197,7 @@ func (ss *session) dispatch(line string) (o outcome) {
 			o = outcome{what: o.what, result: "internal error", status: 1}
 		}
 	}()
-	key, err := ss.server.opts.Handler.Identify(ss.ctx, ss.fingerprint) // anew: a removed key ends with its next command
+	key, err := ss.server.identify(ss.ctx, ss.id, ss.remote) // anew: a removed key, and a certificate out of its time, end with the next command
 	if err != nil {
 		ss.tell(err)
 		return outcome{result: oneLine(err), status: 1}

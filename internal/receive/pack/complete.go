@@ -42,9 +42,6 @@ func (x *indexer) complete() (err error) {
 		if id, err := w.checker.hash.of(base.kind, base.data); err != nil || id != ref.base {
 			return damaged("object %.12s of the repository is not what it should be", ref.base)
 		}
-		if err := x.spend(int64(len(base.data))); err != nil {
-			return err
-		}
 		i, n, err := x.append(ref.base, base, end)
 		if err != nil {
 			return err

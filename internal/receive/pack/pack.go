@@ -183,7 +183,8 @@ type indexer struct {
 	end     int64
 
 	work     atomic.Int64 // bytes inflated and copied
-	resolved atomic.Int64 // objects with a known id
+	deltas   int
+	resolved atomic.Int64 // deltas
 	told     progressTeller
 
 	links    linkSet

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -52,14 +53,35 @@ func write(t testing.TB, path, content string) {
 	}
 }
 
+var history struct {
+	sync.Once
+	dir string
+}
+
+// repository returns one that all tests share; they do not change it.
+func repository(t testing.TB) string {
+	t.Helper()
+	history.Do(func() {
+		dir, err := os.MkdirTemp("", "gitd-pack-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		newRepository(t, dir, 50)
+		history.dir = dir
+	})
+	if history.dir == "" {
+		t.Fatal("the repository could not be made")
+	}
+	return history.dir
+}
+
 // newRepository makes a repository with a history of every kind of object: a few merges, tags, links, executables, changing
 // and moving text, and a large binary that changes a little.
-func newRepository(t testing.TB, commits int) string {
+func newRepository(t testing.TB, dir string, commits int) {
 	t.Helper()
-	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(7, 7))
 	git(t, dir, "", "init", "-q", "-b", "main")
-	large := make([]byte, 3<<20)
+	large := make([]byte, 1<<20)
 	for i := range large {
 		large[i] = byte(r.Uint32()) & byte(r.Uint32())
 	}
@@ -103,7 +125,6 @@ func newRepository(t testing.TB, commits int) string {
 			git(t, dir, "", "tag", "-a", "-m", "tagged", fmt.Sprintf("v%d", i))
 		}
 	}
-	return dir
 }
 
 func goEnv(name string) string {
@@ -161,7 +182,7 @@ func sameIndex(t testing.TB, dir string, res *Result) {
 }
 
 func TestIndex(t *testing.T) {
-	dir := newRepository(t, 60)
+	dir := repository(t)
 	for _, c := range []struct {
 		name string
 		args []string
@@ -174,16 +195,16 @@ func TestIndex(t *testing.T) {
 	} {
 		pack := packObjects(t, dir, "", append([]string{"--all", "--no-reuse-delta", "--no-reuse-object"}, c.args...)...)
 		for _, workers := range []int{1, 3} {
-			for _, memory := range []int64{0, 14 << 20} { // little memory: contents are given back and made again
+			for _, memory := range []int64{0, 5 << 20} { // little memory: contents are given back and made again
 				t.Run(fmt.Sprintf("%s/%d/%d", c.name, workers, memory), func(t *testing.T) {
-					last := 0
+					told := map[string]int{}
 					res, in, err := take(t, pack, Options{Workers: workers, Limits: Limits{Memory: memory},
-						Progress: func(phase string, done, of int) { last = done * 100 / of }})
+						Progress: func(phase string, done, of int) { told[phase] = done * 100 / of }})
 					if err != nil {
 						t.Fatal(err)
 					}
-					if res.Bytes != int64(len(pack)) || last != 100 {
-						t.Errorf("%+v of %d bytes, progress up to %d", res, len(pack), last)
+					if res.Bytes != int64(len(pack)) || told["Receiving objects"] != 100 || c.name != "no deltas" && told["Resolving deltas"] != 100 {
+						t.Errorf("%+v of %d bytes, progress up to %v", res, len(pack), told)
 					}
 					kept, _ := os.ReadFile(filepath.Join(in, res.Name+".pack"))
 					if !bytes.Equal(kept, pack) {

@@ -46,7 +46,7 @@ func (x *indexer) resolve() error {
 		return cmp.Or(slices.Compare(a.base[:], b.base[:]), cmp.Compare(a.entry, b.entry))
 	})
 	x.claimed = make([]atomic.Bool, len(x.refs))
-	if x.deltas() == 0 {
+	if x.deltas = x.countDeltas(); x.deltas == 0 {
 		return nil
 	}
 	var next atomic.Int64
@@ -89,8 +89,7 @@ func firstError(errs []error) (err error) {
 	return err
 }
 
-// deltas returns how many entries are deltas.
-func (x *indexer) deltas() (n int) {
+func (x *indexer) countDeltas() (n int) {
 	for _, b := range x.blocks {
 		for i := range b {
 			if b[i].stored > kindTag {
@@ -161,7 +160,7 @@ func (w *resolver) branch(root frame) error {
 		}
 		e := w.at(i)
 		e.kind, e.id = kind, id
-		w.told.tell(w.Progress, "Resolving deltas", int(w.resolved.Add(1)), w.count)
+		w.told.tell(w.Progress, "Resolving deltas", int(w.resolved.Add(1)), w.deltas)
 		if t := &w.stack[top]; t.child < 0 && t.ref >= t.refsEnd {
 			w.release(t) // this was its last delta
 		}

@@ -69,9 +69,12 @@ func (x *indexer) scan(r *bufio.Reader) error {
 				"the pack says it has %d objects; the limit is %d", count, x.Limits.Objects)
 		}
 		x.count = int(count)
-		x.store = openStore(x.Repository, x.Limits)
+		x.store = openStore(x.Repository, x.Limits, x.spend)
 		// What objects refer to is here, or there, or is the parent of a commit where a shallow history ends.
 		x.links.limit = x.count + x.store.objects() + 1<<16
+		if x.stopped.Load() {
+			return errStopped
+		}
 		var w io.Writer = io.Discard
 		if count > 0 {
 			if x.file, err = os.CreateTemp(x.Dir, "tmp_pack_"); err != nil {
@@ -88,7 +91,7 @@ func (x *indexer) scan(r *bufio.Reader) error {
 		for range x.Workers {
 			s.workers.Go(s.hashBatches)
 		}
-		err = s.entries()
+		err = guard(s.entries)
 		s.handOver()
 		close(s.full)
 		s.workers.Wait()

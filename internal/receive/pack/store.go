@@ -27,6 +27,7 @@ var errMissing = errors.New("no such object")
 type objectStore struct {
 	dir    string
 	limits Limits
+	spend  func(bytes int64) error // counts what is inflated and copied
 	packs  []*storedPack
 	z      *inflater
 }
@@ -40,8 +41,8 @@ type storedPack struct {
 }
 
 // openStore maps the indexes of a repository. What can't be read is left out, as git does.
-func openStore(dir string, limits Limits) *objectStore {
-	s := &objectStore{dir: dir, limits: limits, z: newInflater(true)}
+func openStore(dir string, limits Limits, spend func(int64) error) *objectStore {
+	s := &objectStore{dir: dir, limits: limits, spend: spend, z: newInflater(true)}
 	if dir == "" {
 		return s
 	}
@@ -171,7 +172,7 @@ func (s *objectStore) read(id ID) (o object, err error) {
 			return s.readAt(p.data, p.find, offset)
 		}
 	}
-	return s.loose(id)
+	return s.loose(id, true)
 }
 
 // kind returns what an object is, or errMissing. It inflates nothing.
@@ -196,7 +197,7 @@ func (s *objectStore) kind(id ID) (uint8, error) {
 		}
 		return 0, damaged("object %.12s of the repository has too many deltas", id)
 	}
-	o, err := s.loose(id)
+	o, err := s.loose(id, false)
 	return o.kind, err
 }
 
@@ -312,16 +313,16 @@ func (s *objectStore) readAt(pack []byte, find func(ID) (int64, bool), offset in
 	return o, nil
 }
 
-// fits says whether an object may be in memory, beside its base and its delta.
+// fits says whether n bytes may be made: an object has to be in memory beside its base and its delta.
 func (s *objectStore) fits(n int64) error {
 	if n > s.limits.Object || 3*n > s.limits.Memory {
 		return tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", size(s.limits.Memory))
 	}
-	return nil
+	return s.spend(n)
 }
 
-// loose reads an object that has its own file.
-func (s *objectStore) loose(id ID) (o object, err error) {
+// loose reads an object that has its own file, or only what it is.
+func (s *objectStore) loose(id ID, content bool) (o object, err error) {
 	if s.dir == "" {
 		return o, errMissing
 	}
@@ -349,10 +350,13 @@ func (s *objectStore) loose(id ID) (o object, err error) {
 	if err != nil || n < 0 || k < kindCommit || k > kindTag {
 		return o, fmt.Errorf("loose object %s has no sound header", name)
 	}
+	if o.kind = uint8(k); !content {
+		return o, nil
+	}
 	if err := s.fits(n); err != nil {
 		return o, err
 	}
-	o = object{kind: uint8(k), data: make([]byte, n)}
+	o.data = make([]byte, n)
 	if _, err := io.ReadFull(r, o.data); err != nil {
 		return o, fmt.Errorf("loose object %s: %w", name, err)
 	}

@@ -9,7 +9,7 @@ import (
 
 // TestThinPack pushes the second half of a history, as git does, to repositories that have the first.
 func TestThinPack(t *testing.T) {
-	dir := newRepository(t, 40)
+	dir := repository(t)
 	older := git(t, dir, "", "rev-parse", "main~15")
 	newer := git(t, dir, "", "rev-parse", "main")
 	for _, args := range [][]string{{"--delta-base-offset"}, {}, {"--window=0"}} {
@@ -57,7 +57,7 @@ func TestThinPack(t *testing.T) {
 
 // TestShallow takes a history whose oldest commits have parents that are not there.
 func TestShallow(t *testing.T) {
-	dir := newRepository(t, 12)
+	dir := repository(t)
 	shallow := filepath.Join(t.TempDir(), "shallow")
 	git(t, dir, "", "clone", "-q", "--no-tags", "--depth=2", "file://"+dir, shallow)
 	pack := packObjects(t, shallow, "", "--all")

@@ -55,9 +55,6 @@ func (x *indexer) verify(order []int32) error {
 		if err != nil {
 			return err
 		}
-		if err := x.spend(int64(len(o.data))); err != nil {
-			return err
-		}
 		if o.kind != kindBlob {
 			return unsound(f.id, x.check.NotBlob(f.file))
 		}

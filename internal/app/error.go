@@ -27,6 +27,7 @@ const (
 	Unavailable   Code = "unavailable"    // the server is shutting down, or something that it needs is missing
 	ImageMissing  Code = "image-missing"  // a release's image is not in the registry any more
 	ReleaseFailed Code = "release-failed" // the release command failed
+	DryRun        Code = "dry-run"        // all went well, and it was asked for that nothing be deployed
 )
 
 // Error is a failure told to a person: what failed (with why), and what to do next. Anything that is not an *Error is a

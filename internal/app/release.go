@@ -50,6 +50,7 @@ type Release struct {
 	Commit     string // 40 hex digits
 	Ref        string // "refs/heads/main"
 	Key        string // name of the key that pushed
+	Message    string // what it is about, in the words of who pushed; may be empty
 	Repository string // repository of the image in the registry: the app's name
 	Digest     string // "sha256:…"
 	Processes  []Process

@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -34,6 +35,9 @@ func (c *session) releases() *cobra.Command {
 					state = "was live"
 				}
 				what := r.Reason
+				if r.Message != "" {
+					what = strings.TrimSpace(fmt.Sprintf("%q %s", r.Message, r.Reason))
+				}
 				if r.RollbackOf != 0 {
 					what = fmt.Sprintf("rollback to v%d %s", r.RollbackOf, what)
 				}

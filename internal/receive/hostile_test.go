@@ -116,6 +116,12 @@ func packOf(root []byte, trees, blobs [][]byte) (pack []byte, commit string) {
 // send pushes a pack made by hand, and returns the report.
 func (fx *fixture) send(name, commit string, pack []byte) string {
 	fx.t.Helper()
+	return fx.sendAs("report-status", name, commit, pack)
+}
+
+// sendAs is send by a client with these capabilities.
+func (fx *fixture) sendAs(capabilities, name, commit string, pack []byte) string {
+	fx.t.Helper()
 	client := fx.dial()
 	defer client.Close()
 	ss, err := client.NewSession()
@@ -132,7 +138,7 @@ func (fx *fixture) send(name, commit string, pack []byte) string {
 		fx.t.Fatal(err)
 	}
 	go func() { // the end of input never comes: the server must not wait for it
-		_, _ = in.Write(append(appendPacket(nil, zeroID+" "+commit+" refs/heads/main\x00report-status"), "0000"...))
+		_, _ = in.Write(append(appendPacket(nil, zeroID+" "+commit+" refs/heads/main\x00"+capabilities), "0000"...))
 		_, _ = in.Write(pack)
 	}()
 	done := make(chan error, 1)

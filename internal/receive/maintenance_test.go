@@ -134,7 +134,7 @@ func TestMaintenanceBesidePush(t *testing.T) {
 
 	arrived, release := make(chan struct{}), make(chan struct{})
 	fx.h.setDeploy(func(ctx context.Context, p *Push) error {
-		if p.Options == nil {
+		if !p.Options.ClearCache {
 			return p.Accept()
 		}
 		close(arrived)
@@ -154,7 +154,7 @@ func TestMaintenanceBesidePush(t *testing.T) {
 	})
 	done := make(chan string, 1)
 	go func() {
-		out, err := fx.try(slow, "push", "-f", "-o", "slow", fx.url("busy"), "slow:main")
+		out, err := fx.try(slow, "push", "-f", "-o", "clear-cache", fx.url("busy"), "slow:main")
 		done <- fmt.Sprint(err, out)
 	}()
 	receiveOr(t, "the slow push", arrived)

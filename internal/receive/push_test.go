@@ -76,13 +76,6 @@ func TestWaysToPush(t *testing.T) {
 			t.Errorf("the pack was not thin: %d bytes", p.Bytes)
 		}
 	})
-	t.Run("options", func(t *testing.T) {
-		fx.commit(dir, "o", "o")
-		fx.git(dir, "push", "-o", "one", "-o", "two=2", "platform", "main")
-		if p := fx.h.last(); strings.Join(p.Options, " ") != "one two=2" {
-			t.Errorf("options: %q", p.Options)
-		}
-	})
 	t.Run("another branch as main", func(t *testing.T) {
 		fx.git(dir, "checkout", "-q", "-b", "topic")
 		c := fx.commit(dir, "t", "t")

@@ -14,12 +14,12 @@ import (
 type Push struct {
 	App     string
 	Key     app.Key
-	Ref     string   // "refs/heads/main"
-	Old     string   // 40 hex digits; zeros where the app is new
-	Commit  string   // 40 hex digits
-	Objects int      // in the pack; 0 where the objects were here already
-	Bytes   int64    // of the pack
-	Options []string // push options
+	Ref     string // "refs/heads/main"
+	Old     string // 40 hex digits; zeros where the app is new
+	Commit  string // 40 hex digits
+	Objects int    // in the pack; 0 where the objects were here already
+	Bytes   int64  // of the pack
+	Options PushOptions
 	Source  build.Source
 	Log     *app.Log  // over the sideband
 	Started time.Time // when the client asked to push

@@ -26,6 +26,7 @@ const probeEvery = 300 * time.Millisecond
 type refCommand struct {
 	old, new, name string
 	reason         string
+	result         *refResult // where it came out otherwise than the client thinks
 }
 
 func (c *refCommand) deletes() bool { return c.new == zeroID }
@@ -149,7 +150,7 @@ func choose(commands []*refCommand, live string, atomic bool) *refCommand {
 
 // advertise tells the client what is here and what we understand.
 func advertise(ref, commit string, shallow []string, protocol string) []byte {
-	const capabilities = "report-status delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=gitd/1"
+	const capabilities = "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=gitd/1"
 	var b []byte
 	if protocol == "version=1" {
 		b = appendPacket(b, "version 1\n")
@@ -223,6 +224,7 @@ type push struct {
 	live    string
 	cut     bool // the client does not know that history is cut off before what is live
 	request *pushRequest
+	options PushOptions
 	started time.Time
 	band    *band
 	log     *app.Log
@@ -238,12 +240,24 @@ func (p *push) serve() outcome {
 	deploy := choose(p.request.commands, p.live, p.request.has("atomic"))
 	unpack, result := "ok", "refused"
 	if deploy != nil {
+		var err error
+		if p.options, err = parsePushOptions(p.request.options); err != nil { // before anything is taken in
+			deploy.reason = oneLine(err)
+			p.fail(err)
+			deploy = nil
+		}
+	}
+	if deploy != nil {
 		result = fmt.Sprintf("%s %.7s deployed", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new)
 		unpacked, err := p.take(deploy)
 		if err != nil {
 			err = p.askForAll(err)
 			deploy.reason = oneLine(err)
-			result = fmt.Sprintf("%s %.7s failed: %s", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new, deploy.reason)
+			ended := "failed"
+			if app.CodeOf(err) == app.DryRun {
+				ended = "built"
+			}
+			result = fmt.Sprintf("%s %.7s %s: %s", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new, ended, deploy.reason)
 			if !unpacked {
 				unpack = deploy.reason
 			}
@@ -278,7 +292,9 @@ func (p *push) fail(err error) {
 
 // take receives the pack, has it deployed, and moves the ref. unpacked is false when the pack was at fault.
 func (p *push) take(c *refCommand) (unpacked bool, err error) {
-	ctx := p.ss.ctx
+	life := p.newLifetime()
+	defer life.end()
+	ctx := life.ctx
 	defer p.store.state(p.name).read()()
 	q, err := p.newQuarantine(ctx, p.name, p.request.shallow)
 	if err != nil {
@@ -311,10 +327,15 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if err := q.connected(ctx, c.new, p.opts); err != nil {
 		return true, err
 	}
+	if p.options.Detach {
+		if err := life.detach(); err != nil {
+			return true, err
+		}
+	}
 	turn := p.store.turn(p.name)
 	err = p.opts.Handler.Deploy(ctx, &Push{
 		App: p.name, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
-		Options: p.request.options, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
+		Options: p.options, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
 	})
 	if err != nil {
 		return true, err
@@ -322,6 +343,9 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	// It is live: from here on the client matters no more.
 	if err := q.accept(); err != nil {
 		return true, fmt.Errorf("the app is live, but its objects could not be kept: %w", err)
+	}
+	if p.request.has(reportV2) {
+		c.result = p.compare(ctx, q, c)
 	}
 	if err := p.store.setLive(p.name, c.name, c.new, turn); err != nil {
 		return true, fmt.Errorf("the app is live, but its ref could not be moved: %w", err)
@@ -361,29 +385,6 @@ func (t *transfer) update(phase string, percent int) {
 	}
 	t.next = now.Add(progressEvery)
 	t.log.Detail("%s: %3d%%", phase, percent)
-}
-
-// report sends the result of every command and ends the conversation.
-func (p *push) report(unpack, result string) outcome {
-	status := 0
-	b := appendPacket(nil, "unpack "+unpack+"\n")
-	for _, c := range p.request.commands {
-		if c.reason == "" {
-			b = appendPacket(b, "ok "+c.name+"\n")
-		} else {
-			b = appendPacket(b, "ng "+c.name+" "+c.reason+"\n")
-			status = 1
-		}
-	}
-	b = append(b, "0000"...)
-	if p.request.has("report-status") {
-		status = 0 // the report says it all, and git looks no further
-		if _, err := p.band.send(bandData, b); err != nil {
-			result += "; the client went away"
-		}
-	}
-	p.band.close()
-	return outcome{result: result, status: status, drain: true}
 }
 
 // oneLine makes the reason that git prints in parentheses.

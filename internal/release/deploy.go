@@ -29,6 +29,9 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 	if err != nil {
 		return err
 	}
+	if p.DryRun {
+		return app.Errorf(app.DryRun, "push without -o dry-run to take it live", "dry run: the build works; nothing was deployed")
+	}
 	if err := m.prepare(ctx, w, service); err != nil {
 		return err
 	}

@@ -78,15 +78,17 @@ func (m *Machine) Close() {
 
 // Push is one push to take live.
 type Push struct {
-	App    string
-	Key    string // name of the key
-	Ref    string
-	Commit string
-	Source build.Source
-	Log    *app.Log
-	Start  time.Time    // when the push arrived
-	Accept func() error // keeps the pushed objects for good; called once, right before traffic shifts
-	Clear  bool         // build without the cache
+	App     string
+	Key     string // name of the key
+	Ref     string
+	Commit  string
+	Message string // what the release is about; may be empty
+	Source  build.Source
+	Log     *app.Log
+	Start   time.Time    // when the push arrived
+	Accept  func() error // keeps the pushed objects for good; called once, right before traffic shifts
+	Clear   bool         // build without the cache
+	DryRun  bool         // end after the build, with an error whose code is app.DryRun. It waits for the release under way, and stops none
 }
 
 // Deploy builds the push and takes it live. It returns nil when it is live, and otherwise an error made for people; the
@@ -98,7 +100,7 @@ func (m *Machine) Deploy(ctx context.Context, p Push) error {
 	if err := m.o.Store.CreateApp(ctx, p.App, p.Key); err != nil && app.CodeOf(err) != app.Exists {
 		return err
 	}
-	return m.run(ctx, app.Release{App: p.App, Commit: p.Commit, Ref: p.Ref, Key: p.Key}, p.Log, p.Start, func(ctx context.Context, w *work) error {
+	return m.run(ctx, app.Release{App: p.App, Commit: p.Commit, Ref: p.Ref, Key: p.Key, Message: p.Message}, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {
 		return m.deploy(ctx, w, p)
 	})
 }
@@ -113,8 +115,8 @@ type work struct {
 }
 
 // run adds r to the ledger, makes every older release of the app give way, and calls do. The release ends in the state that
-// do's error stands for.
-func (m *Machine) run(ctx context.Context, r app.Release, log *app.Log, start time.Time, do func(context.Context, *work) error) (err error) {
+// do's error stands for. A patient one waits for the older release instead.
+func (m *Machine) run(ctx context.Context, r app.Release, patient bool, log *app.Log, start time.Time, do func(context.Context, *work) error) (err error) {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -128,18 +130,12 @@ func (m *Machine) run(ctx context.Context, r app.Release, log *app.Log, start ti
 	defer cancel(nil)
 	defer context.AfterFunc(m.ctx, func() { cancel(context.Cause(m.ctx)) })()
 
-	// The newest push is the one with the highest version: the number and the place are taken in one go.
 	me := &run{cancel: cancel, done: make(chan struct{})}
 	defer close(me.done)
-	m.mu.Lock()
-	r, err = m.o.Store.AddRelease(ctx, r)
+	r, before, err := m.enter(ctx, r, me, patient, log)
 	if err != nil {
-		m.mu.Unlock()
 		return err
 	}
-	before := m.current[r.App]
-	m.current[r.App] = me
-	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()
 		if m.current[r.App] == me {
@@ -170,7 +166,36 @@ func (m *Machine) run(ctx context.Context, r app.Release, log *app.Log, start ti
 	if err != nil {
 		m.fail(w, err)
 	}
+	if app.CodeOf(err) == app.DryRun {
+		m.runs.Go(func() { m.Collect(m.ctx, r.App) }) // nobody needs its image
+	}
 	return err
+}
+
+// enter adds r to the ledger and makes me what is under way, in one go: the newest push is the one with the highest version.
+// It returns what was under way before, which is nothing for a patient one: that lets it end first.
+func (m *Machine) enter(ctx context.Context, r app.Release, me *run, patient bool, log *app.Log) (app.Release, *run, error) {
+	for told := false; ; told = true {
+		m.mu.Lock()
+		before := m.current[r.App]
+		if before == nil || !patient {
+			defer m.mu.Unlock()
+			r, err := m.o.Store.AddRelease(ctx, r)
+			if err == nil {
+				m.current[r.App] = me
+			}
+			return r, before, err
+		}
+		m.mu.Unlock()
+		if !told {
+			log.Step("Waiting for the release of %s that is under way", r.App)
+		}
+		select {
+		case <-before.done:
+		case <-ctx.Done():
+			return r, nil, cause(ctx)
+		}
+	}
 }
 
 // cause turns the end of a context into words.

@@ -52,6 +52,14 @@ func push(ctx context.Context, m *Machine, name, commit string) (string, error) 
 	return log.String(), err
 }
 
+// dryRun is push with -o dry-run.
+func dryRun(ctx context.Context, m *Machine, name, commit string) (string, error) {
+	var log strings.Builder
+	err := m.Deploy(ctx, Push{App: name, Key: "dev", Ref: "refs/heads/main", Commit: commit, Message: "just a try", DryRun: true, Clear: true,
+		Source: noSource{}, Log: app.NewLog(&log), Start: time.Now()})
+	return log.String(), err
+}
+
 func ledger(t *testing.T, m *Machine, name string) []app.Release {
 	t.Helper()
 	all, err := m.o.Store.Releases(context.Background(), name)

@@ -27,7 +27,7 @@ func (m *Machine) Rollback(ctx context.Context, name string, version int, key st
 		return err
 	}
 	r := app.Release{App: name, Commit: target.Commit, Ref: target.Ref, Key: key, RollbackOf: target.Version}
-	return m.run(ctx, r, log, start, func(ctx context.Context, w *work) error {
+	return m.run(ctx, r, false, log, start, func(ctx context.Context, w *work) error {
 		var service servingv1.Service
 		if err := json.Unmarshal(target.Service, &service); err != nil {
 			return fmt.Errorf("service of v%d: %w", target.Version, err)

@@ -27,7 +27,7 @@ func ending(c app.Code) app.State {
 	switch c {
 	case app.Superseded:
 		return app.Replaced
-	case app.Cancelled:
+	case app.Cancelled, app.DryRun:
 		return app.Stopped
 	}
 	return app.Failed

@@ -33,7 +33,8 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return f.machine.Deploy(ctx, release.Push{
-		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Source: p.Source, Log: p.Log, Start: p.Started, Accept: p.Accept,
+		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Message: p.Options.Message, Source: p.Source, Log: p.Log, Start: p.Started,
+		Accept: p.Accept, Clear: p.Options.ClearCache, DryRun: p.Options.DryRun,
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 type Event struct {
 	State      app.State     `json:"-"`
 	Reason     string        `json:"-"`
+	Message    string        `json:"message,omitempty"`
 	Repository string        `json:"repository,omitempty"`
 	Digest     string        `json:"digest,omitempty"`
 	Processes  []app.Process `json:"processes,omitempty"`
@@ -30,13 +31,17 @@ func (s *Store) AddRelease(ctx context.Context, r app.Release) (app.Release, err
 	if err := tx.QueryRowContext(ctx, "SELECT 1 + coalesce(max(version), 0) FROM releases WHERE app = ?", r.App).Scan(&r.Version); err != nil {
 		return r, err
 	}
+	facts, err := json.Marshal(Event{Message: r.Message})
+	if err != nil {
+		return r, err
+	}
 	now := s.now()
 	if _, err := tx.ExecContext(ctx, "INSERT INTO releases (app, version, commit_id, ref, key, rollback_of) VALUES (?, ?, ?, ?, ?, ?)",
 		r.App, r.Version, r.Commit, r.Ref, r.Key, r.RollbackOf); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, '', '{}')",
-		r.App, r.Version, now.UnixMilli(), app.Received); err != nil {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, '', ?)",
+		r.App, r.Version, now.UnixMilli(), app.Received, string(facts)); err != nil {
 		return r, err
 	}
 	r.State, r.Created = app.Received, time.UnixMilli(now.UnixMilli())
@@ -109,6 +114,9 @@ func (s *Store) releases(ctx context.Context, where string, args ...any) ([]app.
 }
 
 func learn(r *app.Release, e Event) {
+	if e.Message != "" {
+		r.Message = e.Message
+	}
 	if e.Digest != "" {
 		r.Repository, r.Digest, r.Processes = e.Repository, e.Digest, e.Processes
 	}

@@ -1,0 +1,106 @@
+package receive
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// PushOptions is what git push -o asked for.
+type PushOptions struct {
+	ClearCache bool   // build as if for the first time
+	DryRun     bool   // build, and deploy nothing
+	Detach     bool   // go on when the client goes away
+	Message    string // what the release is about; "" where none was given
+}
+
+// pushOption is one that exists.
+type pushOption struct {
+	name  string
+	value string // what its value is called; "" where it takes none
+	set   func(o *PushOptions, value string) error
+}
+
+// pushOptions are all there are.
+var pushOptions = []pushOption{
+	{"clear-cache", "", func(o *PushOptions, _ string) error { o.ClearCache = true; return nil }},
+	{"dry-run", "", func(o *PushOptions, _ string) error { o.DryRun = true; return nil }},
+	{"detach", "", func(o *PushOptions, _ string) error { o.Detach = true; return nil }},
+	{"message", "TEXT", func(o *PushOptions, text string) error { o.Message = text; return checkMessage(text) }},
+}
+
+// notYet are those that will come: whoever asks for one is not told that there is no such thing.
+var notYet = []string{"no-traffic"}
+
+// maxMessage bounds the message of a release, in characters.
+const maxMessage = 200
+
+// parsePushOptions reads the options of a push as the client sent them, and refuses the first that is wrong: what a slip
+// asked for must not be deployed without it.
+func parsePushOptions(sent []string) (PushOptions, error) {
+	var o PushOptions
+	given := map[string]bool{}
+	for _, text := range sent {
+		name, value, hasValue := strings.Cut(text, "=")
+		option := findPushOption(name)
+		shown := app.Printable(clip(name, 60))
+		switch {
+		case option == nil && slices.Contains(notYet, name):
+			return o, refusedOption("push option %q is not supported yet", shown)
+		case option == nil:
+			return o, refusedOption("unknown push option %q", shown)
+		case given[name]:
+			return o, refusedOption("push option %q is given twice", shown)
+		case option.value == "" && hasValue:
+			return o, refusedOption("push option %q takes no value", shown)
+		case option.value != "" && !hasValue:
+			return o, refusedOption("push option %q needs a value: -o %s=%s", shown, option.name, option.value)
+		}
+		given[name] = true
+		if err := option.set(&o, value); err != nil {
+			return o, err
+		}
+	}
+	if o.DryRun && o.Detach {
+		return o, refusedOption("push options dry-run and detach exclude each other: a dry run answers whoever waits for it")
+	}
+	return o, nil
+}
+
+func findPushOption(name string) *pushOption {
+	for i := range pushOptions {
+		if pushOptions[i].name == name {
+			return &pushOptions[i]
+		}
+	}
+	return nil
+}
+
+// refusedOption is an error that lists what exists.
+func refusedOption(format string, args ...any) error {
+	var all []string
+	for _, o := range pushOptions {
+		text := "-o " + o.name
+		if o.value != "" {
+			text += "=" + o.value
+		}
+		all = append(all, text)
+	}
+	return app.Errorf(app.InvalidInput, "the push options are: "+strings.Join(all, ", "), format, args...)
+}
+
+// checkMessage keeps what is shown in one line of a table to one line.
+func checkMessage(text string) error {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return app.Errorf(app.InvalidInput, "say what the release is about: -o message=TEXT", "push option \"message\" is empty")
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
+		return app.Errorf(app.InvalidInput, "", "push option \"message\" must be one line of UTF-8 text, without control characters")
+	case utf8.RuneCountInString(text) > maxMessage:
+		return app.Errorf(app.InvalidInput, "say it shorter", "push option \"message\" is longer than %d characters", maxMessage)
+	}
+	return nil
+}

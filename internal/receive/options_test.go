@@ -1,0 +1,241 @@
+package receive
+
+import (
+	"context"
+	"crypto/rand"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+func TestParsePushOptions(t *testing.T) {
+	long := strings.Repeat("ä", maxMessage)
+	for _, tt := range []struct {
+		name string
+		sent []string
+		want PushOptions
+		fail string // begins the error
+	}{
+		{"none", nil, PushOptions{}, ""},
+		{"clear-cache", []string{"clear-cache"}, PushOptions{ClearCache: true}, ""},
+		{"dry-run", []string{"dry-run"}, PushOptions{DryRun: true}, ""},
+		{"detach", []string{"detach"}, PushOptions{Detach: true}, ""},
+		{"message", []string{"message=a=b: ü, 100%"}, PushOptions{Message: "a=b: ü, 100%"}, ""},
+		{"longest message", []string{"message=" + long}, PushOptions{Message: long}, ""},
+		{"several", []string{"message=m", "detach", "clear-cache"}, PushOptions{Message: "m", Detach: true, ClearCache: true}, ""},
+		{"unknown", []string{"detach", "now"}, PushOptions{}, `unknown push option "now"`},
+		{"unknown with a value", []string{"ci.variable=secret"}, PushOptions{}, `unknown push option "ci.variable"`},
+		{"other case", []string{"Detach"}, PushOptions{}, `unknown push option "Detach"`},
+		{"blanks", []string{" detach"}, PushOptions{}, `unknown push option " detach"`},
+		{"empty", []string{""}, PushOptions{}, `unknown push option ""`},
+		{"escapes", []string{"a\x1b]0;x\x07\nb"}, PushOptions{}, `unknown push option "a`},
+		{"endless", []string{strings.Repeat("x", 60000)}, PushOptions{}, `unknown push option "xxx`},
+		{"to come", []string{"no-traffic"}, PushOptions{}, `push option "no-traffic" is not supported yet`},
+		{"twice", []string{"detach", "detach"}, PushOptions{}, `push option "detach" is given twice`},
+		{"two messages", []string{"message=a", "message=b"}, PushOptions{}, `push option "message" is given twice`},
+		{"value for a switch", []string{"dry-run=no"}, PushOptions{}, `push option "dry-run" takes no value`},
+		{"no value", []string{"message"}, PushOptions{}, `push option "message" needs a value: -o message=TEXT`},
+		{"empty message", []string{"message= "}, PushOptions{}, `push option "message" is empty`},
+		{"message too long", []string{"message=" + long + "x"}, PushOptions{}, `push option "message" is longer than 200 characters`},
+		{"message of two lines", []string{"message=a\nb"}, PushOptions{}, `push option "message" must be one line`},
+		{"message that turns the text around", []string{"message=a\u202eb"}, PushOptions{}, `push option "message" must be one line`},
+		{"message in Latin-1", []string{"message=\xe4"}, PushOptions{}, `push option "message" must be one line`},
+		{"dry run that detaches", []string{"detach", "dry-run"}, PushOptions{}, "push options dry-run and detach exclude each other"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := parsePushOptions(tt.sent)
+			if tt.fail != "" {
+				message, next := app.Explain(err)
+				if app.CodeOf(err) != app.InvalidInput || !strings.HasPrefix(message, tt.fail) || strings.ContainsAny(message+next, "\x1b\n\x07") || len(message) > 300 {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			if err != nil || got != tt.want {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestPushOptions(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("options")
+	for i, tt := range []struct {
+		options []string
+		want    PushOptions
+	}{
+		{nil, PushOptions{}},
+		{[]string{"-o", "clear-cache"}, PushOptions{ClearCache: true}},
+		{[]string{"-o", "message=first words, then more", "-o", "clear-cache"}, PushOptions{Message: "first words, then more", ClearCache: true}},
+		{[]string{"-o", "detach"}, PushOptions{Detach: true}},
+		{[]string{"-o", "dry-run"}, PushOptions{DryRun: true}},
+	} {
+		c := fx.commit(dir, "f", strings.Repeat("x", i))
+		fx.git(dir, append(append([]string{"push"}, tt.options...), "platform", "main")...)
+		fx.live("options", c)
+		if p := fx.h.last(); p.Options != tt.want {
+			t.Errorf("%q: %+v", tt.options, p.Options)
+		}
+	}
+
+	n, live := fx.h.count(), fx.git(dir, "rev-parse", "HEAD")
+	fx.commit(dir, "f", "refused")
+	for _, tt := range []struct {
+		option string
+		words  []string
+	}{
+		{"skip-ci", []string{`remote:  !     unknown push option "skip-ci"`, `! [remote rejected] main -> main (unknown push option "skip-ci")`,
+			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o detach, -o message=TEXT"}},
+		{"no-traffic", []string{`(push option "no-traffic" is not supported yet)`}},
+		{"message", []string{`(push option "message" needs a value: -o message=TEXT)`}},
+	} {
+		fx.rejected(dir, tt.words, "push", "-o", tt.option, "platform", "main")
+		fx.rejected(dir, tt.words[len(tt.words)-1:], "push", "-o", "clear-cache", "-o", tt.option, "platform", "main")
+		fx.live("options", live)
+	}
+	if fx.h.count() != n {
+		t.Error("something was deployed")
+	}
+
+	t.Run("a dry run that went well", func(t *testing.T) {
+		fx.h.setDeploy(func(context.Context, *Push) error {
+			return app.Errorf(app.DryRun, "push without it", "dry run: the build works")
+		})
+		defer fx.h.setDeploy(nil)
+		fx.rejected(dir, []string{"! [remote rejected] main -> main (dry run: the build works)", "remote:  !     push without it"}, "push", "-o", "dry-run", "platform", "main")
+		fx.live("options", live)
+		fx.logged("push options", "built: dry run")
+	})
+	t.Run("an option that is always set", func(t *testing.T) {
+		fx.git(dir, "-c", "push.pushOption=clear-cache", "push", "platform", "main")
+		if p := fx.h.last(); !p.Options.ClearCache {
+			t.Errorf("%+v", p.Options)
+		}
+	})
+}
+
+// held makes deployments wait, for proceed or for the end of their context. The channels tell when one starts, and its cause at the end.
+func (fx *fixture) held(proceed chan struct{}) (started chan *Push, ended chan error) {
+	started, ended = make(chan *Push, 16), make(chan error, 16)
+	fx.h.setDeploy(func(ctx context.Context, p *Push) (err error) {
+		started <- p
+		select {
+		case <-proceed:
+			p.Log.Step("a line that nobody reads")
+			if err = p.Source.Checkout(ctx, fx.t.TempDir(), 0, 0); err == nil {
+				err = p.Accept()
+			}
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		ended <- err
+		return err
+	})
+	return started, ended
+}
+
+func TestDetach(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		kill func(t *testing.T, git *exec.Cmd)
+	}{
+		{"ctrl-c", func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGINT) }},
+		{"kill -9", func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL) }},
+		{"kill -9 of git alone", func(_ *testing.T, git *exec.Cmd) { _ = git.Process.Kill() }},
+		{"kill -9 of ssh alone", func(t *testing.T, git *exec.Cmd) {
+			_ = syscall.Kill(processOf(t, git.Process.Pid, "ssh"), syscall.SIGKILL)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fx := start(t, nil)
+			dir := fx.work("detached")
+			proceed := make(chan struct{})
+			started, ended := fx.held(proceed)
+			git := fx.cmd(dir, "git", "push", "-o", "detach", "platform", "main")
+			if err := git.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL); _ = git.Wait() }()
+			receiveOr(t, "the deployment starts", started)
+			c.kill(t, git)
+			fx.logged("push detached: the client went away; the detached release goes on")
+			if c, err := fx.s.Live("detached"); c != "" || err != nil {
+				t.Errorf("live: %q, %v", c, err)
+			}
+			close(proceed)
+			if err := receiveOr(t, "the deployment ends", ended); err != nil {
+				t.Error(err)
+			}
+			fx.logged("push detached: main", "deployed")
+			fx.live("detached", fx.git(dir, "rev-parse", "HEAD"))
+		})
+	}
+}
+
+func TestDetachWithAClientThatStays(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("stays")
+	out := fx.git(dir, "push", "-o", "detach", "platform", "main")
+	mustHold(t, out, "remote: -----> Detached: ", "* [new branch]      main -> main")
+	fx.live("stays", fx.git(dir, "rev-parse", "HEAD"))
+	fx.mu.Lock()
+	defer fx.mu.Unlock()
+	for _, l := range fx.log {
+		if strings.Contains(l, "went away") {
+			t.Error(l)
+		}
+	}
+}
+
+func TestDetachEndsWithTheServer(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("ends")
+	started, ended := fx.held(nil)
+	git := fx.cmd(dir, "git", "push", "-o", "detach", "platform", "main")
+	if err := git.Start(); err != nil {
+		t.Fatal(err)
+	}
+	receiveOr(t, "the deployment starts", started)
+	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
+	_ = git.Wait()
+	fx.logged("the detached release goes on")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = fx.s.Shutdown(ctx)
+	if err := receiveOr(t, "the deployment ends", ended); app.CodeOf(err) != app.Unavailable {
+		t.Error(err)
+	}
+	fx.live("ends", "")
+}
+
+// What is not here in full is not detached.
+func TestDetachInThePack(t *testing.T) {
+	held := &holding{limit: 8 << 20, more: make(chan struct{})}
+	held.holds.Store(true)
+	fx := start(t, func(o *Options) { o.Indexer = held })
+	dir := fx.work("half")
+	junk := make([]byte, 12<<20)
+	_, _ = rand.Read(junk)
+	fx.commit(dir, "junk", string(junk))
+	git := fx.cmd(dir, "git", "push", "-o", "detach", "platform", "main")
+	if err := git.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a part of the pack is here", func() bool {
+		found, _ := filepath.Glob(filepath.Join(fx.bare("half"), "objects/tmp_objdir-*/pack/tmp_pack_*"))
+		return len(found) > 0
+	})
+	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
+	_ = git.Wait()
+	close(held.more)
+	fx.logged("push half", "failed")
+	fx.live("half", "")
+	if fx.h.count() > 0 {
+		t.Error("it was deployed")
+	}
+}

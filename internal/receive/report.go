@@ -1,0 +1,59 @@
+package receive
+
+import (
+	"context"
+	"errors"
+)
+
+// The two forms of a report (gitprotocol-capabilities). A client that knows the second asks for that one alone.
+const (
+	reportV1 = "report-status"
+	reportV2 = "report-status-v2"
+)
+
+// refResult is what the second form of a report adds to "ok": how a ref moved, where the client cannot know.
+type refResult struct {
+	old    string // what the ref held in truth
+	forced bool   // the new commit does not descend from it
+}
+
+// compare finds out whether the ref moves from where the client thinks. It does not when another push went live after this one
+// was told what is: the newest push wins, whatever it began from.
+func (p *push) compare(ctx context.Context, q *quarantine, c *refCommand) *refResult {
+	ref, commit, err := p.store.live(p.name)
+	if err != nil || ref != c.name || commit == c.old || commit == c.new {
+		return nil
+	}
+	_, err = q.run(context.WithoutCancel(ctx), "", p.opts, "merge-base", "--is-ancestor", commit, c.new)
+	var g *gitError
+	return &refResult{old: commit, forced: errors.As(err, &g)}
+}
+
+// report sends the result of every command and ends the conversation.
+func (p *push) report(unpack, result string) outcome {
+	status := 0
+	b := appendPacket(nil, "unpack "+unpack+"\n")
+	for _, c := range p.request.commands {
+		if c.reason != "" {
+			b = appendPacket(b, "ng "+c.name+" "+c.reason+"\n")
+			status = 1
+			continue
+		}
+		b = appendPacket(b, "ok "+c.name+"\n")
+		if c.result != nil && p.request.has(reportV2) {
+			b = appendPacket(b, "option old-oid "+c.result.old+"\n")
+			if c.result.forced {
+				b = appendPacket(b, "option forced-update\n")
+			}
+		}
+	}
+	b = append(b, "0000"...)
+	if p.request.has(reportV1) || p.request.has(reportV2) {
+		status = 0 // the report says it all, and git looks no further
+		if _, err := p.band.send(bandData, b); err != nil {
+			result += "; the client went away"
+		}
+	}
+	p.band.close()
+	return outcome{result: result, status: status, drain: true}
+}

@@ -1,0 +1,113 @@
+package release
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+)
+
+// collected tells of each collection what it kept.
+type collected chan map[string][]string
+
+func (c collected) Collect(_ context.Context, keep map[string][]string) (int64, error) {
+	c <- keep
+	return 0, nil
+}
+
+// A dry run builds and goes no further: there is no platform here that it could touch.
+func TestMachine_DryRun(t *testing.T) {
+	images := make(collected, 1)
+	processes := []app.Process{{Type: "web"}}
+	m := newMachine(t, builderFunc(func(_ context.Context, r build.Request) (*build.Result, error) {
+		if !r.ClearCache {
+			t.Error("the cache was to be cleared")
+		}
+		return &build.Result{Repository: "hello", Digest: "sha256:1", Processes: processes}, nil
+	}), func(o *Options) { o.Images = images })
+	_, err := dryRun(context.Background(), m, "hello", "c")
+	if app.CodeOf(err) != app.DryRun || err.Error() != "dry run: the build works; nothing was deployed" {
+		t.Fatal(err)
+	}
+	r := ledger(t, m, "hello")[0]
+	if r.State != app.Stopped || r.Reason != err.Error() || r.Message != "just a try" {
+		t.Errorf("%+v", r)
+	}
+	if keep := <-images; len(keep) > 0 {
+		t.Errorf("kept: %v", keep)
+	}
+	processes = nil
+	if _, err := dryRun(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.StartFailed {
+		t.Errorf("an image that cannot be started: %v", err)
+	}
+}
+
+// firstWrite is a client that goes away at the first line.
+type firstWrite func()
+
+func (f firstWrite) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
+}
+
+// A dry run stops nothing: it waits for what is under way. A push does not wait for it.
+func TestMachine_DryRunGivesWay(t *testing.T) {
+	entered, proceed := make(chan string, 10), make(chan struct{})
+	m := newMachine(t, builderFunc(func(ctx context.Context, r build.Request) (*build.Result, error) {
+		entered <- r.Commit
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-proceed:
+			return nil, app.Errorf(app.BuildFailed, "", "%s ends here", r.Commit)
+		}
+	}), nil)
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer m.Close()
+	wg.Go(func() {
+		if _, err := push(ctx, m, "hello", "first"); app.CodeOf(err) != app.BuildFailed {
+			t.Error("first:", err)
+		}
+	})
+	if got := <-entered; got != "first" {
+		t.Fatal(got)
+	}
+	gone, leave := context.WithCancel(ctx)
+	err := m.Deploy(gone, Push{App: "hello", Commit: "try", DryRun: true, Source: noSource{}, Log: app.NewLog(firstWrite(leave))})
+	if app.CodeOf(err) != app.Cancelled {
+		t.Fatal("a dry run whose client went away while it waited:", err)
+	}
+	wg.Go(func() {
+		log, err := dryRun(ctx, m, "hello", "try")
+		if app.CodeOf(err) != app.Superseded || !strings.Contains(log, "Waiting for the release of hello that is under way") {
+			t.Errorf("try: %v\n%s", err, log)
+		}
+	})
+	// Only when the first has ended does the dry run begin.
+	proceed <- struct{}{}
+	if got := <-entered; got != "try" {
+		t.Fatal(got)
+	}
+	wg.Go(func() {
+		if _, err := push(ctx, m, "hello", "second"); app.CodeOf(err) != app.BuildFailed {
+			t.Error("second:", err)
+		}
+	})
+	if got := <-entered; got != "second" {
+		t.Fatal(got)
+	}
+	proceed <- struct{}{}
+	wg.Wait()
+	var states []string
+	for _, r := range ledger(t, m, "hello") {
+		states = append(states, r.Commit+" "+string(r.State))
+	}
+	if got := strings.Join(states, ", "); got != "first failed, try superseded, second failed" {
+		t.Error(got)
+	}
+}

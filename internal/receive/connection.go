@@ -115,6 +115,7 @@ func (s *Server) admit(c *connection) (refusal string, crowded *connection) {
 		s.forget(crowded)
 	}
 	s.connections[c] = struct{}{}
+	s.unproven[c.RemoteAddr()] = c
 	s.perAddress[c.address]++
 	s.handshaking++
 	return "", crowded
@@ -175,7 +176,7 @@ func (c *connection) watch(ctx ssh.Context) {
 		}
 		if allowed > o.HandshakeTimeout || !c.promising.Load() {
 			c.tried.Store(true) // to hold a place for that long counts as a failure
-			c.cut(fmt.Sprintf("not authenticated within %v", allowed))
+			c.cut(fmt.Sprintf("took longer than %v", allowed))
 			return
 		}
 		allowed += proofTimes * o.HandshakeTimeout
@@ -251,29 +252,37 @@ func (c *connection) reject(offered gossh.NewChannel, why gossh.RejectionReason,
 	c.rejecting.Add(-1)
 }
 
-// handshakeFailed is gliderlabs/ssh's ConnectionFailedCallback: it keeps why for the line in the log.
+// handshakeFailed is gliderlabs/ssh's ConnectionFailedCallback: it writes the line of a connection that never authenticated. Only here
+// is it known why; the connection itself is closed before.
 func (s *Server) handshakeFailed(failed net.Conn, err error) {
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		return
-	}
-	var tries *gossh.ServerAuthError
-	if errors.As(err, &tries) { // which keys those were is in the line anyway
-		return
-	}
 	remote := failed.RemoteAddr()
 	s.mu.Lock()
-	var c *connection
-	for open := range s.connections {
-		if open.RemoteAddr() == remote { // one pointer for each TCP connection
-			c = open
-			break
-		}
-	}
+	c := s.unproven[remote]
+	delete(s.unproven, remote)
 	s.mu.Unlock()
-	if c != nil {
+	if c == nil {
+		return
+	}
+	var tries *gossh.ServerAuthError // which keys those were is in the line anyway
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.As(err, &tries) {
 		c.explain(plain(strings.Join(strings.Fields(err.Error()), " "), 300))
 	}
+	result := "not authenticated"
+	if reason := c.why(); reason != "" {
+		result += ": " + reason
+	}
+	line := c.auditLine(app.Key{}, strings.Join(c.unknownKeys(), ","), "", fmt.Sprintf("%s (%v)", result, c.lasted()))
+	s.strangers.log(s.opts.now(), s.opts.Log, line)
 }
+
+// why returns the reason that explain has kept.
+func (c *connection) why() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reason
+}
+
+func (c *connection) lasted() time.Duration { return time.Since(c.began).Round(time.Millisecond) }
 
 // disconnectByUser is how x/crypto words SSH_DISCONNECT_BY_APPLICATION (RFC 4253, 11.1).
 const disconnectByUser = "ssh: disconnect, reason 11:"
@@ -331,6 +340,7 @@ func (c *connection) authenticated(id identity, key app.Key) bool {
 	}
 	if !c.identified.Swap(true) {
 		c.server.handshaking--
+		delete(c.server.unproven, c.RemoteAddr())
 	}
 	return true
 }
@@ -372,10 +382,6 @@ func (c *connection) Close() error {
 		s.forget(c)
 		closing := s.draining
 		s.mu.Unlock()
-		c.mu.Lock()
-		id, key, reason := c.id, c.key, c.reason
-		c.mu.Unlock()
-		lasted := time.Since(c.began).Round(time.Millisecond)
 		switch { // a connection with commands has a line for each of them
 		case !c.identified.Load():
 			if !closing {
@@ -385,17 +391,15 @@ func (c *connection) Close() error {
 				}
 				s.backoff.failed(c.address, weight, s.opts.now())
 			}
-			result := "not authenticated"
-			if reason != "" {
-				result += ": " + reason
-			}
-			s.strangers.log(s.opts.now(), s.opts.Log, c.auditLine(app.Key{}, strings.Join(c.unknownKeys(), ","), "", fmt.Sprintf("%s (%v)", result, lasted)))
 		case c.sessions.Load() == 0:
 			result := "authenticated, and asked for nothing"
-			if reason != "" {
+			if reason := c.why(); reason != "" {
 				result += ": " + reason
 			}
-			c.audit(key, id.String(), "", fmt.Sprintf("%s (%v)", result, lasted))
+			c.mu.Lock()
+			id, key := c.id, c.key
+			c.mu.Unlock()
+			c.audit(key, id.String(), "", fmt.Sprintf("%s (%v)", result, c.lasted()))
 		}
 	})
 	return err

@@ -105,6 +105,7 @@ type Server struct {
 
 	mu            sync.Mutex
 	connections   map[*connection]struct{}
+	unproven      map[net.Addr]*connection // those whose handshake is under way, by the address that both ends of gliderlabs/ssh have: a pointer
 	perAddress    map[netip.Addr]int
 	handshaking   int
 	sessions      int
@@ -133,7 +134,8 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
 	}
 	s := &Server{opts: o, store: st, upkeep: newUpkeep(), backoff: newBackoff(o.MaxAuthFailures, o.AuthRecovery),
-		connections: map[*connection]struct{}{}, perAddress: map[netip.Addr]int{}, sessionsEnded: make(chan struct{})}
+		connections: map[*connection]struct{}{}, unproven: map[net.Addr]*connection{}, perAddress: map[netip.Addr]int{},
+		sessionsEnded: make(chan struct{})}
 	s.base, s.end = context.WithCancelCause(context.Background())
 	s.ssh = &ssh.Server{
 		Version:              version,

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 )
@@ -142,17 +143,19 @@ func (fx *fixture) held(proceed chan struct{}) (started chan *Push, ended chan e
 func TestDetach(t *testing.T) {
 	for _, c := range []struct {
 		name string
+		idle time.Duration
 		kill func(t *testing.T, git *exec.Cmd)
 	}{
-		{"ctrl-c", func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGINT) }},
-		{"kill -9", func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL) }},
-		{"kill -9 of git alone", func(_ *testing.T, git *exec.Cmd) { _ = git.Process.Kill() }},
-		{"kill -9 of ssh alone", func(t *testing.T, git *exec.Cmd) {
+		{"ctrl-c", 0, func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGINT) }},
+		{"kill -9", 0, func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL) }},
+		{"kill -9 of git alone", 0, func(_ *testing.T, git *exec.Cmd) { _ = git.Process.Kill() }},
+		{"kill -9 of ssh alone", 0, func(t *testing.T, git *exec.Cmd) {
 			_ = syscall.Kill(processOf(t, git.Process.Pid, "ssh"), syscall.SIGKILL)
 		}},
+		{"frozen", 2 * time.Second, func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGSTOP) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fx := start(t, nil)
+			fx := start(t, func(o *Options) { o.IdleTimeout = c.idle })
 			dir := fx.work("detached")
 			proceed := make(chan struct{})
 			started, ended := fx.held(proceed)

@@ -74,7 +74,7 @@ func TestStore_Releases(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 { // versions are handed out one by one, whoever asks
 		wg.Go(func() {
-			if _, err := s.AddRelease(ctx, app.Release{App: "hello", Commit: "c", Ref: "refs/heads/main", Key: "laptop"}); err != nil {
+			if _, err := s.AddRelease(ctx, app.Release{App: "hello", Commit: "c", Ref: "refs/heads/main", Key: "laptop", Message: "what it is"}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -99,7 +99,7 @@ func TestStore_Releases(t *testing.T) {
 		t.Fatalf("%d releases, %v", len(all), err)
 	}
 	last := all[19]
-	if last.Version != 20 || last.State != app.Live || last.Digest != "sha256:1" || last.Revision != "hello-v20" || string(last.Service) != "{}" ||
+	if last.Version != 20 || last.State != app.Live || last.Digest != "sha256:1" || last.Revision != "hello-v20" || string(last.Service) != "{}" || last.Message != "what it is" ||
 		len(last.Processes) != 1 || last.Finished.IsZero() {
 		t.Fatalf("last = %+v", last)
 	}

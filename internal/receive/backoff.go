@@ -83,10 +83,13 @@ func (b *backoff) failed(a netip.Addr, weight float64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entry(a, now)
+	overdraft := maxOverdraft
 	if !e.known.IsZero() && now.Sub(e.known) < knownFor {
 		weight *= knownWeight
+		overdraft *= knownWeight
 	}
-	e.bucket.level = min(e.bucket.now(now, b.rate())+weight, b.limit+maxOverdraft-1)
+	level := e.bucket.now(now, b.rate())
+	e.bucket.level = max(level, min(level+weight, b.limit-1+overdraft))
 }
 
 // succeeded forgets the failures of an address.

@@ -59,6 +59,8 @@ func TestBackoff(t *testing.T) {
 	is("90 failures of an address that is known", a, 0)
 	fail(1, failedLogin)
 	is("91", a, 600*time.Millisecond)
+	fail(1000, failedLogin)
+	is("the longest there is for an address that is known", a, 3*time.Second)
 	now = now.Add(knownFor + time.Minute)
 	fail(10, failedLogin)
 	is("10 when it is not known any more", a, 6*time.Second)

@@ -39,7 +39,7 @@ func BenchmarkIndex(b *testing.B) {
 		}
 		return f
 	}
-	objects := 0
+	objects, anonymous := 0, int64(0)
 	for b.Loop() {
 		f := open()
 		started := time.Now()
@@ -47,7 +47,7 @@ func BenchmarkIndex(b *testing.B) {
 		if a.Error != "" {
 			b.Fatal(a.Error)
 		}
-		objects = a.Result.Objects
+		objects, anonymous = a.Result.Objects, max(anonymous, a.Anonymous)
 		ours = append(ours, of(c, started))
 		_ = f.Close()
 
@@ -82,6 +82,7 @@ func BenchmarkIndex(b *testing.B) {
 		b.ReportMetric(t, "git-"+u.unit)
 		b.ReportMetric(o/t, u.unit+"-ratio")
 	}
+	b.ReportMetric(float64(anonymous>>20), "anonymous-MB")
 	b.Logf("%d objects, %d MB", objects, info.Size()>>20)
 }
 

@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,30 +34,50 @@ func TestMain(m *testing.M) {
 	if err := json.Unmarshal([]byte(os.Getenv("GITD_TEST_INDEX")), &o); err != nil {
 		panic(err)
 	}
-	debug.SetGCPercent(100)
 	var a answer
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for tick := time.NewTicker(10 * time.Millisecond); ; {
+			a.Anonymous = max(a.Anonymous, memoryOf("RssAnon:"))
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
 	res, err := Index(context.Background(), bufio.NewReaderSize(os.Stdin, 64<<10), o)
 	if err != nil {
 		a.Error, a.Code = err.Error(), string(app.CodeOf(err))
 	} else {
 		a.Result = *res
 	}
-	status, _ := os.ReadFile("/proc/self/status")
-	for l := range strings.Lines(string(status)) {
-		if v, ok := strings.CutPrefix(l, "VmHWM:"); ok {
-			kb, _ := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
-			a.Peak = kb << 10
-		}
-	}
+	close(stop)
+	<-stopped
+	a.Peak = memoryOf("VmHWM:")
 	_ = json.NewEncoder(os.Stdout).Encode(a)
 	os.Exit(0)
+}
+
+// memoryOf returns one of the kernel's figures about this process.
+func memoryOf(name string) int64 {
+	status, _ := os.ReadFile("/proc/self/status")
+	for l := range strings.Lines(string(status)) {
+		if v, ok := strings.CutPrefix(l, name); ok {
+			kb, _ := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
 }
 
 // answer is what a process says that took in a pack.
 type answer struct {
 	Result      Result
 	Error, Code string
-	Peak        int64 // resident memory
+	Peak        int64 // resident memory, at most
+	Anonymous   int64 // the same without mapped files, sampled
 }
 
 // inProcess takes a pack in a process of its own.

@@ -138,6 +138,16 @@ func take(t testing.TB, pack []byte, o Options) (*Result, string, error) {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
+	res, dir, err := takeInto(t, pack, o)
+	if left, _ := os.ReadDir(o.Dir); err != nil && len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	return res, dir, err
+}
+
+// takeInto does so into a folder that has other files already.
+func takeInto(t testing.TB, pack []byte, o Options) (*Result, string, error) {
+	t.Helper()
 	const after = "what follows"
 	in := bufio.NewReaderSize(&slowReader{data: append(bytes.Clone(pack), after...)}, 16<<10)
 	res, err := Index(context.Background(), in, o)
@@ -146,8 +156,6 @@ func take(t testing.TB, pack []byte, o Options) (*Result, string, error) {
 		if string(rest) != after {
 			t.Errorf("%d bytes are left in the reader, not %d", len(rest), len(after))
 		}
-	} else if left, _ := os.ReadDir(o.Dir); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
 	}
 	return res, o.Dir, err
 }

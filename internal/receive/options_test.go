@@ -63,6 +63,23 @@ func TestParsePushOptions(t *testing.T) {
 	}
 }
 
+func FuzzPushOptions(f *testing.F) {
+	f.Add("message=a\x00detach")
+	f.Add("message=\u202e\x00clear-cache=\x00no-traffic")
+	f.Fuzz(func(t *testing.T, sent string) {
+		o, err := parsePushOptions(strings.Split(sent, "\x00"))
+		if err != nil {
+			if line := oneLine(err); line == "" || strings.ContainsAny(line, "\n\x00\x1b") || app.CodeOf(err) != app.InvalidInput {
+				t.Errorf("%q: %v", line, err)
+			}
+			return
+		}
+		if app.Printable(o.Message) != o.Message || len(o.Message) > 4*maxMessage {
+			t.Errorf("message %q", o.Message)
+		}
+	})
+}
+
 func TestPushOptions(t *testing.T) {
 	fx := start(t, nil)
 	dir := fx.work("options")
@@ -155,7 +172,7 @@ func TestDetach(t *testing.T) {
 		{"frozen", 2 * time.Second, func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGSTOP) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fx := start(t, func(o *Options) { o.IdleTimeout = c.idle })
+			fx := start(t, func(o *Options) { o.IdleTimeout, o.HandshakeTimeout = c.idle, 2*c.idle })
 			dir := fx.work("detached")
 			proceed := make(chan struct{})
 			started, ended := fx.held(proceed)

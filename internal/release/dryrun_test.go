@@ -82,12 +82,17 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 	if app.CodeOf(err) != app.Cancelled {
 		t.Fatal("a dry run whose client went away while it waited:", err)
 	}
+	waiting := make(chan struct{})
 	wg.Go(func() {
-		log, err := dryRun(ctx, m, "hello", "try")
-		if app.CodeOf(err) != app.Superseded || !strings.Contains(log, "Waiting for the release of hello that is under way") {
-			t.Errorf("try: %v\n%s", err, log)
+		log := app.NewLog(firstWrite(sync.OnceFunc(func() { close(waiting) })))
+		var kept strings.Builder
+		log.Copy(&kept)
+		err := m.Deploy(ctx, Push{App: "hello", Commit: "try", DryRun: true, Source: noSource{}, Log: log})
+		if app.CodeOf(err) != app.Superseded || !strings.Contains(kept.String(), "Waiting for the release of hello that is under way") {
+			t.Errorf("try: %v\n%s", err, kept.String())
 		}
 	})
+	<-waiting
 	// Only when the first has ended does the dry run begin.
 	proceed <- struct{}{}
 	if got := <-entered; got != "try" {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/control"
+	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -22,7 +23,7 @@ import (
 
 func serve() *cobra.Command {
 	var o server.Options
-	var ssh, http, memory, disk, cache, free string
+	var ssh, http, memory, disk, cache, free, userCA, indexer string
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,6 +36,17 @@ func serve() *cobra.Command {
 					return app.Errorf(app.InvalidInput, "give one such as 2Gi", "--%s: %q is not an amount of bytes", q.flag, q.text)
 				}
 				*q.to = v.Value()
+			}
+			switch indexer {
+			case "git":
+			case "gitd":
+				o.Indexer = receive.NewPackIndexer()
+			default:
+				return app.Errorf(app.InvalidInput, "use --indexer git or --indexer gitd", "there is no indexer %q", indexer)
+			}
+			var err error
+			if o.UserCAs, err = readUserCAs(userCA); err != nil {
+				return err
 			}
 			return runServer(cmd.Context(), o, ssh, http)
 		},
@@ -50,6 +62,8 @@ func serve() *cobra.Command {
 	f.StringVar(&cache, "build-cache", "2Gi", "what an app's build cache may keep")
 	f.DurationVar(&o.Limits.Time, "build-time", 0, "time of a build (default 15m)")
 	f.StringVar(&free, "min-free", "512Mi", "free disk below which pushes are refused")
+	f.StringVar(&userCA, "user-ca", "", "file with public keys, one a line, that may sign certificates of users")
+	f.StringVar(&indexer, "indexer", "git", "what indexes pushed packs: git (git index-pack), or gitd (in process, newer and faster)")
 	o.Timings = os.Getenv("GITD_TIMINGS") != ""
 	return c
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/sandbox"
 	"github.com/gitd-io/gitd/internal/store"
+	gossh "golang.org/x/crypto/ssh"
 )
 
 // Options configure a Server.
@@ -33,9 +34,11 @@ type Options struct {
 	Domain   string // apps answer under APP.Domain
 	Builder  string // builder image: "" for our own, "oci:DIR" or a registry reference
 	Limits   build.Limits
-	MinFree  int64 // bytes of free disk below which pushes are refused
-	Timings  bool  // note the parts of each release in timings.jsonl
-	HTTPPort int   // port in the apps' URLs; 0 or 80 for none
+	MinFree  int64             // bytes of free disk below which pushes are refused
+	Timings  bool              // note the parts of each release in timings.jsonl
+	HTTPPort int               // port in the apps' URLs; 0 or 80 for none
+	UserCAs  []gossh.PublicKey // may sign certificates of users
+	Indexer  receive.Indexer   // nil: git index-pack
 	Log      func(format string, args ...any)
 }
 
@@ -100,6 +103,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	s.builds = &builds{ready: make(chan struct{})}
 	s.receive, err = receive.New(receive.Options{
 		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), MinFree: o.MinFree, Log: o.Log,
+		UserCAs: o.UserCAs, KeyByName: s.store.KeyByName, Indexer: o.Indexer,
 	})
 	if err != nil {
 		return nil, err

@@ -39,6 +39,18 @@ func (s *Store) KeyByFingerprint(ctx context.Context, fingerprint string) (app.K
 	return keys[0], nil
 }
 
+// KeyByName returns the key with a name, or an *app.Error with code NotFound.
+func (s *Store) KeyByName(ctx context.Context, name string) (app.Key, error) {
+	keys, err := s.keys(ctx, "WHERE name = ?", name)
+	if err == nil && len(keys) == 0 {
+		err = notFound("key", name, "see what there is: gitd keys list")
+	}
+	if err != nil {
+		return app.Key{}, err
+	}
+	return keys[0], nil
+}
+
 // Keys returns all keys by name.
 func (s *Store) Keys(ctx context.Context) ([]app.Key, error) { return s.keys(ctx, "ORDER BY name") }
 

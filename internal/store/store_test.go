@@ -61,6 +61,11 @@ func TestStore_Keys(t *testing.T) {
 	if err != nil || got.Name != "laptop" || !got.Admin || len(got.Apps) != 1 {
 		t.Fatalf("KeyByFingerprint = %+v, %v", got, err)
 	}
+	if got, err := s.KeyByName(ctx, "laptop"); err != nil || got.Fingerprint != "SHA256:a" {
+		t.Fatalf("KeyByName = %+v, %v", got, err)
+	}
+	_, err = s.KeyByName(ctx, "none")
+	wantCode(t, err, app.NotFound)
 	_, err = s.KeyByFingerprint(ctx, "SHA256:none")
 	wantCode(t, err, app.NotFound)
 	wantCode(t, s.RemoveKey(ctx, "laptop"), "")

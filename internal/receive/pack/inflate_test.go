@@ -57,6 +57,9 @@ func checkInflate(t *testing.T, src []byte) {
 			t.Fatalf("used %d of %d, %v; standard: used %d, %d bytes\n%x", n, len(src), got, used, len(want), src)
 		}
 		for _, piece := range []int{1, 13, 4096} {
+			if piece < len(src)/5000 {
+				continue
+			}
 			for _, grow := range []bool{false, true} {
 				data, n, got := inPieces(src, int64(len(want)), piece, grow)
 				if got != nil || n != used || !bytes.Equal(data, want) {
@@ -122,9 +125,9 @@ func TestInflate(t *testing.T) {
 				for _, n := range []int{1, 2, 5, 7, len(src) / 2, len(src) - 5, len(src) - 1} {
 					checkInflate(t, src[:n])
 				}
-				for i := range 40 {
+				for i := range 8 {
 					bad := bytes.Clone(src)
-					bad[i*len(bad)/40] ^= 1 << (i & 7)
+					bad[i*len(bad)/8] ^= 1 << (i & 7)
 					checkInflate(t, bad)
 				}
 			}

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
-	"slices"
+	"sort"
 	"sync"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -254,17 +254,10 @@ func (s *scanner) offsetBase(e *entry, i int32) error {
 	return nil
 }
 
-// find returns the entry that begins at an offset.
+// find returns the entry that begins at an offset. It looks at nothing but offsets: the rest of an entry may be at work.
 func (x *indexer) find(offset int64) (int32, bool) {
-	b, ok := slices.BinarySearchFunc(x.blocks, offset, func(b []entry, o int64) int { return int(min(max(b[0].offset-o, -1), 1)) })
-	if !ok {
-		b--
-	}
-	if b < 0 {
-		return 0, false
-	}
-	i, ok := slices.BinarySearchFunc(x.blocks[b], offset, func(e entry, o int64) int { return int(min(max(e.offset-o, -1), 1)) })
-	return int32(b<<entryBlockBits + i), ok
+	i := sort.Search(x.total, func(i int) bool { return x.at(int32(i)).offset >= offset })
+	return int32(i), i < x.total && x.at(int32(i)).offset == offset
 }
 
 // stream feeds the inflater until it wants output or is done.

@@ -84,3 +84,16 @@ func FuzzPrintable(f *testing.F) {
 		}
 	})
 }
+
+func TestSizeAndClip(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 4 << 10: "4 KB", 3<<20 + 1<<19: "4 MB", 3 << 29: "1.5 GB"} {
+		if got := Size(n); got != want {
+			t.Errorf("Size(%d) = %q, want %q", n, got, want)
+		}
+	}
+	for in, want := range map[string]string{"abc": "abc", "abcd": "abcd", "abcde": "abcd…", "abcé": "abc…"} {
+		if got := Clip(in, 4); got != want {
+			t.Errorf("Clip(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -28,14 +28,7 @@ func ParseName(s string) (string, error) {
 	}
 	if why != "" {
 		return "", Errorf(InvalidName, "use a name like \"hello\" or \"my-app\": git remote set-url platform ssh://git@HOST:PORT/my-app",
-			"invalid app name %q: %s", clip(s, 60), why)
+			"invalid app name %q: %s", Clip(s, 60), why)
 	}
 	return n, nil
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n] + "…"
 }

@@ -35,7 +35,7 @@ func (c *connection) clientVersion() string {
 }
 
 // quoted makes a word of what a client chose: within quotation marks, in printable ASCII, of bounded length.
-func quoted(s string) string { return strconv.QuoteToASCII(clip(s, 100)) }
+func quoted(s string) string { return strconv.QuoteToASCII(app.Clip(s, 100)) }
 
 // plain makes text of what a client may have chosen parts of: printable ASCII of at most n bytes and dots.
 func plain(s string, n int) string {
@@ -44,7 +44,7 @@ func plain(s string, n int) string {
 			return '?'
 		}
 		return r
-	}, clip(s, n))
+	}, app.Clip(s, n))
 	return s
 }
 

@@ -36,7 +36,7 @@ func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
 		})
 		var large *tooLargeError
 		if errors.As(err, &large) {
-			return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Printable(name), size(limit))
+			return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Printable(name), app.Size(limit))
 		}
 		return b, err
 	}
@@ -140,7 +140,7 @@ func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
 		}
 		if w.left -= n; w.left < 0 {
 			return app.Errorf(app.LimitExceeded, "leave large files out of the repository",
-				"the files of the commit are larger than %s together", size(w.limits.MaxCheckout))
+				"the files of the commit are larger than %s together", app.Size(w.limits.MaxCheckout))
 		}
 		if err := w.file(e, io.LimitReader(c.out, n), n); err != nil {
 			return err

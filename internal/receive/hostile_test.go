@@ -282,7 +282,7 @@ func TestHostilePacks(t *testing.T) {
 		t.Run(h.name, func(t *testing.T) {
 			out := fx.send("evil", h.commit, h.pack)
 			if !strings.Contains(out, "ng refs/heads/main ") || !strings.Contains(out, h.words) {
-				t.Errorf("the report lacks %q:\n%s", h.words, clip(out, 1000))
+				t.Errorf("the report lacks %q:\n%s", h.words, app.Clip(out, 1000))
 			}
 		})
 	}

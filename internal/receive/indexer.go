@@ -144,12 +144,12 @@ func explainPack(g *gitError, limits PackLimits) error {
 		return told(app.Unavailable, "ask the operator to make room", "the server's disk is full")
 	case g.says("pack exceeds maximum allowed size"):
 		return told(app.LimitExceeded, "push a shorter history, for instance from a shallow clone, or leave large files out",
-			"the pack is larger than %s", size(limits.Bytes))
+			"the pack is larger than %s", app.Size(limits.Bytes))
 	case s == syscall.SIGXCPU || s == syscall.SIGKILL:
 		return told(app.LimitExceeded, "push less at once", "unpacking took more than %v of processor time", limits.CPU)
 	case g.says("ut of memory", "unable to create thread", "unable to mmap", "mmap failed"):
 		return told(app.LimitExceeded, "leave very large files out of the repository",
-			"unpacking took more than %s of memory", size(int64(limits.Memory)))
+			"unpacking took more than %s of memory", app.Size(int64(limits.Memory)))
 	}
 	for _, l := range g.lines {
 		if m := fsckLine.FindStringSubmatch(l); m != nil {
@@ -225,17 +225,4 @@ func (w *progressWriter) endLine() {
 		return
 	}
 	_, _ = w.complaints.Write(append(w.line, '\n'))
-}
-
-// size tells a number of bytes as people do.
-func size(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d bytes", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%d KB", (n+1<<9)>>10)
-	case n < 1<<30:
-		return fmt.Sprintf("%d MB", (n+1<<19)>>20)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // Every push leaves a pack, and git looks for an object in one after the other. Maintenance makes one of the small packs, in
@@ -115,7 +117,7 @@ func (s *Server) makeJoined(ctx context.Context, name string) (small []packFile,
 		return nil, "", err
 	}
 	if free := int64(disk.Bavail) * disk.Bsize; free-need < s.opts.MinFree {
-		return nil, "", fmt.Errorf("%d packs stay as they are: %s are left on the disk", len(packs), size(free))
+		return nil, "", fmt.Errorf("%d packs stay as they are: %s are left on the disk", len(packs), app.Size(free))
 	}
 	repository := s.store.path(name)
 	dir, err := os.MkdirTemp(filepath.Join(repository, "objects"), "tmp_objdir-joined-")

@@ -46,7 +46,7 @@ func parsePushOptions(sent []string) (PushOptions, error) {
 	for _, text := range sent {
 		name, value, hasValue := strings.Cut(text, "=")
 		option := findPushOption(name)
-		shown := app.Printable(clip(name, 60))
+		shown := app.Printable(app.Clip(name, 60))
 		switch {
 		case option == nil && slices.Contains(notYet, name):
 			return o, refusedOption("push option %q is not supported yet", shown)

@@ -40,7 +40,7 @@ func (s *Server) newQuarantine(ctx context.Context, name string, cut []string) (
 		return nil, err
 	}
 	if free := int64(fs.Bavail) * fs.Bsize; free < s.opts.MinFree {
-		return nil, app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left, and a push needs %s", size(free), size(s.opts.MinFree))
+		return nil, app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left, and a push needs %s", app.Size(free), app.Size(s.opts.MinFree))
 	}
 	dir, err := os.MkdirTemp(filepath.Join(repository, "objects"), "tmp_objdir-incoming-")
 	if err != nil {
@@ -220,7 +220,7 @@ func (q *quarantine) connected(ctx context.Context, commit string, limits Option
 	}
 	if len(g.lines) == 0 || g.killedBy() != 0 || g.says("ut of memory") {
 		return &app.Error{Code: app.LimitExceeded, Message: fmt.Sprintf("checking that nothing is missing took more than %s of memory, or more than %v of processor time",
-			size(int64(limits.MaxMemory)), limits.MaxCPU), Next: "push less at once", Err: g}
+			app.Size(int64(limits.MaxMemory)), limits.MaxCPU), Next: "push less at once", Err: g}
 	}
 	e := incomplete("%s", app.Printable(g.lines[0]))
 	if len(g.lines) > 1 {

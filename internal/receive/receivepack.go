@@ -84,7 +84,7 @@ func readPushRequest(p *packetReader) (*pushRequest, error) {
 		}
 		f := strings.SplitN(strings.TrimSuffix(text, "\n"), " ", 3)
 		if len(f) != 3 || !objectID.MatchString(f[0]) || !objectID.MatchString(f[1]) || f[2] == "" || strings.ContainsAny(f[2], "\x00\n") {
-			return nil, fmt.Errorf("%w: bad command %q", errProtocol, clip(text, 100))
+			return nil, fmt.Errorf("%w: bad command %q", errProtocol, app.Clip(text, 100))
 		}
 		if names[f[2]] || len(r.commands) >= maxCommands {
 			return nil, fmt.Errorf("%w: too many commands, or two for one ref", errProtocol)
@@ -93,7 +93,7 @@ func readPushRequest(p *packetReader) (*pushRequest, error) {
 		r.commands = append(r.commands, &refCommand{old: f[0], new: f[1], name: f[2]})
 	}
 	if format, ok := r.capabilities["object-format"]; ok && format != "sha1" {
-		return nil, fmt.Errorf("%w: object format %q", errProtocol, clip(format, 20))
+		return nil, fmt.Errorf("%w: object format %q", errProtocol, app.Clip(format, 20))
 	}
 	if len(r.commands) == 0 {
 		return nil, nil
@@ -134,9 +134,9 @@ func choose(commands []*refCommand, live string, atomic bool) *refCommand {
 		case c.name == refMain, c.name == refMaster && !hasMain:
 			deploy = c
 		case strings.HasPrefix(c.name, "refs/tags/"):
-			c.reason = "tags are not deployed: git push platform " + app.Printable(clip(c.name[len("refs/tags/"):], 60)) + "^{commit}:refs/heads/main"
+			c.reason = "tags are not deployed: git push platform " + app.Printable(app.Clip(c.name[len("refs/tags/"):], 60)) + "^{commit}:refs/heads/main"
 		case isBranch:
-			c.reason = "only main is deployed: git push platform " + app.Printable(clip(branch, 60)) + ":main"
+			c.reason = "only main is deployed: git push platform " + app.Printable(app.Clip(branch, 60)) + ":main"
 		default:
 			c.reason = "only main is deployed: git push platform HEAD:main"
 		}
@@ -311,11 +311,11 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	}
 	switch {
 	case told.begun:
-		p.log.Detail("%s, %s received in %.1fs", count(stats.Objects, "object"), size(stats.Bytes), time.Since(started).Seconds())
+		p.log.Detail("%s, %s received in %.1fs", count(stats.Objects, "object"), app.Size(stats.Bytes), time.Since(started).Seconds())
 	case stats.Objects == 0:
 		p.log.Step("Receiving %s (%s %.7s, nothing new)", p.name, branch, c.new)
 	default:
-		p.log.Step("Receiving %s (%s %.7s, %s, %s)", p.name, branch, c.new, count(stats.Objects, "object"), size(stats.Bytes))
+		p.log.Step("Receiving %s (%s %.7s, %s, %s)", p.name, branch, c.new, count(stats.Objects, "object"), app.Size(stats.Bytes))
 	}
 	entries, err := q.inspect(ctx, c.new, p.opts)
 	if err != nil {
@@ -393,7 +393,7 @@ func oneLine(err error) string {
 	if errors.Is(err, context.Canceled) {
 		message = "cancelled"
 	}
-	return clip(strings.Join(strings.Fields(app.Printable(message)), " "), 500)
+	return app.Clip(strings.Join(strings.Fields(app.Printable(message)), " "), 500)
 }
 
 // count says "1 object", "12 objects".

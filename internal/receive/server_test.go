@@ -286,7 +286,7 @@ func TestSplit(t *testing.T) {
 	}
 	for _, line := range []string{"'a", `"a`, `a\`, "a\x00", strings.Repeat("a ", 200), strings.Repeat("a", 10000)} {
 		if got, err := split(line); err == nil {
-			t.Errorf("%q: %q", clip(line, 20), got)
+			t.Errorf("%q: %q", app.Clip(line, 20), got)
 		}
 	}
 }

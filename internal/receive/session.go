@@ -193,7 +193,7 @@ const drainTime = 10 * time.Second
 func (ss *session) dispatch(line string) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			ss.server.opts.Log("ssh %s: panic in %q: %v\n%s", ss.remote, clip(line, 200), p, debug.Stack())
+			ss.server.opts.Log("ssh %s: panic in %q: %v\n%s", ss.remote, app.Clip(line, 200), p, debug.Stack())
 			o = outcome{what: o.what, result: "internal error", status: 1}
 		}
 	}()
@@ -254,7 +254,7 @@ func (ss *session) command(words []string) outcome {
 	if status < 0 || status > 255 {
 		status = 255
 	}
-	return outcome{what: fmt.Sprintf("%q", clip(strings.Join(words, " "), 200)), result: result, status: status}
+	return outcome{what: fmt.Sprintf("%q", app.Clip(strings.Join(words, " "), 200)), result: result, status: status}
 }
 
 // greet answers who asks for a shell.
@@ -298,7 +298,7 @@ func (ss *session) keepCause(err error) {
 			return
 		}
 	}
-	ss.cause = clip(strings.Join(strings.Fields(err.Error()), " "), maxCause)
+	ss.cause = app.Clip(strings.Join(strings.Fields(err.Error()), " "), maxCause)
 }
 
 // maxCause is how many bytes of a cause are logged.

@@ -68,7 +68,7 @@ type treeWalk struct {
 
 func (w *treeWalk) walk(id, dir string, depth int) error {
 	if depth > w.limits.MaxDepth {
-		return app.Errorf(app.LimitExceeded, "move the files up", "folders are nested more than %d deep: %s…", w.limits.MaxDepth, clip(dir, 60))
+		return app.Errorf(app.LimitExceeded, "move the files up", "folders are nested more than %d deep: %s…", w.limits.MaxDepth, app.Clip(dir, 60))
 	}
 	list, err := w.tree(id, dir)
 	if err != nil {
@@ -85,7 +85,7 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 		}
 		switch e.mode {
 		case modeSubmodule:
-			return app.Errorf(app.InvalidInput, "put its files into this repository: git rm --cached "+app.Printable(clip(e.path, 100))+" && git add it again",
+			return app.Errorf(app.InvalidInput, "put its files into this repository: git rm --cached "+app.Printable(app.Clip(e.path, 100))+" && git add it again",
 				"submodules are not supported yet: %s", quote(e.path))
 		case modeSymlink:
 			w.links = append(w.links, len(w.entries))
@@ -176,7 +176,7 @@ func parseTree(b []byte) ([]entry, error) {
 		case strings.EqualFold(name, ".git"):
 			return nil, fmt.Errorf("%q is a name that git keeps for itself", name)
 		case len(name) > maxName:
-			return nil, fmt.Errorf("a name is longer than %d bytes: %q", maxName, clip(name, 60))
+			return nil, fmt.Errorf("a name is longer than %d bytes: %q", maxName, app.Clip(name, 60))
 		case seen[name]:
 			return nil, fmt.Errorf("%q is there twice", name)
 		}
@@ -199,7 +199,7 @@ func checkLinks(entries []entry) error {
 	for _, e := range entries {
 		if e.mode == modeSymlink && !staysInside(e.path, e.target, links) {
 			return app.Errorf(app.InvalidInput, "make it point to a file of the app, by a relative path, or remove it",
-				"the symlink %s points outside of the app: %q", quote(e.path), app.Printable(clip(e.target, 100)))
+				"the symlink %s points outside of the app: %q", quote(e.path), app.Printable(app.Clip(e.target, 100)))
 		}
 	}
 	return nil
@@ -247,12 +247,5 @@ func staysInside(from, target string, links map[string]string) bool {
 	return true
 }
 
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
-}
-
 // quote shows a path to people.
-func quote(p string) string { return strconv.Quote(clip(p, 200)) }
+func quote(p string) string { return strconv.Quote(app.Clip(p, 200)) }

@@ -60,12 +60,6 @@ func Ensure(ctx context.Context, o Options) (*Builder, error) {
 	return c.ready(ctx, o, img, run)
 }
 
-// Create is Ensure that makes our own builder, or pulls another, anew.
-func Create(ctx context.Context, o Options) (*Builder, error) {
-	o.Force = true
-	return Ensure(ctx, o)
-}
-
 // ready checks the images and unpacks the layers that are not there yet.
 func (c *cache) ready(ctx context.Context, o Options, img, run v1.Image) (*Builder, error) {
 	digest, err := img.Digest()

@@ -36,19 +36,6 @@ func unsound(id ID, problem error) error {
 		Next: fmt.Sprintf("see: git fsck --strict, and git show %.12s", id), Err: problem}
 }
 
-// size tells a number of bytes as people do.
-func size(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d bytes", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%d KB", (n+1<<9)>>10)
-	case n < 1<<30:
-		return fmt.Sprintf("%d MB", (n+1<<19)>>20)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
-}
-
 // guard runs f, and turns a panic into an error: a mapped file that cannot be read, or a defect here, must not take the
 // server down.
 func guard(f func() error) (err error) {

@@ -2,6 +2,8 @@ package pack
 
 import (
 	"math/bits"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 const (
@@ -46,7 +48,7 @@ func (m *memory) get(n int64, evict func() bool) ([]byte, error) {
 			continue
 		}
 		if m.large || m.held+int64(full) > m.x.Limits.Memory {
-			return nil, tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", size(m.x.Limits.Memory))
+			return nil, tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", app.Size(m.x.Limits.Memory))
 		}
 		m.x.large.Lock()
 		m.large = true

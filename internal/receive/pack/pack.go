@@ -208,7 +208,7 @@ func (x *indexer) add(e entry) int32 {
 // spend counts work, and fails when there is too much of it or nobody waits for it any more.
 func (x *indexer) spend(bytes int64) error {
 	if x.work.Add(bytes+64) > x.Limits.Inflated {
-		return tooMuch("push a shorter history, for instance from a shallow clone", "the pack unpacks to more than %s", size(x.Limits.Inflated))
+		return tooMuch("push a shorter history, for instance from a shallow clone", "the pack unpacks to more than %s", app.Size(x.Limits.Inflated))
 	}
 	if x.stopped.Load() {
 		return errStopped

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // resolver resolves deltas, depth first: one branch of the tree of deltas is in memory at a time. Under pressure the
@@ -243,7 +245,7 @@ func (w *resolver) apply(i int32, base int) ([]byte, error) {
 		return nil, damaged("a delta is not sound")
 	}
 	if to > w.Limits.Object {
-		return nil, tooMuch("leave very large files out of the repository", "the pack has an object of %s; the limit is %s", size(to), size(w.Limits.Object))
+		return nil, tooMuch("leave very large files out of the repository", "the pack has an object of %s; the limit is %s", app.Size(to), app.Size(w.Limits.Object))
 	}
 	if err := w.spend(to + int64(e.size)); err != nil {
 		return nil, err

@@ -178,13 +178,13 @@ func (s *scanner) entry(i int32) error {
 			return err
 		}
 		if shift > 46 {
-			return tooMuch("leave very large files out of the repository", "the pack says that an object is larger than %s", size(1<<50))
+			return tooMuch("leave very large files out of the repository", "the pack says that an object is larger than %s", app.Size(1<<50))
 		}
 		n |= int64(c&0x7f) << shift
 		shift += 7
 	}
 	if n > s.Limits.Object {
-		return tooMuch("leave very large files out of the repository", "the pack has an object of %s; the limit is %s", size(n), size(s.Limits.Object))
+		return tooMuch("leave very large files out of the repository", "the pack has an object of %s; the limit is %s", app.Size(n), app.Size(s.Limits.Object))
 	}
 	e.size = uint32(n)
 	switch e.stored {
@@ -369,7 +369,7 @@ func (s *scanner) fail(err error) {
 // big inflates a commit, tree or tag that is larger than a batch. The memory grows with what is really there.
 func (s *scanner) big(e *entry, n int64) error {
 	if 3*n > s.Limits.Memory {
-		return tooMuch("leave very large objects out of the repository", "unpacking took more than %s of memory", size(s.Limits.Memory))
+		return tooMuch("leave very large objects out of the repository", "unpacking took more than %s of memory", app.Size(s.Limits.Memory))
 	}
 	s.z.start(make([]byte, batchSize+inflateSlack), n)
 	for {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"hash/crc32"
 	"io"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // source hands out what the client sent, as it lies in the reader's buffer, and passes on to the sink what was used. It
@@ -33,7 +35,7 @@ func (s *source) next() ([]byte, error) {
 	}
 	if s.before >= s.limit {
 		return nil, tooMuch("push a shorter history, for instance from a shallow clone, or leave large files out",
-			"the pack is larger than %s", size(s.limit))
+			"the pack is larger than %s", app.Size(s.limit))
 	}
 	if _, err := s.r.Peek(1); err != nil {
 		if err == io.EOF {

@@ -17,6 +17,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // errMissing says that the repository does not have an object.
@@ -316,7 +318,7 @@ func (s *objectStore) readAt(pack []byte, find func(ID) (int64, bool), offset in
 // fits says whether n bytes may be made: an object has to be in memory beside its base and its delta.
 func (s *objectStore) fits(n int64) error {
 	if n > s.limits.Object || 3*n > s.limits.Memory {
-		return tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", size(s.limits.Memory))
+		return tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", app.Size(s.limits.Memory))
 	}
 	return s.spend(n)
 }

@@ -1,0 +1,27 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Size tells a number of bytes as people do: "759 bytes", "4 KB", "1.5 GB".
+func Size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%d KB", (n+1<<9)>>10)
+	case n < 1<<30:
+		return fmt.Sprintf("%d MB", (n+1<<19)>>20)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+}
+
+// Clip shortens s to n bytes, and marks that with an ellipsis. A character that is cut through is dropped.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

@@ -54,6 +54,12 @@ type Platform interface {
 	// be applied.
 	RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error
 
+	// SetWorkers makes these process types of the Service's image run beside its web process: one instance each, with the template's
+	// environment and limits, and started again when it ends (with a growing pause, at most a minute). The Service is applied already.
+	// Workers of other revisions of it, and types that are not named, are stopped; with no types, none runs. It returns when the old
+	// ones are told to stop and the new ones are set to start: it does not wait for them to be up.
+	SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error
+
 	// Logs writes what the instances of the Service wrote to w, oldest first; with Follow it goes on until ctx ends.
 	Logs(ctx context.Context, service string, o LogOptions, w io.Writer) error
 	// Describe returns the state of each revision that the platform holds.

@@ -23,7 +23,8 @@ import (
 
 func serve() *cobra.Command {
 	var o server.Options
-	var ssh, http, memory, disk, cache, free, userCA, indexer string
+	var ssh, http, memory, disk, cache, free, userCA, indexer, platform string
+	var cluster server.Cluster
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,6 +49,19 @@ func serve() *cobra.Command {
 			if o.UserCAs, err = readUserCAs(userCA); err != nil {
 				return err
 			}
+			switch platform {
+			case "local":
+				if flag := firstSet(cmd, clusterFlags); flag != "" {
+					return app.Errorf(app.InvalidInput, "add --platform knative, or leave it out", "--%s is of a cluster, and apps are to run on this machine", flag)
+				}
+			case "knative":
+				if cmd.Flags().Changed("http") {
+					return app.Errorf(app.InvalidInput, "leave it out", "--http: on a cluster, its ingress takes the apps' requests")
+				}
+				o.Cluster, http = &cluster, ""
+			default:
+				return app.Errorf(app.InvalidInput, "use --platform local or --platform knative", "there is no platform %q", platform)
+			}
 			return runServer(cmd.Context(), o, ssh, http)
 		},
 	}
@@ -55,7 +69,7 @@ func serve() *cobra.Command {
 	f.StringVar(&o.Data, "data", defaultData, "folder for everything that gitd keeps")
 	f.StringVar(&ssh, "ssh", ":2222", "address for SSH")
 	f.StringVar(&http, "http", ":8080", "address for HTTP")
-	f.StringVar(&o.Domain, "domain", "localhost", "apps answer under APP.DOMAIN")
+	f.StringVar(&o.Domain, "domain", "localhost", "apps answer under APP.DOMAIN (on a cluster, Knative's own configuration says where)")
 	f.StringVar(&o.Builder, "builder", "", "builder image: oci:DIR or a registry reference (default: our own, made at the first start)")
 	f.StringVar(&memory, "build-memory", "2Gi", "memory of a build")
 	f.StringVar(&disk, "build-disk", "8Gi", "disk that a build may take, its cache included")
@@ -64,12 +78,39 @@ func serve() *cobra.Command {
 	f.StringVar(&free, "min-free", "512Mi", "free disk below which pushes are refused")
 	f.StringVar(&userCA, "user-ca", "", "file with public keys, one a line, that may sign certificates of users")
 	f.StringVar(&indexer, "indexer", "git", "what indexes pushed packs: git (git index-pack), or gitd (in process, newer and faster)")
+	f.StringVar(&platform, "platform", "local", "where apps are built and run: local (this machine), or knative (a Kubernetes cluster with Knative Serving)")
+	f.StringVar(&cluster.Kubeconfig, "kubeconfig", "", "cluster: kubeconfig file (default: the service account in a Pod, else $KUBECONFIG or ~/.kube/config)")
+	f.StringVar(&cluster.Context, "context", "", "cluster: context of the kubeconfig")
+	f.StringVar(&cluster.Namespace, "namespace", "", "cluster: namespace of all apps (default: one each, app-NAME)")
+	f.StringVar(&cluster.BuildNamespace, "build-namespace", "gitd-builds", "cluster: namespace of the Pods that build")
+	f.StringVar(&cluster.Ingress, "ingress", "", "cluster: HOST:PORT of the ingress, where names of apps cannot be resolved from here")
+	f.StringVar(&cluster.StorageClass, "cache-storage-class", "", "cluster: keep build caches in volumes of this class (default: as images in the registry)")
+	f.StringVar(&cluster.Registry.Ref, "registry", "", "cluster: registry for images, such as registry.example.com/team (default: our own)")
+	f.StringVar(&cluster.Registry.Config, "registry-config", "", "cluster: docker config.json with the credentials for --registry (default: the usual places)")
+	f.BoolVar(&cluster.Registry.Insecure, "registry-insecure", false, "cluster: --registry speaks plain HTTP")
+	f.StringVar(&cluster.Registry.Listen, "registry-listen", ":5000", "cluster: address of our own registry for nodes and Pods")
+	f.StringVar(&cluster.Registry.Pull, "registry-pull", "", "cluster: HOST:PORT under which nodes reach our own registry")
+	f.StringVar(&cluster.Registry.Push, "registry-push", "", "cluster: HOST:PORT under which Pods reach our own registry (default: as nodes do)")
 	o.Timings = os.Getenv("GITD_TIMINGS") != ""
 	return c
 }
 
+// clusterFlags are those that mean something on a cluster only.
+var clusterFlags = []string{"kubeconfig", "context", "namespace", "build-namespace", "ingress", "cache-storage-class", "registry", "registry-config",
+	"registry-insecure", "registry-listen", "registry-pull", "registry-push"}
+
+// firstSet returns the first of these flags that was given; "" where none was.
+func firstSet(cmd *cobra.Command, flags []string) string {
+	for _, f := range flags {
+		if cmd.Flags().Changed(f) {
+			return f
+		}
+	}
+	return ""
+}
+
 func runServer(ctx context.Context, o server.Options, sshAddress, httpAddress string) error {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && o.Cluster == nil {
 		return app.Errorf(app.Unavailable, "run it as root: sudo gitd serve", "gitd serve makes containers and network namespaces, and needs root for that")
 	}
 	data, err := filepath.Abs(o.Data)
@@ -89,11 +130,13 @@ func runServer(ctx context.Context, o server.Options, sshAddress, httpAddress st
 		return err
 	}
 	defer l.SSH.Close()
-	if l.HTTP, err = listen("http", httpAddress); err != nil {
-		return err
+	if o.Cluster == nil {
+		if l.HTTP, err = listen("http", httpAddress); err != nil {
+			return err
+		}
+		defer l.HTTP.Close()
+		o.HTTPPort = l.HTTP.Addr().(*net.TCPAddr).Port
 	}
-	defer l.HTTP.Close()
-	o.HTTPPort = l.HTTP.Addr().(*net.TCPAddr).Port
 
 	s, err := server.Open(ctx, o)
 	if err != nil {

@@ -18,6 +18,7 @@ const (
 	stateFile    = "serve.json" // where a running server listens
 	timingsFile  = "timings.jsonl"
 	databaseFile = "gitd.db"
+	platformFile = "platform.json" // where its apps run
 	hostKeyFile  = "ssh_host_ed25519_key"
 )
 

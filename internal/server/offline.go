@@ -27,11 +27,16 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 			return 1, err
 		}
 		defer db.Close()
-		s := &Server{o: Options{Domain: "localhost"}}
-		return command.Run(ctx, &command.Services{Store: db, URL: s.url}, command.Caller{Local: true}, args, stdin, stdout, stderr), nil
+		return command.Run(ctx, &command.Services{Store: db, URL: func(name string) string { return machineURL(Options{Domain: "localhost"}, name) }}, command.Caller{Local: true}, args, stdin, stdout, stderr), nil
 	}
 	log := app.NewLog(stderr)
-	s, err := Open(ctx, Options{Data: data, Domain: "localhost", Log: func(format string, a ...any) { log.Detail(format, a...) }})
+	o := Options{Data: data, Domain: "localhost", Log: func(format string, a ...any) { log.Detail(format, a...) }}
+	if before, err := platformOf(data); err != nil {
+		return 1, err
+	} else if before != nil {
+		o.Cluster = before.Cluster
+	}
+	s, err := Open(ctx, o)
 	if err != nil {
 		return 1, err
 	}

@@ -16,14 +16,9 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
-	"github.com/gitd-io/gitd/internal/build/builder"
-	engine "github.com/gitd-io/gitd/internal/build/sandbox"
 	"github.com/gitd-io/gitd/internal/command"
-	"github.com/gitd-io/gitd/internal/deploy/local"
 	"github.com/gitd-io/gitd/internal/receive"
-	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/release"
-	"github.com/gitd-io/gitd/internal/sandbox"
 	"github.com/gitd-io/gitd/internal/store"
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -39,6 +34,7 @@ type Options struct {
 	HTTPPort int               // port in the apps' URLs; 0 or 80 for none
 	UserCAs  []gossh.PublicKey // may sign certificates of users
 	Indexer  receive.Indexer   // nil: git index-pack
+	Cluster  *Cluster          // nil: builds and apps run on this machine
 	Log      func(format string, args ...any)
 }
 
@@ -47,9 +43,7 @@ type Server struct {
 	o        Options
 	lock     *os.File
 	store    *store.Store
-	host     *sandbox.Host
-	registry *registry.Registry
-	platform *local.Platform
+	site     *site
 	machine  *release.Machine
 	receive  *receive.Server
 	builds   *builds
@@ -80,26 +74,17 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.onClose(s.store.Close)
-	if s.host, err = sandbox.Open(ctx, sandbox.Options{Dir: s.path("sandbox"), Log: o.Log}); err != nil {
+	if err := s.rememberPlatform(ctx); err != nil {
 		return nil, err
 	}
-	s.onClose(s.host.Close)
-	if s.registry, err = registry.Open(ctx, s.path("registry")); err != nil {
-		return nil, err
+	if o.Cluster != nil {
+		s.site, err = s.openCluster(ctx)
+	} else {
+		s.site, err = s.openMachine(ctx)
 	}
-	s.onClose(s.registry.Close)
-	shared, err := builder.SharedLayers("")
 	if err != nil {
 		return nil, err
 	}
-	s.platform, err = local.Open(ctx, local.Options{
-		Dir: s.path("platform"), Domain: o.Domain, Host: s.host, Registry: s.registry,
-		Layers: sandbox.OpenLayers(s.path("layers"), shared), Log: o.Log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.onClose(s.platform.Close)
 	s.builds = &builds{ready: make(chan struct{})}
 	s.receive, err = receive.New(receive.Options{
 		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), MinFree: o.MinFree, Log: o.Log,
@@ -113,14 +98,14 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		timings = s.path(timingsFile)
 	}
 	s.machine = release.New(release.Options{
-		Store: s.store, Builder: s.builds, Platform: s.platform, Images: s.registry, LogDir: s.path("logs", "releases"),
+		Store: s.store, Builder: s.builds, Platform: s.site.platform, Images: s.site.images, LogDir: s.path("logs", "releases"),
 		Timings: timings, Limits: o.Limits, MinFree: o.MinFree, URL: s.url, SetLive: s.receive.SetLive, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
 		return nil, err
 	}
-	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.platform, URL: s.url, Destroy: s.destroy}
+	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.site.platform, URL: s.url, Destroy: s.destroy}
 	return s, nil
 }
 
@@ -130,21 +115,11 @@ func (s *Server) path(parts ...string) string {
 	return filepath.Join(append([]string{s.o.Data}, parts...)...)
 }
 
-func (s *Server) url(name string) string {
-	host := name + "." + s.o.Domain
-	if s.o.HTTPPort != 0 && s.o.HTTPPort != 80 {
-		host = fmt.Sprintf("%s:%d", host, s.o.HTTPPort)
-	}
-	return "http://" + host
-}
+func (s *Server) url(name string) string { return s.site.url(name) }
 
 // PrepareBuilds makes or loads the builder image. Until it is done, pushes wait.
 func (s *Server) PrepareBuilds(ctx context.Context, log *app.Log) error {
-	b, err := builder.Ensure(ctx, builder.Options{Ref: s.o.Builder, Log: log})
-	if err != nil {
-		return err
-	}
-	e, err := engine.New(ctx, engine.Options{Dir: s.path("builds"), Host: s.host, Registry: s.registry, Builder: b})
+	e, err := s.site.prepare(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -157,7 +132,7 @@ func (s *Server) PrepareBuilds(ctx context.Context, log *app.Log) error {
 // builds is the engine, once there is one.
 type builds struct {
 	ready  chan struct{}
-	engine *engine.Engine
+	engine engine
 }
 
 // Build implements build.Builder.
@@ -181,12 +156,12 @@ func (s *Server) destroy(ctx context.Context, name string) error {
 		if err := s.receive.DeleteRepository(name); err != nil {
 			return err
 		}
-		if err := s.registry.DeleteRepository(name); err != nil { // an app of the same name must not build on this one's layers
+		if err := s.site.images.DeleteRepository(name); err != nil { // an app of the same name must not build on this one's layers
 			return err
 		}
 		select {
 		case <-s.builds.ready:
-			return s.builds.engine.PurgeCache(name)
+			return s.builds.engine.PurgeCache(ctx, name)
 		default:
 			return nil
 		}
@@ -207,14 +182,15 @@ func (s *Server) command(ctx context.Context, caller command.Caller, args []stri
 
 // Listeners are where a Server serves.
 type Listeners struct {
-	SSH, HTTP, Control net.Listener
+	SSH, Control net.Listener
+	HTTP         net.Listener // nil on a cluster: its ingress answers
 }
 
 // State is the content of serve.json.
 type State struct {
 	PID  int    `json:"pid"`
 	SSH  string `json:"ssh"`
-	HTTP string `json:"http"`
+	HTTP string `json:"http,omitempty"`
 }
 
 // Serve answers requests at once, and pushes when the builder image is ready. It returns when ctx ends, with nothing left under
@@ -230,15 +206,16 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 			}
 		})
 	}
-	web := local.NewServer(s.platform)
-	part("http", func() error { return web.Serve(l.HTTP) })
+	if s.site.web != nil {
+		part("http", func() error { return s.site.web.Serve(l.HTTP) })
+	}
 	part("control socket", func() error { return control.Serve(l.Control) })
 
 	err := s.PrepareBuilds(ctx, progress)
 	if err == nil {
 		part("ssh", func() error { return s.receive.Serve(l.SSH) })
 		if err = s.writeState(l); err == nil {
-			progress.Step("Ready: ssh on %s, http on %s, data in %s", l.SSH.Addr(), l.HTTP.Addr(), s.o.Data)
+			progress.Step("Ready: ssh on %s, %s, data in %s", l.SSH.Addr(), s.site.where(l), s.o.Data)
 			<-ctx.Done()
 		}
 	}
@@ -253,21 +230,27 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	s.stop()
 	s.machine.Close() // pushes under way are told; their connections end after that
 	s.receive.Shutdown(end)
-	// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.
-	_ = l.HTTP.Close()
-	web.SetKeepAlivesEnabled(false)
-	select {
-	case <-time.After(500 * time.Millisecond):
-	case <-end.Done():
+	if s.site.web != nil {
+		// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.
+		_ = l.HTTP.Close()
+		s.site.web.SetKeepAlivesEnabled(false)
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-end.Done():
+		}
+		_ = s.site.web.Shutdown(end)
 	}
-	_ = web.Shutdown(end)
 	_ = control.Close()
 	running.Wait()
 	return err
 }
 
 func (s *Server) writeState(l Listeners) error {
-	b, err := json.Marshal(State{PID: os.Getpid(), SSH: l.SSH.Addr().String(), HTTP: l.HTTP.Addr().String()})
+	state := State{PID: os.Getpid(), SSH: l.SSH.Addr().String()}
+	if l.HTTP != nil {
+		state.HTTP = l.HTTP.Addr().String()
+	}
+	b, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}

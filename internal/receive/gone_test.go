@@ -20,6 +20,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
 // waiting makes deployments wait for the end of their context. The channels tell when one starts, and its cause at the end.
@@ -190,7 +191,7 @@ func TestClientGoesInThePack(t *testing.T) {
 			t.Fatal(err)
 		}
 		head := fx.git(dir, "rev-parse", "HEAD")
-		_, _ = in.Write(append(appendPacket(nil, zeroID+" "+head+" refs/heads/main\x00report-status"), "0000PACK\x00\x00\x00\x02\x00\x00\x00\x03abc"...))
+		_, _ = in.Write(append(pktline.Append(nil, zeroID+" "+head+" refs/heads/main\x00report-status"), "0000PACK\x00\x00\x00\x02\x00\x00\x00\x03abc"...))
 		_ = in.Close()
 		if err := ss.Wait(); err != nil {
 			t.Error(err)

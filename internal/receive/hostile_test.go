@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
 // packWriter makes packs by hand, sound or not.
@@ -138,7 +139,7 @@ func (fx *fixture) sendAs(capabilities, name, commit string, pack []byte) string
 		fx.t.Fatal(err)
 	}
 	go func() { // the end of input never comes: the server must not wait for it
-		_, _ = in.Write(append(appendPacket(nil, zeroID+" "+commit+" refs/heads/main\x00"+capabilities), "0000"...))
+		_, _ = in.Write(append(pktline.Append(nil, zeroID+" "+commit+" refs/heads/main\x00"+capabilities), "0000"...))
 		_, _ = in.Write(pack)
 	}()
 	done := make(chan error, 1)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
 // Bounds on what a client may send before its pack.
@@ -45,31 +46,31 @@ func (r *pushRequest) has(capability string) bool {
 }
 
 // readPushRequest reads commands and push options. It returns nil and no error when the client has nothing to push.
-func readPushRequest(p *packetReader) (*pushRequest, error) {
+func readPushRequest(p *pktline.Reader) (*pushRequest, error) {
 	r := &pushRequest{capabilities: map[string]string{}}
 	total := 0
 	names := map[string]bool{}
 	for {
-		line, err := p.next()
-		if err == errFlush {
+		line, err := p.Line()
+		if err == pktline.ErrFlush {
 			break
 		}
 		if err == io.EOF && total == 0 {
 			return nil, nil
 		}
 		if err != nil {
-			if err == io.EOF {
-				err = fmt.Errorf("%w: the commands end early", errProtocol)
+			if err == io.EOF || err == pktline.ErrDelim {
+				err = fmt.Errorf("%w: the commands end early", pktline.ErrProtocol)
 			}
 			return nil, err
 		}
 		text := string(line)
 		if total += len(text) + 1; total > maxHeadBytes {
-			return nil, fmt.Errorf("%w: too many commands", errProtocol)
+			return nil, fmt.Errorf("%w: too many commands", pktline.ErrProtocol)
 		}
 		if id, ok := strings.CutPrefix(text, "shallow "); ok {
 			if !objectID.MatchString(id) || len(r.shallow) >= maxShallow {
-				return nil, fmt.Errorf("%w: bad shallow line", errProtocol)
+				return nil, fmt.Errorf("%w: bad shallow line", pktline.ErrProtocol)
 			}
 			r.shallow = append(r.shallow, id)
 			continue
@@ -84,16 +85,16 @@ func readPushRequest(p *packetReader) (*pushRequest, error) {
 		}
 		f := strings.SplitN(strings.TrimSuffix(text, "\n"), " ", 3)
 		if len(f) != 3 || !objectID.MatchString(f[0]) || !objectID.MatchString(f[1]) || f[2] == "" || strings.ContainsAny(f[2], "\x00\n") {
-			return nil, fmt.Errorf("%w: bad command %q", errProtocol, app.Clip(text, 100))
+			return nil, fmt.Errorf("%w: bad command %q", pktline.ErrProtocol, app.Clip(text, 100))
 		}
 		if names[f[2]] || len(r.commands) >= maxCommands {
-			return nil, fmt.Errorf("%w: too many commands, or two for one ref", errProtocol)
+			return nil, fmt.Errorf("%w: too many commands, or two for one ref", pktline.ErrProtocol)
 		}
 		names[f[2]] = true
 		r.commands = append(r.commands, &refCommand{old: f[0], new: f[1], name: f[2]})
 	}
 	if format, ok := r.capabilities["object-format"]; ok && format != "sha1" {
-		return nil, fmt.Errorf("%w: object format %q", errProtocol, app.Clip(format, 20))
+		return nil, fmt.Errorf("%w: object format %q", pktline.ErrProtocol, app.Clip(format, 20))
 	}
 	if len(r.commands) == 0 {
 		return nil, nil
@@ -102,15 +103,15 @@ func readPushRequest(p *packetReader) (*pushRequest, error) {
 		return r, nil
 	}
 	for {
-		line, err := p.next()
-		if err == errFlush {
+		line, err := p.Line()
+		if err == pktline.ErrFlush {
 			return r, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 		if total += len(line) + 1; total > maxHeadBytes || len(r.options) >= maxPushOptions {
-			return nil, fmt.Errorf("%w: too many push options", errProtocol)
+			return nil, fmt.Errorf("%w: too many push options", pktline.ErrProtocol)
 		}
 		r.options = append(r.options, string(line))
 	}
@@ -153,15 +154,15 @@ func advertise(ref, commit string, shallow []string, protocol string) []byte {
 	const capabilities = "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=gitd/1"
 	var b []byte
 	if protocol == "version=1" {
-		b = appendPacket(b, "version 1\n")
+		b = pktline.Append(b, "version 1\n")
 	}
 	if ref == "" {
-		b = appendPacket(b, zeroID+" capabilities^{}\x00"+capabilities+"\n")
+		b = pktline.Append(b, zeroID+" capabilities^{}\x00"+capabilities+"\n")
 	} else {
-		b = appendPacket(b, commit+" "+ref+"\x00"+capabilities+"\n")
+		b = pktline.Append(b, commit+" "+ref+"\x00"+capabilities+"\n")
 	}
 	for _, id := range shallow {
-		b = appendPacket(b, "shallow "+id+"\n")
+		b = pktline.Append(b, "shallow "+id+"\n")
 	}
 	return append(b, "0000"...)
 }
@@ -201,7 +202,7 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	if _, err := ss.ch.Write(advertise(offered, commit, shallow, ss.protocol)); err != nil {
 		return o.and(outcome{result: "the client went away", status: 1})
 	}
-	request, err := readPushRequest(&packetReader{r: ss.in})
+	request, err := readPushRequest(&pktline.Reader{R: ss.in})
 	if err != nil {
 		fmt.Fprintf(ss.ch.Stderr(), "gitd: %v\n", err)
 		return o.and(outcome{result: err.Error(), status: 1})

@@ -3,6 +3,8 @@ package receive
 import (
 	"context"
 	"errors"
+
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
 // The two forms of a report (gitprotocol-capabilities). A client that knows the second asks for that one alone.
@@ -32,18 +34,18 @@ func (p *push) compare(ctx context.Context, q *quarantine, c *refCommand) *refRe
 // report sends the result of every command and ends the conversation.
 func (p *push) report(unpack, result string) outcome {
 	status := 0
-	b := appendPacket(nil, "unpack "+unpack+"\n")
+	b := pktline.Append(nil, "unpack "+unpack+"\n")
 	for _, c := range p.request.commands {
 		if c.reason != "" {
-			b = appendPacket(b, "ng "+c.name+" "+c.reason+"\n")
+			b = pktline.Append(b, "ng "+c.name+" "+c.reason+"\n")
 			status = 1
 			continue
 		}
-		b = appendPacket(b, "ok "+c.name+"\n")
+		b = pktline.Append(b, "ok "+c.name+"\n")
 		if c.result != nil && p.request.has(reportV2) {
-			b = appendPacket(b, "option old-oid "+c.result.old+"\n")
+			b = pktline.Append(b, "option old-oid "+c.result.old+"\n")
 			if c.result.forced {
-				b = appendPacket(b, "option forced-update\n")
+				b = pktline.Append(b, "option forced-update\n")
 			}
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
 func TestReport(t *testing.T) {
@@ -50,7 +52,7 @@ func TestReport(t *testing.T) {
 func packets(lines ...string) string {
 	var b []byte
 	for _, l := range lines {
-		b = appendPacket(b, l)
+		b = pktline.Append(b, l)
 	}
 	return string(b) + "0000"
 }

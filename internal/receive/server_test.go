@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
 func stopGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGSTOP) }
@@ -317,13 +317,13 @@ func FuzzSplit(f *testing.F) {
 
 func FuzzPushRequest(f *testing.F) {
 	command := zeroID + " " + strings.Repeat("12", 20) + " refs/heads/main"
-	f.Add(append(appendPacket(nil, command+"\x00report-status side-band-64k push-options"), "00000007one0000"...))
-	f.Add(append(appendPacket(appendPacket(nil, "shallow "+zeroID), command), "0000"...))
+	f.Add(append(pktline.Append(nil, command+"\x00report-status side-band-64k push-options"), "00000007one0000"...))
+	f.Add(append(pktline.Append(pktline.Append(nil, "shallow "+zeroID), command), "0000"...))
 	f.Add([]byte("0000"))
 	f.Add([]byte("0003"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := bytes.NewReader(b)
-		request, err := readPushRequest(&packetReader{r: r})
+		request, err := readPushRequest(&pktline.Reader{R: r})
 		if err != nil || request == nil {
 			return
 		}
@@ -354,24 +354,4 @@ func FuzzParseTree(f *testing.F) {
 		}
 		_ = err
 	})
-}
-
-func TestPacketReader(t *testing.T) {
-	p := &packetReader{r: strings.NewReader("0009hello000ahello\n00040000")}
-	for _, want := range []string{"hello", "hello", ""} {
-		if b, err := p.next(); err != nil || string(b) != want {
-			t.Errorf("%q %v", b, err)
-		}
-	}
-	if _, err := p.next(); err != errFlush {
-		t.Error(err)
-	}
-	if _, err := p.next(); err != io.EOF {
-		t.Error(err)
-	}
-	for _, bad := range []string{"0001", "0003", "fff5", "ffff", "zzzz", "00", "0009hell"} {
-		if _, err := (&packetReader{r: strings.NewReader(bad)}).next(); !errors.Is(err, errProtocol) {
-			t.Errorf("%q: %v", bad, err)
-		}
-	}
 }

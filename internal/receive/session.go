@@ -17,6 +17,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
 // Bounds on what one connection may ask for.
@@ -275,7 +276,7 @@ func (ss *session) refuse(err error) outcome {
 	if next != "" {
 		message += "\n" + next
 	}
-	_, _ = ss.ch.Write(appendPacket(nil, "ERR "+message))
+	_, _ = ss.ch.Write(pktline.Append(nil, "ERR "+message))
 	ss.keepCause(err)
 	return outcome{what: "git", result: "refused: " + oneLine(err), status: 128}
 }

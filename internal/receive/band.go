@@ -6,67 +6,9 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
-
-// maxPacket is the longest pkt-line: four digits of length and 65516 bytes (gitprotocol-common).
-const maxPacket = 65520
-
-var (
-	errFlush    = errors.New("flush packet")
-	errProtocol = errors.New("protocol error")
-)
-
-// packetReader reads pkt-lines, and never more than the packet it was asked for.
-type packetReader struct {
-	r   io.Reader
-	buf [maxPacket]byte
-}
-
-// next returns the next packet without its final newline; the bytes are good until the next call. It returns errFlush
-// at a flush packet, io.EOF at a clean end, and an error that wraps errProtocol for what is no pkt-line.
-func (p *packetReader) next() ([]byte, error) {
-	if _, err := io.ReadFull(p.r, p.buf[:4]); err != nil {
-		if err == io.ErrUnexpectedEOF {
-			return nil, fmt.Errorf("%w: the connection ended in the middle of a packet", errProtocol)
-		}
-		return nil, err
-	}
-	n := 0
-	for _, c := range p.buf[:4] {
-		switch {
-		case c >= '0' && c <= '9':
-			n = n<<4 | int(c-'0')
-		case c >= 'a' && c <= 'f':
-			n = n<<4 | int(c-'a'+10)
-		case c >= 'A' && c <= 'F':
-			n = n<<4 | int(c-'A'+10)
-		default:
-			return nil, fmt.Errorf("%w: bad packet length %q", errProtocol, p.buf[:4])
-		}
-	}
-	if n == 0 {
-		return nil, errFlush
-	}
-	if n < 4 || n > maxPacket {
-		return nil, fmt.Errorf("%w: bad packet length %d", errProtocol, n)
-	}
-	b := p.buf[:n-4]
-	if _, err := io.ReadFull(p.r, b); err != nil {
-		return nil, fmt.Errorf("%w: the connection ended in the middle of a packet", errProtocol)
-	}
-	if len(b) > 0 && b[len(b)-1] == '\n' {
-		b = b[:len(b)-1]
-	}
-	return b, nil
-}
-
-// appendPacket adds s as one pkt-line to b.
-func appendPacket(b []byte, s string) []byte {
-	if len(s) > maxPacket-4 {
-		s = s[:maxPacket-4]
-	}
-	return append(fmt.Appendf(b, "%04x", len(s)+4), s...)
-}
 
 // The channels of the sideband (gitprotocol-pack).
 const (
@@ -98,7 +40,7 @@ func (b *band) send(channel byte, p []byte) (int, error) {
 		return len(p), b.write(p)
 	}
 	for sent := 0; sent < len(p); {
-		n := min(len(p)-sent, maxPacket-5)
+		n := min(len(p)-sent, pktline.MaxContent-1)
 		packet := append(fmt.Appendf(make([]byte, 0, n+5), "%04x%c", n+5, channel), p[sent:sent+n]...)
 		if err := b.write(packet); err != nil {
 			return sent, err

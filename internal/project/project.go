@@ -40,6 +40,8 @@ type Web struct {
 	MinScale      int64
 	MaxScale      int64             // 0 for no bound
 	Window        time.Duration     // without requests before the last instance stops, at least 6 s
+	Steps         []int64           // percentages of the traffic on the way to 100, rising; none: all at once
+	StepTime      time.Duration     // how long each of them stays
 	Env           map[string]string // run-time environment
 }
 
@@ -48,7 +50,7 @@ func defaults() Descriptor {
 		BuildEnv: map[string]string{},
 		Web: Web{
 			Port: 8080, HealthPath: "/", HealthTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, Timeout: 300 * time.Second,
-			Memory: resource.MustParse("512Mi"), Window: 60 * time.Second, Env: map[string]string{},
+			Memory: resource.MustParse("512Mi"), Window: 60 * time.Second, StepTime: 10 * time.Second, Env: map[string]string{},
 		},
 	}
 }
@@ -81,6 +83,8 @@ type file struct {
 				MinScale      *int64            `toml:"min-scale"`
 				MaxScale      *int64            `toml:"max-scale"`
 				Window        *string           `toml:"window"`
+				Steps         []int64           `toml:"traffic-steps"`
+				StepTime      *string           `toml:"step-time"`
 				Env           map[string]string `toml:"env"`
 			} `toml:"web"`
 		} `toml:"gitd"`
@@ -146,6 +150,8 @@ func Parse(text string) (Descriptor, error) {
 		number("min-scale", w.MinScale, 0, 1000, &d.Web.MinScale, nil),
 		number("max-scale", w.MaxScale, 0, 1000, &d.Web.MaxScale, nil),
 		order(&d.Web),
+		steps(w.Steps, &d.Web),
+		duration("step-time", w.StepTime, time.Second, 10*time.Minute, &d.Web.StepTime),
 		duration("health-timeout", w.HealthTimeout, time.Second, 10*time.Minute, &d.Web.HealthTimeout),
 		duration("start-timeout", w.StartTimeout, time.Second, 10*time.Minute, &d.Web.StartTimeout),
 		duration("timeout", w.Timeout, time.Second, 10*time.Minute, &d.Web.Timeout),
@@ -159,6 +165,21 @@ func order(w *Web) error {
 	if w.MaxScale != 0 && w.MinScale > w.MaxScale {
 		return bad("io.gitd.web.min-scale: %d is more than max-scale (%d)", w.MinScale, w.MaxScale)
 	}
+	return nil
+}
+
+// maxSteps keeps a rollout from going on for hours.
+const maxSteps = 20
+
+func steps(list []int64, w *Web) error {
+	before := int64(0)
+	for _, n := range list {
+		if n <= before || n >= 100 || len(list) > maxSteps {
+			return bad("io.gitd.web.traffic-steps: give at most %d percentages between 1 and 99 that rise, such as [10, 50]", maxSteps)
+		}
+		before = n
+	}
+	w.Steps = list
 	return nil
 }
 

@@ -2,6 +2,7 @@ package project
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ concurrency = 10
 min-scale = 1
 max-scale = 3
 window = "6s"
+traffic-steps = [10, 50]
+step-time = "3s"
 [io.gitd.web.env]
 GREETING = "hi"
 `)
@@ -35,7 +38,8 @@ GREETING = "hi"
 	}
 	w := d.Web
 	if d.BuildEnv["BP_GO_TARGET"] != "./cmd/web" || w.Port != 3000 || w.HealthPath != "/healthz" || w.HealthTimeout != 5*time.Second ||
-		w.Memory.String() != "64Mi" || w.Concurrency != 10 || w.MinScale != 1 || w.MaxScale != 3 || w.Window != 6*time.Second || w.Env["GREETING"] != "hi" {
+		w.Memory.String() != "64Mi" || w.Concurrency != 10 || w.MinScale != 1 || w.MaxScale != 3 || w.Window != 6*time.Second ||
+		!slices.Equal(w.Steps, []int64{10, 50}) || w.StepTime != 3*time.Second || w.Env["GREETING"] != "hi" {
 		t.Fatalf("%+v", d)
 	}
 }
@@ -51,6 +55,8 @@ func TestParse_Errors(t *testing.T) {
 		{"Window", "[io.gitd.web]\nwindow = \"1s\"\n", "not between 6s"},
 		{"Memory", "[io.gitd.web]\nmemory = \"lots\"\n", "is not a quantity"},
 		{"Scale", "[io.gitd.web]\nmin-scale = 3\nmax-scale = 2\n", "more than max-scale"},
+		{"Steps", "[io.gitd.web]\ntraffic-steps = [50, 10]\n", "that rise"},
+		{"StepHundred", "[io.gitd.web]\ntraffic-steps = [100]\n", "between 1 and 99"},
 		{"EnvName", "[io.gitd.web.env]\n\"A B\" = \"\"\n", "cannot be the name"},
 		{"EnvPort", "[io.gitd.web.env]\nPORT = \"1\"\n", "set by the platform"},
 		{"BuildEnvName", "[[io.buildpacks.build.env]]\nname = \"../x\"\n", "cannot be the name"},

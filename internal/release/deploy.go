@@ -36,7 +36,7 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	w.log.Step("Release v%d: starting revision %s", w.release.Version, w.release.Revision)
-	return m.rollOut(ctx, w, service, p.Accept)
+	return m.rollOut(ctx, w, service, settings.Web, p.Accept)
 }
 
 // prepare runs the image's process type release, where it has one: a failed migration must not go live. A rollback does not run it:
@@ -96,7 +96,7 @@ func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.D
 }
 
 // rollOut takes a Service live and says so in the ledger. accept is called when the new revision is healthy, before it gets traffic.
-func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Service, accept func() error) error {
+func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Service, web project.Web, accept func() error) error {
 	manifest, err := json.Marshal(service)
 	if err != nil {
 		return err
@@ -111,6 +111,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 	_, err = deploy.Rollout(ctx, m.o.Platform, deploy.Plan{
 		Service: service,
 		Check:   deploy.Check{Path: path, Timeout: timeout},
+		Steps:   web.Steps, StepWait: web.StepTime,
 		Log:     w.log,
 		OnState: func(s app.State) error {
 			if s != app.Shifting {

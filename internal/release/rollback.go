@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/project"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -34,7 +35,7 @@ func (m *Machine) Rollback(ctx context.Context, name string, version int, key st
 		}
 		w.release.Repository, w.release.Digest, w.release.Processes = target.Repository, target.Digest, target.Processes
 		log.Step("Release v%d: back to v%d (%.7s), revision %s", w.release.Version, target.Version, target.Commit, service.Spec.Template.Name)
-		if err := m.rollOut(ctx, w, &service, nil); err != nil {
+		if err := m.rollOut(ctx, w, &service, project.Web{}, nil); err != nil {
 			return err
 		}
 		return m.o.SetLive(name, target.Commit)

@@ -39,6 +39,8 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	await NAME PATTERN    wait until it printed this
 //	interrupt NAME [SIG]  signal its process group: INT (default) or KILL
 //	finish NAME           wait for its end
+//	kubectl ARGS [< FILE] on the cluster, in the script's namespace
+//	cluster stop|start P  a part of the cluster
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
@@ -46,6 +48,7 @@ func table() map[string]command {
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
+		"kubectl": cmdKubectl, "cluster": cmdCluster,
 	}
 }
 

@@ -28,10 +28,10 @@ func cmdHTTP(w *world, ts *testscript.TestScript, args []string) (output, error)
 	}
 	name := *host
 	if !strings.Contains(name, ".") && name != "" {
-		name += ".localhost"
+		name += "." + w.domain
 	}
 	if name == "" {
-		name = "localhost"
+		name = w.domain
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
@@ -93,7 +93,7 @@ func cmdLoad(w *world, ts *testscript.TestScript, args []string) (output, error)
 		if l != nil {
 			ts.Fatalf("load: %s has some already", app)
 		}
-		w.loads[app] = startLoad(w.http, app+".localhost", "/")
+		w.loads[app] = startLoad(w.http, app+"."+w.domain, "/")
 		return output{}, nil
 	case "stop":
 		if l == nil {
@@ -139,7 +139,7 @@ func cmdPushes(w *world, ts *testscript.TestScript, args []string) (output, erro
 		if err != nil {
 			return o, fmt.Errorf("push %d: %w", i, err)
 		}
-		a, err := get(context.Background(), client, filepath.Base(dir)+".localhost", "/")
+		a, err := get(context.Background(), client, filepath.Base(dir)+"."+w.domain, "/")
 		if err != nil || a.status != 200 || strings.TrimSpace(a.body) != text {
 			return o, fmt.Errorf("after push %d: status %d, %q, %v; want %q", i, a.status, a.body, err, text)
 		}

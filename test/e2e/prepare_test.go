@@ -30,6 +30,9 @@ func prepare() error {
 	if root, err = filepath.Abs("../.."); err != nil {
 		return err
 	}
+	if theCluster, err = findCluster(); err != nil {
+		return err
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err

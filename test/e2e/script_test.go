@@ -42,10 +42,14 @@ func isSet(name string) bool {
 	return found
 }
 
-// TestScripts runs every script in testdata.
+// TestScripts runs every script in testdata; those in testdata/cluster where there is a cluster.
 func TestScripts(t *testing.T) {
+	dir := "testdata"
+	if theCluster != nil {
+		dir = filepath.Join(dir, "cluster")
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir:                 dir,
 		Setup:               newWorld,
 		Cmds:                commands(),
 		RequireExplicitExec: true,

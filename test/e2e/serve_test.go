@@ -18,10 +18,17 @@ func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error
 	if w.ssh != "" {
 		ssh, http = w.ssh, w.http
 	}
+	flags := []string{"--ssh", ssh}
+	if theCluster != nil {
+		own, err := theCluster.serveFlags(w)
+		ts.Check(err)
+		flags = append(flags, own...)
+	} else {
+		flags = append(flags, "--http", http, "--domain", "localhost")
+	}
 	this := filepath.Join(w.base, "run.log")
 	_ = os.Remove(this)
-	flags := append([]string{"--ssh", ssh, "--http", http, "--domain", "localhost"}, args...)
-	s, a, err := startServer(w.data, this, flags...)
+	s, a, err := startServer(w.data, this, append(flags, args...)...)
 	out, _ := os.ReadFile(this)
 	if err != nil {
 		w.keepLog(out)
@@ -30,11 +37,14 @@ func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error
 		}
 		return output{stderr: string(out)}, err
 	}
-	w.server, w.ssh, w.http = s, a.SSH, a.HTTP
+	w.server, w.ssh = s, a.SSH
+	if theCluster == nil {
+		w.http = a.HTTP
+	}
 	_, port, err := net.SplitHostPort(a.SSH)
 	ts.Check(err)
 	ts.Setenv("SSH_PORT", port)
-	ts.Setenv("HTTP", a.HTTP)
+	ts.Setenv("HTTP", w.http)
 	ts.Setenv("REMOTE", "ssh://git@"+a.SSH)
 	return output{stderr: string(out)}, nil
 }

@@ -21,8 +21,13 @@ type world struct {
 	server *server
 	ssh    string // address; kept over restarts, as remotes name it
 	http   string
+	domain string // apps answer under APP.domain
 	jobs   map[string]*job
 	loads  map[string]*load
+
+	// On a cluster.
+	namespace string
+	registry  string // port of the server's own, kept over restarts
 }
 
 type worldKey struct{}
@@ -33,6 +38,7 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 var inherited = []string{
 	"PATH", "HOME", "WORK", "TMPDIR", "XDG_CACHE_HOME", "GITD_PARTS", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL",
 	"GIT_TERMINAL_PROMPT", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "DATA", "KEY", "SSH_PORT", "HTTP", "REMOTE", "LC_ALL",
+	"KUBECONFIG", "NAMESPACE", "INGRESS", "DOMAIN", clusterVariable,
 }
 
 // newWorld is testscript's Setup.
@@ -43,7 +49,7 @@ func newWorld(env *testscript.Env) error {
 	}
 	w := &world{
 		tb: env.T().(testing.TB), base: base, data: filepath.Join(base, "data"), log: filepath.Join(base, "serve.log"),
-		jobs: map[string]*job{}, loads: map[string]*load{},
+		domain: "localhost", jobs: map[string]*job{}, loads: map[string]*load{},
 	}
 	env.Values[worldKey{}] = w
 	home := filepath.Join(env.WorkDir, "home")
@@ -68,6 +74,10 @@ func newWorld(env *testscript.Env) error {
 		env.Setenv(k, v)
 	}
 	env.Defer(w.cleanUp)
+	if theCluster != nil {
+		env.Setenv(clusterVariable, os.Getenv(clusterVariable))
+		return theCluster.openNamespace(w, env)
+	}
 	return nil
 }
 
@@ -123,6 +133,9 @@ func (w *world) cleanUp() {
 		if out, err := w.purge(); err != nil {
 			w.tb.Errorf("gitd purge: %v\n%s", err, out)
 		}
+	}
+	if theCluster != nil && w.namespace != "" {
+		theCluster.closeNamespace(w)
 	}
 	if left := belongingTo(w.data); len(left) > 0 {
 		w.tb.Errorf("processes were left behind after gitd purge:\n%s", describe(left))

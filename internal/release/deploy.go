@@ -112,7 +112,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 		Service: service,
 		Check:   deploy.Check{Path: path, Timeout: timeout},
 		Steps:   web.Steps, StepWait: web.StepTime,
-		Log:     w.log,
+		Log: w.log,
 		OnState: func(s app.State) error {
 			if s != app.Shifting {
 				return nil

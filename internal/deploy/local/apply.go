@@ -313,7 +313,7 @@ func (p *Platform) pruneOnce() {
 			continue
 		}
 		r.mu.Lock()
-		used := r.image != nil || len(r.instances) > 0
+		used := r.image != nil || len(r.instances) > 0 || len(r.workers) > 0
 		r.mu.Unlock()
 		if used { // its layers cannot be named, and it needs them
 			p.opts.Log("deploy: no layers are removed while %s runs without its image: %v", r.name, err)

@@ -33,16 +33,18 @@ const (
 	labelService  = "gitd.service"
 	labelRevision = "gitd.revision"
 	labelLog      = "gitd.log"
+	labelProcess  = "gitd.process" // of a worker's
 	platformLocal = "local"
 )
 
 // instance is one container of a revision.
 type instance struct {
 	revision  *revision
-	id        string // container ID: revision, "-", five characters
+	id        string // container ID: revision, "-", five characters; a worker's has its process type between them
+	process   string // a worker's type; "" for one that requests go to
 	log       string // file
 	container *sandbox.Container
-	proxy     *dataplane.Instance
+	proxy     *dataplane.Instance // nil for a worker
 	state     state
 	since     time.Time          // ready
 	cancel    context.CancelFunc // ends the start
@@ -246,6 +248,9 @@ func (in *instance) create(ctx context.Context) error {
 	spec := r.spec(img)
 	spec.ID, spec.LogFile = in.id, in.log
 	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
+	if in.process != "" {
+		spec.Args, spec.Labels[labelProcess] = []string{processDir + in.process}, in.process
+	}
 	c, err := p.opts.Host.Start(ctx, spec)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -260,6 +265,9 @@ func (in *instance) create(ctx context.Context) error {
 // take makes the container the instance's own.
 func (in *instance) take(c *sandbox.Container) {
 	in.container = c
+	if in.process != "" {
+		return
+	}
 	port := in.revision.port
 	in.proxy = dataplane.NewInstance(in.id, in.revision.h2c, func(ctx context.Context) (net.Conn, error) { return c.Dial(ctx, port) })
 }
@@ -371,6 +379,7 @@ func (p *Platform) adopt(ctx context.Context) error {
 	}
 	done := make(chan struct{})
 	waiting := 0
+	p.resume(containers)
 	for _, c := range containers {
 		if c.Labels[labelPlatform] != platformLocal {
 			continue
@@ -378,6 +387,9 @@ func (p *Platform) adopt(ctx context.Context) error {
 		var r *revision
 		if s := p.services[c.Labels[labelService]]; s != nil {
 			r = s.revisions[c.Labels[labelRevision]]
+		}
+		if r != nil && c.Labels[labelProcess] != "" {
+			continue // resume has seen to it
 		}
 		ended := false
 		select {

@@ -94,6 +94,9 @@ func (p *Platform) trimLogs(service, revision string) {
 		for _, in := range r.instances {
 			inUse[in.log] = true
 		}
+		for w := range r.workers {
+			inUse[w.log] = true
+		}
 		r.mu.Unlock()
 	}
 	for _, f := range files[:len(files)-keptLogs] {
@@ -166,7 +169,8 @@ type source struct {
 	rest   []byte // a line that is not complete
 }
 
-// Logs implements deploy.Platform. Each line has the form "[hello-v3 abc12] text". Instances write without a time, so the
+// Logs implements deploy.Platform. Each line has the form "[hello-v3 abc12] text", or, of a worker,
+// "[hello-v3 worker.1] text". Instances write without a time, so the
 // history comes instance by instance, in the order of their starts.
 func (p *Platform) Logs(ctx context.Context, service string, o deploy.LogOptions, w io.Writer) error {
 	if o.Revision != "" {

@@ -19,6 +19,18 @@ import (
 // processDir is where an image has a launcher for each of its process types (Platform Interface Specification, "Launch").
 const processDir = "/cnb/process/"
 
+// processID is a name for a container of a process type: the type with what a name cannot hold replaced, and five characters
+// of chance.
+func processID(revision, process string) string {
+	plain := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return '-'
+	}, strings.ToLower(process))
+	return fmt.Sprintf("%s-%s-%s", revision, plain[:min(len(plain), 40)], strings.ToLower(rand.Text()[:5]))
+}
+
 // RunProcess implements deploy.Platform.
 func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
 	want, err := complete(ctx, svc)
@@ -47,7 +59,7 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 		return err
 	}
 	spec := r.spec(img)
-	spec.ID = fmt.Sprintf("%s-%s-%s", r.name, process, strings.ToLower(rand.Text()[:5]))
+	spec.ID = processID(r.name, process)
 	spec.Args, spec.Output = []string{processDir + process}, w
 	exit, err := p.opts.Host.Run(ctx, spec)
 	switch {

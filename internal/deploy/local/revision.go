@@ -3,6 +3,8 @@ package local
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,7 +41,8 @@ type revision struct {
 	mu        gosync.Mutex
 	image     *image // what was found out about the image; nil before the first start
 	instances []*instance
-	scaler    *scale.Scaler // nil while there is nothing to decide
+	workers   map[*worker]struct{} // also those that are on their way out
+	scaler    *scale.Scaler        // nil while there is nothing to decide
 	wanted    int
 	reachable bool
 	started   bool // an instance was ready once
@@ -57,7 +60,7 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 	}
 	c := &spec.Containers[0]
 	r := &revision{p: p, service: service, name: t.Template.Name, template: t, port: 8080, probe: c.ReadinessProbe,
-		poked: make(chan struct{}, 1), stopped: make(chan struct{}), waiters: map[chan error]struct{}{}, started: started,
+		poked: make(chan struct{}, 1), stopped: make(chan struct{}), waiters: map[chan error]struct{}{}, workers: map[*worker]struct{}{}, started: started,
 		deadline: p.opts.ProgressDeadline}
 	if len(c.Ports) > 0 {
 		r.port = int(c.Ports[0].ContainerPort)
@@ -274,7 +277,7 @@ func (r *revision) failed(err *deploy.StartError, now time.Time) {
 	r.p.opts.Log("deploy: an instance of %s did not come up: %v; next try in %s", r.name, err, backOff(r.failures))
 }
 
-// close ends the revision: requests that are in flight go to their end, then the instances go.
+// close ends the revision: its workers are told to end, requests that are in flight go to their end, then the instances go.
 func (r *revision) close(ctx context.Context) error {
 	r.mu.Lock()
 	r.gone = true
@@ -286,6 +289,10 @@ func (r *revision) close(ctx context.Context) error {
 	}
 	if ready, _ := r.count(); ready == 0 {
 		r.proxy.SetFailing("the app was removed")
+	}
+	workers := slices.Collect(maps.Keys(r.workers))
+	for _, w := range workers {
+		w.cancel()
 	}
 	r.mu.Unlock()
 	r.stop()
@@ -302,6 +309,13 @@ func (r *revision) close(ctx context.Context) error {
 	for _, in := range left {
 		select {
 		case <-in.gone:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for _, w := range workers {
+		select {
+		case <-w.gone:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -12,7 +12,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// store keeps the Services as files: SERVICE/service.json, SERVICE/revisions/REVISION.json. A file is replaced whole and is
+// store keeps the Services as files: SERVICE/service.json, SERVICE/revisions/REVISION.json, SERVICE/workers.json. A file is replaced whole and is
 // on the disk before its writer goes on. They hold the apps' configuration and are readable for root only.
 type store struct{ dir string }
 
@@ -21,6 +21,12 @@ type template struct {
 	Template   servingv1.RevisionTemplateSpec `json:"template"`
 	Created    time.Time                      `json:"created"`
 	Generation int64                          `json:"generation"` // of the Service when the revision came to be
+}
+
+// crew is which workers a Service is to have.
+type crew struct {
+	Revision string   `json:"revision"`
+	Types    []string `json:"types"`
 }
 
 type record struct {
@@ -81,6 +87,20 @@ func (s store) removeRevision(service, revision string) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+func (s store) saveWorkers(service string, c crew) error {
+	return write(filepath.Join(s.dir, service, "workers.json"), c)
+}
+
+// workers returns the zero value where none were ever set.
+func (s store) workers(service string) (crew, error) {
+	var c crew
+	err := read(filepath.Join(s.dir, service, "workers.json"), &c)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return c, err
 }
 
 // removeService takes the Service away at once, whatever happens afterwards.

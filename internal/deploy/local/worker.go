@@ -2,11 +2,260 @@ package local
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
-// SetWorkers implements deploy.Platform.
-func (p *Platform) SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error {
+// worker keeps one process type of a revision running.
+type worker struct {
+	revision *revision
+	process  string
+	log      string             // file, for all its containers
+	ctx      context.Context    // ends when it is to end, or with the Platform
+	cancel   context.CancelFunc // tells it to end
+	gone     chan struct{}      // closed when it has ended, and nothing of it runs
+}
+
+// validProcess is what the name of a process type may look like (Buildpack Interface Specification, "launch.toml").
+var validProcess = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// SetWorkers implements deploy.Platform. Of one process type never two run at once: the new one starts when the old one has ended.
+func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types []string) error {
+	for _, t := range types {
+		if !validProcess.MatchString(t) {
+			return app.Errorf(app.InvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
+		}
+	}
+	defer p.lock(svc.Name)()
+	if p.ctx.Err() != nil {
+		return app.Errorf(app.Unavailable, "try again in a moment", "the server is shutting down")
+	}
+	r, err := p.find(svc.Name, svc.Spec.Template.Name)
+	if err != nil {
+		return err
+	}
+	types = slices.Compact(slices.Sorted(slices.Values(types)))
+	if err := p.store.saveWorkers(svc.Name, crew{Revision: r.name, Types: types}); err != nil {
+		return fmt.Errorf("keep which workers %s has: %w", svc.Name, err)
+	}
+	before := map[string][]*worker{} // those to wait for, by type
+	running := map[string]bool{}
+	for _, w := range p.workers(svc.Name) {
+		if w.revision == r && slices.Contains(types, w.process) && w.ctx.Err() == nil {
+			running[w.process] = true
+			continue
+		}
+		w.cancel()
+		before[w.process] = append(before[w.process], w)
+	}
+	for _, t := range types {
+		if !running[t] {
+			r.employ(t, filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), t+".1")), nil, before[t])
+		}
+	}
 	return nil
+}
+
+// workers returns those of a Service, also the ones that are on their way out.
+func (p *Platform) workers(service string) []*worker {
+	p.mu.RLock()
+	s := p.services[service]
+	p.mu.RUnlock()
+	var all []*worker
+	if s != nil {
+		for _, r := range s.revisions {
+			r.mu.Lock()
+			all = slices.AppendSeq(all, maps.Keys(r.workers))
+			r.mu.Unlock()
+		}
+	}
+	return all
+}
+
+// employ starts a worker in the background, once those before it are gone; one whose container is there already goes on with that.
+// It is called by one at a time for each Service.
+func (r *revision) employ(process, log string, container *sandbox.Container, before []*worker) *worker {
+	w := &worker{revision: r, process: process, log: log, gone: make(chan struct{})}
+	w.ctx, w.cancel = context.WithCancel(r.p.ctx)
+	r.mu.Lock()
+	r.workers[w] = struct{}{}
+	r.mu.Unlock()
+	r.p.tasks.Go(func() {
+		defer w.cancel()
+		for _, b := range before {
+			select {
+			case <-b.gone:
+			case <-r.p.ctx.Done():
+			}
+		}
+		w.work(container)
+		if r.p.ctx.Err() != nil { // the next process goes on with it
+			return
+		}
+		r.mu.Lock()
+		delete(r.workers, w)
+		r.mu.Unlock()
+		close(w.gone)
+		r.p.trimLogs(r.service, r.name)
+	})
+	return w
+}
+
+// work runs one container after the other until the worker is told to end, or the Platform is closed.
+func (w *worker) work(container *sandbox.Container) {
+	r, p := w.revision, w.revision.p
+	if err := makeLog(w.log); err != nil {
+		p.opts.Log("deploy: %s: worker %s has no log: %v", r.name, w.process, err)
+	}
+	var again restarts
+	for w.ctx.Err() == nil || container != nil {
+		in := r.newInstance(processID(r.name, w.process), w.log)
+		in.process = w.process
+		note, alive := "", time.Duration(0)
+		if container != nil {
+			in.id = container.ID
+			in.take(container)
+			container = nil
+		} else if err := in.create(w.ctx); err != nil {
+			if w.ctx.Err() != nil {
+				return
+			}
+			note = "did not start: " + startFailure(err)
+		}
+		if in.container != nil {
+			if !w.attend(in) {
+				return
+			}
+			exit := in.container.Exit()
+			note, alive = describeExit(exit, r.memory()), exit.At.Sub(in.container.Started)
+		}
+		pause := again.after(alive)
+		note = fmt.Sprintf("gitd: %s %s; it is started again in %s", w.process, note, pause)
+		appendLog(w.log, note)
+		p.opts.Log("deploy: %s: %s", in.id, note)
+		w.remove(in)
+		select {
+		case <-time.After(pause):
+		case <-w.ctx.Done():
+		}
+	}
+}
+
+// attend waits for the end of the container. It returns false when that was asked for: the container is removed then, or left for the
+// next process where the Platform was closed.
+func (w *worker) attend(in *instance) bool {
+	p := w.revision.p
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-in.container.Done():
+			if w.ctx.Err() == nil {
+				return true
+			}
+		case <-tick.C:
+			in.trimLog(p.opts.LogLimit)
+			continue
+		case <-w.ctx.Done():
+		}
+		if p.ctx.Err() != nil {
+			return false
+		}
+		if err := in.container.Stop(p.ctx, p.opts.StopGrace); err == nil || p.ctx.Err() == nil {
+			w.remove(in)
+		}
+		return false
+	}
+}
+
+// remove removes every trace of a container but its log.
+func (w *worker) remove(in *instance) {
+	if in.container == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), time.Minute)
+	defer cancel()
+	if err := in.container.Remove(ctx); err != nil {
+		w.revision.p.opts.Log("deploy: remove %s: %v", in.id, err)
+	}
+}
+
+// startFailure is why a container could not be started, in words.
+func startFailure(err error) string {
+	var why *deploy.StartError
+	if errors.As(err, &why) && why.Detail != "" {
+		return why.Detail
+	}
+	return err.Error()
+}
+
+// restarts is the growing pause before a worker that ended is started again.
+type restarts struct{ last time.Duration }
+
+// after returns the pause before the next start, given how long the worker was up.
+func (r *restarts) after(alive time.Duration) time.Duration {
+	const first, longest, steady = time.Second, time.Minute, time.Minute
+	if alive >= steady || r.last == 0 {
+		r.last = first
+	} else {
+		r.last = min(2*r.last, longest)
+	}
+	return r.last
+}
+
+// resume goes on with the workers of an earlier process: with the containers that run still, or in which something ended
+// meanwhile, and with new ones for the others. What should not run any more is ended.
+func (p *Platform) resume(containers []*sandbox.Container) {
+	for name, s := range p.services {
+		c, err := p.store.workers(name)
+		if err != nil {
+			p.opts.Log("deploy: which workers %s has cannot be read: %v", name, err)
+		}
+		wanted := s.revisions[c.Revision]
+		found := map[string]bool{}
+		before := map[string][]*worker{}
+		for _, container := range containers {
+			process := container.Labels[labelProcess]
+			r := s.revisions[container.Labels[labelRevision]]
+			if container.Labels[labelPlatform] != platformLocal || container.Labels[labelService] != name || process == "" || r == nil {
+				continue
+			}
+			if r == wanted && slices.Contains(c.Types, process) && !found[process] {
+				found[process] = true
+				r.employ(process, container.Labels[labelLog], container, nil)
+				continue
+			}
+			w := r.employ(process, container.Labels[labelLog], container, nil)
+			w.cancel()
+			before[process] = append(before[process], w)
+		}
+		for _, t := range c.Types {
+			if wanted != nil && !found[t] {
+				wanted.employ(t, p.workerLog(wanted, t), nil, before[t])
+			}
+		}
+	}
+}
+
+// workerLog is the log that a worker goes on with: its newest one, or a new one.
+func (p *Platform) workerLog(r *revision, process string) string {
+	files := logsIn(p.logDir(r.service, r.name))
+	for _, f := range slices.Backward(files) {
+		if _, short, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), logSuffix), "-"); short == process+".1" {
+			return f
+		}
+	}
+	return filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), process+".1"))
 }

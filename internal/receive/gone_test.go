@@ -222,7 +222,7 @@ type holding struct {
 	more  chan struct{}
 }
 
-func (h *holding) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(string, int)) (PackStats, error) {
+func (h *holding) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress Progress) (PackStats, error) {
 	if !h.holds.Load() {
 		return gitIndexer{}.Index(ctx, r, to, limits, progress)
 	}

@@ -31,6 +31,30 @@ type PackLimits struct {
 type PackStats struct {
 	Objects int
 	Bytes   int64
+	// Connected says that all that the pack's objects lead to is here: each refers only to objects of the pack or of the
+	// repository. Nothing ever comes into a repository otherwise and nothing is dropped from it, so that this holds for what
+	// those refer to in turn, and the history need not be walked.
+	Connected bool
+}
+
+// Progress is told where a pack stands, often: so many of so many objects.
+type Progress func(phase string, done, of int)
+
+// progressText is a line of progress: "Indexing objects:  45% (243k/542k)". It moves no cursor, which new clients would mask.
+func progressText(phase string, done, of int) string {
+	return fmt.Sprintf("%s: %3d%% (%s/%s)", phase, int64(done)*100/int64(max(of, 1)), thousands(done), thousands(of))
+}
+
+// thousands writes a count short: 999, 9.9k, 243k.
+func thousands(n int) string {
+	switch {
+	case n < 1000:
+		return strconv.Itoa(n)
+	case n < 10_000:
+		return fmt.Sprintf("%d.%dk", n/1000, n%1000/100)
+	default:
+		return fmt.Sprintf("%dk", n/1000)
+	}
 }
 
 // PackTarget says where a pack goes to.
@@ -42,9 +66,9 @@ type PackTarget struct {
 
 // Indexer takes packs in. Index reads one pack up to its trailer and never waits for the end of r; it may read bytes that
 // follow. It completes a thin pack, checks every object as git fsck --strict does, and leaves a pack and its index in the
-// quarantine. progress gets a phase and a percentage, often. What is wrong with the pack is told by an *app.Error.
+// quarantine. What is wrong with the pack is told by an *app.Error.
 type Indexer interface {
-	Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(phase string, percent int)) (PackStats, error)
+	Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress Progress) (PackStats, error)
 }
 
 // ErrIncomplete is in the chain of an Indexer's error when the pack builds on objects that are nowhere.
@@ -80,7 +104,7 @@ type gitIndexer struct{}
 // fsckExceptions are the checks that old and harmless histories fail: dates and modes that long gone tools wrote.
 const fsckExceptions = "badTimezone=ignore,missingSpaceBeforeDate=ignore,zeroPaddedFilemode=ignore"
 
-func (gitIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(string, int)) (PackStats, error) {
+func (gitIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress Progress) (PackStats, error) {
 	header, count, err := readPackHeader(r, limits)
 	if err != nil {
 		return PackStats{}, err
@@ -193,12 +217,12 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// progressLine is how git tells where it stands, again and again on one line.
-var progressLine = regexp.MustCompile(`^([A-Z][a-z]+ [a-z ]+): +([0-9]{1,3})%`)
+// progressLine is how git tells where it stands, again and again on one line: "Receiving objects:  45% (243/542), 1.20 MiB".
+var progressLine = regexp.MustCompile(`^([A-Z][a-z]+ [a-z ]+): +[0-9]{1,3}% \(([0-9]{1,10})/([0-9]{1,10})\)`)
 
 // progressWriter separates git's progress on stderr from its complaints.
 type progressWriter struct {
-	progress   func(phase string, percent int)
+	progress   Progress
 	line       []byte
 	complaints tail
 }
@@ -219,8 +243,10 @@ func (w *progressWriter) Write(p []byte) (int, error) {
 func (w *progressWriter) endLine() {
 	defer func() { w.line = w.line[:0] }()
 	if m := progressLine.FindSubmatch(w.line); m != nil {
-		if n, err := strconv.Atoi(string(m[2])); err == nil && w.progress != nil {
-			w.progress(string(m[1]), n)
+		done, err := strconv.Atoi(string(m[2]))
+		of, e := strconv.Atoi(string(m[3]))
+		if err == nil && e == nil && w.progress != nil {
+			w.progress(string(m[1]), done, of)
 		}
 		return
 	}

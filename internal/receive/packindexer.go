@@ -24,7 +24,7 @@ func NewPackIndexer() Indexer { return packIndexer{} }
 // into one on work.
 const inflatedPerSecond = 200 << 20
 
-func (packIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(string, int)) (PackStats, error) {
+func (packIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress Progress) (PackStats, error) {
 	cut, err := readCut(to)
 	if err != nil {
 		return PackStats{}, err
@@ -38,11 +38,9 @@ func (packIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits
 		Shallow: func(id pack.ID) bool { return cut[id] },
 		Limits: pack.Limits{Bytes: limits.Bytes, Objects: limits.Objects, Memory: int64(min(limits.Memory, 1<<62)),
 			Inflated: int64(min(limits.CPU.Seconds()*inflatedPerSecond, 1<<62))},
-		Ignore: []string{"badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"},
-		NoSync: true, // whoever takes the pack over syncs it
-	}
-	if progress != nil {
-		o.Progress = func(phase string, done, of int) { progress(phase, int(int64(done)*100/int64(of))) }
+		Ignore:   []string{"badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"},
+		NoSync:   true, // whoever takes the pack over syncs it
+		Progress: progress,
 	}
 	res, err := pack.Index(ctx, in, o)
 	var told *app.Error
@@ -52,7 +50,7 @@ func (packIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits
 	if err != nil {
 		return PackStats{}, err
 	}
-	return PackStats{Objects: res.Objects, Bytes: res.Bytes}, nil
+	return PackStats{Objects: res.Objects, Bytes: res.Bytes, Connected: res.Connected}, nil
 }
 
 // readCut returns the commits whose parents may be missing.

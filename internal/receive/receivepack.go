@@ -322,11 +322,13 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	if stats.Objects >= manyObjects {
-		p.log.Detail("checking that nothing is missing")
-	}
-	if err := q.connected(ctx, c.new, p.opts); err != nil {
-		return true, err
+	if !stats.Connected {
+		if stats.Objects >= manyObjects {
+			p.log.Detail("checking that nothing is missing")
+		}
+		if err := q.connected(ctx, c.new, p.opts); err != nil {
+			return true, err
+		}
 	}
 	if p.options.Detach {
 		if err := life.detach(); err != nil {
@@ -375,7 +377,7 @@ func (p *push) progress(branch, commit string) *transfer {
 	return &transfer{log: p.log, quiet: p.request.has("quiet"), title: fmt.Sprintf("Receiving %s (%s %.7s)", p.name, branch, commit), next: time.Now().Add(progressEvery)}
 }
 
-func (t *transfer) update(phase string, percent int) {
+func (t *transfer) update(phase string, done, of int) {
 	now := time.Now()
 	if t.quiet || now.Before(t.next) {
 		return
@@ -385,7 +387,7 @@ func (t *transfer) update(phase string, percent int) {
 		t.begun = true
 	}
 	t.next = now.Add(progressEvery)
-	t.log.Detail("%s: %3d%%", phase, percent)
+	t.log.Detail("%s", progressText(phase, done, of))
 }
 
 // oneLine makes the reason that git prints in parentheses.

@@ -108,7 +108,7 @@ type interposed struct {
 	do atomic.Pointer[func()]
 }
 
-func (i *interposed) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress func(string, int)) (PackStats, error) {
+func (i *interposed) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress Progress) (PackStats, error) {
 	if do := i.do.Swap(nil); do != nil {
 		(*do)()
 	}

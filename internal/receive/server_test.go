@@ -258,14 +258,14 @@ func TestShutdown(t *testing.T) {
 func TestProgressOfLongTransfers(t *testing.T) {
 	var b bytes.Buffer
 	p := &transfer{log: app.NewLog(&b), title: "Receiving x (main 1234567)", next: time.Now().Add(time.Hour)}
-	p.update("Receiving objects", 10)
+	p.update("Indexing objects", 54000, 542000)
 	if b.Len() > 0 {
 		t.Error("too early")
 	}
 	p.next = time.Now()
-	p.update("Receiving objects", 20)
-	p.update("Receiving objects", 21)
-	if got := b.String(); got != "-----> Receiving x (main 1234567)\n       Receiving objects:  20%\n" {
+	p.update("Indexing objects", 243900, 542000)
+	p.update("Indexing objects", 250000, 542000)
+	if got := b.String(); got != "-----> Receiving x (main 1234567)\n       Indexing objects:  45% (243k/542k)\n" {
 		t.Errorf("%q", got)
 	}
 }

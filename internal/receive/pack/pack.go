@@ -73,7 +73,7 @@ func setDefault[T comparable](v *T, def T) {
 // Options say how a pack is taken in.
 type Options struct {
 	Dir        string                           // existing folder that takes the pack and its index
-	Repository string                           // objects folder of the repository that the pack may build on, or ""
+	Repository string                           // objects folder of the repository that the pack may build on, or ""; its alternates count
 	Shallow    func(ID) bool                    // commits whose parents may be missing; nil: none
 	Limits     Limits                           //
 	Ignore     []string                         // messages of git fsck that are not errors, such as "badTimezone"
@@ -88,6 +88,9 @@ type Result struct {
 	Objects   int    // as sent
 	Completed int    // objects of the repository added to complete a thin pack
 	Bytes     int64  // as sent
+	// Connected says that all that the objects refer to is in the pack or in the repository itself. It is not said where that
+	// has alternates: another repository's objects need not be complete.
+	Connected bool
 }
 
 // Index reads one pack from r up to its trailer: what follows the trailer is left in r. It returns io.EOF where r ends
@@ -276,7 +279,7 @@ func (x *indexer) keep(order []int32) error {
 		_ = os.Remove(base + ".pack")
 		return err
 	}
-	x.result.Name = name
+	x.result.Name, x.result.Connected = name, !x.store.alternates()
 	if x.NoSync {
 		return nil
 	}

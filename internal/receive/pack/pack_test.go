@@ -211,7 +211,7 @@ func TestIndex(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if res.Bytes != int64(len(pack)) || told["Receiving objects"] != 100 || c.name != "no deltas" && told["Resolving deltas"] != 100 {
+					if res.Bytes != int64(len(pack)) || told["Indexing objects"] != 100 || c.name != "no deltas" && told["Resolving deltas"] != 100 {
 						t.Errorf("%+v of %d bytes, progress up to %v", res, len(pack), told)
 					}
 					kept, _ := os.ReadFile(filepath.Join(in, res.Name+".pack"))

@@ -148,7 +148,7 @@ func (s *scanner) entries() error {
 			}
 			return err
 		}
-		s.told.tell(s.Progress, "Receiving objects", i+1, s.count)
+		s.told.tell(s.Progress, "Indexing objects", i+1, s.count)
 	}
 	return nil
 }

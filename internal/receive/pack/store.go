@@ -25,9 +25,9 @@ import (
 var errMissing = errors.New("no such object")
 
 // objectStore reads the objects that a repository has already. Indexes and packs are mapped, not loaded: looking up one
-// object of a large repository touches a few pages. It knows no alternates. One goroutine uses it at a time.
+// object of a large repository touches a few pages. One goroutine uses it at a time.
 type objectStore struct {
-	dir    string
+	dirs   []string // the repository's objects folder, and its alternates
 	limits Limits
 	spend  func(bytes int64) error // counts what is inflated and copied
 	packs  []*storedPack
@@ -44,25 +44,65 @@ type storedPack struct {
 
 // openStore maps the indexes of a repository. What can't be read is left out, as git does.
 func openStore(dir string, limits Limits, spend func(int64) error) *objectStore {
-	s := &objectStore{dir: dir, limits: limits, spend: spend, z: newInflater(true)}
+	s := &objectStore{limits: limits, spend: spend, z: newInflater(true)}
 	if dir == "" {
 		return s
 	}
-	found, _ := filepath.Glob(filepath.Join(dir, "pack", "pack-*.idx"))
-	for _, path := range found {
-		b, err := mapFile(path)
-		if err != nil {
-			continue
+	s.dirs = withAlternates(nil, dir, 0)
+	for _, dir := range s.dirs {
+		found, _ := filepath.Glob(filepath.Join(dir, "pack", "pack-*.idx"))
+		for _, path := range found {
+			b, err := mapFile(path)
+			if err != nil {
+				continue
+			}
+			p := &storedPack{index: b, path: strings.TrimSuffix(path, ".idx") + ".pack"}
+			if !p.sound() {
+				_ = unix.Munmap(b)
+				continue
+			}
+			s.packs = append(s.packs, p)
 		}
-		p := &storedPack{index: b, path: strings.TrimSuffix(path, ".idx") + ".pack"}
-		if !p.sound() {
-			_ = unix.Munmap(b)
-			continue
-		}
-		s.packs = append(s.packs, p)
 	}
 	return s
 }
+
+// alternatesNested is how far git follows alternates of alternates.
+const alternatesNested = 5
+
+// withAlternates adds an objects folder and those that its info/alternates names (gitrepository-layout(5)) to dirs. What is not
+// there is left out, as git does.
+func withAlternates(dirs []string, dir string, depth int) []string {
+	if slices.Contains(dirs, dir) {
+		return dirs
+	}
+	dirs = append(dirs, dir)
+	text, err := os.ReadFile(filepath.Join(dir, "info", "alternates"))
+	if err != nil || depth > alternatesNested {
+		return dirs
+	}
+	for line := range strings.Lines(string(text)) {
+		path := strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(path, `"`) {
+			if plain, err := strconv.Unquote(path); err == nil {
+				path = plain
+			}
+		}
+		if path == "" || path[0] == '#' {
+			continue
+		}
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			dirs = withAlternates(dirs, filepath.Clean(path), depth+1)
+		}
+	}
+	return dirs
+}
+
+// alternates says whether the repository has objects elsewhere.
+func (s *objectStore) alternates() bool { return len(s.dirs) > 1 }
 
 func mapFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -325,18 +365,22 @@ func (s *objectStore) fits(n int64) error {
 
 // loose reads an object that has its own file, or only what it is.
 func (s *objectStore) loose(id ID, content bool) (o object, err error) {
-	if s.dir == "" {
-		return o, errMissing
-	}
 	name := id.String()
-	f, err := os.Open(filepath.Join(s.dir, name[:2], name[2:]))
-	if errors.Is(err, fs.ErrNotExist) {
-		return o, errMissing
+	for _, dir := range s.dirs {
+		f, err := os.Open(filepath.Join(dir, name[:2], name[2:]))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return o, err
+		}
+		defer f.Close()
+		return s.readLoose(f, name, content)
 	}
-	if err != nil {
-		return o, err
-	}
-	defer f.Close()
+	return o, errMissing
+}
+
+func (s *objectStore) readLoose(f *os.File, name string, content bool) (o object, err error) {
 	z, err := zlib.NewReader(bufio.NewReader(f))
 	if err != nil {
 		return o, fmt.Errorf("loose object %s: %w", name, err)

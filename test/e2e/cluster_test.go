@@ -89,6 +89,8 @@ func (c *cluster) openNamespace(w *world, env *testscript.Env) error {
 	env.Setenv("NAMESPACE", w.namespace)
 	env.Setenv("INGRESS", c.ingress)
 	env.Setenv("DOMAIN", w.domain)
+	env.Setenv("KUBECTL", c.kubectl)
+	env.Setenv("HOST", c.host)
 	return nil
 }
 

@@ -48,11 +48,33 @@ func TestScripts(t *testing.T) {
 	if theCluster != nil {
 		dir = filepath.Join(dir, "cluster")
 	}
-	testscript.Run(t, testscript.Params{
+	testscript.Run(t, params(dir))
+}
+
+// TestFaults runs the scripts that take parts of the cluster down, one after the other.
+func TestFaults(t *testing.T) {
+	if theCluster != nil {
+		testscript.RunT(oneByOne{t}, params(filepath.Join("testdata", "cluster", "faults")))
+	}
+}
+
+func params(dir string) testscript.Params {
+	return testscript.Params{
 		Dir:                 dir,
 		Setup:               newWorld,
 		Cmds:                commands(),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-	})
+	}
 }
+
+// oneByOne is a test whose parts do not run at the same time.
+type oneByOne struct{ *testing.T }
+
+func (o oneByOne) Parallel() {}
+
+func (o oneByOne) Run(name string, f func(testscript.T)) {
+	o.T.Run(name, func(t *testing.T) { f(oneByOne{t}) })
+}
+
+func (o oneByOne) Verbose() bool { return testing.Verbose() }

@@ -38,7 +38,7 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 var inherited = []string{
 	"PATH", "HOME", "WORK", "TMPDIR", "XDG_CACHE_HOME", "GITD_PARTS", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL",
 	"GIT_TERMINAL_PROMPT", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "DATA", "KEY", "SSH_PORT", "HTTP", "REMOTE", "LC_ALL",
-	"KUBECONFIG", "NAMESPACE", "INGRESS", "DOMAIN", clusterVariable,
+	"KUBECONFIG", "KUBECTL", "NAMESPACE", "INGRESS", "DOMAIN", clusterVariable,
 }
 
 // newWorld is testscript's Setup.

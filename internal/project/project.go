@@ -23,8 +23,9 @@ const maxSize = 256 << 10
 
 // Descriptor is what project.toml says, with the defaults filled in.
 type Descriptor struct {
-	BuildEnv map[string]string // for the build alone
-	Web      Web
+	BuildEnv  map[string]string // for the build alone
+	Web       Web
+	Instances map[string]int64 // of other process types, by type: 1, or 0 for one that is not to run
 }
 
 // Web is how the web process runs.
@@ -47,7 +48,7 @@ type Web struct {
 
 func defaults() Descriptor {
 	return Descriptor{
-		BuildEnv: map[string]string{},
+		BuildEnv: map[string]string{}, Instances: map[string]int64{},
 		Web: Web{
 			Port: 8080, HealthPath: "/", HealthTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, Timeout: 300 * time.Second,
 			Memory: resource.MustParse("512Mi"), Window: 60 * time.Second, StepTime: 10 * time.Second, Env: map[string]string{},
@@ -87,6 +88,9 @@ type file struct {
 				StepTime      *string           `toml:"step-time"`
 				Env           map[string]string `toml:"env"`
 			} `toml:"web"`
+			Processes map[string]struct {
+				Instances *int64 `toml:"instances"`
+			} `toml:"processes"`
 		} `toml:"gitd"`
 	} `toml:"io"`
 }
@@ -126,6 +130,19 @@ func Parse(text string) (Descriptor, error) {
 			return d, bad("build env: %q cannot be the name of a variable", v.Name)
 		}
 		d.BuildEnv[v.Name] = v.Value
+	}
+	for name, p := range f.IO.Gitd.Processes {
+		switch key := "io.gitd.processes." + name; {
+		case name == "web":
+			return d, bad("%s: web has settings of its own: [io.gitd.web] min-scale and max-scale", key)
+		case name == "release":
+			return d, bad("%s: release runs once for each push; take it out of the Procfile if it is not to run", key)
+		case p.Instances == nil:
+		case *p.Instances != 0 && *p.Instances != 1:
+			return d, bad("%s.instances: %d is not possible; give 1, or 0 to switch it off", key, *p.Instances)
+		default:
+			d.Instances[name] = *p.Instances
+		}
 	}
 	w := f.IO.Gitd.Web
 	for name, value := range w.Env {

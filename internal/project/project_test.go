@@ -2,6 +2,7 @@ package project
 
 import (
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -30,11 +31,19 @@ max-scale = 3
 window = "6s"
 traffic-steps = [10, 50]
 step-time = "3s"
+[io.gitd.processes.worker]
+instances = 0
+[io.gitd.processes.clock]
+instances = 1
+[io.gitd.processes.other]
 [io.gitd.web.env]
 GREETING = "hi"
 `)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !maps.Equal(d.Instances, map[string]int64{"worker": 0, "clock": 1}) {
+		t.Errorf("%v", d.Instances)
 	}
 	w := d.Web
 	if d.BuildEnv["BP_GO_TARGET"] != "./cmd/web" || w.Port != 3000 || w.HealthPath != "/healthz" || w.HealthTimeout != 5*time.Second ||
@@ -57,6 +66,10 @@ func TestParse_Errors(t *testing.T) {
 		{"Scale", "[io.gitd.web]\nmin-scale = 3\nmax-scale = 2\n", "more than max-scale"},
 		{"Steps", "[io.gitd.web]\ntraffic-steps = [50, 10]\n", "that rise"},
 		{"StepHundred", "[io.gitd.web]\ntraffic-steps = [100]\n", "between 1 and 99"},
+		{"Workers", "[io.gitd.processes.worker]\ninstances = 2\n", "worker.instances: 2 is not possible"},
+		{"WorkerSetting", "[io.gitd.processes.worker]\nmemory = \"1Gi\"\n", "there is no setting io.gitd.processes.worker.memory"},
+		{"WorkerWeb", "[io.gitd.processes.web]\ninstances = 1\n", "[io.gitd.web] min-scale"},
+		{"WorkerRelease", "[io.gitd.processes.release]\ninstances = 0\n", "runs once for each push"},
 		{"EnvName", "[io.gitd.web.env]\n\"A B\" = \"\"\n", "cannot be the name"},
 		{"EnvPort", "[io.gitd.web.env]\nPORT = \"1\"\n", "set by the platform"},
 		{"BuildEnvName", "[[io.buildpacks.build.env]]\nname = \"../x\"\n", "cannot be the name"},

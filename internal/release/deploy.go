@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -25,7 +24,11 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	w.release.Revision = app.RevisionName(p.App, w.release.Version)
-	service, err := newService(w.release, result, settings.Web)
+	workers, err := workerTypes(p.Source.ReadFile, result.Processes, settings.Instances)
+	if err != nil {
+		return err
+	}
+	service, err := newService(w.release, result, settings.Web, workers)
 	if err != nil {
 		return err
 	}
@@ -42,7 +45,7 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 // prepare runs the image's process type release, where it has one: a failed migration must not go live. A rollback does not run it:
 // what it did for the older release is done.
 func (m *Machine) prepare(ctx context.Context, w *work, service *servingv1.Service) error {
-	if !slices.ContainsFunc(w.release.Processes, func(p app.Process) bool { return p.Type == releaseProcess }) {
+	if !has(w.release.Processes, releaseProcess) {
 		return nil
 	}
 	if err := w.to(ctx, store.Event{State: app.Releasing}); err != nil {
@@ -73,8 +76,11 @@ func (m *Machine) prepare(ctx context.Context, w *work, service *servingv1.Servi
 	return err
 }
 
-// releaseProcess is the process type that runs before a release starts, as on Heroku.
-const releaseProcess = "release"
+// The process types that are no workers.
+const (
+	webProcess     = "web"     // gets the requests
+	releaseProcess = "release" // runs before a release starts, as on Heroku
+)
 
 func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.Descriptor) (*build.Result, error) {
 	m.images.RLock()
@@ -130,6 +136,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 		return err
 	}
 	// All traffic is on the new revision: from here on nothing turns back, also not a client that goes away.
+	m.employ(ctx, w, service)
 	if err := w.to(context.WithoutCancel(ctx), store.Event{State: app.Live}); err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 	}
 	if r.State == app.Shifting && service != nil && serves(service, r.Revision) {
 		m.o.Log("release %s v%d: the server stopped while traffic shifted; all of it is on %s: live", r.App, r.Version, r.Revision)
+		m.resume(ctx, r)
 		return w.to(ctx, store.Event{State: app.Live, Reason: "finished after a restart of the server"})
 	}
 	m.o.Log("release %s v%d: the server stopped in state %s; it failed, and the release before it serves", r.App, r.Version, r.State)
@@ -83,6 +84,7 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	if err := m.o.Platform.Apply(ctx, &service); err != nil {
 		return err
 	}
+	m.resume(ctx, *live)
 	for _, other := range ledger {
 		if other.State == app.Live && other.Revision == r.Revision { // a rollback's revision is an older release's as well
 			return nil

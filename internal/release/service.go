@@ -2,8 +2,10 @@ package release
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -21,11 +23,12 @@ const (
 	pathAnnotation    = "gitd.io/health-path"
 	timeoutAnnotation = "gitd.io/health-timeout"
 	commitAnnotation  = "gitd.io/commit"
+	workersAnnotation = "gitd.io/workers" // process types, separated by commas
 )
 
 // newService is the Service of a release, without traffic: the rollout decides on that.
-func newService(r app.Release, result *build.Result, w project.Web) (*servingv1.Service, error) {
-	if !hasWeb(result.Processes) {
+func newService(r app.Release, result *build.Result, w project.Web, workers []string) (*servingv1.Service, error) {
+	if !has(result.Processes, webProcess) {
 		return nil, app.Errorf(app.StartFailed, "add a line such as \"web: ./server\" to a Procfile at the root of the app",
 			"the image has no process type web (it has: %s)", types(result.Processes))
 	}
@@ -47,6 +50,9 @@ func newService(r app.Release, result *build.Result, w project.Web) (*servingv1.
 		pathAnnotation:                        w.HealthPath,
 		timeoutAnnotation:                     w.HealthTimeout.String(),
 		commitAnnotation:                      r.Commit,
+	}
+	if len(workers) > 0 {
+		scale[workersAnnotation] = strings.Join(workers, ",")
 	}
 	seconds := int64(w.Timeout / time.Second)
 	return &servingv1.Service{
@@ -81,13 +87,8 @@ func check(s *servingv1.Service) (path string, timeout time.Duration) {
 	return path, timeout
 }
 
-func hasWeb(ps []app.Process) bool {
-	for _, p := range ps {
-		if p.Type == "web" {
-			return true
-		}
-	}
-	return false
+func has(ps []app.Process, kind string) bool {
+	return slices.ContainsFunc(ps, func(p app.Process) bool { return p.Type == kind })
 }
 
 func types(ps []app.Process) string {

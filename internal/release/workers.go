@@ -1,0 +1,94 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gitd-io/gitd/buildpacks/procfile"
+	"github.com/gitd-io/gitd/internal/app"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// workerTypes are the process types that run beside web: those that the app's Procfile names, and those that project.toml asks for
+// (instances, by type). Others in the image are the buildpacks' own idea (a console, each of a Go app's programs): they don't run
+// unasked. The error is an *app.Error, for a type in project.toml that the image does not have.
+func workerTypes(read func(name string, limit int64) ([]byte, error), image []app.Process, instances map[string]int64) ([]string, error) {
+	text, err := read(procfile.Name, 1<<20)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var workers []string
+	if lines, err := procfile.Parse(text); err == nil { // a malformed one is the buildpacks' to complain about
+		for _, p := range lines {
+			if p.Type != webProcess && p.Type != releaseProcess && has(image, p.Type) {
+				workers = append(workers, p.Type)
+			}
+		}
+	}
+	for _, t := range slices.Sorted(maps.Keys(instances)) {
+		switch {
+		case !has(image, t):
+			return nil, app.Errorf(app.InvalidInput, "add it to the Procfile, or take it out of project.toml",
+				"project.toml: io.gitd.processes.%s: the image has no such process type (it has: %s)", t, types(image))
+		case instances[t] == 0:
+			workers = slices.DeleteFunc(workers, func(w string) bool { return w == t })
+		case !slices.Contains(workers, t):
+			workers = append(workers, t)
+		}
+	}
+	return workers, nil
+}
+
+// workersOf are the workers that a Service was made with.
+func workersOf(s *servingv1.Service) []string {
+	if list := s.Spec.Template.Annotations[workersAnnotation]; list != "" {
+		return strings.Split(list, ",")
+	}
+	return nil
+}
+
+// workersLimit bounds what a platform may take to set the workers of an app.
+const workersLimit = time.Minute
+
+// employ makes the release's workers run in place of those of the release before. It is called when the release serves, and is not
+// what decides on that: a failure is told.
+func (m *Machine) employ(ctx context.Context, w *work, service *servingv1.Service) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workersLimit)
+	defer cancel()
+	workers := workersOf(service)
+	if err := m.o.Platform.SetWorkers(ctx, service, workers); err != nil {
+		message, next := app.Explain(err)
+		if app.CodeOf(err) == app.Internal {
+			m.o.Log("release %s v%d: workers: %v", w.release.App, w.release.Version, err)
+		}
+		w.log.Error("the app is live, but its workers are not set: %s", message)
+		if next != "" {
+			w.log.Detail("%s", next)
+		}
+		return
+	}
+	if len(workers) > 0 {
+		w.log.Step("Workers: %s", strings.Join(workers, ", "))
+		w.log.Detail("one instance each, started again when it ends; what it says is in the app's log")
+	}
+}
+
+// resume sets the workers of a release that serves, after a restart of the server.
+func (m *Machine) resume(ctx context.Context, r app.Release) {
+	var service servingv1.Service
+	err := json.Unmarshal(r.Service, &service)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, workersLimit)
+		defer cancel()
+		err = m.o.Platform.SetWorkers(ctx, &service, workersOf(&service))
+	}
+	if err != nil {
+		m.o.Log("release %s v%d: its workers could not be set: %v", r.App, r.Version, err)
+	}
+}

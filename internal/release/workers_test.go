@@ -1,0 +1,114 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/project"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+func TestWorkerTypes(t *testing.T) {
+	image := []app.Process{{Type: "web"}, {Type: "release"}, {Type: "worker"}, {Type: "clock"}, {Type: "console"}}
+	for _, tt := range []struct {
+		name, procfile string
+		instances      map[string]int64
+		want, err      string
+	}{
+		{"NoProcfile", "", nil, "", ""},
+		{"OfTheProcfile", "web: a\nrelease: b\nworker: c\nclock: d\n", nil, "worker clock", ""},
+		{"NotInTheImage", "web: a\nother: c\n", nil, "", ""},
+		{"Malformed", "worker", nil, "", ""},
+		{"Off", "web: a\nworker: c\nclock: d\n", map[string]int64{"worker": 0}, "clock", ""},
+		{"On", "web: a\nworker: c\n", map[string]int64{"console": 1, "worker": 1}, "worker console", ""},
+		{"Unknown", "web: a\n", map[string]int64{"wroker": 0}, "", "io.gitd.processes.wroker: the image has no such process type (it has: web, release, worker, clock, console)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := workerTypes(func(name string, _ int64) ([]byte, error) {
+				if name != "Procfile" || tt.procfile == "" {
+					return nil, fs.ErrNotExist
+				}
+				return []byte(tt.procfile), nil
+			}, image, tt.instances)
+			if strings.Join(got, " ") != tt.want || tt.err == "" && err != nil || tt.err != "" && (app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	broken := errors.New("broken")
+	if _, err := workerTypes(func(string, int64) ([]byte, error) { return nil, broken }, image, nil); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+}
+
+// workersOnly is a platform that only takes workers.
+type workersOnly struct {
+	deploy.Platform
+	err   error
+	calls []string
+}
+
+func (p *workersOnly) SetWorkers(_ context.Context, s *servingv1.Service, types []string) error {
+	p.calls = append(p.calls, s.Spec.Template.Name+": "+strings.Join(types, " "))
+	return p.err
+}
+
+// The workers of a release are in its Service, so that a rollback and a restart find them; that they cannot be set is told, and no more.
+func TestMachine_Employ(t *testing.T) {
+	p := &workersOnly{}
+	m := newMachine(t, nil, func(o *Options) { o.Platform = p })
+	r := app.Release{App: "hello", Version: 2, Revision: "hello-v2"}
+	settings, err := project.Parse("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}
+	service, err := newService(r, result, settings.Web, []string{"worker", "clock"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := &work{m: m, release: r, log: app.NewLog(&b)}
+	m.employ(t.Context(), w, service)
+	if !strings.Contains(b.String(), "-----> Workers: worker, clock\n") {
+		t.Error(b.String())
+	}
+	if r.Service, err = json.Marshal(service); err != nil {
+		t.Fatal(err)
+	}
+	m.resume(t.Context(), r)
+	if service, err = newService(r, result, settings.Web, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.Reset()
+	m.employ(t.Context(), w, service)
+	if b.Len() > 0 {
+		t.Error(b.String())
+	}
+	if want := []string{"hello-v2: worker clock", "hello-v2: worker clock", "hello-v2: "}; !slices.Equal(p.calls, want) {
+		t.Errorf("%q", p.calls)
+	}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{app.Errorf(app.Unavailable, "try again", "no room"), " !     the app is live, but its workers are not set: no room\n       try again\n"},
+		{errors.New("a secret path"), " !     the app is live, but its workers are not set: internal error\n"},
+	} {
+		b.Reset()
+		p.err = tt.err
+		m.employ(t.Context(), w, service)
+		if !strings.HasPrefix(b.String(), tt.want) {
+			t.Error(b.String())
+		}
+	}
+}

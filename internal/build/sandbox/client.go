@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
 )
@@ -143,10 +144,10 @@ func (h *helperProcess) failure(f *failed) error {
 	err := fmt.Errorf("%s: %s", f.Phase, f.Message)
 	switch f.Phase {
 	case "export":
-		return &app.Error{Code: app.ExportFailed, Err: err, Message: "export failed: the image could not be written: " + clip(f.Message),
+		return &app.Error{Code: app.ExportFailed, Err: err, Message: "export failed: the image could not be written: " + lifecycle.Clip(f.Message),
 			Next: "push again; where it fails again, look at the layers that the buildpack wrote, and at the server's disk"}
 	case "analyze", "restore":
-		return &app.Error{Code: app.BuildFailed, Err: err, Message: f.Phase + " failed: what the build before left could not be read: " + clip(f.Message),
+		return &app.Error{Code: app.BuildFailed, Err: err, Message: f.Phase + " failed: what the build before left could not be read: " + lifecycle.Clip(f.Message),
 			Next: "push again with the cache cleared; where it fails again, ask the operator to look at the server's log"}
 	}
 	return fmt.Errorf("build helper: %w", err)

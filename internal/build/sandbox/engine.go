@@ -4,8 +4,6 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +17,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -98,38 +97,11 @@ func (e *Engine) readBuilder() error {
 		return err
 	}
 	e.launcher = c.Config.Labels["io.buildpacks.lifecycle.version"]
-	if e.api, err = platformAPI(c.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
+	if e.api, err = lifecycle.PlatformAPI(c.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
 		return app.Errorf(app.Unavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
 			"the builder image %s cannot be used: %w", e.opts.Builder.Ref, err)
 	}
 	return nil
-}
-
-// platformAPIs are the versions that we use, the best first. From 0.12 on, run images are told by their labels.
-var platformAPIs = []string{"0.15", "0.14", "0.13", "0.12"}
-
-// platformAPI picks a version out of a builder image's label.
-func platformAPI(label string) (string, error) {
-	var apis struct {
-		Platform struct{ Deprecated, Supported []string }
-	}
-	if label == "" {
-		return platformAPIs[0], nil // a builder that was not made by pack: the lifecycle itself will say
-	}
-	if err := json.Unmarshal([]byte(label), &apis); err != nil {
-		return "", fmt.Errorf("its label of lifecycle APIs cannot be read: %w", err)
-	}
-	has := map[string]bool{}
-	for _, v := range append(apis.Platform.Supported, apis.Platform.Deprecated...) {
-		has[v] = true
-	}
-	for _, v := range platformAPIs {
-		if has[v] {
-			return v, nil
-		}
-	}
-	return "", fmt.Errorf("its lifecycle speaks platform API %s, and we %s",
-		strings.Join(apis.Platform.Supported, ", "), strings.Join(platformAPIs, ", "))
 }
 
 const buildPrefix = "build-"
@@ -203,25 +175,4 @@ func (e *Engine) previous(repository string) (string, error) {
 		}
 	}
 	return digest, nil
-}
-
-// ended turns the error that a build ended with into what the caller wants to see: the cause where its own context ended,
-// the limit where a limit ended it.
-func ended(caller, ctx context.Context, r build.Request, limits build.Limits, phase string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if cause := context.Cause(caller); cause != nil {
-		return fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, cause)
-	}
-	cause := context.Cause(ctx)
-	if errors.Is(cause, errTime) {
-		return app.Errorf(app.LimitExceeded, "make the build faster, or ask the operator for a higher time limit",
-			"the build was stopped at its time limit of %s, in the %s", limits.Time, phase)
-	}
-	var limit *app.Error
-	if errors.As(cause, &limit) {
-		return limit
-	}
-	return err
 }

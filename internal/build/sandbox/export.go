@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/registry"
 )
 
@@ -57,7 +58,7 @@ func (h *helper) export() error {
 	report, err := exporter.Export(phase.ExportOptions{
 		AppDir:       workspaceDir,
 		LayersDir:    layersDir,
-		ExecEnv:      execEnv,
+		ExecEnv:      lifecycle.ExecEnv,
 		OrigMetadata: h.analyzed.LayersMetadata,
 		LauncherConfig: phase.LauncherConfig{
 			Path:     platform.DefaultLauncherPath,

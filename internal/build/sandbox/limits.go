@@ -2,13 +2,13 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
 )
 
 // minFree is the room in bytes that a build needs on its file system to start; below half of it a running one is stopped.
@@ -83,7 +83,7 @@ func (t *tree) add(fd, depth int) {
 
 // watch measures the directories about once a second, and less often where that takes long, until ctx ends. It calls
 // exceeded once, when they take more than their limit, the file system runs full, or the build is stuck at its limit of processes.
-func (e *Engine) watch(ctx context.Context, limits build.Limits, dirs []string, o *output, exceeded func(error)) {
+func (e *Engine) watch(ctx context.Context, limits build.Limits, dirs []string, o *lifecycle.Output, exceeded func(error)) {
 	wait := e.diskInterval
 	for {
 		select {
@@ -100,8 +100,8 @@ func (e *Engine) watch(ctx context.Context, limits build.Limits, dirs []string, 
 			exceeded(diskFull(free))
 			return
 		}
-		if o.stuck(5 * e.patience) {
-			exceeded(processesExceeded(limits))
+		if o.Stuck(5 * e.patience) {
+			exceeded(lifecycle.ProcessesExceeded(limits))
 			return
 		}
 		wait = max(e.diskInterval, 20*time.Since(began))
@@ -110,12 +110,12 @@ func (e *Engine) watch(ctx context.Context, limits build.Limits, dirs []string, 
 
 func diskExceeded(limit int64) error {
 	return app.Errorf(app.LimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
-		"build stopped at its disk limit of %s for source, layers and cache together", size(limit))
+		"build stopped at its disk limit of %s for source, layers and cache together", lifecycle.Size(limit))
 }
 
 func diskFull(free int64) error {
 	return app.Errorf(app.LimitExceeded, "ask the operator to make room on the server's disk, then push again",
-		"build stopped: the server's disk is nearly full (%s free)", size(free))
+		"build stopped: the server's disk is nearly full (%s free)", lifecycle.Size(free))
 }
 
 func (e *Engine) checkRoom() error {
@@ -125,10 +125,7 @@ func (e *Engine) checkRoom() error {
 	}
 	if free < minFree {
 		return app.Errorf(app.LimitExceeded, "ask the operator to make room on the server's disk, then push again",
-			"build not started: the server's disk is nearly full (%s free, %s needed)", size(free), size(minFree))
+			"build not started: the server's disk is nearly full (%s free, %s needed)", lifecycle.Size(free), lifecycle.Size(minFree))
 	}
 	return nil
 }
-
-// errTime is the cause of a context that ended at the time limit; Build turns it into a sentence with the phase.
-var errTime = errors.New("time limit of the build")

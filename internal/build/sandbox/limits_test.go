@@ -30,11 +30,3 @@ func TestTreeSize(t *testing.T) {
 		t.Errorf("%d bytes, want about %d: links are counted once and never followed", n, 1<<20)
 	}
 }
-
-func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 bytes", 1500: "2 KB", 6_200_000: "6 MB", 2 << 30: "2 GiB", 64 << 20: "64 MiB", 1_600_000_000: "1.6 GB", 999_999: "1 MB"} {
-		if got := size(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-}

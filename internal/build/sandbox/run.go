@@ -18,6 +18,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -30,7 +31,7 @@ type running struct {
 	dir     string
 	began   time.Time
 	result  build.Result
-	output  *output
+	output  *lifecycle.Output
 	places  []place
 
 	mu         sync.Mutex
@@ -53,10 +54,10 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	defer release()
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	timer := time.AfterFunc(b.limits.Time, func() { cancel(errTime) })
+	timer := time.AfterFunc(b.limits.Time, func() { cancel(lifecycle.ErrTime) })
 	defer timer.Stop()
 	if err := b.run(inner, cancel); err != nil {
-		return nil, ended(ctx, inner, r, b.limits, b.waitingFor(), err)
+		return nil, lifecycle.Ended(ctx, inner, r, b.limits, b.waitingFor(), err)
 	}
 	return &b.result, nil
 }
@@ -129,7 +130,7 @@ func (b *running) prepare() error {
 	if err := os.Mkdir(b.in("root"), 0o700); err != nil {
 		return err
 	}
-	env, err := platformEnv(b.request.Env, hostBundle(), os.LookupEnv)
+	env, err := lifecycle.PlatformEnv(b.request.Env, bringing(lifecycle.HostBundle()), os.LookupEnv)
 	if err != nil {
 		return err
 	}
@@ -184,17 +185,17 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	detected := began
 	var groupErr error
 	b.enter("detection")
-	b.setOutput(newOutput(b.request.Log, marker, func() {
+	b.setOutput(lifecycle.NewOutput(b.request.Log, marker, func() {
 		detected = time.Now()
 		b.enter("build")
-		if groupErr = b.output.refusal(); groupErr == nil {
+		if groupErr = b.output.Refusal(); groupErr == nil {
 			groupErr = b.tellGroup()
 		}
 		if groupErr != nil {
 			cancel(groupErr) // the container goes on to build
 		}
 	}))
-	bundle := hostBundle()
+	bundle := lifecycle.HostBundle()
 	mounts := []sandbox.Mount{
 		{Source: b.in("workspace"), Target: workspaceDir},
 		{Source: b.in("layers"), Target: layersDir},
@@ -208,7 +209,7 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	if bundle != "" {
 		mounts = append(mounts, sandbox.Mount{Source: bundle, Target: caBundle, ReadOnly: true})
 	}
-	env, err := platformEnv(nil, bundle, os.LookupEnv)
+	env, err := lifecycle.PlatformEnv(nil, bringing(bundle), os.LookupEnv)
 	if err != nil {
 		return err
 	}
@@ -238,7 +239,7 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	})
 	unwatch()
 	watching.Wait()
-	b.output.flush()
+	b.output.Flush()
 	b.result.Times.Detect, b.result.Times.Build = detected.Sub(began), time.Since(detected)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -250,7 +251,7 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 		return groupErr
 	}
 	if exit.Code != 0 || exit.Signal != "" {
-		return failure(exit, b.output, b.limits)
+		return lifecycle.Failure(lifecycle.Exit{Code: exit.Code, Signal: exit.Signal, OutOfMemory: exit.OutOfMemory}, b.output, b.limits)
 	}
 	return nil
 }
@@ -285,7 +286,7 @@ func (b *running) tellGroup() error {
 	}
 	if len(group.Extensions) > 0 {
 		return app.Errorf(app.DetectFailed, "ask the operator for a builder without image extensions",
-			"the builder wants to change its image by the extension %s, which this engine does not do", clip(group.Extensions[0].ID))
+			"the builder wants to change its image by the extension %s, which this engine does not do", lifecycle.Clip(group.Extensions[0].ID))
 	}
 	var keys, names []string
 	for _, g := range group.Group {
@@ -293,7 +294,7 @@ func (b *running) tellGroup() error {
 		keys = append(keys, g.ID+"@"+g.Version)
 		names = append(names, g.ID+" "+g.Version)
 	}
-	b.request.Log.Step("Detecting: %s", b.output.summary(keys))
+	b.request.Log.Step("Detecting: %s", b.output.Summary(keys))
 	b.request.Log.Step("Building with %s", strings.Join(names, ", "))
 	return nil
 }
@@ -340,7 +341,7 @@ func (b *running) export(ctx context.Context, h *helperProcess) error {
 	b.result.LayersReused, b.result.LayersAdded, b.result.AddedBytes = r.Done.Reused, r.Done.Added, r.Done.AddedBytes
 	added := fmt.Sprintf("%d added", r.Done.Added)
 	if r.Done.Added > 0 {
-		added += ", " + size(r.Done.AddedBytes)
+		added += ", " + lifecycle.Size(r.Done.AddedBytes)
 	}
 	b.request.Log.Step("Image %s@%s… (%d layer%s reused, %s) in %.1fs", b.request.App, short(r.Done.Digest),
 		r.Done.Reused, plural(r.Done.Reused), added, time.Since(b.began).Seconds())
@@ -363,7 +364,7 @@ func (b *running) capAppCache(ctx context.Context) error {
 		return err
 	}
 	if removed > 0 {
-		b.request.Log.Detail("the build cache had grown to %s, over its limit of %s, and was removed: the next build starts without", size(removed), size(b.limits.Cache))
+		b.request.Log.Detail("the build cache had grown to %s, over its limit of %s, and was removed: the next build starts without", lifecycle.Size(removed), lifecycle.Size(b.limits.Cache))
 	}
 	return nil
 }
@@ -374,7 +375,7 @@ func (b *running) enter(phase string) {
 	b.phase, b.phaseBegan = phase, time.Now()
 }
 
-func (b *running) setOutput(o *output) {
+func (b *running) setOutput(o *lifecycle.Output) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.output = o
@@ -402,7 +403,7 @@ func (b *running) showProgress(stop <-chan struct{}) {
 		phase, quiet, o := b.phase, b.phaseBegan, b.output
 		b.mu.Unlock()
 		if o != nil {
-			if last, _ := o.silence(); last.After(quiet) {
+			if last := o.Silence(); last.After(quiet) {
 				quiet = last
 			}
 		}

@@ -1,4 +1,4 @@
-package sandbox
+package lifecycle
 
 import (
 	"fmt"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
-	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
 var (
@@ -20,12 +19,19 @@ var (
 	diskIsFull     = regexp.MustCompile(`(?i)no space left on device|ENOSPC`)
 )
 
+// Exit says how a phase ended.
+type Exit struct {
+	Code        int    // 128+n where a signal ended it
+	Signal      string // "killed", "segmentation fault"; "" where it exited
+	OutOfMemory bool   // it was killed at its memory limit
+}
+
 // exitCode is the lifecycle's for a kind of failure.
 func exitCode(kind platform.LifecycleExitError) int { return platform.NewExiter("").CodeFor(kind) }
 
-// failure turns the end of the container into a sentence.
-func failure(exit sandbox.Exit, o *output, limits build.Limits) error {
-	o.flush()
+// Failure turns the end of the container into a sentence.
+func Failure(exit Exit, o *Output, limits build.Limits) error {
+	o.Flush()
 	o.mu.Lock()
 	building, bp := o.building, strings.ReplaceAll(o.buildpack, "@", " ")
 	lines := strings.Join(o.lines, "\n")
@@ -40,12 +46,12 @@ func failure(exit sandbox.Exit, o *output, limits build.Limits) error {
 	switch {
 	case exit.OutOfMemory:
 		return app.Errorf(app.LimitExceeded, "have the build use less memory, such as by fewer parallel jobs, or ask the operator for a higher memory limit",
-			"the build was killed at its memory limit of %s, in the %s", size(limits.Memory), phase)
+			"the build was killed at its memory limit of %s, in the %s", Size(limits.Memory), phase)
 	case exit.Signal == "file size limit exceeded" || fileTooLarge.MatchString(lines):
 		return app.Errorf(app.LimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit",
-			"the build was stopped at its disk limit of %s for a file, in the %s", size(limits.Disk), phase)
+			"the build was stopped at its disk limit of %s for a file, in the %s", Size(limits.Disk), phase)
 	case outOfProcesses.MatchString(lines):
-		return processesExceeded(limits)
+		return ProcessesExceeded(limits)
 	case diskIsFull.MatchString(lines):
 		return app.Errorf(app.LimitExceeded, "have the build write less, or ask the operator to make room on the server's disk",
 			"no space was left for the build, in the %s", phase)
@@ -65,13 +71,14 @@ func failure(exit sandbox.Exit, o *output, limits build.Limits) error {
 	return app.Errorf(app.BuildFailed, "ask the operator whether the builder image is whole", "%s failed: %s", phase, lifecycleReason(exit, o))
 }
 
-func processesExceeded(limits build.Limits) error {
+// ProcessesExceeded is the error of a build that was stopped at its limit of processes.
+func ProcessesExceeded(limits build.Limits) error {
 	return app.Errorf(app.LimitExceeded, "have the build run fewer processes at once, or ask the operator for a higher limit",
 		"the build was stopped at its limit of %d processes and threads", limits.PIDs)
 }
 
-// refusal is the error of a source that a buildpack found something wrong with at detection; nil where none did.
-func (o *output) refusal() error {
+// Refusal is the error of a source that a buildpack found something wrong with at detection; nil where none did.
+func (o *Output) Refusal() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.toldBy == "" {
@@ -79,14 +86,14 @@ func (o *output) refusal() error {
 	}
 	o.log.Detail("%s", o.told)
 	return app.Errorf(app.DetectFailed, "mend what the line above says, commit and push again",
-		"detection by %s failed: %s", named(o.toldBy), clip(o.told))
+		"detection by %s failed: %s", named(o.toldBy), Clip(o.told))
 }
 
 // named writes a buildpack, "ID@VERSION", for people.
-func named(buildpack string) string { return clip(strings.ReplaceAll(buildpack, "@", " ")) }
+func named(buildpack string) string { return Clip(strings.ReplaceAll(buildpack, "@", " ")) }
 
-func detectionFailure(exit sandbox.Exit, o *output) error {
-	if err := o.refusal(); err != nil {
+func detectionFailure(exit Exit, o *Output) error {
+	if err := o.Refusal(); err != nil {
 		return err
 	}
 	o.mu.Lock()
@@ -111,7 +118,7 @@ func detectionFailure(exit sandbox.Exit, o *output) error {
 		}
 		last := "it gave no reason"
 		if said := o.broken[all[0]]; len(said) > 0 {
-			last = clip(said[len(said)-1])
+			last = Clip(said[len(said)-1])
 		}
 		return app.Errorf(app.DetectFailed, "mend the file that it names, commit and push again", "detection by %s failed: %s", named(all[0]), last)
 	}
@@ -122,11 +129,11 @@ func detectionFailure(exit sandbox.Exit, o *output) error {
 }
 
 // lifecycleReason is what the lifecycle itself says, for failures that are not of the app.
-func lifecycleReason(exit sandbox.Exit, o *output) string {
+func lifecycleReason(exit Exit, o *Output) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if n := len(o.errors); n > 0 {
-		return clip(o.errors[n-1])
+		return Clip(o.errors[n-1])
 	}
 	switch exit.Code {
 	case 11:
@@ -139,8 +146,8 @@ func lifecycleReason(exit sandbox.Exit, o *output) string {
 	return fmt.Sprintf("exit status %d", exit.Code)
 }
 
-// size writes bytes for people: "512 MB", "2 GiB" where it is even.
-func size(n int64) string {
+// Size writes bytes for people: "512 MB", "2 GiB" where it is even.
+func Size(n int64) string {
 	switch {
 	case n >= 1<<30 && n%(1<<30) == 0:
 		return fmt.Sprintf("%d GiB", n>>30)

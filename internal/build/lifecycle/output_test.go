@@ -1,4 +1,4 @@
-package sandbox
+package lifecycle
 
 import (
 	"bytes"
@@ -8,8 +8,24 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
-	"github.com/gitd-io/gitd/internal/sandbox"
 )
+
+// wantError checks an error's code and that its message and advice have the words.
+func wantError(t *testing.T, err error, code app.Code, words ...string) {
+	t.Helper()
+	if app.CodeOf(err) != code {
+		t.Fatalf("got %v (%s), want %s", err, app.CodeOf(err), code)
+	}
+	message, next := app.Explain(err)
+	if next == "" || strings.ContainsRune(message, '\n') {
+		t.Errorf("message %q, next %q", message, next)
+	}
+	for _, w := range words {
+		if !strings.Contains(message, w) {
+			t.Errorf("%q lacks %q", message, w)
+		}
+	}
+}
 
 const detection = `Starting detector...
 Parsing inputs...
@@ -37,13 +53,13 @@ Timer: Detector ran for 1ms and ended at 2026-01-01T00:00:00Z
 `
 
 // read feeds text to an output in pieces of n bytes.
-func read(text string, n int, detected func()) (*output, string) {
+func read(text string, n int, detected func()) (*Output, string) {
 	var log bytes.Buffer
-	o := newOutput(app.NewLog(&log), "MARK", detected)
+	o := NewOutput(app.NewLog(&log), "MARK", detected)
 	for b := []byte(text); len(b) > 0; b = b[min(n, len(b)):] {
 		_, _ = o.Write(b[:min(n, len(b))])
 	}
-	o.flush()
+	o.Flush()
 	return o, log.String()
 }
 
@@ -54,10 +70,10 @@ func TestOutputOfDetection(t *testing.T) {
 		if calls != 1 || !o.building || o.buildpack != "gitd/go@0.1.0" {
 			t.Errorf("calls %d, %+v", calls, o)
 		}
-		if got := o.summary([]string{"gitd/go@0.1.0", "gitd/procfile@0.1.0"}); got != "Go (go.mod, go 1.26, 5%), Procfile" {
+		if got := o.Summary([]string{"gitd/go@0.1.0", "gitd/procfile@0.1.0"}); got != "Go (go.mod, go 1.26, 5%), Procfile" {
 			t.Errorf("summary %q", got)
 		}
-		if got := o.summary([]string{"other/x@1.2"}); got != "other/x 1.2" {
+		if got := o.Summary([]string{"other/x@1.2"}); got != "other/x 1.2" {
 			t.Errorf("summary of a foreign buildpack %q", got)
 		}
 		if want := "       # hello\n\n       \x1b[31mred\x1b[0m\n       MARK detected 0\n"; log != want {
@@ -90,35 +106,35 @@ func TestFailure(t *testing.T) {
 	limits := build.Limits{}.WithDefaults()
 	for _, c := range []struct {
 		what, output string
-		exit         sandbox.Exit
+		exit         Exit
 		code         app.Code
 		message      string
 	}{
-		{"nothing detected", detection + "MARK detected 20\n", sandbox.Exit{Code: 20}, app.DetectFailed, "no language detected: looked for package.json, Procfile"},
+		{"nothing detected", detection + "MARK detected 20\n", Exit{Code: 20}, app.DetectFailed, "no language detected: looked for package.json, Procfile"},
 		{"a foreign builder", "======== Results ========\nfail: a/b@1\nfail: c/d@2\nERROR: No buildpack groups passed detection.\nMARK detected 20\n",
-			sandbox.Exit{Code: 20}, app.DetectFailed, "no language detected: none of a/b 1, c/d 2 wants it"},
+			Exit{Code: 20}, app.DetectFailed, "no language detected: none of a/b 1, c/d 2 wants it"},
 		{"an error of detect", "======== Output: a/b@1 ========\npackage.json: unexpected end\n======== Results ========\nerr:  a/b@1 (1)\nMARK detected 21\n",
-			sandbox.Exit{Code: 21}, app.DetectFailed, "detection by a/b 1 failed: package.json: unexpected end"},
+			Exit{Code: 21}, app.DetectFailed, "detection by a/b 1 failed: package.json: unexpected end"},
 		{"what a buildpack says is wrong", "======== Output: a/b@1 ========\ngitd-error: package.json: line 1: unexpected end; mend it\n======== Results ========\nerr:  a/b@1 (1)\nfail: c/d@2\nMARK detected 20\n",
-			sandbox.Exit{Code: 20}, app.DetectFailed, "detection by a/b 1 failed: package.json: line 1: unexpected end; mend it"},
-		{"an error of nobody", "MARK detected 21\n", sandbox.Exit{Code: 21}, app.DetectFailed, "detection failed: exit status 21"},
-		{"a broken builder", "ERROR: failed to read order\nMARK detected 22\n", sandbox.Exit{Code: 22}, app.DetectFailed, "detection failed: failed to read order"},
-		{"no lifecycle", "sh: /cnb/lifecycle/detector: not found\nMARK detected 127\n", sandbox.Exit{Code: 127}, app.DetectFailed,
+			Exit{Code: 20}, app.DetectFailed, "detection by a/b 1 failed: package.json: line 1: unexpected end; mend it"},
+		{"an error of nobody", "MARK detected 21\n", Exit{Code: 21}, app.DetectFailed, "detection failed: exit status 21"},
+		{"a broken builder", "ERROR: failed to read order\nMARK detected 22\n", Exit{Code: 22}, app.DetectFailed, "detection failed: failed to read order"},
+		{"no lifecycle", "sh: /cnb/lifecycle/detector: not found\nMARK detected 127\n", Exit{Code: 127}, app.DetectFailed,
 			"detection failed: the builder image has no lifecycle in /cnb/lifecycle, or no shell"},
 		{"a buildpack", "MARK detected 0\nRunning build for buildpack a/b@1\nx.c:1:1: bad\nERROR: failed to build: exit status 1\n",
-			sandbox.Exit{Code: 51}, app.BuildFailed, "build by a/b 1 failed: x.c:1:1: bad"},
-		{"a silent buildpack", "MARK detected 0\nRunning build for buildpack a/b@1\n", sandbox.Exit{Code: 51}, app.BuildFailed, "build by a/b 1 failed: the buildpack gave no reason"},
-		{"the lifecycle", "MARK detected 0\nERROR: failed to build: bad layer\n", sandbox.Exit{Code: 52}, app.BuildFailed, "build failed: failed to build: bad layer"},
-		{"a signal", "MARK detected 0\n", sandbox.Exit{Code: 137, Signal: "killed"}, app.BuildFailed, "build failed: it was ended by a signal (killed)"},
-		{"memory", "MARK detected 0\nRunning build for buildpack a/b@1\nKilled\n", sandbox.Exit{Code: 51, OutOfMemory: true}, app.LimitExceeded,
+			Exit{Code: 51}, app.BuildFailed, "build by a/b 1 failed: x.c:1:1: bad"},
+		{"a silent buildpack", "MARK detected 0\nRunning build for buildpack a/b@1\n", Exit{Code: 51}, app.BuildFailed, "build by a/b 1 failed: the buildpack gave no reason"},
+		{"the lifecycle", "MARK detected 0\nERROR: failed to build: bad layer\n", Exit{Code: 52}, app.BuildFailed, "build failed: failed to build: bad layer"},
+		{"a signal", "MARK detected 0\n", Exit{Code: 137, Signal: "killed"}, app.BuildFailed, "build failed: it was ended by a signal (killed)"},
+		{"memory", "MARK detected 0\nRunning build for buildpack a/b@1\nKilled\n", Exit{Code: 51, OutOfMemory: true}, app.LimitExceeded,
 			"the build was killed at its memory limit of 2 GiB, in the build by a/b 1"},
-		{"processes", "MARK detected 0\nsh: 1: Cannot fork\n", sandbox.Exit{Code: 51}, app.LimitExceeded, "the build was stopped at its limit of 2048 processes and threads"},
-		{"a large file", "MARK detected 0\nwrite x: file too large\n", sandbox.Exit{Code: 51}, app.LimitExceeded, "the build was stopped at its disk limit of 8 GiB for a file, in the build"},
-		{"a full disk", "MARK detected 0\nwrite x: no space left on device\n", sandbox.Exit{Code: 51}, app.LimitExceeded, "no space was left for the build, in the build"},
+		{"processes", "MARK detected 0\nsh: 1: Cannot fork\n", Exit{Code: 51}, app.LimitExceeded, "the build was stopped at its limit of 2048 processes and threads"},
+		{"a large file", "MARK detected 0\nwrite x: file too large\n", Exit{Code: 51}, app.LimitExceeded, "the build was stopped at its disk limit of 8 GiB for a file, in the build"},
+		{"a full disk", "MARK detected 0\nwrite x: no space left on device\n", Exit{Code: 51}, app.LimitExceeded, "no space was left for the build, in the build"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			o, _ := read(c.output, 4096, func() {})
-			err := failure(c.exit, o, limits)
+			err := Failure(c.exit, o, limits)
 			wantError(t, err, c.code)
 			if err.Error() != c.message {
 				t.Errorf("got  %s\nwant %s", err, c.message)
@@ -129,11 +145,11 @@ func TestFailure(t *testing.T) {
 
 func TestStuck(t *testing.T) {
 	o, _ := read("MARK detected 0\nsh: 1: Cannot fork\n", 4096, func() {})
-	if !o.stuck(-1) || o.stuck(time.Hour) {
+	if !o.Stuck(-1) || o.Stuck(time.Hour) {
 		t.Error("a build that could not fork")
 	}
 	o, _ = read("MARK detected 0\nsh: 1: Cannot fork\nbut it goes on\n", 4096, func() {})
-	if o.stuck(-1) {
+	if o.Stuck(-1) {
 		t.Error("a build that goes on")
 	}
 }
@@ -146,7 +162,7 @@ func TestPlatformAPI(t *testing.T) {
 		`{"platform":{"supported":["0.8"]}}`:               "",
 		`{`:                                                "",
 	} {
-		if got, err := platformAPI(label); got != want || (err == nil) != (want != "") {
+		if got, err := PlatformAPI(label); got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v", label, got, err)
 		}
 	}
@@ -154,11 +170,11 @@ func TestPlatformAPI(t *testing.T) {
 
 func TestPlatformEnv(t *testing.T) {
 	host := map[string]string{"HTTP_PROXY": "http://proxy", "GOPROXY": "http://mirror", "HOME": "/root", "AWS_SECRET_ACCESS_KEY": "x", "UV_INDEX_URL": ""}
-	env, err := platformEnv(map[string]string{"GOPROXY": "off", "BP_CACHE_MOUNT": "/etc"}, "/bundle", func(n string) (string, bool) { v, ok := host[n]; return v, ok })
+	env, err := PlatformEnv(map[string]string{"GOPROXY": "off", "BP_CACHE_MOUNT": "/etc"}, Places{"/bundle", "/cache"}, func(n string) (string, bool) { v, ok := host[n]; return v, ok })
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n, want := range map[string]string{"HTTP_PROXY": "http://proxy", "GOPROXY": "off", "BP_CACHE_MOUNT": "/gitd-cache", "SSL_CERT_FILE": caBundle, "HOME": "", "AWS_SECRET_ACCESS_KEY": ""} {
+	for n, want := range map[string]string{"HTTP_PROXY": "http://proxy", "GOPROXY": "off", "BP_CACHE_MOUNT": "/cache", "SSL_CERT_FILE": "/bundle", "HOME": "", "AWS_SECRET_ACCESS_KEY": ""} {
 		if env[n] != want {
 			t.Errorf("%s is %q, want %q", n, env[n], want)
 		}
@@ -167,8 +183,16 @@ func TestPlatformEnv(t *testing.T) {
 		t.Error("an empty variable of the host was passed on")
 	}
 	for _, bad := range []string{"", "A B", "../x", "A=B", "1A"} {
-		if _, err := platformEnv(map[string]string{bad: "1"}, "", func(string) (string, bool) { return "", false }); app.CodeOf(err) != app.InvalidInput {
+		if _, err := PlatformEnv(map[string]string{bad: "1"}, Places{}, func(string) (string, bool) { return "", false }); app.CodeOf(err) != app.InvalidInput {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 bytes", 1500: "2 KB", 6_200_000: "6 MB", 2 << 30: "2 GiB", 64 << 20: "64 MiB", 1_600_000_000: "1.6 GB", 999_999: "1 MB"} {
+		if got := Size(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
 }
@@ -183,10 +207,10 @@ func FuzzOutput(f *testing.F) {
 		if s := o.reason(); strings.ContainsAny(s, "\n\x1b") {
 			t.Errorf("reason %q", s)
 		}
-		if err := failure(sandbox.Exit{Code: 21}, o, build.Limits{}); err == nil || strings.Contains(err.Error(), "\n") {
+		if err := Failure(Exit{Code: 21}, o, build.Limits{}); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q", err)
 		}
-		if err := o.refusal(); err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
+		if err := o.Refusal(); err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
 			t.Errorf("refusal %q", err)
 		}
 		whole, _ := read(string(b), len(b)+1, func() {})

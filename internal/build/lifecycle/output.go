@@ -1,4 +1,4 @@
-package sandbox
+package lifecycle
 
 import (
 	"bytes"
@@ -12,14 +12,14 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// output reads what detector and builder write, at the lifecycle's debug level, and passes on what a person wants to see:
+// Output reads what detector and builder write, at the lifecycle's debug level, and passes on what a person wants to see:
 // nothing of the detection but its result, all that the buildpacks say, and the lifecycle's errors.
 //
 // Our buildpacks speak in two lines at detection: "gitd-detect: Go (go.mod, go 1.26)" says what was found, and
 // "gitd-looked-for: go.mod" what was not. A line "gitd-error: …" says what is wrong with the app. At detection it is the end,
 // although the lifecycle goes on to other groups of buildpacks: an app whose package.json is malformed must not go live as
 // something else that it has a file of.
-type output struct {
+type Output struct {
 	log      *app.Log
 	marker   string // the line "MARKER detected CODE" ends the detection
 	detected func() // called after a detection that passed
@@ -41,16 +41,17 @@ type output struct {
 	toldBy    string              // "ID@VERSION" of the buildpack that gave it at detection
 }
 
-// remembered bounds the lines of each kind that output keeps.
+// remembered bounds the lines of each kind that Output keeps.
 const remembered = 60
 
-func newOutput(log *app.Log, marker string, detected func()) *output {
-	return &output{log: log, marker: marker, detected: detected, last: time.Now(),
+// NewOutput returns an Output that passes on to log. The line "MARKER detected 0" calls detected.
+func NewOutput(log *app.Log, marker string, detected func()) *Output {
+	return &Output{log: log, marker: marker, detected: detected, last: time.Now(),
 		found: map[string][]string{}, broken: map[string][]string{}, said: map[string][]string{}}
 }
 
 // Write takes raw output, in pieces of any size.
-func (o *output) Write(p []byte) (int, error) {
+func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.partial = append(o.partial, p...)
@@ -69,8 +70,8 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 }
 
-// flush passes on an unfinished last line.
-func (o *output) flush() {
+// Flush passes on an unfinished last line.
+func (o *Output) Flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.partial) > 0 {
@@ -79,23 +80,23 @@ func (o *output) flush() {
 	}
 }
 
-// silence says since when nothing was passed on.
-func (o *output) silence() (since time.Time, building bool) {
+// Silence says since when nothing was passed on.
+func (o *Output) Silence() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.last, o.building
+	return o.last
 }
 
-// stuck says whether the last that was heard, longer than patience ago, was that no process could be started. What did start
+// Stuck says whether the last that was heard, longer than patience ago, was that no process could be started. What did start
 // holds the output open, and the lifecycle waits for it: such a build would only end at its time limit.
-func (o *output) stuck(patience time.Duration) bool {
+func (o *Output) Stuck(patience time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := len(o.lines)
 	return n > 0 && time.Since(o.last) > patience && outOfProcesses.MatchString(o.lines[n-1])
 }
 
-func (o *output) line(raw string) {
+func (o *Output) line(raw string) {
 	s := strings.TrimRight(stripColour(raw), " \r")
 	if rest, ok := strings.CutPrefix(s, o.marker+" detected "); ok && !o.building {
 		o.section = ""
@@ -123,7 +124,7 @@ var (
 // percent undoes what the lifecycle does to a per cent sign in a buildpack's output: it takes the output for a format.
 var percent = strings.NewReplacer("%!(NOVERB)", "%", "(MISSING)", "", "%!", "%")
 
-func (o *output) detectLine(s string) {
+func (o *Output) detectLine(s string) {
 	if strings.Contains(s, "%!") {
 		s = percent.Replace(s)
 	}
@@ -173,7 +174,7 @@ var noise = regexp.MustCompile(`^(Starting builder\.\.\.|Parsing inputs\.\.\.|En
 	`|Creating SBOM files for legacy BOM|Listing processes|Found (build|launch) processes?.*|Run image info in analyzed metadata is: ?` +
 	`|[{]"Reference":.*[}]|ERROR: failed to build: exit status \d+|Checking for match against descriptor: .*)$`)
 
-func (o *output) buildLine(raw, s string) {
+func (o *Output) buildLine(raw, s string) {
 	if bp, ok := strings.CutPrefix(s, "Running build for buildpack "); ok {
 		o.buildpack = bp
 		return
@@ -200,8 +201,8 @@ func (o *output) buildLine(raw, s string) {
 	o.log.Detail("%s", raw)
 }
 
-// summary is what the buildpacks of the group found: "Go (go.mod, go 1.26)"; their names where they do not say.
-func (o *output) summary(group []string) string {
+// Summary is what the buildpacks of the group found: "Go (go.mod, go 1.26)"; their names where they do not say.
+func (o *Output) Summary(group []string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all []string
@@ -223,23 +224,23 @@ var vague = regexp.MustCompile(`\(exit status \d+\)$|\(signal: .*\)$`)
 
 // reason is the line that most likely says why the build failed: what the buildpack told where that says something, the last
 // line that looks like an error, or else the last one.
-func (o *output) reason() string {
+func (o *Output) reason() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.told != "" && !vague.MatchString(o.told) {
-		return clip(o.told)
+		return Clip(o.told)
 	}
 	for i := len(o.lines) - 1; i >= 0 && i >= len(o.lines)-25; i-- {
 		if s := strings.TrimSpace(o.lines[i]); errorLike.MatchString(s) && !errorNoise.MatchString(s) {
-			return clip(s)
+			return Clip(s)
 		}
 	}
 	if o.told != "" {
-		return clip(o.told)
+		return Clip(o.told)
 	}
 	for i := len(o.lines) - 1; i >= 0; i-- {
 		if s := strings.TrimSpace(o.lines[i]); strings.ContainsFunc(s, func(r rune) bool { return r >= 'A' }) && !errorNoise.MatchString(s) {
-			return clip(s)
+			return Clip(s)
 		}
 	}
 	return ""
@@ -251,8 +252,8 @@ var (
 	errorNoise = regexp.MustCompile(`(?i)^ERROR: failed to build|complete log of this run|debug-\d+\.log|^npm (ERR!|error)\s*$|^\^+$|^exit status \d+$|See above for output|This error originates from a subprocess|^note: `)
 )
 
-// clip shortens a line for a message.
-func clip(s string) string {
+// Clip shortens a line for a message.
+func Clip(s string) string {
 	s = strings.TrimSpace(app.Printable(strings.ReplaceAll(stripColour(s), "\n", " ")))
 	const most = 120
 	if len(s) <= most {

@@ -124,14 +124,14 @@ func (r *Registry) addContent(hexDigest string, size int64, content io.Reader) e
 			}
 		}
 	}
-	return place(path, func(f *os.File) error { return copyVerified(f, content, hexDigest, size) })
+	return place(path, func(f *os.File) error { return copyVerified(f, content, hexDigest, size) }, 0o644)
 }
 
 func (r *Registry) addBytes(hexDigest string, b []byte) error {
 	if r.has(hexDigest, int64(len(b))) {
 		return nil
 	}
-	return place(r.blob(hexDigest), func(f *os.File) error { return copyVerified(f, bytes.NewReader(b), hexDigest, int64(len(b))) })
+	return place(r.blob(hexDigest), func(f *os.File) error { return copyVerified(f, bytes.NewReader(b), hexDigest, int64(len(b))) }, 0o644)
 }
 
 // PlaceBlob moves a file, whose digest the caller computed, into the repository. Where the blob is there already, the file
@@ -188,7 +188,7 @@ func (r *Registry) moveBlob(hexDigest, file string, info os.FileInfo) error {
 			}
 			defer src.Close()
 			return copyVerified(f, src, hexDigest, info.Size())
-		})
+		}, 0o644)
 		if err == nil {
 			err = os.Remove(file)
 		}

@@ -16,8 +16,8 @@ import (
 )
 
 // Collect removes all manifests that keep does not name (repository → digests) and the blobs that nothing needs any more.
-// The run image stays, and so does what is younger than an hour or held. It returns the bytes freed. It is safe beside
-// pushes that are under way: each of their requests waits for it, or it for them.
+// Tagged images of our own repositories stay, and so does what is younger than an hour or held. It returns the bytes freed. It is safe
+// beside pushes that are under way: each step of theirs waits for it, or it for them, and what they asked for is young.
 func (r *Registry) Collect(ctx context.Context, keep map[string][]string) (int64, error) {
 	r.collecting.Lock()
 	defer r.collecting.Unlock()
@@ -127,7 +127,7 @@ func (c *collection) repository(name string) error {
 	}
 	for _, hexDigest := range revisions {
 		digest, link := "sha256:"+hexDigest, revisionLink(dir, hexDigest)
-		if !c.keep[held{name, digest}] && !c.young(link) && !(name == RunImage && tagged[digest]) {
+		if !c.keep[held{name, digest}] && !c.young(link) && !(strings.HasPrefix(name, System) && tagged[digest]) {
 			gone[digest] = true
 			continue
 		}

@@ -1,35 +1,92 @@
 package registry
 
 import (
+	"bytes"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// Credentials may pull from and push to one repository, and pull the run image. They live as long as the process.
-func (r *Registry) Credentials(repository string) authn.Authenticator {
-	return authn.FromConfig(authn.AuthConfig{Username: repository, Password: r.password(repository)})
+// There are two kinds of credentials, and no list of them: a password is the HMAC of its user's name.
+//
+//	"hello"              may pull from and push to the repository hello, for as long as the process lives
+//	"hello,hello/cache"  likewise for both
+//	"_pull"              may pull from every repository, for as long as the directory is there
+//
+// All of them may read our own repositories.
+
+// puller is the user that nodes pull as. No repository is called that.
+const puller = "_pull"
+
+// pullSecretFile is in the registry's directory.
+const pullSecretFile = "pull.key"
+
+func (r *Registry) loadPullSecret() error {
+	file := filepath.Join(r.dir, pullSecretFile)
+	b, err := os.ReadFile(file)
+	if err == nil && len(b) == len(r.pull) {
+		copy(r.pull[:], b)
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return app.Errorf(app.Unavailable, "check who owns the data directory", "cannot read the registry's key: %w", err)
+	}
+	if _, err := rand.Read(r.pull[:]); err != nil {
+		return err
+	}
+	return place(file, func(f *os.File) error {
+		_, err := f.Write(r.pull[:])
+		return err
+	}, 0o600)
 }
 
-func (r *Registry) password(repository string) string {
-	m := hmac.New(sha256.New, r.secret[:])
-	m.Write([]byte(repository))
+// Credentials may pull from and push to these repositories, and pull our own images. They live as long as the process.
+func (r *Registry) Credentials(repositories ...string) authn.Authenticator {
+	user := strings.Join(repositories, ",")
+	return authn.FromConfig(authn.AuthConfig{Username: user, Password: r.password(user)})
+}
+
+// PullCredentials may pull from every repository. They live as long as the directory.
+func (r *Registry) PullCredentials() authn.Authenticator {
+	return authn.FromConfig(authn.AuthConfig{Username: puller, Password: r.password(puller)})
+}
+
+func (r *Registry) password(user string) string {
+	secret := r.secret[:]
+	if user == puller {
+		secret = r.pull[:]
+	}
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte(user))
 	return hex.EncodeToString(m.Sum(nil))
 }
 
 // inRepository is what may follow "/v2/NAME/". Each form has a fixed number of elements, so a path has one reading only.
 var inRepository = regexp.MustCompile(`^(manifests/[^/]+|blobs/sha256:[0-9a-f]{64}|blobs/uploads/[^/]*|tags/list)$`)
 
+// readable is the part of it that a node needs.
+var readable = regexp.MustCompile(`^(manifests/[^/]+|blobs/sha256:[0-9a-f]{64})$`)
+
+// maxUser bounds the name that a password is computed for, in bytes.
+const maxUser = 1024
+
 // authorise lets through what the credentials of the request allow. There is no anonymous access and no catalogue.
 func (r *Registry) authorise(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		user, password, ok := q.BasicAuth()
-		if !ok || !hmac.Equal([]byte(password), []byte(r.password(user))) {
+		if !ok || len(user) > maxUser || !hmac.Equal([]byte(password), []byte(r.password(user))) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="gitd"`)
 			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 			return
@@ -38,17 +95,51 @@ func (r *Registry) authorise(next http.Handler) http.Handler {
 			refuse(w, http.StatusForbidden, "DENIED", "these credentials do not reach that far")
 			return
 		}
-		r.collecting.RLock()
-		defer r.collecting.RUnlock()
-		if i := strings.Index(q.URL.Path, "/blobs/sha256:"); i >= 0 && (q.Method == http.MethodHead || q.Method == http.MethodGet) {
-			r.touch("sha256:" + q.URL.Path[i+len("/blobs/sha256:"):]) // whoever asks for a blob may be about to refer to it
-		}
 		next.ServeHTTP(w, q)
 	})
 }
 
-// allowed says whether a request is within the rights of a repository's credentials.
-func allowed(repository string, q *http.Request) bool {
+// guard keeps Collect off what a request relies on. It holds Collect up for no longer than a request takes on this machine, however slow its
+// client is: what takes long relies on things being young instead.
+func (r *Registry) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/") {
+			body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, maxManifest))
+			if err != nil {
+				refuse(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "the manifest is too large, or ended early")
+				return
+			}
+			q.Body, q.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		}
+		r.collecting.RLock()
+		r.refresh(q.URL.Path)
+		if q.ContentLength == 0 || q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/") {
+			if q.Method == http.MethodPost || q.Method == http.MethodPut { // quick, and changes what the repository refers to
+				defer r.collecting.RUnlock()
+				next.ServeHTTP(w, q)
+				return
+			}
+		}
+		r.collecting.RUnlock()
+		next.ServeHTTP(w, q)
+	})
+}
+
+// refresh makes the blob that a request names young, and the repository's link to it: whoever asks for a blob may be about to refer to it.
+func (r *Registry) refresh(path string) {
+	repository, digest, ok := strings.Cut(strings.TrimPrefix(path, "/v2/"), "/blobs/")
+	if !ok || !digestForm.MatchString(digest) {
+		return
+	}
+	r.touch(digest)
+	if dir, err := r.repository(repository); err == nil {
+		now := r.now()
+		_ = os.Chtimes(layerLink(dir, digest[len("sha256:"):]), now, now)
+	}
+}
+
+// allowed says whether a request is within the rights of a user.
+func allowed(user string, q *http.Request) bool {
 	path := q.URL.Path
 	if q.URL.RawPath != "" && q.URL.RawPath != path { // an escaped path: distribution's names need none
 		return false
@@ -57,22 +148,41 @@ func allowed(repository string, q *http.Request) bool {
 	if path == "/v2/" {
 		return reads
 	}
-	within := func(name string) bool {
-		rest, ok := strings.CutPrefix(path, "/v2/"+name+"/")
-		return ok && inRepository.MatchString(rest)
+	repository, rest, ok := split(path)
+	if !ok {
+		return false
 	}
-	if within(RunImage) {
+	if user == puller {
+		return reads && readable.MatchString(rest)
+	}
+	if strings.HasPrefix(repository, System) {
 		return reads
 	}
-	if !within(repository) {
+	own := strings.Split(user, ",")
+	if !slices.Contains(own, repository) {
 		return false
 	}
 	for _, from := range q.URL.Query()["from"] { // a blob that is mounted out of another repository is a blob that is read
-		if from != repository && from != RunImage {
+		if !slices.Contains(own, from) && !strings.HasPrefix(from, System) {
 			return false
 		}
 	}
 	return true
+}
+
+// split divides "/v2/NAME/REST". A name cannot hold what a rest begins with in a way that leaves a second reading: the rest has two or three
+// elements, whose first are fixed words.
+func split(path string) (repository, rest string, ok bool) {
+	p, ok := strings.CutPrefix(path, "/v2/")
+	if !ok {
+		return "", "", false
+	}
+	for i := len(p) - 1; i > 0; i-- {
+		if p[i] == '/' && inRepository.MatchString(p[i+1:]) && repositoryForm.MatchString(p[:i]) {
+			return p[:i], p[i+1:], true
+		}
+	}
+	return "", "", false
 }
 
 func refuse(w http.ResponseWriter, status int, code, message string) {

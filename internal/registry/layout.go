@@ -85,11 +85,11 @@ func writeFile(path string, content []byte) error {
 	return place(path, func(f *os.File) error {
 		_, err := f.Write(content)
 		return err
-	})
+	}, 0o644)
 }
 
-// place makes a file of what fill writes: under another name first, synced, then renamed.
-func place(path string, fill func(*os.File) error) error {
+// place makes a file of what fill writes: under another name first (private until it is whole), synced, then renamed.
+func place(path string, fill func(*os.File) error, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := makeDir(dir); err != nil {
 		return err
@@ -100,7 +100,7 @@ func place(path string, fill func(*os.File) error) error {
 	}
 	err = fill(f)
 	if err == nil {
-		err = f.Chmod(0o644)
+		err = f.Chmod(mode)
 	}
 	if err == nil {
 		err = f.Sync()

@@ -1,5 +1,5 @@
-// Package registry is the embedded OCI registry: distribution/v3 on the data directory, on a loopback port, with credentials
-// for each app.
+// Package registry has the images of the apps: the embedded OCI registry (Registry: distribution/v3 on the data directory, on a loopback
+// port and, for a cluster, on an address that its nodes and Pods reach), and any other by its name (Remote).
 package registry
 
 import (
@@ -27,8 +27,12 @@ import (
 // ErrNotFound is returned (wrapped) for an image or blob that is not in the registry.
 var ErrNotFound = errors.New("not in the registry")
 
-// RunImage is the repository of the run image. Every credential may read it, none may write to it: AddImage does.
-const RunImage = "gitd/run"
+// RunImage is the repository of the run image.
+const RunImage = System + "run"
+
+// System is how the names of our own repositories begin (run image, builder image). Every credential may read them, none may write to them:
+// AddImage does.
+const System = "gitd/"
 
 // grace is how long Collect keeps what nothing refers to: a push puts its blobs first and its manifest last, and a release
 // is recorded after that.
@@ -37,9 +41,11 @@ const grace = time.Hour
 // Registry serves images from a directory.
 type Registry struct {
 	dir      string
-	secret   [32]byte // of this process: credentials end with it
+	secret   [32]byte // of this process: credentials of repositories end with it
+	pull     [32]byte // of the directory: nodes pull images again long after the process that handed out their credentials
 	listener net.Listener
 	server   *http.Server
+	network  *network // nil where only this machine asks
 	app      *handlers.App
 	served   chan struct{}
 	now      func() time.Time
@@ -53,9 +59,27 @@ type Registry struct {
 
 type held struct{ repository, digest string }
 
+// Options configure a Registry.
+type Options struct {
+	Dir string
+	// Listen is a second address, for the nodes and Pods of a cluster: "10.0.0.5:5000", ":5000". "": this machine only.
+	Listen string
+	// CertFile and KeyFile make Listen speak TLS; both are read again when they change. "": plain HTTP.
+	CertFile, KeyFile string
+	// MaxBlob is the size in bytes of the largest blob that is taken at Listen; default 8 GiB.
+	MaxBlob int64
+	// MinFree is how many bytes the disk must have free for Listen to take anything; default 512 MiB.
+	MinFree int64
+}
+
 // Open starts the registry on a free loopback port.
 func Open(ctx context.Context, dir string) (*Registry, error) {
-	dir, err := filepath.Abs(dir)
+	return OpenWith(ctx, Options{Dir: dir})
+}
+
+// OpenWith starts the registry on a free loopback port, and at Options.Listen.
+func OpenWith(ctx context.Context, o Options) (*Registry, error) {
+	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -66,24 +90,37 @@ func Open(ctx context.Context, dir string) (*Registry, error) {
 	if _, err := rand.Read(r.secret[:]); err != nil {
 		return nil, err
 	}
+	if err := r.loadPullSecret(); err != nil {
+		return nil, err
+	}
 	if r.app, err = newApp(dir); err != nil {
 		return nil, err
 	}
 	if r.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0"); err != nil {
 		return nil, app.Errorf(app.Unavailable, "check that the loopback interface is up", "the registry cannot listen: %w", err)
 	}
-	r.server = &http.Server{
-		Handler:           r.authorise(r.app),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0),
+	r.server = newServer(r.authorise(r.guard(r.app)))
+	if o.Listen != "" {
+		if r.network, err = r.listen(ctx, o); err != nil {
+			r.listener.Close()
+			return nil, errors.Join(err, r.app.Shutdown())
+		}
 	}
 	go func() {
 		defer close(r.served)
 		_ = r.server.Serve(r.listener)
 	}()
 	return r, nil
+}
+
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
 }
 
 // newApp makes the handler of distribution. It logs to nowhere: what fails is in the answer, and the clients are ours.
@@ -105,6 +142,7 @@ func newApp(dir string) (a *handlers.App, err error) {
 		}},
 	}
 	c.Log.AccessLog.Disabled = true
+	c.HTTP.RelativeURLs = true // what a client calls us is no concern of ours
 	c.HTTP.Secret = hex.EncodeToString(secret)
 	silence()
 	return handlers.NewApp(context.Background(), c), nil
@@ -122,6 +160,9 @@ func (r *Registry) Host() string { return r.listener.Addr().String() }
 func (r *Registry) Close() error {
 	err := r.server.Close()
 	<-r.served
+	if r.network != nil {
+		err = errors.Join(err, r.network.close())
+	}
 	return errors.Join(err, r.app.Shutdown())
 }
 

@@ -1,0 +1,37 @@
+package registry
+
+import (
+	"context"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Images is what gitd needs of a registry, whichever it is: *Registry or *Remote.
+type Images interface {
+	// Image returns an image of a repository; ErrNotFound (wrapped) where it is not there whole.
+	Image(repository, digest string) (v1.Image, error)
+	// Tags returns the tags of a repository and the digests that they stand for; none where there is no such repository.
+	Tags(repository string) (map[string]string, error)
+	// AddImage stores an image under repository:tag.
+	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
+	// Pushed notes that somebody else has put an image there for us, so that Collect removes it once nobody needs it.
+	Pushed(repository, digest string) error
+	// Collect removes the images that keep (repository → digests) does not name, and that are older than an hour. Images of our own
+	// repositories stay. It returns the bytes freed, as far as they are known.
+	Collect(ctx context.Context, keep map[string][]string) (freed int64, err error)
+	// DeleteRepository forgets all images of a repository.
+	DeleteRepository(repository string) error
+	// PushConfig is a docker config.json with which a Pod may push to these repositories and pull our own images; nil where the registry
+	// asks nobody. host is what the Pod calls the registry.
+	PushConfig(host string, repositories ...string) ([]byte, error)
+	// PullConfig is one with which nodes may pull; nil where the registry asks nobody. host is what they call the registry.
+	PullConfig(host string) ([]byte, error)
+}
+
+var (
+	_ Images = (*Registry)(nil)
+	_ Images = (*Remote)(nil)
+)
+
+// Pushed implements Images: the registry has seen for itself what was pushed.
+func (r *Registry) Pushed(_, _ string) error { return nil }

@@ -1,0 +1,376 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+func openNetwork(t *testing.T, o Options) *Registry {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	o.Listen = "127.0.0.1:0"
+	r, err := OpenWith(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+func basic(t *testing.T, a authn.Authenticator) (user, password string) {
+	t.Helper()
+	c, err := a.Authorization()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Username, c.Password
+}
+
+func TestNetworkRights(t *testing.T) {
+	r := openNetwork(t, Options{})
+	img, other := newImage(t, 1), newImage(t, 1)
+	for repository, i := range map[string]v1.Image{RunImage: img, "hello": img, "other": other} {
+		if err := r.AddImage(context.Background(), repository, "v1", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	puller, pull := basic(t, r.PullCredentials())
+	pod, push := basic(t, r.Credentials("hello", "hello/cache"))
+	layer, secret := layerDigest(t, img, 0), layerDigest(t, other, 0)
+	for _, c := range []struct {
+		what, method, path, user, password string
+		want                               int
+	}{
+		{"a node: the base", "GET", "/v2/", puller, pull, 200},
+		{"a node: a manifest", "GET", "/v2/other/manifests/v1", puller, pull, 200},
+		{"a node: a layer", "GET", "/v2/other/blobs/" + secret, puller, pull, 200},
+		{"a node: the run image", "HEAD", "/v2/gitd/run/manifests/v1", puller, pull, 200},
+		{"a node: tags", "GET", "/v2/hello/tags/list", puller, pull, 403},
+		{"a node: the catalogue", "GET", "/v2/_catalog", puller, pull, 403},
+		{"a node: an upload", "POST", "/v2/hello/blobs/uploads/", puller, pull, 403},
+		{"a node: a manifest to write", "PUT", "/v2/hello/manifests/v1", puller, pull, 403},
+		{"a node: delete", "DELETE", "/v2/hello/manifests/" + digestOf(t, img), puller, pull, 403},
+		{"a Pod: its manifest", "GET", "/v2/hello/manifests/v1", pod, push, 200},
+		{"a Pod: its upload", "POST", "/v2/hello/blobs/uploads/", pod, push, 202},
+		{"a Pod: an upload to the cache", "POST", "/v2/hello/cache/blobs/uploads/", pod, push, 202},
+		{"a Pod: a mount into the cache", "POST", "/v2/hello/cache/blobs/uploads/?from=hello&mount=" + layer, pod, push, 201},
+		{"a Pod: a mount from another", "POST", "/v2/hello/blobs/uploads/?from=other&mount=" + secret, pod, push, 403},
+		{"a Pod: another's manifest", "GET", "/v2/other/manifests/v1", pod, push, 403},
+		{"a Pod: another's upload", "POST", "/v2/other/blobs/uploads/", pod, push, 403},
+		{"a Pod: below its own", "POST", "/v2/hello/more/blobs/uploads/", pod, push, 403},
+		{"a Pod: over the run image", "PUT", "/v2/gitd/run/manifests/v1", pod, push, 403},
+		{"a Pod: its list as a name", "POST", "/v2/hello,hello/cache/blobs/uploads/", pod, push, 403},
+		{"a Pod: delete", "DELETE", "/v2/hello/manifests/" + digestOf(t, img), pod, push, 405},
+		{"a Pod: delete a layer", "DELETE", "/v2/hello/blobs/" + layer, pod, push, 405},
+		{"more rights than were given", "GET", "/v2/other/manifests/v1", "hello,other", push, 401},
+		{"the node's name with a Pod's password", "GET", "/v2/other/manifests/v1", puller, push, 401},
+		{"a Pod's name with the node's password", "GET", "/v2/hello/manifests/v1", "hello", pull, 401},
+		{"a very long name", "GET", "/v2/", strings.Repeat("a", 5000), push, 401},
+		{"nobody", "GET", "/v2/", "", "", 401},
+		{"nobody, an upload", "POST", "/v2/hello/blobs/uploads/", "", "", 401},
+		{"two readings", "GET", "/v2/hello/manifests/blobs/uploads/x", pod, push, 403},
+		{"an empty element", "GET", "/v2//hello/manifests/v1", pod, push, 403},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			if got, body := ask(t, r, c.method, c.path, c.user, c.password, nil); got != c.want {
+				t.Errorf("%s %s: %d, want %d: %s", c.method, c.path, got, c.want, body)
+			}
+		})
+	}
+}
+
+func ask(t *testing.T, r *Registry, method, path, user, password string, body io.Reader) (int, string) {
+	t.Helper()
+	q, err := http.NewRequest(method, "http://"+r.Addr().String()+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		q.SetBasicAuth(user, password)
+	}
+	q.Header.Set("Accept", "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json")
+	a, err := http.DefaultTransport.RoundTrip(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	b, _ := io.ReadAll(a.Body)
+	return a.StatusCode, string(b)
+}
+
+func TestNodesPullAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	img := newImage(t, 1)
+	r := openNetwork(t, Options{Dir: dir})
+	if err := r.AddImage(context.Background(), "hello", "v1", img); err != nil {
+		t.Fatal(err)
+	}
+	node, pod := r.PullCredentials(), r.Credentials("hello")
+	if info, err := os.Stat(filepath.Join(dir, pullSecretFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the key: %v, %v", info, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = openNetwork(t, Options{Dir: dir})
+	ref := parse(t, r.Addr().String()+"/hello@"+digestOf(t, img))
+	if _, err := remote.Image(ref, remote.WithAuth(node)); err != nil {
+		t.Error(err)
+	}
+	if _, err := remote.Image(ref, remote.WithAuth(pod)); err == nil {
+		t.Error("the credentials of a Pod outlived the process")
+	}
+}
+
+func TestNetworkLimits(t *testing.T) {
+	start := func(t *testing.T, r *Registry) (user, password, location string) {
+		user, password = basic(t, r.Credentials("hello"))
+		q, _ := http.NewRequest("POST", "http://"+r.Addr().String()+"/v2/hello/blobs/uploads/", nil)
+		q.SetBasicAuth(user, password)
+		a, err := http.DefaultTransport.RoundTrip(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		location = a.Header.Get("Location")
+		if a.StatusCode != 202 || !strings.HasPrefix(location, "/v2/") {
+			t.Fatalf("%s, %q", a.Status, location)
+		}
+		return user, password, location
+	}
+	t.Run("one blob", func(t *testing.T) {
+		r := openNetwork(t, Options{MaxBlob: 1000})
+		user, password, location := start(t, r)
+		if got, body := ask(t, r, "PATCH", location, user, password, bytes.NewReader(make([]byte, 5000))); got < 400 {
+			t.Errorf("a blob of five times the size: %d %s", got, body)
+		}
+	})
+	t.Run("one blob in parts", func(t *testing.T) {
+		r := openNetwork(t, Options{MaxBlob: 1000})
+		user, password, location := start(t, r)
+		stored := func() (n int64) {
+			files, _ := filepath.Glob(filepath.Join(r.repositories(), "hello/_uploads/*/data"))
+			for _, f := range files {
+				if info, err := os.Stat(f); err == nil {
+					n += info.Size()
+				}
+			}
+			return n
+		}
+		last := 0
+		for range 8 {
+			q, _ := http.NewRequest("PATCH", "http://"+r.Addr().String()+location, bytes.NewReader(make([]byte, 400)))
+			q.SetBasicAuth(user, password)
+			a, err := http.DefaultTransport.RoundTrip(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Body.Close()
+			last = a.StatusCode
+			if l := a.Header.Get("Location"); l != "" {
+				location = l
+			}
+		}
+		if last < 400 || stored() > 1400 {
+			t.Errorf("status %d, %d bytes stored", last, stored())
+		}
+	})
+	t.Run("a manifest", func(t *testing.T) {
+		r := openNetwork(t, Options{})
+		user, password := basic(t, r.Credentials("hello"))
+		if got, body := ask(t, r, "PUT", "/v2/hello/manifests/v1", user, password, bytes.NewReader(make([]byte, maxManifest+1))); got != 413 {
+			t.Errorf("%d %s", got, body)
+		}
+	})
+	t.Run("a full disk", func(t *testing.T) {
+		r := openNetwork(t, Options{MinFree: 1 << 60})
+		user, password := basic(t, r.Credentials("hello"))
+		if got, body := ask(t, r, "POST", "/v2/hello/blobs/uploads/", user, password, nil); got != http.StatusInsufficientStorage {
+			t.Errorf("%d %s", got, body)
+		}
+		if got, body := ask(t, r, "GET", "/v2/", user, password, nil); got != 200 { // reading goes on
+			t.Errorf("%d %s", got, body)
+		}
+	})
+	t.Run("an upload that stands still does not hold up the others", func(t *testing.T) {
+		r := openNetwork(t, Options{})
+		user, password, location := start(t, r)
+		body, feed := io.Pipe()
+		q, _ := http.NewRequest("PATCH", "http://"+r.Addr().String()+location, body)
+		q.SetBasicAuth(user, password)
+		done := make(chan error, 1)
+		go func() {
+			a, err := http.DefaultTransport.RoundTrip(q)
+			if err == nil {
+				a.Body.Close()
+			}
+			done <- err
+		}()
+		if _, err := feed.Write([]byte("some")); err != nil { // the request is under way
+			t.Fatal(err)
+		}
+		if _, err := r.Collect(context.Background(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.AddImage(context.Background(), "other", "v1", newImage(t, 1)); err != nil {
+			t.Fatal(err)
+		}
+		feed.Close()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("connections", func(t *testing.T) {
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &limited{Listener: inner, slots: make(chan struct{}, 2), closed: make(chan struct{})}
+		var open []net.Conn
+		for range 2 {
+			c, err := net.Dial("tcp", inner.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			a, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, a)
+		}
+		third := make(chan error)
+		go func() { _, err := l.Accept(); third <- err }()
+		select {
+		case err := <-third:
+			t.Fatalf("a third was accepted: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		_ = open[0].Close()
+		_ = open[0].Close() // twice counts once
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := <-third; err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, err := l.Accept(); third <- err }()
+		_ = l.Close()
+		if err := <-third; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	first := writeCertificate(t, cert, key, 1)
+	r := openNetwork(t, Options{CertFile: cert, KeyFile: key})
+	get := func(roots *x509.CertPool) error {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		defer transport.CloseIdleConnections()
+		q, _ := http.NewRequest("GET", "https://"+r.Addr().String()+"/v2/", nil)
+		user, password := basic(t, r.PullCredentials())
+		q.SetBasicAuth(user, password)
+		a, err := transport.RoundTrip(q)
+		if err != nil {
+			return err
+		}
+		defer a.Body.Close()
+		if a.StatusCode != 200 {
+			return fmt.Errorf("%s", a.Status)
+		}
+		return nil
+	}
+	if err := get(first); err != nil {
+		t.Fatal(err)
+	}
+	second := writeCertificate(t, cert, key, 2)
+	if err := get(second); err != nil {
+		t.Errorf("the renewed certificate: %v", err)
+	}
+	if err := get(first); err == nil {
+		t.Error("the old certificate is still in use")
+	}
+	if err := os.WriteFile(cert, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(second); err != nil {
+		t.Errorf("while a new one is written: %v", err)
+	}
+	if _, err := OpenWith(context.Background(), Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key}); err == nil {
+		t.Error("a broken certificate was taken")
+	}
+}
+
+func writeCertificate(t *testing.T, cert, key string, serial int64) *x509.CertPool {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: raw}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, time.Time{}, time.Now().Add(time.Duration(serial)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return pool
+}
+
+func TestAddressInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := OpenWith(context.Background(), Options{Dir: t.TempDir(), Listen: l.Addr().String()}); err == nil || !strings.Contains(err.Error(), "taken") {
+		t.Errorf("got %v", err)
+	}
+}

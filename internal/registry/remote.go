@@ -1,0 +1,268 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/types"
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// askTime bounds a question to a registry that comes without a context.
+const askTime = 2 * time.Minute
+
+// RemoteOptions name a registry.
+type RemoteOptions struct {
+	// Prefix is what stands before the names of repositories: "registry.example.com", "registry.example.com/team".
+	Prefix string
+	// Config is a docker config.json with credentials; credential helpers that it names are asked. "": the usual places (~/.docker/config.json).
+	Config string
+	// Insecure says that it speaks plain HTTP. Without it nothing goes out unencrypted, but to this machine.
+	Insecure bool
+	// State is a file that remembers which images are ours to delete; "": they are forgotten when the process ends.
+	State string
+	Log   func(format string, args ...any) // may be nil
+}
+
+// Remote is a registry that somebody else runs.
+type Remote struct {
+	o        RemoteOptions
+	registry name.Registry
+	keychain authn.Keychain
+	client   http.RoundTripper
+	now      func() time.Time
+
+	mu     sync.Mutex
+	pushed map[string]map[string]time.Time // repository → digest → when
+	keeps  bool                            // it refuses to delete, and has said so
+}
+
+// OpenRemote reads the names and the credentials; it asks the registry nothing: Check does. The errors are *app.Error.
+func OpenRemote(o RemoteOptions) (*Remote, error) {
+	const next = "name it as in --registry registry.example.com/team"
+	o.Prefix = strings.TrimSuffix(o.Prefix, "/")
+	host, path, _ := strings.Cut(o.Prefix, "/")
+	if !strings.ContainsAny(host, ".:") && host != "localhost" {
+		return nil, app.Errorf(app.InvalidInput, next, "%q does not begin with the host of a registry", o.Prefix)
+	}
+	r := &Remote{o: o, now: time.Now, client: http.RoundTripper(remote.DefaultTransport)}
+	var options []name.Option
+	if o.Insecure {
+		options = append(options, name.Insecure)
+	} else {
+		r.client = encrypted{r.client}
+	}
+	var err error
+	if r.registry, err = name.NewRegistry(host, append(options, name.StrictValidation)...); err != nil {
+		return nil, app.Errorf(app.InvalidInput, next, "%q is no registry: %w", host, err)
+	}
+	if path != "" && !repositoryForm.MatchString(path) {
+		return nil, app.Errorf(app.InvalidInput, next, "%q cannot be part of a repository's name: use a-z, 0-9 and single - . _ /", path)
+	}
+	if r.keychain, err = keychain(o.Config); err != nil {
+		return nil, err
+	}
+	r.pushed = loadPushed(o.State)
+	return r, nil
+}
+
+// keychain reads a docker config.json. It is read anew for each question, so that a Secret that was renewed is seen.
+func keychain(file string) (authn.Keychain, error) {
+	if file == "" {
+		return authn.DefaultKeychain, nil
+	}
+	k := configFile(file)
+	if _, err := k.auth("registry.example"); err != nil {
+		return nil, app.Errorf(app.InvalidInput, "name a file as docker login leaves it: --registry-config FILE", "the registry's credentials cannot be read: %w", err)
+	}
+	return k, nil
+}
+
+// configFile is a docker config.json.
+type configFile string
+
+func (c configFile) auth(key string) (types.AuthConfig, error) {
+	f, err := os.Open(string(c))
+	if err != nil {
+		return types.AuthConfig{}, err
+	}
+	defer f.Close()
+	parsed, err := config.LoadFromReader(f)
+	if err != nil {
+		return types.AuthConfig{}, fmt.Errorf("%s: %w", c, err)
+	}
+	a, err := parsed.GetAuthConfig(key)
+	a.ServerAddress = "" // set for each, found or not
+	return a, err
+}
+
+// Resolve implements authn.Keychain.
+func (c configFile) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	for _, key := range []string{target.String(), target.RegistryStr()} {
+		if key == name.DefaultRegistry {
+			key = authn.DefaultAuthKey
+		}
+		a, err := c.auth(key)
+		if err != nil {
+			return nil, err
+		}
+		if a != (types.AuthConfig{}) {
+			return authn.FromConfig(authn.AuthConfig{Username: a.Username, Password: a.Password, Auth: a.Auth, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}), nil
+		}
+	}
+	return authn.Anonymous, nil
+}
+
+// encrypted refuses plain HTTP, but to this machine: a name that looks like one of a private network is no reason to send passwords in the clear.
+type encrypted struct{ next http.RoundTripper }
+
+var errPlain = errors.New("plain HTTP was not asked for")
+
+// RoundTrip implements http.RoundTripper.
+func (e encrypted) RoundTrip(q *http.Request) (*http.Response, error) {
+	if host := q.URL.Hostname(); q.URL.Scheme != "https" && host != "localhost" {
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			return nil, errPlain
+		}
+	}
+	return e.next.RoundTrip(q)
+}
+
+// Prefix is what stands before the names of repositories.
+func (r *Remote) Prefix() string { return r.o.Prefix }
+
+// Insecure says whether the registry speaks plain HTTP.
+func (r *Remote) Insecure() bool { return r.o.Insecure }
+
+func (r *Remote) repository(n string) (name.Repository, error) {
+	if !repositoryForm.MatchString(n) {
+		return name.Repository{}, fmt.Errorf("registry: %q is no name of a repository", n)
+	}
+	_, path, _ := strings.Cut(r.o.Prefix, "/")
+	repo := r.registry.Repo(strings.TrimPrefix(path+"/"+n, "/"))
+	if len(repo.RepositoryStr()) > 255 {
+		return repo, fmt.Errorf("registry: the name %q is too long", repo)
+	}
+	return repo, nil
+}
+
+func (r *Remote) options(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(r.keychain), remote.WithTransport(r.client), remote.WithUserAgent("gitd")}
+}
+
+func notFound(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
+}
+
+// Image implements Images.
+func (r *Remote) Image(repository, digest string) (v1.Image, error) {
+	repo, err := r.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := hexOf(digest); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	ref := repo.Digest(digest)
+	if _, err := remote.Head(ref, r.options(ctx)...); err != nil {
+		if notFound(err) {
+			return nil, fmt.Errorf("image %s@%s: the manifest is %w", repository, digest, ErrNotFound)
+		}
+		return nil, r.words(ctx, ref.String(), err)
+	}
+	img, err := remote.Image(ref, r.options(context.Background())...) // layers are read later, when this context has ended
+	if err != nil {
+		return nil, r.words(ctx, ref.String(), err)
+	}
+	if _, err := img.RawConfigFile(); notFound(err) {
+		return nil, fmt.Errorf("image %s@%s: the configuration is %w", repository, digest, ErrNotFound)
+	}
+	return img, nil
+}
+
+// Tags implements Images.
+func (r *Remote) Tags(repository string) (map[string]string, error) {
+	repo, err := r.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	puller, err := remote.NewPuller(r.options(ctx)...)
+	if err != nil {
+		return nil, err
+	}
+	names, err := puller.List(ctx, repo)
+	if notFound(err) {
+		return map[string]string{}, nil
+	}
+	if err != nil {
+		return nil, r.words(ctx, repo.String(), err)
+	}
+	tags := map[string]string{}
+	for _, n := range names {
+		d, err := puller.Head(ctx, repo.Tag(n))
+		if notFound(err) { // gone since it was listed
+			continue
+		}
+		if err != nil {
+			return nil, r.words(ctx, repo.Tag(n).String(), err)
+		}
+		tags[n] = d.Digest.String()
+	}
+	return tags, nil
+}
+
+// AddImage implements Images. What the registry has already is not sent.
+func (r *Remote) AddImage(ctx context.Context, repository, tag string, img v1.Image) error {
+	repo, err := r.repository(repository)
+	if err != nil {
+		return err
+	}
+	if !tagForm.MatchString(tag) {
+		return fmt.Errorf("registry: %q is no tag", tag)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	if err := remote.Write(repo.Tag(tag), img, r.options(ctx)...); err != nil {
+		return r.words(ctx, repo.Tag(tag).String(), err)
+	}
+	if strings.HasPrefix(repository, System) {
+		return nil
+	}
+	return r.Pushed(repository, digest.String())
+}
+
+// PushConfig implements Images. Its credentials are those that gitd has itself: the registry decides how far they reach.
+func (r *Remote) PushConfig(host string, _ ...string) ([]byte, error) { return r.PullConfig(host) }
+
+// PullConfig implements Images.
+func (r *Remote) PullConfig(host string) ([]byte, error) {
+	repo, err := r.repository("app")
+	if err != nil {
+		return nil, err
+	}
+	a, err := r.keychain.Resolve(repo)
+	if err != nil {
+		return nil, app.Errorf(app.Unavailable, "log in again, or look at the file of --registry-config", "the credentials for %s cannot be had: %w", r.o.Prefix, err)
+	}
+	return dockerConfig(host, a)
+}

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/lfs"
 )
 
 // source is the tree of a pushed commit. It reads from quarantine and repository, and stays usable until the push is over.
@@ -26,8 +28,11 @@ func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
 		if e.path != name {
 			continue
 		}
-		if e.mode != modeRegular && e.mode != modeGroupWrite && e.mode != modeExecutable {
+		if !e.regular() {
 			break
+		}
+		if e.large != nil {
+			return readLarge(e, limit)
 		}
 		var b []byte
 		err := s.cat.use(s.cat.ctx, func() (err error) {
@@ -56,7 +61,7 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	}
 	w := writer{root: root, uid: uid, gid: gid, left: s.limits.MaxCheckout, limits: s.limits, buf: make([]byte, 128<<10)}
 	defer w.close()
-	var files, links []entry
+	var files, large, links []entry
 	for _, e := range s.entries {
 		switch e.mode {
 		case modeDir:
@@ -65,12 +70,21 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 			}
 		case modeSymlink:
 			links = append(links, e)
-		default:
+		case modeRegular, modeGroupWrite, modeExecutable:
+			if e.large != nil {
+				large = append(large, e)
+				continue
+			}
 			files = append(files, e)
 		}
 	}
 	if err := s.cat.use(ctx, func() error { return w.files(ctx, s.cat, files) }); err != nil {
 		return err
+	}
+	for _, e := range large {
+		if err := w.large(ctx, e); err != nil {
+			return err
+		}
 	}
 	for _, e := range links {
 		if err := ctx.Err(); err != nil {
@@ -139,10 +153,9 @@ func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
 			return err
 		}
 		if w.left -= n; w.left < 0 {
-			return app.Errorf(app.LimitExceeded, "leave large files out of the repository",
-				"the files of the commit are larger than %s together", app.Size(w.limits.MaxCheckout))
+			return tooMuch(w.limits)
 		}
-		if err := w.file(e, io.LimitReader(c.out, n), n); err != nil {
+		if err := w.file(e, func(f io.Writer) error { return w.copy(f, io.LimitReader(c.out, n), n) }); err != nil {
 			return err
 		}
 		if _, err := c.out.Discard(1); err != nil {
@@ -152,7 +165,43 @@ func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
 	return <-asked
 }
 
-func (w *writer) file(e entry, r io.Reader, n int64) error {
+// large writes the object that a pointer of Git LFS stands for.
+func (w *writer) large(ctx context.Context, e entry) error {
+	if w.left -= e.large.Size; w.left < 0 {
+		return tooMuch(w.limits)
+	}
+	err := w.file(e, func(f io.Writer) error { return e.large.store.CopyTo(ctx, f, e.large.Pointer, w.buf) })
+	if errors.Is(err, lfs.ErrContent) {
+		if err := e.large.store.Remove(e.large.OID); err != nil {
+			return err
+		}
+		return &app.Error{Code: app.Internal, Message: "the server's copy of " + quote(e.path) + " in Git LFS is damaged, and was removed",
+			Next: "send it again, then push again: git lfs push --all platform main", Err: err}
+	}
+	return err
+}
+
+// readLarge is ReadFile for such an object.
+func readLarge(e entry, limit int64) ([]byte, error) {
+	if e.large.Size > limit {
+		return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Printable(e.path), app.Size(limit))
+	}
+	var b bytes.Buffer
+	err := e.large.store.CopyTo(context.Background(), &b, e.large.Pointer, make([]byte, 32<<10))
+	return b.Bytes(), err
+}
+
+// copy writes the n bytes of r to f.
+func (w *writer) copy(f io.Writer, r io.Reader, n int64) error {
+	written, err := io.CopyBuffer(struct{ io.Writer }{f}, r, w.buf)
+	if err == nil && written != n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// file makes a file, and has fill write its content.
+func (w *writer) file(e entry, fill func(io.Writer) error) error {
 	dir, name := path.Split(e.path)
 	in := w.root
 	if dir != "" {
@@ -175,12 +224,8 @@ func (w *writer) file(e entry, r io.Reader, n int64) error {
 		return err
 	}
 	defer f.Close()
-	written, err := io.CopyBuffer(struct{ io.Writer }{f}, r, w.buf)
-	if err != nil {
+	if err := fill(f); err != nil {
 		return err
-	}
-	if written != n {
-		return io.ErrUnexpectedEOF
 	}
 	if err := f.Chmod(perm); err != nil {
 		return err

@@ -20,6 +20,7 @@ type objects struct {
 	repository string // DIR/APP.git
 	quarantine string // an object directory, or ""
 	shallow    string // file that stands for the repository's shallow file, or ""
+	index      string // file that stands for the index, or ""
 	background bool   // run lets everything else go first, and the process ends with ours
 }
 
@@ -38,6 +39,9 @@ func (o objects) command(ctx context.Context, args ...string) *exec.Cmd {
 	if o.quarantine != "" {
 		c.Env = append(c.Env, "GIT_OBJECT_DIRECTORY="+o.quarantine, "GIT_QUARANTINE_PATH="+o.quarantine,
 			"GIT_ALTERNATE_OBJECT_DIRECTORIES="+o.repository+"/objects")
+	}
+	if o.index != "" {
+		c.Env = append(c.Env, "GIT_INDEX_FILE="+o.index)
 	}
 	c.Dir = o.repository
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -188,7 +188,7 @@ func headerValues(commit []byte, name string) []string {
 }
 
 // inspect finds the tree of the commit that is to be deployed, and lists it.
-func (q *quarantine) inspect(ctx context.Context, commit string, limits Options) (entries []entry, err error) {
+func (q *quarantine) inspect(ctx context.Context, commit string, limits Options) (root string, entries []entry, err error) {
 	err = q.cat.use(ctx, func() error {
 		kind, content, err := q.cat.object(commit, maxCommitBytes)
 		var large *tooLargeError
@@ -205,10 +205,11 @@ func (q *quarantine) inspect(ctx context.Context, commit string, limits Options)
 		if len(tree) != 1 {
 			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
 		}
-		entries, err = q.cat.walkTree(tree[0], limits)
+		root = tree[0]
+		entries, err = q.cat.walkTree(root, limits)
 		return err
 	})
-	return entries, err
+	return root, entries, err
 }
 
 // connected checks that everything that the commit leads to is here.

@@ -318,7 +318,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	default:
 		p.log.Step("Receiving %s (%s %.7s, %s, %s)", p.name, branch, c.new, count(stats.Objects, "object"), app.Size(stats.Bytes))
 	}
-	entries, err := q.inspect(ctx, c.new, p.opts)
+	tree, entries, err := q.inspect(ctx, c.new, p.opts)
 	if err != nil {
 		return true, err
 	}
@@ -329,6 +329,13 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		if err := q.connected(ctx, c.new, p.opts); err != nil {
 			return true, err
 		}
+	}
+	large, err := q.findLarge(ctx, tree, entries, p.opts)
+	if err != nil {
+		return true, err
+	}
+	if len(large) > 0 {
+		p.log.Detail("%s from Git LFS", count(len(large), "file"))
 	}
 	if p.options.Detach {
 		if err := life.detach(); err != nil {
@@ -354,6 +361,9 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		return true, fmt.Errorf("the app is live, but its ref could not be moved: %w", err)
 	}
 	p.store.state(p.name).wantsAll.Store(false)
+	if err := p.store.largeFiles(p.name).SetLive(large); err != nil {
+		p.opts.Log("large files of %s: %v", p.name, err)
+	}
 	p.maintain(p.name)
 	return true, nil
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/lfs"
 )
 
 const (
@@ -29,9 +30,10 @@ var (
 
 // store is the folder of bare repositories. Only this process writes refs, so a lock in memory is enough.
 type store struct {
-	dir   string
-	mu    sync.Mutex
-	locks map[string]*appState
+	dir    string
+	limits lfs.Limits
+	mu     sync.Mutex
+	locks  map[string]*appState
 }
 
 // appState orders what happens to one app's repository.
@@ -44,10 +46,12 @@ type appState struct {
 	readers    *readers    // who may have packs open
 	maintained bool        // maintenance runs
 	restsUntil int         // maintenance waits until there are this many packs
+
+	large *lfs.Store // nil until it is asked for
 }
 
 // openStore makes the folder, and removes what an earlier process left half done.
-func openStore(dir string) (*store, error) {
+func openStore(dir string, limits lfs.Limits) (*store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func openStore(dir string) (*store, error) {
 			}
 		}
 	}
-	return &store{dir: dir, locks: map[string]*appState{}}, nil
+	return &store{dir: dir, limits: limits, locks: map[string]*appState{}}, nil
 }
 
 // cleanRepository removes quarantines, lock files and unfinished packs.
@@ -113,7 +117,7 @@ func cleanRepository(dir string) error {
 			}
 		}
 	}
-	return nil
+	return lfs.Clean(filepath.Join(dir, largeDir))
 }
 
 func (s *store) path(name string) string { return filepath.Join(s.dir, name+".git") }
@@ -236,7 +240,22 @@ func (s *store) remove(name string) error {
 	if err != nil {
 		return err
 	}
+	st.large = nil
 	return syncDir(s.dir)
+}
+
+// largeDir is where a repository has the files of Git LFS.
+const largeDir = "lfs"
+
+// largeFiles returns the app's files in Git LFS. The app's repository must be there.
+func (s *store) largeFiles(name string) *lfs.Store {
+	st := s.state(name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.large == nil {
+		st.large = lfs.Open(filepath.Join(s.path(name), largeDir), s.limits)
+	}
+	return st.large
 }
 
 // SetLive moves the app's branch to a commit whose objects are here: after a rollback, or when a crash came between a

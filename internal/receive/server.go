@@ -15,6 +15,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/lfs"
 )
 
 // Options configure a Server. Zero values stand for the defaults.
@@ -32,6 +33,9 @@ type Options struct {
 	MaxMemory   uint64        // bytes that a git process may take for itself; default 2 GiB
 	MaxCPU      time.Duration // processor time of a git process that checks a push; default 10 minutes
 	MinFree     int64         // bytes that must be free on the disk for a push to be taken; default 256 MiB
+	MaxLarge    int64         // bytes of one file in Git LFS; default 1 GiB
+	MaxLargeApp int64         // bytes of all files in Git LFS of one app; default 4 GiB
+	KeepLarge   time.Duration // how long a file in Git LFS is kept that nothing live needs; default 30 days
 	MaxPacks    int           // packs of a repository; when there are more, small ones are put together; default 40
 
 	HandshakeTimeout time.Duration // until a registered key is offered, and 5 times that more until it is proven; default 10 s
@@ -69,6 +73,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxCPU, 10*time.Minute)
 	setDefault(&o.MinFree, 256<<20)
 	setDefault(&o.MaxPacks, 40)
+	setDefault(&o.MaxLarge, 1<<30)
+	setDefault(&o.MaxLargeApp, 4<<30)
+	setDefault(&o.KeepLarge, 30*24*time.Hour)
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.IdleTimeout, time.Minute)
 	setDefault(&o.KeepAlive, o.IdleTimeout/4)
@@ -129,7 +136,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := openStore(o.Dir)
+	st, err := openStore(o.Dir, lfs.Limits{Object: o.MaxLarge, App: o.MaxLargeApp, MinFree: o.MinFree, Keep: o.KeepLarge})
 	if err != nil {
 		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
 	}

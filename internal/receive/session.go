@@ -228,6 +228,11 @@ func (ss *session) dispatch(line string) (o outcome) {
 			return ss.server.receivePack(ss, words[1])
 		}
 		return ss.server.uploadPack(ss, words[1])
+	case "git-lfs-transfer":
+		return ss.server.largeFiles(ss, words[1:])
+	case "git-lfs-authenticate": // what Git LFS asks where the transfer over SSH has failed, and before 3.0 at once
+		ss.tell(app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH", "large files are taken over SSH only, and not over HTTP"))
+		return outcome{what: words[0], result: "refused", status: 1}
 	case "git-upload-archive":
 		ss.tell(app.Errorf(app.InvalidInput, "use: git clone", "git archive is not served"))
 		return outcome{what: words[0], result: "refused", status: 1}

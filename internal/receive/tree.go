@@ -35,7 +35,13 @@ type entry struct {
 	path   string // slash-separated
 	mode   uint32
 	id     string
-	target string // of a symlink
+	target string     // of a symlink
+	large  *largeFile // what the file is a Git LFS pointer to; nil where it is none
+}
+
+// regular says whether it is a file.
+func (e *entry) regular() bool {
+	return e.mode == modeRegular || e.mode == modeGroupWrite || e.mode == modeExecutable
 }
 
 // walkTree lists a whole tree, folders before what is in them, and refuses what could not be checked out safely.

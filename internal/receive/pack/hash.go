@@ -9,16 +9,20 @@ import (
 // objectHash names objects. It is SHA-1 that notices the known attacks on it.
 type objectHash struct {
 	sha1cd.CollisionResistantHash
-	head [32]byte
+	head     [32]byte
+	headless bool
 }
 
-func newObjectHash() *objectHash {
-	return &objectHash{CollisionResistantHash: sha1cd.New().(sha1cd.CollisionResistantHash)}
+func newObjectHash(x *indexer) *objectHash {
+	return &objectHash{CollisionResistantHash: sha1cd.New().(sha1cd.CollisionResistantHash), headless: x.headless}
 }
 
 // begin starts an object of size bytes, which are then written.
 func (h *objectHash) begin(kind uint8, size int64) {
 	h.Reset()
+	if h.headless {
+		return
+	}
 	b := append(h.head[:0], kindNames[kind]...)
 	b = strconv.AppendInt(append(b, ' '), size, 10)
 	_, _ = h.Write(append(b, 0))

@@ -24,7 +24,7 @@ const (
 )
 
 func newObjectChecker(x *indexer) *objectChecker {
-	return &objectChecker{x: x, hash: newObjectHash(), pending: make([]link, 0, linkBatch)}
+	return &objectChecker{x: x, hash: newObjectHash(x), pending: make([]link, 0, linkBatch)}
 }
 
 // examine returns the name of an object that is sound.

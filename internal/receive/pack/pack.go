@@ -80,6 +80,8 @@ type Options struct {
 	Workers    int                              // goroutines that resolve deltas; default: one a processor, at most 4
 	NoSync     bool                             // leave it to the caller to bring the files to the disk
 	Progress   func(phase string, done, of int) // called often, by one goroutine at a time
+
+	headless bool // objects are named without their header: the collisions that are public have none
 }
 
 // Result is what a pack held.

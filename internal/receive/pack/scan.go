@@ -82,7 +82,7 @@ func (x *indexer) scan(r *bufio.Reader) error {
 			}
 			w = x.file
 		}
-		s := &scanner{indexer: x, src: &source{r: r, sink: newSink(w), limit: x.Limits.Bytes}, z: newInflater(true), hash: newObjectHash(),
+		s := &scanner{indexer: x, src: &source{r: r, sink: newSink(w), limit: x.Limits.Bytes}, z: newInflater(true), hash: newObjectHash(x),
 			window: make([]byte, inflateWindow+batchSize+inflateSlack),
 			full:   make(chan *batch, x.Workers), free: make(chan *batch, x.Workers+1)}
 		for range cap(s.free) {

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"gopkg.in/yaml.v3"
+)
+
+// parseManifests reads the YAML documents of a file.
+func parseManifests(data []byte) ([]object, error) {
+	var all []object
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var o map[string]any
+		if err := decoder.Decode(&o); err != nil {
+			if errors.Is(err, io.EOF) {
+				return all, nil
+			}
+			return nil, err
+		}
+		if len(o) > 0 { // a document may hold nothing but comments
+			all = append(all, o)
+		}
+	}
+}
+
+// moduleConfig returns the directory of a module that build.go builds from.
+func moduleConfig(ctx context.Context, modules ...string) (map[string]string, error) {
+	here, err := moduleDir()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-m", "-f", "{{.Path}} {{.Dir}}"}, modules...)...)
+	cmd.Dir = here
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	dirs := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		path, dir, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if dir == "" {
+			return nil, fmt.Errorf("module %s is not downloaded: go mod download %s", path, path)
+		}
+		dirs[path] = dir
+	}
+	return dirs, nil
+}
+
+// readManifests reads the files that match the patterns, in that order.
+func readManifests(patterns ...string) ([]object, error) {
+	var all []object
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		if len(files) == 0 {
+			return nil, fmt.Errorf("no manifest is called %s", pattern)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			objects, err := parseManifests(data)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			all = append(all, objects...)
+		}
+	}
+	return all, nil
+}
+
+// rewriteImages replaces references to Go packages, as the tool ko reads them, with the images that were made of them.
+func rewriteImages(value any) any {
+	switch v := value.(type) {
+	case string:
+		if source, ok := strings.CutPrefix(v, "ko://"); ok {
+			if ref, ok := koImages[source]; ok {
+				return ref
+			}
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = rewriteImages(v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = rewriteImages(v[i])
+		}
+	}
+	return value
+}
+
+// shrink makes a deployment fit a developer's machine: requests that leave the processor to the apps, no throttling of a component
+// that is just starting, and readiness seen soon after it is there.
+func shrink(o object) {
+	if o["kind"] != "Deployment" {
+		return
+	}
+	for _, c := range containers(o) {
+		resources := map[string]any{"requests": map[string]any{"cpu": "10m", "memory": "20Mi"}}
+		if limits, ok := object(c).at("resources", "limits", "memory").(string); ok {
+			resources["limits"] = map[string]any{"memory": limits}
+		}
+		c["resources"] = resources
+		if probe, ok := c["readinessProbe"].(map[string]any); ok {
+			delete(probe, "initialDelaySeconds")
+			probe["periodSeconds"] = 1
+			probe["failureThreshold"] = 10
+		}
+	}
+}
+
+func containers(o object) []map[string]any {
+	var all []map[string]any
+	list, _ := o.at("spec", "template", "spec", "containers").([]any)
+	for _, c := range list {
+		if c, ok := c.(map[string]any); ok {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// setData sets values of the ConfigMap with this name. Later it would take the admission webhook to be up, and every component to
+// see the change.
+func setData(objects []object, configMap string, values map[string]string) error {
+	for _, o := range objects {
+		if o["kind"] == "ConfigMap" && o.name() == configMap {
+			data, _ := o["data"].(map[string]any)
+			if data == nil {
+				data = map[string]any{}
+				o["data"] = data
+			}
+			for k, v := range values {
+				data[k] = v
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("no ConfigMap is called %s", configMap)
+}
+
+// phase orders kinds: what others need to be there comes first. Webhooks come last: once one is registered, what it guards cannot
+// be written until it answers.
+func phase(o object) int {
+	switch o["kind"] {
+	case "Namespace", "CustomResourceDefinition":
+		return 0
+	case "Deployment":
+		return 2
+	case "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration":
+		return 3
+	}
+	return 1
+}
+
+// applyAll applies objects phase by phase, those of a phase at the same time.
+func applyAll(ctx context.Context, a *api, objects []object) error {
+	for p := 0; p <= 3; p++ {
+		group, gctx := errgroup.WithContext(ctx)
+		group.SetLimit(8)
+		for _, o := range objects {
+			if phase(o) == p {
+				group.Go(func() error { return applyOne(gctx, a, o) })
+			}
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applyOne applies an object. What depends on something that is not there yet (a kind, a webhook) is tried again for a while.
+func applyOne(ctx context.Context, a *api, o object) error {
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var final error
+	err := poll(limited, 200*time.Millisecond, func() error {
+		err := a.apply(ctx, o)
+		var refused *apiError
+		if errors.As(err, &refused) && slices.Contains([]int{http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusForbidden}, refused.code) {
+			final = err
+			return nil
+		}
+		return err
+	})
+	return errors.Join(final, err)
+}
+
+// waitAvailable waits until all deployments of the namespaces are available.
+func waitAvailable(ctx context.Context, a *api, namespaces ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	for _, ns := range namespaces {
+		err := poll(ctx, 200*time.Millisecond, func() error {
+			deployments, err := a.list(ctx, "/apis/apps/v1/namespaces/"+ns+"/deployments")
+			if err != nil {
+				return err
+			}
+			if len(deployments) == 0 {
+				return fmt.Errorf("namespace %s has no deployment", ns)
+			}
+			for _, d := range deployments {
+				if message, ok := d.condition("Available"); !ok {
+					return fmt.Errorf("deployment %s/%s is not available: %s", ns, d.name(), message)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -24,6 +24,7 @@ const maxSize = 256 << 10
 // Descriptor is what project.toml says, with the defaults filled in.
 type Descriptor struct {
 	BuildEnv  map[string]string // for the build alone
+	Files     Files             // what the build sees of the source
 	Web       Web
 	Instances map[string]int64 // of other process types, by type: 1, or 0 for one that is not to run
 }
@@ -65,11 +66,20 @@ type environment struct {
 	Env []variable `toml:"env"`
 }
 
+// buildTable is schema 0.1's.
+type buildTable struct {
+	environment
+	Include []string `toml:"include"`
+	Exclude []string `toml:"exclude"`
+}
+
 type file struct {
-	Build environment `toml:"build"` // schema 0.1
+	Build buildTable `toml:"build"` // schema 0.1
 	IO    struct {
 		Buildpacks struct {
-			Build environment `toml:"build"`
+			Build   environment `toml:"build"`
+			Include []string    `toml:"include"`
+			Exclude []string    `toml:"exclude"`
 		} `toml:"buildpacks"`
 		Gitd struct {
 			Web struct {
@@ -130,6 +140,10 @@ func Parse(text string) (Descriptor, error) {
 			return d, bad("build env: %q cannot be the name of a variable", v.Name)
 		}
 		d.BuildEnv[v.Name] = v.Value
+	}
+	d.Files, err = files(append(f.Build.Include, f.IO.Buildpacks.Include...), append(f.Build.Exclude, f.IO.Buildpacks.Exclude...))
+	if err != nil {
+		return d, err
 	}
 	for name, p := range f.IO.Gitd.Processes {
 		switch key := "io.gitd.processes." + name; {

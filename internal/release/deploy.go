@@ -19,6 +19,7 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 	if err != nil {
 		return err
 	}
+	p.Source = selectFiles(p.Source, settings.Files, w.log)
 	result, err := m.build(ctx, w, p, settings)
 	if err != nil {
 		return err

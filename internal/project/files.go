@@ -1,0 +1,61 @@
+package project
+
+import "github.com/gitd-io/gitd/internal/app"
+
+// Bounds on include and exclude: each file of the source is compared with each pattern.
+const (
+	maxPatterns    = 200
+	longestPattern = 1024
+)
+
+// Files are the files of the source that the build sees. The zero value is all of them.
+type Files struct {
+	included bool // patterns name what is seen; else what is not
+	patterns []pattern
+}
+
+// All tells whether nothing is left out.
+func (f Files) All() bool { return len(f.patterns) == 0 }
+
+// Keeps tells whether the build sees the file; path is relative to the root of the source. The last pattern that matches the file, or
+// a folder above it, decides.
+func (f Files) Keeps(path string) bool {
+	matched := false
+	for i := len(f.patterns) - 1; i >= 0; i-- {
+		if p := f.patterns[i]; p.re.MatchString(path) {
+			matched = !p.negated
+			break
+		}
+	}
+	return matched == f.included
+}
+
+// files reads the two lists, of which one at most may be there.
+func files(include, exclude []string) (Files, error) {
+	list, key, f := exclude, "exclude", Files{}
+	if include != nil {
+		if exclude != nil {
+			return f, bad("give include or exclude, not both")
+		}
+		list, key, f.included = include, "include", true
+	}
+	if len(list) > maxPatterns {
+		return f, bad("%s has %d patterns, more than %d", key, len(list), maxPatterns)
+	}
+	for _, line := range list {
+		if len(line) > longestPattern {
+			return f, bad("%s: a pattern is longer than %d bytes", key, longestPattern)
+		}
+		p, ok, err := parsePattern(line)
+		if err != nil {
+			return f, bad("%s: %q is not a pattern as in .gitignore: %v", key, app.Printable(line), err)
+		}
+		if ok {
+			f.patterns = append(f.patterns, p)
+		}
+	}
+	if f.included && len(f.patterns) == 0 { // as if it were not there: an app without a file is nobody's wish
+		f.included = false
+	}
+	return f, nil
+}

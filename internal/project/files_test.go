@@ -1,0 +1,63 @@
+package project
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+func TestFiles(t *testing.T) {
+	source := []string{"main.go", "README.md", "src/a.go", "src/a_test.go", "src/testdata/big", "docs/index.md", "docs/keep/x.md", ".env", "web/.env"}
+	for _, tt := range []struct{ name, text, want string }{
+		{"Nothing", "", "main.go README.md src/a.go src/a_test.go src/testdata/big docs/index.md docs/keep/x.md .env web/.env"},
+		{"Exclude", "[io.buildpacks]\nexclude = ['/README.md', 'docs/', '*_test.go', '.env']\n", "main.go src/a.go src/testdata/big"},
+		{"ExcludeNegated", "[io.buildpacks]\nexclude = ['docs/*', '!docs/keep/']\n", "main.go README.md src/a.go src/a_test.go src/testdata/big docs/keep/x.md .env web/.env"},
+		{"Include", "[io.buildpacks]\ninclude = ['*.go', '/docs', '# all of it']\n", "main.go src/a.go src/a_test.go docs/index.md docs/keep/x.md"},
+		{"IncludeNegated", "[io.buildpacks]\ninclude = ['*.go', '!*_test.go']\n", "main.go src/a.go"},
+		{"Schema01", "[build]\nexclude = ['*.md', 'testdata']\n", "main.go src/a.go src/a_test.go .env web/.env"},
+		{"Empty", "[io.buildpacks]\ninclude = []\n", "main.go README.md src/a.go src/a_test.go src/testdata/big docs/index.md docs/keep/x.md .env web/.env"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := Parse(tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kept []string
+			for _, p := range source {
+				if d.Files.Keeps(p) {
+					kept = append(kept, p)
+				}
+			}
+			if got := strings.Join(kept, " "); got != tt.want || d.Files.All() != (len(kept) == len(source)) {
+				t.Errorf("%s", got)
+			}
+		})
+	}
+	for _, tt := range []struct{ name, text, want string }{
+		{"Both", "[io.buildpacks]\ninclude = ['a']\nexclude = ['b']\n", "include or exclude, not both"},
+		{"BothSchemas", "[build]\ninclude = ['a']\n[io.buildpacks]\nexclude = ['b']\n", "include or exclude, not both"},
+		{"Type", "[io.buildpacks]\nexclude = 'a'\n", "exclude"},
+		{"Bracket", "[io.buildpacks]\nexclude = ['[a']\n", `exclude: "[a" is not a pattern as in .gitignore: a [ has no ]`},
+		{"Backslash", "[io.buildpacks]\ninclude = ['a\\']\n", "a backslash ends it"},
+		{"Root", "[io.buildpacks]\ninclude = ['/']\n", "it names nothing"},
+		{"Range", "[io.buildpacks]\ninclude = ['[z-a]']\n", "z-a is no range"},
+		{"Class", "[io.buildpacks]\ninclude = ['[[:all:]]']\n", "class that does not exist"},
+		{"Long", fmt.Sprintf("[io.buildpacks]\ninclude = ['%s']\n", strings.Repeat("a", 2000)), "longer than 1024 bytes"},
+		{"Many", fmt.Sprintf("[io.buildpacks]\ninclude = [%s]\n", strings.Repeat("'a',", 201)), "201 patterns, more than 200"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := Parse(tt.text); app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "project.toml: ") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestParse_BuildEnvOfSchema01(t *testing.T) {
+	d, err := Parse("[build]\nexclude = ['a']\n[[build.env]]\nname = 'A'\nvalue = 'b'\n")
+	if err != nil || d.BuildEnv["A"] != "b" {
+		t.Errorf("%v, %v", d.BuildEnv, err)
+	}
+}

@@ -1,0 +1,82 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/project"
+)
+
+// selected is a source without the files that project.toml leaves out of the build.
+type selected struct {
+	build.Source
+	files project.Files
+	log   *app.Log
+}
+
+// selectFiles is what the build sees of the source.
+func selectFiles(s build.Source, files project.Files, log *app.Log) build.Source {
+	if files.All() {
+		return s
+	}
+	return &selected{s, files, log}
+}
+
+// ReadFile implements build.Source.
+func (s *selected) ReadFile(name string, limit int64) ([]byte, error) {
+	if !s.files.Keeps(name) {
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	}
+	return s.Source.ReadFile(name, limit)
+}
+
+// Checkout implements build.Source. All is written, then what the build is not to see goes, and the folders that this empties.
+func (s *selected) Checkout(ctx context.Context, dir string, uid, gid int) error {
+	if err := s.Source.Checkout(ctx, dir, uid, gid); err != nil {
+		return err
+	}
+	var folders []string
+	removed, kept := 0, 0
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		if e.IsDir() {
+			folders = append(folders, path)
+			return ctx.Err()
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if s.files.Keeps(name) {
+			kept++
+			return nil
+		}
+		removed++
+		return os.Remove(path)
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	if kept == 0 {
+		return app.Errorf(app.InvalidInput, "mend include or exclude in project.toml, commit and push again", "project.toml leaves no file for the build")
+	}
+	if removed == 0 {
+		return nil
+	}
+	for _, f := range slices.Backward(folders) { // the deepest first; those with something in them stay
+		_ = os.Remove(f)
+	}
+	s.log.Detail("%d of %d files are left out of the build (project.toml)", removed, removed+kept)
+	return nil
+}

@@ -9,6 +9,7 @@ VERSION ?= 0.1.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 include make/parts.mk
+include make/cluster.mk
 
 .PHONY: help
 help: ## list the targets
@@ -33,6 +34,16 @@ test: need-serve need-git need-languages check build ## everything that needs no
 	GITD_PARTS=$(CURDIR)/bin/parts go test -race -timeout 20m $$(go list ./... | grep -v /test/)
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
 	GITD_PARTS=$(CURDIR)/bin/parts go test -timeout 40m ./test/e2e/...
+
+.PHONY: test-cluster
+test-cluster: export GITD_CLUSTER_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitd-cluster/run
+test-cluster: need-serve need-git build cluster-up ## everything that needs Kubernetes and Knative, on a cluster that it brings up and takes down
+	@echo "-----> Tests of the platform and the builder on the cluster"
+	trap 'make --no-print-directory cluster-down' EXIT; \
+	. $(GITD_CLUSTER_DIR)/env; export GITD_PARTS=$(CURDIR)/bin/parts; \
+	go test -race -timeout 30m ./test/knative/...; \
+	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
+	go test -timeout 40m ./test/e2e/...
 
 .PHONY: bench
 bench: need-serve need-git build ## measure against OpenSSH + git, go build, pack, nginx, Caddy, runc; figures beside their targets

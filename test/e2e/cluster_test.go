@@ -47,9 +47,9 @@ func findCluster() (*cluster, error) {
 		env[k] = strings.Trim(v, `"'`)
 	}
 	c := &cluster{kubeconfig: env["KUBECONFIG"], kubectl: env["GITD_CLUSTER_KUBECTL"], ingress: env["GITD_CLUSTER_INGRESS"], domain: env["GITD_CLUSTER_DOMAIN"],
-		program: env["GITD_CLUSTER_PROGRAM"], host: env["GITD_CLUSTER_HOST"]}
+		program: filepath.Join(dir, "cluster"), host: "10.0.2.2"} // slirp4netns's name for this machine's loopback
 	for name, v := range map[string]string{"KUBECONFIG": c.kubeconfig, "GITD_CLUSTER_KUBECTL": c.kubectl, "GITD_CLUSTER_INGRESS": c.ingress,
-		"GITD_CLUSTER_DOMAIN": c.domain, "GITD_CLUSTER_PROGRAM": c.program, "GITD_CLUSTER_HOST": c.host} {
+		"GITD_CLUSTER_DOMAIN": c.domain} {
 		if v == "" {
 			return nil, fmt.Errorf("%s has no %s", f.Name(), name)
 		}

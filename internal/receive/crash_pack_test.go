@@ -1,0 +1,472 @@
+package receive
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// TestCrash kills the server with SIGKILL at each step that a push takes on the disk: before each system call that changes
+// something in the folder of repositories, or brings something to the disk. After a restart the ref is as it was or as it was
+// asked for, git fsck is content, nothing is left behind, and the same push goes through.
+//
+// The server is a process of its own, which is traced like by strace(1), so that it needs no hooks. In the order of its steps,
+// what a crash must not lose is also seen to be synced before anything refers to it.
+func TestCrash(t *testing.T) {
+	if dir := os.Getenv("GITD_TEST_CRASH"); dir != "" {
+		serveUntilKilled(dir)
+	}
+	work, key := t.TempDir(), filepath.Join(t.TempDir(), "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	git := func(stdin string, args ...string) string {
+		c := exec.Command("git", args...)
+		c.Dir, c.Stdin = work, strings.NewReader(stdin)
+		c.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b",
+			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("git %v: %v", args, err)
+		}
+		return string(out)
+	}
+	commit := func(text string) string {
+		if err := os.WriteFile(filepath.Join(work, "file"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		git("", "add", "file")
+		git("", "commit", "-q", "-m", "change")
+		return strings.TrimSpace(git("", "rev-parse", "HEAD"))
+	}
+	git("", "init", "-q", "-b", "main")
+	lines := strings.Repeat("a line, and more of it, so that a delta pays\n", 100)
+	older := commit(lines)
+	first := crashPush{old: zeroID, new: older, pack: git(older+"\n", "pack-objects", "--revs", "--stdout", "-q")}
+	newer := commit(lines + "changed\n")
+	second := crashPush{old: older, new: newer, pack: git(newer+"\n^"+older+"\n", "pack-objects", "--revs", "--thin", "--stdout", "-q")}
+
+	outer, template := t, t.TempDir()
+	for _, push := range []struct {
+		name string
+		crashPush
+	}{{"first push", first}, {"thin push", second}} {
+		t.Run(push.name, func(t *testing.T) {
+			whole := copyOf(outer, template) // the next one begins with it
+			steps := crashAt(t, whole, key, -1, push.crashPush)
+			if got := afterCrash(t, whole, push.crashPush); got != push.new {
+				t.Fatalf("without a crash the ref is %q", got)
+			}
+			if len(steps) < 20 {
+				t.Fatalf("only %d steps: %q", len(steps), steps)
+			}
+			inOrder(t, steps)
+			completed := slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, "truncate ") })
+			if completed != (push.old != zeroID) {
+				t.Errorf("a thin pack is completed: %v", completed)
+			}
+			moved := false
+			for k := range steps {
+				if k > 0 && steps[k] == steps[k-1] && strings.HasPrefix(steps[k], "write ") {
+					continue
+				}
+				dir := copyOf(t, template)
+				told := crashAt(t, dir, key, k, push.crashPush)
+				at := "the start"
+				if len(told) > 0 {
+					at = told[len(told)-1]
+				}
+				got := afterCrash(t, dir, push.crashPush)
+				if want := strings.Trim(push.old, "0"); got != want && got != push.new {
+					t.Errorf("killed before step %d, %s: the ref is %q", k, at, got)
+				}
+				moved = moved || got == push.new
+				if t.Failed() {
+					t.Fatalf("killed before step %d, %s", k, at)
+				}
+			}
+			if !moved {
+				t.Error("the ref was never seen to move")
+			}
+			t.Logf("%d steps", len(steps))
+			template = whole
+		})
+	}
+}
+
+type crashPush struct{ old, new, pack string }
+
+func copyOf(t *testing.T, template string) string {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(template)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// anybody lets everyone push, and deploys nothing.
+type anybody struct{}
+
+func (anybody) Identify(context.Context, string) (app.Key, error) {
+	return app.Key{Name: "k", Admin: true}, nil
+}
+func (anybody) Authorize(context.Context, app.Key, string, app.Verb) (bool, error) {
+	return true, nil
+}
+func (anybody) Deploy(_ context.Context, p *Push) error { return p.Accept() }
+func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
+	return 0
+}
+
+func crashOptions(dir string) Options {
+	return Options{Dir: dir, HostKeyFile: filepath.Join(dir, "../host_key"), Handler: anybody{}, Indexer: NewPackIndexer(), MinFree: 1}
+}
+
+// serveUntilKilled is the server. It tells its address, and ends when it is killed or its input does.
+func serveUntilKilled(dir string) {
+	s, err := New(crashOptions(dir))
+	if err != nil {
+		panic(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("serving %s\n", l.Addr())
+	go func() { _ = s.Serve(l) }()
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_ = s.Shutdown(ctx)
+	os.Exit(0)
+}
+
+// crashAt serves dir/repos, pushes to it, and kills the server before its step number k; -1 is never. It returns the steps that
+// the server came to.
+func crashAt(t *testing.T, dir, key string, k int, p crashPush) (steps []string) {
+	t.Helper()
+	dir = filepath.Join(dir, "repos")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	stdin, input, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, stdout, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	defer input.Close()
+	traced := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlock it: tracing belongs to a thread
+		c := exec.Command(os.Args[0], "-test.run=^TestCrash$")
+		c.Env = append(os.Environ(), "GITD_TEST_CRASH="+dir)
+		c.Stdin, c.Stdout, c.Stderr = stdin, stdout, os.Stderr
+		c.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+		err := c.Start()
+		_ = stdin.Close()
+		_ = stdout.Close()
+		if err == nil {
+			steps, err = trace(c.Process.Pid, dir, k)
+		}
+		traced <- err
+	}()
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(output).ReadString('\n')
+		address, _ := strings.CutPrefix(strings.TrimSpace(line), "serving ")
+		report := p.send(address, key)
+		_ = input.Close()
+		answer <- report
+	}()
+	report := receiveOr(t, "the answer to the push", answer)
+	if err := receiveOr(t, "the end of the server", traced); err != nil {
+		t.Fatal(err)
+	}
+	if k < 0 && !strings.Contains(report, "ok refs/heads/main") {
+		t.Fatalf("the push: %q", report)
+	}
+	return steps
+}
+
+// send pushes to a server, and returns what it answered, if it did.
+func (p crashPush) send(address, key string) string {
+	b, err := os.ReadFile(key)
+	if err != nil {
+		return err.Error()
+	}
+	signer, err := gossh.ParsePrivateKey(b)
+	if err != nil {
+		return err.Error()
+	}
+	client, err := gossh.Dial("tcp", address, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+		Auth: []gossh.AuthMethod{gossh.PublicKeys(signer)}, Timeout: patience})
+	if err != nil {
+		return err.Error()
+	}
+	defer client.Close()
+	ss, err := client.NewSession()
+	if err != nil {
+		return err.Error()
+	}
+	command := p.old + " " + p.new + " refs/heads/main\x00report-status"
+	ss.Stdin = strings.NewReader(fmt.Sprintf("%04x%s0000%s", len(command)+4, command, p.pack))
+	out, err := ss.Output("git-receive-pack 'crash'")
+	return fmt.Sprint(string(out), err)
+}
+
+// afterCrash starts the server again, checks what it has, and pushes once more. It returns what the ref was before that.
+func afterCrash(t *testing.T, dir string, p crashPush) string {
+	t.Helper()
+	o := crashOptions(filepath.Join(dir, "repos"))
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit, err := s.Live("crash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stray []string
+	err = filepath.WalkDir(o.Dir, func(path string, e fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(o.Dir, path)
+		if err == nil && !e.IsDir() && !kept.MatchString(rel) || strings.Contains(rel, "tmp") || strings.HasPrefix(rel, ".") && rel != "." {
+			stray = append(stray, rel)
+		}
+		if pack, ok := strings.CutSuffix(path, ".pack"); ok {
+			if _, e := os.Stat(pack + ".idx"); e != nil {
+				stray = append(stray, rel)
+			}
+		}
+		return err
+	})
+	if err != nil || len(stray) > 0 {
+		t.Errorf("left behind: %q %v", stray, err)
+	}
+	fsck := func() {
+		if _, err := os.Stat(filepath.Join(o.Dir, "crash.git")); errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		out, err := exec.Command("git", "--git-dir="+filepath.Join(o.Dir, "crash.git"), "fsck", "--strict", "--full", "--no-dangling").CombinedOutput()
+		if text := strings.TrimSpace(string(out)); err != nil || strings.Contains(text, "missing") || strings.Contains(text, "error") {
+			t.Errorf("git fsck: %v %s", err, text)
+		}
+	}
+	fsck()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	key := filepath.Join(dir, "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	defer os.Remove(key)
+	defer os.Remove(key + ".pub")
+	retry := p
+	retry.old = commit
+	if commit == "" {
+		retry.old = zeroID
+	}
+	if report := retry.send(l.Addr().String(), key); !strings.Contains(report, "ok refs/heads/main") {
+		t.Errorf("pushed again: %q", report)
+	}
+	if live, err := s.Live("crash"); err != nil || live != p.new {
+		t.Errorf("pushed again, the ref is %q: %v", live, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_ = s.Shutdown(ctx)
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	fsck()
+	return commit
+}
+
+// kept are the files that a repository may have.
+var kept = regexp.MustCompile(`^crash\.git/(HEAD|config|refs/heads/main|objects/pack/pack-[0-9a-f]{40}\.(pack|idx))$`)
+
+// inOrder checks that what the ref leads to is on the disk before the ref is, and each file before it gets its name.
+func inOrder(t *testing.T, steps []string) {
+	t.Helper()
+	at := func(pattern string) int {
+		re := regexp.MustCompile(pattern)
+		i := slices.IndexFunc(steps, re.MatchString)
+		if i < 0 {
+			t.Fatalf("no step is %s in %s", pattern, strings.Join(steps, "\n"))
+		}
+		return i
+	}
+	order := []string{
+		`^fsync .*/tmp_objdir-incoming-[^/]*/pack/pack-.*\.(pack|idx)$`,
+		`^linkat .*\.pack crash\.git/objects/pack/pack-.*\.pack$`,
+		`^linkat .*\.idx crash\.git/objects/pack/pack-.*\.idx$`,
+		`^fsync crash\.git/objects/pack$`,
+		`^fsync crash\.git/refs/heads/main\.lock$`,
+		`^renameat crash\.git/refs/heads/main\.lock crash\.git/refs/heads/main$`,
+		`^fsync crash\.git/refs/heads$`,
+	}
+	for i := range order[1:] {
+		if at(order[i]) >= at(order[i+1]) {
+			t.Errorf("%s does not come before %s in\n%s", order[i], order[i+1], strings.Join(steps, "\n"))
+		}
+	}
+	synced, linked := 0, at(order[1])
+	for _, s := range steps[:linked] {
+		if regexp.MustCompile(order[0]).MatchString(s) {
+			synced++
+		}
+	}
+	if synced < 2 {
+		t.Errorf("%d files of the pack are synced before it is there", synced)
+	}
+}
+
+// trace runs a process that is stopped at its start. It returns the steps that it takes in dir, and kills it before step k.
+func trace(pid int, dir string, k int) (steps []string, err error) {
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
+		return nil, err
+	}
+	const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
+	if err := unix.PtraceSetOptions(pid, options); err != nil {
+		return nil, err
+	}
+	if err := unix.PtraceSyscall(pid, 0); err != nil {
+		return nil, err
+	}
+	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer memory.Close()
+	for {
+		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.ECHILD:
+			return steps, nil
+		case err != nil:
+			return steps, err
+		case !status.Stopped():
+			continue
+		}
+		sig := int(status.StopSignal())
+		switch {
+		case sig == int(unix.SIGTRAP)|0x80:
+			sig = 0
+			if step := stepOf(tid, pid, dir, memory); step != "" {
+				steps = append(steps, step)
+				if len(steps)-1 == k {
+					if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+						return steps, err
+					}
+				}
+			}
+		case sig == int(unix.SIGTRAP) && status.TrapCause() > 0, sig == int(unix.SIGSTOP): // a thread begins
+			sig = 0
+		}
+		if err := unix.PtraceSyscall(tid, sig); err != nil && err != unix.ESRCH {
+			return steps, err
+		}
+	}
+}
+
+// syscallInfo is struct ptrace_syscall_info (ptrace(2)).
+type syscallInfo struct {
+	op     uint8
+	_      [3]byte
+	_      uint32
+	_, _   uint64
+	number uint64
+	args   [6]uint64
+	_      [2]uint64
+}
+
+// stepOf says what a thread is about to do to dir, and "" for all else.
+func stepOf(tid, pid int, dir string, memory io.ReaderAt) string {
+	const entry = 1
+	var info syscallInfo
+	_, _, e := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+	if e != 0 || info.op != entry {
+		return ""
+	}
+	descriptor := func(fd uint64) string {
+		p, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, int32(fd)))
+		return p
+	}
+	text := func(i int) string {
+		b := make([]byte, 4096)
+		n, _ := memory.ReadAt(b, int64(info.args[i]))
+		b, _, _ = bytes.Cut(b[:n], []byte{0})
+		return string(b)
+	}
+	path := func(i int) string { // a folder's descriptor, and a path from there
+		p := text(i + 1)
+		if !filepath.IsAbs(p) {
+			p = filepath.Join(descriptor(info.args[i]), p)
+		}
+		return p
+	}
+	inside := func(what string, paths ...string) string {
+		for i, p := range paths {
+			rel, err := filepath.Rel(dir, p)
+			if err != nil || !filepath.IsLocal(rel) {
+				return ""
+			}
+			paths[i] = rel
+		}
+		return what + " " + strings.Join(paths, " ")
+	}
+	switch info.number {
+	case unix.SYS_OPENAT:
+		if info.args[2]&(unix.O_CREAT|unix.O_TRUNC) == 0 {
+			return ""
+		}
+		return inside("create", path(0))
+	case unix.SYS_WRITE, unix.SYS_PWRITE64:
+		return inside("write", descriptor(info.args[0]))
+	case unix.SYS_FTRUNCATE:
+		return inside("truncate", descriptor(info.args[0]))
+	case unix.SYS_FCHMOD:
+		return inside("chmod", descriptor(info.args[0]))
+	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
+		return inside("fsync", descriptor(info.args[0]))
+	case unix.SYS_MKDIRAT:
+		return inside("mkdirat", path(0))
+	case unix.SYS_UNLINKAT:
+		return inside("unlinkat", path(0))
+	case unix.SYS_LINKAT:
+		return inside("linkat", path(0), path(2))
+	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
+		return inside("renameat", path(0), path(2))
+	}
+	return ""
+}

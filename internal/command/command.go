@@ -22,6 +22,10 @@ type Services struct {
 	URL      func(app string) string
 	// Destroy removes an app: its Service, repository, cache, ledger.
 	Destroy func(ctx context.Context, app string) error
+	// DeployKey returns the public part of the key that the app's submodules are fetched with, a new one where renew is set. ForgetHosts
+	// forgets what the hosts of the submodules were known by.
+	DeployKey   func(app string, renew bool) (string, error)
+	ForgetHosts func(app string) error
 }
 
 // Caller is who asks.
@@ -54,7 +58,7 @@ func New(s *Services, caller Caller, in io.Reader, out, errOut io.Writer) *cobra
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(c.apps(), c.releases(), c.rollback(), c.logs(), c.version())
+	root.AddCommand(c.apps(), c.releases(), c.rollback(), c.deployKey(), c.logs(), c.version())
 	if caller.Local || caller.Key.Admin {
 		root.AddCommand(c.keys())
 	}

@@ -34,9 +34,13 @@ func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
 		if e.large != nil {
 			return readLarge(e, limit)
 		}
+		cat := s.cat
+		if e.module != nil {
+			cat = e.module
+		}
 		var b []byte
-		err := s.cat.use(s.cat.ctx, func() (err error) {
-			_, b, err = s.cat.object(e.id, limit)
+		err := cat.use(cat.ctx, func() (err error) {
+			_, b, err = cat.object(e.id, limit)
 			return err
 		})
 		var large *tooLargeError
@@ -61,7 +65,8 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	}
 	w := writer{root: root, uid: uid, gid: gid, left: s.limits.MaxCheckout, limits: s.limits, buf: make([]byte, 128<<10)}
 	defer w.close()
-	var files, large, links []entry
+	var large, links []entry
+	var files []filesOf
 	for _, e := range s.entries {
 		switch e.mode {
 		case modeDir:
@@ -75,11 +80,21 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 				large = append(large, e)
 				continue
 			}
-			files = append(files, e)
+			cat := s.cat
+			if e.module != nil {
+				cat = e.module
+			}
+			if n := len(files); n == 0 || files[n-1].cat != cat {
+				files = append(files, filesOf{cat: cat})
+			}
+			of := &files[len(files)-1]
+			of.entries = append(of.entries, e)
 		}
 	}
-	if err := s.cat.use(ctx, func() error { return w.files(ctx, s.cat, files) }); err != nil {
-		return err
+	for _, of := range files {
+		if err := of.cat.use(ctx, func() error { return w.files(ctx, of.cat, of.entries) }); err != nil {
+			return err
+		}
 	}
 	for _, e := range large {
 		if err := w.large(ctx, e); err != nil {
@@ -98,6 +113,12 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 		}
 	}
 	return nil
+}
+
+// filesOf are files that come from one repository.
+type filesOf struct {
+	cat     *catFile
+	entries []entry
 }
 
 // writer writes files below a root, and keeps the folder of the last one open since the next is mostly beside it.

@@ -72,6 +72,15 @@ func (h *handler) setDeploy(f func(ctx context.Context, p *Push) error) {
 	h.deploy = f
 }
 
+// create makes apps that were not pushed yet.
+func (h *handler) create(names ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range names {
+		h.apps[n] = true
+	}
+}
+
 func (h *handler) last() *Push {
 	h.mu.Lock()
 	defer h.mu.Unlock()

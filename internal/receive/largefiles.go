@@ -153,7 +153,7 @@ type largeFile struct {
 func (q *quarantine) mentionsLarge(ctx context.Context, entries []entry) (found bool, err error) {
 	err = q.cat.use(ctx, func() error {
 		for _, e := range entries {
-			if path.Base(e.path) != attributesFile || !e.regular() {
+			if path.Base(e.path) != attributesFile || !e.regular() || e.module != nil {
 				continue
 			}
 			_, content, err := q.cat.object(e.id, maxAttributes)
@@ -186,7 +186,7 @@ func (q *quarantine) filtered(ctx context.Context, tree string, entries []entry,
 	var paths strings.Builder
 	at := map[string]int{}
 	for i, e := range entries {
-		if e.regular() {
+		if e.regular() && e.module == nil {
 			paths.WriteString(e.path)
 			paths.WriteByte(0)
 			at[e.path] = i

@@ -25,6 +25,8 @@ type quarantine struct {
 	cat   *catFile
 	cut   []string // the client's shallow commits
 
+	modules []*catFile // of submodules
+
 	mu       sync.Mutex
 	accepted bool
 }
@@ -72,6 +74,9 @@ func (s *Server) newQuarantine(ctx context.Context, name string, cut []string) (
 func (q *quarantine) remove() {
 	if q.cat != nil {
 		q.cat.close()
+	}
+	for _, m := range q.modules {
+		m.close()
 	}
 	_ = os.RemoveAll(q.quarantine)
 }
@@ -206,7 +211,7 @@ func (q *quarantine) inspect(ctx context.Context, commit string, limits Options)
 			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
 		}
 		root = tree[0]
-		entries, err = q.cat.walkTree(root, limits)
+		entries, err = q.cat.walkTree(root, "", 0, limits)
 		return err
 	})
 	return root, entries, err

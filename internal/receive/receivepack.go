@@ -194,7 +194,7 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 		return o.and(ss.refuse(err))
 	}
 	// A client takes it that all that came before what is live is here, wherever history is cut off.
-	p := &push{Server: s, ss: ss, name: name, live: ref, cut: len(shallow) > 0, started: started}
+	p := &push{Server: s, ss: ss, name: name, exists: exists, live: ref, cut: len(shallow) > 0, started: started}
 	offered := ref
 	if p.cut && s.store.state(name).wantsAll.Load() {
 		offered, p.cut = "", false
@@ -222,6 +222,7 @@ type push struct {
 	*Server
 	ss      *session
 	name    string
+	exists  bool // the app, before this push
 	live    string
 	cut     bool // the client does not know that history is cut off before what is live
 	request *pushRequest
@@ -337,6 +338,14 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if len(large) > 0 {
 		p.log.Detail("%s from Git LFS", count(len(large), "file"))
 	}
+	entries, modules, done, err := p.addSubmodules(ctx, q, entries)
+	if err != nil {
+		return true, err
+	}
+	defer done()
+	if err := checkLinks(entries); err != nil {
+		return true, err
+	}
 	if p.options.Detach {
 		if err := life.detach(); err != nil {
 			return true, err
@@ -363,6 +372,9 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	p.store.state(p.name).wantsAll.Store(false)
 	if err := p.store.largeFiles(p.name).SetLive(large); err != nil {
 		p.opts.Log("large files of %s: %v", p.name, err)
+	}
+	if err := p.store.keepModules(p.name, modules); err != nil {
+		p.opts.Log("submodules of %s: %v", p.name, err)
 	}
 	p.maintain(p.name)
 	return true, nil

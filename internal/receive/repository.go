@@ -48,6 +48,9 @@ type appState struct {
 	restsUntil int         // maintenance waits until there are this many packs
 
 	large *lfs.Store // nil until it is asked for
+
+	fetching chan struct{}  // holds one: who fetches submodules
+	modules  map[string]int // pushes that use a folder of submodules
 }
 
 // openStore makes the folder, and removes what an earlier process left half done.
@@ -82,7 +85,8 @@ func openStore(dir string, limits lfs.Limits) (*store, error) {
 
 // cleanRepository removes quarantines, lock files and unfinished packs.
 func cleanRepository(dir string) error {
-	for _, pattern := range []string{"objects/tmp_objdir-*", "objects/pack/tmp_*", "objects/tmp_*", "*.lock", "refs/heads/*.lock", "objects/??/tmp_obj_*"} {
+	for _, pattern := range []string{"objects/tmp_objdir-*", "objects/pack/tmp_*", "objects/tmp_*", "*.lock", "refs/heads/*.lock", "objects/??/tmp_obj_*",
+		modulesDir + "/.new-*", modulesDir + "/*/*.lock", modulesDir + "/*/objects/pack/tmp_*", modulesDir + "/*/refs/commits/*.lock", modulesDir + "/*/objects/??/tmp_obj_*"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return err
@@ -130,7 +134,7 @@ func (s *store) state(name string) *appState {
 	defer s.mu.Unlock()
 	st := s.locks[name]
 	if st == nil {
-		st = &appState{next: 1, readers: newReaders()}
+		st = &appState{next: 1, readers: newReaders(), fetching: make(chan struct{}, 1), modules: map[string]int{}}
 		s.locks[name] = st
 	}
 	return st
@@ -311,9 +315,11 @@ func (s *Server) DeleteRepository(name string) error {
 }
 
 // replaceSynced replaces a file so that a crash leaves the old or the new one.
-func replaceSynced(path, text string) error {
+func replaceSynced(path, text string) error { return replaceSyncedMode(path, text, 0o644) }
+
+func replaceSyncedMode(path, text string, mode os.FileMode) error {
 	lock := path + ".lock"
-	if err := writeSynced(lock, text); err != nil {
+	if err := writeSyncedMode(lock, text, mode); err != nil {
 		return err
 	}
 	if err := os.Rename(lock, path); err != nil {
@@ -322,8 +328,10 @@ func replaceSynced(path, text string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-func writeSynced(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+func writeSynced(path, text string) error { return writeSyncedMode(path, text, 0o644) }
+
+func writeSyncedMode(path, text string, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}

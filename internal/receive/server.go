@@ -23,7 +23,7 @@ type Options struct {
 	Dir         string // folder of the bare repositories, APP.git
 	HostKeyFile string // the server's private key; made (ed25519) where there is none
 	Handler     Handler
-	Indexer     Indexer // default: git index-pack
+	Indexer     Indexer // default: ours, in this process
 
 	MaxPack     int64         // bytes of one pack; default 1 GiB
 	MaxObjects  uint32        // objects of one pack; default 2,000,000
@@ -36,7 +36,13 @@ type Options struct {
 	MaxLarge    int64         // bytes of one file in Git LFS; default 1 GiB
 	MaxLargeApp int64         // bytes of all files in Git LFS of one app; default 4 GiB
 	KeepLarge   time.Duration // how long a file in Git LFS is kept that nothing live needs; default 30 days
+	MaxModules  int           // submodules of one commit, those of submodules included; default 64
+	ModulesTime time.Duration // that fetching all of them may take; default 5 minutes
 	MaxPacks    int           // packs of a repository; when there are more, small ones are put together; default 40
+
+	// ModulesFrom are addresses that submodules may be fetched from beside the usual ones, which are all but this machine's, its
+	// containers', link-local ones and clouds' metadata services.
+	ModulesFrom []netip.Prefix
 
 	HandshakeTimeout time.Duration // until a registered key is offered, and 5 times that more until it is proven; default 10 s
 	IdleTimeout      time.Duration // a client that answers nothing for this long is cut off; default 60 s
@@ -59,7 +65,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Indexer == nil {
-		o.Indexer = gitIndexer{}
+		o.Indexer = packIndexer{}
 	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
@@ -73,6 +79,8 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxCPU, 10*time.Minute)
 	setDefault(&o.MinFree, 256<<20)
 	setDefault(&o.MaxPacks, 40)
+	setDefault(&o.MaxModules, 64)
+	setDefault(&o.ModulesTime, 5*time.Minute)
 	setDefault(&o.MaxLarge, 1<<30)
 	setDefault(&o.MaxLargeApp, 4<<30)
 	setDefault(&o.KeepLarge, 30*24*time.Hour)

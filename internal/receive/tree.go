@@ -36,6 +36,7 @@ type entry struct {
 	mode   uint32
 	id     string
 	target string     // of a symlink
+	module *catFile   // where the object is, in a submodule; nil for the repository itself
 	large  *largeFile // what the file is a Git LFS pointer to; nil where it is none
 }
 
@@ -45,19 +46,19 @@ func (e *entry) regular() bool {
 }
 
 // walkTree lists a whole tree, folders before what is in them, and refuses what could not be checked out safely.
-// Limits are counted by entry, so that a small pack that stands for millions of files costs nothing.
-func (c *catFile) walkTree(root string, limits Options) ([]entry, error) {
-	w := treeWalk{c: c, limits: limits, memo: map[string][]entry{}}
-	if err := w.walk(root, "", 1); err != nil {
+// Limits are counted by entry, so that a small pack that stands for millions of files costs nothing. Where symlinks lead to is
+// checked by checkLinks, when all of the tree is known.
+//
+// The tree is a part of a larger one where dir, which then ends in "/", is not "": so many entries of that are known already.
+func (c *catFile) walkTree(root, dir string, known int, limits Options) ([]entry, error) {
+	w := treeWalk{c: c, limits: limits, known: known, memo: map[string][]entry{}}
+	if err := w.walk(root, dir, 1+strings.Count(dir, "/")); err != nil {
 		return nil, err
 	}
-	if len(w.entries) == 0 {
+	if len(w.entries) == 0 && dir == "" {
 		return nil, app.Errorf(app.InvalidInput, "add files and commit them: git add -A && git commit", "the commit holds no files")
 	}
 	if err := w.readLinks(); err != nil {
-		return nil, err
-	}
-	if err := checkLinks(w.entries); err != nil {
 		return nil, err
 	}
 	return w.entries, nil
@@ -66,6 +67,7 @@ func (c *catFile) walkTree(root string, limits Options) ([]entry, error) {
 type treeWalk struct {
 	c       *catFile
 	limits  Options
+	known   int
 	entries []entry
 	links   []int
 	memo    map[string][]entry
@@ -81,7 +83,7 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 		return err
 	}
 	for _, e := range list {
-		if len(w.entries) >= w.limits.MaxFiles {
+		if w.known+len(w.entries) >= w.limits.MaxFiles {
 			return app.Errorf(app.LimitExceeded, "leave generated files such as node_modules out of the repository",
 				"the commit has more than %d files", w.limits.MaxFiles)
 		}
@@ -89,11 +91,7 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 		if len(e.path) > maxPath {
 			return app.Errorf(app.LimitExceeded, "use shorter names", "the path %s is longer than %d bytes", quote(e.path), maxPath)
 		}
-		switch e.mode {
-		case modeSubmodule:
-			return app.Errorf(app.InvalidInput, "put its files into this repository: git rm --cached "+app.Printable(app.Clip(e.path, 100))+" && git add it again",
-				"submodules are not supported yet: %s", quote(e.path))
-		case modeSymlink:
+		if e.mode == modeSymlink {
 			w.links = append(w.links, len(w.entries))
 		}
 		w.entries = append(w.entries, e)

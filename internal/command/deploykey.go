@@ -1,0 +1,43 @@
+package command
+
+import (
+	"fmt"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/spf13/cobra"
+)
+
+func (c *session) deployKey() *cobra.Command {
+	var renew, forget bool
+	cmd := &cobra.Command{
+		Use: "deploy-key APP [--new] [--forget-hosts]", Short: "Show the public key that the app's private submodules are fetched with", Args: cobra.ExactArgs(1),
+		Long: "Show the public key that the app's private submodules are fetched with over SSH. Add it, with the right to read, where they are.\n\n" +
+			"A host's own key is believed when it is first seen, and must stay the same from then on.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := c.allow(cmd.Context(), args[0], app.Push)
+			if app.CodeOf(err) == app.NotFound { // a key that nobody owns would be whoever's comes first
+				return app.Errorf(app.NotFound, "create it first: gitd apps create NAME", "there is no app %q", app.Printable(args[0]))
+			}
+			if err != nil {
+				return err
+			}
+			if c.DeployKey == nil {
+				return app.Errorf(app.Unavailable, "start it, or ask it over SSH: ssh -p PORT git@HOST deploy-key "+name, "the server does not run")
+			}
+			if forget {
+				if err := c.ForgetHosts(name); err != nil {
+					return ours(err)
+				}
+			}
+			public, err := c.DeployKey(name, renew)
+			if err != nil {
+				return ours(err)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), public)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&renew, "new", false, "make a new key; the old one is of no use from then on")
+	cmd.Flags().BoolVar(&forget, "forget-hosts", false, "forget the host keys that were seen")
+	return cmd
+}

@@ -1,0 +1,506 @@
+package receive
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Submodules are fetched by git when the push that names them is checked: exactly the commit that is named, into a repository that the app
+// keeps for each URL, so that a submodule that has not changed costs no look at the network. git gets no credentials but the
+// app's deploy key, no way to another host than the one that was checked, and limits on everything.
+
+const (
+	modulesFile  = ".gitmodules"
+	modulesDir   = "submodules" // where a repository has what was fetched: a bare repository for each URL
+	maxNesting   = 4            // of submodules in submodules
+	maxModuleURL = 1 << 20      // bytes of all that .gitmodules says
+)
+
+// modules fetches the submodules of one push.
+type modules struct {
+	*push
+	q       *quarantine
+	fetched int
+	used    map[string]bool // folders, by name
+}
+
+// level is a repository whose tree has submodules.
+type level struct {
+	objects objects
+	cat     *catFile
+	prefix  string // of the paths of its files in the whole, "" or ending in "/"
+	from    *remote
+	depth   int
+}
+
+// addSubmodules puts the files of the commit's submodules into entries, and theirs. done lets go of what was fetched.
+func (p *push) addSubmodules(ctx context.Context, q *quarantine, entries []entry) (all []entry, used map[string]bool, done func(), err error) {
+	m := &modules{push: p, q: q, used: map[string]bool{}}
+	done = func() { p.store.state(p.name).releaseModules(m.used) }
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.ModulesTime,
+		app.Errorf(app.LimitExceeded, "push again, or have less to fetch", "fetching the submodules took longer than %v", p.opts.ModulesTime))
+	defer cancel()
+	all, err = m.expand(ctx, level{objects: q.objects, cat: q.cat}, entries, len(entries))
+	if err != nil {
+		done()
+		if e := context.Cause(ctx); e != nil {
+			err = e
+		}
+		return nil, nil, nil, err
+	}
+	return all, m.used, done, nil
+}
+
+// expand returns the entries of one repository with those of its submodules in their places. known is the number of entries so far.
+func (m *modules) expand(ctx context.Context, l level, entries []entry, known int) ([]entry, error) {
+	any := false
+	for _, e := range entries {
+		any = any || e.mode == modeSubmodule
+	}
+	if !any {
+		return entries, nil
+	}
+	urls, err := m.urls(ctx, l, entries)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]entry, 0, len(entries))
+	for _, e := range entries {
+		if e.mode != modeSubmodule {
+			all = append(all, e)
+			continue
+		}
+		inside, err := m.one(ctx, l, e, urls[strings.TrimPrefix(e.path, l.prefix)], known)
+		if err != nil {
+			var told *app.Error
+			if errors.As(err, &told) {
+				with := *told
+				with.Message = fmt.Sprintf("submodule %s: %s", quote(e.path), told.Message)
+				return nil, &with
+			}
+			return nil, fmt.Errorf("submodule %s: %w", e.path, err)
+		}
+		known += len(inside)
+		all = append(all, inside...)
+	}
+	return all, nil
+}
+
+// one returns the entries of one submodule, its folder first.
+func (m *modules) one(ctx context.Context, l level, e entry, url string, known int) ([]entry, error) {
+	const orElse = "or put its files into this repository: git rm --cached PATH && git add PATH"
+	if url == "" {
+		return nil, app.Errorf(app.InvalidInput, "add it with: git submodule add URL PATH, "+orElse, ".gitmodules does not say where it comes from")
+	}
+	if l.depth >= maxNesting {
+		return nil, app.Errorf(app.LimitExceeded, "put its files into the repository that has it", "submodules are nested more than %d deep", maxNesting)
+	}
+	if m.fetched++; m.fetched > m.opts.MaxModules {
+		return nil, app.Errorf(app.LimitExceeded, "have fewer of them", "there are more than %d submodules", m.opts.MaxModules)
+	}
+	from, err := m.remote(l, url)
+	if err != nil {
+		return nil, err
+	}
+	o, err := m.fetch(ctx, from, e.id)
+	if err != nil {
+		return nil, err
+	}
+	cat := &catFile{ctx: m.q.cat.ctx, objects: o, limits: m.opts}
+	m.q.modules = append(m.q.modules, cat)
+	folder := entry{path: e.path, mode: modeDir}
+	var inside []entry
+	err = cat.use(ctx, func() error {
+		kind, content, err := cat.object(e.id, maxCommitBytes)
+		if err != nil {
+			return err
+		}
+		tree := headerValues(content, "tree")
+		if kind != "commit" || len(tree) != 1 {
+			return app.Errorf(app.InvalidInput, "check it with: git fsck", "%.12s is no sound commit", e.id)
+		}
+		inside, err = cat.walkTree(tree[0], e.path+"/", known, m.opts)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range inside {
+		inside[i].module = cat
+	}
+	inside, err = m.expand(ctx, level{objects: o, cat: cat, prefix: e.path + "/", from: &from, depth: l.depth + 1}, inside, known+len(inside)+1)
+	return append([]entry{folder}, inside...), err
+}
+
+func (m *modules) remote(l level, url string) (remote, error) {
+	if l.from != nil {
+		return l.from.resolve(url)
+	}
+	return parseRemote(url)
+}
+
+// urls reads .gitmodules, as git reads it: the URL of each path.
+func (m *modules) urls(ctx context.Context, l level, entries []entry) (map[string]string, error) {
+	id := ""
+	for _, e := range entries {
+		if e.path == l.prefix+modulesFile && e.regular() {
+			id = e.id
+		}
+	}
+	if id == "" {
+		return nil, nil
+	}
+	err := l.cat.use(ctx, func() error {
+		_, _, err := l.cat.object(id, maxModuleURL)
+		var large *tooLargeError
+		if errors.As(err, &large) {
+			return app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", quote(l.prefix+modulesFile), app.Size(maxModuleURL))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.objects.run(ctx, "", m.opts, "config", "--no-includes", "-z", "--blob", id, "--list")
+	if err != nil {
+		var g *gitError
+		if errors.As(err, &g) {
+			return nil, app.Errorf(app.InvalidInput, "mend it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Printable(strings.Join(g.lines, "; ")))
+		}
+		return nil, err
+	}
+	paths, urls := map[string]string{}, map[string]string{} // by the submodule's name
+	for line := range strings.SplitSeq(out, "\x00") {
+		key, value, _ := strings.Cut(line, "\n")
+		name, ok := strings.CutPrefix(key, "submodule.")
+		if !ok {
+			continue
+		}
+		if n, ok := strings.CutSuffix(name, ".path"); ok {
+			paths[n] = value
+		} else if n, ok := strings.CutSuffix(name, ".url"); ok {
+			urls[n] = value
+		}
+	}
+	found := map[string]string{}
+	for name, p := range paths {
+		found[strings.TrimSuffix(p, "/")] = urls[name]
+	}
+	return found, nil
+}
+
+// fetch returns the repository that has the commit, fetched if need be.
+func (m *modules) fetch(ctx context.Context, from remote, commit string) (objects, error) {
+	st := m.store.state(m.name)
+	select { // one fetch of an app at a time
+	case st.fetching <- struct{}{}:
+		defer func() { <-st.fetching }()
+	case <-ctx.Done():
+		return objects{}, context.Cause(ctx)
+	}
+	sum := sha256.Sum256([]byte(from.url()))
+	folder := hex.EncodeToString(sum[:16])
+	if !m.used[folder] {
+		m.used[folder] = true
+		st.useModule(folder)
+	}
+	o := objects{repository: filepath.Join(m.store.path(m.name), modulesDir, folder)}
+	has := func() bool {
+		_, err := o.run(ctx, "", m.opts, "cat-file", "-e", commit+"^{tree}")
+		return err == nil
+	}
+	if _, err := os.Stat(o.repository); err == nil {
+		if has() {
+			return o, nil
+		}
+		if n, err := folderSize(o.repository); err != nil || n > m.opts.MaxPack && st.onlyUser(folder) {
+			if err := os.RemoveAll(o.repository); err != nil { // begun anew
+				return o, err
+			}
+		}
+	}
+	if err := makeModule(o.repository); err != nil {
+		return o, err
+	}
+	m.log.Step("Fetching submodule %s (%.7s)", from, commit)
+	if err := m.get(ctx, o, from, commit); err != nil {
+		_ = cleanModule(o.repository)
+		return o, err
+	}
+	if !has() {
+		return o, notThere(from, commit)
+	}
+	return o, nil
+}
+
+func notThere(from remote, commit string) error {
+	return app.Errorf(app.InvalidInput, "push it there first, then push again: git push --recurse-submodules=on-demand", "%s has no commit %.12s", from, commit)
+}
+
+// makeModule makes an empty bare repository, if there is none.
+func makeModule(dir string) error {
+	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	tmp, err := os.MkdirTemp(parent, ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	for _, d := range []string{"objects/pack", "objects/info", "refs/commits"} {
+		if err := os.MkdirAll(filepath.Join(tmp, d), 0o755); err != nil {
+			return err
+		}
+	}
+	for file, text := range map[string]string{"HEAD": "ref: " + refMain + "\n", "config": "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"} {
+		if err := os.WriteFile(filepath.Join(tmp, file), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.Rename(tmp, dir)
+}
+
+// cleanModule removes what a fetch that failed has left.
+func cleanModule(dir string) error {
+	for _, pattern := range []string{"objects/pack/tmp_*", "objects/pack/.tmp*", "*.lock", "refs/commits/*.lock", "objects/tmp_*"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			if err := os.RemoveAll(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func folderSize(dir string) (total int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			total += info.Size()
+		}
+		return err
+	})
+	return total, err
+}
+
+// get has git fetch one commit.
+func (m *modules) get(ctx context.Context, o objects, from remote, commit string) error {
+	addresses, err := from.addresses(ctx, m.opts.ModulesFrom)
+	if err != nil {
+		return err
+	}
+	public := ""
+	if from.scheme == "ssh" {
+		if !m.exists { // its key would be that of whoever creates the app
+			return app.Errorf(app.NotFound, "create it first: apps create "+m.name+", see its key: deploy-key "+m.name, "an app has a key for SSH from when it is created on, and there is no app %s", m.name)
+		}
+		if public, err = m.store.deployKey(m.name, false); err != nil {
+			return err
+		}
+	}
+	fetch := func(args ...string) error {
+		return m.git(ctx, o, from, addresses, append([]string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+			"--no-recurse-submodules"}, args...)...)
+	}
+	err = fetch("--depth=1", "--", from.url(), commit+":refs/commits/"+commit)
+	var g *gitError
+	if errors.As(err, &g) && g.says("not allow request for unadvertised object", "no such remote ref") { // an old server: it tells only of branches and tags
+		err = fetch("--", from.url(), "+refs/heads/*:refs/remotes/heads/*", "+refs/tags/*:refs/remotes/tags/*")
+	}
+	if errors.As(err, &g) {
+		return m.explain(g, from, commit, public)
+	}
+	return err
+}
+
+// explain puts into words why git could not fetch.
+func (m *modules) explain(g *gitError, from remote, commit, public string) error {
+	told := func(code app.Code, next, format string, args ...any) error {
+		return &app.Error{Code: code, Next: next, Message: fmt.Sprintf("%s ", from) + fmt.Sprintf(format, args...), Err: g}
+	}
+	switch {
+	case g.killedBy() == syscall.SIGXCPU, g.says("File too large", "invalid index-pack output", "ut of memory"): // that is all that git says of an index-pack that was killed
+		return told(app.LimitExceeded, "have less in it", "is too large: more than %s, or too much work", app.Size(m.opts.MaxPack))
+	case g.says("No space left on device", "Disk quota exceeded"):
+		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is full")
+	case g.says("not our ref", "no such remote ref", "remote error: upload-pack"):
+		return notThere(from, commit)
+	case g.says("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED"):
+		return told(app.Forbidden, "if that is right, forget the old one: deploy-key "+m.name+" --forget-hosts", "shows another host key than before")
+	case g.says("Permission denied", "Could not read from remote repository") && public != "":
+		return told(app.Forbidden, "let the app's deploy key read it: "+public, "cannot be read: it does not exist, or is private")
+	case g.says("could not read Username", "could not read Password", "Authentication failed", "terminal prompts disabled", "error: 401", "error: 403"):
+		return told(app.Forbidden, "name it by ssh:// in .gitmodules, and let the app's deploy key read it: deploy-key "+m.name, "cannot be read without a login: it does not exist, or is private")
+	case g.says("redirect", "error: 30"):
+		return told(app.InvalidInput, "name it in .gitmodules by the URL that it has now", "is a redirection, which is not followed")
+	case g.says("SSL certificate", "server certificate", "certificate verif", "TLS"):
+		return told(app.InvalidInput, "ask the operator to add the certificate's authority to the server's", "has a certificate that this server does not trust")
+	}
+	why := "git fetch failed"
+	if n := len(g.lines); n > 0 {
+		why = app.Printable(strings.ReplaceAll(g.lines[n-1], from.url(), from.String()))
+	}
+	return told(app.InvalidInput, "see whether you can: git fetch "+from.String(), "cannot be fetched: %s", why)
+}
+
+// passedOn are the variables of our environment that say how the internet is reached.
+var passedOn = []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "GIT_SSL_CAINFO", "SSL_CERT_FILE"}
+
+// git runs a git command that talks to a remote.
+func (m *modules) git(ctx context.Context, o objects, from remote, addresses []netip.Addr, args ...string) error {
+	settings := []string{
+		"credential.helper=", "core.askPass=", "core.hooksPath=/dev/null", "core.bigFileThreshold=16m", "core.fsync=none", "gc.auto=0", "maintenance.auto=false",
+		"protocol.version=2", "transfer.bundleURI=false", "fetch.unpackLimit=1", "fetch.fsckObjects=true", "fetch.writeCommitGraph=false",
+		"http.followRedirects=false", "http.lowSpeedLimit=100", "http.lowSpeedTime=30", "http.emptyAuth=false", "http.saveCookies=false",
+	}
+	for exception := range strings.SplitSeq(fsckExceptions, ",") {
+		settings = append(settings, "fetch.fsck."+exception)
+	}
+	if from.scheme == "https" {
+		var list []string
+		for _, a := range addresses {
+			text := a.String()
+			if a.Is6() {
+				text = "[" + text + "]"
+			}
+			list = append(list, text)
+		}
+		settings = append(settings, "http.curloptResolve="+from.host+":"+from.usualPort()+":"+strings.Join(list, ","))
+		for _, name := range []string{"GIT_SSL_CAINFO", "SSL_CERT_FILE"} {
+			if file := os.Getenv(name); file != "" {
+				settings = append(settings, "http.sslCAInfo="+file)
+				break
+			}
+		}
+	}
+	all := []string{}
+	for _, s := range settings {
+		all = append(all, "-c", s)
+	}
+	c := o.command(ctx, append(all, args...)...)
+	c.Env = append(c.Env, "GIT_ALLOW_PROTOCOL="+from.scheme, "GIT_ASKPASS=/bin/false", "SSH_ASKPASS=/bin/false", "GIT_PROTOCOL_FROM_USER=0")
+	for _, name := range passedOn {
+		if v, ok := os.LookupEnv(name); ok && from.scheme == "https" {
+			c.Env = append(c.Env, name+"="+v)
+		}
+	}
+	if from.scheme == "ssh" {
+		c.Env = append(c.Env, "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND="+m.ssh(from, addresses[0]))
+	}
+	if err := withLimits(c, m.opts); err != nil {
+		return err
+	}
+	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	var complaint tail
+	c.Stderr = &complaint
+	if err := c.Run(); err != nil {
+		if e := context.Cause(ctx); e != nil {
+			return e
+		}
+		return &gitError{command: "fetch", lines: complaint.lines(), err: err}
+	}
+	return nil
+}
+
+// ssh is the command by which git reaches a submodule: with the app's deploy key and no other, nobody's configuration, and the address
+// that was checked. A host that the operator's known hosts do not have is believed when it is first seen, by each app for itself.
+func (m *modules) ssh(from remote, address netip.Addr) string {
+	dir := m.store.path(m.name)
+	alias := from.host
+	if from.port != "" && from.port != "22" {
+		alias = "[" + from.host + "]:" + from.port
+	}
+	words := []string{"ssh", "-F", "/dev/null", "-i", strings.ReplaceAll(filepath.Join(dir, deployKeyFile), "%", "%%")}
+	for _, o := range []string{
+		"BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "PreferredAuthentications=publickey", "ForwardAgent=no", "ClearAllForwardings=yes",
+		"PermitLocalCommand=no", "ProxyCommand=none", "ControlPath=none", "ConnectTimeout=15", "ServerAliveInterval=15", "ServerAliveCountMax=3",
+		"StrictHostKeyChecking=accept-new", "UserKnownHostsFile=\"" + strings.ReplaceAll(filepath.Join(dir, knownHostsFile), "%", "%%") + "\"", "GlobalKnownHostsFile=/etc/ssh/ssh_known_hosts",
+		"CheckHostIP=no", "UpdateHostKeys=no", "HostKeyAlias=" + alias, "HostName=" + net.ParseIP(address.String()).String(),
+	} {
+		words = append(words, "-o", o)
+	}
+	for i, w := range words {
+		words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+	}
+	return strings.Join(words, " ")
+}
+
+// withLimits makes a command, and all that it starts, have limits on memory, processor time and the size of a file from its first
+// instruction on: it begins to talk to strangers before anybody could set them from outside.
+func withLimits(c *exec.Cmd, limits Options) error {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		return err
+	}
+	const script = `ulimit -t "$1" && ulimit -d "$2" && ulimit -f "$3" && ulimit -c 0 && shift 3 && exec "$@"`
+	c.Args = append([]string{"sh", "-c", script, "sh", strconv.FormatInt(int64(limits.MaxCPU.Seconds()), 10),
+		strconv.FormatUint(limits.MaxMemory>>10, 10), strconv.FormatInt(limits.MaxPack>>9+1, 10)}, c.Args...)
+	c.Path = shell
+	return nil
+}
+
+// useModule counts a push in that uses a folder of submodules; releaseModules counts it out.
+func (st *appState) useModule(folder string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.modules[folder]++
+}
+
+func (st *appState) releaseModules(folders map[string]bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for f := range folders {
+		if st.modules[f]--; st.modules[f] <= 0 {
+			delete(st.modules, f)
+		}
+	}
+}
+
+func (st *appState) onlyUser(folder string) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.modules[folder] <= 1
+}
+
+// keepModules removes what was fetched for submodules that are not among those that are live, and that no push uses.
+func (s *store) keepModules(name string, live map[string]bool) error {
+	st := s.state(name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	dir := filepath.Join(s.path(name), modulesDir)
+	found, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, f := range found {
+		if !live[f.Name()] && st.modules[f.Name()] == 0 && !strings.HasPrefix(f.Name(), ".") {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, f.Name())))
+		}
+	}
+	return err
+}

@@ -105,7 +105,8 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.machine.Recover(ctx); err != nil {
 		return nil, err
 	}
-	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.site.platform, URL: s.url, Destroy: s.destroy}
+	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.site.platform, URL: s.url, Destroy: s.destroy,
+		DeployKey: s.receive.DeployKey, ForgetHosts: s.receive.ForgetHosts}
 	return s, nil
 }
 

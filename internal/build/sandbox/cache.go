@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -18,51 +17,6 @@ import (
 //
 // and is the app's alone: what a build leaves there, only a build of the same app ever sees.
 
-// locks lets one build of an app run at a time.
-type locks struct {
-	mu   sync.Mutex
-	held map[string]*lock
-}
-
-type lock struct {
-	token chan struct{}
-	users int
-}
-
-// acquire waits for the app's lock or the end of ctx. waiting is called once if it has to wait.
-func (l *locks) acquire(ctx context.Context, name string, waiting func()) (release func(), err error) {
-	l.mu.Lock()
-	if l.held == nil {
-		l.held = map[string]*lock{}
-	}
-	k := l.held[name]
-	if k == nil {
-		k = &lock{token: make(chan struct{}, 1)}
-		l.held[name] = k
-	}
-	k.users++
-	l.mu.Unlock()
-	leave := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if k.users--; k.users == 0 {
-			delete(l.held, name)
-		}
-	}
-	select {
-	case k.token <- struct{}{}:
-	default:
-		waiting()
-		select {
-		case k.token <- struct{}{}:
-		case <-ctx.Done():
-			leave()
-			return nil, context.Cause(ctx)
-		}
-	}
-	return sync.OnceFunc(func() { <-k.token; leave() }), nil
-}
-
 func (e *Engine) appDir(name string) string { return filepath.Join(e.opts.Dir, "apps", name) }
 
 // PurgeCache removes the cache of an app. It waits for a build of the app that is under way.
@@ -70,7 +24,7 @@ func (e *Engine) PurgeCache(name string) error {
 	if n, err := app.ParseName(name); err != nil || n != name {
 		return err
 	}
-	release, err := e.locks.acquire(context.Background(), name, func() {})
+	release, err := e.locks.Acquire(context.Background(), name, func() {})
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ type Engine struct {
 	api      string // platform API version that the builder's lifecycle and ours both speak
 	launcher string // version of the builder's lifecycle
 	runImage string // digest
-	locks    locks
+	locks    lifecycle.Locks
 	removal  sync.WaitGroup // of what builds left
 
 	findPlaces   func() ([]string, error) // of the builder image that its user may write to

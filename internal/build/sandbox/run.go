@@ -47,7 +47,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 		return nil, app.Errorf(app.InvalidName, "", "invalid app name %q", r.App)
 	}
 	b := &running{Engine: e, request: r, limits: r.Limits.WithDefaults(), began: time.Now()}
-	release, err := e.locks.acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
+	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
 	if err != nil {
 		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
 	}

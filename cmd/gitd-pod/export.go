@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+)
+
+// export writes the image, and then the cache. gitd is told of the image as soon as it is in the registry: nobody waits for the cache.
+func export(job wire.Job) error {
+	began := time.Now()
+	dir, err := os.MkdirTemp("", "report-")
+	if err != nil {
+		return err
+	}
+	report := filepath.Join(dir, "report.toml")
+	args := append([]string{"-log-level", "info", "-layers", wire.Layers, "-app", wire.Workspace, "-report", report,
+		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, cacheArguments(job)...)
+	c := exec.Command(lifecycleDir+"exporter", append(args, job.Output)...)
+	c.Env = registryEnvironment(job)
+	t := &tail{}
+	c.Stdout, c.Stderr = t, t
+	if err := c.Start(); err != nil {
+		return fail("export", "%v", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	told := false
+	tell := func() {
+		if d := digest(report); d != "" && !told {
+			told = true
+			e := wire.Event{Exported: &wire.Exported{Digest: d, Milliseconds: time.Since(began).Milliseconds()}}
+			_ = os.WriteFile(wire.Termination, wire.Line(e), 0o644)
+			say(e)
+			began = time.Now()
+		}
+	}
+	for {
+		select {
+		case <-tick.C:
+			if !told {
+				tell()
+			}
+		case err := <-ended:
+			tell()
+			if told { // what went wrong since then is only the cache's
+				if err != nil {
+					say(wire.Event{Note: "the cache could not be written: " + t.reason(err.Error())})
+				}
+				say(wire.Event{Cached: &wire.Done{Milliseconds: time.Since(began).Milliseconds()}})
+				return nil
+			}
+			if err == nil {
+				return fail("export", "the exporter gave no digest")
+			}
+			return words("export", err, t)
+		}
+	}
+}
+
+// digest returns the image's from the exporter's report; "" as long as that is not written.
+func digest(report string) string {
+	var r struct {
+		Image struct {
+			Digest string `toml:"digest"`
+		} `toml:"image"`
+	}
+	if _, err := os.Stat(report); err != nil {
+		return ""
+	}
+	if _, err := toml.DecodeFile(report, &r); err != nil || len(r.Image.Digest) != len("sha256:")+64 {
+		return ""
+	}
+	return r.Image.Digest
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+)
+
+const lifecycleDir = "/cnb/lifecycle/"
+
+// proxies are the variables that lead out of a network, as gitd passed them on.
+var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"}
+
+// environment is what the lifecycle's programs see: the builder image's variables, and what they read themselves.
+func environment(job wire.Job) []string {
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "CNB_REGISTRY_AUTH=") && !strings.HasPrefix(e, "DOCKER_CONFIG=") {
+			env = append(env, e)
+		}
+	}
+	if os.Getenv("HOME") == "" || os.Getenv("HOME") == "/" {
+		env = append(env, "HOME=/home/cnb")
+	}
+	for _, n := range proxies {
+		if v, err := os.ReadFile(filepath.Join(wire.Platform, "env", n)); err == nil && len(v) > 0 {
+			env = append(env, n+"="+string(v))
+		}
+	}
+	return append(env, "CNB_PLATFORM_API="+job.API, "CNB_EXEC_ENV="+job.ExecEnv, "CNB_NO_COLOR=true")
+}
+
+// registryEnvironment is that of programs which talk to the registry.
+func registryEnvironment(job wire.Job) []string {
+	env := append(environment(job), "DOCKER_CONFIG="+wire.Credentials)
+	if _, err := os.Stat(wire.Bundle); err == nil {
+		env = append(env, "SSL_CERT_FILE="+wire.Bundle)
+	}
+	if job.Insecure != "" {
+		env = append(env, "CNB_INSECURE_REGISTRIES="+job.Insecure)
+	}
+	return env
+}
+
+// run runs a program of the lifecycle to its end. Its error has the program's own words.
+func run(phase string, job wire.Job, program string, args ...string) error {
+	c := exec.Command(lifecycleDir+program, append([]string{"-log-level", "info", "-layers", wire.Layers,
+		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, args...)...)
+	c.Env = registryEnvironment(job)
+	t := &tail{}
+	c.Stdout, c.Stderr = t, t
+	return words(phase, c.Run(), t)
+}
+
+func words(phase string, err error, t *tail) error {
+	if err == nil {
+		return nil
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return fail(phase, "%v", err)
+	}
+	return &failure{wire.Failed{Phase: phase, Code: exit.ExitCode(), Message: t.reason(exit.String())}}
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ b bytes.Buffer }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.b.Write(p)
+	if over := t.b.Len() - 16<<10; over > 0 {
+		t.b.Next(over)
+	}
+	return len(p), nil
+}
+
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// reason is the last line that the lifecycle calls an error, or the last one at all.
+func (t *tail) reason(otherwise string) string {
+	reason := otherwise
+	for _, l := range strings.Split(colour.ReplaceAllString(t.b.String(), ""), "\n") {
+		if e, ok := strings.CutPrefix(strings.TrimSpace(l), "ERROR: "); ok {
+			return e
+		} else if l = strings.TrimSpace(l); l != "" {
+			reason = l
+		}
+	}
+	return reason
+}

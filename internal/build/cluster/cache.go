@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/kube"
+)
+
+func (e *Engine) claimName(name string) string { return "gitd-cache-" + name }
+
+// claim returns the name of the app's PersistentVolumeClaim, made if need be, of twice the bytes that the cache may keep: it holds what
+// one build adds before it is brought down to size.
+func (e *Engine) claim(ctx context.Context, name string, keep int64) (string, error) {
+	claim := e.claimName(name)
+	resources := e.o.Client.Resource(claims, e.o.Namespace)
+	_, err := resources.Get(ctx, claim, metav1.GetOptions{})
+	if err == nil {
+		return claim, nil
+	}
+	if !apierrors.IsNotFound(err) {
+		return "", kube.Explain(err, "look for the volume of the build's cache")
+	}
+	u, err := kube.Unstructured(&corev1.PersistentVolumeClaim{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+		ObjectMeta: metav1.ObjectMeta{Name: claim, Namespace: e.o.Namespace, Labels: e.labels(componentCache, name)},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			StorageClassName: &e.o.StorageClass,
+			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(2*keep, resource.BinarySI)}},
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	if _, err := resources.Create(ctx, u, metav1.CreateOptions{FieldManager: kube.FieldManager}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", kube.Explain(err, "make the volume of the build's cache")
+	}
+	return claim, nil
+}
+
+// PurgeCache removes what the builds of an app kept. It waits for a build of the app that is under way.
+func (e *Engine) PurgeCache(ctx context.Context, name string) error {
+	if n, err := app.ParseName(name); err != nil || n != name {
+		return err
+	}
+	release, err := e.locks.Acquire(ctx, name, func() {})
+	if err != nil {
+		return err
+	}
+	defer release()
+	if e.o.StorageClass == "" {
+		return e.o.Images.DeleteRepository(cacheRepository(name))
+	}
+	err = e.o.Client.Resource(claims, e.o.Namespace).Delete(ctx, e.claimName(name), metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return kube.Explain(err, "remove the volume of the build's cache")
+	}
+	return nil
+}

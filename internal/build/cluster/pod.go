@@ -1,0 +1,162 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
+)
+
+// backstop is how long after a build's time limit the cluster ends its Pod, where gitd is not there to do it.
+const backstop = time.Minute
+
+// What a container asks a node to have free for it: a build takes what is there, up to its limits.
+const (
+	askedCPU    = "100m"
+	askedMemory = 256 << 20
+)
+
+// spec says what a Pod is for.
+type spec struct {
+	name    string
+	app     string
+	version int
+	limits  build.Limits
+	job     wire.Job
+	claim   string // PersistentVolumeClaim of the cache; "" for none
+}
+
+// pod is the Pod of a build.
+func (e *Engine) pod(s spec) (*corev1.Pod, error) {
+	job, err := json.Marshal(s.job)
+	if err != nil {
+		return nil, err
+	}
+	labels := e.labels(componentBuild, s.app)
+	labels[labelVersion] = strconv.Itoa(s.version)
+	no, yes := false, true
+	uid, gid := int64(s.job.UID), int64(s.job.GID)
+	limits := corev1.ResourceList{
+		corev1.ResourceMemory:           *resource.NewQuantity(s.limits.Memory, resource.BinarySI),
+		corev1.ResourceEphemeralStorage: *resource.NewQuantity(s.limits.Disk, resource.BinarySI),
+	}
+	asked := corev1.ResourceList{
+		corev1.ResourceMemory:           *resource.NewQuantity(min(askedMemory, s.limits.Memory), resource.BinarySI),
+		corev1.ResourceCPU:              resource.MustParse(askedCPU),
+		corev1.ResourceEphemeralStorage: *resource.NewQuantity(min(1<<30, s.limits.Disk), resource.BinarySI),
+	}
+	if s.limits.CPU > 0 {
+		cpu := resource.NewMilliQuantity(int64(s.limits.CPU*1000), resource.DecimalSI)
+		limits[corev1.ResourceCPU] = *cpu
+		if cpu.Cmp(asked[corev1.ResourceCPU]) < 0 {
+			asked[corev1.ResourceCPU] = *cpu
+		}
+	}
+	volumes := []corev1.Volume{}
+	volume := func(name string, source corev1.VolumeSource) {
+		volumes = append(volumes, corev1.Volume{Name: name, VolumeSource: source})
+	}
+	disk := resource.NewQuantity(s.limits.Disk, resource.BinarySI)
+	for _, name := range []string{"workspace", "layers", "tmp"} {
+		volume(name, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: disk}})
+	}
+	volume("platform", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(16<<20, resource.BinarySI)}})
+	volume("credentials", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+		Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}})
+	if s.claim != "" {
+		volume("cache", corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: s.claim}})
+	}
+
+	container := func(name string, mounts ...corev1.VolumeMount) corev1.Container {
+		if s.claim != "" {
+			mounts = append(mounts, corev1.VolumeMount{Name: "cache", MountPath: wire.Cache})
+		}
+		return corev1.Container{
+			Name: name, Image: e.o.Pull + "/" + e.o.Builder.Image, ImagePullPolicy: corev1.PullIfNotPresent, // by digest: what is there is right
+			Command: []string{wire.Program, name, string(job)},
+			// The lifecycle and the buildpacks of foreign builders rely on neither; the platform's come through platform/env.
+			WorkingDir:             "/",
+			VolumeMounts:           append([]corev1.VolumeMount{{Name: "workspace", MountPath: wire.Workspace}, {Name: "layers", MountPath: wire.Layers}}, mounts...),
+			Resources:              corev1.ResourceRequirements{Limits: limits, Requests: asked},
+			TerminationMessagePath: wire.Termination,
+			SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: &no, RunAsNonRoot: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			},
+		}
+	}
+	platform := corev1.VolumeMount{Name: "platform", MountPath: wire.Platform}
+	readOnlyPlatform := corev1.VolumeMount{Name: "platform", MountPath: wire.Platform, ReadOnly: true}
+	credentials := corev1.VolumeMount{Name: "credentials", MountPath: wire.Credentials}
+	readOnlyCredentials := corev1.VolumeMount{Name: "credentials", MountPath: wire.Credentials, ReadOnly: true}
+	prepare := container(wire.Prepare, platform, credentials)
+	prepare.Stdin, prepare.StdinOnce = true, true
+
+	var grace, deadline, lost int64 = 1, int64((s.limits.Time + backstop).Seconds()), 5
+	p := &corev1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: s.name, Namespace: e.o.Namespace, Labels: labels},
+		Spec: corev1.PodSpec{
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			AutomountServiceAccountToken:  &no,
+			EnableServiceLinks:            &no,
+			TerminationGracePeriodSeconds: &grace,
+			ActiveDeadlineSeconds:         &deadline,
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsUser: &uid, RunAsGroup: &gid, RunAsNonRoot: &yes,
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			InitContainers: []corev1.Container{prepare, container(wire.Build, readOnlyPlatform, corev1.VolumeMount{Name: "tmp", MountPath: wire.Tmp})},
+			Containers:     []corev1.Container{container(wire.Export, readOnlyPlatform, readOnlyCredentials)},
+			Volumes:        volumes,
+			// A build on a node that is lost ends soon, for its user waits.
+			Tolerations: []corev1.Toleration{
+				{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &lost},
+				{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &lost},
+			},
+		},
+	}
+	if s.claim != "" {
+		p.Spec.SecurityContext.FSGroup = &gid
+		once := corev1.FSGroupChangeOnRootMismatch
+		p.Spec.SecurityContext.FSGroupChangePolicy = &once
+	}
+	if name, config, err := e.pullSecretName(); err != nil {
+		return nil, err
+	} else if config != nil {
+		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: name}}
+	}
+	return p, nil
+}
+
+// job says what gitd-pod has to know for a build.
+func (e *Engine) job(r build.Request, limits build.Limits, previous, marker string) wire.Job {
+	j := wire.Job{
+		API: e.o.Builder.API, UID: e.o.Builder.UID, GID: e.o.Builder.GID, ExecEnv: lifecycle.ExecEnv, Marker: marker,
+		Output: fmt.Sprintf("%s/%s:v%d", e.o.Push, r.App, r.Version), RunImage: e.o.Push + "/" + e.o.Builder.RunImage,
+		Clear: r.ClearCache, Disk: limits.Disk, MaxCache: limits.Cache,
+	}
+	if previous != "" {
+		j.Previous = e.o.Push + "/" + r.App + "@" + previous
+	}
+	if e.o.StorageClass != "" {
+		j.CacheDir = wire.Cache + "/layers"
+	} else {
+		j.Cache = e.o.Push + "/" + cacheRepository(r.App) + ":latest"
+	}
+	if e.o.Insecure {
+		j.Insecure, _, _ = strings.Cut(e.o.Push, "/")
+	}
+	return j
+}
+
+// cacheRepository has the cache image of an app.
+func cacheRepository(name string) string { return name + "/cache" }

@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/parts"
+)
+
+// Repositories of the images that all builds need. They are "our own" to the registry.
+const (
+	builderRepository = "gitd/builder"
+	runRepository     = "gitd/run"
+)
+
+// Published is a builder that is in the registry.
+type Published struct {
+	Image    string // "gitd/builder@sha256:…", without what stands before a repository
+	RunImage string // likewise
+	API      string // platform API version that its lifecycle and we both speak
+	UID, GID int    // of the build's user
+}
+
+// Publisher is the registry that takes images: see registry.Images.
+type Publisher interface {
+	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
+}
+
+// Publish puts the builder image, with gitd-pod on top, and the run image into the registry. What is there already is not sent again.
+func Publish(ctx context.Context, b *builder.Builder, to Publisher, log *app.Log) (*Published, error) {
+	config, err := b.Image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	p := &Published{UID: b.UID, GID: b.GID}
+	if p.API, err = lifecycle.PlatformAPI(config.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
+		return nil, app.Errorf(app.Unavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
+			"the builder image %s cannot be used: %w", b.Ref, err)
+	}
+	program, err := parts.Path(parts.Pod)
+	if err != nil {
+		return nil, err
+	}
+	img, err := withProgram(b.Image, program)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range []struct {
+		img        v1.Image
+		repository string
+		ref        *string
+	}{{b.RunImage, runRepository, &p.RunImage}, {img, builderRepository, &p.Image}} {
+		digest, err := i.img.Digest()
+		if err != nil {
+			return nil, err
+		}
+		// Tags keep apart what differs: another gitd, with another builder, may be on this registry.
+		if err := to.AddImage(ctx, i.repository, digest.Hex[:12], i.img); err != nil {
+			return nil, err
+		}
+		*i.ref = i.repository + "@" + digest.String()
+		log.Detail("%s@%s is in the registry", i.repository, digest.String()[:19])
+	}
+	return p, nil
+}
+
+// withProgram puts gitd-pod on top of a builder image.
+func withProgram(img v1.Image, program string) (v1.Image, error) {
+	content, err := os.ReadFile(program)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: wire.Program[1:], Mode: 0o755, Size: int64(len(content)), ModTime: time.Unix(1, 0)}); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(content); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
+	if err != nil {
+		return nil, err
+	}
+	return mutate.AppendLayers(img, layer)
+}

@@ -1,0 +1,608 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/kube"
+)
+
+// running is one build.
+type running struct {
+	*Engine
+	request  build.Request
+	limits   build.Limits
+	began    time.Time
+	progress *lifecycle.Progress
+	output   *lifecycle.Output
+	result   build.Result
+
+	before  string // digest of the image before; "" where there is none
+	name    string // of the Pod
+	watched watched
+	cancel  context.CancelCauseFunc
+}
+
+// Build implements build.Builder.
+func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, error) {
+	if n, err := app.ParseName(r.App); err != nil {
+		return nil, err
+	} else if n != r.App {
+		return nil, app.Errorf(app.InvalidName, "", "invalid app name %q", r.App)
+	}
+	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
+	if err != nil {
+		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
+	}
+	release = sync.OnceFunc(release)
+	b := &running{Engine: e, request: r, limits: r.Limits.WithDefaults(), began: time.Now(), progress: lifecycle.NewProgress(r.Log, e.patience)}
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b.cancel = cancel
+	timer := time.AfterFunc(b.limits.Time, func() { cancel(lifecycle.ErrTime) })
+	defer timer.Stop()
+	if err := b.run(inner, release); err != nil {
+		release()
+		return nil, lifecycle.Ended(ctx, inner, r, b.limits, b.progress.Phase(), err)
+	}
+	return &b.result, nil
+}
+
+// run builds, and calls release when nothing of it is under way any more, which may be after it has returned.
+func (b *running) run(ctx context.Context, release func()) error {
+	stop := make(chan struct{})
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer close(stop)
+	beside.Go(func() { b.progress.Show(stop) })
+
+	dir, err := os.MkdirTemp(b.home, b.request.App+"-")
+	if err != nil {
+		return app.Errorf(app.Unavailable, "ask the operator to look at the server's disk", "the source cannot be written: %w", err)
+	}
+	b.after.Go(func() { // the tree may hold very many files: nobody waits for its end
+		<-stop
+		beside.Wait()
+		_ = os.RemoveAll(dir)
+	})
+	checkedOut, stopCheckout := context.WithCancel(ctx)
+	defer stopCheckout()
+	source := make(chan error, 1)
+	beside.Go(func() {
+		began := time.Now()
+		err := b.request.Source.Checkout(checkedOut, dir, os.Getuid(), os.Getgid())
+		b.result.Times.Checkout = time.Since(began)
+		if err != nil {
+			b.cancel(err)
+		}
+		source <- err
+	})
+
+	b.before, err = b.previous()
+	if err != nil {
+		return err
+	}
+	random := make([]byte, 8)
+	if _, err := rand.Read(random); err != nil {
+		return err
+	}
+	marker := "gitd-" + hex.EncodeToString(random)
+	s := spec{
+		name: fmt.Sprintf("build-%s-v%d-%s", b.request.App, b.request.Version, hex.EncodeToString(random[:3])),
+		app:  b.request.App, version: b.request.Version, limits: b.limits, job: b.job(b.request, b.limits, b.before, marker),
+	}
+	if b.o.StorageClass != "" {
+		if s.claim, err = b.claim(ctx, b.request.App, b.limits.Cache); err != nil {
+			return err
+		}
+	}
+	deliver, err := b.delivery(dir, source)
+	if err != nil {
+		return err
+	}
+	pod, err := b.pod(s)
+	if err != nil {
+		return err
+	}
+	u, err := kube.Unstructured(pod)
+	if err != nil {
+		return err
+	}
+	b.name = s.name
+	asked := kube.WithNotice(ctx, b.request.Log.Detail)
+	created, err := b.o.Client.Resource(pods, b.o.Namespace).Create(asked, u, metav1.CreateOptions{FieldManager: kube.FieldManager})
+	if err != nil && !apierrors.IsAlreadyExists(err) { // the name is nobody else's: an answer was lost
+		if cause := context.Cause(ctx); cause != nil {
+			b.remove(ctx)
+			return cause
+		}
+		return kube.Explain(err, "start the build's Pod")
+	}
+	b.watched.changed = make(chan struct{})
+	if created != nil {
+		p := &corev1.Pod{}
+		if err := kube.Into(created, p); err == nil {
+			b.watched.pod = p
+		}
+	}
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	var watchers sync.WaitGroup
+	watchers.Go(func() { b.follow(watching, &b.watched, s.name) })
+	judging, acquit := context.WithCancel(ctx)
+	watchers.Go(func() { b.judge(judging) })
+	end := func() {
+		unwatch()
+		acquit()
+		watchers.Wait()
+	}
+
+	exported, err := b.phases(ctx, deliver, marker)
+	acquit()
+	if err != nil {
+		b.remove(ctx)
+		end()
+		return err
+	}
+	b.after.Go(func() { // the cache is being written: nobody waits for it but the next build of the app
+		defer release()
+		<-exported
+		b.removeWhole(context.WithoutCancel(ctx))
+		end()
+	})
+	return nil
+}
+
+// previous returns the digest of the newest release's image; "" where there is none.
+func (b *running) previous() (string, error) {
+	tags, err := b.o.Images.Tags(b.request.App)
+	if err != nil {
+		return "", err
+	}
+	newest, digest := -1, ""
+	for tag, d := range tags {
+		if n, err := strconv.Atoi(strings.TrimPrefix(tag, "v")); err == nil && n > newest && strings.HasPrefix(tag, "v") {
+			newest, digest = n, d
+		}
+	}
+	return digest, nil
+}
+
+// delivery puts together what the Pod gets.
+func (b *running) delivery(dir string, ready <-chan error) (*delivery, error) {
+	credentials, err := b.o.Images.PushConfig(b.o.Push, b.request.App, cacheRepository(b.request.App))
+	if err != nil {
+		return nil, err
+	}
+	d := &delivery{credentials: credentials, bundle: lifecycle.HostBundle(), dir: dir, ready: ready}
+	var at lifecycle.Places
+	if d.bundle != "" {
+		at.Bundle = wire.Bundle
+	}
+	if b.o.StorageClass != "" {
+		at.Cache = wire.Cache + "/build"
+	}
+	d.env, err = lifecycle.PlatformEnv(b.request.Env, at, os.LookupEnv)
+	return d, err
+}
+
+// judge ends the build when the Pod's state says that it cannot go on.
+func (b *running) judge(ctx context.Context) {
+	j := &judge{limits: b.limits, schedule: b.schedule, pull: b.Engine.pull, note: b.request.Log.Detail}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		p, gone, changed := b.watched.get()
+		if err := j.verdict(p, gone, time.Now()); err != nil {
+			b.cancel(err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-tick.C:
+		}
+	}
+}
+
+// phases follows the containers, one after the other. The channel it returns is closed when the last one has nothing more to say.
+func (b *running) phases(ctx context.Context, d *delivery, marker string) (<-chan struct{}, error) {
+	if err := b.prepare(ctx, d); err != nil {
+		return nil, err
+	}
+	if err := b.detectAndBuild(ctx, marker); err != nil {
+		return nil, err
+	}
+	return b.export(ctx)
+}
+
+func (b *running) prepare(ctx context.Context, d *delivery) error {
+	if _, err := b.watched.wait(ctx, started(wire.Prepare)); err != nil {
+		return err
+	}
+	sending, stop := context.WithCancel(ctx)
+	defer stop()
+	sent := make(chan error, 1)
+	go func() { sent <- b.send(sending, d) }()
+	var failed *wire.Failed
+	whole := false
+	err := b.events(ctx, wire.Prepare, func(e wire.Event) (last bool) {
+		switch {
+		case e.Analyzed != nil:
+			b.result.Times.Analyze = time.Duration(e.Analyzed.Milliseconds) * time.Millisecond
+			whole = true
+		case e.Failed != nil:
+			failed = e.Failed
+		}
+		return whole || failed != nil
+	})
+	if err != nil {
+		return err
+	}
+	stop()
+	sendErr := <-sent
+	if whole {
+		return nil
+	}
+	if failed == nil {
+		failed = b.failed(wire.Prepare)
+	}
+	if failed == nil {
+		return b.died(ctx, wire.Prepare, "preparation")
+	}
+	if failed.Phase == "source" {
+		reason := failed.Message
+		if sendErr != nil && !errors.Is(sendErr, context.Canceled) {
+			reason = sendErr.Error()
+		}
+		return app.Errorf(app.Unavailable, pushAgain, "the source could not be handed to the build's Pod: %s", lifecycle.Clip(reason))
+	}
+	return b.registryFailure(failed)
+}
+
+// send hands the source over.
+func (b *running) send(ctx context.Context, d *delivery) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	written := make(chan error, 1)
+	go func() {
+		err := d.write(ctx, w)
+		_ = w.Close()
+		written <- err
+	}()
+	err = b.o.Client.Attach(ctx, b.o.Namespace, b.name, wire.Prepare, r)
+	_ = r.Close()
+	return cmp.Or(<-written, err)
+}
+
+// registryFailure tells why analysis, restoring or export failed.
+func (b *running) registryFailure(f *wire.Failed) error {
+	message := lifecycle.Clip(f.Message)
+	cause := fmt.Errorf("%s: exit status %d: %s", f.Phase, f.Code, f.Message)
+	switch f.Phase {
+	case "analyze":
+		return &app.Error{Code: app.Unavailable, Err: cause, Message: "the build's Pod cannot use the registry: " + message,
+			Next: "ask the operator: Pods must be able to reach " + b.o.Push + " and to push to it"}
+	case "restore":
+		return &app.Error{Code: app.BuildFailed, Err: cause, Message: "restore failed: what the build before left could not be read: " + message,
+			Next: "push again with the cache cleared; where it fails again, ask the operator to look at the server's log"}
+	}
+	return &app.Error{Code: app.ExportFailed, Err: cause, Message: "export failed: the image could not be written: " + message,
+		Next: "push again; where it fails again, look at the layers that the buildpack wrote, and at the registry"}
+}
+
+// failed is what a container left behind as its last words.
+func (b *running) failed(container string) *wire.Failed {
+	p, _, _ := b.watched.get()
+	s := state(p, container)
+	if s == nil || s.State.Terminated == nil {
+		return nil
+	}
+	var e wire.Event
+	if json.Unmarshal([]byte(s.State.Terminated.Message), &e) != nil {
+		return nil
+	}
+	return e.Failed
+}
+
+// died is the error of a container that ended without a word.
+func (b *running) died(ctx context.Context, container, phase string) error {
+	p, err := b.watched.wait(ctx, ended(container))
+	if err != nil {
+		return err
+	}
+	s := state(p, container)
+	if s == nil || s.State.Terminated == nil { // the Pod is gone: the judge says why
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Second):
+			return removed()
+		}
+	}
+	t := s.State.Terminated
+	if t.Reason == "OOMKilled" {
+		return app.Errorf(app.LimitExceeded, "ask the operator for a higher memory limit", "the build was killed at its memory limit of %s, in the %s", lifecycle.Size(b.limits.Memory), phase)
+	}
+	return app.Errorf(app.Unavailable, "push again; where it fails again, ask the operator to look at the builder image and the nodes",
+		"the %s ended without a word (%s)", phase, strings.TrimSpace(fmt.Sprintf("%s, exit status %d %s", t.Reason, t.ExitCode, lifecycle.Clip(t.Message))))
+}
+
+// detectAndBuild follows the container that runs the app's code.
+func (b *running) detectAndBuild(ctx context.Context, marker string) error {
+	b.progress.Enter("start of detection")
+	if _, err := b.watched.wait(ctx, started(wire.Build)); err != nil {
+		return err
+	}
+	began := time.Now()
+	detected := began
+	b.progress.Enter("detection")
+	var group wire.Group
+	var groupErr error
+	output := lifecycle.NewOutput(b.request.Log, marker, func() {
+		detected = time.Now()
+		b.progress.Enter("build")
+		if groupErr = b.output.Refusal(); groupErr == nil {
+			groupErr = b.tellGroup(group)
+		}
+		if groupErr != nil {
+			b.cancel(groupErr) // the container goes on to build
+		}
+	})
+	b.output = output
+	b.progress.Watch(output)
+	var end *wire.End
+	prefix := marker + " "
+	err := b.lines(ctx, wire.Build, func(l string) (last bool) {
+		if rest, ok := strings.CutPrefix(l, prefix); ok {
+			if g, ok := strings.CutPrefix(rest, wire.MarkGroup); ok {
+				_ = json.Unmarshal([]byte(g), &group)
+				return false
+			}
+			if e, ok := strings.CutPrefix(rest, wire.MarkEnded); ok {
+				end = &wire.End{}
+				return json.Unmarshal([]byte(e), end) == nil
+			}
+		}
+		_, _ = output.Write([]byte(l + "\n"))
+		return false
+	})
+	output.Flush()
+	b.result.Times.Detect, b.result.Times.Build = detected.Sub(began), time.Since(detected)
+	if err != nil {
+		return err
+	}
+	if groupErr != nil {
+		return groupErr
+	}
+	if end != nil && end.Code == 0 {
+		return nil
+	}
+	if end != nil && end.Limit == "disk" {
+		return diskExceeded(b.limits)
+	}
+	p, err := b.watched.wait(ctx, ended(wire.Build)) // only the node knows whether memory was at fault
+	if err != nil {
+		return err
+	}
+	s := state(p, wire.Build)
+	if s == nil || s.State.Terminated == nil {
+		return b.died(ctx, wire.Build, "build")
+	}
+	t := s.State.Terminated
+	exit := lifecycle.Exit{Code: int(t.ExitCode), OutOfMemory: t.Reason == "OOMKilled"}
+	if end != nil {
+		exit.Signal = end.Signal
+	} else if t.ExitCode == 0 {
+		return nil
+	} else if t.ExitCode > 128 {
+		exit.Signal = fmt.Sprintf("signal %d", t.ExitCode-128)
+	}
+	return lifecycle.Failure(exit, output, b.limits)
+}
+
+// tellGroup says which buildpacks take part.
+func (b *running) tellGroup(g wire.Group) error {
+	if g.Error != "" || len(g.Buildpacks) == 0 {
+		return app.Errorf(app.DetectFailed, "ask the operator whether the builder image is whole", "detection failed: its result cannot be read: %s", lifecycle.Clip(g.Error))
+	}
+	if len(g.Extensions) > 0 {
+		return app.Errorf(app.DetectFailed, "ask the operator for a builder without image extensions",
+			"the builder wants to change its image by the extension %s, which this engine does not do", lifecycle.Clip(g.Extensions[0]))
+	}
+	var keys, names []string
+	for _, bp := range g.Buildpacks {
+		b.result.Buildpacks = append(b.result.Buildpacks, build.Buildpack{ID: bp.ID, Version: bp.Version})
+		keys = append(keys, bp.ID+"@"+bp.Version)
+		names = append(names, bp.ID+" "+bp.Version)
+	}
+	b.request.Log.Step("Detecting: %s", b.output.Summary(keys))
+	b.request.Log.Step("Building with %s", strings.Join(names, ", "))
+	return nil
+}
+
+// export waits for the image. The channel it returns is closed when the container has nothing more to say.
+func (b *running) export(ctx context.Context) (<-chan struct{}, error) {
+	b.progress.Enter("export")
+	if _, err := b.watched.wait(ctx, started(wire.Export)); err != nil {
+		return nil, err
+	}
+	var exported *wire.Exported
+	var failed *wire.Failed
+	known := make(chan struct{})
+	done := make(chan struct{})
+	once := sync.OnceFunc(func() { close(known) })
+	var readErr error
+	// The container goes on with the cache after the image is there, and so does this, after the build has returned.
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(b.closing, stop)
+	go func() {
+		defer close(done)
+		defer once()
+		defer stop()
+		readErr = b.events(reading, wire.Export, func(e wire.Event) (last bool) {
+			switch {
+			case e.Exported != nil:
+				if exported == nil {
+					exported = e.Exported
+					once()
+				}
+			case e.Failed != nil:
+				failed = e.Failed
+				return true
+			case e.Note != "":
+				b.o.Log("build of %s v%d: %s", b.request.App, b.request.Version, e.Note)
+			case e.Cached != nil:
+				return true
+			}
+			return false
+		})
+	}()
+	select {
+	case <-known:
+	case <-ctx.Done():
+		stop()
+		<-done
+		return nil, context.Cause(ctx)
+	}
+	if exported == nil {
+		<-done
+		if failed == nil {
+			failed = b.failed(wire.Export)
+		}
+		if failed != nil {
+			return nil, b.registryFailure(failed)
+		}
+		if e := b.lastWords(); e != nil {
+			exported = e
+		} else if readErr != nil {
+			return nil, readErr
+		} else {
+			return nil, b.died(ctx, wire.Export, "export")
+		}
+	}
+	return done, b.finish(exported)
+}
+
+// lastWords finds the image in the termination message of the container, for when its log was lost.
+func (b *running) lastWords() *wire.Exported {
+	p, _, _ := b.watched.get()
+	s := state(p, wire.Export)
+	if s == nil || s.State.Terminated == nil {
+		return nil
+	}
+	var e wire.Event
+	if json.Unmarshal([]byte(s.State.Terminated.Message), &e) != nil {
+		return nil
+	}
+	return e.Exported
+}
+
+// events hands out what a container of ours says, until one says that it is the last or the container ends.
+func (b *running) events(ctx context.Context, container string, each func(wire.Event) (last bool)) error {
+	return b.lines(ctx, container, func(l string) bool {
+		var e wire.Event
+		if json.Unmarshal([]byte(l), &e) != nil {
+			if strings.TrimSpace(l) != "" {
+				b.o.Log("build of %s v%d, %s: %s", b.request.App, b.request.Version, container, l)
+			}
+			return false
+		}
+		return each(e)
+	})
+}
+
+// lines hands out the lines of a container that has started, until one says that it is the last or the container ends. Connections that
+// break are made again.
+func (b *running) lines(ctx context.Context, container string, each func(string) (last bool)) error {
+	log := &kube.PodLog{Client: b.o.Client, Namespace: b.o.Namespace, Pod: b.name, Container: container}
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	finished := false
+	read := func(ctx context.Context, follow bool) error {
+		return log.Read(ctx, follow, func(l string) {
+			if !finished && each(l) {
+				finished = true
+				stop()
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for following.Err() == nil {
+			_ = read(following, true)
+			select {
+			case <-following.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	_, _ = b.watched.wait(following, ended(container))
+	if ctx.Err() == nil && following.Err() == nil { // it has ended
+		select {
+		case <-done:
+		case <-time.After(50 * time.Millisecond): // the last lines are on their way; else they are read below
+		}
+	}
+	stop()
+	<-done
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if !finished {
+		_ = read(ctx, false)
+	}
+	return context.Cause(ctx)
+}
+
+// remove ends the Pod, and returns when nothing of it runs any more, or gitd cannot know.
+func (b *running) remove(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(kube.WithPatience(context.WithoutCancel(ctx), 5*time.Second), 20*time.Second)
+	defer cancel()
+	// With a grace of 1 s, the least there is, the node itself removes the Pod when its containers have ended.
+	if err := b.deletePod(ctx, b.name, 1); err != nil {
+		b.o.Log("build of %s v%d: its Pod %s is left: %v", b.request.App, b.request.Version, b.name, err)
+		return
+	}
+	if b.watched.changed == nil {
+		return
+	}
+	soon, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	if _, err := b.watched.wait(soon, func(*corev1.Pod) bool { return false }); err != nil {
+		if err := b.deletePod(ctx, b.name, 0); err != nil {
+			b.o.Log("build of %s v%d: its Pod %s is left: %v", b.request.App, b.request.Version, b.name, err)
+		}
+	}
+}
+
+// removeWhole removes a Pod that has done its work.
+func (b *running) removeWhole(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(kube.WithPatience(ctx, 10*time.Second), 30*time.Second)
+	defer cancel()
+	if err := b.deletePod(ctx, b.name, 0); err != nil {
+		b.o.Log("build of %s v%d: its Pod %s is left: %v", b.request.App, b.request.Version, b.name, err)
+	}
+}

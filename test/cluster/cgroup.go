@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -133,7 +134,8 @@ func delegate(group string) {
 	}
 }
 
-// removeCgroup removes the node's group and all below it. The processes in it must be gone; the kernel may take a moment to see so.
+// removeCgroup removes the node's group and all below it, and kills what is still in there. Nothing should be once the daemon has
+// ended, but for a moment.
 func removeCgroup(name string) error {
 	all, err := hierarchies()
 	if err != nil {
@@ -152,6 +154,7 @@ func removeCgroup(name string) error {
 			})
 			slices.Reverse(groups) // children first
 			for _, g := range groups {
+				killGroup(g)
 				if err := unix.Rmdir(g); err != nil && err != unix.ENOENT {
 					left = fmt.Errorf("remove %s: %w", g, err)
 				}
@@ -159,6 +162,16 @@ func removeCgroup(name string) error {
 		}
 		if left == nil || time.Now().After(deadline) {
 			return left
+		}
+	}
+}
+
+// killGroup kills the processes of a group.
+func killGroup(group string) {
+	members, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+	for member := range strings.FieldsSeq(string(members)) {
+		if pid, err := strconv.Atoi(member); err == nil && pid > 1 {
+			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
 }

@@ -42,6 +42,10 @@ func enterNode(dir Dir) error {
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("control group namespace: %w", err)
 	}
+	// The signal that the daemon asked for came with the first thread, and this need not be it.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
 	if err := unix.Sethostname([]byte(nodeName)); err != nil {
 		return err
 	}

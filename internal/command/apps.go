@@ -1,13 +1,17 @@
 package command
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/release"
 	"github.com/spf13/cobra"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 func (c *session) apps() *cobra.Command {
@@ -97,7 +101,32 @@ func (c *session) showApp(cmd *cobra.Command, arg string) error {
 	for _, r := range revisions {
 		row(w, r.Name, fmt.Sprintf("%d%%", r.Percent), strings.Join(r.Tags, ","), r.Instances, r.InFlight)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return c.showWorkers(cmd, name)
+}
+
+// showWorkers names the process types that run beside web, where there are some.
+func (c *session) showWorkers(cmd *cobra.Command, name string) error {
+	ledger, err := c.Store.Releases(cmd.Context(), name)
+	if err != nil {
+		return ours(err)
+	}
+	for _, r := range slices.Backward(ledger) {
+		if r.State != app.Live {
+			continue
+		}
+		var s servingv1.Service
+		if err := json.Unmarshal(r.Service, &s); err != nil {
+			return ours(err)
+		}
+		if workers := release.Workers(&s); len(workers) > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "\nworkers of %s: %s\n", r.Revision, app.Printable(strings.Join(workers, ", ")))
+		}
+		break
+	}
+	return nil
 }
 
 func table(out io.Writer, head ...any) *tabwriter.Writer {

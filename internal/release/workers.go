@@ -45,8 +45,8 @@ func workerTypes(read func(name string, limit int64) ([]byte, error), image []ap
 	return workers, nil
 }
 
-// workersOf are the workers that a Service was made with.
-func workersOf(s *servingv1.Service) []string {
+// Workers are the process types that a Service was made to run beside web.
+func Workers(s *servingv1.Service) []string {
 	if list := s.Spec.Template.Annotations[workersAnnotation]; list != "" {
 		return strings.Split(list, ",")
 	}
@@ -61,7 +61,7 @@ const workersLimit = time.Minute
 func (m *Machine) employ(ctx context.Context, w *work, service *servingv1.Service) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workersLimit)
 	defer cancel()
-	workers := workersOf(service)
+	workers := Workers(service)
 	if err := m.o.Platform.SetWorkers(ctx, service, workers); err != nil {
 		message, next := app.Explain(err)
 		if app.CodeOf(err) == app.Internal {
@@ -86,7 +86,7 @@ func (m *Machine) resume(ctx context.Context, r app.Release) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, workersLimit)
 		defer cancel()
-		err = m.o.Platform.SetWorkers(ctx, &service, workersOf(&service))
+		err = m.o.Platform.SetWorkers(ctx, &service, Workers(&service))
 	}
 	if err != nil {
 		m.o.Log("release %s v%d: its workers could not be set: %v", r.App, r.Version, err)

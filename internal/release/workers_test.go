@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -110,5 +111,85 @@ func TestMachine_Employ(t *testing.T) {
 		if !strings.HasPrefix(b.String(), tt.want) {
 			t.Error(b.String())
 		}
+	}
+}
+
+// applied is a platform that holds one Service, and notes what is done to it.
+type applied struct {
+	workersOnly
+	service *servingv1.Service
+}
+
+func (p *applied) Get(context.Context, string) (*servingv1.Service, error) { return p.service, nil }
+
+func (p *applied) Apply(_ context.Context, s *servingv1.Service) error {
+	p.calls = append(p.calls, "apply "+s.Spec.Template.Name)
+	return nil
+}
+
+func (p *applied) DeleteRevision(_ context.Context, _, revision string) error {
+	p.calls = append(p.calls, "delete "+revision)
+	return nil
+}
+
+// The server stopped while traffic shifted to v2: after a restart the workers are those of the version that has the traffic.
+func TestMachine_RecoverSetsWorkers(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		percent int64 // of v2
+		state   app.State
+		calls   []string
+	}{
+		{"AllOfIt", 100, app.Live, []string{"hello-v2: worker clock"}},
+		{"NotAllOfIt", 50, app.Failed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &applied{}
+			m := newMachine(t, nil, func(o *Options) { o.Platform = p })
+			ctx := t.Context()
+			if err := m.o.Store.CreateApp(ctx, "hello", "dev"); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range []struct {
+				revision string
+				workers  []string
+				last     app.State
+			}{{"hello-v1", []string{"worker"}, app.Live}, {"hello-v2", []string{"worker", "clock"}, app.Shifting}} {
+				r, err := m.o.Store.AddRelease(ctx, app.Release{App: "hello", Commit: strings.Repeat("1", 40), Ref: "refs/heads/main", Key: "dev", Revision: v.revision})
+				if err != nil {
+					t.Fatal(err)
+				}
+				settings, err := project.Parse("")
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Revision = v.revision
+				s, err := newService(r, &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}, settings.Web, v.workers)
+				if err != nil {
+					t.Fatal(err)
+				}
+				manifest, err := json.Marshal(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.service = s
+				w := &work{m: m, release: r}
+				for _, e := range []store.Event{{State: app.Starting, Revision: v.revision, Service: manifest}, {State: app.Shifting}, {State: v.last}} {
+					if w.release.State == e.State {
+						continue
+					}
+					if err := w.to(ctx, e); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			p.service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "hello-v2", Percent: &tt.percent}}
+			if err := m.Recover(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if all := ledger(t, m, "hello"); all[1].State != tt.state || !slices.Equal(p.calls, tt.calls) {
+				t.Errorf("%s, %q", all[1].State, p.calls)
+			}
+		})
 	}
 }

@@ -133,6 +133,7 @@ func logsOf(t *testing.T, p *Platform, service string) string {
 
 // Workers follow the revision that they are set for, never two of a type at once, and go with the Service.
 func TestWorkers(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	p := m.open(t, nil)
 	image := m.add(t, "testapp", withProcesses(t, "worker", "clock"))
@@ -187,6 +188,7 @@ func TestWorkers(t *testing.T) {
 }
 
 func TestWorkers_Refused(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	p := m.open(t, nil)
 	image := m.add(t, "testapp", contract.Image(t))
@@ -203,6 +205,7 @@ func TestWorkers_Refused(t *testing.T) {
 
 // A worker that ends, or that cannot be started, is started again, and its log says so.
 func TestWorkers_StartedAgain(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	p := m.open(t, nil)
 	base(t, p, "jobs", m.add(t, "testapp", contract.Image(t)))
@@ -235,6 +238,7 @@ func TestWorkers_StartedAgain(t *testing.T) {
 
 // The next process goes on with the workers as they are: it replaces what ended meanwhile, and ends what should not run.
 func TestWorkers_Restart(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	p := m.open(t, nil)
 	image := m.add(t, "testapp", withProcesses(t, "worker", "clock", "old"))

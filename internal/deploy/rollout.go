@@ -75,6 +75,7 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 	if r.plan.OnState == nil {
 		r.plan.OnState = func(app.State) error { return nil }
 	}
+	ctx = WithNotice(ctx, plan.Log.Detail)
 	if err := r.look(ctx); err != nil {
 		return nil, r.explain(ctx, err)
 	}

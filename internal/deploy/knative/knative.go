@@ -1,9 +1,18 @@
 // Package knative runs Services on a Kubernetes cluster with Knative Serving.
+//
+// Nothing is kept here: what there is stands in the cluster, found again by labels. A release is a revision, named by gitd, and a Secret
+// of the same name with its configuration and with the template as it was given, so that the same release can be recognised.
 package knative
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"sync"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/kube"
@@ -21,17 +30,127 @@ type Options struct {
 	PullSecret []byte
 	// Ingress is the host:port that takes requests for all apps. "": the host of each URL is resolved.
 	Ingress string
-	Log     func(format string, args ...any)
+	// Images is where gitd itself can look at an image, to find its user; nil where it cannot. Then the cluster alone decides whether an
+	// image that runs as root is taken.
+	Images Images
+	Log    func(format string, args ...any)
+}
+
+// Images is where the platform finds images: *registry.Registry.
+type Images interface {
+	Image(repository, digest string) (v1.Image, error)
 }
 
 // Platform is a cluster.
 type Platform struct {
-	deploy.Platform
-	o Options
+	o       Options
+	c       *kube.Client
+	ingress string // its class; "" where gitd may not read it
+
+	mu    sync.Mutex
+	locks map[string]*sync.Mutex // by Service: one change at a time
 }
 
-// Wait bounds.
-const readyTime = 10 * time.Minute
+var _ deploy.Platform = (*Platform)(nil)
+
+// Bounds of what the platform waits for.
+const (
+	readyTime    = 10 * time.Minute // for a revision without a progress deadline: Knative's own default
+	readyMargin  = 30 * time.Second // over the progress deadline, for Knative to say so itself
+	routeTime    = time.Minute      // for the ingress to take a change
+	ingressTime  = 10 * time.Second // until an ingress controller that does not react is told of
+	deleteTime   = 2 * time.Minute
+	terminating  = 2 * time.Minute  // for a namespace of the same name to go
+	scheduleTime = 10 * time.Second // for a pod that no node takes
+	lookEvery    = time.Second      // where no watch has told of a change
+)
+
+// Labels and annotations of what gitd makes on a cluster.
+const (
+	managedBy  = "app.kubernetes.io/managed-by"
+	manager    = kube.FieldManager
+	appLabel   = "gitd.io/app"
+	revLabel   = "gitd.io/revision"
+	procLabel  = "gitd.io/process"
+	hashNote   = "gitd.io/hash"
+	templNote  = "gitd.io/template"
+	pullName   = "gitd-pull"
+	container  = "user-container" // Knative's name for an only container
+	queueProxy = "queue-proxy"
+)
+
+// Labels that Knative gives to what belongs to a Service or a revision.
+const (
+	serviceLabel     = "serving.knative.dev/service"
+	revisionLabel    = "serving.knative.dev/revision"
+	revisionUIDLabel = "serving.knative.dev/revisionUID"
+)
+
+var (
+	services      = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
+	revisions     = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "revisions"}
+	routes        = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "routes"}
+	autoscalers   = schema.GroupVersionResource{Group: "autoscaling.internal.knative.dev", Version: "v1alpha1", Resource: "podautoscalers"}
+	ingresses     = schema.GroupVersionResource{Group: "networking.internal.knative.dev", Version: "v1alpha1", Resource: "ingresses"}
+	serverless    = schema.GroupVersionResource{Group: "networking.internal.knative.dev", Version: "v1alpha1", Resource: "serverlessservices"}
+	pods          = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	secrets       = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	namespaces    = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	configMaps    = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	events        = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	deployments   = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	jobs          = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	accessReviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
+)
 
 // Open checks that the cluster can do what gitd asks of it and returns the platform. The errors are *app.Error.
-func Open(ctx context.Context, o Options) (*Platform, error) { return nil, nil }
+func Open(ctx context.Context, o Options) (*Platform, error) {
+	o.NamespacePrefix = cmp.Or(o.NamespacePrefix, "app-")
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	p := &Platform{o: o, c: o.Client, locks: map[string]*sync.Mutex{}}
+	ctx = kube.WithNotice(ctx, o.Log)
+	if err := p.preflight(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.reap(ctx); err != nil {
+		return nil, kube.Explain(err, "remove what an earlier gitd left")
+	}
+	return p, nil
+}
+
+// Close ends nothing: everything goes on in the cluster.
+func (p *Platform) Close() error { return nil }
+
+// namespace is where a Service is.
+func (p *Platform) namespace(service string) string {
+	return cmp.Or(p.o.Namespace, p.o.NamespacePrefix+service)
+}
+
+// lock serialises the changes to one Service.
+func (p *Platform) lock(service string) (unlock func()) {
+	p.mu.Lock()
+	m := p.locks[service]
+	if m == nil {
+		m = &sync.Mutex{}
+		p.locks[service] = m
+	}
+	p.mu.Unlock()
+	m.Lock()
+	return m.Unlock
+}
+
+// tell says something to who waits for this call, else to gitd's log.
+func (p *Platform) tell(ctx context.Context, format string, args ...any) {
+	if tell := deploy.Notice(ctx); tell != nil {
+		tell(format, args...)
+		return
+	}
+	p.o.Log("deploy: %s", fmt.Sprintf(format, args...))
+}
+
+// calling prepares the context of a call: who waits is told when the API server is away.
+func (p *Platform) calling(ctx context.Context) context.Context {
+	return kube.WithNotice(ctx, func(format string, args ...any) { p.tell(ctx, format, args...) })
+}

@@ -51,12 +51,12 @@ func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 	r := revisions[name]
 	if r != nil {
 		if !equality.Semantic.DeepEqual(r.template.Template, want.Spec.Template) {
-			return invalid(want.Name, fmt.Sprintf("the revision %s exists with another content; a revision does not change", name))
+			return deploy.Invalid(want.Name, fmt.Sprintf("the revision %s exists with another content; a revision does not change", name))
 		}
 	} else {
 		r, err = p.newRevision(want.Name, template{Template: want.Spec.Template, Created: now, Generation: want.Generation}, false)
 		if err != nil {
-			return invalid(want.Name, err.Error())
+			return deploy.Invalid(want.Name, err.Error())
 		}
 		revisions[name] = r
 	}
@@ -303,7 +303,7 @@ func (p *Platform) pruneOnce() {
 	p.mu.RUnlock()
 	var keep []v1.Image
 	for _, r := range all {
-		repository, digest, err := imageReference(r.template.Template.Spec.Containers[0].Image)
+		repository, digest, err := deploy.ImageReference(r.template.Template.Spec.Containers[0].Image)
 		if err != nil {
 			continue
 		}

@@ -41,7 +41,7 @@ func (r *revision) prepare(ctx context.Context) (*image, error) {
 		}
 		return &deploy.StartError{Reason: deploy.ImageError, Detail: err.Error(), Missing: errors.Is(err, registry.ErrNotFound), Err: err}
 	}
-	repository, digest, err := imageReference(r.template.Template.Spec.Containers[0].Image)
+	repository, digest, err := deploy.ImageReference(r.template.Template.Spec.Containers[0].Image)
 	if err != nil {
 		return nil, fail(err)
 	}

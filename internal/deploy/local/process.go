@@ -39,7 +39,7 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 	}
 	r, err := p.newRevision(want.Name, template{Template: want.Spec.Template, Created: time.Now()}, false)
 	if err != nil {
-		return invalid(want.Name, err.Error())
+		return deploy.Invalid(want.Name, err.Error())
 	}
 	if p.ctx.Err() != nil {
 		return app.Errorf(app.Unavailable, "try again in a moment", "the server is shutting down")

@@ -3,48 +3,26 @@ package local
 import (
 	"context"
 	"fmt"
-	"strings"
 
-	"knative.dev/pkg/apis"
-	apisconfig "knative.dev/serving/pkg/apis/config"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
-	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
 )
 
 // namespace is the one that all Services are in.
 const namespace = "default"
 
-// knativeContext carries Knative's default configuration, without which its API types do not work.
-func knativeContext(ctx context.Context) context.Context {
-	defaults, _ := apisconfig.NewDefaultsConfigFromMap(nil) // no input, no error
-	features, _ := apisconfig.NewFeaturesConfigFromMap(nil)
-	return apisconfig.ToContext(ctx, &apisconfig.Config{Defaults: defaults, Features: features})
-}
-
 // complete returns a copy of svc with the defaults filled in, or an *app.Error when it is not valid or asks for something
 // that one machine does not do.
 func complete(ctx context.Context, svc *servingv1.Service) (*servingv1.Service, error) {
-	ctx = knativeContext(ctx)
-	svc = svc.DeepCopy()
-	svc.APIVersion, svc.Kind = "serving.knative.dev/v1", "Service"
-	svc.Namespace = namespace
-	svc.Status = servingv1.ServiceStatus{}
-	svc.SetDefaults(ctx)
-	if err := svc.Validate(ctx).Filter(apis.ErrorLevel); err != nil {
-		return nil, invalid(svc.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	if svc.Spec.Template.Name == "" {
-		return nil, invalid(svc.Name, "missing field(s): spec.template.metadata.name")
+	svc, err := deploy.Complete(ctx, svc, namespace)
+	if err != nil {
+		return nil, err
 	}
 	if why := unsupported(&svc.Spec.Template.Spec); why != "" {
-		return nil, invalid(svc.Name, why)
+		return nil, deploy.Invalid(svc.Name, why)
 	}
 	return svc, nil
-}
-
-func invalid(service, why string) error {
-	return app.Errorf(app.InvalidInput, "correct the Service's spec", "the Service %s is not valid: %s", service, why)
 }
 
 // unsupported says what one machine cannot do for a revision that Knative would take.
@@ -66,17 +44,8 @@ func unsupported(spec *servingv1.RevisionSpec) string {
 			return fmt.Sprintf("on one machine there is no valueFrom (env %s)", e.Name)
 		}
 	}
-	if _, _, err := imageReference(c.Image); err != nil {
+	if _, _, err := deploy.ImageReference(c.Image); err != nil {
 		return err.Error()
 	}
 	return ""
-}
-
-// imageReference splits REPOSITORY@sha256:….
-func imageReference(image string) (repository, digest string, err error) {
-	repository, digest, ok := strings.Cut(image, "@")
-	if !ok || repository == "" || !strings.HasPrefix(digest, "sha256:") {
-		return "", "", fmt.Errorf("the image %q is not given as REPOSITORY@sha256:…", image)
-	}
-	return repository, digest, nil
 }

@@ -1,0 +1,355 @@
+package knative
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/pkg/apis"
+	"knative.dev/pkg/ptr"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/kube"
+)
+
+// Apply implements deploy.Platform. What others changed by hand in the fields that gitd sets is set back, and told. A tag without traffic
+// whose revision failed is left out: Knative would move no traffic at all while it is there.
+func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
+	namespace := p.namespace(svc.Name)
+	complete, err := deploy.Complete(ctx, svc, namespace)
+	if err != nil {
+		return err
+	}
+	r, err := newRelease(svc.Spec.Template)
+	if err != nil {
+		return deploy.Invalid(svc.Name, err.Error())
+	}
+	defer p.lock(svc.Name)()
+	ctx = p.calling(ctx)
+	return explained(ctx, p.apply(ctx, svc, r, targets(complete)), "apply the Service "+svc.Name)
+}
+
+// apply makes it so. The caller holds the Service's lock.
+func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release, traffic []servingv1.TrafficTarget) error {
+	namespace := p.namespace(svc.Name)
+	if p.o.Namespace == "" {
+		if err := p.ensureNamespace(ctx, namespace); err != nil {
+			return err
+		}
+	}
+	live, err := get[servingv1.Service](ctx, p.c, services, namespace, svc.Name)
+	if apierrors.IsNotFound(err) {
+		live = nil
+	} else if err != nil {
+		return err
+	}
+	if live != nil && !isOurs(live) {
+		return app.Errorf(app.Exists, "give the app another name, or remove that Service", "there is a Service %s in the namespace %s that gitd did not make", svc.Name, namespace)
+	}
+	there, err := p.revisions(ctx, namespace, svc.Name)
+	if err != nil {
+		return err
+	}
+	if traffic, err = p.usable(ctx, svc, r, traffic, there); err != nil {
+		return err
+	}
+	want, err := p.wanted(svc, r, traffic, live, there[r.name])
+	if err != nil {
+		return err
+	}
+	if err := p.keep(ctx, namespace, svc.Name, r, there[r.name] != nil); err != nil {
+		return err
+	}
+	if err := p.send(ctx, want, live); err != nil {
+		if live == nil {
+			_ = p.remove(context.WithoutCancel(ctx), secrets, namespace, r.name)
+		}
+		return err
+	}
+	return p.settle(ctx, want)
+}
+
+// isOurs tells whether gitd made a Service, even if somebody took its label away.
+func isOurs(s *servingv1.Service) bool {
+	return s.Labels[managedBy] == manager ||
+		slices.ContainsFunc(s.ManagedFields, func(f metav1.ManagedFieldsEntry) bool {
+			return f.Manager == kube.FieldManager && f.Operation == metav1.ManagedFieldsOperationApply
+		})
+}
+
+// revisions returns a Service's revisions by name.
+func (p *Platform) revisions(ctx context.Context, namespace, service string) (map[string]*servingv1.Revision, error) {
+	all, err := list[servingv1.Revision](ctx, p.c, revisions, namespace, selector(serviceLabel, service))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*servingv1.Revision{}
+	for i := range all {
+		if all[i].DeletionTimestamp == nil {
+			out[all[i].Name] = &all[i]
+		}
+	}
+	return out, nil
+}
+
+// usable refuses traffic to revisions that are not there, and leaves out tags of those that failed.
+func (p *Platform) usable(ctx context.Context, svc *servingv1.Service, r *release, traffic []servingv1.TrafficTarget, there map[string]*servingv1.Revision) ([]servingv1.TrafficTarget, error) {
+	if rev := there[r.name]; rev != nil && rev.Annotations[hashNote] != r.hash {
+		return nil, deploy.Invalid(svc.Name, fmt.Sprintf("the revision %s exists with another content; a revision does not change", r.name))
+	}
+	var out []servingv1.TrafficTarget
+	for _, t := range traffic {
+		rev := there[t.RevisionName]
+		if rev == nil && t.RevisionName != r.name {
+			return nil, app.Errorf(app.InvalidInput, "name revisions that exist in spec.traffic",
+				"the traffic of %s cannot be resolved: there is no revision %s", svc.Name, t.RevisionName)
+		}
+		if t.RevisionName != r.name && ptr.Int64Value(t.Percent) == 0 && rev.IsFailed() {
+			p.tell(ctx, "%s loses the tag %s: it is not ready any more (%s)", rev.Name, t.Tag, rev.Status.GetCondition(servingv1.RevisionConditionReady).GetMessage())
+			continue
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// wanted is the Service as gitd wants it: only the fields that it decides on. A revision that exists keeps its spec to the letter, whatever
+// gitd's own options became since then: Knative takes its name for another content otherwise.
+func (p *Platform) wanted(svc *servingv1.Service, r *release, traffic []servingv1.TrafficTarget, live *servingv1.Service, rev *servingv1.Revision) (*servingv1.Service, error) {
+	want := &servingv1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Name: svc.Name, Namespace: p.namespace(svc.Name), Labels: map[string]string{managedBy: manager, appLabel: svc.Name}}}
+	maps.Copy(want.Labels, svc.Labels)
+	t, err := p.clusterTemplate(r, svc.Name)
+	if err != nil {
+		return nil, deploy.Invalid(svc.Name, err.Error())
+	}
+	switch {
+	case live != nil && live.Spec.Template.Name == r.name && live.Spec.Template.Annotations[hashNote] == r.hash:
+		t = live.Spec.Template
+	case rev != nil:
+		t.Spec = rev.Spec
+	}
+	want.Spec.Template = t
+	want.Spec.Traffic = traffic
+	return want, nil
+}
+
+// keep makes the Secret of a release, and that for the registry.
+func (p *Platform) keep(ctx context.Context, namespace, service string, r *release, exists bool) error {
+	if p.o.PullSecret != nil {
+		if err := p.keepPull(ctx, namespace); err != nil {
+			return err
+		}
+	}
+	want, err := r.secret(namespace, service)
+	if err != nil {
+		return err
+	}
+	have, err := get[corev1.Secret](ctx, p.c, secrets, namespace, r.name)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return err
+	case have.Labels[managedBy] != manager:
+		return app.Errorf(app.Exists, "rename or remove that Secret", "there is a Secret %s in the namespace %s that gitd did not make", r.name, namespace)
+	case have.Annotations[hashNote] == r.hash:
+		return nil
+	case exists: // of the same content: somebody changed the Secret's note
+		return app.Errorf(app.InvalidInput, "push again: the release gets another name", "the Secret %s does not belong to the revision of that name any more", r.name)
+	default: // left by a revision that is gone
+		if err := p.remove(ctx, secrets, namespace, r.name); err != nil {
+			return err
+		}
+	}
+	_, _, err = p.c.Apply(ctx, secrets, want)
+	return err
+}
+
+// keepPull makes the Secret by which nodes pull.
+func (p *Platform) keepPull(ctx context.Context, namespace string) error {
+	pull := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: pullName, Namespace: namespace, Labels: map[string]string{managedBy: manager}},
+		Type:       corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: p.o.PullSecret}}
+	_, _, err := p.c.Apply(ctx, secrets, pull)
+	return err
+}
+
+// send applies the Service, and tells what it set back.
+func (p *Platform) send(ctx context.Context, want, live *servingv1.Service) error {
+	u, conflicts, err := p.c.Apply(ctx, services, want)
+	if err != nil {
+		return err
+	}
+	for _, c := range conflicts {
+		p.tell(ctx, "the Service %s was changed by %s: gitd sets it back; %s", want.Name, c, kube.ConflictNote)
+	}
+	if live != nil {
+		return nil
+	}
+	// The Service owns what belongs to it: who deletes it by hand deletes all.
+	owner := metav1.OwnerReference{APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: u.GetName(), UID: u.GetUID()}
+	s := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: want.Spec.Template.Name, Namespace: want.Namespace}}
+	s.OwnerReferences = []metav1.OwnerReference{owner}
+	return p.own(ctx, s)
+}
+
+// settle waits until new requests follow the wanted traffic.
+func (p *Platform) settle(ctx context.Context, want *servingv1.Service) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changed := p.c.Watch(ctx, kube.Interest{Resource: services, Namespace: want.Namespace, Name: want.Name},
+		kube.Interest{Resource: revisions, Namespace: want.Namespace, Selector: selector(serviceLabel, want.Name)},
+		kube.Interest{Resource: pods, Namespace: want.Namespace, Selector: selector(serviceLabel, want.Name)})
+	w := &settling{p: p, want: want, starts: map[string]*start{}}
+	again := 0
+	for {
+		live, err := get[servingv1.Service](ctx, p.c, services, want.Namespace, want.Name)
+		if apierrors.IsNotFound(err) {
+			return notFound("service", want.Name)
+		} else if err != nil {
+			return err
+		}
+		if live.Spec.Template.Name != want.Spec.Template.Name || !sameTraffic(live.Spec.Traffic, want.Spec.Traffic) {
+			if again++; again > 3 {
+				return app.Errorf(app.Unavailable, kube.ConflictNote, "the Service %s is changed by somebody else again and again", want.Name)
+			}
+			if err := p.send(ctx, want, live); err != nil {
+				return err
+			}
+			continue
+		}
+		if done, err := w.look(ctx, live); done || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// settling is the wait for a Service to be as wanted.
+type settling struct {
+	p      *Platform
+	want   *servingv1.Service
+	starts map[string]*start // revisions with traffic that are not ready yet
+	since  time.Time         // when only the route was left to wait for
+	told   bool
+}
+
+func (w *settling) look(ctx context.Context, live *servingv1.Service) (done bool, err error) {
+	ready := live.Status.GetCondition(servingv1.ServiceConditionConfigurationsReady)
+	name := w.want.Spec.Template.Name
+	if live.Status.ObservedGeneration != live.Generation || ready == nil || ready.Reason == "OutOfDate" {
+		return false, nil
+	}
+	there, err := w.p.revisions(ctx, w.want.Namespace, w.want.Name)
+	if err != nil {
+		return false, err
+	}
+	if there[name] == nil {
+		if ready.IsFalse() { // it could not even be made
+			return false, &deploy.StartError{Reason: deploy.RuntimeError, Detail: strings.TrimSpace(ready.Message)}
+		}
+		return false, nil
+	}
+	waits := false
+	for _, t := range w.want.Spec.Traffic {
+		rev := there[t.RevisionName]
+		switch {
+		case rev == nil:
+			return false, app.Errorf(app.Unavailable, "try again", "the revision %s was deleted while traffic was to go to it", t.RevisionName)
+		case rev.IsReady():
+			continue
+		}
+		waits = true
+		if ptr.Int64Value(t.Percent) == 0 {
+			continue
+		}
+		s := w.starts[rev.Name]
+		if s == nil {
+			s = w.p.newStart(w.want.Namespace, w.want.Name, rev.Name)
+			w.starts[rev.Name] = s
+		}
+		if _, err := s.look(ctx); err != nil {
+			return false, err
+		}
+	}
+	if waits {
+		w.since = time.Time{}
+		return len(pending(w.want.Spec.Traffic, there)) == 0, nil
+	}
+	return w.routed(ctx, live)
+}
+
+// pending are the revisions with traffic that are not ready.
+func pending(traffic []servingv1.TrafficTarget, there map[string]*servingv1.Revision) []string {
+	var out []string
+	for _, t := range traffic {
+		if rev := there[t.RevisionName]; ptr.Int64Value(t.Percent) > 0 && (rev == nil || !rev.IsReady()) {
+			out = append(out, t.RevisionName)
+		}
+	}
+	return out
+}
+
+// routed tells whether the ingress has taken the traffic, and says what it waits for.
+func (w *settling) routed(ctx context.Context, live *servingv1.Service) (bool, error) {
+	c := live.Status.GetCondition(servingv1.ServiceConditionRoutesReady)
+	if c.IsTrue() && sameTraffic(live.Status.Traffic, w.want.Spec.Traffic) {
+		return true, nil
+	}
+	if w.since.IsZero() {
+		w.since = time.Now()
+	}
+	return false, w.p.slowRoute(ctx, c, w.want.Name, w.since, &w.told)
+}
+
+// slowRoute tells, and in the end fails, where the route of a Service does not become ready.
+func (p *Platform) slowRoute(ctx context.Context, c *apis.Condition, service string, since time.Time, told *bool) error {
+	waited := time.Since(since)
+	if waited < ingressTime {
+		return nil
+	}
+	why, next := p.routeProblem(c)
+	if waited > routeTime {
+		return app.Errorf(app.Unavailable, next, "requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why)
+	}
+	if !*told {
+		*told = true
+		p.tell(ctx, "waiting for the route of %s (at most %s): %s", service, routeTime, why)
+	}
+	return nil
+}
+
+// routeProblem says why a route is not ready, and what can be done.
+func (p *Platform) routeProblem(c *apis.Condition) (why, next string) {
+	class := p.ingress
+	if class == "" {
+		class = "that Knative is set to"
+	}
+	next = "look at the Route and at the ingress controller's pods: kubectl get route,kingress -A"
+	switch {
+	case c == nil:
+		return "Knative's controller has not looked at it", "look at Knative's pods: kubectl -n knative-serving get pods"
+	case c.Reason == "IngressNotConfigured":
+		return "no ingress controller of the class " + class + " has reacted",
+			"see that a controller for this class runs, and that ingress-class in the ConfigMap config-network of knative-serving names it"
+	case c.Reason == "Uninitialized" && strings.Contains(c.Message, "load balancer"):
+		return "the ingress (class " + class + ") has no load balancer that is ready", "look at the pods of the ingress gateway"
+	case c.Message != "":
+		return strings.TrimSuffix(c.Message, "."), next
+	}
+	return "Knative gives no reason", next
+}

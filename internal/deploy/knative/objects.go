@@ -1,0 +1,166 @@
+package knative
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/kube"
+)
+
+// get reads one object. Where there is none, the error is the API's.
+func get[T any](ctx context.Context, c *kube.Client, gvr schema.GroupVersionResource, namespace, name string) (*T, error) {
+	u, err := c.Resource(gvr, namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	out := new(T)
+	if err := kube.Into(u, out); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", gvr.Resource, name, err)
+	}
+	return out, nil
+}
+
+// list reads the objects with these labels.
+func list[T any](ctx context.Context, c *kube.Client, gvr schema.GroupVersionResource, namespace, selector string) ([]T, error) {
+	l, err := c.Resource(gvr, namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, len(l.Items))
+	for i := range l.Items {
+		if err := kube.Into(&l.Items[i], &out[i]); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", gvr.Resource, l.Items[i].GetName(), err)
+		}
+	}
+	return out, nil
+}
+
+// remove deletes an object; that there is none is no error.
+func (p *Platform) remove(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string) error {
+	background := metav1.DeletePropagationBackground
+	err := p.c.Resource(gvr, namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// removeAll deletes the objects with these labels.
+func (p *Platform) removeAll(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string) error {
+	all, err := p.c.Resource(gvr, namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return err
+	}
+	for _, u := range all.Items {
+		if err := p.remove(ctx, gvr, u.GetNamespace(), u.GetName()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// none waits until no object with these labels is left.
+func (p *Platform) none(ctx context.Context, namespace, selector string, kinds ...schema.GroupVersionResource) error {
+	for _, gvr := range kinds {
+		for {
+			l, err := p.c.Resource(gvr, namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+			if err != nil {
+				return err
+			}
+			if len(l.Items) == 0 {
+				break
+			}
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+				return app.Errorf(app.Unavailable, "look what keeps it: kubectl -n "+namespace+" get "+gvr.Resource+" "+l.Items[0].GetName()+" -o yaml",
+					"the %s %s is still being deleted", gvr.GroupResource(), l.Items[0].GetName())
+			}
+		}
+	}
+	return nil
+}
+
+// selector makes a label selector: key, value, key, value …
+func selector(kv ...string) string {
+	s := ""
+	for i := 0; i < len(kv); i += 2 {
+		if s != "" {
+			s += ","
+		}
+		s += kv[i] + "=" + kv[i+1]
+	}
+	return s
+}
+
+// ours selects what gitd made, for a Service.
+func ours(service string) string { return selector(managedBy, manager, appLabel, service) }
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return s
+}
+
+// ensureNamespace makes a namespace where there is none. One that is being deleted is waited for.
+func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, terminating)
+	defer cancel()
+	told := false
+	for {
+		ns, err := get[corev1.Namespace](ctx, p.c, namespaces, "", name)
+		switch {
+		case apierrors.IsNotFound(err):
+			made := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+				ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{managedBy: manager}}}
+			if _, _, err := p.c.Apply(ctx, namespaces, made); err != nil {
+				return kube.Explain(err, "make the namespace "+name)
+			}
+			return nil
+		case apierrors.IsForbidden(err) && p.o.Namespace != "": // somebody made it for gitd, which is to stay in it
+			return nil
+		case err != nil && ctx.Err() == nil:
+			return kube.Explain(err, "look at the namespace "+name)
+		case err == nil && ns.DeletionTimestamp == nil:
+			return nil
+		}
+		if !told {
+			p.tell(ctx, "waiting for the namespace %s to be gone: it is being deleted (at most %s)", name, terminating)
+			told = true
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return app.Errorf(app.Unavailable, "see what keeps it: kubectl get namespace "+name+" -o yaml",
+				"the namespace %s is still being deleted after %s", name, terminating)
+		}
+	}
+}
+
+// notFound is deploy.ErrNotFound for a kind and a name.
+func notFound(kind, name string) error {
+	return fmt.Errorf("%s %s: %w", kind, name, deploy.ErrNotFound)
+}
+
+// explained turns an error of the API into words, and leaves those of ours, and the end of ctx.
+func explained(ctx context.Context, err error, doing string) error {
+	var start *deploy.StartError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, deploy.ErrNotFound), errors.As(err, &start):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return kube.Explain(err, doing)
+}

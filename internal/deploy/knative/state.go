@@ -1,0 +1,284 @@
+package knative
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/ptr"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+)
+
+// Get implements deploy.Platform. The template is the one that Apply was given, with its configuration.
+func (p *Platform) Get(ctx context.Context, service string) (*servingv1.Service, error) {
+	ctx = p.calling(ctx)
+	live, err := p.find(ctx, service)
+	if err != nil {
+		return nil, explained(ctx, err, "read the Service "+service)
+	}
+	return live, explained(ctx, p.restore(ctx, live), "read the configuration of "+service)
+}
+
+// find reads a Service as the cluster has it.
+func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service, error) {
+	live, err := get[servingv1.Service](ctx, p.c, services, p.namespace(service), service)
+	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !isOurs(live)) {
+		return nil, notFound("service", service)
+	}
+	return live, err
+}
+
+// restore puts the template as it was given in the place of the cluster's. Where somebody put a template there that is not gitd's, it is
+// that of the revision with the most traffic.
+func (p *Platform) restore(ctx context.Context, live *servingv1.Service) error {
+	names := []string{live.Spec.Template.Name}
+	traffic := slices.SortedStableFunc(slices.Values(live.Status.Traffic), func(a, b servingv1.TrafficTarget) int {
+		return int(ptr.Int64Value(b.Percent) - ptr.Int64Value(a.Percent))
+	})
+	for _, t := range traffic {
+		names = append(names, t.RevisionName)
+	}
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		r, err := p.release(ctx, live.Namespace, name)
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			live.Spec.Template = r.original()
+			return nil
+		}
+	}
+	return nil
+}
+
+// release reads what is kept of a revision; nil where nothing is.
+func (p *Platform) release(ctx context.Context, namespace, name string) (*release, error) {
+	s, err := get[corev1.Secret](ctx, p.c, secrets, namespace, name)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.Labels[managedBy] != manager || s.Annotations[templNote] == "" {
+		return nil, nil
+	}
+	return readRelease(s)
+}
+
+// List implements deploy.Platform.
+func (p *Platform) List(ctx context.Context) ([]*servingv1.Service, error) {
+	ctx = p.calling(ctx)
+	all, err := list[servingv1.Service](ctx, p.c, services, p.o.Namespace, selector(managedBy, manager))
+	if err != nil {
+		return nil, explained(ctx, err, "list the Services")
+	}
+	var out []*servingv1.Service
+	for i := range all {
+		s := &all[i]
+		if s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
+			continue
+		}
+		if err := p.restore(ctx, s); err != nil {
+			return nil, explained(ctx, err, "read the configuration of "+s.Name)
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *servingv1.Service) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Describe implements deploy.Platform. The oldest revision comes first. Knative does not tell how many requests are in flight.
+func (p *Platform) Describe(ctx context.Context, service string) ([]deploy.RevisionStatus, error) {
+	ctx = p.calling(ctx)
+	out, err := p.describe(ctx, service)
+	return out, explained(ctx, err, "describe "+service)
+}
+
+func (p *Platform) describe(ctx context.Context, service string) ([]deploy.RevisionStatus, error) {
+	live, err := p.find(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	there, err := p.revisions(ctx, live.Namespace, service)
+	if err != nil {
+		return nil, err
+	}
+	running, err := list[corev1.Pod](ctx, p.c, pods, live.Namespace, selector(serviceLabel, service))
+	if err != nil {
+		return nil, err
+	}
+	ready := map[string]int{}
+	for i := range running {
+		if running[i].DeletionTimestamp == nil && podReady(&running[i]) {
+			ready[running[i].Labels[revisionLabel]]++
+		}
+	}
+	var all []*servingv1.Revision
+	for _, r := range there {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b *servingv1.Revision) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(len(a.Name), len(b.Name)), strings.Compare(a.Name, b.Name))
+	})
+	out := make([]deploy.RevisionStatus, len(all))
+	for i, r := range all {
+		out[i] = deploy.RevisionStatus{Name: r.Name, Instances: ready[r.Name]}
+		for _, t := range live.Status.Traffic {
+			if t.RevisionName != r.Name {
+				continue
+			}
+			out[i].Percent += ptr.Int64Value(t.Percent)
+			if t.Tag != "" {
+				out[i].Tags = append(out[i].Tags, t.Tag)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Delete implements deploy.Platform. It returns when the route and everything that holds the names is gone; the pods then end by themselves,
+// with the requests that they still have.
+func (p *Platform) Delete(ctx context.Context, service string) error {
+	defer p.lock(service)()
+	ctx = p.calling(ctx)
+	return explained(ctx, p.delete(ctx, service), "delete the Service "+service)
+}
+
+func (p *Platform) delete(ctx context.Context, service string) error {
+	live, err := p.find(ctx, service)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, deleteTime)
+	defer cancel()
+	if err := p.remove(ctx, services, live.Namespace, service); err != nil {
+		return err
+	}
+	if err := p.removeAll(ctx, deployments, live.Namespace, ours(service)); err != nil {
+		return err
+	}
+	mine := selector(serviceLabel, service)
+	if err := p.none(ctx, live.Namespace, mine, routes, revisions, deployments, autoscalers, serverless); err != nil {
+		return err
+	}
+	if err := p.none(ctx, live.Namespace, selector("serving.knative.dev/route", service), ingresses); err != nil {
+		return err
+	}
+	if err := p.removeAll(ctx, secrets, live.Namespace, ours(service)); err != nil {
+		return err
+	}
+	if p.o.Namespace != "" {
+		return nil
+	}
+	ns, err := get[corev1.Namespace](ctx, p.c, namespaces, "", live.Namespace)
+	if err == nil && ns.Labels[managedBy] == manager {
+		err = p.remove(ctx, namespaces, "", live.Namespace)
+	}
+	return err
+}
+
+// DeleteRevision implements deploy.Platform. Its Secret goes with it, also where Knative has removed the revision already.
+func (p *Platform) DeleteRevision(ctx context.Context, service, revision string) error {
+	defer p.lock(service)()
+	ctx = p.calling(ctx)
+	return explained(ctx, p.deleteRevision(ctx, service, revision), "delete the revision "+revision)
+}
+
+func (p *Platform) deleteRevision(ctx context.Context, service, revision string) error {
+	live, err := p.find(ctx, service)
+	if err != nil {
+		return err
+	}
+	there, err := p.revisions(ctx, live.Namespace, service)
+	if err != nil {
+		return err
+	}
+	for _, t := range append(slices.Clone(live.Spec.Traffic), live.Status.Traffic...) {
+		if t.RevisionName != revision {
+			continue
+		}
+		what := "gets traffic"
+		if t.Tag != "" {
+			what = "has the tag " + t.Tag
+		}
+		return app.Errorf(app.InvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revision, what)
+	}
+	if live.Spec.Template.Name == revision { // Knative would make it again
+		if err := p.stepBack(ctx, live); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, deleteTime)
+	defer cancel()
+	if err := p.remove(ctx, revisions, live.Namespace, revision); err != nil {
+		return err
+	}
+	if err := p.removeAll(ctx, deployments, live.Namespace, selector(managedBy, manager, appLabel, service, revLabel, revision)); err != nil {
+		return err
+	}
+	if err := p.none(ctx, live.Namespace, selector(revisionLabel, revision), deployments, autoscalers, serverless); err != nil {
+		return err
+	}
+	if err := p.none(ctx, live.Namespace, selector(serviceLabel, service, revLabel, revision), revisions); err != nil {
+		return err
+	}
+	if err := p.removeAll(ctx, secrets, live.Namespace, selector(managedBy, manager, appLabel, service, revLabel, revision)); err != nil {
+		return err
+	}
+	if there[revision] == nil {
+		return notFound("revision", revision)
+	}
+	return nil
+}
+
+// stepBack gives the Service the template of the revision that serves, so that its newest one can go.
+func (p *Platform) stepBack(ctx context.Context, live *servingv1.Service) error {
+	name := live.Spec.Template.Name
+	back := live.DeepCopy()
+	back.Spec.Template.Name = ""
+	if err := p.restore(ctx, back); err != nil {
+		return err
+	}
+	if back.Spec.Template.Name == "" {
+		return app.Errorf(app.InvalidInput, "roll another revision out first", "the revision %s cannot be deleted: no other one serves", name)
+	}
+	r, err := newRelease(back.Spec.Template)
+	if err != nil {
+		return err
+	}
+	return p.apply(ctx, back, r, targets(back))
+}
+
+// WaitDrained implements deploy.Platform. Knative does not tell which requests are in flight, and needs no waiting: an instance that is
+// taken out of service lets its requests end before it stops. So this only looks that there is such a revision.
+func (p *Platform) WaitDrained(ctx context.Context, service, revision string) error {
+	ctx = p.calling(ctx)
+	rev, err := get[servingv1.Revision](ctx, p.c, revisions, p.namespace(service), revision)
+	if apierrors.IsNotFound(err) || err == nil && rev.Labels[serviceLabel] != service {
+		return notFound("revision", revision)
+	}
+	return explained(ctx, err, "look at "+revision)
+}
+
+// own sets who owns an object, with whom it goes.
+func (p *Platform) own(ctx context.Context, s *corev1.Secret) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": s.OwnerReferences}})
+	if err != nil {
+		return err
+	}
+	_, err = p.c.Resource(secrets, s.Namespace).Patch(ctx, s.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+	return err
+}

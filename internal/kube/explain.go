@@ -1,0 +1,183 @@
+package kube
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Explain turns an error of the API into words. doing says what failed: "create the Service hello". An *app.Error stays as it is.
+func Explain(err error, doing string) *app.Error {
+	var known *app.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	code, why, next := explain(err)
+	message := "cannot " + doing + ": " + why
+	return &app.Error{Code: code, Message: strings.Join(strings.Fields(message), " "), Next: next, Err: err}
+}
+
+func explain(err error) (code app.Code, why, next string) {
+	var (
+		away *unreachable
+		no   *refused
+	)
+	switch {
+	case errors.As(err, &no):
+		return unauthorized(no.identity)
+	case errors.As(err, &away):
+		return nobody(away)
+	case errors.Is(err, context.DeadlineExceeded):
+		return app.Unavailable, "the cluster did not answer in time", "try again; if it stays so, look at the cluster's API server"
+	case meta.IsNoMatchError(err):
+		return app.Unavailable, err.Error(), "install what is missing on the cluster"
+	}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return app.Internal, err.Error(), ""
+	}
+	s := status.Status()
+	return answered(err, s)
+}
+
+// answered explains what the API server said.
+func answered(err error, s metav1.Status) (code app.Code, why, next string) {
+	message := s.Message
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || strings.Contains(message, "because it is being terminated"):
+		ns := ""
+		if m := terminating.FindStringSubmatch(message); m != nil {
+			ns = m[1] + " "
+		}
+		return app.Unavailable, "the namespace " + ns + "is being deleted", "wait until it is gone, then push again"
+	case strings.Contains(message, "exceeded quota: "):
+		_, quota, _ := strings.Cut(message, "exceeded quota: ")
+		return app.LimitExceeded, "the namespace's quota is used up: " + quota, "raise the ResourceQuota, or remove what is not needed"
+	case webhook.MatchString(message):
+		m := webhook.FindStringSubmatch(message)
+		return app.InvalidInput, fmt.Sprintf("the admission webhook %s refused it: %s", m[1], m[2]), "change what it asks for, or ask who runs the cluster"
+	case strings.Contains(message, "failed calling webhook"):
+		return app.Unavailable, message, "look at the pods of that webhook: kubectl get pods -A"
+	case apierrors.IsForbidden(err):
+		return forbidden(message)
+	case len(Conflicts(err)) > 0:
+		var all []string
+		for _, c := range Conflicts(err) {
+			all = append(all, c.String())
+		}
+		return app.Unavailable, "other tools manage the same fields: " + strings.Join(all, "; "), ConflictNote
+	case apierrors.IsConflict(err):
+		return app.Unavailable, "it was changed by somebody else at the same time", "try again"
+	case apierrors.IsNotFound(err) && (s.Details == nil || s.Details.Name == ""):
+		what := "what gitd asks for"
+		if s.Details != nil && s.Details.Group != "" {
+			what = s.Details.Group + "/" + s.Details.Kind
+		}
+		if s.Details != nil && strings.HasSuffix(s.Details.Group, "knative.dev") {
+			return app.Unavailable, "the cluster does not know " + what + ": Knative Serving is not installed", "install Knative Serving, then try again"
+		}
+		return app.Unavailable, "the cluster does not know " + what, "look whether its version is supported"
+	case apierrors.IsNotFound(err):
+		return app.NotFound, message, ""
+	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		return app.InvalidInput, message, "correct what the message names"
+	case apierrors.IsRequestEntityTooLargeError(err):
+		return app.LimitExceeded, message, "make it smaller: a cluster takes objects up to about 1 MiB"
+	}
+	return app.Unavailable, message, "try again; if it stays so, look at the cluster's API server"
+}
+
+var (
+	terminating = regexp.MustCompile(`namespace (\S+) because it is being terminated`)
+	webhook     = regexp.MustCompile(`(?s)admission webhook "([^"]+)" denied the request(?:: (.*)| without explanation)`)
+	denied      = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]*)" in API group "([^"]*)"(?: in the namespace "([^"]*)"| (at the cluster scope))?`)
+)
+
+// forbidden names the missing right and how to give it.
+func forbidden(message string) (app.Code, string, string) {
+	m := denied.FindStringSubmatch(message)
+	if m == nil {
+		return app.Unavailable, message, "ask who runs the cluster"
+	}
+	why, next := MissingRight(m[1], m[2], m[3], m[4], m[5])
+	return app.Unavailable, why, next
+}
+
+// MissingRight says in words that RBAC lets user not do verb with a resource of group ("" for the core) in a namespace ("" for all of the
+// cluster), and how to grant it.
+func MissingRight(user, verb, resource, group, namespace string) (why, next string) {
+	full := resource
+	if group != "" {
+		name, sub, has := strings.Cut(resource, "/")
+		full = name + "." + group
+		if has {
+			full += "/" + sub
+		}
+	}
+	subject := "--user=" + user
+	if rest, ok := strings.CutPrefix(user, "system:serviceaccount:"); ok {
+		subject = "--serviceaccount=" + rest
+	}
+	name := "gitd-" + verb + "-" + strings.NewReplacer("/", "-", ".", "-").Replace(resource)
+	if namespace != "" {
+		return fmt.Sprintf("the cluster does not let %s %s %s in the namespace %s (RBAC)", user, verb, full, namespace),
+			fmt.Sprintf("grant it: kubectl -n %[1]s create role %[2]s --verb=%[3]s --resource=%[4]s && kubectl -n %[1]s create rolebinding %[2]s --role=%[2]s %[5]s",
+				namespace, name, verb, full, subject)
+	}
+	return fmt.Sprintf("the cluster does not let %s %s %s (RBAC)", user, verb, full),
+		fmt.Sprintf("grant it: kubectl create clusterrole %[1]s --verb=%[2]s --resource=%[3]s && kubectl create clusterrolebinding %[1]s --clusterrole=%[1]s %[4]s",
+			name, verb, full, subject)
+}
+
+func unauthorized(who identity) (app.Code, string, string) {
+	if !who.expired.IsZero() && time.Now().After(who.expired) {
+		return app.Unavailable, fmt.Sprintf("the client certificate in %s expired on %s", who.source, who.expired.UTC().Format("2006-01-02 15:04 MST")),
+			"get a new kubeconfig from who runs the cluster"
+	}
+	return app.Unavailable, fmt.Sprintf("the cluster at %s does not accept the credentials in %s", who.address, who.source),
+		"get a new kubeconfig from who runs the cluster"
+}
+
+func nobody(e *unreachable) (app.Code, string, string) {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		dns       *net.DNSError
+		op        *net.OpError
+	)
+	where := fmt.Sprintf("%s (from %s)", e.address, e.source)
+	switch {
+	case errors.As(e.err, &authority):
+		return app.Unavailable, "the certificate of " + where + " is signed by an authority that the kubeconfig does not name",
+			"take certificate-authority-data from who runs the cluster; something may sit between here and there"
+	case errors.As(e.err, &host):
+		return app.Unavailable, "the certificate of " + where + " is for another name: " + host.Error(), "use a name in the kubeconfig that the certificate has"
+	case errors.As(e.err, &invalid):
+		return app.Unavailable, "the certificate of " + where + " is not valid: " + invalid.Error(), "ask who runs the cluster to renew it; look at this machine's clock"
+	case strings.Contains(e.err.Error(), "tls: expired certificate") || strings.Contains(e.err.Error(), "tls: bad certificate"):
+		return unauthorized(e.identity)
+	case errors.As(e.err, &dns):
+		return app.Unavailable, "the cluster's name in " + where + " does not resolve: " + dns.Err, "check the server address in the kubeconfig"
+	}
+	why := e.err.Error()
+	if errors.As(e.err, &op) {
+		why = op.Err.Error()
+		if i := strings.LastIndex(why, ": "); i >= 0 { // "connect: connection refused"
+			why = why[i+2:]
+		}
+	}
+	return app.Unavailable, "no cluster answers at " + where + ": " + why, "check that the cluster runs, and that the kubeconfig is the right one"
+}

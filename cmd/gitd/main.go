@@ -45,6 +45,6 @@ func root() *cobra.Command {
 			forward(c)
 		}
 	}
-	r.AddCommand(serve(), builderCommand(), purge())
+	r.AddCommand(serve(), builderCommand(), imageCommand(), purge())
 	return r
 }

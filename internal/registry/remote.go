@@ -231,6 +231,11 @@ func (r *Remote) Tags(repository string) (map[string]string, error) {
 
 // AddImage implements Images. What the registry has already is not sent.
 func (r *Remote) AddImage(ctx context.Context, repository, tag string, img v1.Image) error {
+	return r.Write(ctx, repository, tag, img, nil)
+}
+
+// Write is AddImage that tells how far it is, in bytes; told may be nil.
+func (r *Remote) Write(ctx context.Context, repository, tag string, img v1.Image, told func(sent, total int64)) error {
 	repo, err := r.repository(repository)
 	if err != nil {
 		return err
@@ -242,7 +247,21 @@ func (r *Remote) AddImage(ctx context.Context, repository, tag string, img v1.Im
 	if err != nil {
 		return err
 	}
-	if err := remote.Write(repo.Tag(tag), img, r.options(ctx)...); err != nil {
+	options := r.options(ctx)
+	if told != nil {
+		updates, done := make(chan v1.Update, 16), make(chan struct{})
+		go func() {
+			defer close(done)
+			for u := range updates { // the channel is closed by who writes to it
+				if u.Error == nil {
+					told(u.Complete, u.Total)
+				}
+			}
+		}()
+		defer func() { <-done }()
+		options = append(options, remote.WithProgress(updates))
+	}
+	if err := remote.Write(repo.Tag(tag), img, options...); err != nil {
 		return r.words(ctx, repo.Tag(tag).String(), err)
 	}
 	if strings.HasPrefix(repository, System) {

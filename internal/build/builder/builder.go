@@ -45,38 +45,30 @@ func Ensure(ctx context.Context, o Options) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	var img, run v1.Image
-	switch dir, isLayout := strings.CutPrefix(o.Ref, "oci:"); {
-	case o.Ref == "":
-		img, run, err = c.own(ctx, o)
-	case isLayout:
-		img, run, err = c.fromLayout(ctx, o, dir)
-	default:
-		img, run, err = c.fromRegistry(ctx, o, o.Ref)
-	}
+	img, run, err := c.images(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	return c.ready(ctx, o, img, run)
 }
 
+func (c *cache) images(ctx context.Context, o Options) (img, run v1.Image, err error) {
+	switch dir, isLayout := strings.CutPrefix(o.Ref, "oci:"); {
+	case o.Ref == "":
+		return c.own(ctx, o)
+	case isLayout:
+		return c.fromLayout(ctx, o, dir)
+	}
+	return c.fromRegistry(ctx, o, o.Ref)
+}
+
 // ready checks the images and unpacks the layers that are not there yet.
 func (c *cache) ready(ctx context.Context, o Options, img, run v1.Image) (*Builder, error) {
-	digest, err := img.Digest()
+	b, err := describe(o.Ref, img, run)
 	if err != nil {
 		return nil, err
 	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-	b := &Builder{Ref: o.Ref, Digest: digest.String(), Image: img, RunImage: run, Shared: c.layersDir(), Env: config.Config.Env}
-	if b.UID, err = userID(config.Config.Env, "CNB_USER_ID"); err != nil {
-		return nil, notABuilder(o.Ref, err.Error())
-	}
-	if b.GID, err = userID(config.Config.Env, "CNB_GROUP_ID"); err != nil {
-		return nil, notABuilder(o.Ref, err.Error())
-	}
+	b.Shared = c.layersDir()
 	p := start(c.log, 2*time.Second, "Unpacking the builder's layers")
 	defer p.stop()
 	layers := sandbox.OpenLayers(c.layersDir())

@@ -235,12 +235,18 @@ func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do 
 	return l, nil
 }
 
-// system makes the layer with the system that apps run on, by mmdebstrap.
+// system makes the layer with the system that apps run on.
 func (m *maker) system(ctx context.Context) (*fileLayer, error) {
-	packages := slices.Sorted(slices.Values(append([]string{"ca-certificates"}, catalog.RunPackages...)))
-	packages = slices.Compact(packages)
-	title := "Bootstrapping " + debianName
-	return m.stage(ctx, "system", title, []any{debianRelease, packages}, func(ctx context.Context, work string, w *layerWriter) error {
+	return m.bootstrap(ctx, "system", "Bootstrapping "+debianName, append([]string{"ca-certificates"}, catalog.RunPackages...))
+}
+
+// bootstrap makes a layer with Debian and these packages, by mmdebstrap.
+func (m *maker) bootstrap(ctx context.Context, name, title string, packages []string) (*fileLayer, error) {
+	packages = slices.Compact(slices.Sorted(slices.Values(packages)))
+	return m.stage(ctx, name, title, []any{debianRelease, packages}, func(ctx context.Context, work string, w *layerWriter) error {
+		if os.Geteuid() != 0 {
+			return app.Errorf(app.Unavailable, "run the command as root", "only root can bootstrap %s", debianName)
+		}
 		program, err := findProgram("mmdebstrap")
 		if err != nil {
 			return app.Errorf(app.Unavailable, "run apt-get install mmdebstrap, or name a base image with gitd builder create --base", "mmdebstrap, which bootstraps Debian, is not installed")

@@ -1,9 +1,18 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"strings"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/build/cluster"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/deploy/knative"
+	"github.com/gitd-io/gitd/internal/kube"
+	"github.com/gitd-io/gitd/internal/registry"
 )
 
 // Cluster says which cluster builds and runs the apps, and where its images are. It holds no secret.
@@ -36,5 +45,94 @@ func (c *Cluster) name() string {
 
 // openCluster puts together what builds and runs apps on a cluster.
 func (s *Server) openCluster(ctx context.Context) (*site, error) {
-	return nil, app.Errorf(app.Unavailable, "", "not yet")
+	c := s.o.Cluster
+	client, err := kube.Open(c.Kubeconfig, c.Context)
+	if err != nil {
+		return nil, err
+	}
+	images, at, err := s.openImages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := images.PullConfig(at.pullHost())
+	if err != nil {
+		return nil, err
+	}
+	platform, err := knative.Open(ctx, knative.Options{
+		Client: client, Namespace: c.Namespace, Pull: at.pull, PullSecret: secret, Ingress: c.Ingress, Log: s.o.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(platform.Close)
+	return &site{
+		platform: platform, images: images,
+		url:   func(name string) string { return clusterURL(platform, name) },
+		where: func(Listeners) string { return "apps at the cluster's ingress" },
+		prepare: func(ctx context.Context, log *app.Log) (engine, error) {
+			b, err := builder.Find(ctx, builder.Options{Ref: s.o.Builder, Log: log})
+			if err != nil {
+				return nil, err
+			}
+			published, err := cluster.Publish(ctx, b, images, log)
+			if err != nil {
+				return nil, err
+			}
+			return cluster.New(ctx, cluster.Options{
+				Client: client, Namespace: c.BuildNamespace, Images: images, Builder: published, Pull: at.pull, Push: at.push, Insecure: at.insecure,
+				StorageClass: c.StorageClass, Dir: s.path("builds"), Log: s.o.Log,
+			})
+		},
+	}, nil
 }
+
+// addresses are what the others call the registry: what stands before the repository of an image.
+type addresses struct {
+	pull, push string // nodes, Pods
+	insecure   bool
+}
+
+func (a addresses) pullHost() string {
+	host, _, _ := strings.Cut(a.pull, "/")
+	return host
+}
+
+// openImages opens the registry that nodes and Pods reach as well.
+func (s *Server) openImages(ctx context.Context) (registry.Images, addresses, error) {
+	r := s.o.Cluster.Registry
+	if r.Ref != "" {
+		remote, err := registry.OpenRemote(registry.RemoteOptions{Prefix: r.Ref, Config: r.Config, Insecure: r.Insecure, State: s.path("images.json"), Log: s.o.Log})
+		if err != nil {
+			return nil, addresses{}, err
+		}
+		if err := remote.Check(ctx); err != nil {
+			return nil, addresses{}, err
+		}
+		return remote, addresses{cmp.Or(r.Pull, r.Ref), cmp.Or(r.Push, r.Pull, r.Ref), r.Insecure}, nil
+	}
+	if r.Pull == "" {
+		return nil, addresses{}, app.Errorf(app.InvalidInput,
+			"give the address of this machine that nodes reach: --registry-pull HOST:PORT; or another registry: --registry registry.example.com/team",
+			"where nodes pull images from is not known")
+	}
+	own, err := registry.OpenWith(ctx, registry.Options{Dir: s.path("registry"), Listen: r.Listen, MinFree: s.o.MinFree})
+	if err != nil {
+		return nil, addresses{}, err
+	}
+	s.onClose(own.Close)
+	return own, addresses{r.Pull, cmp.Or(r.Push, r.Pull), true}, nil
+}
+
+// clusterURL is what Knative says; before there is a Service, the app has none.
+func clusterURL(p deploy.Platform, name string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), urlTime)
+	defer cancel()
+	svc, err := p.Get(ctx, name)
+	if err != nil || svc.Status.URL == nil {
+		return "(no address yet)"
+	}
+	return svc.Status.URL.String()
+}
+
+// urlTime bounds how long somebody waits for an address.
+const urlTime = 5 * time.Second

@@ -171,7 +171,23 @@ func (s *syncBuffer) String() string {
 }
 
 func TestHostilePacks(t *testing.T) {
-	fx := start(t, func(o *Options) { o.MaxPack = 8 << 20; o.MaxObjects = 100000; o.MaxMemory = 192 << 20 })
+	t.Run("gitd", func(t *testing.T) {
+		hostilePacks(t, NewPackIndexer(), "the pack has an object of 1024 MB; the limit is 512 MB", "hasDotdot", "a blob, not a commit")
+	})
+	t.Run("git", func(t *testing.T) {
+		hostilePacks(t, gitIndexer{}, "unpacking took more than 192 MB of memory",
+			"hasDotdot", "a blob, not a commit", "SHA1 mismatch", "delta replay has gone wild", "tried to allocate 1099511627777")
+	})
+}
+
+// hostilePacks has an indexer refuse them. deltaBomb is what it says of one, and logged are parts of lines in the server's log.
+func hostilePacks(t *testing.T, indexer Indexer, deltaBomb string, logged ...string) {
+	fx := start(t, func(o *Options) {
+		o.MaxPack = 8 << 20
+		o.MaxObjects = 100000
+		o.MaxMemory = 192 << 20
+		o.Indexer = indexer
+	})
 	x := []byte("pwned\n")
 	xid := id("blob", x)
 	sound, soundCommit := packOf(tree(item{"100644", "x", xid}), nil, [][]byte{x})
@@ -271,7 +287,7 @@ func TestHostilePacks(t *testing.T) {
 		d = append(d, 0x80|0x70, 0xff, 0xff, 0xff)
 	}
 	bad.delta(bad.object(3, base), d)
-	add("delta bomb", "unpacking took more than 192 MB of memory", bad.end(), "")
+	add("delta bomb", deltaBomb, bad.end(), "")
 	add("no pack", "not a pack", []byte("hello, this is no pack at all"), "")
 	large := newPack(1)
 	large.head(3, 20<<20)
@@ -288,7 +304,7 @@ func TestHostilePacks(t *testing.T) {
 		})
 	}
 	fx.mu.Lock()
-	for _, what := range []string{"hasDotdot", "a blob, not a commit", "SHA1 mismatch", "delta replay has gone wild", "tried to allocate 1099511627777"} {
+	for _, what := range logged {
 		if n := strings.Count(strings.Join(fx.log, "\n"), what); n != 1 {
 			t.Errorf("%q is in the log %d times", what, n)
 		}

@@ -101,6 +101,9 @@ func readPackHeader(r io.Reader, limits PackLimits) (header []byte, count uint32
 // gitIndexer indexes packs with git index-pack.
 type gitIndexer struct{}
 
+// NewGitIndexer returns an Indexer that has git index-pack do the work. It stands by in case that ours is at fault.
+func NewGitIndexer() Indexer { return gitIndexer{} }
+
 // fsckExceptions are the checks that old and harmless histories fail: dates and modes that long gone tools wrote.
 const fsckExceptions = "badTimezone=ignore,missingSpaceBeforeDate=ignore,zeroPaddedFilemode=ignore"
 

@@ -17,7 +17,8 @@ import (
 // packIndexer indexes packs in this process.
 type packIndexer struct{}
 
-// NewPackIndexer returns an Indexer that needs no git process: it takes about half of the processor time of git index-pack.
+// NewPackIndexer returns the default Indexer, which needs no git process: it takes about half of the processor time of git
+// index-pack.
 func NewPackIndexer() Indexer { return packIndexer{} }
 
 // inflatedPerSecond is what a second of processor time inflates, resolves and checks at the least: it turns a limit on time

@@ -12,17 +12,18 @@ import (
 
 // Push is one push to an app's main branch whose objects are in quarantine.
 type Push struct {
-	App     string
-	Key     app.Key
-	Ref     string // "refs/heads/main"
-	Old     string // 40 hex digits; zeros where the app is new
-	Commit  string // 40 hex digits
-	Objects int    // in the pack; 0 where the objects were here already
-	Bytes   int64  // of the pack
-	Options PushOptions
-	Source  build.Source
-	Log     *app.Log  // over the sideband
-	Started time.Time // when the client asked to push
+	App       string
+	Key       app.Key
+	Ref       string // "refs/heads/main"
+	Old       string // 40 hex digits; zeros where the app is new
+	Commit    string // 40 hex digits
+	Objects   int    // in the pack; 0 where the objects were here already
+	Bytes     int64  // of the pack
+	Options   PushOptions
+	Signature *Signature // nil where the push is not signed
+	Source    build.Source
+	Log       *app.Log  // over the sideband
+	Started   time.Time // when the client asked to push
 	// Accept moves the objects out of quarantine, synced to disk: called once, before traffic shifts. The ref follows when Deploy returns nil.
 	Accept func() error
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,7 @@ type pushRequest struct {
 	shallow      []string
 	options      []string
 	capabilities map[string]string
+	certificate  *pushCertificate // of a signed push; nil for any other
 }
 
 func (r *pushRequest) has(capability string) bool {
@@ -49,7 +51,6 @@ func (r *pushRequest) has(capability string) bool {
 func readPushRequest(p *pktline.Reader) (*pushRequest, error) {
 	r := &pushRequest{capabilities: map[string]string{}}
 	total := 0
-	names := map[string]bool{}
 	for {
 		line, err := p.Line()
 		if err == pktline.ErrFlush {
@@ -75,6 +76,9 @@ func readPushRequest(p *pktline.Reader) (*pushRequest, error) {
 			r.shallow = append(r.shallow, id)
 			continue
 		}
+		if r.certificate != nil {
+			return nil, fmt.Errorf("%w: more commands than were signed", pktline.ErrProtocol)
+		}
 		if len(r.commands) == 0 {
 			head, tail, _ := strings.Cut(text, "\x00")
 			text = head
@@ -83,15 +87,20 @@ func readPushRequest(p *pktline.Reader) (*pushRequest, error) {
 				r.capabilities[k] = v
 			}
 		}
-		f := strings.SplitN(strings.TrimSuffix(text, "\n"), " ", 3)
-		if len(f) != 3 || !objectID.MatchString(f[0]) || !objectID.MatchString(f[1]) || f[2] == "" || strings.ContainsAny(f[2], "\x00\n") {
-			return nil, fmt.Errorf("%w: bad command %q", pktline.ErrProtocol, app.Clip(text, 100))
+		if text == capabilityCertificate && len(r.commands) == 0 {
+			if r.certificate, err = readCertificate(p); err != nil {
+				return nil, err
+			}
+			for _, command := range r.certificate.commands {
+				if err := r.add(command); err != nil {
+					return nil, err
+				}
+			}
+			continue
 		}
-		if names[f[2]] || len(r.commands) >= maxCommands {
-			return nil, fmt.Errorf("%w: too many commands, or two for one ref", pktline.ErrProtocol)
+		if err := r.add(text); err != nil {
+			return nil, err
 		}
-		names[f[2]] = true
-		r.commands = append(r.commands, &refCommand{old: f[0], new: f[1], name: f[2]})
 	}
 	if format, ok := r.capabilities["object-format"]; ok && format != "sha1" {
 		return nil, fmt.Errorf("%w: object format %q", pktline.ErrProtocol, app.Clip(format, 20))
@@ -115,6 +124,20 @@ func readPushRequest(p *pktline.Reader) (*pushRequest, error) {
 		}
 		r.options = append(r.options, string(line))
 	}
+}
+
+// add reads one command.
+func (r *pushRequest) add(text string) error {
+	f := strings.SplitN(strings.TrimSuffix(text, "\n"), " ", 3)
+	if len(f) != 3 || !objectID.MatchString(f[0]) || !objectID.MatchString(f[1]) || f[2] == "" || strings.ContainsAny(f[2], "\x00\n") {
+		return fmt.Errorf("%w: bad command %q", pktline.ErrProtocol, app.Clip(text, 100))
+	}
+	twice := slices.ContainsFunc(r.commands, func(c *refCommand) bool { return c.name == f[2] })
+	if twice || len(r.commands) >= maxCommands {
+		return fmt.Errorf("%w: too many commands, or two for one ref", pktline.ErrProtocol)
+	}
+	r.commands = append(r.commands, &refCommand{old: f[0], new: f[1], name: f[2]})
+	return nil
 }
 
 // choose finds the command that deploys, and gives every other one the reason why it does nothing. live is the ref that is
@@ -150,8 +173,8 @@ func choose(commands []*refCommand, live string, atomic bool) *refCommand {
 }
 
 // advertise tells the client what is here and what we understand.
-func advertise(ref, commit string, shallow []string, protocol string) []byte {
-	const capabilities = "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=gitd/1"
+func advertise(ref, commit string, shallow []string, protocol, nonce string) []byte {
+	capabilities := "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=gitd/1 push-cert=" + nonce
 	var b []byte
 	if protocol == "version=1" {
 		b = pktline.Append(b, "version 1\n")
@@ -194,12 +217,12 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 		return o.and(ss.refuse(err))
 	}
 	// A client takes it that all that came before what is live is here, wherever history is cut off.
-	p := &push{Server: s, ss: ss, name: name, exists: exists, live: ref, cut: len(shallow) > 0, started: started}
+	p := &push{Server: s, nonce: newNonce(), ss: ss, name: name, exists: exists, live: ref, cut: len(shallow) > 0, started: started}
 	offered := ref
 	if p.cut && s.store.state(name).wantsAll.Load() {
 		offered, p.cut = "", false
 	}
-	if _, err := ss.ch.Write(advertise(offered, commit, shallow, ss.protocol)); err != nil {
+	if _, err := ss.ch.Write(advertise(offered, commit, shallow, ss.protocol, p.nonce)); err != nil {
 		return o.and(outcome{result: "the client went away", status: 1})
 	}
 	request, err := readPushRequest(&pktline.Reader{R: ss.in})
@@ -224,9 +247,11 @@ type push struct {
 	name    string
 	exists  bool // the app, before this push
 	live    string
-	cut     bool // the client does not know that history is cut off before what is live
+	cut     bool   // the client does not know that history is cut off before what is live
+	nonce   string // what the certificate of a signed push must hold
 	request *pushRequest
 	options PushOptions
+	signed  *Signature // nil for a push that is not signed
 	started time.Time
 	band    *band
 	log     *app.Log
@@ -244,6 +269,14 @@ func (p *push) serve() outcome {
 	if deploy != nil {
 		var err error
 		if p.options, err = parsePushOptions(p.request.options); err != nil { // before anything is taken in
+			deploy.reason = oneLine(err)
+			p.fail(err)
+			deploy = nil
+		}
+	}
+	if c := p.request.certificate; deploy != nil && c != nil {
+		var err error
+		if p.signed, err = p.verify(p.ss.ctx, c); err != nil {
 			deploy.reason = oneLine(err)
 			p.fail(err)
 			deploy = nil
@@ -267,6 +300,9 @@ func (p *push) serve() outcome {
 		}
 	} else {
 		result = "refused: " + p.request.commands[0].reason
+	}
+	if p.signed != nil {
+		result += ", " + p.signed.String()
 	}
 	p.log.Flush()
 	return p.report(unpack, result)
@@ -319,6 +355,9 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	default:
 		p.log.Step("Receiving %s (%s %.7s, %s, %s)", p.name, branch, c.new, count(stats.Objects, "object"), app.Size(stats.Bytes))
 	}
+	if p.signed != nil {
+		p.log.Detail("%s", p.signed)
+	}
 	tree, entries, err := q.inspect(ctx, c.new, p.opts)
 	if err != nil {
 		return true, err
@@ -354,7 +393,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	turn := p.store.turn(p.name)
 	err = p.opts.Handler.Deploy(ctx, &Push{
 		App: p.name, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
-		Options: p.options, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
+		Options: p.options, Signature: p.signed, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
 	})
 	if err != nil {
 		return true, err
@@ -368,6 +407,11 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	}
 	if err := p.store.setLive(p.name, c.name, c.new, turn); err != nil {
 		return true, fmt.Errorf("the app is live, but its ref could not be moved: %w", err)
+	}
+	if p.signed != nil {
+		if err := p.store.keepCertificate(p.name, c.new, p.request.certificate); err != nil {
+			p.opts.Log("certificate of %s %s: %v", p.name, c.new, err)
+		}
 	}
 	p.store.state(p.name).wantsAll.Store(false)
 	if err := p.store.largeFiles(p.name).SetLive(large); err != nil {

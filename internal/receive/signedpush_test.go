@@ -1,0 +1,288 @@
+package receive
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pktline"
+)
+
+func TestSignedPush(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("signed")
+	fx.git(dir, "config", "gpg.format", "ssh")
+	signWith := func(key string) { fx.git(dir, "config", "user.signingKey", key) }
+	push := func(words ...string) string {
+		t.Helper()
+		out := fx.git(dir, append([]string{"push", "--signed"}, words...)...)
+		fx.live("signed", fx.git(dir, "rev-parse", "HEAD"))
+		return out
+	}
+	fingerprint := func(key string) string { return gossh.FingerprintSHA256(fx.signer(key).PublicKey()) }
+
+	t.Run("by the key that pushes", func(t *testing.T) {
+		signWith(fx.key)
+		mustHold(t, push("platform", "main"), "signed by laptop "+fingerprint(fx.key))
+		s := fx.h.last().Signature
+		if s == nil || s.Key != "laptop" || s.Fingerprint != fingerprint(fx.key) || s.Kind != "ssh" {
+			t.Errorf("%+v", s)
+		}
+		fx.logged("push signed: main ", "deployed, signed by laptop "+fingerprint(fx.key))
+		text, err := os.ReadFile(filepath.Join(fx.bare("signed"), certificatesDir, fx.git(dir, "rev-parse", "HEAD")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, signature, _ := strings.Cut(string(text), "-----BEGIN SSH")
+		file := fx.write("cert.sig", "-----BEGIN SSH"+signature)
+		pub, _ := os.ReadFile(fx.key + ".pub")
+		allowed := fx.write("allowed", "laptop "+string(pub))
+		verify := fx.cmd(fx.home, "ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "laptop", "-n", "git", "-s", file) // the oracle
+		verify.Stdin = strings.NewReader(signed)
+		if out, err := verify.CombinedOutput(); err != nil {
+			t.Errorf("what is kept does not verify: %v %s\n%s", err, out, text)
+		}
+	})
+	t.Run("by another registered key, with push options", func(t *testing.T) {
+		other := fx.newKey("release", app.Key{Name: "release"})
+		signWith(other)
+		fx.commit(dir, "a", "a")
+		mustHold(t, push("-o", "message=a b  c", "platform", "main"), "signed by release "+fingerprint(other))
+		if p := fx.h.last(); p.Options.Message != "a b  c" || p.Key.Name != "laptop" {
+			t.Errorf("%+v", p)
+		}
+	})
+	t.Run("by an unknown key", func(t *testing.T) {
+		other := fx.newKey("stranger", app.Key{})
+		signWith(other)
+		fx.commit(dir, "b", "b")
+		mustHold(t, push("platform", "main"), "signed with a key that is not registered, "+fingerprint(other))
+		if s := fx.h.last().Signature; s == nil || s.Key != "" {
+			t.Errorf("%+v", s)
+		}
+	})
+	for _, kind := range [][]string{{"ecdsa", "-b", "384"}, {"rsa", "-b", "3072"}} {
+		t.Run(kind[0], func(t *testing.T) {
+			key := filepath.Join(fx.home, "sign-"+kind[0])
+			if out, err := exec.Command("ssh-keygen", append([]string{"-q", "-N", "", "-f", key, "-t"}, kind...)...).CombinedOutput(); err != nil {
+				t.Fatalf("%v %s", err, out)
+			}
+			signWith(key)
+			fx.commit(dir, "kind", kind[0])
+			mustHold(t, push("platform", "main"), "not registered, "+fingerprint(key))
+		})
+	}
+	t.Run("shallow", func(t *testing.T) {
+		clone := filepath.Join(t.TempDir(), "clone")
+		fx.git("/", "clone", "-q", "--depth=1", "file://"+dir, clone)
+		fx.git(clone, "config", "gpg.format", "ssh")
+		fx.git(clone, "config", "user.signingKey", fx.key)
+		c := fx.commit(clone, "c", "c")
+		mustHold(t, fx.git(clone, "push", "--signed", fx.url("signed"), "main"), "signed by laptop")
+		fx.live("signed", c)
+	})
+	t.Run("many refs", func(t *testing.T) {
+		fx.git(dir, "fetch", "-q", "platform", "main")
+		fx.git(dir, "reset", "-q", "--hard", "FETCH_HEAD")
+		signWith(fx.key)
+		c := fx.commit(dir, "d", "d")
+		fx.git(dir, "tag", "v1")
+		fx.rejected(dir, []string{"tags are not deployed", "main -> main", "signed by laptop"}, "push", "--signed", "platform", "main", "v1")
+		fx.live("signed", c)
+	})
+	t.Run("not signed", func(t *testing.T) {
+		fx.commit(dir, "e", "e")
+		fx.git(dir, "push", "platform", "main")
+		if s := fx.h.last().Signature; s != nil {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestForgedPushes changes what a real client signs on its way.
+func TestForgedPushes(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("forged")
+	c := fx.git(dir, "rev-parse", "HEAD")
+	sign := func(namespace, text string) string {
+		f := fx.write("text", text)
+		_ = os.Remove(f + ".sig")
+		if out, err := exec.Command("ssh-keygen", "-q", "-Y", "sign", "-f", fx.key, "-n", namespace, f).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		b, err := os.ReadFile(f + ".sig")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	certificate := func(nonce, option, commit string) string {
+		text := "certificate version 0.1\npusher " + fx.key + " 1700000000 +0000\npushee " + fx.url("forged") + "\nnonce " + nonce + "\n"
+		if option != "" {
+			text += "push-option " + option + "\n"
+		}
+		return text + "\n" + zeroID + " " + commit + " refs/heads/main\n"
+	}
+	pack := fx.packOf(dir, c)
+	for _, tt := range []struct {
+		name string
+		make func(nonce string) (text string, options []string)
+		want string // "" where it must be accepted
+	}{
+		{"as it must be", func(n string) (string, []string) {
+			text := certificate(n, "message=x", c)
+			return text + sign("git", text), []string{"message=x"}
+		}, ""},
+		{"openpgp", func(n string) (string, []string) {
+			return certificate(n, "", c) + "-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n", nil
+		}, ""},
+		{"another nonce", func(n string) (string, []string) {
+			text := certificate(strings.Repeat("a", len(n)), "", c)
+			return text + sign("git", text), nil
+		}, "it was made for another push"},
+		{"no nonce", func(string) (string, []string) {
+			text := certificate("", "", c)
+			return text + sign("git", text), nil
+		}, "it was made for another push"},
+		{"another namespace", func(n string) (string, []string) {
+			text := certificate(n, "", c)
+			return text + sign("file", text), nil
+		}, `it was made for "file", not for git`},
+		{"another text", func(n string) (string, []string) {
+			return certificate(n, "", c) + sign("git", certificate(n, "", strings.Repeat("1", 40))), nil
+		}, "it does not match what was pushed"},
+		{"other options", func(n string) (string, []string) {
+			text := certificate(n, "message=x", c)
+			return text + sign("git", text), []string{"message=y"}
+		}, "it was made for other push options"},
+		{"options that were not signed", func(n string) (string, []string) {
+			text := certificate(n, "", c)
+			return text + sign("git", text), []string{"message=y"}
+		}, "it was made for other push options"},
+		{"no signature", func(n string) (string, []string) { return certificate(n, "", c), nil }, "there is no signature"},
+		{"no base64", func(n string) (string, []string) {
+			return certificate(n, "", c) + "-----BEGIN SSH SIGNATURE-----\n????\n-----END SSH SIGNATURE-----\n", nil
+		}, "it cannot be read"},
+		{"another version", func(n string) (string, []string) {
+			text := strings.Replace(certificate(n, "", c), "0.1", "0.2", 1)
+			return text + sign("git", text), nil
+		}, "its version is not known"},
+		{"two nonces", func(n string) (string, []string) {
+			text := strings.Replace(certificate(n, "", c), "nonce", "nonce x\nnonce", 1)
+			return text + sign("git", text), nil
+		}, "two nonces"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := fx.h.count()
+			out := fx.rawPush("forged", func(nonce string) []byte {
+				text, options := tt.make(nonce)
+				b := pktline.Append(nil, "push-cert\x00report-status push-options\n")
+				for line := range strings.SplitAfterSeq(text, "\n") {
+					if line != "" {
+						b = pktline.Append(b, line)
+					}
+				}
+				b = append(pktline.Append(b, certificateEnd), "0000"...)
+				for _, o := range options {
+					b = pktline.Append(b, o)
+				}
+				return append(append(b, "0000"...), pack...)
+			})
+			if tt.want == "" {
+				if fx.h.count() != before+1 || !strings.Contains(out, "ok refs/heads/main") {
+					t.Errorf("it was not deployed: %q", out)
+				}
+				return
+			}
+			mustHold(t, out, tt.want)
+			if fx.h.count() != before {
+				t.Error("it was deployed")
+			}
+		})
+	}
+	fx.clean("forged")
+}
+
+// packOf packs a commit with all that it leads to.
+func (fx *fixture) packOf(dir, commit string) []byte {
+	fx.t.Helper()
+	c := fx.cmd(dir, "git", "pack-objects", "--stdout", "--revs", "-q")
+	c.Stdin = strings.NewReader(commit + "\n")
+	b, err := c.Output()
+	if err != nil {
+		fx.t.Fatal(err)
+	}
+	return b
+}
+
+// rawPush sends what request makes of the server's nonce, and returns what the server says, on both streams.
+func (fx *fixture) rawPush(name string, request func(nonce string) []byte) string {
+	fx.t.Helper()
+	client, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", Auth: []gossh.AuthMethod{gossh.PublicKeys(fx.signer(fx.key))},
+		HostKeyCallback: gossh.FixedHostKey(fx.hostKey)})
+	if err != nil {
+		fx.t.Fatal(err)
+	}
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		fx.t.Fatal(err)
+	}
+	in, _ := session.StdinPipe()
+	out, _ := session.StdoutPipe()
+	var complaint strings.Builder
+	session.Stderr = &complaint
+	if err := session.Start("git-receive-pack '" + name + "'"); err != nil {
+		fx.t.Fatal(err)
+	}
+	r := &pktline.Reader{R: out}
+	nonce := ""
+	for {
+		line, err := r.Line()
+		if errors.Is(err, pktline.ErrFlush) {
+			break
+		}
+		if err != nil {
+			fx.t.Fatal(err)
+		}
+		if _, n, ok := strings.Cut(string(line), " push-cert="); ok {
+			nonce, _, _ = strings.Cut(n, " ")
+		}
+	}
+	if nonce == "" {
+		fx.t.Fatal("no nonce is offered")
+	}
+	_, _ = in.Write(request(nonce))
+	var said strings.Builder
+	for {
+		line, err := r.Line()
+		if err != nil && err != pktline.ErrFlush {
+			break
+		}
+		said.Write(line)
+		said.WriteByte('\n')
+	}
+	_ = in.Close()
+	_ = session.Wait()
+	return said.String() + complaint.String()
+}
+
+func FuzzParseCertificate(f *testing.F) {
+	f.Add("certificate version 0.1\npusher a\npushee b\nnonce c\npush-option d\n\n" + zeroID + " " + zeroID + " refs/heads/main\n-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parseCertificate(text)
+		if err != nil {
+			return
+		}
+		if c.signed+c.signature != text || len(c.commands) == 0 {
+			t.Errorf("%+v", c)
+		}
+		_, _ = verifySSH(c.signature, []byte(c.signed))
+	})
+}

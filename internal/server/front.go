@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
@@ -33,7 +34,7 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return f.machine.Deploy(ctx, release.Push{
-		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Message: p.Options.Message, Source: p.Source, Log: p.Log, Start: p.Started,
+		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Message: message(p), Source: p.Source, Log: p.Log, Start: p.Started,
 		Accept: p.Accept, Clear: p.Options.ClearCache, DryRun: p.Options.DryRun,
 	})
 }
@@ -41,4 +42,13 @@ func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 // Command implements receive.Handler.
 func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return (*Server)(f).command(ctx, command.Caller{Key: key}, args, stdin, stdout, stderr)
+}
+
+// message is what the ledger says of a push: its own words, and who signed it.
+func message(p *receive.Push) string {
+	text := p.Options.Message
+	if p.Signature != nil {
+		text = strings.TrimSpace(text + " [" + p.Signature.String() + "]")
+	}
+	return text
 }

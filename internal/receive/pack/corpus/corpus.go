@@ -99,7 +99,7 @@ func cached(ctx context.Context, name string, say func(string, ...any), fill fun
 	if err := importTo(ctx, tmp, fill); err != nil {
 		return "", err
 	}
-	if err := git(ctx, tmp, nil, "-c", "pack.windowMemory=256m", "repack", "-q", "-adf", "--window=8", "--depth=50"); err != nil {
+	if err := git(ctx, tmp, nil, "-c", "pack.windowMemory=256m", "repack", "-q", "-adf", "--window=5", "--depth=50"); err != nil {
 		return "", err
 	}
 	err = os.Rename(tmp, repository)

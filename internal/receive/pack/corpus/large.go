@@ -15,8 +15,8 @@ import (
 
 // The size of what Large makes.
 const (
-	largeZips    = 400 << 20 // bytes of zips whose files are taken
-	largeObjects = 520_000
+	largeZips    = 480 << 20 // bytes of zips whose files are taken
+	largeObjects = 540_000
 	editedFiles  = 6000
 	editedLimit  = 48 << 10
 )

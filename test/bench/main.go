@@ -1,7 +1,7 @@
 // Command bench measures gitd beside its peers, interleaved in one run, and prints each figure next to its target.
 // It judges nothing: the exit status is 0 whatever the figures are, and 1 when something could not be measured.
 //
-//	go run ./test/bench [-run REGEXP] [-quick] [-bin DIR]
+//	go run ./test/bench [-run REGEXP] [-quick] [-bin DIR] [-repository DIR]
 //
 // It needs root, bin/gitd and bin/parts (make build), and the programs that it compares with: sshd, nginx, caddy, wrk,
 // runc and dockerd. It starts all of them itself on loopback ports and in a folder of its own, and stops them by their ids.
@@ -40,6 +40,7 @@ var sections = []section{
 	{"push-pack", "the same change against pack build --publish alone, with Docker", []string{"git", "ssh", "go", "dockerd"}, (*bench).pushPack},
 	{"push-node", "one-line change of examples/node, push to live", []string{"git", "ssh"}, (*bench).pushNode},
 	{"ssh", "no-op command and no-change push, against OpenSSH and git", []string{"git", "ssh", "ssh-keygen", "sshd"}, (*bench).ssh},
+	{"receive", "first push of a small, a medium and a large repository, one commit, no change, against OpenSSH and git", []string{"git", "ssh", "ssh-keygen", "sshd"}, (*bench).receive},
 	{"proxy", "small responses through the proxy, against nginx", []string{"git", "ssh", "wrk", "nginx", "runc"}, (*bench).proxyNginx},
 	{"proxy-caddy", "small responses through the proxy, against Caddy", []string{"git", "ssh", "wrk", "caddy", "runc"}, (*bench).proxyCaddy},
 	{"cold", "first request to an app at zero, against bare runc run of the same spec", []string{"git", "ssh", "runc"}, (*bench).cold},
@@ -55,24 +56,34 @@ var packageOf = map[string]string{
 
 // bench is one run.
 type bench struct {
-	ctx     context.Context
-	quick   bool
-	repo    string // root of gitd's own tree
-	bin     string // gitd and parts
-	dir     string // everything that the run writes
-	began   time.Time
-	cleanup []func()
-	server  *server
-	chosen  func(name string) bool
-	done    map[string]bool // sections that another one measured on its way
-	report  report
+	ctx   context.Context
+	quick bool
+	repo  string // root of gitd's own tree
+	// repository is a bare one that stands for the large repository, or "".
+	repository string
+	bin        string // gitd and parts
+	dir        string // everything that the run writes
+	began      time.Time
+	cleanup    []func()
+	server     *server
+	chosen     func(name string) bool
+	done       map[string]bool // sections that another one measured on its way
+	report     report
 }
 
 func main() {
 	reexec.Init() // the builder image is read by functions in processes of their own
+	if dir := os.Getenv(receiveDir); dir != "" {
+		if err := serveReceive(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	quick := flag.Bool("quick", false, "fewer rounds: three minutes instead of ten")
 	choose := flag.String("run", "", "only the sections whose name matches this regular expression")
 	bin := flag.String("bin", "bin", "folder with gitd and parts, as make build leaves it")
+	repository := flag.String("repository", "", "a bare repository at hand that stands for the large one of the section receive")
 	list := flag.Bool("list", false, "list the sections")
 	flag.Parse()
 	if *list {
@@ -86,13 +97,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench: -run:", err)
 		os.Exit(2)
 	}
-	os.Exit(run(*bin, *quick, chosen.MatchString))
+	os.Exit(run(*bin, *quick, *repository, chosen.MatchString))
 }
 
-func run(bin string, quick bool, chosen func(string) bool) (status int) {
+func run(bin string, quick bool, repository string, chosen func(string) bool) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bench{ctx: ctx, quick: quick, began: time.Now(), chosen: chosen, done: map[string]bool{}}
+	b := &bench{ctx: ctx, quick: quick, repository: repository, began: time.Now(), chosen: chosen, done: map[string]bool{}}
 	if err := b.prepare(bin); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1

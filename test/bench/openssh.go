@@ -61,45 +61,49 @@ func (b *bench) ssh() error {
 	return nil
 }
 
-// serveOpenSSH starts an sshd with a configuration, host key and authorized key of its own, beside a bare repository that
-// already has what src holds. Its sessions get an empty home, lest the account's shell start-up files are measured.
+// serveOpenSSH starts an sshd beside a bare repository that already has what src holds.
 func (b *bench) serveOpenSSH(src *source) (address, login, repository string, err error) {
 	dir := filepath.Join(b.dir, "sshd")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", "", "", err
-	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // its privilege separation wants it
-		return "", "", "", err
-	}
-	if address, err = freeAddress(); err != nil {
-		return "", "", "", err
-	}
-	u, err := user.Current()
-	if err != nil {
-		return "", "", "", err
-	}
-	hostKey := filepath.Join(dir, "host")
-	if _, err := b.command("", nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", hostKey); err != nil {
-		return "", "", "", err
-	}
-	config := fmt.Sprintf("ListenAddress %s\nHostKey %s\nAuthorizedKeysFile %s.pub\nPidFile none\nPermitRootLogin yes\nStrictModes no\n"+
-		"UsePAM no\nPasswordAuthentication no\nUseDNS no\nPrintMotd no\nPrintLastLog no\n"+
-		"SetEnv HOME=%s\n", address, hostKey, b.server.key, dir)
-	file := filepath.Join(dir, "config")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return "", "", "", err
-	}
-	p, err := start("sshd", nil, nil, "sshd", "-D", "-e", "-f", file)
-	if err != nil {
-		return "", "", "", err
-	}
-	b.onExit(func() { p.stop(5 * time.Second) })
-	if err := p.wait(b.ctx, 20*time.Second, listening(address)); err != nil {
+	if address, login, _, err = b.startSSHD(dir, b.server.key+".pub"); err != nil {
 		return "", "", "", err
 	}
 	repository = filepath.Join(dir, "web.git")
 	if _, err := b.git(src, "clone", "-q", "--bare", src.dir, repository); err != nil {
 		return "", "", "", err
 	}
-	return address, u.Username, repository, nil
+	return address, login, repository, nil
+}
+
+// startSSHD starts an sshd with a configuration and a host key of its own in dir, for one public key. Its sessions get an empty
+// home, lest the account's shell start-up files are measured.
+func (b *bench) startSSHD(dir, publicKey string) (address, login string, p *process, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", "", nil, err
+	}
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // its privilege separation wants it
+		return "", "", nil, err
+	}
+	if address, err = freeAddress(); err != nil {
+		return "", "", nil, err
+	}
+	u, err := user.Current()
+	if err != nil {
+		return "", "", nil, err
+	}
+	hostKey := filepath.Join(dir, "host")
+	if _, err := b.command("", nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", hostKey); err != nil {
+		return "", "", nil, err
+	}
+	config := fmt.Sprintf("ListenAddress %s\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nPermitRootLogin yes\nStrictModes no\n"+
+		"UsePAM no\nPasswordAuthentication no\nUseDNS no\nPrintMotd no\nPrintLastLog no\n"+
+		"SetEnv HOME=%s\n", address, hostKey, publicKey, dir)
+	file := filepath.Join(dir, "config")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return "", "", nil, err
+	}
+	if p, err = start("sshd", nil, nil, "sshd", "-D", "-e", "-f", file); err != nil {
+		return "", "", nil, err
+	}
+	b.onExit(func() { p.stop(5 * time.Second) })
+	return address, u.Username, p, p.wait(b.ctx, 20*time.Second, listening(address))
 }

@@ -126,8 +126,13 @@ func (s *server) purge() {
 }
 
 func (s *server) sshOptions() []string {
-	return []string{"-F", "none", "-i", s.key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new",
-		"-o", "UserKnownHostsFile=" + filepath.Join(s.b.dir, "known_hosts"), "-o", "LogLevel=ERROR"}
+	return sshOptions(s.key, filepath.Join(s.b.dir, "known_hosts"))
+}
+
+// sshOptions are those of a client with a key, whom nothing else on the machine configures.
+func sshOptions(key, knownHosts string) []string {
+	return []string{"-F", "none", "-i", key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new",
+		"-o", "UserKnownHostsFile=" + knownHosts, "-o", "LogLevel=ERROR"}
 }
 
 // sshCommand is the GIT_SSH_COMMAND for gitd and for its peer alike.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -90,8 +91,8 @@ func scheduler() part {
 // insecure is for health endpoints on loopback: nothing is sent to them and nothing believed but their status.
 func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 
-// nodeReady waits until the API server takes the node for ready.
-func nodeReady(ctx context.Context) error {
+// nodeReady waits until the API server takes the node for ready, having heard from its kubelet since the given time.
+func nodeReady(ctx context.Context, since time.Time) error {
 	api, err := newAPI(Dir(inCluster), "127.0.0.1:6443")
 	if err != nil {
 		return err
@@ -99,12 +100,51 @@ func nodeReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	return poll(ctx, 100*time.Millisecond, func() error {
-		node, err := api.get(ctx, "/api/v1/nodes/"+nodeName)
+		lease, err := api.get(ctx, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"+nodeName)
 		if err != nil {
 			return fmt.Errorf("the node did not register: %w", err)
 		}
+		renewed, err := time.Parse(time.RFC3339Nano, lease.text("spec", "renewTime"))
+		if err != nil || renewed.Before(since) {
+			return errors.New("the kubelet did not renew its lease yet")
+		}
+		node, err := api.get(ctx, "/api/v1/nodes/"+nodeName)
+		if err != nil {
+			return err
+		}
 		if message, ok := node.condition("Ready"); !ok {
 			return fmt.Errorf("the node is not ready: %s", message)
+		}
+		return nil
+	})
+}
+
+// systemPodsReady waits until the cluster's own pods are ready, with containers that were started since the given time.
+func systemPodsReady(ctx context.Context, since time.Time) error {
+	api, err := newAPI(Dir(inCluster), "127.0.0.1:6443")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	return poll(ctx, 200*time.Millisecond, func() error {
+		for _, ns := range systemNamespaces {
+			pods, err := api.list(ctx, "/api/v1/namespaces/"+ns+"/pods")
+			if err != nil {
+				return err
+			}
+			for _, p := range pods {
+				message, ready := p.condition("Ready")
+				containers, _ := p.at("status", "containerStatuses").([]any)
+				for _, c := range containers {
+					status, _ := c.(map[string]any)
+					started, err := time.Parse(time.RFC3339, object(status).text("state", "running", "startedAt"))
+					ready = ready && err == nil && !started.Before(since)
+				}
+				if !ready {
+					return fmt.Errorf("pod %s/%s is not ready again: %s", ns, p.name(), message)
+				}
+			}
 		}
 		return nil
 	})

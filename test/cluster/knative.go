@@ -25,6 +25,9 @@ const (
 	kourierModule    = "knative.dev/net-kourier"
 )
 
+// systemNamespaces are where the cluster's own deployments are.
+var systemNamespaces = []string{"kube-system", "knative-serving", gatewayNamespace}
+
 // knativeSettings are where this installation differs from Knative's defaults.
 var knativeSettings = map[string]map[string]string{
 	"config-network": {"ingress-class": kourierClass},
@@ -92,14 +95,11 @@ func installKnative(ctx context.Context, a *api, took func(string)) error {
 		return err
 	}
 	took("manifests applied")
-	for _, part := range []struct {
-		what      string
-		namespace string
-	}{{"CoreDNS", "kube-system"}, {"Knative Serving and Kourier's controller", "knative-serving"}, {"Kourier's gateway", gatewayNamespace}} {
-		if err := waitAvailable(ctx, a, part.namespace); err != nil {
+	for i, what := range []string{"CoreDNS", "Knative Serving and Kourier's controller", "Kourier's gateway"} {
+		if err := waitAvailable(ctx, a, systemNamespaces[i]); err != nil {
 			return err
 		}
-		took(part.what + " available")
+		took(what + " available")
 	}
 	return nil
 }

@@ -205,29 +205,23 @@ func applyOne(ctx context.Context, a *api, o object) error {
 	return errors.Join(final, err)
 }
 
-// waitAvailable waits until all deployments of the namespaces are available.
-func waitAvailable(ctx context.Context, a *api, namespaces ...string) error {
+// waitAvailable waits until all deployments of the namespace are available.
+func waitAvailable(ctx context.Context, a *api, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	for _, ns := range namespaces {
-		err := poll(ctx, 200*time.Millisecond, func() error {
-			deployments, err := a.list(ctx, "/apis/apps/v1/namespaces/"+ns+"/deployments")
-			if err != nil {
-				return err
-			}
-			if len(deployments) == 0 {
-				return fmt.Errorf("namespace %s has no deployment", ns)
-			}
-			for _, d := range deployments {
-				if message, ok := d.condition("Available"); !ok {
-					return fmt.Errorf("deployment %s/%s is not available: %s", ns, d.name(), message)
-				}
-			}
-			return nil
-		})
+	return poll(ctx, 200*time.Millisecond, func() error {
+		deployments, err := a.list(ctx, "/apis/apps/v1/namespaces/"+namespace+"/deployments")
 		if err != nil {
 			return err
 		}
-	}
-	return nil
+		if len(deployments) == 0 {
+			return fmt.Errorf("namespace %s has no deployment", namespace)
+		}
+		for _, d := range deployments {
+			if message, ok := d.condition("Available"); !ok {
+				return fmt.Errorf("deployment %s/%s is not available: %s", namespace, d.name(), message)
+			}
+		}
+		return nil
+	})
 }

@@ -17,9 +17,10 @@ const (
 	nameServer   = "10.0.2.3"   // slirp4netns's
 	podRange     = "10.200.0.0/24"
 	serviceRange = "10.201.0.0/24"
-	apiServiceIP = "10.201.0.1"  // the first of the range: the API server takes it for itself
-	dnsIP        = "10.201.0.10" // CoreDNS
-	gatewayIP    = "10.201.0.80" // Kourier's gateway
+	apiServiceIP = "10.201.0.1" // the first of the range: the API server takes it for itself
+	// Addresses that are set by hand are among the first 16 of a range of 256: others are given those only when all else are taken.
+	dnsIP     = "10.201.0.10" // CoreDNS
+	gatewayIP = "10.201.0.11" // Kourier's gateway
 )
 
 // setUpNetwork brings up the interfaces and lets the node route between pods and the world.

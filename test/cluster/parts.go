@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -159,7 +158,7 @@ func (m *manager) start(ctx context.Context) error {
 	if err := m.wait(ctx, names...); err != nil {
 		return err
 	}
-	if err := nodeReady(ctx); err != nil {
+	if err := nodeReady(ctx, time.Time{}); err != nil {
 		return err
 	}
 	took("node ready")
@@ -284,7 +283,7 @@ func (m *manager) kill(name string) error {
 }
 
 // nodeParts are the parts that a worker machine would have; with all its pods they are what is lost with it.
-var nodeParts = []string{"kubelet", "containerd"}
+var nodeParts = []string{"containerd", "kubelet"}
 
 func (m *manager) stopPart(name string) error {
 	if name != "node" {
@@ -299,9 +298,10 @@ func (m *manager) stopPart(name string) error {
 }
 
 func (m *manager) startPart(ctx context.Context, name string) error {
+	begin := time.Now().Truncate(time.Second) // as precise as what the kubelet reports
 	names := []string{partName(name)}
 	if name == "node" {
-		names = []string{"containerd", "kubelet"}
+		names = nodeParts
 	}
 	for _, n := range names {
 		if err := m.launch(n); err != nil {
@@ -311,10 +311,16 @@ func (m *manager) startPart(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if m.settings.Bare || !slices.Contains(nodeParts, names[0]) {
-		return nil
+	switch name {
+	case "kubelet", "containerd":
+		return nodeReady(ctx, begin)
+	case "node":
+		if err := nodeReady(ctx, begin); err != nil {
+			return err
+		}
+		return systemPodsReady(ctx, begin)
 	}
-	return nodeReady(ctx)
+	return nil
 }
 
 // partName completes a short name: apiserver is kube-apiserver.

@@ -55,7 +55,7 @@ func deployments(ctx context.Context, dir Dir, s Settings, out io.Writer) (well 
 		return false
 	}
 	well = true
-	for _, ns := range []string{"kube-system", "knative-serving", gatewayNamespace} {
+	for _, ns := range systemNamespaces {
 		list, err := a.list(ctx, "/apis/apps/v1/namespaces/"+ns+"/deployments")
 		if err != nil {
 			fmt.Fprintln(out, err)

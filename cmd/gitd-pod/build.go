@@ -1,18 +1,22 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/disk"
 )
 
 // build runs detector and builder. Both speak at debug level: gitd keeps what is worth it.
@@ -52,6 +56,13 @@ func phase(job wire.Job, program string) wire.End {
 		fmt.Println("ERROR: " + err.Error())
 		return wire.End{Code: 127}
 	}
+	over := make(chan struct{})
+	done := make(chan struct{})
+	defer close(done)
+	go watch(job, done, func() {
+		close(over)
+		_ = syscall.Kill(-1, syscall.SIGKILL) // all but process 1
+	})
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
@@ -60,11 +71,50 @@ func phase(job wire.Job, program string) wire.End {
 		case err != nil:
 			return wire.End{Code: 1}
 		case pid != p.Pid:
+		case closed(over):
+			return wire.End{Code: 1, Limit: "disk"}
 		case status.Signaled():
 			return wire.End{Code: 128 + int(status.Signal()), Signal: status.Signal().String()}
 		case status.Exited():
 			return wire.End{Code: status.ExitStatus()}
 		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// watch measures what the build has written, about once a second, and less often where that takes long, until done is closed. It calls
+// exceeded once. The node does the same, in its own time.
+func watch(job wire.Job, done <-chan struct{}, exceeded func()) {
+	if job.Disk == 0 {
+		return
+	}
+	dirs := []string{wire.Workspace, wire.Layers, wire.Tmp, wire.Cache}
+	for _, name := range []string{os.Getenv("HOME"), "/home/cnb", "/var/tmp"} {
+		if name != "" && name != "/" && !slices.Contains(dirs, name) {
+			dirs = append(dirs, name)
+		}
+	}
+	wait := time.Second
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(wait):
+		}
+		began := time.Now()
+		if disk.Size(context.Background(), dirs...) > job.Disk {
+			exceeded()
+			return
+		}
+		wait = max(time.Second, 20*time.Since(began))
 	}
 }
 

@@ -15,6 +15,10 @@ import (
 // export writes the image, and then the cache. gitd is told of the image as soon as it is in the registry: nobody waits for the cache.
 func export(job wire.Job) error {
 	began := time.Now()
+	auth, err := credentials(true)
+	if err != nil {
+		return fail("export", "%v", err)
+	}
 	dir, err := os.MkdirTemp("", "report-")
 	if err != nil {
 		return err
@@ -23,7 +27,7 @@ func export(job wire.Job) error {
 	args := append([]string{"-log-level", "info", "-layers", wire.Layers, "-app", wire.Workspace, "-report", report,
 		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, cacheArguments(job)...)
 	c := exec.Command(lifecycleDir+"exporter", append(args, job.Output)...)
-	c.Env = registryEnvironment(job)
+	c.Env = registryEnvironment(job, auth)
 	t := &tail{}
 	c.Stdout, c.Stderr = t, t
 	if err := c.Start(); err != nil {

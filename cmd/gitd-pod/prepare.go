@@ -39,11 +39,15 @@ func analyze(job wire.Job) error {
 	if err := prepareCache(&job); err != nil {
 		return fail("restore", "%v", err)
 	}
+	auth, err := credentials(false)
+	if err != nil {
+		return fail("analyze", "%v", err)
+	}
 	args := []string{"-run-image", job.RunImage}
 	if job.Previous != "" {
 		args = append(args, "-previous-image", job.Previous)
 	}
-	if err := run("analyze", job, "analyzer", append(args, job.Output)...); err != nil {
+	if err := run("analyze", job, auth, "analyzer", append(args, job.Output)...); err != nil {
 		return err
 	}
 	group, err := previousGroup()
@@ -53,7 +57,7 @@ func analyze(job wire.Job) error {
 	if group == "" {
 		return nil
 	}
-	return run("restore", job, "restorer", append(cacheArguments(job), "-group", group)...)
+	return run("restore", job, auth, "restorer", append(cacheArguments(job), "-group", group)...)
 }
 
 func cacheArguments(job wire.Job) []string {

@@ -38,8 +38,8 @@ func environment(job wire.Job) []string {
 }
 
 // registryEnvironment is that of programs which talk to the registry.
-func registryEnvironment(job wire.Job) []string {
-	env := append(environment(job), "DOCKER_CONFIG="+wire.Credentials)
+func registryEnvironment(job wire.Job, auth string) []string {
+	env := append(environment(job), "CNB_REGISTRY_AUTH="+auth)
 	if _, err := os.Stat(wire.Bundle); err == nil {
 		env = append(env, "SSL_CERT_FILE="+wire.Bundle)
 	}
@@ -50,10 +50,10 @@ func registryEnvironment(job wire.Job) []string {
 }
 
 // run runs a program of the lifecycle to its end. Its error has the program's own words.
-func run(phase string, job wire.Job, program string, args ...string) error {
+func run(phase string, job wire.Job, auth, program string, args ...string) error {
 	c := exec.Command(lifecycleDir+program, append([]string{"-log-level", "info", "-layers", wire.Layers,
 		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, args...)...)
-	c.Env = registryEnvironment(job)
+	c.Env = registryEnvironment(job, auth)
 	t := &tail{}
 	c.Stdout, c.Stderr = t, t
 	return words(phase, c.Run(), t)

@@ -2,12 +2,14 @@
 package knative_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,8 +19,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
@@ -266,7 +271,7 @@ func goApp(greeting string) source {
 	return source{
 		"go.mod":  "module example.com/hello\n\ngo 1.24\n",
 		"main.go": "package main\n\nimport (\n\t\"fmt\"\n\t\"net/http\"\n\t\"os\"\n)\n\nfunc main() {\n\thttp.HandleFunc(\"/\", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, \"" + greeting + "\") })\n\t_ = http.ListenAndServe(\":\"+os.Getenv(\"PORT\"), nil)\n}\n",
-		"link": "-> main.go",
+		"link":    "-> main.go",
 	}
 }
 
@@ -293,4 +298,447 @@ func TestBuildGo(t *testing.T) {
 	}
 }
 
-var _ = errors.Is
+// script is a Node.js app whose build runs a shell script.
+func script(lines ...string) source {
+	return source{
+		"package.json":      `{"name":"a","version":"1.0.0","scripts":{"build":"sh build.sh","start":"node server.js"}}`,
+		"package-lock.json": `{"name":"a","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{"":{"name":"a","version":"1.0.0"}}}`,
+		"server.js":         "require('http').createServer((q, r) => r.end('hello')).listen(process.env.PORT)",
+		"build.sh":          strings.Join(lines, "\n") + "\n",
+	}
+}
+
+// wantError checks an error's code, and that its message has the words.
+func wantError(t *testing.T, err error, code app.Code, words ...string) {
+	t.Helper()
+	if app.CodeOf(err) != code {
+		t.Fatalf("got %v (%s), want %s", err, app.CodeOf(err), code)
+	}
+	message, next := app.Explain(err)
+	if next == "" || strings.ContainsRune(message, '\n') {
+		t.Errorf("message %q, next %q", message, next)
+	}
+	for _, w := range words {
+		if !strings.Contains(message, w) {
+			t.Errorf("%q lacks %q", message, w)
+		}
+	}
+}
+
+func TestBuildFails(t *testing.T) {
+	b := newBuilds(t, nil)
+	broken := goApp("x")
+	broken["main.go"] = "package main\n\nfunc main() { undefinedFunction() }\n"
+	_, log, err := b.build(context.Background(), broken, nil)
+	wantError(t, err, app.BuildFailed, "build by gitd/go ", "main.go:3:15: undefined: undefinedFunction")
+	if strings.Contains(log, "-----> Image") {
+		t.Errorf("an image:\n%s", log)
+	}
+	_, _, err = b.build(context.Background(), source{"README": "x"}, nil)
+	wantError(t, err, app.DetectFailed, "no language detected: looked for ", "go.mod")
+	_, log, err = b.build(context.Background(), source{"package.json": "{"}, nil)
+	wantError(t, err, app.DetectFailed, "package.json is not valid JSON")
+	if strings.Contains(log, "Building with") {
+		t.Errorf("it went on:\n%s", log)
+	}
+	failing := app.Errorf(app.InvalidInput, "use fewer files", "the tree has too many files")
+	_, _, err = b.build(context.Background(), failingSource{failing}, nil)
+	if !errors.Is(err, failing) {
+		t.Errorf("got %v, want the checkout's error", err)
+	}
+	b.noPods()
+}
+
+type failingSource struct{ err error }
+
+func (f failingSource) Checkout(context.Context, string, int, int) error { return f.err }
+func (f failingSource) ReadFile(string, int64) ([]byte, error)           { return nil, f.err }
+
+func TestBuildCancelled(t *testing.T) {
+	b := newBuilds(t, nil)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cause := app.Errorf(app.Superseded, "", "replaced by a newer push")
+	l := &log{}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.engine.Build(ctx, build.Request{App: b.app, Version: 1, Source: script("echo started", "sleep 1000"), Log: app.NewLog(l)})
+		ended <- err
+	}()
+	eventually(t, 3*time.Minute, func() error { return lacks(l.String(), "       started\n") })
+	next := make(chan error, 1)
+	go func() {
+		_, err := b.engine.Build(context.Background(), build.Request{App: b.app, Version: 2, Source: goApp("x"), Log: app.NewLog(l)})
+		next <- err
+	}()
+	eventually(t, time.Minute, func() error { return lacks(l.String(), "waiting for the build before") })
+	before := b.pods()
+	began := time.Now()
+	cancel(cause)
+	err := <-ended
+	t.Logf("cancelled in %.1f s", time.Since(began).Seconds())
+	if !errors.Is(err, cause) || app.CodeOf(err) != app.Superseded {
+		t.Errorf("got %v", err)
+	}
+	for _, p := range b.pods() {
+		if len(before) > 0 && p == before[0] {
+			t.Errorf("the Pod %s is left", p)
+		}
+	}
+	if err := <-next; err != nil {
+		t.Errorf("the build after it: %v\n%s", err, l.String())
+	}
+	done, stop := context.WithCancel(context.Background())
+	stop()
+	if _, _, err := b.build(done, goApp("x"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	b.noPods()
+}
+
+func lacks(s, want string) error {
+	if !strings.Contains(s, want) {
+		return fmt.Errorf("lacks %q:\n%s", want, s)
+	}
+	return nil
+}
+
+// withSecret is a registry that wants credentials of a known look.
+type withSecret struct{ *registry.Remote }
+
+const secretWord = "c2VjcmV0OnBhc3N3b3JkLW9mLXRoZS1yZWdpc3RyeQ=="
+
+func (withSecret) PushConfig(string, ...string) ([]byte, error) {
+	return []byte(`{"auths":{"registry.invalid":{"auth":"` + secretWord + `"}}}`), nil
+}
+
+func (withSecret) PullConfig(string) ([]byte, error) {
+	return []byte(`{"auths":{"registry.invalid":{"auth":"` + secretWord + `"}}}`), nil
+}
+
+// TestBuildHostile is a build that looks for what is not its own.
+func TestBuildHostile(t *testing.T) {
+	t.Setenv("AWS_SECRET_ACCESS_KEY", secretWord)
+	b := newBuilds(t, func(o *cluster.Options) { o.Images = withSecret{o.Images.(*registry.Remote)} })
+	r, log := b.mustBuild(script(
+		"reached() { echo REACHED: $*; }",
+		"id; env",
+		"ls -d /gitd-credentials 2>/dev/null && reached credentials",
+		"ls -d /var/run/secrets/kubernetes.io 2>/dev/null && reached service account",
+		"grep -rs "+secretWord[:20]+" / --include=config.json 2>/dev/null | grep -v build.sh && reached config.json",
+		"cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n' | grep -i -E 'docker_config|registry_auth=.*auths|aws_secret' && reached environment",
+		"ls /proc | grep -E '^[0-9]+$' | while read p; do tr '\\0' ' ' < /proc/$p/cmdline 2>/dev/null; echo; done | grep -E 'gitd-pod [pe]|kubele[t]|container[d]|gitd serv[e]' && reached processes",
+		"touch /platform/x 2>/dev/null && reached platform",
+		"touch /cnb/lifecycle/lifecycle 2>/dev/null && reached lifecycle",
+		"touch "+"/opt/gitd/bin/gitd-pod 2>/dev/null && reached program",
+		"mount -t tmpfs x /mnt 2>/dev/null && reached mount",
+		"grep -E 'CapEff:.*[1-9a-f]' /proc/self/status && reached capabilities",
+		"grep -E 'NoNewPrivs:.*0' /proc/self/status && reached privileges",
+		"grep -E 'Seccomp:.*0$' /proc/self/status && reached seccomp",
+		"[ -e /run/containerd ] && reached containerd",
+		// What is left behind for the exporter, which knows the credentials: links out of its sight, copied as links.
+		"ln -s /gitd-credentials/config.json stolen; ln -s /gitd-credentials stolen.dir",
+		"ln -s /proc/1/environ environ",
+		"( sleep 1000 > /dev/null 2>&1 & ) ; echo tried"))
+	if !strings.Contains(log, "tried") || !strings.Contains(log, "uid=1000") {
+		t.Error("the script did not run")
+	}
+	if strings.Contains(log, "REACHED") || strings.Contains(log, secretWord) {
+		t.Errorf("the build got out")
+	}
+	for _, name := range []string{"workspace/stolen", "workspace/environ"} {
+		if got := fileInImage(t, b.images, b.app, r.Digest, name); !strings.HasPrefix(got, "-> ") {
+			t.Errorf("%s in the image is %q, not the link", name, got)
+		}
+	}
+	if where := inImage(t, b.images, b.app, r.Digest, secretWord); where != "" {
+		t.Errorf("the credentials are in the image: %s", where)
+	}
+	// Files of the phases that are not what they should be.
+	_, _, err := b.build(context.Background(), script("rm -f /layers/group.toml", "ln -s /gitd-credentials/config.json /layers/group.toml"), nil)
+	wantError(t, err, app.ExportFailed)
+	if strings.Contains(err.Error(), secretWord) {
+		t.Error("the credentials are in the error")
+	}
+	b.noPods()
+}
+
+// eachFile calls f for the files of an image until it returns false.
+func eachFile(t *testing.T, images *registry.Remote, repository, digest string, f func(name string, h *tar.Header, r io.Reader) bool) {
+	t.Helper()
+	img, err := images.Image(repository, digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers[1:] { // the first is Debian's
+		r, err := l.Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := tar.NewReader(r)
+		for {
+			h, err := in.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !f(strings.TrimPrefix(h.Name, "/"), h, in) {
+				return
+			}
+		}
+		r.Close()
+	}
+}
+
+func fileInImage(t *testing.T, images *registry.Remote, repository, digest, name string) (content string) {
+	eachFile(t, images, repository, digest, func(n string, h *tar.Header, r io.Reader) bool {
+		if n != name {
+			return true
+		}
+		if content = "-> " + h.Linkname; h.Typeflag == tar.TypeReg {
+			b, _ := io.ReadAll(r)
+			content = string(b)
+		}
+		return false
+	})
+	return content
+}
+
+func inImage(t *testing.T, images *registry.Remote, repository, digest, word string) (where string) {
+	eachFile(t, images, repository, digest, func(n string, h *tar.Header, r io.Reader) bool {
+		if n == "workspace/build.sh" || h.Size > 10<<20 {
+			return true
+		}
+		if b, _ := io.ReadAll(r); bytes.Contains(b, []byte(word)) {
+			where = n
+		}
+		return where == ""
+	})
+	return where
+}
+
+func TestBuildLimits(t *testing.T) {
+	b := newBuilds(t, nil)
+	for _, c := range []struct {
+		what   string
+		source source
+		limits build.Limits
+		words  []string
+	}{
+		{"memory", script("echo start", "head -c 600000000 /dev/zero | tail -c 600000000 > /dev/null"), build.Limits{Memory: 256 << 20}, []string{"memory limit of 256 MiB", "build by gitd/nodejs"}},
+		{"time", script("sleep 1000"), build.Limits{Time: 30 * time.Second}, []string{"time limit of 30s", "in the "}},
+		{"disk", script("i=0; while [ $i -lt 100 ]; do i=$((i+1)); head -c 8000000 /dev/zero > /tmp/f$i; done; sleep 1000"), build.Limits{Disk: 256 << 20}, []string{"disk limit of 256 MiB"}},
+		{"disk, at home", script("i=0; while [ $i -lt 100 ]; do i=$((i+1)); head -c 8000000 /dev/zero > $HOME/f$i; done; sleep 1000"), build.Limits{Disk: 256 << 20}, []string{"disk limit of 256 MiB"}},
+		{"one file", script("head -c 300000000 /dev/zero > /tmp/f || exit 1"), build.Limits{Disk: 256 << 20}, []string{"disk limit of 256 MiB"}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			_, log, err := b.build(context.Background(), c.source, func(r *build.Request) {
+				if c.limits.Time == 0 {
+					c.limits.Time = 5 * time.Minute
+				}
+				r.Limits = c.limits
+			})
+			if app.CodeOf(err) != app.LimitExceeded {
+				t.Log(log)
+			}
+			wantError(t, err, app.LimitExceeded, c.words...)
+		})
+	}
+	b.noPods()
+}
+
+// TestBuildCannotStart: what stands in the way is told within seconds.
+func TestBuildCannotStart(t *testing.T) {
+	t.Run("no such builder image", func(t *testing.T) {
+		b := newBuilds(t, func(o *cluster.Options) {
+			p := *o.Builder
+			p.Image = "gitd/builder@sha256:" + strings.Repeat("0", 64)
+			o.Builder = &p
+		})
+		_, _, err := b.build(context.Background(), goApp("x"), nil)
+		wantError(t, err, app.Unavailable, "cannot pull the builder image", "not found")
+		b.noPods()
+	})
+	t.Run("a registry that nodes cannot reach", func(t *testing.T) {
+		b := newBuilds(t, func(o *cluster.Options) { o.Pull, o.Push = "127.0.0.1:9", o.Pull })
+		_, _, err := b.build(context.Background(), goApp("x"), nil)
+		wantError(t, err, app.Unavailable, "cannot pull the builder image", "connection refused")
+		b.noPods()
+	})
+	t.Run("a registry that Pods cannot reach", func(t *testing.T) {
+		b := newBuilds(t, func(o *cluster.Options) { o.Push = "127.0.0.1:9" })
+		_, _, err := b.build(context.Background(), goApp("x"), nil)
+		wantError(t, err, app.Unavailable, "cannot use the registry", "connection refused")
+		b.noPods()
+	})
+	t.Run("no room", func(t *testing.T) {
+		b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "missing" })
+		_, log, err := b.build(context.Background(), goApp("x"), nil)
+		wantError(t, err, app.Unavailable, "no node took the build within 1m0s: ")
+		if !strings.Contains(log, "waiting for a node (at most 1m0s): ") {
+			t.Errorf("it was not told at once:\n%s", log)
+		}
+		b.noPods()
+	})
+	t.Run("quota", func(t *testing.T) {
+		b := newBuilds(t, nil)
+		quota := &corev1.ResourceQuota{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ResourceQuota"}, ObjectMeta: metav1.ObjectMeta{Name: "few", Namespace: b.options.Namespace},
+			Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse("0")}}}
+		if _, _, err := b.client.Apply(context.Background(), schema.GroupVersionResource{Version: "v1", Resource: "resourcequotas"}, quota); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := b.build(context.Background(), goApp("x"), nil)
+		wantError(t, err, app.LimitExceeded, "cannot start the build's Pod", "quota")
+	})
+	t.Run("rights", func(t *testing.T) {
+		b := newBuilds(t, nil)
+		b.options.Client = as(t, "somebody")
+		if _, err := cluster.New(context.Background(), b.options); err == nil {
+			t.Error("an engine without any rights")
+		} else {
+			wantError(t, err, app.Unavailable, "list the Pods of earlier builds", "somebody", "list pods")
+		}
+	})
+	t.Run("a namespace that goes", func(t *testing.T) {
+		b := newBuilds(t, nil)
+		ctx := context.Background()
+		held := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Name: "held", Namespace: b.options.Namespace, Finalizers: []string{"gitd.io/test"}}}
+		configMaps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+		if _, _, err := b.client.Apply(ctx, configMaps, held); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_, err := b.client.Resource(configMaps, b.options.Namespace).Patch(ctx, "held", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := b.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "").Delete(ctx, b.options.Namespace, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := b.build(ctx, goApp("x"), nil)
+		wantError(t, err, app.Unavailable, "cannot start the build's Pod", "is being deleted")
+	})
+}
+
+// as is a client that the cluster takes for somebody else.
+func as(t *testing.T, user string) *kube.Client {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(os.Getenv("KUBECONFIG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range config.AuthInfos {
+		u.Impersonate = user
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	c, err := kube.Open(file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestBuildLost: somebody else removes the Pod; a process that was killed leaves one.
+func TestBuildLost(t *testing.T) {
+	b := newBuilds(t, nil)
+	under := func(name string) (*log, chan error) {
+		l := &log{}
+		ended := make(chan error, 1)
+		e := b.engine
+		go func() {
+			_, err := e.Build(context.Background(), build.Request{App: name, Version: 1, Source: script("echo started", "sleep 1000"), Log: app.NewLog(l)})
+			ended <- err
+		}()
+		eventually(t, 3*time.Minute, func() error { return lacks(l.String(), "       started\n") })
+		return l, ended
+	}
+	_, ended := under(b.app)
+	grace := int64(0)
+	for _, p := range b.pods() {
+		if err := b.client.Resource(podResource, b.options.Namespace).Delete(context.Background(), p, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantError(t, <-ended, app.Unavailable, "removed by somebody else")
+	b.noPods()
+
+	_, ended = under(b.app)
+	other := b.options
+	other.Instance = "another"
+	e, err := cluster.New(context.Background(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if len(b.pods()) != 1 {
+		t.Fatal("another instance removed our Pod")
+	}
+	b.restart()
+	b.noPods()
+	wantError(t, <-ended, app.Unavailable, "removed by somebody else")
+}
+
+// TestBuildVolume: the cache of an app is a volume.
+func TestBuildVolume(t *testing.T) {
+	b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "standard" })
+	s := script("echo found: $(ls $BP_CACHE_MOUNT)", "echo saved > $BP_CACHE_MOUNT/before")
+	_, log := b.mustBuild(s)
+	if strings.Contains(log, "found: before") {
+		t.Error("a first build finds a cache")
+	}
+	b.noPods()
+	_, log = b.mustBuild(s)
+	if err := lacks(log, "before"); err != nil {
+		t.Error(err)
+	}
+	b.noPods()
+	_, log, err := b.build(context.Background(), s, func(r *build.Request) { r.ClearCache = true })
+	if err != nil || strings.Contains(log, "found: before") {
+		t.Errorf("%v: the cache was not cleared:\n%s", err, log)
+	}
+	b.noPods()
+	b.mustBuild(goApp("one"))
+	b.noPods()
+	b.mustBuild(goApp("two"))
+	b.noPods()
+	if err := b.engine.PurgeCache(context.Background(), b.app); err != nil {
+		t.Fatal(err)
+	}
+	claims := schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	eventually(t, time.Minute, func() error {
+		left, err := b.client.Resource(claims, b.options.Namespace).List(context.Background(), metav1.ListOptions{})
+		if err == nil && len(left.Items) > 0 {
+			err = errors.New("the volume is left")
+		}
+		return err
+	})
+}
+
+// TestBuildExamples builds apps with real dependencies, two at once.
+func TestBuildExamples(t *testing.T) {
+	b := newBuilds(t, nil)
+	var all sync.WaitGroup
+	for _, language := range []string{"node", "python", "go", "static"} {
+		all.Go(func() {
+			l := &log{}
+			began := time.Now()
+			r, err := b.engine.Build(context.Background(), build.Request{App: b.app + "-" + language, Version: 1, Source: folder("../../examples/" + language), Log: app.NewLog(l)})
+			if err != nil {
+				t.Errorf("%s: %v\n%s", language, err, l.String())
+				return
+			}
+			t.Logf("%s in %.1f s: %+v\n%s", language, time.Since(began).Seconds(), r.Times, l.String())
+		})
+	}
+	all.Wait()
+	b.noPods()
+}

@@ -96,7 +96,6 @@ func (e *Engine) pod(s spec) (*corev1.Pod, error) {
 	platform := corev1.VolumeMount{Name: "platform", MountPath: wire.Platform}
 	readOnlyPlatform := corev1.VolumeMount{Name: "platform", MountPath: wire.Platform, ReadOnly: true}
 	credentials := corev1.VolumeMount{Name: "credentials", MountPath: wire.Credentials}
-	readOnlyCredentials := corev1.VolumeMount{Name: "credentials", MountPath: wire.Credentials, ReadOnly: true}
 	prepare := container(wire.Prepare, platform, credentials)
 	prepare.Stdin, prepare.StdinOnce = true, true
 
@@ -115,7 +114,7 @@ func (e *Engine) pod(s spec) (*corev1.Pod, error) {
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			InitContainers: []corev1.Container{prepare, container(wire.Build, readOnlyPlatform, corev1.VolumeMount{Name: "tmp", MountPath: wire.Tmp})},
-			Containers:     []corev1.Container{container(wire.Export, readOnlyPlatform, readOnlyCredentials)},
+			Containers:     []corev1.Container{container(wire.Export, readOnlyPlatform, credentials)},
 			Volumes:        volumes,
 			// A build on a node that is lost ends soon, for its user waits.
 			Tolerations: []corev1.Toleration{

@@ -235,9 +235,17 @@ func (b *running) phases(ctx context.Context, d *delivery, marker string) (<-cha
 }
 
 func (b *running) prepare(ctx context.Context, d *delivery) error {
+	b.progress.Enter("waiting for a node")
+	onNode := func(p *corev1.Pod) bool { return p != nil && p.Spec.NodeName != "" }
+	if p, err := b.watched.wait(ctx, onNode); err != nil {
+		return err
+	} else if onNode(p) {
+		b.progress.Enter("start on the node " + p.Spec.NodeName + ", which pulls the builder image where it does not have it")
+	}
 	if _, err := b.watched.wait(ctx, started(wire.Prepare)); err != nil {
 		return err
 	}
+	b.progress.Enter("preparation")
 	sending, stop := context.WithCancel(ctx)
 	defer stop()
 	sent := make(chan error, 1)

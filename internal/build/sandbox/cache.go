@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/disk"
 )
 
 // Each app has a directory, which holds
@@ -71,7 +72,7 @@ func (e *Engine) ownedDir(dir string, mode os.FileMode) error {
 // worth less than none. It returns the bytes removed.
 func (e *Engine) capCache(ctx context.Context, name string, limit int64) (int64, error) {
 	dirs := []string{filepath.Join(e.appDir(name), "cache"), filepath.Join(e.appDir(name), keptDir)}
-	n := treeSize(ctx, dirs...)
+	n := disk.Size(ctx, dirs...)
 	if n <= limit {
 		return 0, nil
 	}

@@ -1,4 +1,4 @@
-package sandbox
+package disk
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func TestTreeSize(t *testing.T) {
 	if err := os.Link(filepath.Join(dir, "a/b/file"), filepath.Join(dir, "again")); err != nil {
 		t.Fatal(err)
 	}
-	if n := treeSize(context.Background(), dir, filepath.Join(dir, "missing"), filepath.Join(dir, "link")); n < 1<<20 || n > 2<<20 {
+	if n := Size(context.Background(), dir, filepath.Join(dir, "missing"), filepath.Join(dir, "link")); n < 1<<20 || n > 2<<20 {
 		t.Errorf("%d bytes, want about %d: links are counted once and never followed", n, 1<<20)
 	}
 }

@@ -1,12 +1,24 @@
 package knative_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/retry"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
+	"github.com/gitd-io/gitd/internal/kube"
+)
+
+var (
+	services  = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
+	revisions = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "revisions"}
 )
 
 // TestContract runs the suite that the platform on one machine passes as well.
@@ -15,6 +27,38 @@ func TestContract(t *testing.T) {
 	namespace := newNamespace(t, c, "contract")
 	contract.Run(t, func(t *testing.T, img v1.Image) *contract.Env {
 		return &contract.Env{Platform: open(t, options(t, c, namespace)), Address: ingress, Domain: namespace + "." + domain, Image: push(t, "testapp", img),
-			Reopen: func() deploy.Platform { return open(t, options(t, client(t), namespace)) }}
+			Reopen:     func() deploy.Platform { return open(t, options(t, client(t), namespace)) },
+			Progress:   "20s", // with the time that the node takes to make the container
+			Start:      "3m",
+			Check:      20 * time.Second,
+			Rest:       20 * time.Millisecond,
+			HidesPorts: "a cluster does not tell which ports are open in a pod",
+			Edit: func(ctx context.Context, service string, change func(*servingv1.Service)) error {
+				return edit(ctx, c, namespace, service, change)
+			},
+			Collect: func(ctx context.Context, _, revision string) error {
+				return c.Resource(revisions, namespace).Delete(ctx, revision, metav1.DeleteOptions{})
+			},
+		}
+	})
+}
+
+// edit changes a Service as kubectl edit does.
+func edit(ctx context.Context, c *kube.Client, namespace, service string, change func(*servingv1.Service)) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		u, err := c.Resource(services, namespace).Get(ctx, service, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		var svc servingv1.Service
+		if err := kube.Into(u, &svc); err != nil {
+			return err
+		}
+		change(&svc)
+		if u, err = kube.Unstructured(&svc); err != nil {
+			return err
+		}
+		_, err = c.Resource(services, namespace).Update(ctx, u, metav1.UpdateOptions{FieldManager: contract.Editor})
+		return err
 	})
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image builds the image of the test app: one layer with a static program and an /etc/passwd that knows the user "app".
+// Image builds the image of the test app: one layer with a static program, that is its process type job as well, and an
+// /etc/passwd that knows the user "app".
 func Image(t testing.TB) v1.Image {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "testapp")
@@ -31,7 +32,8 @@ func Image(t testing.TB) v1.Image {
 		t.Fatal(err)
 	}
 	return ImageOf(t, v1.Config{Entrypoint: []string{"/app/testapp"}, User: "app", WorkingDir: "/app", Env: []string{"FROM_IMAGE=yes", "VERSION=none"}},
-		File{"app/", 0o755, nil}, File{"app/testapp", 0o755, program}, File{"tmp/", 0o1777, nil}, File{"etc/", 0o755, nil},
+		File{"app/", 0o755, nil}, File{"app/testapp", 0o755, program},
+		File{"cnb/", 0o755, nil}, File{"cnb/process/", 0o755, nil}, File{"cnb/process/job", 0o755, program}, File{"tmp/", 0o1777, nil}, File{"etc/", 0o755, nil},
 		File{"etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/app:/bin/sh\n")})
 }
 

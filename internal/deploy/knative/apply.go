@@ -61,20 +61,25 @@ func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release
 	if traffic, err = p.usable(ctx, svc, r, traffic, there); err != nil {
 		return err
 	}
+	if there[r.name] == nil {
+		if err := p.free(ctx, namespace, svc.Name, r.name); err != nil {
+			return err
+		}
+	}
 	want, err := p.wanted(svc, r, traffic, live, there[r.name])
 	if err != nil {
 		return err
 	}
-	if err := p.keep(ctx, namespace, svc.Name, r, there[r.name] != nil); err != nil {
+	if err := p.keep(ctx, namespace, svc.Name, r); err != nil {
 		return err
 	}
-	if err := p.send(ctx, want, live); err != nil {
+	if err := p.send(ctx, want, live, r); err != nil {
 		if live == nil {
-			_ = p.remove(context.WithoutCancel(ctx), secrets, namespace, r.name)
+			_ = p.remove(context.WithoutCancel(ctx), secrets, namespace, r.config())
 		}
 		return err
 	}
-	return p.settle(ctx, want)
+	return p.settle(ctx, want, r)
 }
 
 // isOurs tells whether gitd made a Service, even if somebody took its label away.
@@ -98,6 +103,16 @@ func (p *Platform) revisions(ctx context.Context, namespace, service string) (ma
 		}
 	}
 	return out, nil
+}
+
+// free waits until nothing is left of an earlier revision of that name: Knative would not take over what belongs to it.
+func (p *Platform) free(ctx context.Context, namespace, service, revision string) error {
+	ctx, cancel := context.WithTimeout(ctx, deleteTime)
+	defer cancel()
+	if err := p.none(ctx, namespace, selector(serviceLabel, service, revLabel, revision), revisions); err != nil {
+		return err
+	}
+	return p.none(ctx, namespace, selector(revisionLabel, revision), deployments, autoscalers, serverless)
 }
 
 // usable refuses traffic to revisions that are not there, and leaves out tags of those that failed.
@@ -143,7 +158,7 @@ func (p *Platform) wanted(svc *servingv1.Service, r *release, traffic []servingv
 }
 
 // keep makes the Secret of a release, and that for the registry.
-func (p *Platform) keep(ctx context.Context, namespace, service string, r *release, exists bool) error {
+func (p *Platform) keep(ctx context.Context, namespace, service string, r *release) error {
 	if p.o.PullSecret != nil {
 		if err := p.keepPull(ctx, namespace); err != nil {
 			return err
@@ -153,23 +168,14 @@ func (p *Platform) keep(ctx context.Context, namespace, service string, r *relea
 	if err != nil {
 		return err
 	}
-	have, err := get[corev1.Secret](ctx, p.c, secrets, namespace, r.name)
+	have, err := get[corev1.Secret](ctx, p.c, secrets, namespace, want.Name)
 	switch {
 	case apierrors.IsNotFound(err):
-	case err != nil:
+		_, _, err = p.c.Apply(ctx, secrets, want)
 		return err
-	case have.Labels[managedBy] != manager:
-		return app.Errorf(app.Exists, "rename or remove that Secret", "there is a Secret %s in the namespace %s that gitd did not make", r.name, namespace)
-	case have.Annotations[hashNote] == r.hash:
-		return nil
-	case exists: // of the same content: somebody changed the Secret's note
-		return app.Errorf(app.InvalidInput, "push again: the release gets another name", "the Secret %s does not belong to the revision of that name any more", r.name)
-	default: // left by a revision that is gone
-		if err := p.remove(ctx, secrets, namespace, r.name); err != nil {
-			return err
-		}
+	case err == nil && have.Labels[managedBy] != manager:
+		return app.Errorf(app.Exists, "rename or remove that Secret", "there is a Secret %s in the namespace %s that gitd did not make", want.Name, namespace)
 	}
-	_, _, err = p.c.Apply(ctx, secrets, want)
 	return err
 }
 
@@ -183,7 +189,7 @@ func (p *Platform) keepPull(ctx context.Context, namespace string) error {
 }
 
 // send applies the Service, and tells what it set back.
-func (p *Platform) send(ctx context.Context, want, live *servingv1.Service) error {
+func (p *Platform) send(ctx context.Context, want, live *servingv1.Service, r *release) error {
 	u, conflicts, err := p.c.Apply(ctx, services, want)
 	if err != nil {
 		return err
@@ -196,14 +202,11 @@ func (p *Platform) send(ctx context.Context, want, live *servingv1.Service) erro
 	}
 	// The Service owns what belongs to it: who deletes it by hand deletes all.
 	owner := metav1.OwnerReference{APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: u.GetName(), UID: u.GetUID()}
-	s := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: want.Spec.Template.Name, Namespace: want.Namespace}}
-	s.OwnerReferences = []metav1.OwnerReference{owner}
-	return p.own(ctx, s)
+	return p.own(ctx, want.Namespace, r.config(), owner)
 }
 
 // settle waits until new requests follow the wanted traffic.
-func (p *Platform) settle(ctx context.Context, want *servingv1.Service) error {
+func (p *Platform) settle(ctx context.Context, want *servingv1.Service, r *release) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changed := p.c.Watch(ctx, kube.Interest{Resource: services, Namespace: want.Namespace, Name: want.Name},
@@ -222,7 +225,7 @@ func (p *Platform) settle(ctx context.Context, want *servingv1.Service) error {
 			if again++; again > 3 {
 				return app.Errorf(app.Unavailable, kube.ConflictNote, "the Service %s is changed by somebody else again and again", want.Name)
 			}
-			if err := p.send(ctx, want, live); err != nil {
+			if err := p.send(ctx, want, live, r); err != nil {
 				return err
 			}
 			continue

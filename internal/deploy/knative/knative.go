@@ -57,7 +57,7 @@ var _ deploy.Platform = (*Platform)(nil)
 const (
 	readyTime    = 10 * time.Minute // for a revision without a progress deadline: Knative's own default
 	readyMargin  = 30 * time.Second // over the progress deadline, for Knative to say so itself
-	routeTime    = time.Minute      // for the ingress to take a change
+	routeTime    = 2 * time.Minute  // for the ingress to take a change
 	ingressTime  = 10 * time.Second // until an ingress controller that does not react is told of
 	deleteTime   = 2 * time.Minute
 	terminating  = 2 * time.Minute  // for a namespace of the same name to go

@@ -36,12 +36,12 @@ type instanceLog struct {
 }
 
 func (p *Platform) newInstanceLog(pod *corev1.Pod) *instanceLog {
-	name := pod.Labels[revLabel]
+	id := pod.Name[strings.LastIndexByte(pod.Name, '-')+1:]
 	if process := pod.Labels[procLabel]; process != "" {
-		name += " " + process
+		id = process + ".1" // there is only one
 	}
 	return &instanceLog{now: kube.PodLog{Client: p.c, Namespace: pod.Namespace, Pod: pod.Name, Container: container},
-		prefix: fmt.Sprintf("[%s %s] ", name, pod.Name[strings.LastIndexByte(pod.Name, '-')+1:])}
+		prefix: fmt.Sprintf("[%s %s] ", pod.Labels[revLabel], id)}
 }
 
 // Logs implements deploy.Platform. Each line has the form "[hello-v3 abc12] text", in the order of time. A cluster keeps the log of an

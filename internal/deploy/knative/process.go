@@ -3,7 +3,10 @@ package knative
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +47,10 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 	if err := p.ensureNamespace(ctx, namespace); err != nil {
 		return err
 	}
-	name := short(r.name+"-"+process, 52) + "-" + strings.ToLower(rand.Text()[:5])
+	if !validProcess.MatchString(process) {
+		return app.Errorf(app.InvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", process)
+	}
+	name := objectName(r.name+"."+process, 52) + "-" + strings.ToLower(rand.Text()[:5])
 	spec, err := p.processSpec(service, r, process, name)
 	if err != nil {
 		return deploy.Invalid(service, err.Error())
@@ -53,14 +59,11 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 	labels := r.labels(service)
 	labels[procLabel] = process
 	// Its configuration is its own: the release may come to nothing.
-	mine := *r
-	mine.name = name
-	config, err := mine.secret(namespace, service)
+	config, err := r.secret(namespace, service)
 	if err != nil {
 		return err
 	}
-	config.Labels = labels
-	config.Annotations = nil
+	config.Name, config.Labels, config.Annotations = name, labels, nil
 	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
 		Spec: batchv1.JobSpec{BackoffLimit: ptr.Int32(0), TTLSecondsAfterFinished: ptr.Int32(int32(jobTTL.Seconds())),
@@ -190,12 +193,26 @@ func stateOf(pod *corev1.Pod) *corev1.ContainerStatus {
 	return nil
 }
 
-// short cuts a name so that a label can hold it.
-func short(name string, n int) string {
-	if len(name) > n {
-		name = name[:n]
+// validProcess is what the name of a process type may look like (Buildpack Interface Specification, "launch.toml"), and a label.
+var validProcess = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+
+// objectName makes a name for an object out of one that may have other characters, or more than n of them. Different ones stay different.
+func objectName(name string, n int) string {
+	out := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '-':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, name)
+	if out == name && len(name) <= n && !strings.Contains(name, "..") && !strings.Contains(name, ".-") && !strings.Contains(name, "-.") {
+		return name
 	}
-	return strings.TrimRight(name, "-.")
+	sum := sha256.Sum256([]byte(name))
+	out = strings.NewReplacer(".", "-").Replace(out)
+	return strings.Trim(out[:min(len(out), n-9)], "-") + "-" + hex.EncodeToString(sum[:4])
 }
 
 // reap deletes the Jobs of an earlier gitd: nobody waits for them any more.

@@ -17,11 +17,30 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// WaitReady implements deploy.Platform. A revision that Knative scaled to zero is woken by a request to its tag; one that has neither tag
+// WaitReady implements deploy.Platform. It also waits until the ingress has taken the revision's tag, so that a probe meets the app. A revision that Knative scaled to zero is woken by a request to its tag; one that has neither tag
 // nor traffic cannot be woken, and counts as ready.
 func (p *Platform) WaitReady(ctx context.Context, service, revision string) error {
 	ctx = p.calling(ctx)
-	return explained(ctx, p.waitReady(ctx, service, revision), "wait for "+revision)
+	err := p.waitReady(ctx, service, revision)
+	if err == nil {
+		err = p.waitTag(ctx, service, revision)
+	}
+	return explained(ctx, err, "wait for "+revision)
+}
+
+// waitTag waits until a revision answers under its tag, if it has one.
+func (p *Platform) waitTag(ctx context.Context, service, revision string) error {
+	live, err := p.find(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, t := range live.Spec.Traffic {
+		if t.RevisionName == revision && t.Tag != "" {
+			_, err = p.tagURL(ctx, service, t.Tag)
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Platform) waitReady(ctx context.Context, service, revision string) error {

@@ -40,22 +40,26 @@ func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service
 // restore puts the template as it was given in the place of the cluster's. Where somebody put a template there that is not gitd's, it is
 // that of the revision with the most traffic.
 func (p *Platform) restore(ctx context.Context, live *servingv1.Service) error {
-	names := []string{live.Spec.Template.Name}
-	traffic := slices.SortedStableFunc(slices.Values(live.Status.Traffic), func(a, b servingv1.TrafficTarget) int {
-		return int(ptr.Int64Value(b.Percent) - ptr.Int64Value(a.Percent))
-	})
-	for _, t := range traffic {
-		names = append(names, t.RevisionName)
+	kept, err := p.releases(ctx, live.Namespace, live.Name)
+	if err != nil {
+		return err
 	}
-	for _, name := range names {
-		if name == "" {
+	if r := kept[live.Spec.Template.Annotations[hashNote]]; r != nil && r.name == live.Spec.Template.Name {
+		live.Spec.Template = r.original()
+		return nil
+	}
+	there, err := p.revisions(ctx, live.Namespace, live.Name)
+	if err != nil {
+		return err
+	}
+	for _, t := range slices.SortedStableFunc(slices.Values(live.Status.Traffic), func(a, b servingv1.TrafficTarget) int {
+		return int(ptr.Int64Value(b.Percent) - ptr.Int64Value(a.Percent))
+	}) {
+		rev := there[t.RevisionName]
+		if rev == nil {
 			continue
 		}
-		r, err := p.release(ctx, live.Namespace, name)
-		if err != nil {
-			return err
-		}
-		if r != nil {
+		if r := kept[rev.Annotations[hashNote]]; r != nil {
 			live.Spec.Template = r.original()
 			return nil
 		}
@@ -63,19 +67,21 @@ func (p *Platform) restore(ctx context.Context, live *servingv1.Service) error {
 	return nil
 }
 
-// release reads what is kept of a revision; nil where nothing is.
-func (p *Platform) release(ctx context.Context, namespace, name string) (*release, error) {
-	s, err := get[corev1.Secret](ctx, p.c, secrets, namespace, name)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
+// releases reads what is kept of a Service's revisions, by its hash.
+func (p *Platform) releases(ctx context.Context, namespace, service string) (map[string]*release, error) {
+	all, err := list[corev1.Secret](ctx, p.c, secrets, namespace, ours(service)+","+revLabel+",!"+procLabel)
 	if err != nil {
 		return nil, err
 	}
-	if s.Labels[managedBy] != manager || s.Annotations[templNote] == "" {
-		return nil, nil
+	out := map[string]*release{}
+	for i := range all {
+		r, err := readRelease(&all[i])
+		if err != nil {
+			return nil, err
+		}
+		out[r.hash] = r
 	}
-	return readRelease(s)
+	return out, nil
 }
 
 // List implements deploy.Platform.
@@ -229,10 +235,7 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 	if err := p.removeAll(ctx, deployments, live.Namespace, selector(managedBy, manager, appLabel, service, revLabel, revision)); err != nil {
 		return err
 	}
-	if err := p.none(ctx, live.Namespace, selector(revisionLabel, revision), deployments, autoscalers, serverless); err != nil {
-		return err
-	}
-	if err := p.none(ctx, live.Namespace, selector(serviceLabel, service, revLabel, revision), revisions); err != nil {
+	if err := p.free(ctx, live.Namespace, service, revision); err != nil {
 		return err
 	}
 	if err := p.removeAll(ctx, secrets, live.Namespace, selector(managedBy, manager, appLabel, service, revLabel, revision)); err != nil {
@@ -273,12 +276,12 @@ func (p *Platform) WaitDrained(ctx context.Context, service, revision string) er
 	return explained(ctx, err, "look at "+revision)
 }
 
-// own sets who owns an object, with whom it goes.
-func (p *Platform) own(ctx context.Context, s *corev1.Secret) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": s.OwnerReferences}})
+// own sets who owns a Secret, with whom it goes.
+func (p *Platform) own(ctx context.Context, namespace, secret string, owner metav1.OwnerReference) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": []metav1.OwnerReference{owner}}})
 	if err != nil {
 		return err
 	}
-	_, err = p.c.Resource(secrets, s.Namespace).Patch(ctx, s.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+	_, err = p.c.Resource(secrets, namespace).Patch(ctx, secret, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
 	return err
 }

@@ -73,6 +73,10 @@ func (r *release) labels(service string) map[string]string {
 	return map[string]string{managedBy: manager, appLabel: service, revLabel: r.name}
 }
 
+// config is the name of the Secret that keeps the release. It has the content in it: a node that knows an immutable Secret does not look
+// again, also when it was deleted and another one has its name.
+func (r *release) config() string { return r.name + "-" + r.hash[:8] }
+
 // secret keeps the release: its configuration as data, and the template in a note.
 func (r *release) secret(namespace, service string) (*corev1.Secret, error) {
 	b, err := json.Marshal(r.template)
@@ -80,7 +84,7 @@ func (r *release) secret(namespace, service string) (*corev1.Secret, error) {
 		return nil, err
 	}
 	s := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: r.name, Namespace: namespace, Labels: r.labels(service),
+		ObjectMeta: metav1.ObjectMeta{Name: r.config(), Namespace: namespace, Labels: r.labels(service),
 			Annotations: map[string]string{hashNote: r.hash, templNote: string(b)}},
 		Immutable: ptr.Bool(true), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{}}
 	for k, v := range r.env {
@@ -91,7 +95,7 @@ func (r *release) secret(namespace, service string) (*corev1.Secret, error) {
 
 // readRelease is the release that a Secret keeps.
 func readRelease(s *corev1.Secret) (*release, error) {
-	r := &release{name: s.Name, hash: s.Annotations[hashNote], env: map[string]string{}}
+	r := &release{name: s.Labels[revLabel], hash: s.Annotations[hashNote], env: map[string]string{}}
 	if err := json.Unmarshal([]byte(s.Annotations[templNote]), &r.template); err != nil {
 		return nil, fmt.Errorf("the Secret %s holds no release: %w", s.Name, err)
 	}
@@ -112,7 +116,7 @@ func (p *Platform) clusterTemplate(r *release, service string) (servingv1.Revisi
 		t.Labels = map[string]string{}
 	}
 	maps.Copy(t.Labels, r.labels(service))
-	if err := p.lockUp(&t.Spec.PodSpec, r.name); err != nil {
+	if err := p.lockUp(&t.Spec.PodSpec, r.config()); err != nil {
 		return t, err
 	}
 	return t, nil
@@ -175,7 +179,7 @@ func (p *Platform) user(repository, digest string) (numeric bool, err error) {
 	return err == nil, nil
 }
 
-// samePlace compares two lists of targets by what they do: a URL or a spelled-out default makes no difference.
+// sameTraffic compares two lists of targets by what they do: a URL or a spelled-out default makes no difference.
 func sameTraffic(a, b []servingv1.TrafficTarget) bool {
 	return slices.EqualFunc(a, b, func(x, y servingv1.TrafficTarget) bool {
 		return x.RevisionName == y.RevisionName && x.Tag == y.Tag && ptr.Int64Value(x.Percent) == ptr.Int64Value(y.Percent)

@@ -10,12 +10,19 @@ import (
 	"knative.dev/pkg/ptr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// SetWorkers implements deploy.Platform: a Deployment for each type, named REVISION-TYPE. The node starts a worker that ended again; its
-// pause grows to the node's own limit, which is five minutes where nobody set another.
+// SetWorkers implements deploy.Platform: a Deployment for each type, named SERVICE.TYPE, that never has two pods at once: the new one starts
+// when the old one has ended. The node starts a worker that ended again; its pause grows to the node's own limit, which is five minutes where
+// nobody set another.
 func (p *Platform) SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error {
+	for _, t := range types {
+		if !validProcess.MatchString(t) {
+			return app.Errorf(app.InvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
+		}
+	}
 	if _, err := deploy.Complete(ctx, svc, p.namespace(svc.Name)); err != nil {
 		return err
 	}
@@ -33,12 +40,19 @@ func (p *Platform) setWorkers(ctx context.Context, service string, r *release, t
 	if err != nil {
 		return err
 	}
+	there, err := p.revisions(ctx, live.Namespace, service)
+	if err != nil {
+		return err
+	}
+	if there[r.name] == nil {
+		return notFound("revision", r.name)
+	}
 	have, err := list[appsv1.Deployment](ctx, p.c, deployments, live.Namespace, ours(service)+","+procLabel)
 	if err != nil {
 		return err
 	}
 	for _, d := range have {
-		if d.Labels[revLabel] != r.name || !slices.Contains(types, d.Labels[procLabel]) {
+		if !slices.Contains(types, d.Labels[procLabel]) {
 			if err := p.remove(ctx, deployments, d.Namespace, d.Name); err != nil {
 				return err
 			}
@@ -47,11 +61,11 @@ func (p *Platform) setWorkers(ctx context.Context, service string, r *release, t
 	if len(types) == 0 {
 		return nil
 	}
-	if err := p.keep(ctx, live.Namespace, service, r, true); err != nil {
+	if err := p.keep(ctx, live.Namespace, service, r); err != nil {
 		return err
 	}
 	for _, process := range types {
-		d, err := p.worker(live.Namespace, service, r, process)
+		d, err := p.worker(live, r, process)
 		if err != nil {
 			return deploy.Invalid(service, err.Error())
 		}
@@ -62,16 +76,19 @@ func (p *Platform) setWorkers(ctx context.Context, service string, r *release, t
 	return nil
 }
 
-func (p *Platform) worker(namespace, service string, r *release, process string) (*appsv1.Deployment, error) {
-	spec, err := p.processSpec(service, r, process, r.name)
+func (p *Platform) worker(live *servingv1.Service, r *release, process string) (*appsv1.Deployment, error) {
+	spec, err := p.processSpec(live.Name, r, process, r.config())
 	if err != nil {
 		return nil, err
 	}
-	labels := r.labels(service)
+	labels := r.labels(live.Name)
 	labels[procLabel] = process
+	own := map[string]string{managedBy: manager, appLabel: live.Name, procLabel: process}
+	owner := metav1.OwnerReference{APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: live.Name, UID: live.UID}
 	return &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
-		ObjectMeta: metav1.ObjectMeta{Name: short(r.name+"-"+process, 63), Namespace: namespace, Labels: labels},
-		Spec: appsv1.DeploymentSpec{Replicas: ptr.Int32(1), RevisionHistoryLimit: ptr.Int32(0), Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}, // never two of them
+		ObjectMeta: metav1.ObjectMeta{Name: objectName(live.Name+"."+process, 50), Namespace: live.Namespace, Labels: labels,
+			OwnerReferences: []metav1.OwnerReference{owner}},
+		Spec: appsv1.DeploymentSpec{Replicas: ptr.Int32(1), RevisionHistoryLimit: ptr.Int32(0), Selector: &metav1.LabelSelector{MatchLabels: own},
+			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: *spec}}}, nil
 }

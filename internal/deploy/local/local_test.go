@@ -172,7 +172,10 @@ func TestContract(t *testing.T) {
 			p = m.open(t, nil)
 			f.handler.Store(p)
 			return p
-		}}
+		}, NoEdit: "on one machine the Services are gitd's own: nobody else can edit them",
+			Collect: func(ctx context.Context, service, revision string) error {
+				return p.DeleteRevision(ctx, service, revision)
+			}}
 	})
 }
 

@@ -8,11 +8,42 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 )
 
+// job is the process type job: it says so, and goes on for ever or ends with a status.
+func job() {
+	fmt.Printf("job of %s, %s\n", os.Getenv("VERSION"), os.Getenv("COLOUR"))
+	if os.Getenv("MODE") == "hog" {
+		hog()
+	}
+	if status, err := strconv.Atoi(os.Getenv("STATUS")); err == nil {
+		os.Exit(status)
+	}
+	time.Sleep(time.Hour)
+}
+
+// hog takes memory until it is killed.
+func hog() {
+	var all [][]byte
+	for {
+		b := make([]byte, 1<<20)
+		for i := range b {
+			b[i] = 1
+		}
+		all = append(all, b)
+		if len(all)%100 == 0 {
+			fmt.Println(len(all), "MiB")
+		}
+	}
+}
+
 func main() {
+	if filepath.Base(os.Args[0]) == "job" {
+		job()
+	}
 	id := rand.Text()[:8]
 	fmt.Printf("%s starts as %s\n", os.Getenv("VERSION"), id)
 	port := os.Getenv("PORT")
@@ -25,17 +56,7 @@ func main() {
 	case "never":
 		time.Sleep(time.Hour)
 	case "hog":
-		var all [][]byte
-		for {
-			b := make([]byte, 1<<20)
-			for i := range b {
-				b[i] = 1
-			}
-			all = append(all, b)
-			if len(all)%100 == 0 {
-				fmt.Println(len(all), "MiB")
-			}
-		}
+		hog()
 	}
 	if ms, _ := strconv.Atoi(os.Getenv("DELAY")); ms > 0 {
 		time.Sleep(time.Duration(ms) * time.Millisecond)

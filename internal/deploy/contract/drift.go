@@ -1,0 +1,83 @@
+package contract
+
+import (
+	"testing"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/deploy"
+)
+
+// drift: somebody edits the Service by hand. The next rollout begins at what is there, wins, and says so.
+func (s *suite) drift(t *testing.T) {
+	if s.env.Edit == nil {
+		t.Skip(s.env.NoEdit)
+	}
+	s.mustRoll(t, s.service("drift", "v1"))
+	s.mustRoll(t, s.service("drift", "v2", "COLOUR=red"))
+	edit := func(change func(*servingv1.Service)) {
+		t.Helper()
+		if err := s.env.Edit(within(t), "drift", change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(svc *servingv1.Service) {
+		svc.Spec.Traffic = nil
+		traffic(svc, "drift-v1 100")
+	})
+	eventually(t, "the edit is live", func() bool {
+		_, body, _ := s.get(within(t), "drift", "/")
+		return body == "v1"
+	})
+	// Traffic: blue is what serves, whoever said so.
+	told, out := s.mustRoll(t, s.service("drift", "v3", "COLOUR=blue"))
+	contains(t, told, "was changed by "+Editor, ".spec.traffic", "Traffic: drift-v1 100% → 0%, drift-v3 0% → 100%")
+	if len(out.Previous) != 1 || out.Previous[0] != "drift-v1" {
+		t.Errorf("previous: %v", out.Previous)
+	}
+	s.want(t, "drift", "/", "v3")
+	// The template: another image, a variable, as a revision of its own.
+	edit(func(svc *servingv1.Service) {
+		svc.Spec.Template.Name = "drift-hand"
+		c := &svc.Spec.Template.Spec.Containers[0]
+		c.Env = append(c.Env, s.service("drift", "hand", "COLOUR=hand").Spec.Template.Spec.Containers[0].Env...)
+		svc.Spec.Traffic = nil
+		traffic(svc, "drift-hand 100")
+	})
+	eventually(t, "the edit is live", func() bool {
+		_, body, _ := s.get(within(t), "drift", "/env?name=COLOUR")
+		return body == "hand"
+	})
+	var err error
+	told, _, err = s.roll(t, s.service("drift", "v4", "MODE=exit"))
+	t.Log(told, err)
+	if svc, err := s.env.Platform.Get(t.Context(), "drift"); err == nil {
+		t.Logf("%+v %+v", svc.Spec.Traffic, svc.Status.Traffic)
+	} // what fails leaves it as it was
+	if err == nil {
+		t.Error("an app that exits went live")
+	}
+	s.want(t, "drift", "/env?name=COLOUR", "hand")
+	told, _ = s.mustRoll(t, s.service("drift", "v5", "COLOUR=green"))
+	contains(t, told, "Traffic: drift-hand 100% → 0%, drift-v5 0% → 100%")
+	s.want(t, "drift", "/env?name=COLOUR", "green")
+	s.want(t, deploy.BlueTag+"-drift", "/env?name=COLOUR", "hand")
+}
+
+// collected: a revision that the platform removed by itself comes back with its image and its configuration.
+func (s *suite) collected(t *testing.T) {
+	colours := map[string]string{"v1": "red", "v2": "green", "v3": "blue"}
+	for _, v := range []string{"v1", "v2", "v3"} {
+		s.mustRoll(t, s.service("collected", v, "COLOUR="+colours[v]))
+	}
+	if err := s.env.Collect(within(t), "collected", "collected-v1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.describe(t, "collected")["collected-v1"]; ok {
+		t.Fatal("it is still there")
+	}
+	s.mustRoll(t, s.service("collected", "v1", "COLOUR=red"))
+	s.want(t, "collected", "/", "v1")
+	s.want(t, "collected", "/env?name=COLOUR", "red")
+	s.want(t, "blue-collected", "/env?name=COLOUR", "blue")
+}

@@ -1,0 +1,111 @@
+package contract
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+)
+
+// limited gives a Service little memory.
+func limited(svc *servingv1.Service) *servingv1.Service {
+	svc.Spec.Template.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
+	return svc
+}
+
+// process: the release command runs with the template's environment before there is a Service.
+func (s *suite) process(t *testing.T) {
+	p := s.env.Platform
+	var b bytes.Buffer
+	if err := p.RunProcess(within(t), s.service("process", "v1", "COLOUR=red", "STATUS=0"), "job", &b); err != nil {
+		t.Fatalf("%v\n%s", err, b.String())
+	}
+	if b.String() != "job of v1, red\n" {
+		t.Errorf("it wrote %q", b.String())
+	}
+	if _, err := p.Get(within(t), "process"); !errors.Is(err, deploy.ErrNotFound) {
+		t.Errorf("it left a Service: %v", err)
+	}
+	var ended *deploy.StartError
+	b.Reset()
+	err := p.RunProcess(within(t), s.service("process", "v2", "STATUS=4"), "job", &b)
+	if !errors.As(err, &ended) || ended.Reason != deploy.Exited || ended.ExitCode != 4 || !strings.HasPrefix(b.String(), "job of v2") {
+		t.Errorf("%+v, %q", err, b.String())
+	}
+	err = p.RunProcess(within(t), limited(s.service("process", "v3", "MODE=hog")), "job", io.Discard)
+	if ended = nil; !errors.As(err, &ended) || ended.Reason != deploy.OutOfMemory || ended.Detail != "64 MiB" {
+		t.Errorf("%+v", err)
+	}
+	if err = p.RunProcess(within(t), s.service("process", "v4"), "missing", io.Discard); !errors.As(err, &ended) {
+		t.Errorf("a type that is not there: %v", err)
+	}
+	stopped := app.Errorf(app.Superseded, "", "a newer push replaced this one")
+	ctx, cancel := context.WithCancelCause(within(t))
+	defer cancel(nil)
+	err = p.RunProcess(ctx, s.service("process", "v5"), "job", writerFunc(func(text []byte) { cancel(stopped) }))
+	if !errors.Is(err, stopped) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(b []byte) (int, error) {
+	f(b)
+	return len(b), nil
+}
+
+// workers run beside web, in the version that they are set to, and one of each type.
+func (s *suite) workers(t *testing.T) {
+	p := s.env.Platform
+	says := func(parts ...string) {
+		t.Helper()
+		eventually(t, strings.Join(parts, " "), func() bool {
+			var b bytes.Buffer
+			if err := p.Logs(within(t), "workers", deploy.LogOptions{}, &b); err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range parts {
+				if !strings.Contains(b.String(), p) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	v1, v2 := s.service("workers", "v1", "COLOUR=red"), s.service("workers", "v2", "COLOUR=blue")
+	if err := p.SetWorkers(within(t), v1, []string{"job"}); !errors.Is(err, deploy.ErrNotFound) {
+		t.Errorf("workers of no Service: %v", err)
+	}
+	s.mustRoll(t, v1)
+	if err := p.SetWorkers(within(t), v1, []string{"no/such"}); app.CodeOf(err) != app.InvalidInput {
+		t.Errorf("a name that is none: %v", err)
+	}
+	for range 2 { // twice is the same as once
+		if err := p.SetWorkers(within(t), v1, []string{"job"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says("[workers-v1 job.1] job of v1, red\n")
+	s.mustRoll(t, v2)
+	if err := p.SetWorkers(within(t), v2, []string{"job"}); err != nil {
+		t.Fatal(err)
+	}
+	says("[workers-v2 job.1] job of v2, blue\n")
+	if err := p.SetWorkers(within(t), v2, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.want(t, "workers", "/", "v2")
+	if err := p.Delete(within(t), "workers"); err != nil {
+		t.Error(err)
+	}
+}

@@ -20,7 +20,7 @@ func prepare(job wire.Job) error {
 		return err
 	}
 	restored := make(chan error, 1)
-	err := receive(os.Stdin, func() {
+	err := receive(os.Stdin, volumes, func() {
 		began = time.Now() // gitd may have had to prepare the source
 		go func() { restored <- analyze(job) }()
 	})

@@ -16,11 +16,14 @@ import (
 // maxEntry is how large a file may be that is no source, in bytes.
 const maxEntry = 8 << 20
 
+// volumes are where the archive's folders go.
+var volumes = map[string]string{"workspace": wire.Workspace, "platform": wire.Platform, "credentials": wire.Credentials}
+
 // receive writes what gitd sends to the volumes, and calls start when all that comes before the source is there. Nothing is ever
 // written outside of the volumes, and over nothing.
-func receive(r io.Reader, start func()) error {
+func receive(r io.Reader, volumes map[string]string, start func()) error {
 	roots := map[string]*os.Root{}
-	for name, dir := range map[string]string{"workspace": wire.Workspace, "platform": wire.Platform, "credentials": wire.Credentials} {
+	for name, dir := range volumes {
 		root, err := os.OpenRoot(dir)
 		if err != nil {
 			return err

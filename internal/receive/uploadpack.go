@@ -4,9 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/gitd-io/gitd/internal/app"
 )
+
+// uploadSettings show what is live and nothing else, and allow partial clones by the filters that cost no more than a whole one.
+var uploadSettings = []string{
+	"-c", "uploadpack.hideRefs=refs/", "-c", "uploadpack.hideRefs=!" + refMain, "-c", "uploadpack.hideRefs=!" + refMaster,
+	"-c", "uploadpack.allowFilter=true", "-c", "uploadpackfilter.allow=false", "-c", "uploadpackfilter.blob:none.allow=true",
+	"-c", "uploadpackfilter.blob:limit.allow=true", "-c", "uploadpackfilter.tree.allow=true", "-c", "uploadpackfilter.tree.maxDepth=16",
+}
 
 // uploadPack serves git clone, fetch and ls-remote: what is live, and nothing else.
 func (s *Server) uploadPack(ss *session, path string) outcome {
@@ -27,8 +35,7 @@ func (s *Server) uploadPack(ss *session, path string) outcome {
 	}
 	defer s.store.state(name).read()()
 	repository := objects{repository: s.store.path(name)}
-	c := repository.command(ss.ctx, "-c", "uploadpack.hideRefs=refs/", "-c", "uploadpack.hideRefs=!"+refMain,
-		"-c", "uploadpack.hideRefs=!"+refMaster, "upload-pack", "--strict", repository.repository)
+	c := repository.command(ss.ctx, slices.Concat(uploadSettings, []string{"upload-pack", "--strict", repository.repository})...)
 	if ss.protocol != "" {
 		c.Env = append(c.Env, "GIT_PROTOCOL="+ss.protocol)
 	}

@@ -1,0 +1,530 @@
+package receive
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// The clients of these tests are real. What is not on the machine is fetched once, into the user's cache directory:
+// the newest git there is, into a folder that it runs in by chroot, and Python's clients into a virtual environment.
+
+// clientsDir returns a folder of the cache, which is filled by fill when it is first needed.
+func clientsDir(t testing.TB, name string, fill func(dir string) error) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(cache, "gitd", "test-clients", name)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".complete")); err == nil {
+		return dir
+	}
+	_ = os.RemoveAll(dir)
+	if err := fill(dir); err != nil {
+		t.Fatalf("%s could not be fetched: %v", name, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".complete"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func quietly(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// newestRoot returns a folder to run Debian unstable's git and ssh in, by chroot.
+func newestRoot(t testing.TB) string {
+	return clientsDir(t, "git-newest-"+runtime.GOARCH, func(dir string) error {
+		err := quietly("mmdebstrap", "--variant=extract", "--include=git,openssh-client,dash", `--aptopt=APT::Install-Recommends "false"`,
+			`--aptopt=Acquire::Check-Valid-Until "false"`, "sid", dir)
+		if err != nil {
+			return err
+		}
+		for _, link := range []string{"bin", "sbin", "lib", "lib64"} {
+			if err := os.Symlink("usr/"+link, filepath.Join(dir, link)); err != nil && !os.IsExist(err) {
+				return err
+			}
+		}
+		if err := os.Symlink("dash", filepath.Join(dir, "usr/bin/sh")); err != nil && !os.IsExist(err) {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "etc/passwd"), []byte("root:x:0:0:root:/:/bin/sh\n"), 0o644)
+	})
+}
+
+// python returns a Python that has dulwich and pygit2.
+func python(t testing.TB) string {
+	dir := clientsDir(t, "python-1", func(dir string) error {
+		if err := quietly("python3", "-m", "venv", dir); err != nil {
+			return fmt.Errorf("%w\ninstall it: apt-get install python3-venv", err)
+		}
+		return quietly(filepath.Join(dir, "bin/pip"), "install", "--disable-pip-version-check", "--only-binary", ":all:", "dulwich==1.2.21", "pygit2==1.21.0")
+	})
+	return filepath.Join(dir, "bin/python")
+}
+
+// gitClient is one git, and where it sees files.
+type gitClient struct {
+	fx   *fixture
+	root string // it is confined to this folder; "" for the machine's own
+	home string // as it sees it: keys and repositories
+}
+
+func machineGit(t *testing.T, fx *fixture) *gitClient { return &gitClient{fx: fx, home: t.TempDir()} }
+
+func newestGit(t *testing.T, fx *fixture) *gitClient {
+	t.Helper()
+	root := newestRoot(t)
+	inside, err := os.MkdirTemp(filepath.Join(root, "tmp"), "home-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(inside) })
+	for _, f := range []string{"laptop", "laptop.pub", "known_hosts"} {
+		b, err := os.ReadFile(filepath.Join(fx.home, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(inside, f), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &gitClient{fx: fx, root: root, home: strings.TrimPrefix(inside, root)}
+}
+
+func (c *gitClient) try(dir string, args ...string) (string, error) {
+	cmd := c.fx.cmd(dir, "git", args...)
+	if c.root != "" {
+		cmd = exec.Command("/usr/bin/git", args...)
+		cmd.Dir = dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: c.root}
+		for _, v := range c.fx.env(c.fx.key) {
+			v = strings.ReplaceAll(v, c.fx.home, c.home)
+			if strings.HasPrefix(v, "PATH=") {
+				v = "PATH=/usr/bin"
+			}
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (c *gitClient) git(dir string, args ...string) string {
+	c.fx.t.Helper()
+	out, err := c.try(dir, args...)
+	if err != nil {
+		c.fx.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (c *gitClient) rejected(dir string, words []string, args ...string) {
+	c.fx.t.Helper()
+	out, err := c.try(dir, args...)
+	if err == nil {
+		c.fx.t.Errorf("git %s went well\n%s", strings.Join(args, " "), out)
+	}
+	mustHold(c.fx.t, out, words...)
+}
+
+// commit changes a file; dir is as the client sees it.
+func (c *gitClient) commit(dir, file, text string) string {
+	c.fx.t.Helper()
+	if err := os.WriteFile(filepath.Join(c.root, dir, file), []byte(text), 0o644); err != nil {
+		c.fx.t.Fatal(err)
+	}
+	c.git(dir, "add", "-A")
+	c.git(dir, "commit", "-qm", "change "+file)
+	return c.git(dir, "rev-parse", "HEAD")
+}
+
+// work makes a repository with a few commits.
+func (c *gitClient) work(name string) string {
+	c.fx.t.Helper()
+	dir := filepath.Join(c.home, name)
+	c.git("/", "init", "-q", dir)
+	c.git(dir, "remote", "add", "platform", c.fx.url(name))
+	for i := range 5 {
+		c.commit(dir, "lines", strings.Repeat(fmt.Sprintf("line of commit %d\n", i), 200))
+	}
+	return dir
+}
+
+// protocolRows are what is done with every git.
+var protocolRows = []struct {
+	name string
+	run  func(t *testing.T, c *gitClient, app string)
+}{
+	{"first, unchanged, thin, forced", func(t *testing.T, c *gitClient, app string) {
+		dir := c.work(app)
+		mustHold(t, c.git(dir, "push", "platform", "main"), "* [new branch]")
+		mustHold(t, c.git(dir, "push", "platform", "main"), "Everything up-to-date")
+		next := c.commit(dir, "lines", strings.Repeat("line of commit 4\n", 200)+"more\n")
+		c.git(dir, "push", "--thin", "platform", "main")
+		c.fx.live(app, next)
+		c.git(dir, "commit", "-q", "--amend", "-m", "other words")
+		c.rejected(dir, []string{"[rejected]"}, "push", "platform", "main")
+		mustHold(t, c.git(dir, "push", "-f", "platform", "main"), "(forced update)")
+		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
+	}},
+	{"protocol versions", func(t *testing.T, c *gitClient, app string) {
+		dir := c.work(app)
+		for _, v := range []string{"0", "1", "2"} {
+			next := c.commit(dir, "v", v)
+			c.git(dir, "-c", "protocol.version="+v, "push", "platform", "main")
+			c.fx.live(app, next)
+			mustHold(t, c.git(dir, "-c", "protocol.version="+v, "ls-remote", "platform"), next+"\trefs/heads/main")
+		}
+	}},
+	{"deletes, tags, other branches, many refs, atomic", func(t *testing.T, c *gitClient, app string) {
+		dir := c.work(app)
+		c.git(dir, "push", "platform", "main")
+		c.git(dir, "tag", "v1")
+		c.git(dir, "branch", "topic")
+		live := c.git(dir, "rev-parse", "HEAD")
+		c.rejected(dir, []string{"[remote rejected] main", "is what is live"}, "push", "platform", ":main")
+		c.rejected(dir, []string{"[remote rejected] v1 -> v1", "tags are not deployed"}, "push", "platform", "v1")
+		c.rejected(dir, []string{"only main is deployed: git push platform topic:main"}, "push", "platform", "topic")
+		next := c.commit(dir, "a", "a")
+		c.rejected(dir, []string{"atomic push"}, "push", "--atomic", "platform", "main", "v1")
+		c.fx.live(app, live)
+		c.rejected(dir, []string{"[remote rejected] v1 -> v1", "main -> main"}, "push", "platform", "main", "v1", "topic")
+		c.fx.live(app, next)
+	}},
+	{"push options, quiet", func(t *testing.T, c *gitClient, app string) {
+		dir := c.work(app)
+		c.rejected(dir, []string{`unknown push option "fast"`, "the push options are: "}, "push", "-o", "fast", "platform", "main")
+		c.git(dir, "push", "-q", "-o", "message=hello there", "-o", "clear-cache", "platform", "main")
+		if o := c.fx.h.last().Options; o.Message != "hello there" || !o.ClearCache {
+			t.Errorf("%+v", o)
+		}
+		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
+	}},
+	{"shallow, then deepened", func(t *testing.T, c *gitClient, app string) {
+		full := c.work(app + "-full")
+		dir := filepath.Join(c.home, app)
+		c.git("/", "clone", "-q", "--depth=1", "file://"+full, dir)
+		c.git(dir, "push", c.fx.url(app), "main")
+		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
+		next := c.commit(dir, "b", "b")
+		c.git(dir, "push", c.fx.url(app), "main")
+		c.fx.live(app, next)
+		c.git(dir, "fetch", "-q", "--deepen=2", "origin", "main")
+		next = c.commit(dir, "c", "c")
+		c.git(dir, "push", c.fx.url(app), "main")
+		c.fx.live(app, next)
+		c.git(dir, "fetch", "-q", "--unshallow", "origin", "main")
+		next = c.commit(dir, "d", "d")
+		c.git(dir, "push", c.fx.url(app), "main")
+		c.fx.live(app, next)
+	}},
+	{"signed", func(t *testing.T, c *gitClient, app string) {
+		dir := c.work(app)
+		c.git(dir, "config", "gpg.format", "ssh")
+		c.git(dir, "config", "user.signingKey", filepath.Join(c.keys(), "laptop"))
+		mustHold(t, c.git(dir, "push", "--signed", "platform", "main"), "signed by laptop SHA256:")
+		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
+	}},
+	{"refused by the deployment", func(t *testing.T, c *gitClient, name string) {
+		dir := c.work(name)
+		c.fx.h.setDeploy(func(context.Context, *Push) error {
+			return app.Errorf(app.BuildFailed, "mend it", "it does not compile")
+		})
+		defer c.fx.h.setDeploy(nil)
+		c.rejected(dir, []string{"[remote rejected] main -> main (it does not compile)", " !     mend it"}, "push", "platform", "main")
+		c.fx.live(name, "")
+	}},
+	{"sha256", func(t *testing.T, c *gitClient, app string) {
+		dir := filepath.Join(c.home, app)
+		c.git("/", "init", "-q", "--object-format=sha256", dir)
+		c.commit(dir, "a", "a")
+		c.rejected(dir, []string{"fatal: "}, "push", c.fx.url(app), "main")
+		c.fx.live(app, "")
+	}},
+	{"clone, shallow, deepened, partial", func(t *testing.T, c *gitClient, app string) {
+		dir := c.work(app)
+		c.git(dir, "push", "platform", "main")
+		head := c.git(dir, "rev-parse", "HEAD")
+		at := func(name string) string { return filepath.Join(c.home, app+"-"+name) }
+		for _, v := range []string{"0", "2"} {
+			c.git("/", "-c", "protocol.version="+v, "clone", "-q", c.fx.url(app), at("full"+v))
+			shallow := at("shallow" + v)
+			c.git("/", "-c", "protocol.version="+v, "clone", "-q", "--depth=1", c.fx.url(app), shallow)
+			count := func(want string) {
+				t.Helper()
+				if n := c.git(shallow, "rev-list", "--count", "HEAD"); n != want || c.git(shallow, "rev-parse", "HEAD") != head {
+					t.Errorf("%s commits; want %s", n, want)
+				}
+				c.git(shallow, "fsck", "--strict")
+			}
+			count("1")
+			c.git(shallow, "-c", "protocol.version="+v, "fetch", "-q", "--deepen=2")
+			count("3")
+			c.git(shallow, "-c", "protocol.version="+v, "fetch", "-q", "--unshallow")
+			count("5")
+			since := at("since" + v)
+			c.git("/", "-c", "protocol.version="+v, "clone", "-q", "--shallow-since=2000-01-01", c.fx.url(app), since)
+		}
+		for _, filter := range []string{"blob:none", "blob:limit=100", "tree:0"} {
+			partial := at(strings.ReplaceAll(filter, ":", "-"))
+			c.git("/", "clone", "-q", "--no-checkout", "--filter="+filter, c.fx.url(app), partial)
+			if missing := c.git(partial, "rev-list", "--objects", "--all", "--missing=print"); !strings.Contains(missing, "\n?") {
+				t.Errorf("with %s nothing is missing", filter)
+			}
+			c.git(partial, "checkout", "-q", "main") // fetches what is missing
+			if got, err := os.ReadFile(filepath.Join(c.root, partial, "lines")); err != nil || !bytes.HasPrefix(got, []byte("line of commit 4\n")) {
+				t.Errorf("%s: %v", filter, err)
+			}
+			next := c.commit(partial, "from-partial", filter)
+			c.git(partial, "push", "-f", c.fx.url(app), "HEAD:main")
+			c.fx.live(app, next)
+			c.git(dir, "push", "-f", "platform", "main")
+		}
+		c.rejected("/", []string{"filter 'sparse:oid' not supported"}, "clone", "-q", "--filter=sparse:oid="+head, c.fx.url(app), at("sparse"))
+		c.fx.live(app, head)
+	}},
+}
+
+func (c *gitClient) keys() string {
+	if c.root == "" {
+		return c.fx.home
+	}
+	return c.home
+}
+
+// TestProtocolWithGit has each git push into a server with one of the two indexers.
+func TestProtocolWithGit(t *testing.T) {
+	fx := start(t, func(o *Options) { o.Indexer = gitIndexer{} })
+	own := start(t, func(o *Options) { o.Indexer = NewPackIndexer() })
+	n := 0
+	for _, c := range []*gitClient{machineGit(t, fx), newestGit(t, own)} {
+		version := strings.TrimPrefix(c.git(c.home, "version"), "git version ")
+		for _, row := range protocolRows {
+			n++
+			t.Run("git "+version+"/"+row.name, func(t *testing.T) { row.run(t, c, fmt.Sprintf("app%d", n)) })
+		}
+	}
+}
+
+// otherClient is a client that is no git.
+type otherClient struct {
+	name  string
+	push  func(dir, url string, force bool, refs ...string) (string, error)
+	clone func(url, dir string, depth int) (string, error)
+	// what its words are
+	upToDate string // when there is nothing to push; "" where it says nothing
+	noReason bool   // it does not tell why a ref was refused
+	noDepth  bool   // it cannot make shallow clones
+}
+
+func otherClients(t *testing.T, fx *fixture) []otherClient {
+	interpreter := python(t)
+	script := func(name string, args ...string) (string, error) {
+		file, err := filepath.Abs(filepath.Join("testdata/clients", name))
+		if err != nil {
+			return "", err
+		}
+		c := fx.cmd(fx.home, interpreter, append([]string{file}, args...)...)
+		c.Env = append(c.Env, "KEY="+fx.key, "PYTHONWARNINGS=ignore")
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	withForce := func(force bool, refs []string, mark string) []string {
+		if !force {
+			return refs
+		}
+		return append([]string{mark}, refs...)
+	}
+	plus := func(force bool, refs []string) (all []string) {
+		for _, r := range refs {
+			if r = r + ":" + r; force {
+				r = "+" + r
+			}
+			all = append(all, r)
+		}
+		return all
+	}
+	own := func(dir string) *git.Repository {
+		r, err := git.PlainOpen(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	auth := &gitssh.PublicKeys{User: "git", Signer: fx.signer(fx.key), HostKeyCallbackHelper: gitssh.HostKeyCallbackHelper{HostKeyCallback: gossh.FixedHostKey(fx.hostKey)}}
+	jars := func(names ...string) string {
+		for i, n := range names {
+			names[i] = "/usr/share/java/" + n + ".jar"
+		}
+		return strings.Join(names, ":")
+	}
+	jgit := func(dir string, args ...string) (string, error) {
+		wrapper := filepath.Join(fx.home, "ssh-of-jgit")
+		text := "#!/bin/sh\nexec ssh " + strings.Join(fx.sshArgs(fx.key), " ") + " \"$@\"\n"
+		if err := os.WriteFile(wrapper, []byte(text), 0o755); err != nil {
+			return "", err
+		}
+		// Debian's jgit leaves a library out of its path.
+		c := fx.cmd(dir, "java", append([]string{"-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", jars("org.eclipse.jgit", "org.eclipse.jgit.lfs", "org.eclipse.jgit.pgm", "org.eclipse.jgit.ui",
+			"org.eclipse.jgit.archive", "org.eclipse.jgit.http.apache", "httpclient", "httpcore", "commons-logging", "args4j", "commons-compress", "jsch", "slf4j-api", "slf4j-nop", "JavaEWAH"), "org.eclipse.jgit.pgm.Main"}, args...)...)
+		c.Env = append(c.Env, "GIT_SSH="+wrapper, "GIT_SSH_COMMAND="+wrapper)
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	return []otherClient{
+		{name: "dulwich",
+			push: func(dir, url string, force bool, refs ...string) (string, error) {
+				return script("dulwich_push.py", append([]string{dir, url}, withForce(force, refs, "--force")...)...)
+			},
+			clone: func(url, dir string, depth int) (string, error) {
+				if depth > 0 {
+					return script("dulwich_clone.py", url, dir, fmt.Sprint(depth))
+				}
+				return script("dulwich_clone.py", url, dir)
+			}},
+		{name: "libgit2 with libssh2",
+			push: func(dir, url string, force bool, refs ...string) (string, error) {
+				return script("libgit2.py", append([]string{"push", dir, url}, plus(force, refs)...)...)
+			},
+			clone: func(url, dir string, depth int) (string, error) {
+				if depth > 0 {
+					return script("libgit2.py", "clone", url, dir, fmt.Sprint(depth))
+				}
+				return script("libgit2.py", "clone", url, dir)
+			}},
+		{name: "go-git", upToDate: git.NoErrAlreadyUpToDate.Error(),
+			push: func(dir, url string, force bool, refs ...string) (string, error) {
+				var said bytes.Buffer
+				var specs []config.RefSpec
+				for _, r := range plus(force, refs) {
+					specs = append(specs, config.RefSpec(r))
+				}
+				remote := git.NewRemote(own(dir).Storer, &config.RemoteConfig{Name: "x", URLs: []string{url}})
+				err := remote.Push(&git.PushOptions{RemoteName: "x", RefSpecs: specs, Auth: auth, Force: force, Progress: sideband.Progress(&said)})
+				if err != nil {
+					fmt.Fprintln(&said, err)
+				}
+				return said.String(), err
+			},
+			clone: func(url, dir string, depth int) (string, error) {
+				_, err := git.PlainClone(dir, false, &git.CloneOptions{URL: url, Auth: auth, Depth: depth})
+				return fmt.Sprint(err), err
+			}},
+		{name: "jgit", noDepth: true,
+			push: func(dir, url string, force bool, refs ...string) (string, error) {
+				return jgit(dir, append([]string{"push", url}, plus(force, refs)...)...)
+			},
+			clone: func(url, dir string, _ int) (string, error) { return jgit(filepath.Dir(dir), "clone", url, dir) }},
+	}
+}
+
+func TestProtocolWithOtherClients(t *testing.T) {
+	fx := start(t, nil)
+	for n, c := range otherClients(t, fx) {
+		t.Run(c.name, func(t *testing.T) {
+			name := fmt.Sprintf("other%d", n)
+			dir, url := fx.work(name), fx.url(name)
+			push := func(force bool, refs ...string) string {
+				t.Helper()
+				out, err := c.push(dir, url, force, refs...)
+				if err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				return out
+			}
+			const branch = "refs/heads/main"
+			first := fx.git(dir, "rev-parse", "HEAD")
+			push(false, branch)
+			fx.live(name, first)
+			for i := range 3 {
+				fx.commit(dir, "lines", strings.Repeat(fmt.Sprintf("line %d\n", i), 500))
+			}
+			push(false, branch)
+			fx.live(name, fx.git(dir, "rev-parse", "HEAD"))
+
+			count := fx.h.count()
+			if out, err := c.push(dir, url, false, branch); err != nil && (c.upToDate == "" || !strings.Contains(out, c.upToDate)) {
+				t.Errorf("nothing to push: %v\n%s", err, out)
+			}
+			fx.git(dir, "commit", "-q", "--amend", "-m", "other words")
+			amended := fx.git(dir, "rev-parse", "HEAD")
+			push(true, branch)
+			fx.live(name, amended)
+			if n := fx.h.count(); n > count+2 {
+				t.Errorf("%d pushes", n-count)
+			}
+
+			fx.h.setDeploy(func(context.Context, *Push) error {
+				return app.Errorf(app.BuildFailed, "mend it", "it does not compile")
+			})
+			defer fx.h.setDeploy(nil)
+			fx.commit(dir, "broken", "x")
+			out, _ := c.push(dir, url, false, branch)
+			if !c.noReason {
+				mustHold(t, out, "it does not compile")
+			}
+			fx.live(name, amended)
+			fx.h.setDeploy(nil)
+
+			fx.git(dir, "tag", "v1")
+			out, _ = c.push(dir, url, false, "refs/tags/v1")
+			if !c.noReason {
+				mustHold(t, out, "tags are not deployed")
+			}
+			fx.live(name, amended)
+
+			for _, depth := range []int{0, 1} {
+				if depth > 0 && c.noDepth {
+					continue
+				}
+				clone := filepath.Join(t.TempDir(), "clone")
+				if out, err := c.clone(url, clone, depth); err != nil {
+					t.Fatalf("clone: %v\n%s", err, out)
+				}
+				if got := fx.git(clone, "rev-parse", "HEAD"); got != amended {
+					t.Errorf("cloned %s", got)
+				}
+				want := "4"
+				if depth == 1 {
+					want = "1"
+				}
+				if got := fx.git(clone, "rev-list", "--count", "HEAD"); got != want {
+					t.Errorf("cloned %s commits; want %s", got, want)
+				}
+				fx.git(clone, "fsck", "--strict")
+			}
+		})
+	}
+}

@@ -47,7 +47,7 @@ func pushBuilder(ctx context.Context, o builder.Options, push pushFlags) error {
 	if err != nil {
 		return err
 	}
-	runTag := target.Tag + "-run"
+	runTag := target.Tag + builder.RunSuffix
 	if img, err = image.NameRunImage(img, target.Reference(runTag)); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -70,6 +71,9 @@ func (r *Registry) AddImage(ctx context.Context, repository, tag string, img v1.
 		if err := writeFile(link, []byte(digest.String())); err != nil {
 			return err
 		}
+	}
+	if strings.HasPrefix(repository, System) { // builds of this process rely on it, for as long as that lives
+		r.Hold(repository, digest.String())
 	}
 	return nil
 }

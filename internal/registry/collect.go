@@ -11,18 +11,21 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Collect removes all manifests that keep does not name (repository → digests) and the blobs that nothing needs any more.
-// Tagged images of our own repositories stay, and so does what is younger than an hour or held. It returns the bytes freed. It is safe
-// beside pushes that are under way: each step of theirs waits for it, or it for them, and what they asked for is young.
+// What is younger than an hour or held stays. So does the build cache of an app that keep names, and of our own repositories what a
+// process has added in the last week, or has tagged "latest". It returns the bytes freed. It is safe beside pushes that are under way:
+// each step of theirs waits for it, or it for them, and what they asked for is young.
 func (r *Registry) Collect(ctx context.Context, keep map[string][]string) (int64, error) {
 	r.collecting.Lock()
 	defer r.collecting.Unlock()
-	c := &collection{Registry: r, ctx: ctx, keep: map[held]bool{}, marked: map[string]bool{}}
+	c := &collection{Registry: r, ctx: ctx, keep: map[held]bool{}, marked: map[string]bool{}, cached: map[string]bool{}}
 	for repository, digests := range keep {
+		c.cached[repository+CacheSuffix] = len(digests) > 0
 		for _, d := range digests {
 			c.keep[held{repository, d}] = true
 		}
@@ -97,12 +100,32 @@ type collection struct {
 	*Registry
 	ctx    context.Context
 	keep   map[held]bool
+	cached map[string]bool // repositories of build caches that are in use
 	marked map[string]bool // blobs in use, by their hexadecimal digest
 }
 
-func (c *collection) young(path string) bool {
+func (c *collection) young(path string) bool { return c.age(path) < grace }
+
+// age is the time since a file was written; very long where it is not there.
+func (c *collection) age(path string) time.Duration {
 	info, err := os.Lstat(path)
-	return err == nil && c.now().Sub(info.ModTime()) < grace
+	if err != nil {
+		return 1<<63 - 1
+	}
+	return c.now().Sub(info.ModTime())
+}
+
+// stays says whether a manifest is needed; tags are those of its repository.
+func (c *collection) stays(name, digest, link string, tags map[string]string) bool {
+	switch {
+	case c.keep[held{name, digest}], c.young(link):
+		return true
+	case strings.HasPrefix(name, System):
+		return tags["latest"] == digest || c.age(link) < systemGrace
+	case c.cached[name]:
+		return tags["latest"] == digest
+	}
+	return false
 }
 
 // repository removes what a repository does not need, and marks the blobs that it does.
@@ -115,10 +138,6 @@ func (c *collection) repository(name string) error {
 	if err != nil {
 		return err
 	}
-	tagged := map[string]bool{}
-	for _, d := range tags {
-		tagged[d] = true
-	}
 	marked := map[string]bool{} // of this repository
 	gone := map[string]bool{}
 	revisions, err := entries(filepath.Join(dir, "_manifests/revisions/sha256"))
@@ -127,7 +146,7 @@ func (c *collection) repository(name string) error {
 	}
 	for _, hexDigest := range revisions {
 		digest, link := "sha256:"+hexDigest, revisionLink(dir, hexDigest)
-		if !c.keep[held{name, digest}] && !c.young(link) && !(strings.HasPrefix(name, System) && tagged[digest]) {
+		if !c.stays(name, digest, link, tags) {
 			gone[digest] = true
 			continue
 		}

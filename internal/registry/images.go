@@ -10,14 +10,15 @@ import (
 type Images interface {
 	// Image returns an image of a repository; ErrNotFound (wrapped) where it is not there whole.
 	Image(repository, digest string) (v1.Image, error)
-	// Tags returns the tags of a repository and the digests that they stand for; none where there is no such repository.
+	// Tags returns the tags of a repository that gitd put there, or was told of, and the digests that they stand for; none where there is no
+	// such repository.
 	Tags(repository string) (map[string]string, error)
 	// AddImage stores an image under repository:tag.
 	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
 	// Pushed notes that somebody else has put an image there for us, so that Collect removes it once nobody needs it.
 	Pushed(repository, digest string) error
 	// Collect removes the images that keep (repository → digests) does not name, and that are older than an hour. Images of our own
-	// repositories stay. It returns the bytes freed, as far as they are known.
+	// repositories that are in use stay, and so do build caches of apps that keep names. It returns the bytes freed, as far as they are known.
 	Collect(ctx context.Context, keep map[string][]string) (freed int64, err error)
 	// DeleteRepository forgets all images of a repository.
 	DeleteRepository(repository string) error

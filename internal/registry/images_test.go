@@ -198,6 +198,7 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 		t.Fatal(err)
 	}
 	there("hello", digestOf(t, failed), false)
+	there("hello/cache", digestOf(t, second), true)
 	there("hello", digestOf(t, first), true)
 	there("hello", digestOf(t, second), true)
 	there(RunImage, digestOf(t, run), true)
@@ -212,6 +213,11 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 		t.Fatal(err)
 	}
 	there("hello", digestOf(t, second), false)
+	there("hello/cache", digestOf(t, second), true)
+	if err := r.DeleteRepository("hello/cache"); err != nil {
+		t.Fatal(err)
+	}
+	there("hello/cache", digestOf(t, second), false)
 	there(RunImage, digestOf(t, run), true)
 	for _, bad := range []string{"", "../x", "A", "_layers", "a//b"} {
 		if err := r.AddImage(ctx, bad, "v1", first); err == nil {
@@ -263,8 +269,23 @@ func TestRegistryThatKeepsAll(t *testing.T) {
 			t.Fatalf("freed %d, %v", freed, err)
 		}
 	}
+	if tags, err := r.Tags("hello"); err != nil || len(tags) != 1 {
+		t.Fatalf("tags %v, %v", tags, err)
+	}
 	if err := r.DeleteRepository("hello"); err != nil {
 		t.Fatal(err)
+	}
+	if tags, err := r.Tags("hello"); err != nil || len(tags) != 0 { // the next app of this name does not see them
+		t.Errorf("tags %v, %v", tags, err)
+	}
+	if err := remote.Write(parse(t, e.host+"/hello/cache:latest"), img); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.DeleteRepository("hello/cache"); err != nil {
+		t.Fatal(err)
+	}
+	if tags, err := r.Tags("hello/cache"); err != nil || tags["latest"] == digestOf(t, img) {
+		t.Errorf("the cache is still there: %v, %v", tags, err)
 	}
 	if n := strings.Count(said.String(), "refuses to delete"); n != 1 {
 		t.Errorf("said %d times: %s", n, said.String())

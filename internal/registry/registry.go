@@ -34,6 +34,12 @@ const RunImage = System + "run"
 // AddImage does.
 const System = "gitd/"
 
+// CacheSuffix is how the names of repositories end that hold nothing but an app's build cache: "hello/cache".
+const CacheSuffix = "/cache"
+
+// systemGrace is how long images of our own stay that no process has added again, such as builders of earlier versions.
+const systemGrace = 7 * 24 * time.Hour
+
 // grace is how long Collect keeps what nothing refers to: a push puts its blobs first and its manifest last, and a release
 // is recorded after that.
 const grace = time.Hour

@@ -427,3 +427,34 @@ func TestCollectBesidePushes(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestCollectOfOurOwnImages(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	builder, run := newImage(t, 1), newImage(t, 1)
+	r := open(t, dir)
+	if err := r.AddImage(ctx, System+"builder", "0123", builder); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.AddImage(ctx, RunImage, "latest", run); err != nil {
+		t.Fatal(err)
+	}
+	later := func(r *Registry, d time.Duration) {
+		r.now = func() time.Time { return time.Now().Add(d) }
+		if _, err := r.Collect(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later(r, 10*systemGrace) // in use by this process
+	same(t, r, System+"builder", builder)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, dir)
+	later(r, systemGrace-time.Hour)
+	same(t, r, System+"builder", builder)
+	later(r, systemGrace+time.Hour)
+	if _, err := r.Image(System+"builder", digestOf(t, builder)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a builder that nobody uses any more: %v", err)
+	}
+	same(t, r, RunImage, run)
+}

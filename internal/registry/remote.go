@@ -196,8 +196,24 @@ func (r *Remote) Image(repository, digest string) (v1.Image, error) {
 	return img, nil
 }
 
-// Tags implements Images.
+// Tags implements Images. Of an app's repository it tells those images only that are known to be ours: what is left of a destroyed app in a
+// registry that does not delete is not what the next one of its name is to build on.
 func (r *Remote) Tags(repository string) (map[string]string, error) {
+	tags, err := r.tags(repository)
+	if err != nil || strings.HasPrefix(repository, System) || strings.HasSuffix(repository, CacheSuffix) {
+		return tags, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for tag, digest := range tags {
+		if _, ours := r.pushed[repository][digest]; !ours {
+			delete(tags, tag)
+		}
+	}
+	return tags, nil
+}
+
+func (r *Remote) tags(repository string) (map[string]string, error) {
 	repo, err := r.repository(repository)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -83,17 +84,47 @@ func (r *Remote) Collect(ctx context.Context, keep map[string][]string) (int64, 
 	return 0, r.delete(ctx, gone)
 }
 
-// DeleteRepository implements Images.
+// DeleteRepository implements Images. Where the registry refuses to delete, the images are forgotten, and a build cache is written over with an
+// empty one.
 func (r *Remote) DeleteRepository(repository string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	isCache := strings.HasSuffix(repository, CacheSuffix)
+	if isCache { // Pods write it, under a name that is ours alone
+		tags, err := r.tags(repository)
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		for _, digest := range tags {
+			r.note(repository, digest)
+		}
+		r.mu.Unlock()
+	}
 	r.mu.Lock()
 	var gone [][2]string
 	for digest := range r.pushed[repository] {
 		gone = append(gone, [2]string{repository, digest})
 	}
 	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	return r.delete(ctx, gone)
+	if err := r.delete(ctx, gone); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	left := len(r.pushed[repository])
+	delete(r.pushed, repository)
+	err := r.save()
+	r.mu.Unlock()
+	if err == nil && isCache && left > 0 {
+		repo, e := r.repository(repository)
+		if e != nil {
+			return e
+		}
+		if err = remote.Write(repo.Tag("latest"), empty.Image, r.options(ctx)...); err != nil {
+			return r.words(ctx, repo.String(), err)
+		}
+	}
+	return err
 }
 
 // delete deletes manifests, and with each the tags that stand for it.

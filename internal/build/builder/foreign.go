@@ -216,8 +216,24 @@ func (c *cache) fromRegistry(ctx context.Context, o Options, ref string) (img, r
 	if err != nil {
 		return nil, nil, err
 	}
+	if beside := runImageBeside(ref); beside != "" {
+		names = append(names, beside)
+	}
 	run, err = c.pullRunImage(ctx, o, names)
 	return img, run, err
+}
+
+// RunSuffix is what the run image's tag has after the builder's, where gitd puts both into a registry.
+const RunSuffix = "-run"
+
+// runImageBeside is the name of the run image that gitd put beside a builder; "" where that has no tag. It is found there also under another
+// name of the registry than the one that the builder remembers: clusters often have two, and images get copied.
+func runImageBeside(ref string) string {
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		return ""
+	}
+	return tag.String() + RunSuffix
 }
 
 // pullRunImage pulls the first of the names that can be had.

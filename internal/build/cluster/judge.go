@@ -171,7 +171,7 @@ func (j *judge) stuck(p *corev1.Pod, now time.Time) error {
 }
 
 // pulling finds the end of what containerd says: what went wrong comes last.
-var pulling = regexp.MustCompile(`(?s)^.*(?:failed to (?:resolve reference|do request|pull and unpack image|copy|extract layer)|rpc error)[^:]*: `)
+var pulling = regexp.MustCompile(`(?s)^.*(?:failed to (?:resolve reference|do request|pull and unpack image|copy|extract layer|initialize analyzer|ensure registry [a-z/]+ access to \S+)|validating registry [a-z]+ access|rpc error)[^:]*: `)
 
 // pullReason is the part of an image's failure that says why.
 func pullReason(message string) string {
@@ -183,6 +183,12 @@ func pullReason(message string) string {
 		}
 		message = after
 	}
+	return lastCause(message)
+}
+
+// lastCause is the end of a chain of errors, which says why: what comes after the quoted address of a request, or after the last thing
+// that is said to have failed.
+func lastCause(message string) string {
 	if i := strings.LastIndex(message, `": `); i >= 0 && i+3 < len(message) {
 		message = message[i+3:]
 	} else {

@@ -310,7 +310,7 @@ func (b *running) registryFailure(f *wire.Failed) error {
 	cause := fmt.Errorf("%s: exit status %d: %s", f.Phase, f.Code, f.Message)
 	switch f.Phase {
 	case "analyze":
-		return &app.Error{Code: app.Unavailable, Err: cause, Message: "the build's Pod cannot use the registry: " + message,
+		return &app.Error{Code: app.Unavailable, Err: cause, Message: "the build's Pod cannot use the registry: " + lastCause(f.Message),
 			Next: "ask the operator: Pods must be able to reach " + b.o.Push + " and to push to it"}
 	case "restore":
 		return &app.Error{Code: app.BuildFailed, Err: cause, Message: "restore failed: what the build before left could not be read: " + message,

@@ -25,18 +25,15 @@ import (
 // running is one build.
 type running struct {
 	*Engine
-	request build.Request
-	limits  build.Limits
-	name    string // of its directory, unique
-	dir     string
-	began   time.Time
-	result  build.Result
-	output  *lifecycle.Output
-	places  []place
-
-	mu         sync.Mutex
-	phase      string // what we wait for, as a noun: "build"
-	phaseBegan time.Time
+	request  build.Request
+	limits   build.Limits
+	name     string // of its directory, unique
+	dir      string
+	began    time.Time
+	result   build.Result
+	output   *lifecycle.Output
+	places   []place
+	progress *lifecycle.Progress
 }
 
 // Build implements build.Builder.
@@ -46,7 +43,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	} else if n != r.App {
 		return nil, app.Errorf(app.InvalidName, "", "invalid app name %q", r.App)
 	}
-	b := &running{Engine: e, request: r, limits: r.Limits.WithDefaults(), began: time.Now()}
+	b := &running{Engine: e, request: r, limits: r.Limits.WithDefaults(), began: time.Now(), progress: lifecycle.NewProgress(r.Log, e.patience)}
 	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
 	if err != nil {
 		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
@@ -57,7 +54,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	timer := time.AfterFunc(b.limits.Time, func() { cancel(lifecycle.ErrTime) })
 	defer timer.Stop()
 	if err := b.run(inner, cancel); err != nil {
-		return nil, lifecycle.Ended(ctx, inner, r, b.limits, b.waitingFor(), err)
+		return nil, lifecycle.Ended(ctx, inner, r, b.limits, b.progress.Phase(), err)
 	}
 	return &b.result, nil
 }
@@ -82,8 +79,8 @@ func (b *running) run(ctx context.Context, cancel context.CancelCauseFunc) error
 	var beside sync.WaitGroup // what goes on beside the phases
 	defer beside.Wait()
 	defer close(stop)
-	b.enter("preparation")
-	beside.Go(func() { b.showProgress(stop) })
+	b.progress.Enter("preparation")
+	beside.Go(func() { b.progress.Show(stop) })
 
 	h, err := startHelper(ctx, b.opts.Registry, b.job(previous))
 	if err != nil {
@@ -184,17 +181,18 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	began := time.Now()
 	detected := began
 	var groupErr error
-	b.enter("detection")
-	b.setOutput(lifecycle.NewOutput(b.request.Log, marker, func() {
+	b.progress.Enter("detection")
+	b.output = lifecycle.NewOutput(b.request.Log, marker, func() {
 		detected = time.Now()
-		b.enter("build")
+		b.progress.Enter("build")
 		if groupErr = b.output.Refusal(); groupErr == nil {
 			groupErr = b.tellGroup()
 		}
 		if groupErr != nil {
 			cancel(groupErr) // the container goes on to build
 		}
-	}))
+	})
+	b.progress.Watch(b.output)
 	bundle := lifecycle.HostBundle()
 	mounts := []sandbox.Mount{
 		{Source: b.in("workspace"), Target: workspaceDir},
@@ -319,7 +317,7 @@ func readInside(dir, name string, limit int64) ([]byte, error) {
 
 func (b *running) export(ctx context.Context, h *helperProcess) error {
 	began := time.Now()
-	b.enter("export")
+	b.progress.Enter("export")
 	if err := h.tell(cmdExport); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
@@ -367,52 +365,4 @@ func (b *running) capAppCache(ctx context.Context) error {
 		b.request.Log.Detail("the build cache had grown to %s, over its limit of %s, and was removed: the next build starts without", lifecycle.Size(removed), lifecycle.Size(b.limits.Cache))
 	}
 	return nil
-}
-
-func (b *running) enter(phase string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.phase, b.phaseBegan = phase, time.Now()
-}
-
-func (b *running) setOutput(o *lifecycle.Output) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.output = o
-}
-
-func (b *running) waitingFor() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.phase
-}
-
-// showProgress says that a phase still goes on when nothing was said for a while, and then less and less often.
-func (b *running) showProgress(stop <-chan struct{}) {
-	tick := time.NewTicker(max(b.patience/4, time.Millisecond))
-	defer tick.Stop()
-	var told time.Time
-	wait := b.patience
-	for {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
-		}
-		b.mu.Lock()
-		phase, quiet, o := b.phase, b.phaseBegan, b.output
-		b.mu.Unlock()
-		if o != nil {
-			if last := o.Silence(); last.After(quiet) {
-				quiet = last
-			}
-		}
-		if quiet.After(told) {
-			told, wait = quiet, b.patience
-		}
-		if time.Since(told) >= wait {
-			told, wait = time.Now(), min(2*wait, 15*time.Second)
-			b.request.Log.Detail("… %s, %.0f s so far", phase, time.Since(b.began).Seconds())
-		}
-	}
 }

@@ -21,6 +21,8 @@ type linkSet struct {
 	slots []linkSlot
 	used  int
 	seed  [2]uint64 // or a stranger could choose ids that collide
+
+	offHeap bool // slots are
 }
 
 type linkSlot struct {
@@ -61,8 +63,16 @@ func (s *linkSet) add(links []link) error {
 }
 
 func (s *linkSet) grow() {
-	old := s.slots
-	s.slots = make([]linkSlot, max(2*len(old), 1<<10))
+	old, wasOffHeap, n := s.slots, s.offHeap, max(2*len(s.slots), 1<<10)
+	s.slots, s.offHeap = nil, false
+	if n >= 1<<15 {
+		if b, err := newOffHeap[linkSlot](n); err == nil {
+			s.slots, s.offHeap = b, true
+		}
+	}
+	if s.slots == nil {
+		s.slots = make([]linkSlot, n)
+	}
 	if s.seed[0] == 0 {
 		s.seed = [2]uint64{rand.Uint64() | 1, rand.Uint64()}
 	}
@@ -71,4 +81,15 @@ func (s *linkSet) grow() {
 			*s.slot(p.id) = p
 		}
 	}
+	if wasOffHeap {
+		freeOffHeap(old)
+	}
+}
+
+// free gives the slots back.
+func (s *linkSet) free() {
+	if s.offHeap {
+		freeOffHeap(s.slots)
+	}
+	s.slots, s.used, s.offHeap = nil, 0, false
 }

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"math/bits"
+	"unsafe"
 
 	"github.com/gitd-io/gitd/internal/app"
 )
@@ -23,6 +24,8 @@ type memory struct {
 	large  bool  // the lock is ours
 	pooled int64
 	pool   [128][][]byte // by sizeClass
+
+	offHeap map[*byte][]byte // large buffers in use, which are given back at once
 }
 
 func newMemory(x *indexer) memory {
@@ -60,7 +63,27 @@ func (m *memory) get(n int64, evict func() bool) ([]byte, error) {
 		m.pooled -= int64(full)
 		return b[:n], nil
 	}
+	if full > poolLargest {
+		if b, err := newOffHeap[byte](full); err == nil {
+			if m.offHeap == nil {
+				m.offHeap = map[*byte][]byte{}
+			}
+			m.offHeap[&b[0]] = b
+			return b[:n], nil
+		}
+	}
 	return make([]byte, n, full), nil
+}
+
+// close gives back what an error has left.
+func (m *memory) close() {
+	for _, b := range m.offHeap {
+		freeOffHeap(b)
+	}
+	m.offHeap = nil
+	if m.large {
+		m.unlock()
+	}
 }
 
 func (m *memory) allowance() int64 {
@@ -75,6 +98,11 @@ func (m *memory) put(b []byte) {
 	m.held -= int64(cap(b))
 	if m.large && m.held <= m.share {
 		m.unlock()
+	}
+	if first := unsafe.SliceData(b); m.offHeap[first] != nil {
+		delete(m.offHeap, first)
+		freeOffHeap(b)
+		return
 	}
 	class, full := sizeClass(cap(b))
 	if full == cap(b) && full <= poolLargest && m.pooled+int64(full) <= poolMemory {

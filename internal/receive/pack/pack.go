@@ -181,7 +181,9 @@ type indexer struct {
 	count  int      // by the header
 	blocks [][]entry
 	total  int // entries so far
-	refs   []refChild
+	// offHeap are the blocks that have to be given back.
+	offHeap [][]entry
+	refs    []refChild
 	// claimed has for each base named in refs whether its children are taken care of, at the index of the first.
 	claimed []atomic.Bool
 	sum     ID // the pack's checksum
@@ -202,12 +204,22 @@ func (x *indexer) at(i int32) *entry { return &x.blocks[i>>entryBlockBits][i&(en
 
 func (x *indexer) add(e entry) int32 {
 	if x.total&(entryBlock-1) == 0 {
-		x.blocks = append(x.blocks, make([]entry, 0, min(entryBlock, max(x.count-x.total, 64))))
+		x.blocks = append(x.blocks, x.newBlock(min(entryBlock, max(x.count-x.total, 64))))
 	}
 	last := &x.blocks[len(x.blocks)-1]
 	*last = append(*last, e)
 	x.total++
 	return int32(x.total - 1)
+}
+
+func (x *indexer) newBlock(n int) []entry {
+	if n == entryBlock {
+		if b, err := newOffHeap[entry](n); err == nil {
+			x.offHeap = append(x.offHeap, b)
+			return b[:0]
+		}
+	}
+	return make([]entry, 0, n)
 }
 
 // spend counts work, and fails when there is too much of it or nobody waits for it any more.
@@ -295,6 +307,11 @@ func (x *indexer) keep(order []int32) error {
 
 // close gives everything back; the pack goes too unless it was kept.
 func (x *indexer) close() {
+	for _, b := range x.offHeap {
+		freeOffHeap(b)
+	}
+	x.blocks, x.offHeap = nil, nil
+	x.links.free()
 	if x.data != nil {
 		_ = unix.Munmap(x.data)
 	}

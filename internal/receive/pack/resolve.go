@@ -37,9 +37,7 @@ func (w *resolver) close(err *error) {
 	if e := w.checker.flush(); *err == nil {
 		*err = e
 	}
-	if w.memory.large {
-		w.memory.unlock()
-	}
+	w.memory.close()
 }
 
 // resolve resolves every delta whose base is in the pack.

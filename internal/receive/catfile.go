@@ -134,6 +134,11 @@ func (c *catFile) object(id string, limit int64) (kind string, content []byte, e
 	if err := c.ask(id); err != nil {
 		return "", nil, err
 	}
+	return c.answered(id, limit)
+}
+
+// answered reads a small object whole that was asked for.
+func (c *catFile) answered(id string, limit int64) (kind string, content []byte, err error) {
 	kind, size, err := c.answer()
 	if err != nil {
 		return "", nil, err

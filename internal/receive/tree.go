@@ -52,6 +52,9 @@ func (e *entry) regular() bool {
 // The tree is a part of a larger one where dir, which then ends in "/", is not "": so many entries of that are known already.
 func (c *catFile) walkTree(root, dir string, known int, limits Options) ([]entry, error) {
 	w := treeWalk{c: c, limits: limits, known: known, memo: map[string][]entry{}}
+	if err := w.levels(root, dir); err != nil {
+		return nil, err
+	}
 	if err := w.walk(root, dir, 1+strings.Count(dir, "/")); err != nil {
 		return nil, err
 	}
@@ -109,7 +112,15 @@ func (w *treeWalk) tree(id, dir string) ([]entry, error) {
 	if l, ok := w.memo[id]; ok {
 		return l, nil
 	}
-	kind, b, err := w.c.object(id, maxTreeBytes)
+	if err := w.c.ask(id); err != nil {
+		return nil, err
+	}
+	return w.answer(id, dir)
+}
+
+// answer takes apart a tree that was asked for.
+func (w *treeWalk) answer(id, dir string) ([]entry, error) {
+	kind, b, err := w.c.answered(id, maxTreeBytes)
 	var large *tooLargeError
 	switch {
 	case errors.Is(err, errMissing):

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -19,11 +20,11 @@ func forward(listener net.Listener, space *namespace, to string) {
 	for {
 		from, err := listener.Accept()
 		if err != nil {
-			if ne, ok := err.(net.Error); ok && ne.Temporary() { //nolint:staticcheck // too many open files: it passes
-				time.Sleep(10 * time.Millisecond)
-				continue
+			if errors.Is(err, net.ErrClosed) {
+				return
 			}
-			return
+			time.Sleep(10 * time.Millisecond) // too many open files, for instance: it passes
+			continue
 		}
 		go func() {
 			defer from.Close()

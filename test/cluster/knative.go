@@ -70,7 +70,7 @@ func knativeManifests(modules map[string]string) ([]object, error) {
 
 // installKnative installs Serving and Kourier, and waits until all of it is available.
 func installKnative(ctx context.Context, a *api, took func(string)) error {
-	modules, err := moduleConfig(ctx, servingModule, networkingModule, cachingModule, kourierModule)
+	modules, err := moduleDirs(ctx, servingModule, networkingModule, cachingModule, kourierModule)
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func installKnative(ctx context.Context, a *api, took func(string)) error {
 	}
 	serving, err := knativeManifests(modules)
 	if err != nil {
-		return fmt.Errorf("Knative's manifests: %w", err) //nolint:staticcheck // a name
+		return fmt.Errorf("manifests of Knative: %w", err)
 	}
 	kourier, err := kourierManifests(modules)
 	if err != nil {
-		return fmt.Errorf("Kourier's manifests: %w", err) //nolint:staticcheck // a name
+		return fmt.Errorf("manifests of Kourier: %w", err)
 	}
 	all := append(append(append(dns, storage...), serving...), kourier...)
 	if err := applyAll(ctx, a, all); err != nil {

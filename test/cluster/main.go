@@ -29,10 +29,16 @@ and node: kubelet and containerd with everything that runs in pods.
 --bare is only etcd and the API server. $GITD_CLUSTER_DIR says where the cluster's state is.
 `
 
+var errUsage = errors.New("not a known command")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	switch err := run(ctx, os.Args[1:]); {
+	case errors.Is(err, errUsage):
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, " !    ", err)
 		os.Exit(1)
 	}
@@ -42,14 +48,14 @@ func run(ctx context.Context, args []string) error {
 	bare := slices.Contains(args, "--bare")
 	args = slices.DeleteFunc(args, func(a string) bool { return a == "--bare" })
 	if len(args) == 0 {
-		return errors.New(usage)
+		return errUsage
 	}
 	command, args := args[0], args[1:]
 	wanted := map[string]int{"up": 0, "down": 0, "status": 0, "trust": 1, "stop": 1, "start": 1,
 		// what the program starts of itself
 		"daemon": 1, "node-enter": 1, "node-init": 0, "node-manager": 0, "registry": 2}
 	if n, known := wanted[command]; !known || n != len(args) {
-		return errors.New(usage)
+		return errUsage
 	}
 	switch command {
 	case "daemon":

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,26 +37,29 @@ func parseManifests(data []byte) ([]object, error) {
 	}
 }
 
-// moduleConfig returns the directory of a module that build.go builds from.
-func moduleConfig(ctx context.Context, modules ...string) (map[string]string, error) {
+// moduleDirs returns the directories of modules that go.mod names, and downloads those that are not here.
+func moduleDirs(ctx context.Context, modules ...string) (map[string]string, error) {
 	here, err := moduleDir()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-m", "-f", "{{.Path}} {{.Dir}}"}, modules...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"mod", "download", "-json"}, modules...)...)
 	cmd.Dir = here
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("go list: %w", err)
-	}
+	out, failed := cmd.Output() // the reason is in the output, if it is about a module
 	dirs := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		path, dir, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if dir == "" {
-			return nil, fmt.Errorf("module %s is not downloaded: go mod download %s", path, path)
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var m struct{ Path, Dir, Error string }
+		if err := decoder.Decode(&m); err != nil {
+			break
 		}
-		dirs[path] = dir
+		if m.Error != "" {
+			return nil, fmt.Errorf("go mod download %s: %s", m.Path, m.Error)
+		}
+		dirs[m.Path] = m.Dir
+	}
+	if failed != nil {
+		return nil, fmt.Errorf("go mod download: %w", failed)
 	}
 	return dirs, nil
 }

@@ -54,7 +54,7 @@ spec:
 
 // The manifests of the modules that go.mod names must be what this program expects them to be.
 func TestModules(t *testing.T) {
-	modules, err := moduleConfig(t.Context(), servingModule, networkingModule, cachingModule, kourierModule)
+	modules, err := moduleDirs(t.Context(), servingModule, networkingModule, cachingModule, kourierModule)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,6 @@ const healthLimit = 3 * time.Minute
 type manager struct {
 	settings Settings
 	parts    []part
-	log      *os.File
 
 	mu      sync.Mutex
 	running map[string]*process

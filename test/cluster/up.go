@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -82,6 +84,9 @@ func start(ctx context.Context, dir Dir, bare bool, watch *stopwatch) (s Setting
 	if os.Geteuid() != 0 {
 		return s, errors.New("a cluster makes namespaces and mounts: run it as root")
 	}
+	if err := checkTools(bare); err != nil {
+		return s, err
+	}
 	sum := sha256.Sum256([]byte(dir))
 	s = Settings{Bare: bare, Cgroup: "gitd-cluster-" + hex.EncodeToString(sum[:4])}
 	names := sortedKeys(programs)
@@ -101,6 +106,38 @@ func start(ctx context.Context, dir Dir, bare bool, watch *stopwatch) (s Setting
 	}
 	fmt.Fprintln(watch.out, "-----> Starting the node")
 	return s, startDaemon(dir, &s)
+}
+
+// tools are the programs of Debian that a node consists of, besides what is built, and the packages they are in.
+var tools = map[string]string{
+	"containerd":          "containerd",
+	"ctr":                 "containerd",
+	"runc":                "runc",
+	"/usr/lib/cni/bridge": "containernetworking-plugins",
+	"iptables":            "iptables",
+	"conntrack":           "conntrack",
+	"slirp4netns":         "slirp4netns",
+}
+
+// checkTools fails with the names of the packages that are missing.
+func checkTools(bare bool) error {
+	if bare {
+		return nil
+	}
+	missing := map[string]bool{}
+	for tool, pkg := range tools {
+		_, err := exec.LookPath(tool)
+		if err != nil && !filepath.IsAbs(tool) { // root's PATH may lack it after su
+			_, err = exec.LookPath("/usr/sbin/" + tool)
+		}
+		if err != nil {
+			missing[pkg] = true
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("the node needs more of Debian: apt-get install %s", strings.Join(sortedKeys(missing), " "))
+	}
+	return nil
 }
 
 // waitStarted waits until the parts of the node are healthy, and the node is ready.

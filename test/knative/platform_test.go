@@ -1,0 +1,367 @@
+package knative_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/deploy/contract"
+	"github.com/gitd-io/gitd/internal/deploy/knative"
+	"github.com/gitd-io/gitd/internal/kube"
+)
+
+var (
+	core = func(resource string) schema.GroupVersionResource {
+		return schema.GroupVersionResource{Version: "v1", Resource: resource}
+	}
+	roles        = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}
+	roleBindings = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}
+)
+
+// testImage is the contract's app in the cluster's registry, made once, with its user as a number.
+var testImage struct {
+	sync.Mutex
+	img v1.Image
+	ref string
+}
+
+func image(t *testing.T) (v1.Image, string) {
+	t.Helper()
+	testImage.Lock()
+	defer testImage.Unlock()
+	if testImage.img != nil {
+		return testImage.img, testImage.ref
+	}
+	img := contract.Image(t)
+	f, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := f.Config
+	c.User = "1000:1001"
+	if img, err = mutate.Config(img, c); err != nil {
+		t.Fatal(err)
+	}
+	testImage.img, testImage.ref = img, push(t, "numeric", img)
+	return testImage.img, testImage.ref
+}
+
+// service is a Service of the test app whose revision is NAME-VERSION.
+func service(name, version, image string, env ...string) *servingv1.Service {
+	svc := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	svc.Spec.Template.Name = name + "-" + version
+	svc.Spec.Template.Annotations = map[string]string{"serving.knative.dev/progress-deadline": "3m"}
+	c := corev1.Container{Image: image, Env: []corev1.EnvVar{{Name: "VERSION", Value: version}}}
+	for _, kv := range env {
+		k, v, _ := strings.Cut(kv, "=")
+		c.Env = append(c.Env, corev1.EnvVar{Name: k, Value: v})
+	}
+	svc.Spec.Template.Spec.Containers = []corev1.Container{c}
+	return svc
+}
+
+// roll rolls a Service out and returns what was told.
+func roll(t *testing.T, p deploy.Platform, svc *servingv1.Service) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	var b bytes.Buffer
+	_, err := deploy.Rollout(ctx, p, deploy.Plan{Service: svc, Log: app.NewLog(&b), Check: deploy.Check{Timeout: time.Minute}})
+	return b.String(), err
+}
+
+// request sends a GET to a host through the ingress.
+func request(t *testing.T, host, path string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, ingress)
+	}}).RoundTrip(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var b bytes.Buffer
+	_, _ = b.ReadFrom(res.Body)
+	return res.StatusCode, b.String()
+}
+
+func apply(t *testing.T, c *kube.Client, gvr schema.GroupVersionResource, obj runtime.Object) {
+	t.Helper()
+	if _, _, err := c.Apply(t.Context(), gvr, obj); err != nil {
+		t.Fatalf("%s: %v", gvr.Resource, err)
+	}
+}
+
+// A release that the cluster does not take fails in seconds, with the cluster's reason, and what serves goes on.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	c := client(t)
+	namespace := newNamespace(t, c, "refused")
+	_, ref := image(t)
+	p := open(t, options(t, c, namespace))
+	first := service("app", "v1", ref)
+	first.Spec.Template.Annotations["autoscaling.knative.dev/min-scale"] = "1"
+	if told, err := roll(t, p, first); err != nil {
+		t.Fatalf("%v\n%s", err, told)
+	}
+	big := service("app", "v2", ref)
+	big.Spec.Template.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("900Gi")}
+	far := options(t, c, namespace)
+	far.Pull = "127.0.0.1:1"
+	quota := func() {
+		apply(t, c, core("resourcequotas"), &corev1.ResourceQuota{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ResourceQuota"},
+			ObjectMeta: metav1.ObjectMeta{Name: "small", Namespace: namespace}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse("1")}}})
+	}
+	for _, s := range []struct {
+		p       *knative.Platform
+		svc     *servingv1.Service
+		prepare func()
+		within  time.Duration
+		want    string
+	}{
+		{p, big, nil, 30 * time.Second, "the app could not be started: no node can take it: 0/1 nodes are available: 1 Insufficient memory"},
+		{open(t, far), service("app", "v3", ref), nil, 30 * time.Second, "the image cannot be used: the nodes cannot reach the registry: "},
+		{p, service("app", "v4", ref), quota, 30 * time.Second, "the app could not be started: the namespace's quota is used up: small, requested: pods=1, used: pods="},
+	} {
+		if s.prepare != nil {
+			s.prepare()
+		}
+		began := time.Now()
+		told, err := roll(t, s.p, s.svc)
+		if app.CodeOf(err) != app.StartFailed || !strings.HasPrefix(err.Error(), s.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q (%s), want %q\n%s", err, app.CodeOf(err), s.want, told)
+		}
+		t.Logf("refused after %s: %v", time.Since(began).Round(100*time.Millisecond), err)
+		if code, body := request(t, "app."+namespace+"."+domain, "/"); code != 200 || body != "v1" {
+			t.Errorf("what serves: %d %q", code, body)
+		}
+	}
+	if states, err := p.Describe(t.Context(), "app"); err != nil || len(states) != 1 {
+		t.Errorf("left: %+v, %v", states, err)
+	}
+}
+
+// A Service that gitd did not make is not taken over.
+func TestForeignService(t *testing.T) {
+	t.Parallel()
+	c := client(t)
+	namespace := newNamespace(t, c, "foreign")
+	_, ref := image(t)
+	svc := service("app", "", pullFrom+"/"+ref)
+	svc.TypeMeta = metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"}
+	svc.Spec.Template.Name = ""
+	u, err := kube.Unstructured(svc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Resource(services, namespace).Create(t.Context(), u, metav1.CreateOptions{FieldManager: "kubectl-create"}); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, options(t, c, namespace))
+	told, err := roll(t, p, service("app", "v1", ref))
+	if app.CodeOf(err) != app.Exists || err.Error() != "there is a Service app in the namespace "+namespace+" that gitd did not make" {
+		t.Errorf("%v\n%s", err, told)
+	}
+	if _, err := p.Get(t.Context(), "app"); !errors.Is(err, deploy.ErrNotFound) {
+		t.Errorf("it is taken for an app: %v", err)
+	}
+	if err := p.Delete(t.Context(), "app"); !errors.Is(err, deploy.ErrNotFound) {
+		t.Errorf("it was deleted: %v", err)
+	}
+}
+
+// Each app can have a namespace of its own, which goes with it. Its pods are locked up.
+func TestNamespacePerApp(t *testing.T) {
+	t.Parallel()
+	c := client(t)
+	img, ref := image(t)
+	o := options(t, c, "")
+	o.NamespacePrefix = "own-" + strings.ToLower(rand.Text()[:6]) + "-"
+	o.Images = images{img}
+	o.PullSecret = []byte(`{"auths": {"registry.example.com": {"auth": "YTpi"}}}`)
+	p := open(t, o)
+	namespace := o.NamespacePrefix + "app"
+	t.Cleanup(func() {
+		_ = c.Resource(namespaces, "").Delete(context.Background(), namespace, metav1.DeleteOptions{})
+	})
+	if told, err := roll(t, p, service("app", "v1", ref, "COLOUR=red")); err != nil {
+		t.Fatalf("%v\n%s", err, told)
+	}
+	if code, body := request(t, "app."+namespace+"."+domain, "/env?name=COLOUR"); code != 200 || body != "red" {
+		t.Errorf("%d %q", code, body)
+	}
+	if all, err := p.List(t.Context()); err != nil || len(all) != 1 || all[0].Name != "app" {
+		t.Errorf("list: %d, %v", len(all), err)
+	}
+	l, err := c.Resource(core("pods"), namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(l.Items) == 0 {
+		t.Fatalf("no pods: %v", err)
+	}
+	var pod corev1.Pod
+	if err := kube.Into(&l.Items[0], &pod); err != nil {
+		t.Fatal(err)
+	}
+	for _, container := range pod.Spec.Containers {
+		s := container.SecurityContext
+		if s == nil || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || s.RunAsNonRoot == nil || !*s.RunAsNonRoot ||
+			s.Capabilities == nil || len(s.Capabilities.Drop) != 1 || s.SeccompProfile == nil || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			t.Errorf("%s may too much: %+v", container.Name, s)
+		}
+		for _, e := range container.Env {
+			if e.Name == "COLOUR" {
+				t.Errorf("the configuration is in the spec of %s", container.Name)
+			}
+		}
+	}
+	if s := pod.Spec; s.AutomountServiceAccountToken == nil || *s.AutomountServiceAccountToken || s.EnableServiceLinks == nil || *s.EnableServiceLinks ||
+		len(s.ImagePullSecrets) != 1 {
+		t.Errorf("the pod: token %v, links %v, pull secrets %v", s.AutomountServiceAccountToken, s.EnableServiceLinks, s.ImagePullSecrets)
+	}
+	if err := p.Delete(t.Context(), "app"); err != nil {
+		t.Fatal(err)
+	}
+	// The name is free again, once the namespace is gone.
+	told, err := roll(t, p, service("app", "v1", ref, "COLOUR=blue"))
+	if err != nil || !strings.Contains(told, "waiting for the namespace "+namespace+" to be gone") {
+		t.Errorf("%v\n%s", err, told)
+	}
+	if err := p.Delete(t.Context(), "app"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type images struct{ img v1.Image }
+
+func (i images) Image(string, string) (v1.Image, error) { return i.img, nil }
+
+// clientAs is a client by a kubeconfig whose user is changed.
+func clientAs(t *testing.T, change func(*clientcmdapi.AuthInfo, *clientcmdapi.Cluster)) *kube.Client {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range config.AuthInfos {
+		for _, c := range config.Clusters {
+			change(a, c)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "config")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	c, err := kube.Open(file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Open says what is wrong with the cluster, or with what gitd may do there.
+func TestOpenErrors(t *testing.T) {
+	t.Parallel()
+	admin := client(t)
+	namespace := newNamespace(t, admin, "rights")
+	someone := func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { a.Impersonate = "mallory" }
+	fails := func(c *kube.Client, code app.Code, message, next string) {
+		t.Helper()
+		_, err := knative.Open(t.Context(), options(t, c, namespace))
+		m, n := app.Explain(err)
+		if app.CodeOf(err) != code || !strings.Contains(m, message) || !strings.Contains(n, next) {
+			t.Errorf("%s: %s / %s\nwant %s / %s", app.CodeOf(err), m, n, message, next)
+		}
+	}
+	grant := func(rules ...rbacv1.PolicyRule) {
+		apply(t, admin, roles, &rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "Role"},
+			ObjectMeta: metav1.ObjectMeta{Name: "gitd", Namespace: namespace}, Rules: rules})
+		apply(t, admin, roleBindings, &rbacv1.RoleBinding{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"},
+			ObjectMeta: metav1.ObjectMeta{Name: "gitd", Namespace: namespace}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "gitd"},
+			Subjects: []rbacv1.Subject{{APIGroup: "rbac.authorization.k8s.io", Kind: "User", Name: "mallory"}}})
+	}
+	all := func(but string) []rbacv1.PolicyRule {
+		verbs := func(resource string, v ...string) []string {
+			var out []string
+			for _, verb := range v {
+				if verb+" "+resource != but {
+					out = append(out, verb)
+				}
+			}
+			return out
+		}
+		every := []string{"get", "list", "watch", "create", "patch", "delete"}
+		return []rbacv1.PolicyRule{
+			{APIGroups: []string{"serving.knative.dev"}, Resources: []string{"services"}, Verbs: verbs("services", every...)},
+			{APIGroups: []string{"serving.knative.dev"}, Resources: []string{"revisions"}, Verbs: verbs("revisions", "get", "list", "watch", "delete")},
+			{APIGroups: []string{"serving.knative.dev"}, Resources: []string{"routes"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"autoscaling.internal.knative.dev", "networking.internal.knative.dev"}, Resources: []string{"podautoscalers", "ingresses", "serverlessservices"}, Verbs: []string{"list"}},
+			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}},
+			{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: verbs("secrets", "get", "list", "create", "patch", "delete")},
+			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"list", "create", "patch", "delete"}},
+			{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: every},
+		}
+	}
+	fails(clientAs(t, someone), app.Unavailable, "the cluster does not let mallory ", "config/")
+	grant(all("delete revisions")...)
+	fails(clientAs(t, someone), app.Unavailable, "the cluster does not let mallory delete revisions.serving.knative.dev in the namespace "+namespace+" (RBAC)",
+		"grant it: kubectl -n "+namespace+" create role gitd-delete-revisions --verb=delete --resource=revisions.serving.knative.dev")
+	grant(all("")...)
+	// These rights are enough for everything.
+	p := open(t, options(t, clientAs(t, someone), namespace))
+	_, ref := image(t)
+	if err := p.RunProcess(t.Context(), service("app", "v1", ref, "STATUS=0"), "job", &bytes.Buffer{}); err != nil {
+		t.Error(err)
+	}
+	for _, v := range []string{"v1", "v2"} {
+		if told, err := roll(t, p, service("app", v, ref)); err != nil {
+			t.Fatalf("%v\n%s", err, told)
+		}
+	}
+	if err := p.SetWorkers(t.Context(), service("app", "v2", ref), []string{"job"}); err != nil {
+		t.Error(err)
+	}
+	if err := p.Logs(t.Context(), "app", deploy.LogOptions{}, &bytes.Buffer{}); err != nil {
+		t.Error(err)
+	}
+	if err := p.Delete(t.Context(), "app"); err != nil {
+		t.Error(err)
+	}
+
+	fails(clientAs(t, func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { *a = clientcmdapi.AuthInfo{Token: "wrong"} }), app.Unavailable,
+		"cannot reach the cluster: the cluster at ", "get a new kubeconfig")
+	fails(clientAs(t, func(_ *clientcmdapi.AuthInfo, c *clientcmdapi.Cluster) {
+		c.CertificateAuthorityData, c.CertificateAuthority = nil, ""
+	}), app.Unavailable,
+		"is signed by an authority that the kubeconfig does not name", "certificate-authority-data")
+	fails(clientAs(t, func(_ *clientcmdapi.AuthInfo, c *clientcmdapi.Cluster) { c.Server = "https://127.0.0.1:1" }), app.Unavailable,
+		"no cluster answers at https://127.0.0.1:1 (from ", "check that the cluster runs")
+}

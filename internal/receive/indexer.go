@@ -108,12 +108,26 @@ func NewGitIndexer() Indexer { return gitIndexer{} }
 const fsckExceptions = "badTimezone=ignore,missingSpaceBeforeDate=ignore,zeroPaddedFilemode=ignore"
 
 func (gitIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress Progress) (PackStats, error) {
-	header, count, err := readPackHeader(r, limits)
-	if err != nil {
-		return PackStats{}, err
+	var header []byte
+	var count uint32
+	begun := make(chan error, 1)
+	go func() { // ends with r, which may have nothing to read for long
+		var err error
+		if header, count, err = readPackHeader(r, limits); err == nil && count == 0 {
+			err = readEmptyTrailer(r, header)
+		}
+		begun <- err
+	}()
+	select {
+	case err := <-begun:
+		if err != nil {
+			return PackStats{}, err
+		}
+	case <-ctx.Done():
+		return PackStats{}, context.Cause(ctx)
 	}
 	if count == 0 {
-		return PackStats{Bytes: packHeaderSize + sha1.Size}, readEmptyTrailer(r, header)
+		return PackStats{Bytes: packHeaderSize + sha1.Size}, nil
 	}
 	o := objects{repository: to.Repository, quarantine: to.Quarantine, shallow: to.Shallow}
 	c := o.command(ctx, "-c", "core.bigFileThreshold=16m", "-c", "core.fsync=none", "index-pack", "--stdin", "--fix-thin", "-v",

@@ -47,6 +47,10 @@ func (s *Server) largeFiles(ss *session, args []string) outcome {
 	}
 	// A client that sends nothing more, and one that reads nothing more, are let go of when the session ends.
 	defer context.AfterFunc(ss.ctx, func() { _ = ss.ch.Close() })()
+	heard := ss.raw.wait(s.opts.QuestionTimeout, func() {
+		ss.giveUp(stalled("the client has sent nothing for %v", s.opts.QuestionTimeout))
+	})
+	defer heard()
 	stats, err := lfs.Serve(ss.ctx, ss.in, ss.ch, op, s.store.largeFiles(name))
 	told := fmt.Sprintf("%s, %s", count(stats.Objects, "object"), app.Size(stats.Bytes))
 	switch cause := context.Cause(ss.ctx); {

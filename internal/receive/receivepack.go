@@ -225,7 +225,14 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	if _, err := ss.ch.Write(advertise(offered, commit, shallow, ss.protocol, p.nonce)); err != nil {
 		return o.and(outcome{result: "the client went away", status: 1})
 	}
+	heard := ss.raw.wait(s.opts.QuestionTimeout, func() {
+		ss.giveUp(stalled("the client has not said for %v what it pushes", s.opts.QuestionTimeout))
+	})
 	request, err := readPushRequest(&pktline.Reader{R: ss.in})
+	heard()
+	if e := context.Cause(ss.ctx); e != nil {
+		return o.and(outcome{result: fmt.Sprintf("ended: %v", e), status: 1})
+	}
 	if err != nil {
 		fmt.Fprintf(ss.ch.Stderr(), "gitd: %v\n", err)
 		return o.and(outcome{result: err.Error(), status: 1})
@@ -342,8 +349,15 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	branch := strings.TrimPrefix(c.name, "refs/heads/")
 	told := p.progress(branch, c.new)
 	started := time.Now()
+	heard := p.ss.raw.wait(p.opts.StallTimeout, func() { life.cancel(stalled("nothing of the pack has arrived for %v", p.opts.StallTimeout)) })
+	slow := time.AfterFunc(p.opts.ReceiveTimeout, func() { life.cancel(stalled("the pack takes longer than %v", p.opts.ReceiveTimeout)) })
 	stats, err := p.opts.Indexer.Index(ctx, p.ss.in, PackTarget{Repository: q.repository, Quarantine: q.quarantine, Shallow: q.shallow},
 		PackLimits{Bytes: p.opts.MaxPack, Objects: p.opts.MaxObjects, Memory: p.opts.MaxMemory, CPU: p.opts.MaxCPU}, told.update)
+	heard()
+	slow.Stop()
+	if e := context.Cause(ctx); e != nil {
+		return false, e
+	}
 	if err != nil && !errors.Is(err, io.EOF) { // without a pack the objects must be here already
 		return false, err
 	}
@@ -422,6 +436,11 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	}
 	p.maintain(p.name)
 	return true, nil
+}
+
+// stalled is why a push ends whose client sends nothing, or too slowly.
+func stalled(format string, args ...any) error {
+	return app.Errorf(app.Cancelled, "push again, over a better network", format, args...)
 }
 
 // manyObjects is where checking what a push leads to begins to take seconds.

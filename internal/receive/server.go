@@ -47,6 +47,9 @@ type Options struct {
 	HandshakeTimeout time.Duration // until a registered key is offered, and 5 times that more until it is proven; default 10 s
 	IdleTimeout      time.Duration // a client that answers nothing for this long is cut off; default 60 s
 	KeepAlive        time.Duration // between two questions whether the client is there; default a quarter of IdleTimeout
+	QuestionTimeout  time.Duration // until a client says what it wants to push, for which its hooks may take their time; also between two large files; default 1 hour
+	StallTimeout     time.Duration // in which something of a pack must arrive; default 10 minutes
+	ReceiveTimeout   time.Duration // that a pack may take to arrive; default 6 hours
 	UnusedTimeout    time.Duration // an authenticated client without a command is cut off after this; default 2 minutes
 	MaxConnections   int           // default 512; half of them may be unauthenticated
 	MaxPerAddress    int           // connections from one IPv4 address or IPv6 /64; default 64, below 0 for no limit of their own
@@ -87,6 +90,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.IdleTimeout, time.Minute)
 	setDefault(&o.KeepAlive, o.IdleTimeout/4)
+	setDefault(&o.QuestionTimeout, time.Hour)
+	setDefault(&o.StallTimeout, 10*time.Minute)
+	setDefault(&o.ReceiveTimeout, 6*time.Hour)
 	setDefault(&o.UnusedTimeout, 2*time.Minute)
 	setDefault(&o.MaxConnections, 512)
 	setDefault(&o.MaxPerAddress, 64)

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gliderlabs/ssh"
@@ -176,16 +177,39 @@ func (ss *session) run(line string) {
 }
 
 // serialReader lets one reader in at a time. The indexer may still be waiting for input when the rest of it is drained, and
-// the end of a channel wakes only one of those who wait for it.
+// the end of a channel wakes only one of those who wait for it. It also watches that who waits does not wait for too long.
 type serialReader struct {
-	mu sync.Mutex
-	r  io.Reader
+	mu      sync.Mutex
+	r       io.Reader
+	waiting atomic.Pointer[waitLimit]
 }
 
-func (s *serialReader) Read(p []byte) (int, error) {
+// waitLimit is how long to wait for input, and what to do then. late is called once at most.
+type waitLimit struct {
+	limit time.Duration
+	late  func()
+	once  sync.Once
+}
+
+// wait sets how long every read from now on may take; 0 is for ever. It returns what takes that back.
+func (s *serialReader) wait(limit time.Duration, late func()) (done func()) {
+	p := &waitLimit{limit: limit, late: late}
+	s.waiting.Store(p)
+	return func() { s.waiting.CompareAndSwap(p, nil) }
+}
+
+func (s *serialReader) Read(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.r.Read(p)
+	if p := s.waiting.Load(); p != nil {
+		t := time.AfterFunc(p.limit, func() {
+			if s.waiting.Load() == p { // else it is not waited for any more
+				p.once.Do(p.late)
+			}
+		})
+		defer t.Stop()
+	}
+	return s.r.Read(b)
 }
 
 // drainTime is how long a refused client may go on sending.
@@ -314,6 +338,18 @@ const maxCause = 2000
 func (ss *session) gone(error) {
 	ss.cancel(errGone)
 	go ss.ch.Close() // frees a writer that hangs; may hang itself until the connection's keepalive ends it
+}
+
+// giveUp ends a session whose client is waited for in vain, and says so.
+func (ss *session) giveUp(err error) {
+	end := func() {
+		ss.cancel(err)
+		_ = ss.ch.Close()
+	}
+	t := time.AfterFunc(lastWords, end) // it may not read what it is told
+	ss.tell(err)
+	t.Stop()
+	end()
 }
 
 // terminalInput passes on what a terminal sends, and ends the session at Ctrl-C, which arrives as a byte there.

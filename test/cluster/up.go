@@ -41,8 +41,8 @@ func up(ctx context.Context, dir Dir, bare bool, out io.Writer) error {
 	defer unlock()
 	watch := newStopwatch(out)
 	s, err := dir.settings()
-	if err != nil || !dir.running() {
-		if err := clean(dir); err != nil { // of what a crash left
+	if err != nil || !dir.running() || dir.failed(ctx) {
+		if err := clean(dir); err != nil { // of what a crash or an earlier failure left
 			return err
 		}
 		if s, err = start(ctx, dir, bare, watch); err != nil {
@@ -152,7 +152,7 @@ func waitStarted(ctx context.Context, dir Dir, watch *stopwatch) error {
 				fmt.Fprintf(watch.out, "       %6.1f s  %s\n", t.Took.Seconds(), t.What)
 			}
 			if state.Failed != "" {
-				return errors.New(state.Failed)
+				return fmt.Errorf("%s\nThe logs are in %s; up tries again from the beginning, down removes all", state.Failed, dir.path("log"))
 			}
 			if state.Started {
 				watch.last = time.Now()
@@ -168,6 +168,12 @@ func waitStarted(ctx context.Context, dir Dir, watch *stopwatch) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// failed reports whether the node runs but could not start all of its parts.
+func (d Dir) failed(ctx context.Context) bool {
+	var state nodeState
+	return d.control(ctx, "GET", "/status", &state) == nil && state.Failed != ""
 }
 
 // clean ends what is left of a cluster and removes its directory's content.

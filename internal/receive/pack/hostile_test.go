@@ -469,16 +469,10 @@ func TestCancel(t *testing.T) {
 	if _, err := Index(ctx, bufio.NewReader(r), Options{Dir: dir}); err != why {
 		t.Error(err)
 	}
-	_ = w.Close()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		if left, _ := os.ReadDir(dir); len(left) == 0 {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("left behind: %v", left)
-		}
-		time.Sleep(time.Millisecond)
+	if left, _ := os.ReadDir(dir); len(left) > 0 { // although the reader still waits
+		t.Errorf("left behind: %v", left)
 	}
+	_ = w.Close()
 
 	base := bytes.Repeat([]byte("0123456789abcdef"), 1000)
 	p = newPack(2001)

@@ -123,6 +123,7 @@ func Index(ctx context.Context, r *bufio.Reader, o Options) (*Result, error) {
 		}
 		return &x.result, nil
 	case <-ctx.Done():
+		x.abandon()
 		go func() {
 			<-scanned
 			x.close()
@@ -176,9 +177,10 @@ type indexer struct {
 	check   fsck.Checker
 	result  Result
 
-	file   *os.File // the pack; its name is temporary until the end
-	data   []byte   // the pack, mapped
-	count  int      // by the header
+	file   *os.File   // the pack; its name is temporary until the end
+	naming sync.Mutex // held while file gets its name, and loses it early
+	data   []byte     // the pack, mapped
+	count  int        // by the header
 	blocks [][]entry
 	total  int // entries so far
 	// offHeap are the blocks that have to be given back.
@@ -303,6 +305,27 @@ func (x *indexer) keep(order []int32) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// createFile makes the file for the pack, unless nobody wants it any more.
+func (x *indexer) createFile() (err error) {
+	x.naming.Lock()
+	defer x.naming.Unlock()
+	if x.stopped.Load() {
+		return errStopped
+	}
+	x.file, err = os.CreateTemp(x.Dir, "tmp_pack_")
+	return err
+}
+
+// abandon sees to it that nothing is in Dir and nothing will be, while the scan may still wait for the client.
+func (x *indexer) abandon() {
+	x.stopped.Store(true)
+	x.naming.Lock()
+	defer x.naming.Unlock()
+	if x.file != nil {
+		_ = os.Remove(x.file.Name())
+	}
 }
 
 // close gives everything back; the pack goes too unless it was kept.

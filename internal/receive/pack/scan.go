@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"io"
-	"os"
 	"sort"
 	"sync"
 
@@ -77,7 +76,7 @@ func (x *indexer) scan(r *bufio.Reader) error {
 		}
 		var w io.Writer = io.Discard
 		if count > 0 {
-			if x.file, err = os.CreateTemp(x.Dir, "tmp_pack_"); err != nil {
+			if err := x.createFile(); err != nil {
 				return err
 			}
 			w = x.file

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -202,9 +203,19 @@ func crashAt(t *testing.T, dir, key string, k int, p crashPush) (steps []string)
 		_ = input.Close()
 		answer <- report
 	}()
-	report := receiveOr(t, "the answer to the push", answer)
-	if err := receiveOr(t, "the end of the server", traced); err != nil {
-		t.Fatal(err)
+	var report string
+	for late := time.After(4 * patience); traced != nil || answer != nil; { // tracing is slow
+		select {
+		case report = <-answer:
+			answer = nil
+		case err := <-traced:
+			if err != nil {
+				t.Fatal(err)
+			}
+			traced = nil
+		case <-late:
+			t.Fatalf("not seen within %v: the end of the server, or of the push", 4*patience)
+		}
 	}
 	if k < 0 && !strings.Contains(report, "ok refs/heads/main") {
 		t.Fatalf("the push: %q", report)
@@ -266,16 +277,12 @@ func afterCrash(t *testing.T, dir string, p crashPush) string {
 	if err != nil || len(stray) > 0 {
 		t.Errorf("left behind: %q %v", stray, err)
 	}
-	fsck := func() {
-		if _, err := os.Stat(filepath.Join(o.Dir, "crash.git")); errors.Is(err, fs.ErrNotExist) {
-			return
-		}
+	if _, err := os.Stat(filepath.Join(o.Dir, "crash.git")); !errors.Is(err, fs.ErrNotExist) {
 		out, err := exec.Command("git", "--git-dir="+filepath.Join(o.Dir, "crash.git"), "fsck", "--strict", "--full", "--no-dangling").CombinedOutput()
 		if text := strings.TrimSpace(string(out)); err != nil || strings.Contains(text, "missing") || strings.Contains(text, "error") {
 			t.Errorf("git fsck: %v %s", err, text)
 		}
 	}
-	fsck()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +312,6 @@ func afterCrash(t *testing.T, dir string, p crashPush) string {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	fsck()
 	return commit
 }
 

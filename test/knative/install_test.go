@@ -3,6 +3,7 @@ package knative_test
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -113,6 +114,7 @@ type guide struct {
 	section string // text of the current one
 	done    map[string]bool
 	dir     string // with bin, config, my-gitd, home and the app's source
+	team    string // stands for "team" in the names of images: nodes keep what they once pulled under a tag
 	ssh     string // host:port to push to
 	stop    func() // ends the port-forward
 }
@@ -123,7 +125,7 @@ func newGuide(t *testing.T, page string) *guide {
 	if kubectl == "" {
 		t.Fatal("GITD_CLUSTER_KUBECTL is not set: make cluster prints it")
 	}
-	g := &guide{t: t, page: page, done: map[string]bool{}, dir: t.TempDir(), stop: func() {}}
+	g := &guide{t: t, page: page, done: map[string]bool{}, dir: t.TempDir(), team: "install-" + strings.ToLower(rand.Text()[:6]), stop: func() {}}
 	for _, d := range []string{"bin", "home/.ssh", "my-gitd", "hello"} {
 		if err := os.MkdirAll(filepath.Join(g.dir, d), 0o700); err != nil {
 			t.Fatal(err)
@@ -182,7 +184,7 @@ func (g *guide) command(line string, want ...string) {
 
 // shell is a command in the guide's folder.
 func (g *guide) shell(ctx context.Context, line string) *exec.Cmd {
-	line = strings.NewReplacer("registry.example.com/team", pushTo+"/install", "ssh://git@EXTERNAL-IP/", "ssh://git@"+g.ssh+"/").Replace(line)
+	line = strings.NewReplacer("registry.example.com/team", pushTo+"/"+g.team, "ssh://git@EXTERNAL-IP/", "ssh://git@"+g.ssh+"/").Replace(line)
 	c := exec.CommandContext(ctx, "bash", "-c", line)
 	c.Dir = g.dir
 	if strings.HasPrefix(line, "git ") {
@@ -262,8 +264,8 @@ func (g *guide) writeOverlay(base string) {
 	}
 	text, _, _ = strings.Cut(text, "```")
 	text = regexp.MustCompile(`(?m)^- \.\./config .*$`).ReplaceAllString(text, "- "+base)
-	text = strings.ReplaceAll(text, "--builder=registry.example.com/team/", "--builder="+pullFrom+"/install/")
-	text = strings.ReplaceAll(text, "registry.example.com/team/", pushTo+"/install/")
+	text = strings.ReplaceAll(text, "--builder=registry.example.com/team/", "--builder="+pullFrom+"/"+g.team+"/")
+	text = strings.ReplaceAll(text, "registry.example.com/team/", pushTo+"/"+g.team+"/")
 	text += `    - op: add
       path: /spec/template/spec/containers/0/args/-
       value: --ingress=kourier.kourier-system.svc:80

@@ -75,7 +75,7 @@ func TestInstall(t *testing.T) {
 	g.run("kubectl -n gitd-system exec gitd-0 -- gitd apps destroy hello", "Destroyed hello")
 	g.command("kubectl get namespaces", "!app-hello   Active")
 	g.run("kubectl delete -k my-gitd")
-	g.run("kubectl delete namespace -l app.kubernetes.io/managed-by=gitd")
+	g.inline("kubectl delete namespace -l app.kubernetes.io/managed-by=gitd")
 	g.command("kubectl get clusterrole,clusterrolebinding,namespace", "!gitd")
 
 	// The other variant: rights in two namespaces, and no other.
@@ -159,6 +159,15 @@ func (g *guide) run(line string, want ...string) {
 	}
 	g.done[line] = true
 	g.command(line, want...)
+}
+
+// inline runs a command that the page has within a sentence.
+func (g *guide) inline(line string) {
+	g.t.Helper()
+	if !strings.Contains(g.section, "`"+line+"`") {
+		g.t.Fatalf("the section does not say: %s", line)
+	}
+	g.command(line)
 }
 
 // command runs a command, with this cluster's names, and looks for words in what it prints; "!" before one means that it must not be there.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,8 @@ func export(job wire.Job) error {
 	if err != nil {
 		return fail("export", "%v", err)
 	}
+	auth = plainCache(&job, auth, net.LookupIP)
+	boundCache(&job)
 	dir, err := os.MkdirTemp("", "report-")
 	if err != nil {
 		return err
@@ -59,6 +62,7 @@ func export(job wire.Job) error {
 				if err != nil {
 					say(wire.Event{Note: "the cache could not be written: " + t.reason(err.Error())})
 				}
+				boundVolume(job)
 				say(wire.Event{Cached: &wire.Done{Milliseconds: time.Since(began).Milliseconds()}})
 				return nil
 			}

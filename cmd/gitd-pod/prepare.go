@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,10 @@ func analyze(job wire.Job) error {
 	if err := run("analyze", job, auth, "analyzer", append(args, job.Output)...); err != nil {
 		return err
 	}
+	if job.Clear {
+		job.Cache = ""
+	}
+	auth = plainCache(&job, auth, net.LookupIP)
 	group, err := previousGroup()
 	if err != nil {
 		return fail("analyze", "%v", err)

@@ -3,8 +3,10 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sort"
@@ -140,5 +142,37 @@ func TestReason(t *testing.T) {
 	}
 	if got := (&tail{}).reason("exit status 1"); got != "exit status 1" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestPlainCache(t *testing.T) {
+	lookup := func(host string) ([]net.IP, error) {
+		switch host {
+		case "registry.gitd":
+			return []net.IP{net.ParseIP("::1"), net.ParseIP("10.1.2.3")}, nil
+		case "public.example":
+			return []net.IP{net.ParseIP("203.0.113.1")}, nil
+		}
+		return nil, errors.New("no such host")
+	}
+	for _, c := range []struct{ cache, insecure, want, auth string }{
+		{"registry.gitd:5000/a/cache:latest", "registry.gitd:5000", "10.1.2.3:5000/a/cache:latest", `{"10.1.2.3:5000":"Basic x","registry.gitd:5000":"Basic x"}`},
+		{"registry.gitd/a/cache:latest", "registry.gitd", "10.1.2.3:80/a/cache:latest", ""},
+		{"10.0.0.1:5000/a/cache:latest", "10.0.0.1:5000", "10.0.0.1:5000/a/cache:latest", ""},
+		{"localhost:5000/a/cache:latest", "localhost:5000", "localhost:5000/a/cache:latest", ""},
+		{"registry.example/a/cache:latest", "", "registry.example/a/cache:latest", ""},
+		{"public.example/a/cache:latest", "public.example", "", ""},
+		{"gone.example/a/cache:latest", "gone.example", "", ""},
+		{"", "registry.gitd:5000", "", ""},
+	} {
+		job := wire.Job{Cache: c.cache, Insecure: c.insecure}
+		const auth = `{"registry.gitd:5000":"Basic x"}`
+		got := plainCache(&job, auth, lookup)
+		if c.auth == "" {
+			c.auth = auth
+		}
+		if job.Cache != c.want || got != c.auth {
+			t.Errorf("%s: %s with %s, want %s with %s", c.cache, job.Cache, got, c.want, c.auth)
+		}
 	}
 }

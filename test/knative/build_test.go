@@ -11,14 +11,19 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -276,6 +281,7 @@ func goApp(greeting string) source {
 }
 
 func TestBuildGo(t *testing.T) {
+	t.Parallel()
 	b := newBuilds(t, nil)
 	first, log := b.mustBuild(goApp("one"))
 	for _, want := range []string{"-----> Detecting: Go (go.mod", "-----> Building with gitd/go ", "-----> Image " + b.app + "@" + first.Digest[:11]} {
@@ -326,6 +332,7 @@ func wantError(t *testing.T, err error, code app.Code, words ...string) {
 }
 
 func TestBuildFails(t *testing.T) {
+	t.Parallel()
 	b := newBuilds(t, nil)
 	broken := goApp("x")
 	broken["main.go"] = "package main\n\nfunc main() { undefinedFunction() }\n"
@@ -355,6 +362,7 @@ func (f failingSource) Checkout(context.Context, string, int, int) error { retur
 func (f failingSource) ReadFile(string, int64) ([]byte, error)           { return nil, f.err }
 
 func TestBuildCancelled(t *testing.T) {
+	t.Parallel()
 	b := newBuilds(t, nil)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cause := app.Errorf(app.Superseded, "", "replaced by a newer push")
@@ -523,6 +531,7 @@ func inImage(t *testing.T, images *registry.Remote, repository, digest, word str
 }
 
 func TestBuildLimits(t *testing.T) {
+	t.Parallel()
 	b := newBuilds(t, nil)
 	for _, c := range []struct {
 		what   string
@@ -554,7 +563,9 @@ func TestBuildLimits(t *testing.T) {
 
 // TestBuildCannotStart: what stands in the way is told within seconds.
 func TestBuildCannotStart(t *testing.T) {
+	t.Parallel()
 	t.Run("no such builder image", func(t *testing.T) {
+		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) {
 			p := *o.Builder
 			p.Image = "gitd/builder@sha256:" + strings.Repeat("0", 64)
@@ -565,18 +576,21 @@ func TestBuildCannotStart(t *testing.T) {
 		b.noPods()
 	})
 	t.Run("a registry that nodes cannot reach", func(t *testing.T) {
+		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.Pull, o.Push = "127.0.0.1:9", o.Pull })
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
 		wantError(t, err, app.Unavailable, "cannot pull the builder image", "connection refused")
 		b.noPods()
 	})
 	t.Run("a registry that Pods cannot reach", func(t *testing.T) {
+		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.Push = "127.0.0.1:9" })
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
 		wantError(t, err, app.Unavailable, "cannot use the registry", "connection refused")
 		b.noPods()
 	})
 	t.Run("no room", func(t *testing.T) {
+		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "missing" })
 		_, log, err := b.build(context.Background(), goApp("x"), nil)
 		wantError(t, err, app.Unavailable, "no node took the build within 1m0s: ")
@@ -586,6 +600,7 @@ func TestBuildCannotStart(t *testing.T) {
 		b.noPods()
 	})
 	t.Run("quota", func(t *testing.T) {
+		t.Parallel()
 		b := newBuilds(t, nil)
 		quota := &corev1.ResourceQuota{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ResourceQuota"}, ObjectMeta: metav1.ObjectMeta{Name: "few", Namespace: b.options.Namespace},
 			Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse("0")}}}
@@ -596,6 +611,7 @@ func TestBuildCannotStart(t *testing.T) {
 		wantError(t, err, app.LimitExceeded, "cannot start the build's Pod", "quota")
 	})
 	t.Run("rights", func(t *testing.T) {
+		t.Parallel()
 		b := newBuilds(t, nil)
 		b.options.Client = as(t, "somebody")
 		if _, err := cluster.New(context.Background(), b.options); err == nil {
@@ -605,6 +621,7 @@ func TestBuildCannotStart(t *testing.T) {
 		}
 	})
 	t.Run("a namespace that goes", func(t *testing.T) {
+		t.Parallel()
 		b := newBuilds(t, nil)
 		ctx := context.Background()
 		held := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Name: "held", Namespace: b.options.Namespace, Finalizers: []string{"gitd.io/test"}}}
@@ -649,6 +666,7 @@ func as(t *testing.T, user string) *kube.Client {
 
 // TestBuildLost: somebody else removes the Pod; a process that was killed leaves one.
 func TestBuildLost(t *testing.T) {
+	t.Parallel()
 	b := newBuilds(t, nil)
 	under := func(name string) (*log, chan error) {
 		l := &log{}
@@ -689,6 +707,7 @@ func TestBuildLost(t *testing.T) {
 
 // TestBuildVolume: the cache of an app is a volume.
 func TestBuildVolume(t *testing.T) {
+	t.Parallel()
 	b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "standard" })
 	s := script("echo found: $(ls $BP_CACHE_MOUNT)", "echo saved > $BP_CACHE_MOUNT/before")
 	_, log := b.mustBuild(s)
@@ -725,6 +744,7 @@ func TestBuildVolume(t *testing.T) {
 
 // TestBuildExamples builds apps with real dependencies, two at once.
 func TestBuildExamples(t *testing.T) {
+	t.Parallel()
 	b := newBuilds(t, nil)
 	var all sync.WaitGroup
 	for _, language := range []string{"node", "python", "go", "static"} {
@@ -741,4 +761,160 @@ func TestBuildExamples(t *testing.T) {
 	}
 	all.Wait()
 	b.noPods()
+}
+
+// control stops or starts a part of the cluster.
+func control(t *testing.T, verb, part string) {
+	t.Helper()
+	dir := environment(t, "GITD_CLUSTER_DIR")
+	if out, err := exec.Command(filepath.Join(dir, "cluster"), verb, part).CombinedOutput(); err != nil {
+		t.Errorf("cluster %s %s: %v\n%s", verb, part, err, out)
+	}
+}
+
+// TestBuildFaults stops parts of the cluster while it builds.
+func TestBuildFaults(t *testing.T) {
+	if os.Getenv("GITD_CLUSTER_FAULTS") == "" {
+		t.Skip("stops parts of the cluster: set GITD_CLUSTER_FAULTS=1 where nobody else uses it")
+	}
+	b := newBuilds(t, nil)
+	under := func(s source) (*log, chan error) {
+		l := &log{}
+		ended := make(chan error, 1)
+		b.version++
+		r := build.Request{App: b.app, Version: b.version, Source: s, Log: app.NewLog(l), Limits: build.Limits{Time: 5 * time.Minute}}
+		go func() {
+			_, err := b.engine.Build(context.Background(), r)
+			ended <- err
+		}()
+		eventually(t, 3*time.Minute, func() error { return lacks(l.String(), "       started\n") })
+		return l, ended
+	}
+	t.Run("the API server restarts", func(t *testing.T) {
+		l, ended := under(script("echo started", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i.; sleep 0.5; done"))
+		control(t, "stop", "apiserver")
+		time.Sleep(2 * time.Second) // a restart takes a while
+		control(t, "start", "apiserver")
+		if err := <-ended; err != nil {
+			t.Fatalf("%v\n%s", err, l.String())
+		}
+		for i := 1; i <= 60; i++ {
+			if n := strings.Count(l.String(), fmt.Sprintf("       line %d.\n", i)); n != 1 {
+				t.Errorf("line %d is there %d times", i, n)
+			}
+		}
+		t.Logf("\n%s", l.String())
+	})
+	t.Run("the node is lost", func(t *testing.T) {
+		_, ended := under(script("echo started", "sleep 1000"))
+		began := time.Now()
+		control(t, "stop", "node")
+		defer control(t, "start", "node")
+		err := <-ended
+		t.Logf("told after %.0f s: %v", time.Since(began).Seconds(), err)
+		wantError(t, err, app.Unavailable, "the node ", " was lost during the build")
+		b.noPods()
+	})
+	t.Run("it goes on", func(t *testing.T) { b.mustBuild(goApp("x")) })
+}
+
+// TestBuildNamedRegistry: a registry that speaks plain HTTP under a name, as one in the cluster does.
+func TestBuildNamedRegistry(t *testing.T) {
+	t.Parallel()
+	b := newBuilds(t, nil)
+	ctx := context.Background()
+	host, port, err := net.SplitHostPort(b.options.Pull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseInt(port, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, name, ready := int32(number), "registry", true
+	_, _, err = b.client.Apply(ctx, schema.GroupVersionResource{Version: "v1", Resource: "services"}, &corev1.Service{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: b.options.Namespace},
+		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: p, Protocol: corev1.ProtocolTCP}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	portName, protocol := "http", corev1.ProtocolTCP
+	_, _, err = b.client.Apply(ctx, schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}, &discoveryv1.EndpointSlice{
+		TypeMeta:    metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
+		ObjectMeta:  metav1.ObjectMeta{Name: name, Namespace: b.options.Namespace, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
+		Ports:       []discoveryv1.EndpointPort{{Name: &portName, Port: &p, Protocol: &protocol}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.options.Push = fmt.Sprintf("%s.%s:%d", name, b.options.Namespace, p)
+	b.restart()
+	b.mustBuild(goApp("one"))
+	b.noPods()
+	tags, err := b.images.Tags(b.app + "/cache")
+	if err != nil || tags["latest"] == "" {
+		t.Errorf("no cache was written: %v, %v", tags, err)
+	}
+	second, _ := b.mustBuild(goApp("two"))
+	if second.LayersReused == 0 {
+		t.Errorf("%+v", second)
+	}
+	if _, _, err := b.build(ctx, goApp("three"), func(r *build.Request) { r.ClearCache = true }); err != nil {
+		t.Error(err)
+	}
+	b.noPods()
+}
+
+// TestBuildRights: the rights that the engine needs are enough, and each one that is missing is named.
+func TestBuildRights(t *testing.T) {
+	t.Parallel()
+	rules := []struct{ resource, verb string }{
+		{"pods", "list"}, {"pods", "create"}, {"pods", "get"}, {"pods", "watch"}, {"pods", "delete"}, {"pods/log", "get"}, {"pods/attach", "create"}, {"pods/attach", "get"},
+	}
+	try := func(t *testing.T, missing int) error {
+		b := newBuilds(t, nil)
+		user := "builder-" + b.app
+		role := &rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "Role"}, ObjectMeta: metav1.ObjectMeta{Name: "builds", Namespace: b.options.Namespace}}
+		for i, r := range rules {
+			if i != missing {
+				role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{r.resource}, Verbs: []string{r.verb}})
+			}
+		}
+		binding := &rbacv1.RoleBinding{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"}, ObjectMeta: metav1.ObjectMeta{Name: "builds", Namespace: b.options.Namespace},
+			RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "builds"}, Subjects: []rbacv1.Subject{{APIGroup: "rbac.authorization.k8s.io", Kind: "User", Name: user}}}
+		group := schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
+		if _, _, err := b.client.Apply(context.Background(), group.WithResource("roles"), role); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := b.client.Apply(context.Background(), group.WithResource("rolebindings"), binding); err != nil {
+			t.Fatal(err)
+		}
+		b.options.Client = as(t, user)
+		e, err := cluster.New(context.Background(), b.options)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		b.engine = e
+		_, log, err := b.build(context.Background(), goApp("x"), func(r *build.Request) { r.Limits.Time = 2 * time.Minute })
+		if err != nil {
+			t.Log(log)
+		}
+		return err
+	}
+	t.Run("all", func(t *testing.T) {
+		t.Parallel()
+		if err := try(t, -1); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, i := range []int{0, 1, 2, 5, 6} {
+		t.Run("no "+rules[i].verb+" "+rules[i].resource, func(t *testing.T) {
+			t.Parallel()
+			wantError(t, try(t, i), app.Unavailable, rules[i].verb+" "+rules[i].resource)
+		})
+	}
 }

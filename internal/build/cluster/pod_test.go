@@ -19,7 +19,9 @@ import (
 // asking is a registry that wants credentials.
 type asking struct{ Images }
 
-func (asking) PullConfig(string) ([]byte, error) { return []byte(`{"auths":{"r":{"auth":"cHVsbA=="}}}`), nil }
+func (asking) PullConfig(string) ([]byte, error) {
+	return []byte(`{"auths":{"r":{"auth":"cHVsbA=="}}}`), nil
+}
 
 // open is one that does not.
 type open struct{ Images }

@@ -35,10 +35,11 @@ type running struct {
 	output   *lifecycle.Output
 	result   build.Result
 
-	before  string // digest of the image before; "" where there is none
+	before string // digest of the image before; "" where there is none
+	cancel context.CancelCauseFunc
+
 	name    string // of the Pod
-	watched watched
-	cancel  context.CancelCauseFunc
+	watched *watched
 }
 
 // Build implements build.Builder.
@@ -85,40 +86,56 @@ func (b *running) run(ctx context.Context, release func()) error {
 	})
 	checkedOut, stopCheckout := context.WithCancel(ctx)
 	defer stopCheckout()
-	source := make(chan error, 1)
+	source := &checkout{done: make(chan struct{})}
 	beside.Go(func() {
+		defer close(source.done)
 		began := time.Now()
-		err := b.request.Source.Checkout(checkedOut, dir, os.Getuid(), os.Getgid())
+		source.err = b.request.Source.Checkout(checkedOut, dir, os.Getuid(), os.Getgid())
 		b.result.Times.Checkout = time.Since(began)
-		if err != nil {
-			b.cancel(err)
+		if source.err != nil {
+			b.cancel(source.err)
 		}
-		source <- err
 	})
-
-	b.before, err = b.previous()
-	if err != nil {
+	if b.before, err = b.previous(); err != nil {
 		return err
-	}
-	random := make([]byte, 8)
-	if _, err := rand.Read(random); err != nil {
-		return err
-	}
-	marker := "gitd-" + hex.EncodeToString(random)
-	s := spec{
-		name: fmt.Sprintf("build-%s-v%d-%s", b.request.App, b.request.Version, hex.EncodeToString(random[:3])),
-		app:  b.request.App, version: b.request.Version, limits: b.limits, job: b.job(b.request, b.limits, b.before, marker),
-	}
-	if b.o.StorageClass != "" {
-		if s.claim, err = b.claim(ctx, b.request.App, b.limits.Cache); err != nil {
-			return err
-		}
 	}
 	deliver, err := b.delivery(dir, source)
 	if err != nil {
 		return err
 	}
-	pod, err := b.pod(s)
+	claim := ""
+	if b.o.StorageClass != "" {
+		if claim, err = b.claim(ctx, b.request.App, b.limits.Cache); err != nil {
+			return err
+		}
+	}
+	for try := 1; ; try++ {
+		err := b.attempt(ctx, deliver, claim, release)
+		var broken *brokenDelivery
+		if !errors.As(err, &broken) {
+			return err
+		}
+		if try == 3 {
+			return app.Errorf(app.Unavailable, "push again; where it fails again, look at the cluster's API server", "the source could not be handed to the build's Pod: %s", lifecycle.Clip(broken.Error()))
+		}
+		b.request.Log.Detail("the connection to the build's Pod broke before the source was there: once more")
+	}
+}
+
+// brokenDelivery is why a Pod did not get the source. Another one may.
+type brokenDelivery struct{ error }
+
+// attempt builds in one Pod.
+func (b *running) attempt(ctx context.Context, deliver *delivery, claim string, release func()) error {
+	random := make([]byte, 8)
+	if _, err := rand.Read(random); err != nil {
+		return err
+	}
+	marker := "gitd-" + hex.EncodeToString(random)
+	pod, err := b.pod(spec{
+		name: fmt.Sprintf("build-%s-v%d-%s", b.request.App, b.request.Version, hex.EncodeToString(random[:3])),
+		app:  b.request.App, version: b.request.Version, limits: b.limits, job: b.job(b.request, b.limits, b.before, marker), claim: claim,
+	})
 	if err != nil {
 		return err
 	}
@@ -126,46 +143,36 @@ func (b *running) run(ctx context.Context, release func()) error {
 	if err != nil {
 		return err
 	}
-	b.name = s.name
+	b.name, b.watched = pod.Name, &watched{changed: make(chan struct{})}
 	asked := kube.WithNotice(ctx, b.request.Log.Detail)
-	created, err := b.o.Client.Resource(pods, b.o.Namespace).Create(asked, u, metav1.CreateOptions{FieldManager: kube.FieldManager})
+	_, err = b.o.Client.Resource(pods, b.o.Namespace).Create(asked, u, metav1.CreateOptions{FieldManager: kube.FieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) { // the name is nobody else's: an answer was lost
-		if cause := context.Cause(ctx); cause != nil {
-			b.remove(ctx)
+		if cause := context.Cause(ctx); cause != nil { // it may have got through
+			b.removeNow(ctx)
 			return cause
 		}
 		return kube.Explain(err, "start the build's Pod")
 	}
-	b.watched.changed = make(chan struct{})
-	if created != nil {
-		p := &corev1.Pod{}
-		if err := kube.Into(created, p); err == nil {
-			b.watched.pod = p
-		}
-	}
-	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup
-	watchers.Go(func() { b.follow(watching, &b.watched, s.name) })
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
 	judging, acquit := context.WithCancel(ctx)
+	watchers.Go(func() { b.follow(watching, b.watched, b.name, b.cancel) })
 	watchers.Go(func() { b.judge(judging) })
-	end := func() {
-		unwatch()
-		acquit()
-		watchers.Wait()
-	}
 
 	exported, err := b.phases(ctx, deliver, marker)
 	acquit()
 	if err != nil {
 		b.remove(ctx)
-		end()
+		unwatch()
+		watchers.Wait()
 		return err
 	}
 	b.after.Go(func() { // the cache is being written: nobody waits for it but the next build of the app
 		defer release()
 		<-exported
-		b.removeWhole(context.WithoutCancel(ctx))
-		end()
+		b.removeNow(ctx)
+		unwatch()
+		watchers.Wait()
 	})
 	return nil
 }
@@ -186,12 +193,12 @@ func (b *running) previous() (string, error) {
 }
 
 // delivery puts together what the Pod gets.
-func (b *running) delivery(dir string, ready <-chan error) (*delivery, error) {
+func (b *running) delivery(dir string, source *checkout) (*delivery, error) {
 	credentials, err := b.o.Images.PushConfig(b.o.Push, b.request.App, cacheRepository(b.request.App))
 	if err != nil {
 		return nil, err
 	}
-	d := &delivery{credentials: credentials, bundle: lifecycle.HostBundle(), dir: dir, ready: ready}
+	d := &delivery{credentials: credentials, bundle: lifecycle.HostBundle(), dir: dir, source: source}
 	var at lifecycle.Places
 	if d.bundle != "" {
 		at.Bundle = wire.Bundle
@@ -235,24 +242,31 @@ func (b *running) phases(ctx context.Context, d *delivery, marker string) (<-cha
 }
 
 func (b *running) prepare(ctx context.Context, d *delivery) error {
-	b.progress.Enter("waiting for a node")
+	b.progress.Enter("wait for a node")
 	onNode := func(p *corev1.Pod) bool { return p != nil && p.Spec.NodeName != "" }
 	if p, err := b.watched.wait(ctx, onNode); err != nil {
 		return err
 	} else if onNode(p) {
-		b.progress.Enter("start on the node " + p.Spec.NodeName + ", which pulls the builder image where it does not have it")
+		b.progress.Enter("start on the node " + p.Spec.NodeName + " (a new node pulls the builder image first)")
 	}
 	if _, err := b.watched.wait(ctx, started(wire.Prepare)); err != nil {
 		return err
 	}
 	b.progress.Enter("preparation")
-	sending, stop := context.WithCancel(ctx)
+	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	sent := make(chan error, 1)
-	go func() { sent <- b.send(sending, d) }()
+	go func() {
+		err := b.send(reading, d)
+		if err != nil && reading.Err() == nil {
+			// What was sent may have been enough for gitd-pod to say what is wrong. Where it did not get a word, it waits for ever.
+			time.AfterFunc(2*time.Second, stop)
+		}
+		sent <- err
+	}()
 	var failed *wire.Failed
 	whole := false
-	err := b.events(ctx, wire.Prepare, func(e wire.Event) (last bool) {
+	err := b.events(reading, wire.Prepare, func(e wire.Event) (last bool) {
 		switch {
 		case e.Analyzed != nil:
 			b.result.Times.Analyze = time.Duration(e.Analyzed.Milliseconds) * time.Millisecond
@@ -262,28 +276,38 @@ func (b *running) prepare(ctx context.Context, d *delivery) error {
 		}
 		return whole || failed != nil
 	})
-	if err != nil {
-		return err
-	}
 	stop()
 	sendErr := <-sent
-	if whole {
+	var told *app.Error
+	switch {
+	case context.Cause(ctx) != nil:
+		return context.Cause(ctx)
+	case whole:
 		return nil
+	case errors.As(err, &told):
+		return told
 	}
 	if failed == nil {
 		failed = b.failed(wire.Prepare)
 	}
-	if failed == nil {
-		return b.died(ctx, wire.Prepare, "preparation")
+	switch {
+	case failed != nil && failed.Phase != "source":
+		return b.registryFailure(failed)
+	case sendErr != nil && apierrors.IsForbidden(sendErr):
+		return kube.Explain(sendErr, "hand the source to the build's Pod")
+	case sendErr != nil && !errors.Is(sendErr, context.Canceled):
+		return &brokenDelivery{sendErr}
+	case failed != nil:
+		return &brokenDelivery{errors.New(failed.Message)}
+	case err != nil && !errors.Is(err, context.Canceled):
+		return err
 	}
-	if failed.Phase == "source" {
-		reason := failed.Message
-		if sendErr != nil && !errors.Is(sendErr, context.Canceled) {
-			reason = sendErr.Error()
-		}
-		return app.Errorf(app.Unavailable, pushAgain, "the source could not be handed to the build's Pod: %s", lifecycle.Clip(reason))
+	if p, err := b.watched.wait(ctx, ended(wire.Prepare)); err != nil {
+		return err
+	} else if s := state(p, wire.Prepare); s != nil && s.State.Terminated != nil && s.State.Terminated.ExitCode == 0 { // its log is lost
+		return nil
 	}
-	return b.registryFailure(failed)
+	return b.died(ctx, wire.Prepare, "preparation")
 }
 
 // send hands the source over.
@@ -557,10 +581,14 @@ func (b *running) lines(ctx context.Context, container string, each func(string)
 		})
 	}
 	done := make(chan struct{})
+	var refused error
 	go func() {
 		defer close(done)
 		for following.Err() == nil {
-			_ = read(following, true)
+			if err := read(following, true); apierrors.IsForbidden(err) {
+				refused = kube.Explain(err, "read the log of the build's Pod")
+				stop()
+			}
 			select {
 			case <-following.Done():
 			case <-time.After(200 * time.Millisecond):
@@ -579,6 +607,9 @@ func (b *running) lines(ctx context.Context, container string, each func(string)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	if refused != nil {
+		return refused
+	}
 	if !finished {
 		_ = read(ctx, false)
 	}
@@ -594,9 +625,6 @@ func (b *running) remove(ctx context.Context) {
 		b.o.Log("build of %s v%d: its Pod %s is left: %v", b.request.App, b.request.Version, b.name, err)
 		return
 	}
-	if b.watched.changed == nil {
-		return
-	}
 	soon, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
 	if _, err := b.watched.wait(soon, func(*corev1.Pod) bool { return false }); err != nil {
@@ -606,9 +634,9 @@ func (b *running) remove(ctx context.Context) {
 	}
 }
 
-// removeWhole removes a Pod that has done its work.
-func (b *running) removeWhole(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(kube.WithPatience(ctx, 10*time.Second), 30*time.Second)
+// removeNow removes a Pod in which nothing is under way.
+func (b *running) removeNow(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(kube.WithPatience(context.WithoutCancel(ctx), 10*time.Second), 30*time.Second)
 	defer cancel()
 	if err := b.deletePod(ctx, b.name, 0); err != nil {
 		b.o.Log("build of %s v%d: its Pod %s is left: %v", b.request.App, b.request.Version, b.name, err)

@@ -21,7 +21,22 @@ type delivery struct {
 	env         map[string]string // platform/env
 	bundle      string            // file of certificate authorities on this host; "" for none
 	dir         string            // the source
-	ready       <-chan error      // says that dir is whole, or why it is not
+	source      *checkout         // that writes it
+}
+
+// checkout is a source that is being written to the disk. It may be asked for many times.
+type checkout struct {
+	done chan struct{} // closed when the source is whole, or will never be
+	err  error         // set before
+}
+
+func (c *checkout) wait(ctx context.Context) error {
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // write writes the archive as gitd-pod expects it. The analysis in the Pod begins before the source is checked out.
@@ -63,13 +78,8 @@ func (d *delivery) write(ctx context.Context, to io.Writer) error {
 	if err := buffered.Flush(); err != nil {
 		return err
 	}
-	select {
-	case err := <-d.ready:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := d.source.wait(ctx); err != nil {
+		return err
 	}
 	if err := writeTree(ctx, w, d.dir); err != nil {
 		return err

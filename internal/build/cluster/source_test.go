@@ -29,9 +29,14 @@ func TestDelivery(t *testing.T) {
 	if err := os.WriteFile(bundle, []byte("certificates"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan error, 1)
-	ready <- nil
-	d := &delivery{credentials: []byte("{}"), env: map[string]string{"B": "2", "A": "1"}, bundle: bundle, dir: dir, ready: ready}
+	source := &checkout{done: make(chan struct{})}
+	d := &delivery{credentials: []byte("{}"), env: map[string]string{"B": "2", "A": "1"}, bundle: bundle, dir: dir, source: source}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := d.write(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("a source that is not there yet: %v", err)
+	}
+	close(source.done)
 	var b bytes.Buffer
 	if err := d.write(context.Background(), &b); err != nil {
 		t.Fatal(err)
@@ -60,13 +65,8 @@ func TestDelivery(t *testing.T) {
 	}
 
 	failing := errors.New("too many files")
-	ready <- failing
+	source.err = failing
 	if err := d.write(context.Background(), io.Discard); !errors.Is(err, failing) {
-		t.Errorf("got %v", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := d.write(ctx, io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -53,8 +53,8 @@ func (w *watched) wait(ctx context.Context, until func(*corev1.Pod) bool) (*core
 	}
 }
 
-// follow keeps a Pod's state up to date until ctx ends or the Pod is gone.
-func (e *Engine) follow(ctx context.Context, w *watched, name string) {
+// follow keeps a Pod's state up to date until ctx ends or the Pod is gone. It calls refused where it may not.
+func (e *Engine) follow(ctx context.Context, w *watched, name string, refused func(error)) {
 	changed := e.o.Client.Watch(ctx, kube.Interest{Resource: pods, Namespace: e.o.Namespace, Name: name})
 	for {
 		select {
@@ -66,6 +66,10 @@ func (e *Engine) follow(ctx context.Context, w *watched, name string) {
 			u, err := e.o.Client.Resource(pods, e.o.Namespace).Get(ctx, name, metav1.GetOptions{})
 			if apierrors.IsNotFound(err) {
 				w.set(nil, true)
+				return
+			}
+			if apierrors.IsForbidden(err) {
+				refused(kube.Explain(err, "look at the build's Pod"))
 				return
 			}
 			p := &corev1.Pod{}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 func serve() *cobra.Command {
 	var o server.Options
 	var ssh, http, memory, disk, cache, free, userCA, indexer, platform string
+	var modules []string
 	var cluster server.Cluster
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
@@ -40,6 +42,7 @@ func serve() *cobra.Command {
 			}
 			switch indexer {
 			case "git":
+				o.Indexer = receive.NewGitIndexer()
 			case "gitd":
 				o.Indexer = receive.NewPackIndexer()
 			default:
@@ -48,6 +51,13 @@ func serve() *cobra.Command {
 			var err error
 			if o.UserCAs, err = readUserCAs(userCA); err != nil {
 				return err
+			}
+			for _, text := range modules {
+				p, err := netip.ParsePrefix(text)
+				if err != nil {
+					return app.Errorf(app.InvalidInput, "give a network such as 10.1.2.0/24", "--submodules-from: %q is none", text)
+				}
+				o.ModulesFrom = append(o.ModulesFrom, p)
 			}
 			switch platform {
 			case "local":
@@ -77,7 +87,8 @@ func serve() *cobra.Command {
 	f.DurationVar(&o.Limits.Time, "build-time", 0, "time of a build (default 15m)")
 	f.StringVar(&free, "min-free", "512Mi", "free disk below which pushes are refused")
 	f.StringVar(&userCA, "user-ca", "", "file with public keys, one a line, that may sign certificates of users")
-	f.StringVar(&indexer, "indexer", "git", "what indexes pushed packs: git (git index-pack), or gitd (in process, newer and faster)")
+	f.StringSliceVar(&modules, "submodules-from", nil, "network that submodules may be fetched from although it is this machine's own, or link-local (repeatable)")
+	f.StringVar(&indexer, "indexer", "gitd", "what indexes pushed packs: gitd (in process, faster), or git (git index-pack)")
 	f.StringVar(&platform, "platform", "local", "where apps are built and run: local (this machine), or knative (a Kubernetes cluster with Knative Serving)")
 	f.StringVar(&cluster.Kubeconfig, "kubeconfig", "", "cluster: kubeconfig file (default: the service account in a Pod, else $KUBECONFIG or ~/.kube/config)")
 	f.StringVar(&cluster.Context, "context", "", "cluster: context of the kubeconfig")

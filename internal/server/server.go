@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,17 +26,18 @@ import (
 
 // Options configure a Server.
 type Options struct {
-	Data     string // the data directory
-	Domain   string // apps answer under APP.Domain
-	Builder  string // builder image: "" for our own, "oci:DIR" or a registry reference
-	Limits   build.Limits
-	MinFree  int64             // bytes of free disk below which pushes are refused
-	Timings  bool              // note the parts of each release in timings.jsonl
-	HTTPPort int               // port in the apps' URLs; 0 or 80 for none
-	UserCAs  []gossh.PublicKey // may sign certificates of users
-	Indexer  receive.Indexer   // nil: git index-pack
-	Cluster  *Cluster          // nil: builds and apps run on this machine
-	Log      func(format string, args ...any)
+	Data        string // the data directory
+	Domain      string // apps answer under APP.Domain
+	Builder     string // builder image: "" for our own, "oci:DIR" or a registry reference
+	Limits      build.Limits
+	MinFree     int64             // bytes of free disk below which pushes are refused
+	Timings     bool              // note the parts of each release in timings.jsonl
+	HTTPPort    int               // port in the apps' URLs; 0 or 80 for none
+	UserCAs     []gossh.PublicKey // may sign certificates of users
+	ModulesFrom []netip.Prefix    // see receive.Options
+	Indexer     receive.Indexer   // nil: our own
+	Cluster     *Cluster          // nil: builds and apps run on this machine
+	Log         func(format string, args ...any)
 }
 
 // Server is gitd on one data directory: all of it but the listeners.
@@ -88,7 +90,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	s.builds = &builds{ready: make(chan struct{})}
 	s.receive, err = receive.New(receive.Options{
 		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), MinFree: o.MinFree, Log: o.Log,
-		UserCAs: o.UserCAs, KeyByName: s.store.KeyByName, Indexer: o.Indexer,
+		UserCAs: o.UserCAs, KeyByName: s.store.KeyByName, Indexer: o.Indexer, ModulesFrom: o.ModulesFrom,
 	})
 	if err != nil {
 		return nil, err

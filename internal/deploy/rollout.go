@@ -48,7 +48,7 @@ type Outcome struct {
 
 // Times that bound what a rollout does besides the plan's own.
 const (
-	restoreTime = time.Minute           // to undo a rollout, whatever happened to its context
+	restoreTime = 2 * time.Minute       // to undo a rollout, whatever happened to its context
 	drainTime   = 2 * time.Second       // how long a push waits to see blue drained
 	probeTime   = 10 * time.Second      // one attempt of the check
 	probePause  = 50 * time.Millisecond // between the first attempts; doubled up to a second

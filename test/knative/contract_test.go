@@ -30,8 +30,8 @@ func TestContract(t *testing.T) {
 			Reopen:     func() deploy.Platform { return open(t, options(t, client(t), namespace)) },
 			Progress:   "20s", // with the time that the node takes to make the container
 			Start:      "3m",
-			Check:      20 * time.Second,
-			Rest:       20 * time.Millisecond,
+			Check:      30 * time.Second,
+			Rest:       100 * time.Millisecond,
 			HidesPorts: "a cluster does not tell which ports are open in a pod",
 			Edit: func(ctx context.Context, service string, change func(*servingv1.Service)) error {
 				return edit(ctx, c, namespace, service, change)

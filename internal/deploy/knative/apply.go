@@ -255,15 +255,18 @@ func (w *settling) look(ctx context.Context, live *servingv1.Service) (done bool
 	ready := live.Status.GetCondition(servingv1.ServiceConditionConfigurationsReady)
 	name := w.want.Spec.Template.Name
 	if live.Status.ObservedGeneration != live.Generation || ready == nil || ready.Reason == "OutOfDate" {
-		return false, nil
+		if w.since.IsZero() {
+			w.since = time.Now()
+		}
+		return false, w.p.slowRoute(ctx, nil, w.want.Name, w.since, &w.told)
 	}
 	there, err := w.p.revisions(ctx, w.want.Namespace, w.want.Name)
 	if err != nil {
 		return false, err
 	}
 	if there[name] == nil {
-		if ready.IsFalse() { // it could not even be made
-			return false, &deploy.StartError{Reason: deploy.RuntimeError, Detail: strings.TrimSpace(ready.Message)}
+		if ready.IsFalse() && ready.Message != "" { // it could not even be made
+			return false, runtimeError("%s", oneLine(ready.Message))
 		}
 		return false, nil
 	}

@@ -1,6 +1,7 @@
 package knative
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -39,7 +40,8 @@ func diagnose(rev *servingv1.Revision, all []corev1.Pod, now time.Time) hindranc
 	available := rev.Status.GetCondition(servingv1.RevisionConditionResourcesAvailable)
 	healthy := rev.Status.GetCondition(servingv1.RevisionConditionContainerHealthy)
 	limit := deadlineOf(rev)
-	if available.IsFalse() && available.Reason == servingv1.ReasonProgressDeadlineExceeded {
+	// Over its deadline Knative also gives what a container waits for as the reason, without a message.
+	if available.IsFalse() && (available.Reason == servingv1.ReasonProgressDeadlineExceeded || available.Message == "") {
 		if len(all) > 0 && isRunning(&all[0]) {
 			return hindrance{key: "deadline", err: notListening(rev, limit), pod: &all[0]}
 		}
@@ -59,7 +61,7 @@ func diagnose(rev *servingv1.Revision, all []corev1.Pod, now time.Time) hindranc
 		code, _ := strconv.Atoi(exitCode.FindStringSubmatch(healthy.Reason)[1])
 		return hindrance{key: "exit", err: exited(rev, code, ""), grace: time.Second}
 	}
-	return hindrance{key: "other", err: runtimeError("%s", oneLine(ready.Message)), grace: 5 * time.Second}
+	return hindrance{key: "other", err: runtimeError("%s", oneLine(cmp.Or(ready.Message, ready.Reason, "Knative gives no reason"))), grace: 5 * time.Second}
 }
 
 // refusal takes the sentence of an admission webhook out of an event's message.
@@ -133,7 +135,11 @@ func diagnoseWaiting(c *corev1.ContainerStatus, w *corev1.ContainerStateWaiting)
 		}
 		return hindrance{key: "image", err: imageError(w.Message)}
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "PostStartHookError":
-		return hindrance{key: "create", err: runtimeError("the node cannot make the container: %s", oneLine(w.Message)), grace: 5 * time.Second}
+		grace := 5 * time.Second
+		if strings.Contains(w.Message, "failed to sync") || strings.Contains(w.Message, "deadline exceeded") || strings.Contains(w.Message, "timed out") {
+			grace = time.Minute // a node that is busy, and tries again
+		}
+		return hindrance{key: "create", err: runtimeError("the node cannot make the container: %s", oneLine(w.Message)), grace: grace}
 	}
 	return hindrance{}
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -325,7 +324,10 @@ func (b *running) send(ctx context.Context, d *delivery) error {
 	}()
 	err = b.o.Client.Attach(ctx, b.o.Namespace, b.name, wire.Prepare, r)
 	_ = r.Close()
-	return cmp.Or(<-written, err)
+	if writeErr := <-written; err == nil { // else it is only that nobody reads any more
+		return writeErr
+	}
+	return err
 }
 
 // registryFailure tells why analysis, restoring or export failed.

@@ -38,6 +38,27 @@ type Publisher interface {
 	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
 }
 
+// shared is a registry that others use as well, and that tells how far it is.
+type shared interface {
+	Write(ctx context.Context, repository, tag string, img v1.Image, told func(sent, total int64)) error
+}
+
+// add puts an image into the registry. One of our own keeps the newest builder alone; in another one, tags keep apart what several gitds
+// put there.
+func add(ctx context.Context, to Publisher, repository string, img v1.Image, digest v1.Hash, log *app.Log) error {
+	remote, ok := to.(shared)
+	if !ok {
+		return to.AddImage(ctx, repository, "latest", img)
+	}
+	told := time.Now()
+	return remote.Write(ctx, repository, digest.Hex[:12], img, func(sent, total int64) {
+		if now := time.Now(); now.Sub(told) > 2*time.Second && total > 0 {
+			told = now
+			log.Detail("… %s to the registry, %s of %s", repository, lifecycle.Size(sent), lifecycle.Size(total))
+		}
+	})
+}
+
 // Publish puts the builder image, with gitd-pod on top, and the run image into the registry. What is there already is not sent again.
 func Publish(ctx context.Context, b *builder.Builder, to Publisher, log *app.Log) (*Published, error) {
 	config, err := b.Image.ConfigFile()
@@ -66,8 +87,7 @@ func Publish(ctx context.Context, b *builder.Builder, to Publisher, log *app.Log
 		if err != nil {
 			return nil, err
 		}
-		// Tags keep apart what differs: another gitd, with another builder, may be on this registry.
-		if err := to.AddImage(ctx, i.repository, digest.Hex[:12], i.img); err != nil {
+		if err := add(ctx, to, i.repository, i.img, digest, log); err != nil {
 			return nil, err
 		}
 		*i.ref = i.repository + "@" + digest.String()

@@ -165,8 +165,8 @@ func (w *treeWalk) readLinks() error {
 
 // parseTree takes a tree object apart (mode, space, name, NUL, 20 bytes of id) and refuses names that lead elsewhere.
 func parseTree(b []byte) ([]entry, error) {
-	var list []entry
-	seen := map[string]bool{}
+	list := make([]entry, 0, len(b)/40+1)
+	ascending := true // then no name is there twice
 	for len(b) > 0 {
 		head, rest, ok := bytes.Cut(b, []byte{0})
 		if !ok || len(rest) < 20 {
@@ -192,12 +192,22 @@ func parseTree(b []byte) ([]entry, error) {
 			return nil, fmt.Errorf("%q is a name that git keeps for itself", name)
 		case len(name) > maxName:
 			return nil, fmt.Errorf("a name is longer than %d bytes: %q", maxName, app.Clip(name, 60))
-		case seen[name]:
-			return nil, fmt.Errorf("%q is there twice", name)
 		}
-		seen[name] = true
+		if n := len(list); n > 0 && list[n-1].path >= name {
+			ascending = false
+		}
 		list = append(list, entry{path: name, mode: uint32(mode), id: hex.EncodeToString(rest[:20])})
 		b = rest[20:]
+	}
+	if ascending {
+		return list, nil
+	}
+	seen := make(map[string]bool, len(list)) // a folder comes after files that its name is a part of: "a.b", "a"
+	for _, e := range list {
+		if seen[e.path] {
+			return nil, fmt.Errorf("%q is there twice", e.path)
+		}
+		seen[e.path] = true
 	}
 	return list, nil
 }

@@ -17,6 +17,7 @@ func (w *treeWalk) levels(root, dir string) error {
 	level := []folder{{root, dir}}
 	known := map[string]bool{root: true}
 	listed := 0
+	defer func() { w.entries = slices.Grow(w.entries, min(listed, w.limits.MaxFiles)) }()
 	for range w.limits.MaxDepth {
 		var next []folder
 		for some := range slices.Chunk(level, askedAtOnce) {

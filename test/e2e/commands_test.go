@@ -41,6 +41,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	finish NAME           wait for its end
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
 //	cluster stop|start P  a part of the cluster
+//	figures APP           where the time of its releases went, and of a request to no instance
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
@@ -48,7 +49,7 @@ func table() map[string]command {
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
-		"kubectl": cmdKubectl, "cluster": cmdCluster,
+		"kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 	}
 }
 

@@ -77,7 +77,7 @@ func step(what, name string, args ...string) error {
 // serverEnv is the environment of gitd itself: that of this test, for the host's proxies, certificates and mirrors are
 // handed on to builds.
 func serverEnv() []string {
-	env := []string{"GITD_PARTS=" + partsDir}
+	env := []string{"GITD_PARTS=" + partsDir, "GITD_TIMINGS=1"}
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "GIT_") && !strings.HasPrefix(kv, "GITD_") {
 			env = append(env, kv)

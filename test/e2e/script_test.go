@@ -51,10 +51,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, params(dir))
 }
 
-// TestFaults runs the scripts that take parts of the cluster down, one after the other.
-func TestFaults(t *testing.T) {
+// TestAlone runs the scripts that want the cluster for themselves, since they take parts of it down or measure, one after the other.
+func TestAlone(t *testing.T) {
 	if theCluster != nil {
-		testscript.RunT(oneByOne{t}, params(filepath.Join("testdata", "cluster", "faults")))
+		testscript.RunT(oneByOne{t}, params(filepath.Join("testdata", "cluster", "alone")))
 	}
 }
 

@@ -13,12 +13,12 @@ include make/cluster.mk
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: parts ## build bin/gitd and the programs that it needs beside it
 	@echo "-----> Building bin/gitd"
-	go build -trimpath -ldflags "-s -w -X github.com/gitd-io/gitd/internal/command.Version=$(VERSION)" -o bin/gitd ./cmd/gitd
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/gitd-io/gitd/internal/command.Version=$(VERSION)" -o bin/gitd ./cmd/gitd
 
 .PHONY: run
 run: need-serve build ## serve in the foreground: ssh on :2222, http on :8080, data in /var/lib/gitd

@@ -100,6 +100,8 @@ func serve() *cobra.Command {
 	f.StringVar(&cluster.Registry.Config, "registry-config", "", "cluster: docker config.json with the credentials for --registry (default: the usual places)")
 	f.BoolVar(&cluster.Registry.Insecure, "registry-insecure", false, "cluster: --registry speaks plain HTTP")
 	f.StringVar(&cluster.Registry.Listen, "registry-listen", ":5000", "cluster: address of our own registry for nodes and Pods")
+	f.StringVar(&cluster.Registry.Cert, "registry-cert", "", "cluster: PEM file with the certificate of our own registry (default: it speaks plain HTTP)")
+	f.StringVar(&cluster.Registry.Key, "registry-key", "", "cluster: PEM file with its key")
 	f.StringVar(&cluster.Registry.Pull, "registry-pull", "", "cluster: HOST:PORT under which nodes reach our own registry")
 	f.StringVar(&cluster.Registry.Push, "registry-push", "", "cluster: HOST:PORT under which Pods reach our own registry (default: as nodes do)")
 	o.Timings = os.Getenv("GITD_TIMINGS") != ""
@@ -108,7 +110,7 @@ func serve() *cobra.Command {
 
 // clusterFlags are those that mean something on a cluster only.
 var clusterFlags = []string{"kubeconfig", "context", "namespace", "build-namespace", "ingress", "cache-storage-class", "registry", "registry-config",
-	"registry-insecure", "registry-listen", "registry-pull", "registry-push"}
+	"registry-insecure", "registry-listen", "registry-cert", "registry-key", "registry-pull", "registry-push"}
 
 // firstSet returns the first of these flags that was given; "" where none was.
 func firstSet(cmd *cobra.Command, flags []string) string {

@@ -32,6 +32,8 @@ type Registry struct {
 	Config   string `json:"config,omitempty"` // docker config.json for Ref; "": the usual places
 	Insecure bool   `json:"insecure,omitempty"`
 	Listen   string `json:"listen,omitempty"` // our own: address for nodes and Pods
+	Cert     string `json:"cert,omitempty"`   // our own: PEM file that makes Listen speak TLS; "": plain HTTP
+	Key      string `json:"key,omitempty"`    // our own: of Cert
 	Pull     string `json:"pull,omitempty"`   // our own: host:port as nodes name it
 	Push     string `json:"push,omitempty"`   // our own: host:port as Pods name it; "": as nodes
 }
@@ -115,12 +117,12 @@ func (s *Server) openImages(ctx context.Context) (registry.Images, addresses, er
 			"give the address of this machine that nodes reach: --registry-pull HOST:PORT; or another registry: --registry registry.example.com/team",
 			"where nodes pull images from is not known")
 	}
-	own, err := registry.OpenWith(ctx, registry.Options{Dir: s.path("registry"), Listen: r.Listen, MinFree: s.o.MinFree})
+	own, err := registry.OpenWith(ctx, registry.Options{Dir: s.path("registry"), Listen: r.Listen, CertFile: r.Cert, KeyFile: r.Key, MinFree: s.o.MinFree})
 	if err != nil {
 		return nil, addresses{}, err
 	}
 	s.onClose(own.Close)
-	return own, addresses{r.Pull, cmp.Or(r.Push, r.Pull), true}, nil
+	return own, addresses{r.Pull, cmp.Or(r.Push, r.Pull), r.Cert == ""}, nil
 }
 
 // clusterURL is what Knative says; before there is a Service, the app has none.

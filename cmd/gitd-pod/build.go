@@ -30,14 +30,19 @@ func build(job wire.Job) int {
 			return 1
 		}
 	}
+	began := time.Now()
 	end := phase(job, "detector")
 	if end.Code == 0 {
-		mark(job, wire.MarkGroup, string(wire.Line(group())))
+		g := group()
+		g.Milliseconds = time.Since(began).Milliseconds()
+		mark(job, wire.MarkGroup, string(wire.Line(g)))
 	}
 	mark(job, wire.MarkDetected, fmt.Sprintln(end.Code))
 	if end.Code == 0 {
+		began = time.Now()
 		end = phase(job, "builder")
 	}
+	end.Milliseconds = time.Since(began).Milliseconds()
 	mark(job, wire.MarkEnded, string(wire.Line(end)))
 	return end.Code
 }

@@ -424,6 +424,9 @@ func (b *running) detectAndBuild(ctx context.Context, marker string) error {
 	})
 	output.Flush()
 	b.result.Times.Detect, b.result.Times.Build = detected.Sub(began), time.Since(detected)
+	if end != nil { // as it was in the Pod: the log comes later, and in pieces
+		b.result.Times.Detect, b.result.Times.Build = time.Duration(group.Milliseconds)*time.Millisecond, time.Duration(end.Milliseconds)*time.Millisecond
+	}
 	if err != nil {
 		return err
 	}

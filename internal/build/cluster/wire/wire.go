@@ -92,9 +92,10 @@ const (
 
 // Group is the buildpacks that take part.
 type Group struct {
-	Buildpacks []Buildpack `json:"buildpacks"`
-	Extensions []string    `json:"extensions,omitempty"`
-	Error      string      `json:"error,omitempty"` // why it cannot be read
+	Milliseconds int64       `json:"ms"` // that detection took
+	Buildpacks   []Buildpack `json:"buildpacks"`
+	Extensions   []string    `json:"extensions,omitempty"`
+	Error        string      `json:"error,omitempty"` // why it cannot be read
 }
 
 // Buildpack is one of a Group.
@@ -105,10 +106,11 @@ type Buildpack struct {
 
 // End says how detector or builder ended.
 type End struct {
-	Code   int    `json:"code"`
-	Signal string `json:"signal,omitempty"`
-	Limit  string `json:"limit,omitempty"`  // "disk": it was stopped at that limit
-	Killed bool   `json:"killed,omitempty"` // a process of it was killed for want of memory
+	Milliseconds int64  `json:"ms"`
+	Code         int    `json:"code"`
+	Signal       string `json:"signal,omitempty"`
+	Limit        string `json:"limit,omitempty"`  // "disk": it was stopped at that limit
+	Killed       bool   `json:"killed,omitempty"` // a process of it was killed for want of memory
 }
 
 // Line writes what is sent as one line.

@@ -46,8 +46,10 @@ func TestMain(m *testing.M) {
 	}
 	pullFrom = cmp.Or(pullFrom, pushTo)
 	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f != nil {
-		_ = f.Value.Set("8") // they wait for the cluster, most of the time
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", "5") // they wait for the cluster, most of the time
 	}
 	os.Exit(m.Run())
 }

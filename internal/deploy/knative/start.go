@@ -98,8 +98,11 @@ func (s *start) look(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for i := range all {
-		if podReady(&all[i]) && (rev.IsReady() || rev.Status.GetCondition(servingv1.RevisionConditionReady).IsUnknown()) {
-			return rev.IsReady(), nil
+		if podReady(&all[i]) {
+			if rev.IsReady() {
+				return true, nil
+			}
+			return false, s.progress(ctx, rev, "Knative is to see that its pod is ready", time.Now())
 		}
 	}
 	if rev.IsReady() && len(all) == 0 {

@@ -222,7 +222,7 @@ func hostilePacks(t *testing.T, indexer Indexer, deltaBomb string, logged ...str
 	add(one("long link", `has a target of 5000 bytes`, tree(item{"120000", "link", id("blob", bytes.Repeat([]byte("a"), 5000))}), nil, [][]byte{bytes.Repeat([]byte("a"), 5000)}))
 	add(one("bad mode", "has mode", tree(item{"60000", "dev", xid}, item{"104777", "suid", xid}), nil, [][]byte{x}))
 	add(one("missing blob", "incomplete", tree(item{"100644", "gone", xid}), nil, nil))
-	add(one("submodule", "submodules are not supported", tree(item{"160000", "sub", xid}), nil, nil))
+	add(one("submodule", `submodule "sub": .gitmodules does not say where it comes from`, tree(item{"160000", "sub", xid}), nil, nil))
 	add("missing commit", "incomplete: commit", sound, strings.Repeat("12", 20))
 	add("pack without the commit", "incomplete: commit", newPack(0).end(), "")
 	add("blob as commit", "is a blob, not a commit", sound, fmt.Sprintf("%x", xid))

@@ -222,7 +222,7 @@ func TestRefusedRefs(t *testing.T) {
 		other := fx.work("other")
 		fx.git(dir, "submodule", "--quiet", "add", other, "lib")
 		fx.git(dir, "commit", "-qm", "submodule")
-		fx.rejected(dir, []string{`(submodules are not supported yet: "lib")`}, "push", "platform", "main")
+		fx.rejected(dir, []string{`(submodule "lib": its URL is a path, and the server has only what was pushed)`}, "push", "platform", "main")
 		fx.git(dir, "reset", "-q", "--hard", "HEAD~1")
 		_ = os.RemoveAll(filepath.Join(dir, "lib"))
 	})

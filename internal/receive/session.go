@@ -255,7 +255,7 @@ func (ss *session) dispatch(line string) (o outcome) {
 	case "git-lfs-transfer":
 		return ss.server.largeFiles(ss, words[1:])
 	case "git-lfs-authenticate": // what Git LFS asks where the transfer over SSH has failed, and before 3.0 at once
-		ss.tell(app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH", "large files are taken over SSH only, and not over HTTP"))
+		ss.tell(app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH; where it is there: git config lfs.ssh.autoMultiplex false", "large files are taken over SSH only, and not over HTTP"))
 		return outcome{what: words[0], result: "refused", status: 1}
 	case "git-upload-archive":
 		ss.tell(app.Errorf(app.InvalidInput, "use: git clone", "git archive is not served"))

@@ -41,7 +41,7 @@ test-cluster: need-serve need-git build cluster-up ## everything that needs Kube
 	@echo "-----> Tests of the platform and the builder on the cluster"
 	trap 'make --no-print-directory cluster-down' EXIT; \
 	. $(GITD_CLUSTER_DIR)/env; export GITD_PARTS=$(CURDIR)/bin/parts; \
-	go test -race -timeout 30m ./test/knative/...; \
+	GITD_CLUSTER_FAULTS=1 go test -race -timeout 30m ./test/knative/...; \
 	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
 	go test -timeout 40m ./test/e2e/...
 

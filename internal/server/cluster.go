@@ -9,6 +9,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/cluster"
+	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/knative"
 	"github.com/gitd-io/gitd/internal/kube"
@@ -48,6 +49,7 @@ func (c *Cluster) name() string {
 // openCluster puts together what builds and runs apps on a cluster.
 func (s *Server) openCluster(ctx context.Context) (*site, error) {
 	c := s.o.Cluster
+	kube.Version = command.Version
 	client, err := kube.Open(c.Kubeconfig, c.Context)
 	if err != nil {
 		return nil, err
@@ -61,7 +63,7 @@ func (s *Server) openCluster(ctx context.Context) (*site, error) {
 		return nil, err
 	}
 	platform, err := knative.Open(ctx, knative.Options{
-		Client: client, Namespace: c.Namespace, Pull: at.pull, PullSecret: secret, Ingress: c.Ingress, Log: s.o.Log,
+		Client: client, Namespace: c.Namespace, Pull: at.pull, PullSecret: secret, Ingress: c.Ingress, Images: images, Log: s.o.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type cluster struct {
 	kubectl    string
 	ingress    string // host:port, from here
 	domain     string
+	registry   string // host:port of an empty one, from here
 	program    string // of test/cluster
 	host       string // this machine's loopback, as nodes and Pods name it
 }
@@ -46,10 +47,10 @@ func findCluster() (*cluster, error) {
 		k, v, _ := strings.Cut(strings.TrimPrefix(s.Text(), "export "), "=")
 		env[k] = strings.Trim(v, `"'`)
 	}
-	c := &cluster{kubeconfig: env["KUBECONFIG"], kubectl: env["GITD_CLUSTER_KUBECTL"], ingress: env["GITD_CLUSTER_INGRESS"], domain: env["GITD_CLUSTER_DOMAIN"],
+	c := &cluster{kubeconfig: env["KUBECONFIG"], kubectl: env["GITD_CLUSTER_KUBECTL"], ingress: env["GITD_CLUSTER_INGRESS"], domain: env["GITD_CLUSTER_DOMAIN"], registry: env["GITD_CLUSTER_REGISTRY"],
 		program: filepath.Join(dir, "cluster"), host: "10.0.2.2"} // slirp4netns's name for this machine's loopback
 	for name, v := range map[string]string{"KUBECONFIG": c.kubeconfig, "GITD_CLUSTER_KUBECTL": c.kubectl, "GITD_CLUSTER_INGRESS": c.ingress,
-		"GITD_CLUSTER_DOMAIN": c.domain} {
+		"GITD_CLUSTER_DOMAIN": c.domain, "GITD_CLUSTER_REGISTRY": c.registry} {
 		if v == "" {
 			return nil, fmt.Errorf("%s has no %s", f.Name(), name)
 		}
@@ -91,6 +92,7 @@ func (c *cluster) openNamespace(w *world, env *testscript.Env) error {
 	env.Setenv("DOMAIN", w.domain)
 	env.Setenv("KUBECTL", c.kubectl)
 	env.Setenv("HOST", c.host)
+	env.Setenv("REGISTRY", c.registry)
 	return nil
 }
 

@@ -250,18 +250,19 @@ func parseName(path string) (string, error) { return app.ParseName(strings.TrimP
 // push is one push after its commands are known.
 type push struct {
 	*Server
-	ss      *session
-	name    string
-	exists  bool // the app, before this push
-	live    string
-	cut     bool   // the client does not know that history is cut off before what is live
-	nonce   string // what the certificate of a signed push must hold
-	request *pushRequest
-	options PushOptions
-	signed  *Signature // nil for a push that is not signed
-	started time.Time
-	band    *band
-	log     *app.Log
+	ss       *session
+	name     string
+	exists   bool // the app, before this push
+	live     string
+	cut      bool   // the client does not know that history is cut off before what is live
+	nonce    string // what the certificate of a signed push must hold
+	request  *pushRequest
+	options  PushOptions
+	received bool       // all that the client sends
+	signed   *Signature // nil for a push that is not signed
+	started  time.Time
+	band     *band
+	log      *app.Log
 }
 
 func (p *push) serve() outcome {
@@ -361,6 +362,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if err != nil && !errors.Is(err, io.EOF) { // without a pack the objects must be here already
 		return false, err
 	}
+	p.received = true
 	switch {
 	case told.begun:
 		p.log.Detail("%s, %s received in %.1fs", count(stats.Objects, "object"), app.Size(stats.Bytes), time.Since(started).Seconds())

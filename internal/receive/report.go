@@ -57,5 +57,5 @@ func (p *push) report(unpack, result string) outcome {
 		}
 	}
 	p.band.close()
-	return outcome{result: result, status: status, drain: true}
+	return outcome{result: result, status: status, drain: !p.received}
 }

@@ -168,9 +168,7 @@ func (ss *session) run(line string) {
 	_, _ = ss.ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(o.status)}))
 	_ = ss.ch.CloseWrite()
 	if o.drain {
-		t := time.AfterFunc(drainTime, func() { _ = ss.ch.Close() })
-		_, _ = io.Copy(io.Discard, ss.raw)
-		t.Stop()
+		ss.drain()
 	}
 	_ = ss.ch.Close()
 	ss.cancel(errGone)
@@ -212,8 +210,27 @@ func (s *serialReader) Read(b []byte) (int, error) {
 	return s.r.Read(b)
 }
 
-// drainTime is how long a refused client may go on sending.
-const drainTime = 10 * time.Second
+// drainTime is how long a refused client may go on sending, and drainSilence how long it may send nothing: some wait for the end of the channel
+// before they close theirs.
+const (
+	drainTime    = 10 * time.Second
+	drainSilence = 2 * time.Second
+)
+
+// drain reads what the client still sends.
+func (ss *session) drain() {
+	end := func() { _ = ss.ch.Close() }
+	defer time.AfterFunc(drainTime, end).Stop()
+	silence := time.AfterFunc(drainSilence, end)
+	defer silence.Stop()
+	buf := make([]byte, 32<<10)
+	for {
+		if _, err := ss.raw.Read(buf); err != nil {
+			return
+		}
+		silence.Reset(drainSilence)
+	}
+}
 
 func (ss *session) dispatch(line string) (o outcome) {
 	defer func() {

@@ -29,7 +29,7 @@ demo: need-serve need-git build ## push a sample app, push again under load, rol
 	go run ./test/demo
 
 .PHONY: test
-test: need-serve need-git need-languages check build ## everything that needs no cluster
+test: need-serve need-git need-languages need-clients check build ## everything that needs no cluster
 	@echo "-----> Unit and part tests, with the race detector"
 	GITD_PARTS=$(CURDIR)/bin/parts go test -race -timeout 20m $$(go list ./... | grep -v /test/)
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
@@ -68,7 +68,7 @@ need = if ! PATH=$$PATH:/usr/sbin:/sbin sh -c "$(1)" >/dev/null 2>&1; then \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) >/dev/null || \
 	{ echo "apt-get could not install $(2): install it by hand (as root), then try again" >&2; exit 1; }; fi
 
-.PHONY: need-go need-serve need-git need-languages
+.PHONY: need-go need-serve need-git need-languages need-clients
 need-go:
 	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: see https://go.dev/doc/install" >&2; exit 1; }
 need-serve: need-go
@@ -86,3 +86,9 @@ need-languages:
 	@$(call need,command -v npm,npm)
 	@$(call need,command -v nginx,nginx-light)
 	@$(call need,/usr/bin/python3 -m ensurepip --version,python3-venv)
+# The tests of receiving push with every client that can be had.
+need-clients: need-git
+	@$(call need,command -v git-lfs,git-lfs)
+	@$(call need,command -v sshd,openssh-server)
+	@$(call need,command -v java,default-jre-headless)
+	@$(call need,command -v jgit,jgit-cli)

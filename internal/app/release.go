@@ -32,13 +32,16 @@ const (
 	Starting  State = "starting"
 	Shifting  State = "shifting"
 	Live      State = "live"
+	Ready     State = "ready" // started and healthy, without traffic: it was asked for so
 	Failed    State = "failed"
 	Stopped   State = "cancelled"
 	Replaced  State = "superseded"
 )
 
 // Final says whether no transition leads out of s.
-func (s State) Final() bool { return s == Live || s == Failed || s == Stopped || s == Replaced }
+func (s State) Final() bool {
+	return s == Live || s == Ready || s == Failed || s == Stopped || s == Replaced
+}
 
 // Release is one entry of an app's ledger. Entries are added, and never rewritten: only State and what the states after it
 // bring (image, reason) grow, each as an event.

@@ -31,7 +31,9 @@ type Plan struct {
 	Check    Check
 	Steps    []int64       // percentages of the new revision on its way to 100; default 100 at once
 	StepWait time.Duration // after each step but the last; the check is repeated then
-	Log      *app.Log
+	// NoTraffic ends the rollout when the new revision has passed its check: it stays under the tag green, and traffic where it is.
+	NoTraffic bool
+	Log       *app.Log
 	// OnState is called with app.Shifting when the revision has passed its check and before it gets traffic. An error ends
 	// the rollout. It may be nil.
 	OnState func(app.State) error
@@ -41,6 +43,7 @@ type Plan struct {
 type Outcome struct {
 	Revision string
 	URL      string   // of the Service
+	GreenURL string   // of the tag green, with NoTraffic
 	Previous []string // the revisions that served before; none for a first release
 	Status   int      // of the health check
 	Healthy  time.Duration
@@ -79,10 +82,16 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 	if err := r.look(ctx); err != nil {
 		return nil, r.explain(ctx, err)
 	}
+	if plan.NoTraffic && len(r.blue) == 0 {
+		return nil, app.Errorf(app.InvalidInput, "take a first release live", "%s has nothing live that could keep its traffic", r.service)
+	}
 	if err := r.run(ctx); err != nil {
 		err = r.explain(ctx, err)
 		r.undo(ctx)
 		return nil, err
+	}
+	if plan.NoTraffic {
+		return &Outcome{Revision: r.green, URL: r.url(ctx), GreenURL: r.greenURL(ctx), Previous: r.blue, Status: r.status, Healthy: r.healthy}, nil
 	}
 	r.drain(ctx)
 	return &Outcome{Revision: r.green, URL: r.url(ctx), Previous: r.blue, Status: r.status, Healthy: r.healthy}, nil
@@ -146,6 +155,9 @@ func (r *rollout) run(ctx context.Context) error {
 	}
 	r.healthy = time.Since(began)
 	r.plan.Log.Detail("healthy after %s (HTTP GET %s %d)", app.Elapsed(r.healthy), r.plan.Check.Path, r.status)
+	if r.plan.NoTraffic {
+		return nil
+	}
 	if err := r.plan.OnState(app.Shifting); err != nil {
 		return err
 	}
@@ -397,6 +409,20 @@ func (r *rollout) drain(ctx context.Context) {
 			r.plan.Log.Detail("%s still has requests in flight; they are let to their end", b)
 		}
 	}
+}
+
+// greenURL is where the new revision answers under its tag.
+func (r *rollout) greenURL(ctx context.Context) string {
+	svc, err := r.Get(context.WithoutCancel(ctx), r.service)
+	if err != nil {
+		return ""
+	}
+	for _, t := range svc.Status.Traffic {
+		if t.Tag == GreenTag && t.URL != nil {
+			return t.URL.String()
+		}
+	}
+	return ""
 }
 
 func (r *rollout) url(ctx context.Context) string {

@@ -1,7 +1,6 @@
 package receive
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,6 +12,7 @@ import (
 type PushOptions struct {
 	ClearCache bool   // build as if for the first time
 	DryRun     bool   // build, and deploy nothing
+	NoTraffic  bool   // start and check it, and leave the traffic where it is
 	Detach     bool   // go on when the client goes away
 	Message    string // what the release is about; "" where none was given
 }
@@ -28,12 +28,10 @@ type pushOption struct {
 var pushOptions = []pushOption{
 	{"clear-cache", "", func(o *PushOptions, _ string) error { o.ClearCache = true; return nil }},
 	{"dry-run", "", func(o *PushOptions, _ string) error { o.DryRun = true; return nil }},
+	{"no-traffic", "", func(o *PushOptions, _ string) error { o.NoTraffic = true; return nil }},
 	{"detach", "", func(o *PushOptions, _ string) error { o.Detach = true; return nil }},
 	{"message", "TEXT", func(o *PushOptions, text string) error { o.Message = text; return checkMessage(text) }},
 }
-
-// notYet are those that will come: whoever asks for one is not told that there is no such thing.
-var notYet = []string{"no-traffic"}
 
 // maxMessage bounds the message of a release, in characters.
 const maxMessage = 200
@@ -48,8 +46,6 @@ func parsePushOptions(sent []string) (PushOptions, error) {
 		option := findPushOption(name)
 		shown := app.Printable(app.Clip(name, 60))
 		switch {
-		case option == nil && slices.Contains(notYet, name):
-			return o, refusedOption("push option %q is not supported yet", shown)
 		case option == nil:
 			return o, refusedOption("unknown push option %q", shown)
 		case given[name]:
@@ -66,6 +62,9 @@ func parsePushOptions(sent []string) (PushOptions, error) {
 	}
 	if o.DryRun && o.Detach {
 		return o, refusedOption("push options dry-run and detach exclude each other: a dry run answers whoever waits for it")
+	}
+	if o.DryRun && o.NoTraffic {
+		return o, refusedOption("push options dry-run and no-traffic exclude each other: a dry run starts nothing")
 	}
 	return o, nil
 }

@@ -35,7 +35,8 @@ func TestParsePushOptions(t *testing.T) {
 		{"empty", []string{""}, PushOptions{}, `unknown push option ""`},
 		{"escapes", []string{"a\x1b]0;x\x07\nb"}, PushOptions{}, `unknown push option "a`},
 		{"endless", []string{strings.Repeat("x", 60000)}, PushOptions{}, `unknown push option "xxx`},
-		{"to come", []string{"no-traffic"}, PushOptions{}, `push option "no-traffic" is not supported yet`},
+		{"no traffic", []string{"no-traffic", "detach"}, PushOptions{NoTraffic: true, Detach: true}, ""},
+		{"dry run without traffic", []string{"no-traffic", "dry-run"}, PushOptions{}, `push options dry-run and no-traffic exclude each other`},
 		{"twice", []string{"detach", "detach"}, PushOptions{}, `push option "detach" is given twice`},
 		{"two messages", []string{"message=a", "message=b"}, PushOptions{}, `push option "message" is given twice`},
 		{"value for a switch", []string{"dry-run=no"}, PushOptions{}, `push option "dry-run" takes no value`},
@@ -108,8 +109,7 @@ func TestPushOptions(t *testing.T) {
 		words  []string
 	}{
 		{"skip-ci", []string{`remote:  !     unknown push option "skip-ci"`, `! [remote rejected] main -> main (unknown push option "skip-ci")`,
-			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o detach, -o message=TEXT"}},
-		{"no-traffic", []string{`(push option "no-traffic" is not supported yet)`}},
+			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o message=TEXT"}},
 		{"message", []string{`(push option "message" needs a value: -o message=TEXT)`}},
 	} {
 		fx.rejected(dir, tt.words, "push", "-o", tt.option, "platform", "main")

@@ -26,6 +26,8 @@ type Push struct {
 	Started   time.Time // when the client asked to push
 	// Accept moves the objects out of quarantine, synced to disk: called once, before traffic shifts. The ref follows when Deploy returns nil.
 	Accept func() error
+	// Version is the number of the release. Deploy sets it.
+	Version int
 }
 
 // Handler is what the front needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.

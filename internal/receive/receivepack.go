@@ -292,6 +292,9 @@ func (p *push) serve() outcome {
 	}
 	if deploy != nil {
 		result = fmt.Sprintf("%s %.7s deployed", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new)
+		if p.options.NoTraffic {
+			result += " without traffic"
+		}
 		unpacked, err := p.take(deploy)
 		if err != nil {
 			err = p.askForAll(err)
@@ -407,12 +410,18 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		}
 	}
 	turn := p.store.turn(p.name)
-	err = p.opts.Handler.Deploy(ctx, &Push{
+	pushed := &Push{
 		App: p.name, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
 		Options: p.options, Signature: p.signed, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
-	})
-	if err != nil {
+	}
+	if err := p.opts.Handler.Deploy(ctx, pushed); err != nil {
 		return true, err
+	}
+	if p.options.NoTraffic {
+		// The branch is what is live, and stays. What came to be is told under a name of its own.
+		c.result = &refResult{name: fmt.Sprintf("refs/releases/v%d", pushed.Version)}
+		p.maintain(p.name)
+		return true, nil
 	}
 	// It is live: from here on the client matters no more.
 	if err := q.accept(); err != nil {

@@ -15,7 +15,8 @@ const (
 
 // refResult is what the second form of a report adds to "ok": how a ref moved, where the client cannot know.
 type refResult struct {
-	old    string // what the ref held in truth
+	name   string // the ref that came to be in place of the one that was asked for; "" for that one
+	old    string // what the ref held in truth; "" where the client knows
 	forced bool   // the new commit does not descend from it
 }
 
@@ -43,7 +44,14 @@ func (p *push) report(unpack, result string) outcome {
 		}
 		b = pktline.Append(b, "ok "+c.name+"\n")
 		if c.result != nil && p.request.has(reportV2) {
-			b = pktline.Append(b, "option old-oid "+c.result.old+"\n")
+			if c.result.name != "" {
+				b = pktline.Append(b, "option refname "+c.result.name+"\n")
+				b = pktline.Append(b, "option old-oid "+zeroID+"\n")
+				b = pktline.Append(b, "option new-oid "+c.new+"\n")
+			}
+			if c.result.old != "" {
+				b = pktline.Append(b, "option old-oid "+c.result.old+"\n")
+			}
 			if c.result.forced {
 				b = pktline.Append(b, "option forced-update\n")
 			}

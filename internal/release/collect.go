@@ -58,7 +58,7 @@ func split(ledger []app.Release) (stay []app.Release, gone map[string]bool) {
 		case !r.State.Final():
 			stay = append(stay, r)
 			live[r.Revision] = true
-		case r.State == app.Live && (live[r.Revision] || len(live) < kept):
+		case (r.State == app.Live || r.State == app.Ready) && (live[r.Revision] || len(live) < kept):
 			stay = append(stay, r)
 			live[r.Revision] = true
 		case r.Revision != "":

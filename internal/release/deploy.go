@@ -20,6 +20,15 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	p.Source = selectFiles(p.Source, settings.Files, w.log)
+	if p.NoTraffic {
+		ledger, err := m.o.Store.Releases(ctx, p.App)
+		if err != nil {
+			return err
+		}
+		if lastLive(ledger) == nil {
+			return app.Errorf(app.InvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", p.App)
+		}
+	}
 	result, err := m.build(ctx, w, p, settings)
 	if err != nil {
 		return err
@@ -40,7 +49,7 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	w.log.Step("Release v%d: starting revision %s", w.release.Version, w.release.Revision)
-	return m.rollOut(ctx, w, service, settings.Web, p.Accept)
+	return m.rollOut(ctx, w, service, settings.Web, p.Accept, p.NoTraffic)
 }
 
 // prepare runs the image's process type release, where it has one: a failed migration must not go live. A rollback does not run it:
@@ -102,8 +111,22 @@ func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.D
 	return result, w.to(ctx, store.Event{State: app.Built, Repository: result.Repository, Digest: result.Digest, Processes: result.Processes})
 }
 
+// ready ends a release that was asked to get no traffic.
+func (m *Machine) ready(ctx context.Context, w *work, o *deploy.Outcome, accept func() error) error {
+	if err := accept(); err != nil {
+		return err
+	}
+	if err := w.to(context.WithoutCancel(ctx), store.Event{State: app.Ready, Reason: "gets no traffic"}); err != nil {
+		return err
+	}
+	w.log.Detail("%s is ready, without traffic, until the next push: %s (%s)", w.release.Revision, o.GreenURL, app.Elapsed(time.Since(w.start)))
+	w.log.Detail("take it live: rollback %s v%d", w.release.App, w.release.Version)
+	m.runs.Go(func() { m.Collect(m.ctx, w.release.App) })
+	return nil
+}
+
 // rollOut takes a Service live and says so in the ledger. accept is called when the new revision is healthy, before it gets traffic.
-func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Service, web project.Web, accept func() error) error {
+func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Service, web project.Web, accept func() error, noTraffic bool) error {
 	manifest, err := json.Marshal(service)
 	if err != nil {
 		return err
@@ -115,11 +138,12 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 	}
 	path, timeout := check(service)
 	started, shifted := time.Now(), time.Time{}
-	_, err = deploy.Rollout(ctx, m.o.Platform, deploy.Plan{
+	outcome, err := deploy.Rollout(ctx, m.o.Platform, deploy.Plan{
 		Service: service,
 		Check:   deploy.Check{Path: path, Timeout: timeout},
 		Steps:   web.Steps, StepWait: web.StepTime,
-		Log: w.log,
+		NoTraffic: noTraffic,
+		Log:       w.log,
 		OnState: func(s app.State) error {
 			if s != app.Shifting {
 				return nil
@@ -135,6 +159,9 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 	})
 	if err != nil {
 		return err
+	}
+	if noTraffic {
+		return m.ready(ctx, w, outcome, accept)
 	}
 	// All traffic is on the new revision: from here on nothing turns back, also not a client that goes away.
 	m.employ(ctx, w, service)

@@ -85,10 +85,13 @@ type Push struct {
 	Message string // what the release is about; may be empty
 	Source  build.Source
 	Log     *app.Log
-	Start   time.Time    // when the push arrived
-	Accept  func() error // keeps the pushed objects for good; called once, right before traffic shifts
-	Clear   bool         // build without the cache
-	DryRun  bool         // end after the build, with an error whose code is app.DryRun. It waits for the release under way, and stops none
+	Start   time.Time         // when the push arrived
+	Accept  func() error      // keeps the pushed objects for good; called once, right before traffic shifts
+	Entered func(version int) // called with the release's number; may be nil
+	Clear   bool              // build without the cache
+	// NoTraffic ends the release when it is healthy, in the state app.Ready: what serves goes on serving. Rollback to it takes it live.
+	NoTraffic bool
+	DryRun    bool // end after the build, with an error whose code is app.DryRun. It waits for the release under way, and stops none
 }
 
 // Deploy builds the push and takes it live. It returns nil when it is live, and otherwise an error made for people; the
@@ -101,6 +104,9 @@ func (m *Machine) Deploy(ctx context.Context, p Push) error {
 		return err
 	}
 	return m.run(ctx, app.Release{App: p.App, Commit: p.Commit, Ref: p.Ref, Key: p.Key, Message: p.Message}, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {
+		if p.Entered != nil {
+			p.Entered(w.release.Version)
+		}
 		return m.deploy(ctx, w, p)
 	})
 }
@@ -160,7 +166,7 @@ func (m *Machine) run(ctx context.Context, r app.Release, patient bool, log *app
 	if err = ctx.Err(); err == nil {
 		err = do(ctx, w)
 	}
-	if err != nil && ctx.Err() != nil && w.release.State != app.Live {
+	if err != nil && ctx.Err() != nil && w.release.State != app.Live && w.release.State != app.Ready {
 		err = cause(ctx)
 	}
 	if err != nil {

@@ -86,7 +86,7 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	}
 	m.resume(ctx, *live)
 	for _, other := range ledger {
-		if other.State == app.Live && other.Revision == r.Revision { // a rollback's revision is an older release's as well
+		if (other.State == app.Live || other.State == app.Ready) && other.Revision == r.Revision { // a rollback's revision is an older release's as well
 			return nil
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Rollback brings back the image and the configuration of an earlier release, as a new entry of the ledger. version 0 means the release
+// Rollback takes live the image and the configuration of a release that was live before, or that is ready, as a new entry of the ledger. version 0 means the release
 // that was live before the current one. It returns an *app.Error: NotFound for a version that is not there, InvalidInput for one
 // that never was live.
 func (m *Machine) Rollback(ctx context.Context, name string, version int, key string, log *app.Log) error {
@@ -34,8 +34,12 @@ func (m *Machine) Rollback(ctx context.Context, name string, version int, key st
 			return fmt.Errorf("service of v%d: %w", target.Version, err)
 		}
 		w.release.Repository, w.release.Digest, w.release.Processes = target.Repository, target.Digest, target.Processes
-		log.Step("Release v%d: back to v%d (%.7s), revision %s", w.release.Version, target.Version, target.Commit, service.Spec.Template.Name)
-		if err := m.rollOut(ctx, w, &service, project.Web{}, nil); err != nil {
+		way := "back to"
+		if target.State == app.Ready {
+			way = "traffic for"
+		}
+		log.Step("Release v%d: %s v%d (%.7s), revision %s", w.release.Version, way, target.Version, target.Commit, service.Spec.Template.Name)
+		if err := m.rollOut(ctx, w, &service, project.Web{}, nil, false); err != nil {
 			return err
 		}
 		return m.o.SetLive(name, target.Commit)
@@ -62,7 +66,7 @@ func rollbackTarget(ledger []app.Release, name string, version int) (app.Release
 		if r.Version != version {
 			continue
 		}
-		if r.State != app.Live {
+		if r.State != app.Live && r.State != app.Ready {
 			return r, app.Errorf(app.InvalidInput, see, "v%d of %s was never live (%s): there is nothing to go back to", version, name, r.State)
 		}
 		return r, nil

@@ -8,7 +8,7 @@ var transitions = map[app.State][]app.State{
 	app.Building:  {app.Built, app.Failed, app.Stopped, app.Replaced},
 	app.Built:     {app.Releasing, app.Starting, app.Failed, app.Stopped, app.Replaced},
 	app.Releasing: {app.Starting, app.Failed, app.Stopped, app.Replaced},
-	app.Starting:  {app.Shifting, app.Failed, app.Stopped, app.Replaced},
+	app.Starting:  {app.Shifting, app.Ready, app.Failed, app.Stopped, app.Replaced},
 	app.Shifting:  {app.Live, app.Failed, app.Stopped, app.Replaced},
 }
 

@@ -35,7 +35,8 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return f.machine.Deploy(ctx, release.Push{
 		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Message: message(p), Source: p.Source, Log: p.Log, Start: p.Started,
-		Accept: p.Accept, Clear: p.Options.ClearCache, DryRun: p.Options.DryRun,
+		Accept: p.Accept, Clear: p.Options.ClearCache, DryRun: p.Options.DryRun, NoTraffic: p.Options.NoTraffic,
+		Entered: func(version int) { p.Version = version },
 	})
 }
 

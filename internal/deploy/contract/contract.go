@@ -72,7 +72,7 @@ func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {
 			"create and update": s.update, "traffic split and tags": s.split, "failed revisions": s.failed, "failed first release": s.failedFirst,
 			"rollback": s.rollback, "scale to zero and back": s.zero, "configuration": s.configuration, "delete": s.delete, "logs": s.logs,
 			"concurrent updates": s.concurrent, "invalid input": s.invalid, "missing image": s.missing, "cancelled rollout": s.cancelled,
-			"steps": s.steps, "drift": s.drift, "collected revision": s.collected, "process": s.process, "workers": s.workers,
+			"steps": s.steps, "without traffic": s.noTraffic, "drift": s.drift, "collected revision": s.collected, "process": s.process, "workers": s.workers,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -619,6 +619,29 @@ func (s *suite) cancelled(t *testing.T) {
 		t.Errorf("left: %+v", states)
 	}
 	s.want(t, "cancelled", "/", "v1")
+}
+
+func (s *suite) noTraffic(t *testing.T) {
+	plan := func(version string) deploy.Plan {
+		return deploy.Plan{Service: s.service("quiet", version), Log: app.NewLog(io.Discard), NoTraffic: true}
+	}
+	if _, err := deploy.Rollout(within(t), s.env.Platform, plan("v0")); app.CodeOf(err) != app.InvalidInput {
+		t.Errorf("a first release without traffic: %v", err)
+	}
+	s.mustRoll(t, s.service("quiet", "v1"))
+	out, err := deploy.Rollout(within(t), s.env.Platform, plan("v2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(out.GreenURL, "http://green-quiet."+s.env.Domain) || out.Revision != "quiet-v2" {
+		t.Errorf("outcome: %+v", out)
+	}
+	s.want(t, "quiet", "/", "v1")
+	s.want(t, "green-quiet", "/", "v2")
+	told, _ := s.mustRoll(t, s.service("quiet", "v2"))
+	contains(t, told, "-----> Traffic: quiet-v1 100% → 0%, quiet-v2 0% → 100%\n")
+	s.want(t, "quiet", "/", "v2")
+	s.want(t, "blue-quiet", "/", "v1")
 }
 
 func (s *suite) steps(t *testing.T) {

@@ -5,14 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // objects says where the objects of a push are: in a repository, and in a quarantine on top of it.
@@ -103,13 +107,33 @@ func (t *tail) lines() []string {
 	return out
 }
 
+// maxOutput bounds what a git command may print for us: a small object can make it print gigabytes.
+const maxOutput = 64 << 20
+
+// output collects what a command prints, and ends the command when that is too much.
+type output struct {
+	text  strings.Builder
+	limit int
+	end   func()
+	over  atomic.Bool
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.over.Load() || o.text.Len()+len(p) > o.limit {
+		o.over.Store(true)
+		o.end()
+		return 0, io.ErrShortWrite
+	}
+	return o.text.Write(p)
+}
+
 // run runs a short git command to its end and returns what it printed.
 func (o objects) run(ctx context.Context, stdin string, limits Options, args ...string) (string, error) {
 	c := o.command(ctx, args...)
 	if o.background { // what nobody waits for ends with us; everything else ends with its input
 		c.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	var out bytes.Buffer
+	out := output{limit: maxOutput, end: func() { _ = killGroup(c) }}
 	var complaint tail
 	c.Stdout, c.Stderr = &out, &complaint
 	in, err := c.StdinPipe()
@@ -128,13 +152,17 @@ func (o objects) run(ctx context.Context, stdin string, limits Options, args ...
 	}
 	_, _ = in.Write([]byte(stdin))
 	_ = in.Close()
-	if err := c.Wait(); err != nil {
+	err = c.Wait()
+	if out.over.Load() {
+		return "", app.Errorf(app.LimitExceeded, "have less in the commit", "git %s says more than %s about what was pushed", args[0], app.Size(maxOutput))
+	}
+	if err != nil {
 		if e := context.Cause(ctx); e != nil {
 			return "", e
 		}
 		return "", &gitError{command: args[0], lines: complaint.lines(), err: err}
 	}
-	return out.String(), nil
+	return out.text.String(), nil
 }
 
 // gitError is a git command that failed.

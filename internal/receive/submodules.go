@@ -27,7 +27,7 @@ const (
 	modulesFile  = ".gitmodules"
 	modulesDir   = "submodules" // where a repository has what was fetched: a bare repository for each URL
 	maxNesting   = 4            // of submodules in submodules
-	maxModuleURL = 1 << 20      // bytes of all that .gitmodules says
+	maxModuleURL = 64 << 10     // bytes of all that .gitmodules says
 )
 
 // modules fetches the submodules of one push.
@@ -175,9 +175,13 @@ func (m *modules) urls(ctx context.Context, l level, entries []entry) (map[strin
 	if err != nil {
 		return nil, err
 	}
-	out, err := l.objects.run(ctx, "", m.opts, "config", "--no-includes", "-z", "--blob", id, "--list")
+	out, err := l.objects.run(ctx, "", m.opts, "config", "--no-includes", "-z", "--blob", id, "--get-regexp", `^submodule\..*\.(path|url)$`)
 	if err != nil {
 		var g *gitError
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.ExitCode() == 1 && errors.As(err, &g) && len(g.lines) == 0 { // none
+			return nil, nil
+		}
 		if errors.As(err, &g) {
 			return nil, app.Errorf(app.InvalidInput, "mend it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Printable(strings.Join(g.lines, "; ")))
 		}

@@ -506,3 +506,23 @@ func TestPrivateSubmodulesOverSSH(t *testing.T) {
 		}
 	}
 }
+
+func TestModulesFileBomb(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("bomb")
+	fx.git(dir, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("12", 20)+",sub")
+	name := "[submodule \"" + strings.Repeat("x", 40<<10) + "\"]\n"
+	for _, c := range []struct{ text, want string }{
+		{name + strings.Repeat("a\n", 10_000), ".gitmodules does not say where it comes from"}, // git would say 400 MB about it
+		{name + strings.Repeat("url\n", 5_000), "git config says more than 64 MB about what was pushed"},
+		{strings.Repeat("#", 65<<10), `".gitmodules" is larger than 64 KB`},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, modulesFile), []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		fx.git(dir, "add", modulesFile)
+		fx.git(dir, "commit", "-qm", "bomb")
+		fx.rejected(dir, []string{c.want}, "push", "platform", "main")
+	}
+	eventually(t, "no git process is left", func() bool { return len(children(fx.bare("bomb"))) == 0 })
+}

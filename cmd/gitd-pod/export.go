@@ -28,6 +28,7 @@ func export(job wire.Job) error {
 	}
 	report := filepath.Join(dir, "report.toml")
 	args := append([]string{"-log-level", "info", "-layers", wire.Layers, "-app", wire.Workspace, "-report", report,
+		"-analyzed", filepath.Join(wire.Credentials, analyzedFile), // that in the layers may be the app's
 		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, cacheArguments(job)...)
 	c := exec.Command(lifecycleDir+"exporter", append(args, job.Output)...)
 	c.Env = registryEnvironment(job, auth)

@@ -59,10 +59,27 @@ func analyze(job wire.Job) error {
 	if err != nil {
 		return fail("analyze", "%v", err)
 	}
-	if group == "" {
-		return nil
+	if group != "" {
+		if err := run("restore", job, auth, "restorer", append(cacheArguments(job), "-group", group)...); err != nil {
+			return err
+		}
 	}
-	return run("restore", job, auth, "restorer", append(cacheArguments(job), "-group", group)...)
+	if err := keepAnalyzed(wire.Layers, wire.Credentials); err != nil {
+		return fail("analyze", "%v", err)
+	}
+	return nil
+}
+
+// analyzedFile is what the analysis found: the images that the exporter pulls, with credentials.
+const analyzedFile = "analyzed.toml"
+
+// keepAnalyzed copies it to where the container that runs the app's code cannot write.
+func keepAnalyzed(from, to string) error {
+	b, err := os.ReadFile(filepath.Join(from, analyzedFile))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, analyzedFile), b, 0o644)
 }
 
 func cacheArguments(job wire.Job) []string {
@@ -87,7 +104,7 @@ func previousGroup() (string, error) {
 			} `toml:"buildpacks"`
 		} `toml:"metadata"`
 	}
-	if _, err := toml.DecodeFile(filepath.Join(wire.Layers, "analyzed.toml"), &analyzed); err != nil {
+	if _, err := toml.DecodeFile(filepath.Join(wire.Layers, analyzedFile), &analyzed); err != nil {
 		return "", err
 	}
 	type element struct {

@@ -176,3 +176,24 @@ func TestPlainCache(t *testing.T) {
 		}
 	}
 }
+
+func TestKeepAnalyzed(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	if err := keepAnalyzed(from, to); err == nil {
+		t.Error("kept what is not there")
+	}
+	name := filepath.Join(from, analyzedFile)
+	for _, content := range []string{"run-image", "of the app"} {
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if content == "run-image" {
+			if err := keepAnalyzed(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(to, analyzedFile)); err != nil || string(b) != "run-image" {
+		t.Errorf("%q, %v", b, err)
+	}
+}

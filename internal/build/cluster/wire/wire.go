@@ -12,7 +12,7 @@ const (
 	Workspace   = "/workspace"
 	Layers      = "/layers"
 	Platform    = "/platform"
-	Credentials = "/gitd-credentials" // a docker config.json; not in the container that runs the app's code
+	Credentials = "/gitd-credentials" // what only containers may see or write that run none of the app's code: a docker config.json, the analysis
 	Cache       = "/gitd-cache"       // the app's volume, where it has one
 	Tmp         = "/tmp"
 	Bundle      = Platform + "/ca-certificates.crt" // certificate authorities of gitd's host

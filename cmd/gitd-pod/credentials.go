@@ -11,9 +11,17 @@ import (
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 )
 
+// gitdEnv has gitd's own proxy variables. A proxy may have a password, so they go with the credentials.
+var gitdEnv = filepath.Join(wire.Credentials, "env")
+
 // credentials returns what gitd handed over in the form of CNB_REGISTRY_AUTH. The lifecycle could read the file itself; but the exporter
 // reads what the app's code left behind, which may well be links and patterns that lead to a file, and so there is none when it runs.
 func credentials(forget bool) (string, error) {
+	if forget {
+		if err := os.RemoveAll(gitdEnv); err != nil {
+			return "", err
+		}
+	}
 	file := filepath.Join(wire.Credentials, filepath.Base(wire.CredentialsEntry))
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -16,6 +16,7 @@ import (
 // export writes the image, and then the cache. gitd is told of the image as soon as it is in the registry: nobody waits for the cache.
 func export(job wire.Job) error {
 	began := time.Now()
+	env := registryEnvironment(job, gitdEnv)
 	auth, err := credentials(true)
 	if err != nil {
 		return fail("export", "%v", err)
@@ -31,7 +32,7 @@ func export(job wire.Job) error {
 		"-analyzed", filepath.Join(wire.Credentials, analyzedFile), // that in the layers may be the app's
 		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, cacheArguments(job)...)
 	c := exec.Command(lifecycleDir+"exporter", append(args, job.Output)...)
-	c.Env = registryEnvironment(job, auth)
+	c.Env = append(env, "CNB_REGISTRY_AUTH="+auth)
 	t := &tail{}
 	c.Stdout, c.Stderr = t, t
 	if err := c.Start(); err != nil {

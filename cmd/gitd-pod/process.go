@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
@@ -20,8 +21,13 @@ var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "ht
 
 // environment is what the lifecycle's programs see: the builder image's variables, and what they read themselves.
 func environment(job wire.Job) []string {
+	return variables(job, os.Environ(), filepath.Join(wire.Platform, "env"))
+}
+
+// variables takes the proxies from a directory.
+func variables(job wire.Job, inherited []string, dir string) []string {
 	var env []string
-	for _, e := range os.Environ() {
+	for _, e := range inherited {
 		if !strings.HasPrefix(e, "CNB_REGISTRY_AUTH=") && !strings.HasPrefix(e, "DOCKER_CONFIG=") {
 			env = append(env, e)
 		}
@@ -30,16 +36,17 @@ func environment(job wire.Job) []string {
 		env = append(env, "HOME=/home/cnb")
 	}
 	for _, n := range proxies {
-		if v, err := os.ReadFile(filepath.Join(wire.Platform, "env", n)); err == nil && len(v) > 0 {
+		if v, err := os.ReadFile(filepath.Join(dir, n)); err == nil && len(v) > 0 {
 			env = append(env, n+"="+string(v))
 		}
 	}
 	return append(env, "CNB_PLATFORM_API="+job.API, "CNB_EXEC_ENV="+job.ExecEnv, "CNB_NO_COLOR=true")
 }
 
-// registryEnvironment is that of programs which talk to the registry.
-func registryEnvironment(job wire.Job, auth string) []string {
-	env := append(environment(job), "CNB_REGISTRY_AUTH="+auth)
+// registryEnvironment is that of programs which talk to the registry; CNB_REGISTRY_AUTH comes on top. Their proxies are those of gitd: the
+// platform's may be the app's, and whoever chooses the proxy gets the credentials.
+func registryEnvironment(job wire.Job, dir string) []string {
+	env := variables(job, slices.DeleteFunc(os.Environ(), isProxy), dir)
 	if _, err := os.Stat(wire.Bundle); err == nil {
 		env = append(env, "SSL_CERT_FILE="+wire.Bundle)
 	}
@@ -49,11 +56,16 @@ func registryEnvironment(job wire.Job, auth string) []string {
 	return env
 }
 
+func isProxy(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	return strings.HasSuffix(strings.ToUpper(name), "_PROXY")
+}
+
 // run runs a program of the lifecycle to its end. Its error has the program's own words.
 func run(phase string, job wire.Job, auth, program string, args ...string) error {
 	c := exec.Command(lifecycleDir+program, append([]string{"-log-level", "info", "-layers", wire.Layers,
 		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, args...)...)
-	c.Env = registryEnvironment(job, auth)
+	c.Env = append(registryEnvironment(job, gitdEnv), "CNB_REGISTRY_AUTH="+auth)
 	t := &tail{}
 	c.Stdout, c.Stderr = t, t
 	return words(phase, c.Run(), t)

@@ -79,11 +79,11 @@ func take(t testing.TB, b []byte) (found string, started bool, err error) {
 
 func TestReceive(t *testing.T) {
 	start, end := entry{name: wire.StartEntry}, entry{name: wire.EndEntry}
-	good := archive(t, entry{name: wire.CredentialsEntry, content: "{}"}, entry{name: wire.EnvEntry + "A", content: "1"}, start,
+	good := archive(t, entry{name: wire.CredentialsEntry, content: "{}"}, entry{name: wire.ProxyEntry + "P", content: "2"}, entry{name: wire.EnvEntry + "A", content: "1"}, start,
 		entry{name: "workspace/dir", kind: tar.TypeDir, mode: 0o755}, entry{name: "workspace/dir/run", content: "x", mode: 0o755},
 		entry{name: "workspace/out", kind: tar.TypeSymlink, link: "/etc"}, end)
 	found, started, err := take(t, good)
-	const want = "-rw-r--r-- credentials/config.json, -rw-r--r-- platform/env/A, -rwxr-xr-x workspace/dir/run, Lrwxrwxrwx workspace/out"
+	const want = "-rw-r--r-- credentials/config.json, -rw-r--r-- credentials/env/P, -rw-r--r-- platform/env/A, -rwxr-xr-x workspace/dir/run, Lrwxrwxrwx workspace/out"
 	if err != nil || !started || found != want {
 		t.Errorf("%v, %v, got  %s\nwant %s", err, started, found, want)
 	}
@@ -195,5 +195,19 @@ func TestKeepAnalyzed(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(to, analyzedFile)); err != nil || string(b) != "run-image" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestRegistryEnvironment(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "of the image")
+	t.Setenv("all_proxy", "of the image")
+	t.Setenv("LANG", "C")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "https_proxy"), []byte("of gitd"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	env := strings.Join(registryEnvironment(wire.Job{}, dir), "\n") + "\n"
+	if strings.Contains(env, "of the image") || !strings.Contains(env, "https_proxy=of gitd\n") || !strings.Contains(env, "LANG=C\n") {
+		t.Error(env)
 	}
 }

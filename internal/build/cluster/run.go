@@ -197,7 +197,12 @@ func (b *running) delivery(dir string, source *checkout) (*delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &delivery{credentials: credentials, bundle: lifecycle.HostBundle(), dir: dir, source: source}
+	d := &delivery{credentials: credentials, proxies: map[string]string{}, bundle: lifecycle.HostBundle(), dir: dir, source: source}
+	for _, n := range lifecycle.Proxies {
+		if v := os.Getenv(n); v != "" {
+			d.proxies[n] = v
+		}
+	}
 	var at lifecycle.Places
 	if d.bundle != "" {
 		at.Bundle = wire.Bundle

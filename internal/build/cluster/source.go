@@ -18,6 +18,7 @@ import (
 // delivery is what a Pod gets: everything that its phases work on.
 type delivery struct {
 	credentials []byte            // docker config.json; nil for none
+	proxies     map[string]string // of gitd itself: an app may change those in env
 	env         map[string]string // platform/env
 	bundle      string            // file of certificate authorities on this host; "" for none
 	dir         string            // the source
@@ -52,6 +53,11 @@ func (d *delivery) write(ctx context.Context, to io.Writer) error {
 	}
 	if d.credentials != nil {
 		if err := file(wire.CredentialsEntry, d.credentials); err != nil {
+			return err
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(d.proxies)) {
+		if err := file(wire.ProxyEntry+n, []byte(d.proxies[n])); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,7 @@ func TestDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	source := &checkout{done: make(chan struct{})}
-	d := &delivery{credentials: []byte("{}"), env: map[string]string{"B": "2", "A": "1"}, bundle: bundle, dir: dir, source: source}
+	d := &delivery{credentials: []byte("{}"), proxies: map[string]string{"HTTPS_PROXY": "p"}, env: map[string]string{"B": "2", "A": "1"}, bundle: bundle, dir: dir, source: source}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := d.write(ctx, io.Discard); !errors.Is(err, context.Canceled) {
@@ -59,7 +59,7 @@ func TestDelivery(t *testing.T) {
 		}
 		got = append(got, s)
 	}
-	const want = "credentials/config.json platform/ca-certificates.crt platform/env/A platform/env/B start workspace/a workspace/a/b workspace/a/b/file workspace/link>/etc/passwd workspace/run* end"
+	const want = "credentials/config.json credentials/env/HTTPS_PROXY platform/ca-certificates.crt platform/env/A platform/env/B start workspace/a workspace/a/b workspace/a/b/file workspace/link>/etc/passwd workspace/run* end"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, " "), want)
 	}

@@ -23,6 +23,7 @@ const (
 // Names in the archive. Those of the source follow WorkspaceEntry.
 const (
 	CredentialsEntry = "credentials/config.json"
+	ProxyEntry       = "credentials/env/" // gitd's own proxy variables, for what talks to the registry
 	BundleEntry      = "platform/ca-certificates.crt"
 	EnvEntry         = "platform/env/"
 	StartEntry       = "start" // credentials and platform are whole: analysis may begin

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -180,6 +181,10 @@ func (q *quarantine) mentionsLarge(ctx context.Context, entries []entry) (found 
 	return found, err
 }
 
+// attributesAtOnce is how many files git is asked about at once: it says the path of each again, and whatever the attribute is, which may
+// be 2 KB.
+const attributesAtOnce = 4000
+
 // filtered returns the indexes of the regular files that .gitattributes sends through the filter "lfs". git decides.
 func (q *quarantine) filtered(ctx context.Context, tree string, entries []entry, limits Options) (found []int, err error) {
 	index := q.objects
@@ -187,23 +192,29 @@ func (q *quarantine) filtered(ctx context.Context, tree string, entries []entry,
 	if _, err := index.run(ctx, "", limits, "read-tree", tree); err != nil {
 		return nil, err
 	}
-	var paths strings.Builder
-	at := map[string]int{}
+	var files []int
 	for i, e := range entries {
 		if e.regular() && e.module == nil {
-			paths.WriteString(e.path)
-			paths.WriteByte(0)
-			at[e.path] = i
+			files = append(files, i)
 		}
 	}
-	out, err := index.run(ctx, paths.String(), limits, "check-attr", "--cached", "-z", "--stdin", "filter")
-	if err != nil {
-		return nil, err
-	}
-	fields := strings.Split(out, "\x00") // path, "filter", value, and again
-	for i := 0; i+2 < len(fields); i += 3 {
-		if n, ok := at[fields[i]]; ok && fields[i+2] == "lfs" {
-			found = append(found, n)
+	for some := range slices.Chunk(files, attributesAtOnce) {
+		var paths strings.Builder
+		at := make(map[string]int, len(some))
+		for _, i := range some {
+			paths.WriteString(entries[i].path)
+			paths.WriteByte(0)
+			at[entries[i].path] = i
+		}
+		out, err := index.run(ctx, paths.String(), limits, "check-attr", "--cached", "-z", "--stdin", "filter")
+		if err != nil {
+			return nil, err
+		}
+		fields := strings.Split(out, "\x00") // path, "filter", value, and again
+		for i := 0; i+2 < len(fields); i += 3 {
+			if n, ok := at[fields[i]]; ok && fields[i+2] == "lfs" {
+				found = append(found, n)
+			}
 		}
 	}
 	return found, nil

@@ -211,7 +211,7 @@ func (q *quarantine) inspect(ctx context.Context, commit string, limits Options)
 			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
 		}
 		root = tree[0]
-		entries, err = q.cat.walkTree(root, "", 0, limits)
+		entries, err = q.cat.walkTree(root, "", tally{}, limits)
 		return err
 	})
 	return root, entries, err

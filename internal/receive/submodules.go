@@ -54,7 +54,7 @@ func (p *push) addSubmodules(ctx context.Context, q *quarantine, entries []entry
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.ModulesTime,
 		app.Errorf(app.LimitExceeded, "push again, or have less to fetch", "fetching the submodules took longer than %v", p.opts.ModulesTime))
 	defer cancel()
-	all, err = m.expand(ctx, level{objects: q.objects, cat: q.cat}, entries, len(entries))
+	all, err = m.expand(ctx, level{objects: q.objects, cat: q.cat}, entries, tallyOf(entries))
 	if err != nil {
 		done()
 		if e := context.Cause(ctx); e != nil {
@@ -65,8 +65,8 @@ func (p *push) addSubmodules(ctx context.Context, q *quarantine, entries []entry
 	return all, m.used, done, nil
 }
 
-// expand returns the entries of one repository with those of its submodules in their places. known is the number of entries so far.
-func (m *modules) expand(ctx context.Context, l level, entries []entry, known int) ([]entry, error) {
+// expand returns the entries of one repository with those of its submodules in their places. known is what is known so far.
+func (m *modules) expand(ctx context.Context, l level, entries []entry, known tally) ([]entry, error) {
 	any := false
 	for _, e := range entries {
 		any = any || e.mode == modeSubmodule
@@ -94,14 +94,14 @@ func (m *modules) expand(ctx context.Context, l level, entries []entry, known in
 			}
 			return nil, fmt.Errorf("submodule %s: %w", e.path, err)
 		}
-		known += len(inside)
+		known = known.and(tallyOf(inside))
 		all = append(all, inside...)
 	}
 	return all, nil
 }
 
 // one returns the entries of one submodule, its folder first.
-func (m *modules) one(ctx context.Context, l level, e entry, url string, known int) ([]entry, error) {
+func (m *modules) one(ctx context.Context, l level, e entry, url string, known tally) ([]entry, error) {
 	const orElse = "or put its files into this repository: git rm --cached PATH && git add PATH"
 	if url == "" {
 		return nil, app.Errorf(app.InvalidInput, "add it with: git submodule add URL PATH, "+orElse, ".gitmodules does not say where it comes from")
@@ -142,7 +142,7 @@ func (m *modules) one(ctx context.Context, l level, e entry, url string, known i
 	for i := range inside {
 		inside[i].module = cat
 	}
-	inside, err = m.expand(ctx, level{objects: o, cat: cat, prefix: e.path + "/", from: &from, depth: l.depth + 1}, inside, known+len(inside)+1)
+	inside, err = m.expand(ctx, level{objects: o, cat: cat, prefix: e.path + "/", from: &from, depth: l.depth + 1}, inside, known.and(tallyOf(inside)).and(tallyOf([]entry{folder})))
 	return append([]entry{folder}, inside...), err
 }
 

@@ -28,6 +28,7 @@ const (
 	maxName      = 255      // of one name: NAME_MAX
 	maxPath      = 3800     // of a path below the checkout, so that PATH_MAX holds with any folder in front
 	maxTreeMemo  = 32 << 20 // bytes of tree objects that a walk remembers
+	maxPaths     = 32 << 20 // bytes of all paths of a commit, and of what its symlinks say
 )
 
 // entry is one file, folder or symlink of a tree.
@@ -45,13 +46,29 @@ func (e *entry) regular() bool {
 	return e.mode == modeRegular || e.mode == modeGroupWrite || e.mode == modeExecutable
 }
 
+// tally is how much of a commit is known.
+type tally struct {
+	files int
+	paths int // bytes of their paths, and of what symlinks say
+}
+
+func tallyOf(entries []entry) (t tally) {
+	for _, e := range entries {
+		t.paths += len(e.path) + len(e.target)
+	}
+	t.files = len(entries)
+	return t
+}
+
+func (t tally) and(o tally) tally { return tally{t.files + o.files, t.paths + o.paths} }
+
 // walkTree lists a whole tree, folders before what is in them, and refuses what could not be checked out safely.
 // Limits are counted by entry, so that a small pack that stands for millions of files costs nothing. Where symlinks lead to is
 // checked by checkLinks, when all of the tree is known.
 //
-// The tree is a part of a larger one where dir, which then ends in "/", is not "": so many entries of that are known already.
-func (c *catFile) walkTree(root, dir string, known int, limits Options) ([]entry, error) {
-	w := treeWalk{c: c, limits: limits, known: known, memo: map[string][]entry{}}
+// The tree is a part of a larger one where dir, which then ends in "/", is not "": so much of that is known already.
+func (c *catFile) walkTree(root, dir string, known tally, limits Options) ([]entry, error) {
+	w := treeWalk{c: c, limits: limits, known: known.files, paths: known.paths, memo: map[string][]entry{}}
 	if err := w.levels(root, dir); err != nil {
 		return nil, err
 	}
@@ -71,6 +88,7 @@ type treeWalk struct {
 	c       *catFile
 	limits  Options
 	known   int
+	paths   int // bytes
 	entries []entry
 	links   []int
 	memo    map[string][]entry
@@ -94,6 +112,9 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 		if len(e.path) > maxPath {
 			return app.Errorf(app.LimitExceeded, "use shorter names", "the path %s is longer than %d bytes", quote(e.path), maxPath)
 		}
+		if err := w.keeps(len(e.path)); err != nil {
+			return err
+		}
 		if e.mode == modeSymlink {
 			w.links = append(w.links, len(w.entries))
 		}
@@ -103,6 +124,14 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// keeps counts bytes of paths: a small tree under long names stands for many.
+func (w *treeWalk) keeps(n int) error {
+	if w.paths += n; w.paths > maxPaths {
+		return app.Errorf(app.LimitExceeded, "use shorter names", "the paths of the commit are longer than %s together", app.Size(maxPaths))
 	}
 	return nil
 }
@@ -157,6 +186,9 @@ func (w *treeWalk) readLinks() error {
 			return err
 		case kind != "blob" || len(b) == 0 || bytes.IndexByte(b, 0) >= 0:
 			return app.Errorf(app.InvalidInput, "remove it", "the symlink %s has no sound target", quote(e.path))
+		}
+		if err := w.keeps(len(b)); err != nil {
+			return err
 		}
 		e.target = string(b)
 	}

@@ -16,12 +16,13 @@ func (w *treeWalk) levels(root, dir string) error {
 	type folder struct{ id, dir string }
 	level := []folder{{root, dir}}
 	known := map[string]bool{root: true}
-	listed := 0
+	listed, paths := 0, w.paths
+	tooMuch := func() bool { return listed > w.limits.MaxFiles || paths > maxPaths }
 	defer func() { w.entries = slices.Grow(w.entries, min(listed, w.limits.MaxFiles)) }()
 	for range w.limits.MaxDepth {
 		var next []folder
 		for some := range slices.Chunk(level, askedAtOnce) {
-			if listed > w.limits.MaxFiles || w.memoed >= maxTreeMemo {
+			if tooMuch() || w.memoed >= maxTreeMemo {
 				return nil
 			}
 			var ids strings.Builder
@@ -38,8 +39,9 @@ func (w *treeWalk) levels(root, dir string) error {
 				}
 				listed += len(list)
 				for _, e := range list {
-					if e.mode == modeDir && !known[e.id] {
+					if e.mode == modeDir && !known[e.id] && !tooMuch() { // the answers that are still to come must be read
 						known[e.id] = true
+						paths += len(f.dir) + len(e.path)
 						next = append(next, folder{e.id, f.dir + e.path + "/"})
 					}
 				}

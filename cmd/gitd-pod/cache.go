@@ -28,7 +28,7 @@ func prepareCache(job *wire.Job) error {
 			return err
 		}
 	}
-	for _, dir := range []string{job.CacheDir, filepath.Join(wire.Cache, "build")} {
+	for _, dir := range []string{job.CacheDir, wire.BuildCache} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

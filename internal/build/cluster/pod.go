@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +79,11 @@ func (e *Engine) pod(s spec) (*corev1.Pod, error) {
 
 	container := func(name string, mounts ...corev1.VolumeMount) corev1.Container {
 		if s.claim != "" {
-			mounts = append(mounts, corev1.VolumeMount{Name: "cache", MountPath: wire.Cache})
+			m := corev1.VolumeMount{Name: "cache", MountPath: wire.Cache}
+			if name == wire.Build { // the rest is the lifecycle's, which extracts it where credentials are
+				m.MountPath, m.SubPath = wire.BuildCache, path.Base(wire.BuildCache)
+			}
+			mounts = append(mounts, m)
 		}
 		return corev1.Container{
 			Name: name, Image: e.o.Pull + "/" + e.o.Builder.Image, ImagePullPolicy: corev1.PullIfNotPresent, // by digest: what is there is right

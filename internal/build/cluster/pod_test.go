@@ -84,6 +84,11 @@ func TestPod(t *testing.T) {
 				if knows != (k.Name != wire.Build) {
 					t.Errorf("%s sees the credentials: %v", k.Name, knows)
 				}
+				for _, m := range k.VolumeMounts {
+					if m.Name == "cache" && (m.SubPath == "build" && m.MountPath == "/gitd-cache/build") != (k.Name == wire.Build) {
+						t.Errorf("%s: %+v", k.Name, m)
+					}
+				}
 				if cache := slices.ContainsFunc(k.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "cache" }); cache != (c.storage != "") {
 					t.Errorf("%s sees a cache: %v", k.Name, cache)
 				}

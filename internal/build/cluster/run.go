@@ -208,7 +208,7 @@ func (b *running) delivery(dir string, source *checkout) (*delivery, error) {
 		at.Bundle = wire.Bundle
 	}
 	if b.o.StorageClass != "" {
-		at.Cache = wire.Cache + "/build"
+		at.Cache = wire.BuildCache
 	}
 	d.env, err = lifecycle.PlatformEnv(b.request.Env, at, os.LookupEnv)
 	return d, err

@@ -14,6 +14,7 @@ const (
 	Platform    = "/platform"
 	Credentials = "/gitd-credentials" // what only containers may see or write that run none of the app's code: a docker config.json, the analysis
 	Cache       = "/gitd-cache"       // the app's volume, where it has one
+	BuildCache  = Cache + "/build"    // the part of it that the app's code may write
 	Tmp         = "/tmp"
 	Bundle      = Platform + "/ca-certificates.crt" // certificate authorities of gitd's host
 	Termination = "/dev/termination-log"

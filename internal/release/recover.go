@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
@@ -13,15 +14,18 @@ import (
 )
 
 // Recover finishes what an earlier process left half done: a release whose revision has all the traffic is live, every other
-// one has failed, its revision goes, and the last live release serves. The ref of each app then names what is live.
+// one has failed, its revision goes, and the last live release serves. The ref of each app then names what is live. An app that cannot
+// be recovered keeps none of the others down: its release stays unfinished, for the next start.
 func (m *Machine) Recover(ctx context.Context) error {
 	open, err := m.o.Store.Unfinished(ctx)
 	if err != nil {
 		return err
 	}
 	for _, r := range open {
-		if err := m.recover(ctx, r); err != nil {
-			return fmt.Errorf("release %s v%d: %w", r.App, r.Version, err)
+		if err := m.recover(ctx, r); ctx.Err() != nil {
+			return fmt.Errorf("release %s v%d: %w", r.App, r.Version, context.Cause(ctx))
+		} else if err != nil {
+			m.o.Log("release %s v%d: it stays as the server left it, until the next start: %v", r.App, r.Version, err)
 		}
 	}
 	apps, err := m.o.Store.Apps(ctx)
@@ -42,7 +46,12 @@ func (m *Machine) Recover(ctx context.Context) error {
 	return nil
 }
 
+// recoverLimit bounds what one release may take of a start.
+const recoverLimit = 2 * time.Minute
+
 func (m *Machine) recover(ctx context.Context, r app.Release) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
+	defer cancel()
 	w := &work{m: m, release: r}
 	service, err := m.o.Platform.Get(ctx, r.App)
 	switch {
@@ -81,7 +90,11 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	}
 	all := int64(100)
 	service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: live.Revision, Percent: &all}}
-	if err := m.o.Platform.Apply(ctx, &service); err != nil {
+	err = m.o.Platform.Apply(ctx, &service)
+	var start *deploy.StartError
+	if errors.As(err, &start) { // the traffic is set; that it does not run is no matter of this release
+		m.o.Log("release %s v%d, which is live, does not run: %v", live.App, live.Version, err)
+	} else if err != nil {
 		return err
 	}
 	m.resume(ctx, *live)

@@ -117,14 +117,15 @@ func TestMachine_Employ(t *testing.T) {
 // applied is a platform that holds one Service, and notes what is done to it.
 type applied struct {
 	workersOnly
-	service *servingv1.Service
+	service     *servingv1.Service
+	away, start error // of Get and Apply
 }
 
-func (p *applied) Get(context.Context, string) (*servingv1.Service, error) { return p.service, nil }
+func (p *applied) Get(context.Context, string) (*servingv1.Service, error) { return p.service, p.away }
 
 func (p *applied) Apply(_ context.Context, s *servingv1.Service) error {
 	p.calls = append(p.calls, "apply "+s.Spec.Template.Name)
-	return nil
+	return p.start
 }
 
 func (p *applied) DeleteRevision(_ context.Context, _, revision string) error {
@@ -133,18 +134,24 @@ func (p *applied) DeleteRevision(_ context.Context, _, revision string) error {
 }
 
 // The server stopped while traffic shifted to v2: after a restart the workers are those of the version that has the traffic.
+// What the platform cannot do keeps the server from nothing.
 func TestMachine_RecoverSetsWorkers(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		percent int64 // of v2
+		away    error
+		start   error
 		state   app.State
 		calls   []string
 	}{
-		{"AllOfIt", 100, app.Live, []string{"hello-v2: worker clock"}},
-		{"NotAllOfIt", 50, app.Failed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
+		{"AllOfIt", 100, nil, nil, app.Live, []string{"hello-v2: worker clock"}},
+		{"NotAllOfIt", 50, nil, nil, app.Failed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
+		{"TheLiveOneDoesNotRun", 50, nil, &deploy.StartError{Reason: deploy.Exited, ExitCode: 7}, app.Failed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
+		{"NotApplied", 50, nil, errors.New("refused"), app.Shifting, []string{"apply hello-v1"}},
+		{"Away", 50, errors.New("no answer"), nil, app.Shifting, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &applied{}
+			p := &applied{away: tt.away, start: tt.start}
 			m := newMachine(t, nil, func(o *Options) { o.Platform = p })
 			ctx := t.Context()
 			if err := m.o.Store.CreateApp(ctx, "hello", "dev"); err != nil {

@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
@@ -11,15 +12,20 @@ import (
 // Collect removes what no kept release needs any more: revisions of the named app (none for ""), and images of all apps. It gives way
 // to builds: with one under way the images stay for the next time.
 func (m *Machine) Collect(ctx context.Context, name string) {
-	apps, err := m.o.Store.Apps(ctx)
-	if err != nil {
-		m.o.Log("collect: %v", err)
-		return
+	if name != "" {
+		if err := m.collectRevisions(ctx, name); err != nil {
+			m.o.Log("collect: revisions of %s: %v", name, err)
+		}
 	}
 	if !m.images.TryLock() {
 		return
 	}
 	defer m.images.Unlock()
+	apps, err := m.o.Store.Apps(ctx)
+	if err != nil {
+		m.o.Log("collect: %v", err)
+		return
+	}
 	keep := map[string][]string{}
 	for _, a := range apps {
 		ledger, err := m.o.Store.Releases(ctx, a.Name)
@@ -27,17 +33,9 @@ func (m *Machine) Collect(ctx context.Context, name string) {
 			m.o.Log("collect: %v", err)
 			return
 		}
-		stay, go_ := split(ledger)
+		stay, _ := split(ledger)
 		for _, r := range stay {
 			keep[r.Repository] = append(keep[r.Repository], r.Digest)
-		}
-		if a.Name != name {
-			continue
-		}
-		for revision := range go_ {
-			if err := m.o.Platform.DeleteRevision(ctx, name, revision); err != nil && !errors.Is(err, deploy.ErrNotFound) {
-				m.o.Log("collect: revision %s: %v", revision, err)
-			}
 		}
 	}
 	if freed, err := m.o.Images.Collect(ctx, keep); err != nil {
@@ -45,6 +43,38 @@ func (m *Machine) Collect(ctx context.Context, name string) {
 	} else if freed > 0 {
 		m.o.Log("collect: %d MB of images freed", freed>>20)
 	}
+}
+
+// collectLimit bounds what the removal of an app's revisions may take.
+const collectLimit = 2 * time.Minute
+
+// collectRevisions removes an app's revisions that are needed no more, of those that the platform still has. Builds go on meanwhile.
+func (m *Machine) collectRevisions(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, collectLimit)
+	defer cancel()
+	ledger, err := m.o.Store.Releases(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, gone := split(ledger)
+	if len(gone) == 0 {
+		return nil
+	}
+	there, err := m.o.Platform.Describe(ctx, name)
+	if errors.Is(err, deploy.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, r := range there {
+		if !gone[r.Name] {
+			continue
+		}
+		if err := m.o.Platform.DeleteRevision(ctx, name, r.Name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
+			m.o.Log("collect: revision %s: %v", r.Name, err)
+		}
+	}
+	return nil
 }
 
 // split divides a ledger into the releases whose images stay, and the revisions that are needed no more.

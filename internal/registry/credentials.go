@@ -162,12 +162,20 @@ func allowed(user string, q *http.Request) bool {
 	if !slices.Contains(own, repository) {
 		return false
 	}
+	if kind, _, _ := strings.Cut(q.Header.Get("Content-Type"), ";"); !reads && isForm(kind) { // a form in the body would go before the query
+		return false
+	}
 	for _, from := range q.URL.Query()["from"] { // a blob that is mounted out of another repository is a blob that is read
 		if !slices.Contains(own, from) && !strings.HasPrefix(from, System) {
 			return false
 		}
 	}
 	return true
+}
+
+func isForm(kind string) bool {
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	return kind == "application/x-www-form-urlencoded" || strings.HasPrefix(kind, "multipart/")
 }
 
 // split divides "/v2/NAME/REST". A name cannot hold what a rest begins with in a way that leaves a second reading: the rest has two or three

@@ -102,6 +102,37 @@ func TestNetworkRights(t *testing.T) {
 	}
 }
 
+func TestMountByForm(t *testing.T) {
+	r := openNetwork(t, Options{})
+	other := newImage(t, 1)
+	if err := r.AddImage(context.Background(), "other", "v1", other); err != nil {
+		t.Fatal(err)
+	}
+	user, password := basic(t, r.Credentials("hello"))
+	layer := layerDigest(t, other, 0)
+	for kind, body := range map[string]string{
+		"application/x-www-form-urlencoded":                "from=other&mount=" + layer,
+		"APPLICATION/x-www-form-urlencoded ; charset=a; =": "from=other&mount=" + layer,
+		"multipart/form-data; boundary=X": "--X\r\nContent-Disposition: form-data; name=\"from\"\r\n\r\nother\r\n" +
+			"--X\r\nContent-Disposition: form-data; name=\"mount\"\r\n\r\n" + layer + "\r\n--X--\r\n",
+	} {
+		q, err := http.NewRequest("POST", "http://"+r.Addr().String()+"/v2/hello/blobs/uploads/", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.SetBasicAuth(user, password)
+		q.Header.Set("Content-Type", kind)
+		a, err := http.DefaultTransport.RoundTrip(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s", kind, a.Status)
+		}
+	}
+}
+
 func ask(t *testing.T, r *Registry, method, path, user, password string, body io.Reader) (int, string) {
 	t.Helper()
 	q, err := http.NewRequest(method, "http://"+r.Addr().String()+path, body)

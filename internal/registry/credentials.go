@@ -195,6 +195,7 @@ func split(path string) (repository, rest string, ok bool) {
 
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Connection", "close") // nobody waits for the rest of a body that is not wanted
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(`{"errors":[{"code":"` + code + `","message":"` + message + `"}]}` + "\n"))
 }

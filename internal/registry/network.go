@@ -22,6 +22,8 @@ import (
 // Limits on what others may take of this machine.
 const (
 	maxConnections = 512              // at a time
+	maxOfAddress   = 64               // of them, from one address
+	maxUnknown     = 10 * time.Second // for a request without credentials, with its answer
 	maxStall       = time.Minute      // without a byte of a request's body
 	maxAnswer      = 30 * time.Minute // for one answer: a layer, at a slow node
 	checkEvery     = 64 << 20         // bytes between two looks at the free disk
@@ -48,8 +50,8 @@ func (r *Registry) listen(ctx context.Context, o Options) (*network, error) {
 	case err != nil:
 		return nil, app.Errorf(app.Unavailable, "give one such as --registry-listen :5000", "the registry cannot listen on %s: %w", o.Listen, err)
 	}
-	l = &limited{Listener: l, slots: make(chan struct{}, maxConnections), closed: make(chan struct{})}
-	n := &network{listener: l, served: make(chan struct{}), server: newServer(r.authorise(r.bound(o, r.guard(r.app))))}
+	l = &limited{Listener: l, slots: make(chan struct{}, maxConnections), each: maxOfAddress, closed: make(chan struct{})}
+	n := &network{listener: l, served: make(chan struct{}), server: newServer(hurry(maxUnknown, r.authorise(r.bound(o, r.guard(r.app)))))}
 	if o.CertFile != "" {
 		c := &certificate{cert: o.CertFile, key: o.KeyFile}
 		if _, err := c.get(nil); err != nil {
@@ -83,10 +85,22 @@ func (r *Registry) Addr() net.Addr {
 	return r.network.listener.Addr()
 }
 
+// hurry bounds a request until somebody knows whose it is. The server reads what is left of a body that no handler wants, and would do so for
+// as long as it takes.
+func hurry(d time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		control, end := http.NewResponseController(w), time.Now().Add(d)
+		_ = control.SetReadDeadline(end)
+		_ = control.SetWriteDeadline(end)
+		next.ServeHTTP(w, q)
+	})
+}
+
 // bound keeps requests within what one client may take: bytes, disk and time.
 func (r *Registry) bound(o Options, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(maxAnswer)) // the server reads on beside a handler, and ends its context when that fails
 		_ = control.SetWriteDeadline(time.Now().Add(maxAnswer))
 		switch q.Method {
 		case http.MethodGet, http.MethodHead:
@@ -156,6 +170,9 @@ func (b *boundBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, errTooLarge
 	}
+	if errors.Is(err, io.EOF) { // what is left is ours to do
+		_ = b.control.SetReadDeadline(time.Now().Add(maxAnswer))
+	}
 	return n, err
 }
 
@@ -196,12 +213,16 @@ func orNil(err error, isNil bool) error {
 	return err
 }
 
-// limited takes no more connections at a time than it has slots.
+// limited takes no more connections at a time than it has slots, and from one address no more than each; 0 for any number.
 type limited struct {
 	net.Listener
 	slots  chan struct{}
+	each   int
 	closed chan struct{}
 	once   sync.Once
+
+	mu   sync.Mutex
+	from map[string]int // address → connections
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -210,12 +231,43 @@ func (l *limited) Accept() (net.Conn, error) {
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.slots
+			return nil, err
+		}
+		address, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+		if !l.enter(address) {
+			_ = c.Close()
+			continue
+		}
+		return &slotted{Conn: c, release: sync.OnceFunc(func() {
+			l.leave(address)
+			<-l.slots
+		})}, nil
 	}
-	return &slotted{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+func (l *limited) enter(address string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.each > 0 && l.from[address] >= l.each {
+		return false
+	}
+	if l.from == nil {
+		l.from = map[string]int{}
+	}
+	l.from[address]++
+	return true
+}
+
+func (l *limited) leave(address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from[address]--; l.from[address] == 0 {
+		delete(l.from, address)
+	}
 }
 
 func (l *limited) Close() error {

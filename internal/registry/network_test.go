@@ -318,6 +318,92 @@ func TestNetworkLimits(t *testing.T) {
 	})
 }
 
+func TestSlowAndUnknown(t *testing.T) {
+	r := openNetwork(t, Options{})
+	s := newServer(hurry(300*time.Millisecond, r.authorise(r.bound(Options{MaxBlob: 1000}, r.guard(r.app)))))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close(); <-served })
+	post := func(header string) net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.WriteString(c, "POST /v2/hello/blobs/uploads/ HTTP/1.1\r\nHost: r\r\nContent-Length: 100\r\n"+header+"\r\nslow"); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	began := time.Now()
+	answer, err := io.ReadAll(post("")) // until the server closes
+	if err != nil || !strings.Contains(string(answer), " 401 ") || !strings.Contains(string(answer), "Connection: close") || time.Since(began) > 10*time.Second {
+		t.Errorf("after %s: %q, %v", time.Since(began), answer, err)
+	}
+
+	// Whoever may, has the time that a body takes.
+	user, password := basic(t, r.Credentials("hello"))
+	q, _ := http.NewRequest("GET", "http://r/", nil)
+	q.SetBasicAuth(user, password)
+	c := post("Authorization: " + q.Header.Get("Authorization") + "\r\n")
+	time.Sleep(600 * time.Millisecond)
+	if _, err := c.Write(make([]byte, 96)); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 12)
+	if _, err := io.ReadFull(c, first); err != nil || string(first) != "HTTP/1.1 202" {
+		t.Errorf("%q, %v", first, err)
+	}
+}
+
+func TestConnectionsOfOneAddress(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &limited{Listener: inner, slots: make(chan struct{}, 10), each: 2, closed: make(chan struct{})}
+	defer l.Close()
+	accepted := make(chan net.Conn, 10)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	dial()
+	dial()
+	one := <-accepted
+	<-accepted
+	third := dial()
+	_ = third.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := third.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a third was kept")
+	}
+	_ = one.Close()
+	dial()
+	select {
+	case <-accepted:
+	case <-time.After(10 * time.Second):
+		t.Error("a place that was free again was not given")
+	}
+}
+
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")

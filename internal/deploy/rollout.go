@@ -390,7 +390,10 @@ func (r *rollout) undo(ctx context.Context) {
 	}
 	if err := r.Apply(ctx, svc); err != nil {
 		failed(err)
-		return
+		var start *StartError
+		if !errors.As(err, &start) { // else it is as before: what served then does not run
+			return
+		}
 	}
 	if !r.existed {
 		failed(r.DeleteRevision(ctx, r.service, r.green))

@@ -72,7 +72,7 @@ func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {
 			"create and update": s.update, "traffic split and tags": s.split, "failed revisions": s.failed, "failed first release": s.failedFirst,
 			"rollback": s.rollback, "scale to zero and back": s.zero, "configuration": s.configuration, "delete": s.delete, "logs": s.logs,
 			"concurrent updates": s.concurrent, "invalid input": s.invalid, "missing image": s.missing, "cancelled rollout": s.cancelled,
-			"steps": s.steps, "without traffic": s.noTraffic, "drift": s.drift, "collected revision": s.collected, "process": s.process, "workers": s.workers,
+			"steps": s.steps, "without traffic": s.noTraffic, "broken blue": s.brokenBlue, "drift": s.drift, "collected revision": s.collected, "process": s.process, "workers": s.workers,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -340,6 +340,32 @@ func (s *suite) failed(t *testing.T) {
 		}
 	}
 	s.want(t, "failed", "/", "v1")
+}
+
+// brokenBlue: what serves crashes, and goes on doing so. What fails says its own words and is cleared away, and a good release goes live.
+func (s *suite) brokenBlue(t *testing.T) {
+	until := time.Now().Add(10*time.Second + 2*s.env.Check)
+	s.mustRoll(t, stays(s.service("broken", "v1", fmt.Sprintf("UNTIL=%d", until.Unix()))))
+	time.Sleep(time.Until(until))
+	eventually(t, "what serves is down", func() bool {
+		code, _, err := s.get(within(t), "broken", "/")
+		return err == nil && code != http.StatusOK
+	})
+	for _, c := range []struct{ version, env, message string }{
+		{"v2", "MODE=exit", "the app exited with status 3 before it answered"},
+		{"v3", "MODE=broken", "health check failed: HTTP GET / answered with status 500 (Internal Server Error) for " + app.Elapsed(s.env.Check)},
+	} {
+		told, _, err := s.roll(t, s.service("broken", c.version, c.env))
+		if err == nil || err.Error() != c.message {
+			t.Errorf("%s: %v, want %q\n%s", c.env, err, c.message, told)
+		}
+		if states := s.describe(t, "broken"); len(states) != 1 || len(states["broken-v1"].Tags) != 0 {
+			t.Errorf("%s: left %+v\n%s", c.env, states, told)
+		}
+	}
+	told, _ := s.mustRoll(t, s.service("broken", "v4"))
+	contains(t, told, "Traffic: broken-v1 100% → 0%, broken-v4 0% → 100%")
+	s.want(t, "broken", "/", "v4")
 }
 
 func (s *suite) failedFirst(t *testing.T) {

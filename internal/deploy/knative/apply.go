@@ -2,6 +2,7 @@ package knative
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,8 +21,8 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// Apply implements deploy.Platform. What others changed by hand in the fields that gitd sets is set back, and told. A tag without traffic
-// whose revision failed is left out: Knative would move no traffic at all while it is there.
+// Apply implements deploy.Platform. What others changed by hand in the fields that gitd sets is set back, and told. Another revision
+// that failed is left out, and its share goes to the template's: Knative would move no traffic at all while it is there.
 func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 	namespace := p.namespace(svc.Name)
 	complete, err := deploy.Complete(ctx, svc, namespace)
@@ -79,8 +80,24 @@ func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release
 		}
 		return err
 	}
-	return p.settle(ctx, want, r)
+	err = p.settle(ctx, want, r)
+	var other *otherError
+	if errors.As(err, &other) { // it has failed meanwhile
+		if without := p.leaveOut(ctx, traffic, other.revision, r.name, other.Error()); len(without) < len(traffic) {
+			return p.apply(ctx, svc, r, without)
+		}
+	}
+	return err
 }
+
+// otherError is why a revision with traffic is not up that is not the template's.
+type otherError struct {
+	revision string
+	err      *deploy.StartError
+}
+
+func (e *otherError) Error() string { return e.err.Error() }
+func (e *otherError) Unwrap() error { return e.err }
 
 // isOurs tells whether gitd made a Service, even if somebody took its label away.
 func isOurs(s *servingv1.Service) bool {
@@ -115,25 +132,51 @@ func (p *Platform) free(ctx context.Context, namespace, service, revision string
 	return p.none(ctx, namespace, selector(revisionLabel, revision), deployments, autoscalers, serverless)
 }
 
-// usable refuses traffic to revisions that are not there, and leaves out tags of those that failed.
+// usable refuses traffic to revisions that are not there, and leaves out those that failed.
 func (p *Platform) usable(ctx context.Context, svc *servingv1.Service, r *release, traffic []servingv1.TrafficTarget, there map[string]*servingv1.Revision) ([]servingv1.TrafficTarget, error) {
 	if rev := there[r.name]; rev != nil && rev.Annotations[hashNote] != r.hash {
 		return nil, deploy.Invalid(svc.Name, fmt.Sprintf("the revision %s exists with another content; a revision does not change", r.name))
 	}
-	var out []servingv1.TrafficTarget
-	for _, t := range traffic {
+	for _, t := range slices.Clone(traffic) {
 		rev := there[t.RevisionName]
 		if rev == nil && t.RevisionName != r.name {
 			return nil, app.Errorf(app.InvalidInput, "name revisions that exist in spec.traffic",
 				"the traffic of %s cannot be resolved: there is no revision %s", svc.Name, t.RevisionName)
 		}
-		if t.RevisionName != r.name && ptr.Int64Value(t.Percent) == 0 && rev.IsFailed() {
-			p.tell(ctx, "%s loses the tag %s: it is not ready any more (%s)", rev.Name, t.Tag, rev.Status.GetCondition(servingv1.RevisionConditionReady).GetMessage())
+		if t.RevisionName != r.name && rev.IsFailed() {
+			traffic = p.leaveOut(ctx, traffic, rev.Name, r.name, oneLine(rev.Status.GetCondition(servingv1.RevisionConditionReady).GetMessage()))
+		}
+	}
+	return traffic, nil
+}
+
+// leaveOut takes a revision that does not run out of the traffic. Its share goes to heir; where that is not in the traffic, all stays as
+// it is.
+func (p *Platform) leaveOut(ctx context.Context, traffic []servingv1.TrafficTarget, revision, heir, why string) []servingv1.TrafficTarget {
+	var out []servingv1.TrafficTarget
+	var tags []string
+	share := int64(0)
+	for _, t := range traffic {
+		if t.RevisionName != revision {
+			out = append(out, t)
 			continue
 		}
-		out = append(out, t)
+		share += ptr.Int64Value(t.Percent)
+		if t.Tag != "" {
+			tags = append(tags, t.Tag)
+		}
 	}
-	return out, nil
+	if share > 0 {
+		i := slices.IndexFunc(out, func(t servingv1.TrafficTarget) bool { return t.RevisionName == heir })
+		if i < 0 {
+			return traffic
+		}
+		out[i].Percent = ptr.Int64(ptr.Int64Value(out[i].Percent) + share)
+		p.tell(ctx, "%s does not run (%s): its share goes to %s", revision, why, heir)
+	} else if len(tags) > 0 {
+		p.tell(ctx, "%s loses the tag %s: it is not ready any more (%s)", revision, strings.Join(tags, ", "), why)
+	}
+	return out
 }
 
 // wanted is the Service as gitd wants it: only the fields that it decides on. A revision that exists keeps its spec to the letter, whatever
@@ -288,7 +331,12 @@ func (w *settling) look(ctx context.Context, live *servingv1.Service) (done bool
 			s = w.p.newStart(w.want.Namespace, w.want.Name, rev.Name)
 			w.starts[rev.Name] = s
 		}
-		if _, err := s.look(ctx); err != nil {
+		_, err := s.look(ctx)
+		var start *deploy.StartError
+		switch {
+		case errors.As(err, &start) && rev.Name != name:
+			return false, &otherError{rev.Name, start}
+		case err != nil:
 			return false, err
 		}
 	}

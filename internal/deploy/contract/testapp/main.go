@@ -46,6 +46,14 @@ func main() {
 	}
 	id := rand.Text()[:8]
 	fmt.Printf("%s starts as %s\n", os.Getenv("VERSION"), id)
+	if until, err := strconv.ParseInt(os.Getenv("UNTIL"), 10, 64); err == nil { // from then on it does not run
+		end := func() { fmt.Println("the time is over"); os.Exit(7) }
+		left := time.Until(time.Unix(until, 0))
+		if left <= 0 {
+			end()
+		}
+		time.AfterFunc(left, end)
+	}
 	port := os.Getenv("PORT")
 	switch os.Getenv("MODE") {
 	case "exit":

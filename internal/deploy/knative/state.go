@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/ptr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -155,7 +156,8 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 	return out, nil
 }
 
-// Delete implements deploy.Platform. It returns when the route and everything that holds the names is gone; the pods then end by themselves,
+// Delete implements deploy.Platform. It can be repeated: what is left of a Service that is gone goes as well, and nothing of one that gitd
+// did not make. It returns when the route and everything that holds the names is gone; the pods then end by themselves,
 // with the requests that they still have.
 func (p *Platform) Delete(ctx context.Context, service string) error {
 	defer p.lock(service)()
@@ -164,36 +166,65 @@ func (p *Platform) Delete(ctx context.Context, service string) error {
 }
 
 func (p *Platform) delete(ctx context.Context, service string) error {
-	live, err := p.find(ctx, service)
-	if err != nil {
+	namespace := p.namespace(service)
+	live, err := get[servingv1.Service](ctx, p.c, services, namespace, service)
+	gone := apierrors.IsNotFound(err)
+	if err != nil && !gone {
 		return err
 	}
+	foreign := !gone && !isOurs(live)
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
-	if err := p.remove(ctx, services, live.Namespace, service); err != nil {
+	if !gone && !foreign {
+		if err := p.remove(ctx, services, namespace, service); err != nil {
+			return err
+		}
+	}
+	for _, gvr := range []schema.GroupVersionResource{deployments, jobs} {
+		if err := p.removeAll(ctx, gvr, namespace, ours(service)); err != nil {
+			return err
+		}
+	}
+	if !foreign {
+		if err := p.none(ctx, namespace, selector(serviceLabel, service), routes, revisions, deployments, autoscalers, serverless); err != nil {
+			return err
+		}
+		if err := p.none(ctx, namespace, selector("serving.knative.dev/route", service), ingresses); err != nil {
+			return err
+		}
+	}
+	if err := p.removeAll(ctx, secrets, namespace, ours(service)); err != nil {
 		return err
 	}
-	if err := p.removeAll(ctx, deployments, live.Namespace, ours(service)); err != nil {
-		return err
+	if p.o.Namespace == "" {
+		if err := p.leave(ctx, namespace, foreign); err != nil {
+			return err
+		}
 	}
-	mine := selector(serviceLabel, service)
-	if err := p.none(ctx, live.Namespace, mine, routes, revisions, deployments, autoscalers, serverless); err != nil {
-		return err
+	if gone || foreign {
+		return notFound("service", service)
 	}
-	if err := p.none(ctx, live.Namespace, selector("serving.knative.dev/route", service), ingresses); err != nil {
-		return err
-	}
-	if err := p.removeAll(ctx, secrets, live.Namespace, ours(service)); err != nil {
-		return err
-	}
-	if p.o.Namespace != "" {
+	return nil
+}
+
+// leave removes an app's own namespace. One that gitd did not make, or that is in use, stays, without the Secret for the registry.
+func (p *Platform) leave(ctx context.Context, namespace string, used bool) error {
+	ns, err := get[corev1.Namespace](ctx, p.c, namespaces, "", namespace)
+	switch {
+	case apierrors.IsNotFound(err):
 		return nil
+	case err != nil:
+		return err
+	case ns.Labels[managedBy] == manager && !used:
+		return p.remove(ctx, namespaces, "", namespace)
 	}
-	ns, err := get[corev1.Namespace](ctx, p.c, namespaces, "", live.Namespace)
-	if err == nil && ns.Labels[managedBy] == manager {
-		err = p.remove(ctx, namespaces, "", live.Namespace)
+	pull, err := get[corev1.Secret](ctx, p.c, secrets, namespace, pullName)
+	if apierrors.IsNotFound(err) || err == nil && pull.Labels[managedBy] != manager {
+		return nil
+	} else if err != nil {
+		return err
 	}
-	return err
+	return p.remove(ctx, secrets, namespace, pullName)
 }
 
 // DeleteRevision implements deploy.Platform. Its Secret goes with it, also where Knative has removed the revision already.

@@ -1,6 +1,7 @@
 package knative
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -28,6 +29,9 @@ const processDir = "/cnb/process/"
 
 // jobTTL is how long Kubernetes keeps a finished Job that gitd could not delete.
 const jobTTL = 10 * time.Minute
+
+// lastOutput bounds the wait for what an ended process wrote.
+const lastOutput = 10 * time.Second
 
 // RunProcess implements deploy.Platform: a Job with one pod, that is not tried again and goes when it has ended.
 func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
@@ -115,11 +119,13 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 	rev := &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{Name: job, Namespace: namespace}, Spec: r.template.Spec} // for diagnose
 	since := map[string]time.Time{}
 	var streamed chan error
+	over := false // the Job has ended; its pod is looked at once more, for how
 	for {
 		all, err := list[corev1.Pod](ctx, p.c, pods, namespace, mine)
 		if err != nil {
 			return err
 		}
+		var hindered error
 		for i := range all {
 			pod := &all[i]
 			state := stateOf(pod)
@@ -128,10 +134,18 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 				go func() { streamed <- p.copyLog(ctx, namespace, pod.Name, w) }()
 			}
 			if state != nil && state.State.Terminated != nil {
-				<-streamed
+				select {
+				case <-streamed:
+				case <-time.After(lastOutput):
+				case <-ctx.Done():
+				}
 				return finished(r, state.State.Terminated)
 			}
-			if h := diagnosePod(rev, pod, time.Now()); h.err != nil && streamed == nil {
+			h := diagnosePod(rev, pod, time.Now())
+			if h.err != nil {
+				hindered = h.err
+			}
+			if h.err != nil && streamed == nil {
 				if since[h.key].IsZero() {
 					since[h.key] = time.Now()
 				}
@@ -140,10 +154,19 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 				}
 			}
 		}
-		if len(all) == 0 {
-			if err := p.jobRefused(ctx, namespace, job); err != nil {
-				return err
-			}
+		end, err := p.jobEnd(ctx, namespace, job, len(all) == 0)
+		switch {
+		case err != nil:
+			return err
+		case end != nil && over && end.Type == batchv1.JobComplete:
+			return nil
+		case end != nil && over && hindered != nil:
+			return hindered
+		case end != nil && over:
+			return runtimeError("its pod is gone, and nobody knows how it ended: %s", oneLine(cmp.Or(end.Message, end.Reason)))
+		case end != nil:
+			over = true
+			continue
 		}
 		select {
 		case <-changed:
@@ -154,24 +177,33 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 	}
 }
 
-// jobRefused says why a Job has no pod.
-func (p *Platform) jobRefused(ctx context.Context, namespace, job string) error {
+// jobEnd returns the condition that ends a Job, nil where it goes on. For one without a pod the error says why the cluster takes none.
+func (p *Platform) jobEnd(ctx context.Context, namespace, job string, noPod bool) (*batchv1.JobCondition, error) {
 	j, err := get[batchv1.Job](ctx, p.c, jobs, namespace, job)
 	if apierrors.IsNotFound(err) {
-		return app.Errorf(app.Cancelled, "", "the Job %s was deleted", job)
+		return nil, app.Errorf(app.Cancelled, "", "the Job %s was deleted", job)
 	} else if err != nil {
-		return err
+		return nil, err
+	}
+	for i := range j.Status.Conditions {
+		c := &j.Status.Conditions[i]
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobFailed || c.Type == batchv1.JobComplete) {
+			return c, nil
+		}
+	}
+	if !noPod {
+		return nil, nil
 	}
 	all, err := list[corev1.Event](ctx, p.c, events, namespace, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range all {
 		if e.InvolvedObject.UID == j.UID && e.Reason == "FailedCreate" {
-			return runtimeError("the cluster does not take its pod: %s", refusal(e.Message))
+			return nil, runtimeError("the cluster does not take its pod: %s", refusal(e.Message))
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // finished is how a process ended.

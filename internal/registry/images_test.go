@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,5 +315,40 @@ func TestOthersImagesAreLeftAlone(t *testing.T) {
 	}
 	if _, err := r.Image("hello", digestOf(t, img)); err != nil {
 		t.Errorf("theirs: %v", err)
+	}
+}
+
+// TestSilentRegistry has one that takes questions and never answers.
+func TestSilentRegistry(t *testing.T) {
+	var deletes atomic.Int32
+	over := make(chan struct{})
+	host := serveOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.URL.Path == "/v2/" {
+			return
+		}
+		if q.Method == http.MethodDelete {
+			deletes.Add(1)
+		}
+		select {
+		case <-over:
+		case <-q.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { close(over) })
+	r := openRemote(t, RemoteOptions{Prefix: host})
+	for _, n := range []string{"1", "2", "3"} {
+		if err := r.Pushed("hello", "sha256:"+strings.Repeat(n, 64)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.now = func() time.Time { return time.Now().Add(2 * grace) }
+	r.deletes = 100 * time.Millisecond
+	if _, err := r.Collect(context.Background(), nil); err == nil || deletes.Load() != 1 {
+		t.Errorf("%d deletions, %v", deletes.Load(), err)
+	}
+	r.client = patient(100 * time.Millisecond)
+	began := time.Now()
+	if _, err := r.Image("hello", "sha256:"+strings.Repeat("1", 64)); err == nil || time.Since(began) > askTime/2 {
+		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 }

@@ -44,6 +44,7 @@ type Remote struct {
 	keychain authn.Keychain
 	client   http.RoundTripper
 	now      func() time.Time
+	deletes  time.Duration // that one deletion may take
 
 	mu     sync.Mutex
 	pushed map[string]map[string]time.Time // repository → digest → when
@@ -58,7 +59,7 @@ func OpenRemote(o RemoteOptions) (*Remote, error) {
 	if !strings.ContainsAny(host, ".:") && host != "localhost" {
 		return nil, app.Errorf(app.InvalidInput, next, "%q does not begin with the host of a registry", o.Prefix)
 	}
-	r := &Remote{o: o, now: time.Now, client: http.RoundTripper(remote.DefaultTransport)}
+	r := &Remote{o: o, now: time.Now, client: patient(askTime), deletes: deleteTime}
 	var options []name.Option
 	if o.Insecure {
 		options = append(options, name.Insecure)
@@ -77,6 +78,17 @@ func OpenRemote(o RemoteOptions) (*Remote, error) {
 	}
 	r.pushed = loadPushed(o.State)
 	return r, nil
+}
+
+// patient waits that long for a registry to answer. How long a body takes is not its matter.
+func patient(d time.Duration) http.RoundTripper {
+	t, ok := remote.DefaultTransport.(*http.Transport)
+	if !ok {
+		return remote.DefaultTransport
+	}
+	t = t.Clone()
+	t.ResponseHeaderTimeout = d
+	return t
 }
 
 // keychain reads a docker config.json. It is read anew for each question, so that a Secret that was renewed is seen.

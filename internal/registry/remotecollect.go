@@ -127,7 +127,10 @@ func (r *Remote) DeleteRepository(repository string) error {
 	return err
 }
 
-// delete deletes manifests, and with each the tags that stand for it.
+// deleteTime bounds one deletion: builds may be waiting for the end of all.
+const deleteTime = 30 * time.Second
+
+// delete deletes manifests, and with each the tags that stand for it. It stops at the first that takes too long: the rest would as well.
 func (r *Remote) delete(ctx context.Context, gone [][2]string) error {
 	var failed []error
 	for _, g := range gone {
@@ -142,7 +145,10 @@ func (r *Remote) delete(ctx context.Context, gone [][2]string) error {
 		if err != nil {
 			continue
 		}
-		err = remote.Delete(repo.Digest(digest), r.options(ctx)...)
+		one, cancel := context.WithTimeout(ctx, r.deletes)
+		err = remote.Delete(repo.Digest(digest), r.options(one)...)
+		late := one.Err() != nil
+		cancel()
 		if refused(err) {
 			r.mu.Lock()
 			r.keeps = true
@@ -152,7 +158,7 @@ func (r *Remote) delete(ctx context.Context, gone [][2]string) error {
 		}
 		if err != nil && !notFound(err) {
 			failed = append(failed, r.words(ctx, repo.Digest(digest).String(), err))
-			if ctx.Err() != nil {
+			if late {
 				break
 			}
 			continue

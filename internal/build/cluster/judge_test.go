@@ -119,3 +119,16 @@ func TestVerdictBeforeAnythingIsKnown(t *testing.T) {
 		t.Error("a Pod that is gone is no failure")
 	}
 }
+
+// TestRemovedIsOver is about nodes that are lost: their containers are told as running for ever.
+func TestRemovedIsOver(t *testing.T) {
+	p := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: wire.Export,
+		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}}
+	if ended(wire.Export)(p) {
+		t.Error("it runs")
+	}
+	deleted(p)
+	if !ended(wire.Export)(p) {
+		t.Error("it is waited for")
+	}
+}

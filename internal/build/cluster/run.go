@@ -496,8 +496,9 @@ func (b *running) export(ctx context.Context) (<-chan struct{}, error) {
 	done := make(chan struct{})
 	once := sync.OnceFunc(func() { close(known) })
 	var readErr error
-	// The container goes on with the cache after the image is there, and so does this, after the build has returned.
-	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	// The container goes on with the cache after the image is there, and so does this, after the build has returned; but no longer than the
+	// Pod may live, for a node that is lost says nothing more, and the app's next build waits.
+	reading, stop := context.WithTimeout(context.WithoutCancel(ctx), b.limits.Time+backstop)
 	context.AfterFunc(b.closing, stop)
 	go func() {
 		defer close(done)

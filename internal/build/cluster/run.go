@@ -146,8 +146,8 @@ func (b *running) attempt(ctx context.Context, deliver *delivery, claim string, 
 	asked := kube.WithNotice(ctx, b.request.Log.Detail)
 	_, err = b.o.Client.Resource(pods, b.o.Namespace).Create(asked, u, metav1.CreateOptions{FieldManager: kube.FieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) { // the name is nobody else's: an answer was lost
-		if cause := context.Cause(ctx); cause != nil { // it may have got through
-			b.removeNow(ctx)
+		b.removeNow(ctx) // it may have got through
+		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
 		return kube.Explain(err, "start the build's Pod")

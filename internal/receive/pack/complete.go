@@ -51,6 +51,7 @@ func (x *indexer) complete() (err error) {
 		if err := w.branch(frame{entry: i, data: base.data, foreign: true, child: -1, ref: from, refsEnd: to}); err != nil {
 			return err
 		}
+		x.doneReading()
 	}
 	if left := x.unresolved(); len(left) > 0 {
 		return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("the pack is damaged: object %.12s is missing, which a delta builds on", left[0].base),

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"math/bits"
+	"time"
 	"unsafe"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -9,7 +10,7 @@ import (
 
 const (
 	// cacheMemory is how much the contents of delta bases may take over all workers before some are given back, to be made
-	// again when they are wanted. More than this is used only for a single object and its base, by one worker at a time.
+	// again when they are wanted. More than this is used only for a single object and its base, by one worker at a time of all packs.
 	cacheMemory = 32 << 20
 	// poolMemory is how much a worker keeps for its next objects.
 	poolMemory  = 4 << 20
@@ -54,6 +55,10 @@ func (m *memory) get(n int64, evict func() bool) ([]byte, error) {
 			return nil, tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", app.Size(m.x.Limits.Memory))
 		}
 		m.x.large.Lock()
+		if err := m.x.takeTurn(); err != nil {
+			m.x.large.Unlock()
+			return nil, err
+		}
 		m.large = true
 	}
 	m.held += int64(full)
@@ -113,5 +118,65 @@ func (m *memory) put(b []byte) {
 
 func (m *memory) unlock() {
 	m.large = false
+	m.x.giveTurn()
 	m.x.large.Unlock()
+}
+
+// ownMemory is how large an object of the repository may be that is read without the turn.
+const ownMemory = 32 << 20
+
+// largeTurn is had by the one pack, of all that are taken in, that may use more than its share of memory. Whoever has it waits for nothing
+// and for nobody else, least of all for a client.
+var largeTurn = make(chan struct{}, 1)
+
+// turnLooks is how often whoever waits for the turn looks whether the work still makes sense.
+const turnLooks = 100 * time.Millisecond
+
+// takeTurn waits for the turn; who has it may take it again. One goroutine at a time calls it: a worker by the lock large, or the only one
+// that there is once the workers have ended.
+func (x *indexer) takeTurn() error {
+	if x.turns > 0 {
+		x.turns++
+		return nil
+	}
+	look := time.NewTicker(turnLooks)
+	defer look.Stop()
+	for {
+		select {
+		case largeTurn <- struct{}{}:
+			x.turns = 1
+			return nil
+		case <-x.ctx.Done():
+			return errStopped
+		case <-look.C:
+			if x.stopped.Load() {
+				return errStopped
+			}
+		}
+	}
+}
+
+func (x *indexer) giveTurn() {
+	if x.turns--; x.turns == 0 {
+		<-largeTurn
+	}
+}
+
+// readLarge has the turn taken for a large object of the repository, and doneReading gives it back.
+func (x *indexer) readLarge() error {
+	if x.reading {
+		return nil
+	}
+	if err := x.takeTurn(); err != nil {
+		return err
+	}
+	x.reading = true
+	return nil
+}
+
+func (x *indexer) doneReading() {
+	if x.reading {
+		x.reading = false
+		x.giveTurn()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/receive/pack/fsck"
 )
 
@@ -27,8 +28,21 @@ func newObjectChecker(x *indexer) *objectChecker {
 	return &objectChecker{x: x, hash: newObjectHash(x), pending: make([]link, 0, linkBatch)}
 }
 
+// maxText bounds commits, trees and tags, in bytes; no tree that can be deployed is larger than half of it.
+const maxText = 32 << 20
+
+func textFits(kind uint8, n int64) error {
+	if kind != kindBlob && n > maxText {
+		return tooMuch("leave it out of the history", "the pack has a %s of %s; the limit is %s", kindNames[kind], app.Size(n), app.Size(maxText))
+	}
+	return nil
+}
+
 // examine returns the name of an object that is sound.
 func (c *objectChecker) examine(kind uint8, data []byte) (ID, error) {
+	if err := textFits(kind, int64(len(data))); err != nil {
+		return ID{}, err
+	}
 	id, err := c.hash.of(kind, data)
 	if err != nil {
 		return id, err

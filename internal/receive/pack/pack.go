@@ -199,7 +199,9 @@ type indexer struct {
 	links    linkSet
 	attached attachedSet
 	store    *objectStore
-	large    sync.Mutex // held by the worker that may use more than its share of memory
+	large    sync.Mutex // held by the worker that may use more than its share of memory, or waits for the turn to
+	turns    int        // how often we have the turn
+	reading  bool       // one of them is for an object of the repository
 }
 
 func (x *indexer) at(i int32) *entry { return &x.blocks[i>>entryBlockBits][i&(entryBlock-1)] }
@@ -334,6 +336,7 @@ func (x *indexer) close() {
 		freeOffHeap(b)
 	}
 	x.blocks, x.offHeap = nil, nil
+	x.doneReading()
 	x.links.free()
 	if x.data != nil {
 		_ = unix.Munmap(x.data)

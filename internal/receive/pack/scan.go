@@ -69,6 +69,7 @@ func (x *indexer) scan(r *bufio.Reader) error {
 		}
 		x.count = int(count)
 		x.store = openStore(x.Repository, x.Limits, x.spend)
+		x.store.large = x.readLarge
 		// What objects refer to is here, or there, or is the parent of a commit where a shallow history ends.
 		x.links.limit = x.count + x.store.objects() + 1<<16
 		if x.stopped.Load() {
@@ -367,6 +368,9 @@ func (s *scanner) fail(err error) {
 
 // big inflates a commit, tree or tag that is larger than a batch. The memory grows with what is really there.
 func (s *scanner) big(e *entry, n int64) error {
+	if err := textFits(e.kind, n); err != nil { // no turn can be had for more: whoever has it must not wait for a client
+		return err
+	}
 	if 3*n > s.Limits.Memory {
 		return tooMuch("leave very large objects out of the repository", "unpacking took more than %s of memory", app.Size(s.Limits.Memory))
 	}

@@ -30,6 +30,7 @@ type objectStore struct {
 	dirs   []string // the repository's objects folder, and its alternates
 	limits Limits
 	spend  func(bytes int64) error // counts what is inflated and copied
+	large  func() error            // called before something is read that is larger than ownMemory
 	packs  []*storedPack
 	z      *inflater
 }
@@ -359,6 +360,11 @@ func (s *objectStore) readAt(pack []byte, find func(ID) (int64, bool), offset in
 func (s *objectStore) fits(n int64) error {
 	if n > s.limits.Object || 3*n > s.limits.Memory {
 		return tooMuch("leave very large files out of the repository", "unpacking took more than %s of memory", app.Size(s.limits.Memory))
+	}
+	if n > ownMemory && s.large != nil {
+		if err := s.large(); err != nil {
+			return err
+		}
 	}
 	return s.spend(n)
 }

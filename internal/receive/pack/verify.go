@@ -69,6 +69,8 @@ func (x *indexer) verify(order []int32) error {
 		if err != nil {
 			return unsound(f.id, err)
 		}
+		o.data = nil
+		x.doneReading()
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ func TestParseName(t *testing.T) {
 			t.Errorf("ParseName(%q) = %q, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", "/", "../x", "a/b", "Hello", strings.Repeat("a", 41), strings.Repeat("a", 80), "-x", "x-", "1x", "a b", "a\n", "a.b", "ä", "/../../etc", ".git"} {
+	for _, in := range []string{"", "/", "../x", "a/b", "Hello", strings.Repeat("a", 41), strings.Repeat("a", 80), "-x", "x-", "1x", "a b", "a\n", "a.b", "ä", "/../../etc", ".git", "gitd", "/gitd.git"} {
 		_, err := ParseName(in)
 		if CodeOf(err) != InvalidName {
 			t.Errorf("ParseName(%q) = %v", in, err)

@@ -134,7 +134,8 @@ func (anybody) Identify(context.Context, string) (app.Key, error) {
 func (anybody) Authorize(context.Context, app.Key, string, app.Verb) (bool, error) {
 	return true, nil
 }
-func (anybody) Deploy(_ context.Context, p *Push) error { return p.Accept() }
+func (anybody) Create(context.Context, app.Key, string) error { return nil }
+func (anybody) Deploy(_ context.Context, p *Push) error       { return p.Accept() }
 func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
 	return 0
 }

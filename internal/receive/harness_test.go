@@ -54,6 +54,11 @@ func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.
 	return exists, nil
 }
 
+func (h *handler) Create(_ context.Context, _ app.Key, name string) error {
+	h.create(name)
+	return nil
+}
+
 func (h *handler) Deploy(ctx context.Context, p *Push) error {
 	h.mu.Lock()
 	h.apps[p.App] = true

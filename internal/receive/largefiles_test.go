@@ -181,4 +181,35 @@ func TestLargeFilesAreRefused(t *testing.T) {
 	if _, err := os.Stat(fx.bare("large")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("who may not push has made a repository")
 	}
+	if exists, _ := fx.h.Authorize(context.Background(), app.Key{}, "large", app.Read); exists {
+		t.Error("who may not push has made an app")
+	}
+}
+
+func TestLargeFilesBelongToAnApp(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("new")
+	fx.trackLarge(dir)
+	fx.commit(dir, "a.bin", "large\n")
+	fx.git(dir, "lfs", "push", "--all", "platform", "main") // nothing but that
+	if exists, _ := fx.h.Authorize(context.Background(), app.Key{}, "new", app.Read); !exists {
+		t.Error("objects are there, and nobody's")
+	}
+	fx.git(dir, "push", "platform", "main")
+	fx.live("new", fx.git(dir, "rev-parse", "HEAD"))
+
+	fx.h.mu.Lock() // the app is destroyed, and its repository is still there
+	delete(fx.h.apps, "new")
+	fx.h.mu.Unlock()
+	_, errOut, status := fx.ssh(fx.key, "", "git-lfs-transfer new download")
+	if status == 0 || !strings.Contains(errOut, "there is no app new") {
+		t.Errorf("%d %s", status, errOut)
+	}
+	_, _, _ = fx.ssh(fx.key, "", "git-lfs-transfer new upload")
+	if ref, err := fx.s.Live("new"); ref != "" || err != nil {
+		t.Errorf("%q %v: another's repository was taken over", ref, err)
+	}
+	if found, _ := filepath.Glob(filepath.Join(fx.bare("new"), largeDir, "objects/*/*/*")); len(found) > 0 {
+		t.Errorf("another's objects were taken over: %v", found)
+	}
 }

@@ -37,6 +37,8 @@ type Handler interface {
 	// Authorize says whether key may do verb with the app. For Push to an app that does not exist it also says whether
 	// the key may create it (exists is then false).
 	Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (exists bool, err error)
+	// Create creates an app that a key may create, by what Authorize said. That it exists by now is no error.
+	Create(ctx context.Context, key app.Key, name string) error
 	// Deploy takes the push live, or says why not. It returns when the app is live, failed, or ctx has ended.
 	Deploy(ctx context.Context, p *Push) error
 	// Command runs a command such as "apps" or "logs hello -f" and returns the exit status. ctx ends when the client goes away.

@@ -31,6 +31,14 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 	return false, err
 }
 
+// Create implements receive.Handler.
+func (f *front) Create(ctx context.Context, key app.Key, name string) error {
+	if err := f.store.CreateApp(ctx, name, key.Name); err != nil && app.CodeOf(err) != app.Exists {
+		return err
+	}
+	return nil
+}
+
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return f.machine.Deploy(ctx, release.Push{

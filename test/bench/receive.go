@@ -40,6 +40,7 @@ func (acceptAll) Identify(context.Context, string) (app.Key, error) {
 func (acceptAll) Authorize(context.Context, app.Key, string, app.Verb) (bool, error) {
 	return true, nil
 }
+func (acceptAll) Create(context.Context, app.Key, string) error   { return nil }
 func (acceptAll) Deploy(_ context.Context, p *receive.Push) error { return p.Accept() }
 func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
 	return 0

@@ -13,8 +13,8 @@ func purge() *cobra.Command {
 	var data string
 	var yes bool
 	c := &cobra.Command{
-		Use: "purge", Short: "Stop every instance and remove all that a data directory has put on this machine", Args: cobra.NoArgs,
-		Long: "Stop every instance of a data directory's apps and remove their namespaces, interfaces, firewall table and control groups, then the directory itself. The server must not be running.",
+		Use: "purge", Short: "Stop every instance and remove all that a data directory has put on this machine, or on its cluster", Args: cobra.NoArgs,
+		Long: "Stop every instance of a data directory's apps and remove their namespaces, interfaces, firewall table and control groups, then the directory itself. Apps on a cluster are removed from it. The server must not be running.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !yes {
 				return app.Errorf(app.InvalidInput, "say so: --yes", "purge removes all apps in %s for good", data)
@@ -23,10 +23,11 @@ func purge() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := server.Purge(cmd.Context(), dir); err != nil {
+			log := app.NewLog(os.Stdout)
+			if err := server.Purge(cmd.Context(), dir, log); err != nil {
 				return err
 			}
-			app.NewLog(os.Stdout).Step("Removed %s", dir)
+			log.Step("Removed %s", dir)
 			return nil
 		},
 	}

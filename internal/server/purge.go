@@ -2,25 +2,47 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/sandbox"
+	"github.com/gitd-io/gitd/internal/store"
 )
 
-// Purge removes everything that a data directory has put on the machine, and the directory. It returns an *app.Error while a server
-// works on it.
-func Purge(ctx context.Context, data string) error {
+// Purge removes everything that a data directory has put on the machine, or on its cluster, and the directory. It returns an *app.Error
+// while a server works on it, where the cluster cannot be reached, and for a folder that is no data directory.
+func Purge(ctx context.Context, data string, log *app.Log) error {
 	if _, err := os.Stat(data); err != nil {
 		if os.IsNotExist(err) {
 			return nil
 		}
 		return err
 	}
+	if err := isData(data); err != nil {
+		return err
+	}
 	l, err := lock(data)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer func() { l.Close() }()
+	onCluster, err := hasCluster(ctx, data)
+	if err != nil {
+		return err
+	}
+	if onCluster {
+		l.Close() // Open takes it
+		if err := purgeCluster(ctx, data, log); err != nil {
+			return err
+		}
+		if l, err = lock(data); err != nil {
+			return err
+		}
+	}
 	s := &Server{o: Options{Data: data}}
 	if _, err := os.Stat(s.path("sandbox")); err == nil {
 		host, err := sandbox.Open(ctx, sandbox.Options{Dir: s.path("sandbox")})
@@ -41,4 +63,76 @@ func Purge(ctx context.Context, data string) error {
 		}
 	}
 	return os.RemoveAll(data)
+}
+
+// isData refuses a folder that holds something else: Purge would remove it. Where a start failed early there may be no database.
+func isData(data string) error {
+	if _, err := os.Stat(data + "/" + databaseFile); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, err := os.ReadDir(data)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); !slices.Contains(ownNames, strings.TrimSuffix(name, ".new")) && !strings.HasPrefix(name, ".write-test-") {
+			return app.Errorf(app.InvalidInput, "name gitd's own: --data DIR",
+				"%s is no data directory of gitd: it has no %s, and %s in it is not gitd's", data, databaseFile, name)
+		}
+	}
+	return nil
+}
+
+// ownNames are what a data directory may have in it beside the database.
+var ownNames = []string{lockFile, socketFile, stateFile, timingsFile, platformFile, hostKeyFile, hostKeyFile + ".pub", databaseFile + "-wal", databaseFile + "-shm",
+	"images.json", "sandbox", "registry", "layers", "platform", "builds", "repositories", "logs"}
+
+// hasCluster tells whether a data directory has apps on a cluster.
+func hasCluster(ctx context.Context, data string) (bool, error) {
+	before, err := platformOf(data)
+	if err != nil || before == nil || before.Cluster == nil {
+		return false, err
+	}
+	if _, err := os.Stat(data + "/" + databaseFile); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	db, err := store.Open(data + "/" + databaseFile)
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	apps, err := db.Apps(ctx)
+	return len(apps) > 0, err
+}
+
+// purgeCluster removes a data directory's apps from its cluster.
+func purgeCluster(ctx context.Context, data string, log *app.Log) (err error) {
+	defer func() {
+		if err == nil || errors.Is(err, ErrLocked) {
+			return
+		}
+		message, _ := app.Explain(err)
+		err = &app.Error{Code: app.Unavailable, Err: err, Message: "the apps are still on the cluster: " + message,
+			Next: "try again when it can be reached; where it is gone for good, remove " + data + "/" + platformFile + " first"}
+	}()
+	before, err := platformOf(data)
+	if err != nil {
+		return err
+	}
+	s, err := Open(ctx, Options{Data: data, Domain: "localhost", Cluster: before.Cluster, Log: func(format string, a ...any) { log.Detail(format, a...) }})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	apps, err := s.store.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range apps {
+		log.Step("Removing %s from the cluster", a.Name)
+		if err := s.destroy(ctx, a.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

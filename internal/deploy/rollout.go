@@ -1,9 +1,11 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -276,10 +278,13 @@ func (r *rollout) check(ctx context.Context) error {
 	whole, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var status int
-	var err error
+	var err, why error // why: of the last attempt that did not just run out of time
 	for pause := probePause; ; pause = min(2*pause, time.Second) {
 		attempt, stop := context.WithTimeout(whole, probeTime)
 		status, err = r.Probe(attempt, r.service, GreenTag, r.plan.Check.Path)
+		if err == nil || attempt.Err() == nil {
+			why = err
+		}
 		stop()
 		if err == nil && status < 500 {
 			r.status = status
@@ -301,20 +306,36 @@ func (r *rollout) check(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if whole.Err() != nil {
-			return r.unhealthy(ctx, status, err)
+			return r.unhealthy(ctx, status, err, why)
 		}
 	}
 }
 
-func (r *rollout) unhealthy(ctx context.Context, status int, err error) error {
+func (r *rollout) unhealthy(ctx context.Context, status int, err, why error) error {
 	r.tell(r.lastLines(ctx))
 	got := fmt.Sprintf("answered with status %d (%s)", status, http.StatusText(status))
+	reason, next := "", "see what the app wrote, above; the check passes with any status below 500"
 	if err != nil {
 		got = "was not answered"
+		if reason = unanswered(cmp.Or(why, err)); reason != "" {
+			reason, next = ": "+reason, "the server cannot reach the ingress: ask the operator to give its address (gitd serve --ingress HOST:PORT)"
+		}
 	}
 	return &app.Error{Code: app.Unhealthy, Err: err,
-		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s", r.plan.Check.Path, got, app.Elapsed(r.plan.Check.Timeout)),
-		Next:    "see what the app wrote, above; the check passes with any status below 500"}
+		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s%s", r.plan.Check.Path, got, app.Elapsed(r.plan.Check.Timeout), reason), Next: next}
+}
+
+// unanswered says why a request did not get as far as the ingress; "" where that is not known.
+func unanswered(err error) string {
+	var dns *net.DNSError
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the name %s cannot be resolved (%s)", dns.Name, dns.Err)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Sprintf("no connection to %s (%v)", dial.Addr, dial.Err)
+	}
+	return ""
 }
 
 // lastLines are the last lines of the revision's output.

@@ -1,13 +1,60 @@
 package deploy
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"knative.dev/pkg/ptr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
+
+// silent is a platform whose checks are not answered.
+type silent struct {
+	Platform
+	err error
+}
+
+func (s silent) Probe(ctx context.Context, _, _, _ string) (int, error) {
+	if s.err == nil {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return 0, s.err
+}
+
+func (s silent) WaitReady(context.Context, string, string) error { return nil }
+
+func (s silent) Logs(context.Context, string, LogOptions, io.Writer) error { return nil }
+
+// TestUnanswered checks that a check says why it was not answered, and who can do something about it.
+func TestUnanswered(t *testing.T) {
+	for _, c := range []struct {
+		err        error
+		want, next string
+	}{
+		{nil, "", "see what the app wrote"},
+		{errors.New("no answer"), "", "see what the app wrote"},
+		{fmt.Errorf("GET http://green-a.example.com/: %w", &net.OpError{Op: "dial", Err: &net.DNSError{Name: "green-a.example.com", Err: "no such host"}}),
+			": the name green-a.example.com cannot be resolved (no such host)", "--ingress HOST:PORT"},
+		{&net.OpError{Op: "dial", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80}, Err: errors.New("connection refused")},
+			": no connection to 10.0.0.1:80 (connection refused)", "--ingress HOST:PORT"},
+		{&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, "", "see what the app wrote"},
+	} {
+		r := &rollout{Platform: silent{err: c.err}, plan: Plan{Check: Check{Path: "/", Timeout: 20 * time.Millisecond}, Log: app.NewLog(io.Discard)}}
+		message, next := app.Explain(r.check(t.Context()))
+		if want := "health check failed: HTTP GET / was not answered for " + app.Elapsed(r.plan.Check.Timeout) + c.want; message != want || !strings.Contains(next, c.next) {
+			t.Errorf("%v: %s / %s", c.err, message, next)
+		}
+	}
+}
 
 // TestSplit checks the traffic of a rollout's steps: it adds up to 100, and tags go where they belong.
 func TestSplit(t *testing.T) {

@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -318,6 +320,10 @@ func (m *modules) get(ctx context.Context, o objects, from remote, commit string
 	if err != nil {
 		return err
 	}
+	if from.scheme == "https" && !pinned() {
+		return app.Errorf(app.Unavailable, "name it by ssh:// in .gitmodules, or ask the operator to install git 2.37 or newer",
+			"the server's git is too old to fetch over https from exactly the addresses that were checked")
+	}
 	public := ""
 	if from.scheme == "ssh" {
 		if !m.exists { // its key would be that of whoever creates the app
@@ -340,6 +346,25 @@ func (m *modules) get(ctx context.Context, o objects, from remote, commit string
 		return m.explain(g, from, commit, public)
 	}
 	return err
+}
+
+// pinned says whether the git that is installed connects to the addresses that it is given: http.curloptResolve, which others leave out in silence.
+var pinned = sync.OnceValue(func() bool {
+	out, err := exec.Command("git", "version").Output()
+	return err == nil && hasResolve(string(out))
+})
+
+var versionForm = regexp.MustCompile(`^git version ([0-9]{1,4})\.([0-9]{1,4})`)
+
+// hasResolve says whether what git says of its version is 2.37 or newer.
+func hasResolve(version string) bool {
+	m := versionForm.FindStringSubmatch(version)
+	if m == nil {
+		return false
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	return major > 2 || major == 2 && minor >= 37
 }
 
 // explain puts into words why git could not fetch.

@@ -51,6 +51,7 @@ func TestParseRemote(t *testing.T) {
 		"ssh://-x@host/b": "no user", "ssh://git:pw@host/b": "no user", "host:-x": "no path", "ssh://host/-x": "no path", "https://host/": "no path", "https://host": "no path",
 		"https://ho%20st/b": "", "https://host:0/b": "bad port", "https://host:99999999/b": "", "https://host/b?x": "cannot be read", "https://host/b#x": "cannot be read",
 		"https://host/a\nb": "characters", "https://host/'b": "characters", "C:\\b": "characters", "https://[fe80::1%25eth0]/b": "no host",
+		"https://2130706433/b": "no host", "https://127.1/b": "no host", "https://0x7f.1/b": "no host", "ssh://host.0X7F/b": "no host", "0x:b": "no host", "https://127.0.0.01/b": "no host",
 		"https://" + strings.Repeat("x", 3000): "too long",
 	} {
 		_, err := parseRemote(in)
@@ -72,6 +73,26 @@ func TestParseRemote(t *testing.T) {
 		if c[2] == "" && err == nil || c[2] != "" && (err != nil || r.url() != c[2]) {
 			t.Errorf("%s from %s: %q %v; want %q", c[1], c[0], r.url(), err, c[2])
 		}
+	}
+}
+
+func TestOldGitPinsNothing(t *testing.T) {
+	for version, want := range map[string]bool{
+		"git version 2.36.9": false, "git version 2.37.0": true, "git version 2.39.5 (Apple Git-154)": true, "git version 3.0.rc1": true, "git version 1.99": false, "": false, "git": false,
+	} {
+		if hasResolve(version) != want {
+			t.Errorf("%q: %v", version, !want)
+		}
+	}
+	if !pinned() {
+		t.Error("the tests need git 2.37 or newer")
+	}
+	real := pinned
+	defer func() { pinned = real }()
+	pinned = func() bool { return false }
+	err := (&modules{push: &push{Server: &Server{}}}).get(context.Background(), objects{}, remote{scheme: "https", host: "192.0.2.1", path: "/x"}, zeroID)
+	if app.CodeOf(err) != app.Unavailable || !strings.Contains(err.Error(), "too old to fetch over https") {
+		t.Error(err)
 	}
 }
 

@@ -28,6 +28,9 @@ var (
 	hostForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 	userForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
 	scpForm  = regexp.MustCompile(`^(?:([^@/:]+)@)?(\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):([^:].*)$`)
+	// numberForm are hosts that the C library takes for addresses, and we do not: 127.1, 2130706433, 0x7f.1.
+	numberForm = regexp.MustCompile(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)$`)
+
 	portForm = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
 )
 
@@ -75,7 +78,7 @@ func parseRemote(text string) (remote, error) {
 	}
 	ip, err := netip.ParseAddr(r.host)
 	switch {
-	case err != nil && !hostForm.MatchString(r.host), err == nil && ip.Zone() != "":
+	case err != nil && (!hostForm.MatchString(r.host) || numberForm.MatchString(r.host)), err == nil && ip.Zone() != "":
 		return refuse("names no host")
 	case r.port != "" && !portForm.MatchString(r.port):
 		return refuse("has a bad port")

@@ -98,6 +98,8 @@ func checkMessage(text string) error {
 		return app.Errorf(app.InvalidInput, "say what the release is about: -o message=TEXT", "push option \"message\" is empty")
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
 		return app.Errorf(app.InvalidInput, "", "push option \"message\" must be one line of UTF-8 text, without control characters")
+	case strings.Contains(strings.ToLower(text), "[signed"): // as what is added to the message of a signed push
+		return app.Errorf(app.InvalidInput, "sign it: git push --signed", "push option \"message\" must not say \"[signed\": that is said of signed pushes alone")
 	case utf8.RuneCountInString(text) > maxMessage:
 		return app.Errorf(app.InvalidInput, "say it shorter", "push option \"message\" is longer than %d characters", maxMessage)
 	}

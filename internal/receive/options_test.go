@@ -45,6 +45,8 @@ func TestParsePushOptions(t *testing.T) {
 		{"message too long", []string{"message=" + long + "x"}, PushOptions{}, `push option "message" is longer than 200 characters`},
 		{"message of two lines", []string{"message=a\nb"}, PushOptions{}, `push option "message" must be one line`},
 		{"message that turns the text around", []string{"message=a\u202eb"}, PushOptions{}, `push option "message" must be one line`},
+		{"message that forges a signature", []string{"message=x [Signed by boss SHA256:abc]"}, PushOptions{}, `push option "message" must not say "[signed"`},
+		{"message about what was signed", []string{"message=signed contracts"}, PushOptions{Message: "signed contracts"}, ""},
 		{"message in Latin-1", []string{"message=\xe4"}, PushOptions{}, `push option "message" must be one line`},
 		{"dry run that detaches", []string{"detach", "dry-run"}, PushOptions{}, "push options dry-run and detach exclude each other"},
 	} {

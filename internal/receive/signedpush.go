@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,6 +58,7 @@ type pushCertificate struct {
 	signed    string // the part that is signed
 	signature string // in its armour
 	nonce     string
+	pushees   []string // where it was pushed to, as the client names it; git leaves it out where it does not know
 	options   []string
 	commands  []string
 }
@@ -121,6 +123,8 @@ func parseCertificate(text string) (*pushCertificate, error) {
 					return bad("two nonces")
 				}
 				c.nonce = value
+			case "pushee":
+				c.pushees = append(c.pushees, value)
 			case "push-option":
 				c.options = append(c.options, value)
 			}
@@ -146,6 +150,11 @@ func (p *push) verify(ctx context.Context, c *pushCertificate) (*Signature, erro
 	if c.nonce != p.nonce {
 		return refuse("push again", "it was made for another push")
 	}
+	for _, to := range c.pushees {
+		if name, err := pusheeName(to); err != nil || name != p.name {
+			return refuse("push again", "it was made for another repository, %s", app.Printable(app.Clip(to, 100)))
+		}
+	}
 	if !slices.Equal(c.options, p.request.options) {
 		return refuse("push again", "it was made for other push options")
 	}
@@ -168,6 +177,19 @@ func (p *push) verify(ctx context.Context, c *pushCertificate) (*Signature, erro
 		return nil, err
 	}
 	return s, nil
+}
+
+// pusheeName returns the app that a client's name for the repository stands for: ssh://HOST/APP, HOST:APP. Which host that is only
+// the client knows.
+func pusheeName(pushee string) (string, error) {
+	if strings.Contains(pushee, "://") {
+		u, err := url.Parse(pushee)
+		if err != nil {
+			return "", err
+		}
+		return parseName(u.Path)
+	}
+	return parseName(pushee[strings.LastIndexByte(pushee, ':')+1:])
 }
 
 // signatureBlob is an SSH signature without its armour, and toBeSigned what it is made over (OpenSSH, PROTOCOL.sshsig).

@@ -105,6 +105,17 @@ func TestSignedPush(t *testing.T) {
 	})
 }
 
+func TestPusheeName(t *testing.T) {
+	for pushee, want := range map[string]string{
+		"ssh://host:2222/app": "app", "ssh://git@host/app.git": "app", "host:app": "app", "git@host:/app": "app", "[::1]:app": "app", "app": "app",
+		"host:dir/app": "", "ssh://host/dir/app": "", "/srv/git/app": "", "": "", "ssh://host": "", "ssh://ho st/app": "",
+	} {
+		if got, err := pusheeName(pushee); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q %v", pushee, got, err)
+		}
+	}
+}
+
 // TestForgedPushes changes what a real client signs on its way.
 func TestForgedPushes(t *testing.T) {
 	fx := start(t, nil)
@@ -150,6 +161,14 @@ func TestForgedPushes(t *testing.T) {
 			text := certificate("", "", c)
 			return text + sign("git", text), nil
 		}, "it was made for another push"},
+		{"another repository", func(n string) (string, []string) {
+			text := strings.Replace(certificate(n, "", c), fx.url("forged"), fx.url("other"), 1)
+			return text + sign("git", text), nil
+		}, "it was made for another repository, ssh://"},
+		{"two repositories", func(n string) (string, []string) {
+			text := strings.Replace(certificate(n, "", c), "pushee", "pushee host:other\npushee", 1)
+			return text + sign("git", text), nil
+		}, "it was made for another repository, host:other"},
 		{"another namespace", func(n string) (string, []string) {
 			text := certificate(n, "", c)
 			return text + sign("file", text), nil

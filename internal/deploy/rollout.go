@@ -410,11 +410,12 @@ func (r *rollout) undo(ctx context.Context) {
 		svc.Spec.Traffic = append(svc.Spec.Traffic, target(t.RevisionName, ptr.Int64Value(t.Percent), t.Tag))
 	}
 	if err := r.Apply(ctx, svc); err != nil {
-		failed(err)
 		var start *StartError
-		if !errors.As(err, &start) { // else it is as before: what served then does not run
+		if !errors.As(err, &start) {
+			failed(err)
 			return
 		}
+		r.plan.Log.Error("what served before does not run: %v", start) // else all is as it was
 	}
 	if !r.existed {
 		failed(r.DeleteRevision(ctx, r.service, r.green))

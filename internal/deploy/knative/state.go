@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -254,7 +255,8 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 		return app.Errorf(app.InvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revision, what)
 	}
 	if live.Spec.Template.Name == revision { // Knative would make it again
-		if err := p.stepBack(ctx, live); err != nil {
+		var start *deploy.StartError // then it is done, and the one that serves does not run
+		if err := p.stepBack(ctx, live); err != nil && !errors.As(err, &start) {
 			return err
 		}
 	}

@@ -14,7 +14,11 @@ func (c *session) deployKey() *cobra.Command {
 		Long: "Show the public key that the app's private submodules are fetched with over SSH. Add it, with the right to read, where they are.\n\n" +
 			"A host's own key is believed when it is first seen, and must stay the same from then on.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := c.allow(cmd.Context(), args[0], app.Push)
+			verb := app.Push
+			if renew || forget { // it ends what others rely on, and has a host believed anew: that is the owner's
+				verb = app.Delete
+			}
+			name, err := c.allow(cmd.Context(), args[0], verb)
 			if app.CodeOf(err) == app.NotFound { // a key that nobody owns would be whoever's comes first
 				return app.Errorf(app.NotFound, "create it first: gitd apps create NAME", "there is no app %q", app.Printable(args[0]))
 			}

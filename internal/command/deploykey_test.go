@@ -1,0 +1,49 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/store"
+)
+
+func TestDeployKeyRights(t *testing.T) {
+	ctx := context.Background()
+	st, err := store.Open(filepath.Join(t.TempDir(), "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	if err := st.CreateApp(ctx, "site", "laptop"); err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	s := &Services{Store: st,
+		DeployKey: func(_ string, renew bool) (string, error) {
+			if renew {
+				changed++
+			}
+			return "ssh-ed25519 AAAA", nil
+		},
+		ForgetHosts: func(string) error { changed++; return nil }}
+	owner, pusher := app.Key{Name: "laptop"}, app.Key{Name: "ci", Apps: []string{"site"}}
+	for _, tt := range []struct {
+		key     app.Key
+		args    string
+		status  int
+		changes int
+	}{
+		{pusher, "deploy-key site", 0, 0}, {pusher, "deploy-key site --new", 1, 0}, {pusher, "deploy-key site --forget-hosts", 1, 0},
+		{owner, "deploy-key site --new", 0, 1}, {owner, "deploy-key site --forget-hosts", 0, 1}, {owner, "deploy-key nowhere --new", 1, 0},
+	} {
+		changed = 0
+		var out, errOut bytes.Buffer
+		if status := Run(ctx, s, Caller{Key: tt.key}, strings.Fields(tt.args), strings.NewReader(""), &out, &errOut); status != tt.status || changed != tt.changes {
+			t.Errorf("%s: %s: status %d, %d changes: %s%s", tt.key.Name, tt.args, status, changed, &out, &errOut)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/store"
+)
+
+// revisionsOnly is a platform that has revisions of an app, and notes which are deleted.
+type revisionsOnly struct {
+	deploy.Platform
+	there, deleted []string
+}
+
+func (p *revisionsOnly) Describe(context.Context, string) ([]deploy.RevisionStatus, error) {
+	var out []deploy.RevisionStatus
+	for _, r := range p.there {
+		out = append(out, deploy.RevisionStatus{Name: r})
+	}
+	return out, nil
+}
+
+func (p *revisionsOnly) DeleteRevision(_ context.Context, _, revision string) error {
+	p.deleted = append(p.deleted, revision)
+	return nil
+}
+
+// Revisions go while a build is under way, and only those that the platform has; images wait.
+func TestMachine_Collect(t *testing.T) {
+	p, images := &revisionsOnly{there: []string{"hello-v2", "hello-v4", "by-hand"}}, make(collected, 1)
+	m := newMachine(t, nil, func(o *Options) { o.Platform, o.Images = p, images })
+	if err := m.o.Store.CreateApp(t.Context(), "hello", "dev"); err != nil {
+		t.Fatal(err)
+	}
+	for v := 1; v <= 3+kept; v++ { // v1 to v3 are needed no more
+		r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "hello", Commit: "c", Ref: "refs/heads/main", Key: "dev"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []store.Event{{State: app.Starting, Revision: app.RevisionName("hello", v), Repository: "hello", Digest: fmt.Sprint("sha256:", v)}, {State: app.Live}} {
+			if err := m.o.Store.AddEvent(t.Context(), "hello", r.Version, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m.images.RLock()
+	m.Collect(t.Context(), "hello")
+	m.images.RUnlock()
+	if !slices.Equal(p.deleted, []string{"hello-v2"}) || len(images) > 0 {
+		t.Errorf("deleted %q, %d collections of images", p.deleted, len(images))
+	}
+	m.Collect(t.Context(), "")
+	if keep := <-images; len(keep["hello"]) != kept || len(p.deleted) != 1 {
+		t.Errorf("kept %v, deleted %q", keep, p.deleted)
+	}
+}

@@ -37,12 +37,8 @@ func (s *Server) newQuarantine(ctx context.Context, name string, cut []string) (
 		return nil, err
 	}
 	repository := s.store.path(name)
-	var fs unix.Statfs_t
-	if err := unix.Statfs(repository, &fs); err != nil {
+	if err := room(repository, s.opts.MinFree, "a push"); err != nil {
 		return nil, err
-	}
-	if free := int64(fs.Bavail) * fs.Bsize; free < s.opts.MinFree {
-		return nil, app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left, and a push needs %s", app.Size(free), app.Size(s.opts.MinFree))
 	}
 	dir, err := os.MkdirTemp(filepath.Join(repository, "objects"), "tmp_objdir-incoming-")
 	if err != nil {
@@ -68,6 +64,18 @@ func (s *Server) newQuarantine(ctx context.Context, name string, cut []string) (
 	}
 	q.cat = &catFile{ctx: ctx, objects: q.objects, limits: s.opts}
 	return q, nil
+}
+
+// room says whether so many bytes are free on the disk of dir.
+func room(dir string, need int64, what string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return err
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < need {
+		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left, and %s needs %s", app.Size(free), what, app.Size(need))
+	}
+	return nil
 }
 
 // remove ends what reads from the quarantine and deletes it.

@@ -396,11 +396,11 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if len(large) > 0 {
 		p.log.Detail("%s from Git LFS", count(len(large), "file"))
 	}
-	entries, modules, done, err := p.addSubmodules(ctx, q, entries)
+	entries, modules, err := p.addSubmodules(ctx, q, entries)
 	if err != nil {
 		return true, err
 	}
-	defer done()
+	defer func() { modules.done(err == nil) }()
 	if err := checkLinks(entries); err != nil {
 		return true, err
 	}
@@ -442,7 +442,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if err := p.store.largeFiles(p.name).SetLive(large); err != nil {
 		p.opts.Log("large files of %s: %v", p.name, err)
 	}
-	if err := p.store.keepModules(p.name, modules); err != nil {
+	if err := p.store.keepModules(p.name, modules.used); err != nil {
 		p.opts.Log("submodules of %s: %v", p.name, err)
 	}
 	p.maintain(p.name)

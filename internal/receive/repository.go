@@ -49,8 +49,10 @@ type appState struct {
 
 	large *lfs.Store // nil until it is asked for
 
-	fetching chan struct{}  // holds one: who fetches submodules
-	modules  map[string]int // pushes that use a folder of submodules
+	fetching    chan struct{}   // holds one: who fetches submodules
+	modules     map[string]int  // pushes that use a folder of submodules
+	newModules  map[string]bool // folders that no push has kept
+	liveModules map[string]bool // folders of what went live last; nil until something does
 }
 
 // openStore makes the folder, and removes what an earlier process left half done.
@@ -134,7 +136,7 @@ func (s *store) state(name string) *appState {
 	defer s.mu.Unlock()
 	st := s.locks[name]
 	if st == nil {
-		st = &appState{next: 1, readers: newReaders(), fetching: make(chan struct{}, 1), modules: map[string]int{}}
+		st = &appState{next: 1, readers: newReaders(), fetching: make(chan struct{}, 1), modules: map[string]int{}, newModules: map[string]bool{}}
 		s.locks[name] = st
 	}
 	return st

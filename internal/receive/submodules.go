@@ -49,22 +49,28 @@ type level struct {
 	depth   int
 }
 
-// addSubmodules puts the files of the commit's submodules into entries, and theirs. done lets go of what was fetched.
-func (p *push) addSubmodules(ctx context.Context, q *quarantine, entries []entry) (all []entry, used map[string]bool, done func(), err error) {
-	m := &modules{push: p, q: q, used: map[string]bool{}}
-	done = func() { p.store.state(p.name).releaseModules(m.used) }
+// addSubmodules puts the files of the commit's submodules into entries, and theirs. done of what it returns must be called.
+func (p *push) addSubmodules(ctx context.Context, q *quarantine, entries []entry) (all []entry, m *modules, err error) {
+	m = &modules{push: p, q: q, used: map[string]bool{}}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.ModulesTime,
 		app.Errorf(app.LimitExceeded, "push again, or have less to fetch", "fetching the submodules took longer than %v", p.opts.ModulesTime))
 	defer cancel()
 	all, err = m.expand(ctx, level{objects: q.objects, cat: q.cat}, entries, tallyOf(entries))
 	if err != nil {
-		done()
 		if e := context.Cause(ctx); e != nil {
 			err = e
 		}
-		return nil, nil, nil, err
+		m.done(false)
+		return nil, nil, err
 	}
-	return all, m.used, done, nil
+	return all, m, nil
+}
+
+// done lets go of what was fetched. What came with a push that failed goes, or else pushes that fail would fill the disk.
+func (m *modules) done(ok bool) {
+	if err := m.store.releaseModules(m.name, m.used, ok); err != nil {
+		m.opts.Log("submodules of %s: %v", m.name, err)
+	}
 }
 
 // expand returns the entries of one repository with those of its submodules in their places. known is what is known so far.
@@ -220,7 +226,8 @@ func (m *modules) fetch(ctx context.Context, from remote, commit string) (object
 	}
 	sum := sha256.Sum256([]byte(from.url()))
 	folder := hex.EncodeToString(sum[:16])
-	if !m.used[folder] {
+	mine := m.used[folder] // something of ours reads from it
+	if !mine {
 		m.used[folder] = true
 		st.useModule(folder)
 	}
@@ -233,11 +240,16 @@ func (m *modules) fetch(ctx context.Context, from remote, commit string) (object
 		if has() {
 			return o, nil
 		}
-		if n, err := folderSize(o.repository); err != nil || n > m.opts.MaxPack && st.onlyUser(folder) {
+		if n, err := folderSize(o.repository); (err != nil || n > m.opts.MaxPack) && !mine && st.onlyUser(folder) {
 			if err := os.RemoveAll(o.repository); err != nil { // begun anew
 				return o, err
 			}
 		}
+	} else {
+		st.newModule(folder)
+	}
+	if err := room(m.store.path(m.name), m.opts.MinFree+m.opts.MaxPack, "fetching a submodule"); err != nil {
+		return o, err
 	}
 	if err := makeModule(o.repository); err != nil {
 		return o, err
@@ -500,14 +512,32 @@ func (st *appState) useModule(folder string) {
 	st.modules[folder]++
 }
 
-func (st *appState) releaseModules(folders map[string]bool) {
+// newModule notes that a folder is to be made.
+func (st *appState) newModule(folder string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.newModules[folder] = true
+}
+
+// releaseModules keeps them where the push went well. Else it removes those that no push has kept, that nobody uses, and that what is live
+// does not, as far as this process knows: they can be fetched again.
+func (s *store) releaseModules(name string, folders map[string]bool, ok bool) (err error) {
+	st := s.state(name)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for f := range folders {
+		if ok {
+			delete(st.newModules, f)
+		}
 		if st.modules[f]--; st.modules[f] <= 0 {
 			delete(st.modules, f)
+			if st.newModules[f] && !st.liveModules[f] {
+				delete(st.newModules, f)
+				err = errors.Join(err, os.RemoveAll(filepath.Join(s.path(name), modulesDir, f)))
+			}
 		}
 	}
+	return err
 }
 
 func (st *appState) onlyUser(folder string) bool {
@@ -521,6 +551,7 @@ func (s *store) keepModules(name string, live map[string]bool) error {
 	st := s.state(name)
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	st.liveModules = live
 	dir := filepath.Join(s.path(name), modulesDir)
 	found, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -526,6 +527,63 @@ func TestPrivateSubmodulesOverSSH(t *testing.T) {
 			t.Errorf("a deploy key for %q: %v", name, err)
 		}
 	}
+}
+
+func TestSubmodulesOfPushesThatFail(t *testing.T) {
+	root := t.TempDir()
+	url := gitHTTPS(t, root, nil)
+	fx := start(t, func(o *Options) { o.ModulesFrom = loopback })
+	folders := func(want int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d folders", want), func() bool {
+			found, _ := os.ReadDir(filepath.Join(fx.bare("fails"), modulesDir))
+			return len(found) == want
+		})
+	}
+	one, two := fx.library(root, "one"), fx.library(root, "two")
+	dir := fx.work("fails")
+	fx.embed(dir, "one", url+"/one", fx.git(one, "rev-parse", "HEAD"))
+	fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.InvalidInput, "", "it does not build") })
+	fx.rejected(dir, []string{"Fetching", "it does not build"}, "push", "platform", "main")
+	folders(0)
+	fx.h.setDeploy(nil)
+	fx.git(dir, "push", "platform", "main")
+	folders(1)
+	fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.InvalidInput, "", "it does not build") })
+	fx.embed(dir, "two", url+"/two", fx.git(two, "rev-parse", "HEAD"))
+	fx.embed(dir, "older", url+"/one", fx.commit(one, "x", "x")) // the same folder, again
+	fx.rejected(dir, []string{"it does not build"}, "push", "platform", "main")
+	folders(1)
+	fx.h.setDeploy(nil)
+	fx.git(dir, "push", "platform", "main")
+	folders(2)
+	fx.noModuleLeft("fails")
+
+	// What this very push reads from is not begun anew, however large it is.
+	fx.s.opts.MaxPack = 100
+	fx.embed(dir, "older", url+"/one", fx.commit(one, "y", "y"))
+	m := &modules{push: &push{Server: fx.s, name: "fails", log: app.NewLog(io.Discard)}, used: map[string]bool{}}
+	from, err := parseRemote(url + "/one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := m.fetch(context.Background(), from, fx.git(one, "rev-parse", "HEAD~1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(o.repository, "mark")
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = m.fetch(context.Background(), from, fx.git(one, "rev-parse", "HEAD"))
+	if _, err := os.Stat(mark); err != nil {
+		t.Error("what the push reads from was removed")
+	}
+	m.done(false)
+
+	fx.s.opts.MaxPack = 1 << 60
+	fx.embed(dir, "older", url+"/one", fx.commit(one, "z", "z"))
+	fx.rejected(dir, []string{`submodule "older": the server's disk is nearly full`, "fetching a submodule needs"}, "push", "platform", "main")
 }
 
 func TestModulesFileBomb(t *testing.T) {

@@ -34,6 +34,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/cluster"
+	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/kube"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
@@ -468,6 +469,22 @@ func TestBuildHostile(t *testing.T) {
 		t.Error("the credentials are in the error")
 	}
 	b.noPods()
+	// What would lead programs with credentials to somebody else: another run image, another proxy.
+	proxy := map[string]string{}
+	for _, n := range lifecycle.Proxies {
+		if !strings.EqualFold(n, "NO_PROXY") {
+			proxy[n] = "http://127.0.0.1:9"
+		}
+	}
+	_, log, err = b.build(context.Background(), script(
+		"echo proxy: $https_proxy",
+		"rm -f /layers/analyzed.toml",
+		`printf '[run-image]\nreference = "registry.invalid/x:y"\n[image]\nreference = "registry.invalid/x:z"\n' > /layers/analyzed.toml`,
+	), func(r *build.Request) { r.Env = proxy })
+	if err != nil || !strings.Contains(log, "proxy: http://127.0.0.1:9") {
+		t.Errorf("%v\n%s", err, log)
+	}
+	b.noPods()
 }
 
 // eachFile calls f for the files of an image until it returns false.
@@ -709,7 +726,7 @@ func TestBuildLost(t *testing.T) {
 func TestBuildVolume(t *testing.T) {
 	t.Parallel()
 	b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "standard" })
-	s := script("echo found: $(ls $BP_CACHE_MOUNT)", "echo saved > $BP_CACHE_MOUNT/before")
+	s := script("echo found: $(ls $BP_CACHE_MOUNT)", "echo beside: $(ls /gitd-cache)", "echo saved > $BP_CACHE_MOUNT/before")
 	_, log := b.mustBuild(s)
 	if strings.Contains(log, "found: before") {
 		t.Error("a first build finds a cache")
@@ -718,6 +735,9 @@ func TestBuildVolume(t *testing.T) {
 	_, log = b.mustBuild(s)
 	if err := lacks(log, "before"); err != nil {
 		t.Error(err)
+	}
+	if !strings.Contains(log, "beside: build\n") {
+		t.Errorf("the build sees the lifecycle's own part of the volume:\n%s", log)
 	}
 	b.noPods()
 	_, log, err := b.build(context.Background(), s, func(r *build.Request) { r.ClearCache = true })

@@ -89,8 +89,8 @@ func (q *quarantine) remove() {
 	_ = os.RemoveAll(q.quarantine)
 }
 
-// accept makes the objects part of the repository, durably: data before the index that makes it visible, and the
-// commits without parents last.
+// accept makes the objects part of the repository, durably: which commits have no parents here, which says nothing
+// while these commits are not here, then data, then the index that makes it visible.
 func (q *quarantine) accept() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -106,10 +106,10 @@ func (q *quarantine) accept() error {
 	if err != nil {
 		return err
 	}
-	if err := q.store.takeOver(q.name, from, files); err != nil {
+	if err := q.writeShallow(cut); err != nil {
 		return err
 	}
-	if err := q.writeShallow(cut); err != nil {
+	if err := q.store.takeOver(q.name, from, files); err != nil {
 		return err
 	}
 	q.accepted = true
@@ -135,13 +135,16 @@ func (q *quarantine) cutHere() (cut []string, err error) {
 				if err := q.cat.ask(parent); err != nil {
 					return err
 				}
-				_, n, err := q.cat.answer()
+				kind, n, err := q.cat.answer()
 				if errors.Is(err, errMissing) {
 					missing = true
 					continue
 				}
 				if err != nil {
 					return err
+				}
+				if kind != "commit" { // nobody has looked at the parents of a commit that is cut off
+					return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "object %.12s is a %s where a parent of commit %.12s must be", parent, kind, id)
 				}
 				if _, err := q.cat.out.Discard(int(n) + 1); err != nil {
 					return err

@@ -288,7 +288,7 @@ func (g *guide) writeOverlay(base string) {
 func (g *guide) remove() {
 	g.stop()
 	for _, line := range []string{
-		"for n in app-hello gitd-apps; do kubectl delete ksvc,revision,pods --all -n $n --grace-period=1 --force --ignore-not-found; done", // Pods of apps take minutes to drain
+		"for n in app-hello gitd-apps; do kubectl delete ksvc,revision,pods --all -n $n --grace-period=0 --force --ignore-not-found; done", // Pods of apps take minutes to drain
 		"kubectl delete -k my-gitd --ignore-not-found --timeout=3m", "kubectl delete namespace app-hello gitd-apps gitd-system gitd-builds --ignore-not-found --timeout=3m",
 		"kubectl delete clusterrole,clusterrolebinding gitd-apps --ignore-not-found"} {
 		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)

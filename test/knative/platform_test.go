@@ -79,6 +79,8 @@ func service(name, version, image string, env ...string) *servingv1.Service {
 		c.Env = append(c.Env, corev1.EnvVar{Name: k, Value: v})
 	}
 	svc.Spec.Template.Spec.Containers = []corev1.Container{c}
+	seconds := int64(15) // a Pod that is to end gets as long as a request may take
+	svc.Spec.Template.Spec.TimeoutSeconds = &seconds
 	return svc
 }
 

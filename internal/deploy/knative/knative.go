@@ -60,7 +60,7 @@ const (
 	routeTime    = 2 * time.Minute  // for the ingress to take a change
 	ingressTime  = 10 * time.Second // until an ingress controller that does not react is told of
 	deleteTime   = 2 * time.Minute
-	terminating  = 2 * time.Minute  // for a namespace of the same name to go
+	terminating  = 6 * time.Minute  // for a namespace of the same name to go: its pods may end requests for as long as these may take
 	scheduleTime = 10 * time.Second // for a pod that no node takes
 	lookEvery    = time.Second      // where no watch has told of a change
 )

@@ -248,6 +248,7 @@ func (x *indexer) finish() error {
 	if err := x.complete(); err != nil {
 		return err
 	}
+	x.told.tell(x.Progress, "Resolving deltas", int(x.resolved.Load()), x.deltas) // where the last ones were large
 	order, err := x.sort()
 	if err != nil {
 		return err

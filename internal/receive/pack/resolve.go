@@ -160,7 +160,9 @@ func (w *resolver) branch(root frame) error {
 		}
 		e := w.at(i)
 		e.kind, e.id = kind, id
-		w.told.tell(w.Progress, "Resolving deltas", int(w.resolved.Add(1)), w.deltas)
+		if done := int(w.resolved.Add(1)); !w.memory.large && !w.reading { // telling may wait for a client, and others wait for the turn
+			w.told.tell(w.Progress, "Resolving deltas", done, w.deltas)
+		}
 		if t := &w.stack[top]; t.child < 0 && t.ref >= t.refsEnd {
 			w.release(t) // this was its last delta
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,9 +44,16 @@ func TestTurn(t *testing.T) {
 
 	for name, pack := range map[string][]byte{"whole": inPack, "thin": thin} {
 		t.Run(name, func(t *testing.T) {
+			var alone atomic.Bool
+			alone.Store(true)
 			index := func(ctx context.Context) chan error {
 				done := make(chan error, 1)
-				o := Options{Dir: t.TempDir(), Repository: filepath.Join(repository, "objects"), Workers: 3}
+				o := Options{Dir: t.TempDir(), Repository: filepath.Join(repository, "objects"), Workers: 3,
+					Progress: func(phase string, _, _ int) {
+						if phase == "Resolving deltas" && alone.Load() && len(largeTurn) > 0 {
+							t.Error("progress is told by who has the turn")
+						}
+					}}
 				go func() {
 					_, err := Index(ctx, bufio.NewReader(bytes.NewReader(pack)), o)
 					done <- err
@@ -71,6 +79,7 @@ func TestTurn(t *testing.T) {
 			if err := <-waits; err != nil {
 				t.Error(err)
 			}
+			alone.Store(false)
 			both := []chan error{index(context.Background()), index(context.Background()), index(context.Background())}
 			for _, done := range both {
 				if err := <-done; err != nil {

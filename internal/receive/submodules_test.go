@@ -560,9 +560,12 @@ func TestSubmodulesOfPushesThatFail(t *testing.T) {
 	fx.noModuleLeft("fails")
 
 	// What this very push reads from is not begun anew, however large it is.
-	fx.s.opts.MaxPack = 100
-	fx.embed(dir, "older", url+"/one", fx.commit(one, "y", "y"))
-	m := &modules{push: &push{Server: fx.s, name: "fails", log: app.NewLog(io.Discard)}, used: map[string]bool{}}
+	small := start(t, func(o *Options) { o.ModulesFrom, o.MaxPack = loopback, 1500 }) // more than a pack here, less than its folder
+	if err := small.s.store.ensure("fails"); err != nil {
+		t.Fatal(err)
+	}
+	fx.commit(one, "y", "y")
+	m := &modules{push: &push{Server: small.s, name: "fails", log: app.NewLog(io.Discard)}, used: map[string]bool{}}
 	from, err := parseRemote(url + "/one")
 	if err != nil {
 		t.Fatal(err)
@@ -581,9 +584,10 @@ func TestSubmodulesOfPushesThatFail(t *testing.T) {
 	}
 	m.done(false)
 
-	fx.s.opts.MaxPack = 1 << 60
-	fx.embed(dir, "older", url+"/one", fx.commit(one, "z", "z"))
-	fx.rejected(dir, []string{`submodule "older": the server's disk is nearly full`, "fetching a submodule needs"}, "push", "platform", "main")
+	full := start(t, func(o *Options) { o.ModulesFrom, o.MaxPack = loopback, 1<<60 })
+	dir = full.work("fails")
+	full.embed(dir, "older", url+"/one", full.commit(one, "z", "z"))
+	full.rejected(dir, []string{`submodule "older": the server's disk is nearly full`, "fetching a submodule needs"}, "push", "platform", "main")
 }
 
 func TestModulesFileBomb(t *testing.T) {

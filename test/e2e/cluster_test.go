@@ -80,7 +80,7 @@ func (c *cluster) serveFlags(w *world) ([]string, error) {
 
 // openNamespace gives a script a namespace of its own.
 func (c *cluster) openNamespace(w *world, env *testscript.Env) error {
-	w.namespace = "e2e-" + filepath.Base(w.base)
+	w.namespace = strings.TrimPrefix(filepath.Base(w.base), "gitd-")
 	w.namespace = strings.ToLower(strings.ReplaceAll(w.namespace, "_", "-"))
 	if out, err := c.run("create", "namespace", w.namespace); err != nil {
 		return fmt.Errorf("create a namespace: %w\n%s", err, out)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -35,6 +36,9 @@ func (e *StartError) sentence() string {
 func (e *StartError) next() string {
 	switch e.Reason {
 	case Exited:
+		if e.Signal == syscall.SIGKILL.String() {
+			return "see what the app wrote, above; a process that needs more memory than it may have often ends like this"
+		}
 		return "see what the app wrote, above; run it with the same command to find out why it ends"
 	case OutOfMemory:
 		return "make the app need less memory, or give it a higher limit"

@@ -2,12 +2,15 @@ package knative_test
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
@@ -19,6 +22,8 @@ import (
 var (
 	services  = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
 	revisions = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "revisions"}
+
+	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 )
 
 // TestContract runs the suite that the platform on one machine passes as well.
@@ -39,8 +44,32 @@ func TestContract(t *testing.T) {
 			Collect: func(ctx context.Context, _, revision string) error {
 				return c.Resource(revisions, namespace).Delete(ctx, revision, metav1.DeleteOptions{})
 			},
+			Down: func(ctx context.Context, _, revision string) error { return untilFailed(ctx, c, namespace, revision) },
 		}
 	})
+}
+
+// untilFailed waits until Knative says that a revision fails. It looks at pods only when their Deployment changes.
+func untilFailed(ctx context.Context, c *kube.Client, namespace, revision string) error {
+	for {
+		u, err := c.Resource(revisions, namespace).Get(ctx, revision, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		var rev servingv1.Revision
+		if err := kube.Into(u, &rev); err != nil || rev.IsFailed() {
+			return err
+		}
+		look := fmt.Appendf(nil, `{"metadata":{"annotations":{"look-again":%q}}}`, rand.Text())
+		if _, err := c.Resource(deployments, namespace).Patch(ctx, revision+"-deployment", types.MergePatchType, look, metav1.PatchOptions{}); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // edit changes a Service as kubectl edit does.

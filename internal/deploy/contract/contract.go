@@ -51,6 +51,8 @@ type Env struct {
 	NoEdit string
 	// Collect removes a revision as the platform does by itself with one that is not used for long.
 	Collect func(ctx context.Context, service, revision string) error
+	// Down returns when the platform itself knows that a revision fails whose app ends again and again. It is nil where that is at once.
+	Down func(ctx context.Context, service, revision string) error
 }
 
 // Editor is who edits Services by hand.
@@ -351,6 +353,11 @@ func (s *suite) brokenBlue(t *testing.T) {
 		code, _, err := s.get(within(t), "broken", "/")
 		return err == nil && code != http.StatusOK
 	})
+	if s.env.Down != nil {
+		if err := s.env.Down(within(t), "broken", "broken-v1"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct{ version, env, message string }{
 		{"v2", "MODE=exit", "the app exited with status 3 before it answered"},
 		{"v3", "MODE=broken", "health check failed: HTTP GET / answered with status 500 (Internal Server Error) for " + app.Elapsed(s.env.Check)},

@@ -56,7 +56,7 @@ func diagnose(rev *servingv1.Revision, all []corev1.Pod, now time.Time) hindranc
 	case available.IsFalse() && available.Reason == "FailedCreate":
 		return hindrance{key: "create", err: runtimeError("the cluster does not take its pod: %s", refusal(available.Message)), grace: 2 * time.Second}
 	case healthy.IsFalse() && healthy.Reason == servingv1.ReasonContainerMissing:
-		return hindrance{key: "image", err: imageError(healthy.Message)}
+		return imageHindrance(healthy.Message)
 	case healthy.IsFalse() && exitCode.MatchString(healthy.Reason):
 		code, _ := strconv.Atoi(exitCode.FindStringSubmatch(healthy.Reason)[1])
 		return hindrance{key: "exit", err: exited(rev, code, ""), grace: time.Second}
@@ -114,6 +114,8 @@ func diagnoseContainer(rev *servingv1.Revision, pod *corev1.Pod, c *corev1.Conta
 	switch {
 	case ended != nil && c.Name == queueProxy:
 		return hindrance{key: "queue", err: runtimeError("Knative's queue-proxy ended with status %d: %s", ended.ExitCode, oneLine(ended.Message)), grace: scheduleTime, pod: pod}
+	case ended != nil && ended.Reason == "Error" && ended.ExitCode == killed:
+		return hindrance{key: "killed", err: terminated(rev, ended), grace: killedTime, pod: pod}
 	case ended != nil:
 		return hindrance{key: "exit", err: terminated(rev, ended), pod: pod}
 	case c.Name != queueProxy && c.State.Running != nil && !c.Ready:
@@ -133,7 +135,7 @@ func diagnoseWaiting(c *corev1.ContainerStatus, w *corev1.ContainerStateWaiting)
 		if c.Name == queueProxy {
 			return hindrance{key: "queue", err: runtimeError("the node cannot get Knative's own image %s: %s", c.Image, oneLine(w.Message)), grace: scheduleTime}
 		}
-		return hindrance{key: "image", err: imageError(w.Message)}
+		return imageHindrance(w.Message)
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "PostStartHookError":
 		grace := 5 * time.Second
 		if strings.Contains(w.Message, "failed to sync") || strings.Contains(w.Message, "deadline exceeded") || strings.Contains(w.Message, "timed out") {
@@ -144,8 +146,13 @@ func diagnoseWaiting(c *corev1.ContainerStatus, w *corev1.ContainerStateWaiting)
 	return hindrance{}
 }
 
-// imageError sorts what a node says of an image that it cannot pull.
-func imageError(message string) *deploy.StartError {
+// killed is the status of a container that SIGKILL ended. A node that is busy may not have learned yet that its memory limit did it:
+// the next start tells.
+const killed = 128 + int32(syscall.SIGKILL)
+
+// imageHindrance sorts what a node says of an image that it cannot pull. What can pass has time for the node's second attempt: a node asks
+// the registry without credentials where it does not see the Secret yet that was made a moment before the pod.
+func imageHindrance(message string) hindrance {
 	e := &deploy.StartError{Reason: deploy.ImageError, Detail: pulled(message)}
 	low := strings.ToLower(message)
 	has := func(parts ...string) bool {
@@ -156,17 +163,20 @@ func imageError(message string) *deploy.StartError {
 		}
 		return false
 	}
+	h := hindrance{key: "image", err: e}
 	switch {
 	case has("unauthorized", "authentication required", "authorization failed", "401", "403", "denied", "no basic auth"):
 		e.Detail = "the registry does not let the nodes pull it: " + e.Detail
+		h.grace = pullTime
 	case has("manifest unknown", "not found", "name unknown", "404"):
 		e.Missing = true
 	case has("no such host", "connection refused", "i/o timeout", "no route to host", "network is unreachable", "deadline exceeded", "server misbehaving", "connection reset"):
 		e.Detail = "the nodes cannot reach the registry: " + e.Detail
+		h.grace = pullTime
 	case has("x509", "tls:", "http: server gave http response"):
 		e.Detail = "the nodes do not trust the registry: " + e.Detail
 	}
-	return e
+	return h
 }
 
 // pulled shortens a node's message to what went wrong: it repeats itself.

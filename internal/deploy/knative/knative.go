@@ -61,6 +61,8 @@ const (
 	ingressTime  = 10 * time.Second // until an ingress controller that does not react is told of
 	deleteTime   = 2 * time.Minute
 	terminating  = 6 * time.Minute  // for a namespace of the same name to go: its pods may end requests for as long as these may take
+	pullTime     = 20 * time.Second // for an image that a node could not pull once
+	killedTime   = 20 * time.Second // for a node to tell what killed a container
 	scheduleTime = 10 * time.Second // for a pod that no node takes
 	lookEvery    = time.Second      // where no watch has told of a change
 )

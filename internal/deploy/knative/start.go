@@ -1,6 +1,7 @@
 package knative
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -124,7 +125,7 @@ func (s *start) look(ctx context.Context) (bool, error) {
 	if s.since[h.key].IsZero() {
 		s.since[h.key] = now
 		if h.grace > 0 {
-			s.p.tell(ctx, "%s: %s (given %s to change)", s.revision, h.err.Detail, h.grace)
+			s.p.tell(ctx, "%s: %s (given %s to change)", s.revision, cmp.Or(h.err.Detail, h.err.Error()), h.grace)
 		}
 	}
 	if now.Sub(s.since[h.key]) < h.grace || h.key == "unschedulable" && s.p.growing(ctx, s.namespace, h.pod) && now.Sub(s.began) < deadlineOf(rev) {

@@ -24,10 +24,34 @@ import (
 func (p *Platform) Get(ctx context.Context, service string) (*servingv1.Service, error) {
 	ctx = p.calling(ctx)
 	live, err := p.find(ctx, service)
+	if err == nil && !sameTraffic(live.Status.Traffic, live.Spec.Traffic) {
+		var there map[string]*servingv1.Revision
+		there, err = p.revisions(ctx, live.Namespace, service)
+		live.Status.Traffic = routed(live, there)
+	}
 	if err != nil {
 		return nil, explained(ctx, err, "read the Service "+service)
 	}
 	return live, explained(ctx, p.restore(ctx, live), "read the configuration of "+service)
+}
+
+// routed is what a Service's route does. Knative leaves what it did last in the status while a revision of the wanted traffic does not run:
+// once a revision that is named there is gone, only what is wanted is true.
+func routed(live *servingv1.Service, there map[string]*servingv1.Revision) []servingv1.TrafficTarget {
+	for _, t := range live.Status.Traffic {
+		if there[t.RevisionName] == nil {
+			return targets(live)
+		}
+	}
+	return live.Status.Traffic
+}
+
+// stuck tells whether Knative cannot follow the wanted traffic, because a revision in it does not run.
+func stuck(live *servingv1.Service, there map[string]*servingv1.Revision) bool {
+	return slices.ContainsFunc(live.Spec.Traffic, func(t servingv1.TrafficTarget) bool {
+		rev := there[t.RevisionName]
+		return rev == nil || rev.IsFailed()
+	})
 }
 
 // find reads a Service as the cluster has it.
@@ -142,9 +166,10 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(len(a.Name), len(b.Name)), strings.Compare(a.Name, b.Name))
 	})
 	out := make([]deploy.RevisionStatus, len(all))
+	traffic := routed(live, there)
 	for i, r := range all {
 		out[i] = deploy.RevisionStatus{Name: r.Name, Instances: ready[r.Name]}
-		for _, t := range live.Status.Traffic {
+		for _, t := range traffic {
 			if t.RevisionName != r.Name {
 				continue
 			}
@@ -244,7 +269,11 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 	if err != nil {
 		return err
 	}
-	for _, t := range append(slices.Clone(live.Spec.Traffic), live.Status.Traffic...) {
+	inUse := slices.Clone(live.Spec.Traffic)
+	if !stuck(live, there) { // else the route does what nobody wants any more
+		inUse = append(inUse, live.Status.Traffic...)
+	}
+	for _, t := range inUse {
 		if t.RevisionName != revision {
 			continue
 		}

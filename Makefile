@@ -41,9 +41,10 @@ test-cluster: need-serve need-git build cluster-up ## everything that needs Kube
 	@echo "-----> Tests of the platform and the builder on the cluster"
 	trap 'make --no-print-directory cluster-down' EXIT; \
 	. $(GITD_CLUSTER_DIR)/env; export GITD_PARTS=$(CURDIR)/bin/parts; \
-	GITD_CLUSTER_FAULTS=1 go test -race -timeout 30m ./test/knative/...; \
+	ended=0; GITD_CLUSTER_FAULTS=1 go test -race -timeout 30m ./test/knative/... || ended=1; \
 	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
-	go test -timeout 40m ./test/e2e/...
+	go test -timeout 40m ./test/e2e/... || ended=1; \
+	exit $$ended
 
 .PHONY: bench
 bench: need-serve need-git build ## measure against OpenSSH + git, go build, pack, nginx, Caddy, runc; figures beside their targets

@@ -2,6 +2,7 @@ package knative_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -58,6 +59,8 @@ func TestInstall(t *testing.T) {
 		t.Errorf("%d of %d requests failed while a new version went live", failed, asked)
 	}
 	g.command("kubectl get ksvc,revision -n app-hello", "hello-v2")
+	g.example("node", "server.js")
+	g.example("python", "app.py")
 
 	g.in("Upgrading, and removing")
 	g.run("bin/gitd image create --push registry.example.com/team/gitd:2", "is ready")
@@ -73,8 +76,10 @@ func TestInstall(t *testing.T) {
 	g.command("git push platform main", "is live")
 	g.answers("hello.app-hello", "three")
 	g.run("kubectl -n gitd-system exec gitd-0 -- gitd apps destroy hello", "Destroyed hello")
+	g.command("kubectl -n gitd-system exec gitd-0 -- gitd apps destroy node && kubectl -n gitd-system exec gitd-0 -- gitd apps destroy python", "Destroyed python")
 	g.command("kubectl get namespaces", "!app-hello   Active")
 	g.run("kubectl delete -k my-gitd")
+	g.command(endPods)
 	g.inline("kubectl delete namespace -l app.kubernetes.io/managed-by=gitd")
 	g.command("kubectl get clusterrole,clusterrolebinding,namespace", "!gitd")
 
@@ -279,17 +284,35 @@ func (g *guide) writeOverlay(base string) {
       path: /spec/template/spec/containers/0/args/-
       value: --ingress=kourier.kourier-system.svc:80
 `
+	// This machine's authorities: packages may come by way of one that only it knows.
+	g.in("A proxy, mirrors, a certificate authority of your own")
+	blocks := strings.Split(g.section, "```\n")
+	if len(blocks) != 5 {
+		g.t.Fatal("the section has other examples than a generator and a patch")
+	}
+	text += blocks[3] + blocks[1]
+	authorities, err := os.ReadFile(cmp.Or(os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(g.dir, "my-gitd/ca.crt"), authorities, 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	g.in("Inside the cluster")
 	if err := os.WriteFile(filepath.Join(g.dir, "my-gitd/kustomization.yaml"), []byte(text), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
 }
 
+// endPods ends what the apps left: Pods take minutes to drain.
+const endPods = "for n in app-hello app-node app-python gitd-apps; do kubectl delete ksvc,revision,pods --all -n $n --grace-period=0 --force --ignore-not-found; done"
+
 // remove takes everything off the cluster.
 func (g *guide) remove() {
 	g.stop()
 	for _, line := range []string{
-		"for n in app-hello gitd-apps; do kubectl delete ksvc,revision,pods --all -n $n --grace-period=0 --force --ignore-not-found; done", // Pods of apps take minutes to drain
-		"kubectl delete -k my-gitd --ignore-not-found --timeout=3m", "kubectl delete namespace app-hello gitd-apps gitd-system gitd-builds --ignore-not-found --timeout=3m",
+		endPods,
+		"kubectl delete -k my-gitd --ignore-not-found --timeout=3m", "kubectl delete namespace app-hello app-node app-python gitd-apps gitd-system gitd-builds --ignore-not-found --timeout=3m",
 		"kubectl delete clusterrole,clusterrolebinding gitd-apps --ignore-not-found"} {
 		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 		if out, err := g.shell(ctx, line).CombinedOutput(); err != nil {
@@ -393,6 +416,37 @@ func main() {
 	g.change(word)
 }
 
+// example pushes an example app, and a one-line change of it while it is asked all the time.
+func (g *guide) example(name, source string) {
+	g.t.Helper()
+	dir := filepath.Join(g.dir, name)
+	if err := os.CopyFS(dir, os.DirFS("../../examples/"+name)); err != nil {
+		g.t.Fatal(err)
+	}
+	git := "cd " + name + " && git "
+	g.command(git + "init -q -b main && git add -A && git commit -qm one && git remote add platform ssh://git@EXTERNAL-IP/" + name)
+	g.command(git+"push platform main", "is live")
+	g.says(name, "v1")
+	requests := g.load(name + ".app-" + name)
+	g.command("cd " + name + " && sed -i s/v1/v2/ " + source + " && git commit -qam two")
+	g.command(git+"push platform main", "is live")
+	g.says(name, "v2")
+	if asked, failed := requests(); failed > 0 || asked < 20 {
+		g.t.Errorf("%s: %d of %d requests failed while a new version went live", name, failed, asked)
+	}
+}
+
+// says sees a word in what an example answers at the ingress.
+func (g *guide) says(name, word string) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	defer cancel()
+	if got, err := ask(ctx, name+".app-"+name); err != nil || !strings.Contains(got, word) {
+		g.explain()
+		g.t.Fatalf("%s answers %q, %v; want %q in it", name, got, err, word)
+	}
+}
+
 // change makes the app answer with another word.
 func (g *guide) change(word string) {
 	g.t.Helper()
@@ -465,8 +519,8 @@ func (g *guide) load(app string) (end func() (asked, failed int64)) {
 	}
 }
 
-// elsewhere are the sections whose commands need another cluster, or another registry, than the tests have: other tests do what they say.
-var elsewhere = []string{"Outside the cluster", "The registry"}
+// elsewhere are the sections whose commands need another cluster, or another registry, than the tests have (other tests do what they say), or that are part of the overlay.
+var elsewhere = []string{"Outside the cluster", "The registry", "A proxy, mirrors, a certificate authority of your own"}
 
 // complete fails where the page has a command that was not run.
 func (g *guide) complete() {

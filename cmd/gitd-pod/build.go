@@ -4,19 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
-	"github.com/gitd-io/gitd/internal/build/lifecycle/disk"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // build runs detector and builder. Both speak at debug level: gitd keeps what is worth it.
@@ -31,7 +29,7 @@ func build(job wire.Job) int {
 		}
 	}
 	began := time.Now()
-	end := phase(job, "detector")
+	end := runPhase(job, "detector")
 	if end.Code == 0 {
 		g := group()
 		g.Milliseconds = time.Since(began).Milliseconds()
@@ -40,7 +38,7 @@ func build(job wire.Job) int {
 	mark(job, wire.MarkDetected, fmt.Sprintln(end.Code))
 	if end.Code == 0 {
 		began = time.Now()
-		end = phase(job, "builder")
+		end = runPhase(job, "builder")
 	}
 	end.Milliseconds = time.Since(began).Milliseconds()
 	mark(job, wire.MarkEnded, string(wire.Line(end)))
@@ -52,8 +50,8 @@ func mark(job wire.Job, word, rest string) {
 	_, _ = os.Stdout.WriteString("\n" + job.Marker + " " + word + rest)
 }
 
-// phase runs a program of the lifecycle to its end, and waits for the processes that lost their parent: they are process 1's.
-func phase(job wire.Job, program string) wire.End {
+// runPhase runs a program of the lifecycle to its end, and waits for the processes that lost their parent: they are process 1's.
+func runPhase(job wire.Job, program string) wire.End {
 	p, err := os.StartProcess(lifecycleDir+program,
 		[]string{lifecycleDir + program, "-log-level", "debug", "-app", wire.Workspace, "-layers", wire.Layers, "-platform", wire.Platform},
 		&os.ProcAttr{Dir: wire.Workspace, Env: append(environment(job), "CNB_REGISTRY_AUTH={}"), Files: []*os.File{nil, os.Stdout, os.Stderr}})
@@ -123,42 +121,11 @@ func watch(job wire.Job, done <-chan struct{}, exceeded func()) {
 	}
 }
 
-// group reads which buildpacks take part. Their programs may have written anything in its place.
+// group reads which buildpacks take part.
 func group() wire.Group {
-	var found struct {
-		Group []struct {
-			ID      string `toml:"id"`
-			Version string `toml:"version"`
-		} `toml:"group"`
-		Extensions []struct {
-			ID string `toml:"id"`
-		} `toml:"group-extensions"`
-	}
-	text, err := readRegular(filepath.Join(wire.Layers, "group.toml"), 1<<20)
-	if err == nil {
-		err = toml.Unmarshal(text, &found)
-	}
+	g, err := phase.ReadGroup(wire.Layers)
 	if err != nil {
 		return wire.Group{Error: strings.ReplaceAll(err.Error(), "\n", " ")}
 	}
-	var g wire.Group
-	for _, b := range found.Group {
-		g.Buildpacks = append(g.Buildpacks, wire.Buildpack{ID: b.ID, Version: b.Version})
-	}
-	for _, e := range found.Extensions {
-		g.Extensions = append(g.Extensions, e.ID)
-	}
-	return g
-}
-
-func readRegular(name string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, errors.Join(err, fmt.Errorf("%s is no regular file of at most %d bytes", name, limit))
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
+	return wire.Group{Group: g}
 }

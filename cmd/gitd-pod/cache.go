@@ -14,7 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
-	"github.com/gitd-io/gitd/internal/build/lifecycle/disk"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // prepareCache makes the directories of the app's volume, where it has one. What others than the build's user own is of an earlier
@@ -136,7 +136,7 @@ func cachedLayers() (n int64) {
 				Cache bool `toml:"cache"`
 			} `toml:"types"`
 		}
-		text, err := readRegular(file, 1<<20)
+		text, err := disk.ReadInside(wire.Layers, strings.TrimPrefix(file, wire.Layers+"/"), 1<<20)
 		if err == nil && toml.Unmarshal(text, &layer) == nil && layer.Types.Cache {
 			dir := strings.TrimSuffix(file, ".toml")
 			if info, err := os.Lstat(dir); err == nil && info.Mode().Type() == fs.ModeDir {

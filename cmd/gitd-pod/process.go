@@ -12,12 +12,10 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 )
 
 const lifecycleDir = "/cnb/lifecycle/"
-
-// proxies are the variables that lead out of a network, as gitd passed them on.
-var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"}
 
 // environment is what the lifecycle's programs see: the builder image's variables, and what they read themselves.
 func environment(job wire.Job) []string {
@@ -35,7 +33,7 @@ func variables(job wire.Job, inherited []string, dir string) []string {
 	if os.Getenv("HOME") == "" || os.Getenv("HOME") == "/" {
 		env = append(env, "HOME=/home/cnb")
 	}
-	for _, n := range proxies {
+	for _, n := range phase.Proxies {
 		if v, err := os.ReadFile(filepath.Join(dir, n)); err == nil && len(v) > 0 {
 			env = append(env, n+"="+string(v))
 		}

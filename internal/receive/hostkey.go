@@ -13,6 +13,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // hostKey reads the server's private key, and makes an ed25519 one where there is none yet.
@@ -72,5 +73,5 @@ func makeHostKey(path string) error {
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return disk.Sync(filepath.Dir(path))
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Every push leaves a pack, and git looks for an object in one after the other. Maintenance makes one of the small packs, in
@@ -112,11 +113,11 @@ func (s *Server) makeJoined(ctx context.Context, name string) (small []packFile,
 		need += p.bytes
 		fmt.Fprintf(&list, "%s.pack\n", p.name)
 	}
-	var disk unix.Statfs_t
-	if err := unix.Statfs(to, &disk); err != nil {
+	free, err := disk.Free(to)
+	if err != nil {
 		return nil, "", err
 	}
-	if free := int64(disk.Bavail) * disk.Bsize; free-need < s.opts.MinFree {
+	if free-need < s.opts.MinFree {
 		return nil, "", fmt.Errorf("%d packs stay as they are: %s are left on the disk", len(packs), app.Size(free))
 	}
 	repository := s.store.path(name)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // packFile is one pack of a repository.
@@ -79,7 +81,7 @@ func syncPacks(dir string) (files []string, err error) {
 	for _, f := range found {
 		if strings.HasPrefix(f.Name(), "pack-") {
 			files = append(files, f.Name())
-			if err := syncFile(filepath.Join(dir, f.Name())); err != nil {
+			if err := disk.Sync(filepath.Join(dir, f.Name())); err != nil {
 				return nil, err
 			}
 		}
@@ -100,7 +102,7 @@ func (s *store) takeOver(name, from string, files []string) error {
 			return err
 		}
 	}
-	return syncDir(to)
+	return disk.Sync(to)
 }
 
 // rank orders the files of a pack: git believes in a pack as soon as it sees the index.

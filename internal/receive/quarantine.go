@@ -11,9 +11,8 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // quarantine holds the objects of one push until it is accepted, inside of the repository so that taking them over is a
@@ -68,11 +67,11 @@ func (s *Server) newQuarantine(ctx context.Context, name string, cut []string) (
 
 // room says whether so many bytes are free on the disk of dir.
 func room(dir string, need int64, what string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
+	free, err := disk.Free(dir)
+	if err != nil {
 		return err
 	}
-	if free := int64(fs.Bavail) * fs.Bsize; free < need {
+	if free < need {
 		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left, and %s needs %s", app.Size(free), what, app.Size(need))
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/receive/lfs"
 )
 
@@ -157,32 +158,34 @@ func (s *store) ensure(name string) error {
 	st := s.state(name)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	p := s.path(name)
-	if _, err := os.Stat(p); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	made, err := makeBare(s.path(name), "refs/heads", "\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n")
+	if err != nil || !made {
 		return err
 	}
-	tmp, err := os.MkdirTemp(s.dir, ".new-")
+	return disk.Sync(s.dir)
+}
+
+// makeBare makes an empty bare repository, if there is none; core is the rest of its configuration, from within [core].
+func makeBare(to, refs, core string) (made bool, err error) {
+	if _, err := os.Stat(to); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(to), ".new-")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer os.RemoveAll(tmp)
-	for _, d := range []string{"objects/pack", "objects/info", "refs/heads"} {
+	for _, d := range []string{"objects/pack", "objects/info", refs} {
 		if err := os.MkdirAll(filepath.Join(tmp, d), 0o755); err != nil {
-			return err
+			return false, err
 		}
 	}
-	for file, text := range map[string]string{
-		"HEAD":   "ref: " + refMain + "\n",
-		"config": "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n[gc]\n\tauto = 0\n",
-	} {
+	for file, text := range map[string]string{"HEAD": "ref: " + refMain + "\n", "config": "[core]\n\trepositoryformatversion = 0\n" + core} {
 		if err := writeSynced(filepath.Join(tmp, file), text); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if err := os.Rename(tmp, p); err != nil {
-		return err
-	}
-	return syncDir(s.dir)
+	return true, os.Rename(tmp, to)
 }
 
 // live returns the ref that is live and its commit; both are "" where nothing is.
@@ -247,7 +250,7 @@ func (s *store) remove(name string) error {
 		return err
 	}
 	st.large = nil
-	return syncDir(s.dir)
+	return disk.Sync(s.dir)
 }
 
 // largeDir is where a repository has the files of Git LFS.
@@ -327,7 +330,7 @@ func replaceSyncedMode(path, text string, mode os.FileMode) error {
 	if err := os.Rename(lock, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return disk.Sync(filepath.Dir(path))
 }
 
 func writeSynced(path, text string) error { return writeSyncedMode(path, text, 0o644) }
@@ -346,14 +349,3 @@ func writeSyncedMode(path, text string, mode os.FileMode) error {
 	}
 	return err
 }
-
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
-
-func syncDir(path string) error { return syncFile(path) }

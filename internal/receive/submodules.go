@@ -271,29 +271,11 @@ func notThere(from remote, commit string) error {
 
 // makeModule makes an empty bare repository, if there is none.
 func makeModule(dir string) error {
-	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Mkdir(filepath.Dir(dir), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	parent := filepath.Dir(dir)
-	if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	tmp, err := os.MkdirTemp(parent, ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	for _, d := range []string{"objects/pack", "objects/info", "refs/commits"} {
-		if err := os.MkdirAll(filepath.Join(tmp, d), 0o755); err != nil {
-			return err
-		}
-	}
-	for file, text := range map[string]string{"HEAD": "ref: " + refMain + "\n", "config": "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"} {
-		if err := os.WriteFile(filepath.Join(tmp, file), []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	return os.Rename(tmp, dir)
+	_, err := makeBare(dir, "refs/commits", "\tbare = true\n")
+	return err
 }
 
 // cleanModule removes what a fetch that failed has left.

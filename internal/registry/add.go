@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // AddImage stores an image under repository:tag; blobs that are files (those of an OCI layout, or of another registry on
@@ -124,7 +126,7 @@ func (r *Registry) addContent(hexDigest string, size int64, content io.Reader) e
 			_ = os.Remove(path) // has said no: what is there is not whole
 			if err := os.Link(f.Name(), path); err == nil {
 				r.touch("sha256:" + hexDigest)
-				return syncDir(filepath.Dir(path))
+				return disk.Sync(filepath.Dir(path))
 			}
 		}
 	}
@@ -225,7 +227,7 @@ func (r *Registry) Sync(repository, digest string) error {
 	}
 	dirs := map[string]bool{}
 	for _, p := range paths {
-		if err := syncPath(p); err != nil && !errors.Is(err, os.ErrNotExist) { // a link may be missing where the manifest came first
+		if err := disk.Sync(p); err != nil && !errors.Is(err, os.ErrNotExist) { // a link may be missing where the manifest came first
 			return err
 		}
 		for d := filepath.Dir(p); len(d) > len(r.dir); d = filepath.Dir(d) {
@@ -233,7 +235,7 @@ func (r *Registry) Sync(repository, digest string) error {
 		}
 	}
 	for d := range dirs {
-		if err := syncDir(d); err != nil {
+		if err := disk.Sync(d); err != nil {
 			return err
 		}
 	}

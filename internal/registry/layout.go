@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // The layout of distribution's filesystem driver, below the registry's directory:
@@ -113,7 +115,7 @@ func place(path string, fill func(*os.File) error, mode os.FileMode) error {
 		_ = os.Remove(f.Name())
 		return err
 	}
-	return syncDir(dir)
+	return disk.Sync(dir)
 }
 
 // makeDir makes a directory and those above it, and syncs the ones that it adds to.
@@ -132,18 +134,7 @@ func makeDir(dir string) error {
 	case err != nil:
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
-}
-
-func syncDir(dir string) error { return syncPath(dir) }
-
-// syncPath syncs a file or directory.
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return disk.Sync(filepath.Dir(dir))
 }
 
 // copyVerified writes src to f and checks that it is what digest and size say.

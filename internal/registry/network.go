@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"golang.org/x/sys/unix"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Limits on what others may take of this machine.
@@ -122,8 +122,8 @@ func (r *Registry) bound(o Options, next http.Handler) http.Handler {
 
 // roomy says whether the disk has that many bytes free.
 func (r *Registry) roomy(minFree int64) bool {
-	var s unix.Statfs_t
-	return unix.Statfs(r.dir, &s) != nil || int64(s.Bavail)*s.Bsize >= minFree
+	free, err := disk.Free(r.dir)
+	return err != nil || free >= minFree
 }
 
 // uploaded returns how much of an upload that is under way is there already.

@@ -5,7 +5,7 @@ import (
 	"os"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"golang.org/x/sys/unix"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // enoughDisk refuses a push while the disk is nearly full, before anything is written.
@@ -13,11 +13,11 @@ func (m *Machine) enoughDisk() error {
 	if err := os.MkdirAll(m.o.LogDir, 0o700); err != nil {
 		return err
 	}
-	var s unix.Statfs_t
-	if err := unix.Statfs(m.o.LogDir, &s); err != nil {
+	free, err := disk.Free(m.o.LogDir)
+	if err != nil {
 		return fmt.Errorf("disk space: %w", err)
 	}
-	if free := int64(s.Bavail) * s.Bsize; free < m.o.MinFree {
+	if free < m.o.MinFree {
 		return app.Errorf(app.LimitExceeded, "ask the operator to free space, or destroy apps that are not needed: gitd apps destroy NAME",
 			"the server's disk is nearly full: %d MB free, and a deployment needs %d MB", free>>20, m.o.MinFree>>20)
 	}

@@ -12,8 +12,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gitd-io/gitd/internal/app"
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // cache is the directory that everything is made in and kept in:
@@ -168,12 +170,12 @@ func syncFileSystem(dir string) error {
 }
 
 // needSpace fails early, and in words, where the disk is too full for what comes.
-func (c *cache) needSpace(bytes uint64) error {
-	var s unix.Statfs_t
-	if err := unix.Statfs(c.dir, &s); err != nil {
+func (c *cache) needSpace(bytes int64) error {
+	free, err := disk.Free(c.dir)
+	if err != nil {
 		return err
 	}
-	if free := s.Bavail * uint64(s.Bsize); free < bytes {
+	if free < bytes {
 		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
 			"making the builder image takes %d MB of disk space, and %s has %d MB free", bytes>>20, c.dir, free>>20)
 	}

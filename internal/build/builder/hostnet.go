@@ -5,11 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-)
 
-// proxyVariables are passed on to what downloads.
-var proxyVariables = []string{"http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"}
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+)
 
 // pipVariables say where pip fetches packages from.
 var pipVariables = []string{"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "PIP_PROXY"}
@@ -28,7 +28,7 @@ func passed(names ...string) (env []string) {
 // TLS has an authority of its own, which only the host's bundle knows.
 func hostNetwork() (files map[string]string, env []string) {
 	files = map[string]string{}
-	env = passed(append(append([]string(nil), proxyVariables...), pipVariables...)...)
+	env = passed(slices.Concat(phase.Proxies, pipVariables)...)
 	if bundle := certificates(); bundle != "" {
 		files["gitd/ca.crt"] = bundle
 		for _, n := range []string{"SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} {

@@ -15,12 +15,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gitd-io/gitd/buildpacks/catalog"
-	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/sandbox"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
 const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -271,7 +273,7 @@ func (m *maker) bootstrap(ctx context.Context, name, title string, packages []st
 			args = append(args, list)
 		}
 		j := job{Args: args, Output: m.watchPackages(), Dir: "/",
-			Env: append(passed("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"), "PATH="+standardPath, "LC_ALL=C.UTF-8", "TMPDIR="+work)}
+			Env: append(passed(phase.Proxies...), "PATH="+standardPath, "LC_ALL=C.UTF-8", "TMPDIR="+work)}
 		if err := j.run(ctx); err != nil {
 			return m.words(err, "bootstrapping "+debianName)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
@@ -198,7 +199,7 @@ func (b *running) delivery(dir string, source *checkout) (*delivery, error) {
 		return nil, err
 	}
 	d := &delivery{credentials: credentials, proxies: map[string]string{}, bundle: lifecycle.HostBundle(), dir: dir, source: source}
-	for _, n := range lifecycle.Proxies {
+	for _, n := range phase.Proxies {
 		if v := os.Getenv(n); v != "" {
 			d.proxies[n] = v
 		}
@@ -465,23 +466,13 @@ func (b *running) detectAndBuild(ctx context.Context, marker string) error {
 }
 
 // tellGroup says which buildpacks take part.
-func (b *running) tellGroup(g wire.Group) error {
+func (b *running) tellGroup(g wire.Group) (err error) {
+	var unread error
 	if g.Error != "" || len(g.Buildpacks) == 0 {
-		return app.Errorf(app.DetectFailed, "ask the operator whether the builder image is whole", "detection failed: its result cannot be read: %s", lifecycle.Clip(g.Error))
+		unread = errors.New(g.Error)
 	}
-	if len(g.Extensions) > 0 {
-		return app.Errorf(app.DetectFailed, "ask the operator for a builder without image extensions",
-			"the builder wants to change its image by the extension %s, which this engine does not do", lifecycle.Clip(g.Extensions[0]))
-	}
-	var keys, names []string
-	for _, bp := range g.Buildpacks {
-		b.result.Buildpacks = append(b.result.Buildpacks, build.Buildpack{ID: bp.ID, Version: bp.Version})
-		keys = append(keys, bp.ID+"@"+bp.Version)
-		names = append(names, bp.ID+" "+bp.Version)
-	}
-	b.request.Log.Step("Detecting: %s", b.output.Summary(keys))
-	b.request.Log.Step("Building with %s", strings.Join(names, ", "))
-	return nil
+	b.result.Buildpacks, err = lifecycle.TellGroup(b.request.Log, b.output, g.Group, unread)
+	return err
 }
 
 // export waits for the image. The channel it returns is closed when the container has nothing more to say.

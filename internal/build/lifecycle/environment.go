@@ -7,13 +7,11 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 )
 
 // ExecEnv is CNB_EXEC_ENV: what images are for.
 const ExecEnv = "production"
-
-// Proxies are the variables that lead out of a network. The lifecycle passes them on from its own environment.
-var Proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"}
 
 // mirrors are the variables of the host that say where package clients find packages. This list is all that a build learns
 // of the server's environment.
@@ -64,7 +62,7 @@ type Places struct {
 // the variables of this process.
 func PlatformEnv(request map[string]string, at Places, lookup func(string) (string, bool)) (map[string]string, error) {
 	env := map[string]string{}
-	for _, names := range [][]string{Proxies, mirrors} {
+	for _, names := range [][]string{phase.Proxies, mirrors} {
 		for _, n := range names {
 			if v, ok := lookup(n); ok && v != "" {
 				env[n] = v

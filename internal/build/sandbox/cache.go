@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/build/lifecycle/disk"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Each app has a directory, which holds

@@ -18,6 +18,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -54,7 +55,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	o.Dir = dir
-	e := &Engine{opts: o, free: freeSpace, diskInterval: time.Second, patience: 2 * time.Second}
+	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, patience: 2 * time.Second}
 	e.findPlaces = sync.OnceValues(func() ([]string, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/registry"
 )
 
@@ -253,7 +254,7 @@ func TestLimits(t *testing.T) {
 		_, _, err := f.build(context.Background(), source{"build.sh": "sleep 1000"}, nil)
 		wantError(t, err, app.LimitExceeded, "nearly full")
 	})
-	f.free = freeSpace
+	f.free = disk.Free
 	f.mustBuild(script("echo fine again"))
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 )
 
 const (
@@ -43,7 +44,7 @@ func containerEnv(image []string, api string, platform map[string]string) []stri
 	if !hasVariable(env, "HOME") {
 		env = append(env, "HOME=/home/cnb")
 	}
-	for _, n := range lifecycle.Proxies {
+	for _, n := range phase.Proxies {
 		if v := platform[n]; v != "" {
 			env = append(env, n+"="+v)
 		}

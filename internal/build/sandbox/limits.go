@@ -4,25 +4,14 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
-	"github.com/gitd-io/gitd/internal/build/lifecycle/disk"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // minFree is the room in bytes that a build needs on its file system to start; below half of it a running one is stopped.
 const minFree = 512 << 20
-
-// freeSpace returns the bytes that are free on dir's file system.
-func freeSpace(dir string) (int64, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, err
-	}
-	return int64(s.Bavail) * s.Bsize, nil
-}
 
 // watch measures the directories about once a second, and less often where that takes long, until ctx ends. It calls
 // exceeded once, when they take more than their limit, the file system runs full, or the build is stuck at its limit of processes.

@@ -6,19 +6,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/BurntSushi/toml"
-	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -266,53 +262,9 @@ func phases(marker string) string {
 
 // tellGroup reads which buildpacks take part, and says so.
 func (b *running) tellGroup() error {
-	var group struct {
-		Group []struct {
-			ID      string `toml:"id"`
-			Version string `toml:"version"`
-		} `toml:"group"`
-		Extensions []struct {
-			ID string `toml:"id"`
-		} `toml:"group-extensions"`
-	}
-	text, err := readInside(b.in("layers"), "group.toml", 1<<20)
-	if err == nil {
-		err = toml.Unmarshal(text, &group)
-	}
-	if err != nil {
-		return app.Errorf(app.DetectFailed, "ask the operator whether the builder image is whole", "detection failed: its result cannot be read: %w", err)
-	}
-	if len(group.Extensions) > 0 {
-		return app.Errorf(app.DetectFailed, "ask the operator for a builder without image extensions",
-			"the builder wants to change its image by the extension %s, which this engine does not do", lifecycle.Clip(group.Extensions[0].ID))
-	}
-	var keys, names []string
-	for _, g := range group.Group {
-		b.result.Buildpacks = append(b.result.Buildpacks, build.Buildpack{ID: g.ID, Version: g.Version})
-		keys = append(keys, g.ID+"@"+g.Version)
-		names = append(names, g.ID+" "+g.Version)
-	}
-	b.request.Log.Step("Detecting: %s", b.output.Summary(keys))
-	b.request.Log.Step("Building with %s", strings.Join(names, ", "))
-	return nil
-}
-
-// readInside reads a regular file in a directory of a stranger, and nothing that a link in there points to outside.
-func readInside(dir, name string, limit int64) ([]byte, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, errors.Join(err, fmt.Errorf("%s is no regular file of at most %d bytes", name, limit))
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
+	group, err := phase.ReadGroup(b.in("layers"))
+	b.result.Buildpacks, err = lifecycle.TellGroup(b.request.Log, b.output, group, err)
+	return err
 }
 
 func (b *running) export(ctx context.Context, h *helperProcess) error {

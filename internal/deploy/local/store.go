@@ -10,6 +10,8 @@ import (
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // store keeps the Services as files: SERVICE/service.json, SERVICE/revisions/REVISION.json, SERVICE/workers.json. A file is replaced whole and is
@@ -86,7 +88,7 @@ func (s store) removeRevision(service, revision string) error {
 	if err := os.Remove(filepath.Join(dir, revision+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(dir)
+	return disk.Sync(dir)
 }
 
 func (s store) saveWorkers(service string, c crew) error {
@@ -112,7 +114,7 @@ func (s store) removeService(service string) error {
 	if err := os.Rename(filepath.Join(s.dir, service), gone); err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := disk.Sync(s.dir); err != nil {
 		return err
 	}
 	return os.RemoveAll(gone)
@@ -157,15 +159,5 @@ func write(file string, v any) (err error) {
 	if err := os.Rename(f.Name(), file); err != nil {
 		return err
 	}
-	return syncDir(dir)
-}
-
-// syncDir puts the names in a folder on the disk.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return disk.Sync(dir)
 }

@@ -16,9 +16,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Limits bound what is kept for one app.
@@ -203,11 +202,11 @@ func (s *Store) release(size int64) {
 
 // room says whether the disk has space for size bytes.
 func (s *Store) room(size int64) error {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(s.dir, &disk); err != nil {
+	free, err := disk.Free(s.dir)
+	if err != nil {
 		return err
 	}
-	if free := int64(disk.Bavail) * disk.Bsize; free-size < s.limits.MinFree {
+	if free-size < s.limits.MinFree {
 		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left", app.Size(free))
 	}
 	return nil
@@ -343,7 +342,7 @@ func (in *incoming) settle() error {
 		return err
 	}
 	for _, d := range folders {
-		if err := syncDir(d); err != nil {
+		if err := disk.Sync(d); err != nil {
 			return err
 		}
 	}
@@ -357,15 +356,6 @@ func mkdir(path string) error {
 		return nil
 	}
 	return err
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // CopyTo writes an object to w, and fails where it is not what its name says.

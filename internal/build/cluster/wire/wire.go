@@ -5,7 +5,11 @@
 // one JSON object a line; the one that does in the raw output of detector and builder, with lines that begin with the job's marker.
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+)
 
 // Where the Pod's volumes are.
 const (
@@ -94,16 +98,9 @@ const (
 
 // Group is the buildpacks that take part.
 type Group struct {
-	Milliseconds int64       `json:"ms"` // that detection took
-	Buildpacks   []Buildpack `json:"buildpacks"`
-	Extensions   []string    `json:"extensions,omitempty"`
-	Error        string      `json:"error,omitempty"` // why it cannot be read
-}
-
-// Buildpack is one of a Group.
-type Buildpack struct {
-	ID      string `json:"id"`
-	Version string `json:"version"`
+	phase.Group
+	Milliseconds int64  `json:"ms"`              // that detection took
+	Error        string `json:"error,omitempty"` // why it cannot be read
 }
 
 // End says how detector or builder ended.

@@ -1,4 +1,4 @@
-// Package disk measures what a build takes.
+// Package disk is what several parts do with files and file systems: measure, sync, read what a stranger wrote.
 package disk
 
 import (

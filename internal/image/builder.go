@@ -1,17 +1,17 @@
 package image
 
 import (
-	"archive/tar"
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 
-	"github.com/gitd-io/gitd/internal/app"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/layer"
 )
 
 // metadataLabel is what makes an image a builder.
@@ -41,27 +41,14 @@ func NameRunImage(builder v1.Image, reference string) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	var content bytes.Buffer
-	w := tar.NewWriter(&content)
-	for _, f := range []struct{ name, text string }{
-		{"cnb/run.toml", fmt.Sprintf("[[images]]\n  image = %q\n", reference)},
-		{"cnb/stack.toml", fmt.Sprintf("[run-image]\n  image = %q\n", reference)},
-	} {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: 0o644, Size: int64(len(f.text)), ModTime: made}); err != nil {
-			return nil, err
-		}
-		if _, err := io.WriteString(w, f.text); err != nil {
-			return nil, err
-		}
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
+	files, err := layer.InMemory(func(w *layer.Writer) error {
+		return errors.Join(w.Bytes("cnb/run.toml", 0o644, fmt.Appendf(nil, "[[images]]\n  image = %q\n", reference)),
+			w.Bytes("cnb/stack.toml", 0o644, fmt.Appendf(nil, "[run-image]\n  image = %q\n", reference)))
+	}, tarball.WithMediaType(types.OCILayer))
 	if err != nil {
 		return nil, err
 	}
-	img, err := mutate.Append(builder, mutate.Addendum{Layer: layer, MediaType: types.OCILayer, History: v1.History{Created: v1.Time{Time: made}, CreatedBy: "gitd builder create"}})
+	img, err := mutate.Append(builder, mutate.Addendum{Layer: files, MediaType: types.OCILayer, History: v1.History{Created: v1.Time{Time: layer.Made}, CreatedBy: "gitd builder create"}})
 	if err != nil {
 		return nil, err
 	}

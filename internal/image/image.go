@@ -15,15 +15,16 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/build/builder"
-	"github.com/gitd-io/gitd/internal/parts"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/layer"
+	"github.com/gitd-io/gitd/internal/parts"
 )
 
 // User is the user and group that gitd runs as. It is nobody's in Debian.
@@ -37,9 +38,6 @@ const (
 
 // Packages are what gitd calls, or needs to trust others.
 var Packages = []string{"ca-certificates", "git"}
-
-// made is the time of all our files: images do not differ by when they were made.
-var made = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Options say what goes in.
 type Options struct {
@@ -86,7 +84,7 @@ func Make(ctx context.Context, o Options) (v1.Image, error) {
 }
 
 func assemble(base v1.Image, o Options, programs []string, users map[string][]byte) (v1.Image, error) {
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+	files, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(writeLayer(w, o, programs, users)) }()
 		return r, nil
@@ -94,7 +92,7 @@ func assemble(base v1.Image, o Options, programs []string, users map[string][]by
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	img, err := mutate.Append(base, mutate.Addendum{Layer: layer, MediaType: types.OCILayer, History: v1.History{Created: v1.Time{Time: made}, CreatedBy: "gitd image create"}})
+	img, err := mutate.Append(base, mutate.Addendum{Layer: files, MediaType: types.OCILayer, History: v1.History{Created: v1.Time{Time: layer.Made}, CreatedBy: "gitd image create"}})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +101,7 @@ func assemble(base v1.Image, o Options, programs []string, users map[string][]by
 		return nil, err
 	}
 	config = config.DeepCopy()
-	config.Created = v1.Time{Time: made}
+	config.Created = v1.Time{Time: layer.Made}
 	config.Author, config.Container = "gitd", ""
 	config.Config = v1.Config{
 		User:         fmt.Sprintf("%d:%d", User, User),
@@ -201,51 +199,23 @@ func withUser(base v1.Image) (map[string][]byte, error) {
 
 // writeLayer writes gitd, its parts, its user and its data directory, always in the same order.
 func writeLayer(out io.Writer, o Options, programs []string, users map[string][]byte) error {
-	w := tar.NewWriter(out)
-	dir := func(name string, mode int64, owner int) error {
-		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode, Uid: owner, Gid: owner, ModTime: made})
-	}
-	content := func(name string, b []byte) error {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(b)), ModTime: made}); err != nil {
-			return err
-		}
-		_, err := w.Write(b)
-		return err
-	}
-	program := func(name, from string) error {
-		f, err := os.Open(from)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: info.Size(), ModTime: made}); err != nil {
-			return err
-		}
-		_, err = io.CopyN(w, f, info.Size())
-		return err
-	}
+	w := layer.NewWriter(out)
 	steps := []func() error{
-		func() error { return content("etc/group", users["etc/group"]) },
-		func() error { return content("etc/passwd", users["etc/passwd"]) },
-		func() error { return dir(Home, 0o755, 0) },
-		func() error { return program(Home+"/gitd", o.Binary) },
-		func() error { return dir(Home+"/parts", 0o755, 0) },
+		func() error { return w.Bytes("etc/group", 0o644, users["etc/group"]) },
+		func() error { return w.Bytes("etc/passwd", 0o644, users["etc/passwd"]) },
+		func() error { return w.Dir(Home, 0o755, 0) },
+		func() error { return w.Program(Home+"/gitd", o.Binary) },
+		func() error { return w.Dir(Home+"/parts", 0o755, 0) },
 		func() error {
 			for _, p := range programs {
-				if err := program(Home+"/parts/"+p, filepath.Join(o.Parts, p)); err != nil {
+				if err := w.Program(Home+"/parts/"+p, filepath.Join(o.Parts, p)); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
-		func() error {
-			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/local/bin/gitd", Linkname: "/" + Home + "/gitd", Mode: 0o777, ModTime: made})
-		},
-		func() error { return dir(Data, 0o700, User) },
+		func() error { return w.Link("usr/local/bin/gitd", "/"+Home+"/gitd") },
+		func() error { return w.Dir(Data, 0o700, User) },
 		w.Close,
 	}
 	for _, s := range steps {

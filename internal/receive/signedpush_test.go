@@ -243,11 +243,7 @@ func (fx *fixture) packOf(dir, commit string) []byte {
 // rawPush sends what request makes of the server's nonce, and returns what the server says, on both streams.
 func (fx *fixture) rawPush(name string, request func(nonce string) []byte) string {
 	fx.t.Helper()
-	client, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", Auth: []gossh.AuthMethod{gossh.PublicKeys(fx.signer(fx.key))},
-		HostKeyCallback: gossh.FixedHostKey(fx.hostKey)})
-	if err != nil {
-		fx.t.Fatal(err)
-	}
+	client := fx.dial()
 	defer client.Close()
 	session, err := client.NewSession()
 	if err != nil {

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
 
@@ -24,11 +22,7 @@ var indexers = map[string]Indexer{"git index-pack": gitIndexer{}, "own indexer":
 // server says until it gives up.
 func (fx *fixture) slowly(command string, head, rest []byte, between time.Duration) string {
 	fx.t.Helper()
-	client, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", Auth: []gossh.AuthMethod{gossh.PublicKeys(fx.signer(fx.key))},
-		HostKeyCallback: gossh.FixedHostKey(fx.hostKey)})
-	if err != nil {
-		fx.t.Fatal(err)
-	}
+	client := fx.dial()
 	defer client.Close()
 	session, err := client.NewSession()
 	if err != nil {

@@ -59,13 +59,16 @@ func newExternal(t *testing.T, o externalOptions) *external {
 	h := handlers.NewApp(context.Background(), c)
 	t.Cleanup(func() { _ = h.Shutdown() })
 	e := &external{handler: h}
-	e.host = serveOn(t, h)
+	e.host = serveOn(t, h, loopback)
 	return e
 }
 
-func serveOn(t *testing.T, h http.Handler) (host string) {
+// loopback is a port of this machine that nobody else has.
+const loopback = "127.0.0.1:0"
+
+func serveOn(t *testing.T, h http.Handler, address string) (host string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +336,7 @@ func TestSilentRegistry(t *testing.T) {
 		case <-over:
 		case <-q.Context().Done():
 		}
-	}))
+	}), loopback)
 	t.Cleanup(func() { close(over) })
 	r := openRemote(t, RemoteOptions{Prefix: host})
 	for _, n := range []string{"1", "2", "3"} {

@@ -24,9 +24,9 @@ func TestRemoteCheck(t *testing.T) {
 			return
 		}
 		open.handler.ServeHTTP(w, q)
-	}))
-	strange := serveOn(t, http.NotFoundHandler())
-	broken := serveOn(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	}), loopback)
+	strange := serveOn(t, http.NotFoundHandler(), loopback)
+	broken := serveOn(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }), loopback)
 	tls := httptest.NewUnstartedServer(open.handler)
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tls.StartTLS()
@@ -42,7 +42,7 @@ func TestRemoteCheck(t *testing.T) {
 		_, port, _ := net.SplitHostPort(host)
 		return net.JoinHostPort(otherAddress(t), port)
 	}
-	all := plainOnAll(t, open.handler)
+	all := serveOn(t, open.handler, "0.0.0.0:0")
 
 	for _, c := range []struct {
 		what string
@@ -105,20 +105,6 @@ func otherAddress(t *testing.T) string {
 	}
 	t.Fatal("this machine has no address but loopback's: the test needs one")
 	return ""
-}
-
-// plainOnAll serves on all addresses.
-func plainOnAll(t *testing.T, h http.Handler) (host string) {
-	t.Helper()
-	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newServer(h)
-	done := make(chan struct{})
-	go func() { defer close(done); _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close(); <-done })
-	return l.Addr().String()
 }
 
 func TestOpenRemote(t *testing.T) {

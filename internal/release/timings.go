@@ -14,17 +14,30 @@ type timings struct {
 	Receive, Start, Shift, Total time.Duration
 }
 
+// Timing is one line of Options.Timings: the parts of a release, in milliseconds. Checkout goes on beside Wait and Analyze.
+type Timing struct {
+	App      string  `json:"app"`
+	Version  int     `json:"version"`
+	Receive  float64 `json:"receive_ms"`
+	Checkout float64 `json:"checkout_ms"`
+	Wait     float64 `json:"wait_ms"` // for the cluster to start the build's containers
+	Analyze  float64 `json:"analyze_ms"`
+	Detect   float64 `json:"detect_ms"`
+	Build    float64 `json:"build_ms"`
+	Export   float64 `json:"export_ms"`
+	Start    float64 `json:"start_ms"`
+	Shift    float64 `json:"shift_ms"`
+	Total    float64 `json:"total_ms"`
+}
+
 // note appends the release's timings to the file that make bench reads.
 func (m *Machine) note(w *work) {
 	if m.o.Timings == "" {
 		return
 	}
 	t := w.timings
-	b, err := json.Marshal(map[string]any{
-		"app": w.release.App, "version": w.release.Version,
-		"receive_ms": ms(t.Receive), "checkout_ms": ms(t.Checkout), "analyze_ms": ms(t.Analyze), "detect_ms": ms(t.Detect),
-		"build_ms": ms(t.Build), "export_ms": ms(t.Export), "start_ms": ms(t.Start), "shift_ms": ms(t.Shift), "total_ms": ms(t.Total),
-	})
+	b, err := json.Marshal(Timing{App: w.release.App, Version: w.release.Version, Receive: ms(t.Receive), Checkout: ms(t.Checkout), Wait: ms(t.Wait), Analyze: ms(t.Analyze),
+		Detect: ms(t.Detect), Build: ms(t.Build), Export: ms(t.Export), Start: ms(t.Start), Shift: ms(t.Shift), Total: ms(t.Total)})
 	if err == nil {
 		var f *os.File
 		if f, err = os.OpenFile(m.o.Timings, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/release"
 )
 
 // peer builds the same app by other means.
@@ -53,21 +55,21 @@ func (b *bench) pushNode() error { return b.measurePush("node", "Node", b.rounds
 // parts are the parts of a push in the order in which they happen.
 var parts = []struct {
 	name string
-	of   func(*timings) float64
+	of   func(*release.Timing) float64
 }{
-	{"receive", func(t *timings) float64 { return t.Receive }},
-	{"check out", func(t *timings) float64 { return t.Checkout }},
-	{"analyze", func(t *timings) float64 { return t.Analyze }},
-	{"detect", func(t *timings) float64 { return t.Detect }},
-	{"build (the buildpacks)", func(t *timings) float64 { return t.Build }},
-	{"export", func(t *timings) float64 { return t.Export }},
-	{"start", func(t *timings) float64 { return t.Start }},
-	{"shift", func(t *timings) float64 { return t.Shift }},
-	{"between the parts", func(t *timings) float64 { return t.Total - t.parts() }},
+	{"receive", func(t *release.Timing) float64 { return t.Receive }},
+	{"check out", func(t *release.Timing) float64 { return t.Checkout }},
+	{"analyze", func(t *release.Timing) float64 { return t.Analyze }},
+	{"detect", func(t *release.Timing) float64 { return t.Detect }},
+	{"build (the buildpacks)", func(t *release.Timing) float64 { return t.Build }},
+	{"export", func(t *release.Timing) float64 { return t.Export }},
+	{"start", func(t *release.Timing) float64 { return t.Start }},
+	{"shift", func(t *release.Timing) float64 { return t.Shift }},
+	{"between the parts", func(t *release.Timing) float64 { return t.Total - measured(t) }},
 }
 
-// parts is the sum of the measured parts.
-func (t *timings) parts() float64 {
+// measured is the sum of the measured parts.
+func measured(t *release.Timing) float64 {
 	return t.Receive + t.Checkout + t.Analyze + t.Detect + t.Build + t.Export + t.Start + t.Shift
 }
 
@@ -84,7 +86,7 @@ func (b *bench) measurePush(example, language string, rounds int, peers []*peer)
 	}
 	// A word that no compiler's cache on this machine has seen, in this run or an earlier one.
 	word := func(what any) string { return fmt.Sprintf("hello-%d-%v", b.began.UnixNano(), what) }
-	round := func(word string) (time.Duration, *timings, error) {
+	round := func(word string) (time.Duration, *release.Timing, error) {
 		if err := src.change(word); err != nil {
 			return 0, nil, err
 		}

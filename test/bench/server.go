@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/release"
 )
 
 // server is the gitd that is measured: one for the whole run, on a data directory of its own.
@@ -28,21 +30,6 @@ type server struct {
 	PID     int    `json:"pid"`
 	client  *http.Client
 	apps    map[string]*source
-}
-
-// timings is one line of DATA/timings.jsonl: the parts of a release, in milliseconds.
-type timings struct {
-	App      string  `json:"app"`
-	Version  int     `json:"version"`
-	Receive  float64 `json:"receive_ms"`
-	Checkout float64 `json:"checkout_ms"`
-	Analyze  float64 `json:"analyze_ms"`
-	Detect   float64 `json:"detect_ms"`
-	Build    float64 `json:"build_ms"`
-	Export   float64 `json:"export_ms"`
-	Start    float64 `json:"start_ms"`
-	Shift    float64 `json:"shift_ms"`
-	Total    float64 `json:"total_ms"`
 }
 
 // useServer starts gitd on first use.
@@ -144,7 +131,7 @@ func (s *server) sshCommand() string {
 }
 
 // push pushes what is committed, and returns how long git took and what the server says of the parts.
-func (s *server) push(app string, src *source) (time.Duration, *timings, error) {
+func (s *server) push(app string, src *source) (time.Duration, *release.Timing, error) {
 	began := time.Now()
 	if _, err := s.b.git(src, "push", "-q", "ssh://git@"+s.SSH+"/"+app, "main"); err != nil {
 		return 0, nil, fmt.Errorf("pushing %s: %w", app, err)
@@ -155,15 +142,15 @@ func (s *server) push(app string, src *source) (time.Duration, *timings, error) 
 }
 
 // lastTimings reads the last line about an app.
-func (s *server) lastTimings(app string) (*timings, error) {
+func (s *server) lastTimings(app string) (*release.Timing, error) {
 	f, err := os.Open(filepath.Join(s.data, "timings.jsonl"))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var last *timings
+	var last *release.Timing
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var t timings
+		var t release.Timing
 		if err := json.Unmarshal(lines.Bytes(), &t); err != nil {
 			return nil, fmt.Errorf("timings.jsonl: %w", err)
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gitd-io/gitd/internal/release"
 )
 
 // cmdFigures prints where the time of each release of an app went, and how long a request took that found no instance.
@@ -38,21 +40,9 @@ func cmdFigures(w *world, ts *testscript.TestScript, args []string) (output, err
 	var text strings.Builder
 	fmt.Fprintf(&text, "Push to live on the cluster, in seconds:\n")
 	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "release\treceive\tcheckout\tanalyze\tdetect\tbuild\texport\tstart on Knative\tshift\tPod start and gitd\tpush to live\t")
+	fmt.Fprintln(t, "release\tPod's containers\tanalyze\tdetect\tbuild\texport\tstart on Knative\tshift\tgitd itself\tof it receive\tpush to live\t")
 	for line := range strings.Lines(string(b)) {
-		var v struct {
-			App      string  `json:"app"`
-			Version  int     `json:"version"`
-			Receive  float64 `json:"receive_ms"`
-			Checkout float64 `json:"checkout_ms"`
-			Analyze  float64 `json:"analyze_ms"`
-			Detect   float64 `json:"detect_ms"`
-			Build    float64 `json:"build_ms"`
-			Export   float64 `json:"export_ms"`
-			Start    float64 `json:"start_ms"`
-			Shift    float64 `json:"shift_ms"`
-			Total    float64 `json:"total_ms"`
-		}
+		var v release.Timing
 		if err := json.Unmarshal([]byte(line), &v); err != nil {
 			return output{}, err
 		}
@@ -61,11 +51,11 @@ func cmdFigures(w *world, ts *testscript.TestScript, args []string) (output, err
 		}
 		rest := v.Total
 		fmt.Fprintf(t, "v%d\t", v.Version)
-		for _, part := range []float64{v.Receive, v.Checkout, v.Analyze, v.Detect, v.Build, v.Export, v.Start, v.Shift} {
+		for _, part := range []float64{v.Wait, v.Analyze, v.Detect, v.Build, v.Export, v.Start, v.Shift} {
 			rest -= part
 			fmt.Fprintf(t, "%.2f\t", part/1000)
 		}
-		fmt.Fprintf(t, "%.2f\t%.2f\t\n", rest/1000, v.Total/1000)
+		fmt.Fprintf(t, "%.2f\t%.2f\t%.2f\t\n", rest/1000, v.Receive/1000, v.Total/1000)
 	}
 	if err := t.Flush(); err != nil {
 		return output{}, err

@@ -28,13 +28,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/cluster"
-	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/kube"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
@@ -315,37 +315,20 @@ func script(lines ...string) source {
 	}
 }
 
-// wantError checks an error's code, and that its message has the words.
-func wantError(t *testing.T, err error, code app.Code, words ...string) {
-	t.Helper()
-	if app.CodeOf(err) != code {
-		t.Fatalf("got %v (%s), want %s", err, app.CodeOf(err), code)
-	}
-	message, next := app.Explain(err)
-	if next == "" || strings.ContainsRune(message, '\n') {
-		t.Errorf("message %q, next %q", message, next)
-	}
-	for _, w := range words {
-		if !strings.Contains(message, w) {
-			t.Errorf("%q lacks %q", message, w)
-		}
-	}
-}
-
 func TestBuildFails(t *testing.T) {
 	t.Parallel()
 	b := newBuilds(t, nil)
 	broken := goApp("x")
 	broken["main.go"] = "package main\n\nfunc main() { undefinedFunction() }\n"
 	_, log, err := b.build(context.Background(), broken, nil)
-	wantError(t, err, app.BuildFailed, "build by gitd/go ", "main.go:3:15: undefined: undefinedFunction")
+	apptest.WantError(t, err, app.BuildFailed, "build by gitd/go ", "main.go:3:15: undefined: undefinedFunction")
 	if strings.Contains(log, "-----> Image") {
 		t.Errorf("an image:\n%s", log)
 	}
 	_, _, err = b.build(context.Background(), source{"README": "x"}, nil)
-	wantError(t, err, app.DetectFailed, "no language detected: looked for ", "go.mod")
+	apptest.WantError(t, err, app.DetectFailed, "no language detected: looked for ", "go.mod")
 	_, log, err = b.build(context.Background(), source{"package.json": "{"}, nil)
-	wantError(t, err, app.DetectFailed, "package.json is not valid JSON")
+	apptest.WantError(t, err, app.DetectFailed, "package.json is not valid JSON")
 	if strings.Contains(log, "Building with") {
 		t.Errorf("it went on:\n%s", log)
 	}
@@ -464,14 +447,14 @@ func TestBuildHostile(t *testing.T) {
 	}
 	// Files of the phases that are not what they should be.
 	_, _, err := b.build(context.Background(), script("rm -f /layers/group.toml", "ln -s /gitd-credentials/config.json /layers/group.toml"), nil)
-	wantError(t, err, app.ExportFailed)
+	apptest.WantError(t, err, app.ExportFailed)
 	if strings.Contains(err.Error(), secretWord) {
 		t.Error("the credentials are in the error")
 	}
 	b.noPods()
 	// What would lead programs with credentials to somebody else: another run image, another proxy.
 	proxy := map[string]string{}
-	for _, n := range lifecycle.Proxies {
+	for _, n := range phase.Proxies {
 		if !strings.EqualFold(n, "NO_PROXY") {
 			proxy[n] = "http://127.0.0.1:9"
 		}
@@ -572,7 +555,7 @@ func TestBuildLimits(t *testing.T) {
 			if app.CodeOf(err) != app.LimitExceeded {
 				t.Log(log)
 			}
-			wantError(t, err, app.LimitExceeded, c.words...)
+			apptest.WantError(t, err, app.LimitExceeded, c.words...)
 		})
 	}
 	b.noPods()
@@ -589,28 +572,28 @@ func TestBuildCannotStart(t *testing.T) {
 			o.Builder = &p
 		})
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		wantError(t, err, app.Unavailable, "cannot pull the builder image", "not found")
+		apptest.WantError(t, err, app.Unavailable, "cannot pull the builder image", "not found")
 		b.noPods()
 	})
 	t.Run("a registry that nodes cannot reach", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.Pull, o.Push = "127.0.0.1:9", o.Pull })
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		wantError(t, err, app.Unavailable, "cannot pull the builder image", "connection refused")
+		apptest.WantError(t, err, app.Unavailable, "cannot pull the builder image", "connection refused")
 		b.noPods()
 	})
 	t.Run("a registry that Pods cannot reach", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.Push = "127.0.0.1:9" })
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		wantError(t, err, app.Unavailable, "cannot use the registry", "connection refused")
+		apptest.WantError(t, err, app.Unavailable, "cannot use the registry", "connection refused")
 		b.noPods()
 	})
 	t.Run("no room", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "missing" })
 		_, log, err := b.build(context.Background(), goApp("x"), nil)
-		wantError(t, err, app.Unavailable, "no node took the build within 1m0s: ")
+		apptest.WantError(t, err, app.Unavailable, "no node took the build within 1m0s: ")
 		if !strings.Contains(log, "waiting for a node (at most 1m0s): ") {
 			t.Errorf("it was not told at once:\n%s", log)
 		}
@@ -625,16 +608,16 @@ func TestBuildCannotStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		wantError(t, err, app.LimitExceeded, "cannot start the build's Pod", "quota")
+		apptest.WantError(t, err, app.LimitExceeded, "cannot start the build's Pod", "quota")
 	})
 	t.Run("rights", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, nil)
-		b.options.Client = as(t, "somebody")
+		b.options.Client = clientAs(t, is("somebody"))
 		if _, err := cluster.New(context.Background(), b.options); err == nil {
 			t.Error("an engine without any rights")
 		} else {
-			wantError(t, err, app.Unavailable, "list the Pods of earlier builds", "somebody", "list pods")
+			apptest.WantError(t, err, app.Unavailable, "list the Pods of earlier builds", "somebody", "list pods")
 		}
 	})
 	t.Run("a namespace that goes", func(t *testing.T) {
@@ -656,29 +639,8 @@ func TestBuildCannotStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err := b.build(ctx, goApp("x"), nil)
-		wantError(t, err, app.Unavailable, "cannot start the build's Pod", "is being deleted")
+		apptest.WantError(t, err, app.Unavailable, "cannot start the build's Pod", "is being deleted")
 	})
-}
-
-// as is a client that the cluster takes for somebody else.
-func as(t *testing.T, user string) *kube.Client {
-	t.Helper()
-	config, err := clientcmd.LoadFromFile(os.Getenv("KUBECONFIG"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, u := range config.AuthInfos {
-		u.Impersonate = user
-	}
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
-		t.Fatal(err)
-	}
-	c, err := kube.Open(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // TestBuildLost: somebody else removes the Pod; a process that was killed leaves one.
@@ -703,7 +665,7 @@ func TestBuildLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantError(t, <-ended, app.Unavailable, "removed by somebody else")
+	apptest.WantError(t, <-ended, app.Unavailable, "removed by somebody else")
 	b.noPods()
 
 	_, ended = under(b.app)
@@ -719,7 +681,7 @@ func TestBuildLost(t *testing.T) {
 	}
 	b.restart()
 	b.noPods()
-	wantError(t, <-ended, app.Unavailable, "removed by somebody else")
+	apptest.WantError(t, <-ended, app.Unavailable, "removed by somebody else")
 }
 
 // TestBuildVolume: the cache of an app is a volume.
@@ -832,7 +794,7 @@ func TestBuildFaults(t *testing.T) {
 		defer control(t, "start", "node")
 		err := <-ended
 		t.Logf("told after %.0f s: %v", time.Since(began).Seconds(), err)
-		wantError(t, err, app.Unavailable, "the node ", " was lost during the build")
+		apptest.WantError(t, err, app.Unavailable, "the node ", " was lost during the build")
 		b.noPods()
 	})
 	t.Run("it goes on", func(t *testing.T) { b.mustBuild(goApp("x")) })
@@ -912,7 +874,7 @@ func TestBuildRights(t *testing.T) {
 		if _, _, err := b.client.Apply(context.Background(), group.WithResource("rolebindings"), binding); err != nil {
 			t.Fatal(err)
 		}
-		b.options.Client = as(t, user)
+		b.options.Client = clientAs(t, is(user))
 		e, err := cluster.New(context.Background(), b.options)
 		if err != nil {
 			return err
@@ -934,7 +896,7 @@ func TestBuildRights(t *testing.T) {
 	for _, i := range []int{0, 1, 2, 5, 6} {
 		t.Run("no "+rules[i].verbs+" "+rules[i].resource, func(t *testing.T) {
 			t.Parallel()
-			wantError(t, try(t, i), app.Unavailable, strings.Fields(rules[i].verbs)[0]+" "+rules[i].resource)
+			apptest.WantError(t, try(t, i), app.Unavailable, strings.Fields(rules[i].verbs)[0]+" "+rules[i].resource)
 		})
 	}
 }

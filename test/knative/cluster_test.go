@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"github.com/gitd-io/gitd/internal/deploy/knative"
 	"github.com/gitd-io/gitd/internal/kube"
@@ -82,7 +82,7 @@ func newNamespace(t testing.TB, c *kube.Client, prefix string) string {
 
 // options are those of a platform in that namespace.
 func options(t testing.TB, c *kube.Client, namespace string) knative.Options {
-	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Log: logger(t)}
+	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Log: apptest.Logger(t)}
 }
 
 func open(t testing.TB, o knative.Options) *knative.Platform {
@@ -94,24 +94,6 @@ func open(t testing.TB, o knative.Options) *knative.Platform {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// logger writes to the test's log for as long as the test runs.
-func logger(t testing.TB) func(string, ...any) {
-	var mu sync.Mutex
-	ended := false
-	t.Cleanup(func() {
-		mu.Lock()
-		ended = true
-		mu.Unlock()
-	})
-	return func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		if !ended {
-			t.Logf(format, args...)
-		}
-	}
 }
 
 // push puts an image into the cluster's registry, and returns its reference as platforms take it.

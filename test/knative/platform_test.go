@@ -287,12 +287,17 @@ func clientAs(t *testing.T, change func(*clientcmdapi.AuthInfo, *clientcmdapi.Cl
 	return c
 }
 
+// is makes the cluster take a client for somebody else.
+func is(user string) func(*clientcmdapi.AuthInfo, *clientcmdapi.Cluster) {
+	return func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { a.Impersonate = user }
+}
+
 // Open says what is wrong with the cluster, or with what gitd may do there.
 func TestOpenErrors(t *testing.T) {
 	t.Parallel()
 	admin := client(t)
 	namespace := newNamespace(t, admin, "rights")
-	someone := func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { a.Impersonate = "mallory" }
+	someone := is("mallory")
 	fails := func(c *kube.Client, code app.Code, message, next string) {
 		t.Helper()
 		_, err := knative.Open(t.Context(), options(t, c, namespace))

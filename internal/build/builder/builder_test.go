@@ -14,6 +14,7 @@ import (
 	"log"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -73,22 +74,6 @@ func tinyLayout(t *testing.T, images map[string]v1.Image) string {
 
 const otherArch = "riscv64"
 
-func wantError(t *testing.T, err error, code app.Code, parts ...string) {
-	t.Helper()
-	if app.CodeOf(err) != code {
-		t.Fatalf("error %v has code %q, want %q", err, app.CodeOf(err), code)
-	}
-	message, next := app.Explain(err)
-	for _, p := range parts {
-		if !strings.Contains(message, p) {
-			t.Errorf("message %q does not say %q", message, p)
-		}
-	}
-	if next == "" {
-		t.Errorf("%q says not what to do next", message)
-	}
-}
-
 // TestLayout: builder and run image from a folder, unpacked, and at once the second time.
 func TestLayout(t *testing.T) {
 	run := tinyImage(t, "etc/run", runtime.GOARCH, nil)
@@ -137,7 +122,7 @@ func TestLayoutErrors(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := Ensure(t.Context(), Options{Ref: "oci:" + c.dir, Cache: t.TempDir()})
-			wantError(t, err, app.InvalidInput, c.says)
+			apptest.WantError(t, err, app.InvalidInput, c.says)
 		})
 	}
 }
@@ -174,7 +159,7 @@ func TestRegistry(t *testing.T) {
 
 	for bad, says := range map[string]string{plain: "no builder", other: "linux/" + otherArch, host + "/none:1": "there is no image", lost: "run image", "Not A Ref": "no image reference"} {
 		_, err := Ensure(t.Context(), Options{Ref: bad, Cache: cache})
-		wantError(t, err, app.InvalidInput, says)
+		apptest.WantError(t, err, app.InvalidInput, says)
 	}
 
 	push("builder:1", tinyImage(t, "cnb/newer", runtime.GOARCH, map[string]string{metadataLabel: `{"stack":{"runImage":{"image":"` + run + `"}}}`}, "CNB_USER_ID=7", "CNB_GROUP_ID=7"))
@@ -192,13 +177,13 @@ func TestRegistry(t *testing.T) {
 		t.Fatalf("with the registry away: %+v, %v", again, err)
 	}
 	_, err = Ensure(t.Context(), Options{Ref: ref, Cache: t.TempDir()})
-	wantError(t, err, app.Unavailable, "cannot be reached", host)
+	apptest.WantError(t, err, app.Unavailable, "cannot be reached", host)
 }
 
 func TestMissingPart(t *testing.T) {
 	t.Setenv("GITD_PARTS", t.TempDir())
 	_, err := Ensure(t.Context(), Options{Cache: t.TempDir()})
-	wantError(t, err, app.Unavailable, "missing")
+	apptest.WantError(t, err, app.Unavailable, "missing")
 }
 
 // TestUnwritableCache: a cache below a file.
@@ -208,7 +193,7 @@ func TestUnwritableCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Ensure(t.Context(), Options{Cache: filepath.Join(file, "cache")})
-	wantError(t, err, app.Unavailable, "cannot be written")
+	apptest.WantError(t, err, app.Unavailable, "cannot be written")
 }
 
 func TestRunImages(t *testing.T) {

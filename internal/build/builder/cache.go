@@ -66,7 +66,11 @@ func openCache(o Options) (*cache, error) {
 	}
 	// Unpacked systems have set-user-ID programs, which are nothing for the users of this machine: such folders are root's alone.
 	for d, mode := range map[string]os.FileMode{"builder": 0o755, "stage": 0o755, "image": 0o755, "run": 0o755, "layers": 0o700, "tmp": 0o700} {
-		if err := errors.Join(os.MkdirAll(filepath.Join(dir, d), mode), os.Chmod(filepath.Join(dir, d), mode)); err != nil {
+		err := os.MkdirAll(filepath.Join(dir, d), mode)
+		if err == nil {
+			err = os.Chmod(filepath.Join(dir, d), mode)
+		}
+		if err != nil {
 			return nil, app.Errorf(app.Unavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache cannot be written: %w", err)
 		}
 	}

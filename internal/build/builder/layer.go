@@ -21,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/layer"
 )
 
 // fileLayer is a gzip-compressed layer in a file whose digests are known.
@@ -95,11 +97,11 @@ func writeLayer(dir string, fill func(w *layerWriter) error) (*fileLayer, error)
 	if err != nil {
 		return nil, err
 	}
-	w := &layerWriter{tar: tar.NewWriter(io.MultiWriter(z, diffID)), folders: map[string]bool{}}
+	w := newLayerWriter(io.MultiWriter(z, diffID))
 	if err := fill(w); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(w.tar.Close(), z.Close(), out.Flush(), f.Close()); err != nil {
+	if err := errors.Join(w.Close(), z.Close(), out.Flush(), f.Close()); err != nil {
 		return nil, err
 	}
 	sum := func(h hash.Hash) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))} }
@@ -115,13 +117,14 @@ type counter struct{ n int64 }
 
 func (c *counter) Write(p []byte) (int, error) { c.n += int64(len(p)); return len(p), nil }
 
-// made is the time of everything that was not packed by somebody else: images do not differ by when they were made.
-var made = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// layerWriter writes the entries of a layer.
+// layerWriter writes the entries of a layer, and the folders above them.
 type layerWriter struct {
-	tar     *tar.Writer
+	*layer.Writer
 	folders map[string]bool
+}
+
+func newLayerWriter(out io.Writer) *layerWriter {
+	return &layerWriter{layer.NewWriter(out), map[string]bool{}}
 }
 
 // folder writes a folder, and those above it that are not there yet; these are root's.
@@ -129,34 +132,34 @@ func (w *layerWriter) folder(name string, mode int64, owner int) error {
 	if name == "." || name == "" || w.folders[name] {
 		return nil
 	}
-	if err := w.folder(path.Dir(name), 0o755, 0); err != nil {
+	if err := w.above(name); err != nil {
 		return err
 	}
 	w.folders[name] = true
-	return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode, Uid: owner, Gid: owner, ModTime: made})
+	return w.Dir(name, mode, owner)
 }
 
+func (w *layerWriter) above(name string) error { return w.folder(path.Dir(name), 0o755, 0) }
+
 // file writes a file of root's.
-func (w *layerWriter) file(name string, mode int64, size int64, content io.Reader) error {
-	if err := w.folder(path.Dir(name), 0o755, 0); err != nil {
+func (w *layerWriter) file(name string, mode, size int64, content io.Reader) error {
+	if err := w.above(name); err != nil {
 		return err
 	}
-	if err := w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: size, ModTime: made}); err != nil {
-		return err
-	}
-	_, err := io.CopyN(w.tar, content, size)
-	return err
+	return w.File(name, mode, size, content)
 }
 
 func (w *layerWriter) bytes(name string, mode int64, content []byte) error {
 	return w.file(name, mode, int64(len(content)), bytes.NewReader(content))
 }
 
+func (w *layerWriter) program(name, from string) error { return layer.CopyProgram(from, name, w.file) }
+
 func (w *layerWriter) link(name, target string) error {
-	if err := w.folder(path.Dir(name), 0o755, 0); err != nil {
+	if err := w.above(name); err != nil {
 		return err
 	}
-	return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777, ModTime: made})
+	return w.Link(name, target)
 }
 
 // tree writes everything below root, as the folder prefix ("" for the image's root), for which skip is false. It takes an overlay's upper directory too: whiteouts become what
@@ -185,7 +188,7 @@ func (w *layerWriter) tree(root, prefix string, since time.Time, skip func(name 
 		}
 		st := info.Sys().(*syscall.Stat_t)
 		if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 {
-			return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), ".wh."+path.Base(name)), Mode: 0o644, ModTime: made})
+			return w.Tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), ".wh."+path.Base(name)), Mode: 0o644, ModTime: layer.Made})
 		}
 		if info.Mode()&(fs.ModeSocket|fs.ModeDevice|fs.ModeNamedPipe) != 0 {
 			return nil // the runtime brings devices; the others are nobody's any more
@@ -203,35 +206,35 @@ func (w *layerWriter) tree(root, prefix string, since time.Time, skip func(name 
 		h.Name, h.Uname, h.Gname, h.AccessTime, h.ChangeTime, h.Format = name, "", "", time.Time{}, time.Time{}, tar.FormatUnknown
 		h.ModTime = h.ModTime.Truncate(time.Second)
 		if h.ModTime.After(since) {
-			h.ModTime = made
+			h.ModTime = layer.Made
 		}
 		if d.IsDir() {
 			h.Name += "/"
 			w.folders[name] = true
-			if err := w.tar.WriteHeader(h); err != nil {
+			if err := w.Tar.WriteHeader(h); err != nil {
 				return err
 			}
 			var opaque [1]byte
 			if n, _ := unix.Lgetxattr(p, "trusted.overlay.opaque", opaque[:]); n == 1 && opaque[0] == 'y' {
-				return w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", Mode: 0o644, ModTime: made})
+				return w.Tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", Mode: 0o644, ModTime: layer.Made})
 			}
 			return nil
 		}
 		if !info.Mode().IsRegular() {
-			return w.tar.WriteHeader(h)
+			return w.Tar.WriteHeader(h)
 		}
 		if st.Nlink > 1 {
 			id := [2]uint64{st.Dev, st.Ino}
 			if first, ok := links[id]; ok {
 				h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
-				return w.tar.WriteHeader(h)
+				return w.Tar.WriteHeader(h)
 			}
 			links[id] = name
 		}
 		if capability := extended(p, "security.capability"); capability != "" {
 			h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": capability}
 		}
-		if err := w.tar.WriteHeader(h); err != nil {
+		if err := w.Tar.WriteHeader(h); err != nil {
 			return err
 		}
 		f, err := os.Open(p)
@@ -239,7 +242,7 @@ func (w *layerWriter) tree(root, prefix string, since time.Time, skip func(name 
 			return err
 		}
 		defer f.Close()
-		_, err = io.Copy(w.tar, f)
+		_, err = io.Copy(w.Tar, f)
 		return err
 	})
 }

@@ -11,6 +11,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/layer"
 )
 
 func TestLayerOfTree(t *testing.T) {
@@ -87,7 +89,7 @@ func TestLayerOfTree(t *testing.T) {
 	if h := entries["in/a/old"]; !h.ModTime.Equal(packaged) || h.Uid != 12 || h.Gid != 34 || h.Mode != 0o640 {
 		t.Errorf("what a package brought has changed: %+v", h)
 	}
-	if h := entries["in/a/first"]; !h.ModTime.Equal(made) {
+	if h := entries["in/a/first"]; !h.ModTime.Equal(layer.Made) {
 		t.Errorf("what was made now has the time %s", h.ModTime)
 	}
 	if h := entries["in/a/second"]; h.Typeflag != tar.TypeLink || h.Linkname != "in/a/first" {

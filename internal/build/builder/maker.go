@@ -22,6 +22,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/layer"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -178,7 +179,7 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 func (m *maker) append(base v1.Image, layers ...*fileLayer) (v1.Image, error) {
 	var all []mutate.Addendum
 	for _, l := range layers {
-		all = append(all, mutate.Addendum{Layer: l, History: v1.History{Created: v1.Time{Time: made}, CreatedBy: "gitd"}})
+		all = append(all, mutate.Addendum{Layer: l, History: v1.History{Created: v1.Time{Time: layer.Made}, CreatedBy: "gitd"}})
 	}
 	return mutate.Append(base, all...)
 }
@@ -389,16 +390,7 @@ func (m *maker) user(ctx context.Context, base v1.Image) (*fileLayer, error) {
 // buildpacks makes the layer with the program that all our buildpacks are. They refer to it by links, so that it is in the image once.
 func (m *maker) buildpacks(ctx context.Context) (*fileLayer, error) {
 	return m.stage(ctx, "buildpacks", "Adding the buildpacks", []any{m.recipe.buildpacks.digest}, func(ctx context.Context, _ string, w *layerWriter) error {
-		f, err := os.Open(m.recipe.buildpacks.path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		return errors.Join(w.file(buildpacksProgram[1:], 0o755, info.Size(), f), w.folder("cache", 0o755, 1000))
+		return errors.Join(w.program(buildpacksProgram[1:], m.recipe.buildpacks.path), w.folder("cache", 0o755, 1000))
 	})
 }
 
@@ -442,7 +434,7 @@ func configure(img v1.Image, distro map[string]string, env []string) (v1.Image, 
 		return nil, err
 	}
 	config = config.DeepCopy()
-	config.Created = v1.Time{Time: made}
+	config.Created = v1.Time{Time: layer.Made}
 	config.Config.User = "1000:1000"
 	config.Config.WorkingDir = "/workspace"
 	config.Config.Entrypoint, config.Config.Cmd = nil, nil

@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"archive/tar"
 	"bufio"
 	"context"
 	"crypto/rand"
@@ -26,13 +25,14 @@ import (
 	"github.com/buildpacks/pack/pkg/dist"
 	"github.com/buildpacks/pack/pkg/image"
 	"github.com/buildpacks/pack/pkg/logging"
-	"github.com/gitd-io/gitd/buildpacks/catalog"
-	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/reexec"
 )
 
 // The lifecycle that the parts are built from: go.mod has the same.
@@ -139,24 +139,12 @@ func writeLifecycle(archive, lifecycle, launcher string) error {
 	}
 	defer f.Close()
 	buffered := bufio.NewWriterSize(f, 1<<18)
-	w := &layerWriter{tar: tar.NewWriter(buffered), folders: map[string]bool{}}
-	add := func(name, from string) error {
-		r, err := os.Open(from)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		info, err := r.Stat()
-		if err != nil {
-			return err
-		}
-		return w.file(name, 0o755, info.Size(), r)
-	}
-	err = errors.Join(w.bytes("lifecycle.toml", 0o644, []byte(lifecycleDescriptor())), add("lifecycle/lifecycle", lifecycle), add("lifecycle/launcher", launcher))
+	w := newLayerWriter(buffered)
+	err = errors.Join(w.bytes("lifecycle.toml", 0o644, []byte(lifecycleDescriptor())), w.program("lifecycle/lifecycle", lifecycle), w.program("lifecycle/launcher", launcher))
 	for _, phase := range []string{"analyzer", "builder", "creator", "detector", "exporter", "extender", "rebaser", "restorer"} {
 		err = errors.Join(err, w.link("lifecycle/"+phase, "lifecycle"))
 	}
-	return errors.Join(err, w.tar.Close(), buffered.Flush(), f.Close())
+	return errors.Join(err, w.Close(), buffered.Flush(), f.Close())
 }
 
 // published is the process that runs pack. pack can only publish to a registry: it gets one on a loopback port for that moment, whose

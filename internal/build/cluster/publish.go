@@ -1,21 +1,17 @@
 package cluster
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
-	"io"
-	"os"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/layer"
 	"github.com/gitd-io/gitd/internal/parts"
 )
 
@@ -98,24 +94,9 @@ func Publish(ctx context.Context, b *builder.Builder, to Publisher, log *app.Log
 
 // withProgram puts gitd-pod on top of a builder image.
 func withProgram(img v1.Image, program string) (v1.Image, error) {
-	content, err := os.ReadFile(program)
+	top, err := layer.InMemory(func(w *layer.Writer) error { return w.Program(wire.Program[1:], program) })
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: wire.Program[1:], Mode: 0o755, Size: int64(len(content)), ModTime: time.Unix(1, 0)}); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(content); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
-	if err != nil {
-		return nil, err
-	}
-	return mutate.AppendLayers(img, layer)
+	return mutate.AppendLayers(img, top)
 }

@@ -38,7 +38,8 @@ type running struct {
 	before string // digest of the image before; "" where there is none
 	cancel context.CancelCauseFunc
 
-	name    string // of the Pod
+	name    string    // of the Pod
+	asked   time.Time // when the cluster was asked for it
 	watched *watched
 }
 
@@ -143,7 +144,7 @@ func (b *running) attempt(ctx context.Context, deliver *delivery, claim string, 
 	if err != nil {
 		return err
 	}
-	b.name, b.watched = pod.Name, &watched{changed: make(chan struct{})}
+	b.name, b.watched, b.asked = pod.Name, &watched{changed: make(chan struct{})}, time.Now()
 	asked := kube.WithNotice(ctx, b.request.Log.Detail)
 	_, err = b.o.Client.Resource(pods, b.o.Namespace).Create(asked, u, metav1.CreateOptions{FieldManager: kube.FieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) { // the name is nobody else's: an answer was lost
@@ -246,6 +247,13 @@ func (b *running) phases(ctx context.Context, d *delivery, marker string) (<-cha
 	return b.export(ctx)
 }
 
+// starts waits for a container that the cluster has been starting since then.
+func (b *running) starts(ctx context.Context, container string, since time.Time) error {
+	_, err := b.watched.wait(ctx, started(container))
+	b.result.Times.Wait += time.Since(since)
+	return err
+}
+
 func (b *running) prepare(ctx context.Context, d *delivery) error {
 	b.progress.Enter("wait for a node")
 	onNode := func(p *corev1.Pod) bool { return p != nil && p.Spec.NodeName != "" }
@@ -254,7 +262,7 @@ func (b *running) prepare(ctx context.Context, d *delivery) error {
 	} else if onNode(p) {
 		b.progress.Enter("start on the node " + p.Spec.NodeName + " (a new node pulls the builder image first)")
 	}
-	if _, err := b.watched.wait(ctx, started(wire.Prepare)); err != nil {
+	if err := b.starts(ctx, wire.Prepare, b.asked); err != nil {
 		return err
 	}
 	b.progress.Enter("preparation")
@@ -392,7 +400,7 @@ func (b *running) died(ctx context.Context, container, phase string) error {
 // detectAndBuild follows the container that runs the app's code.
 func (b *running) detectAndBuild(ctx context.Context, marker string) error {
 	b.progress.Enter("start of detection")
-	if _, err := b.watched.wait(ctx, started(wire.Build)); err != nil {
+	if err := b.starts(ctx, wire.Build, time.Now()); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -478,7 +486,7 @@ func (b *running) tellGroup(g wire.Group) (err error) {
 // export waits for the image. The channel it returns is closed when the container has nothing more to say.
 func (b *running) export(ctx context.Context) (<-chan struct{}, error) {
 	b.progress.Enter("export")
-	if _, err := b.watched.wait(ctx, started(wire.Export)); err != nil {
+	if err := b.starts(ctx, wire.Export, time.Now()); err != nil {
 		return nil, err
 	}
 	var exported *wire.Exported

@@ -7,25 +7,9 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
 )
-
-// wantError checks an error's code and that its message and advice have the words.
-func wantError(t *testing.T, err error, code app.Code, words ...string) {
-	t.Helper()
-	if app.CodeOf(err) != code {
-		t.Fatalf("got %v (%s), want %s", err, app.CodeOf(err), code)
-	}
-	message, next := app.Explain(err)
-	if next == "" || strings.ContainsRune(message, '\n') {
-		t.Errorf("message %q, next %q", message, next)
-	}
-	for _, w := range words {
-		if !strings.Contains(message, w) {
-			t.Errorf("%q lacks %q", message, w)
-		}
-	}
-}
 
 const detection = `Starting detector...
 Parsing inputs...
@@ -135,7 +119,7 @@ func TestFailure(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			o, _ := read(c.output, 4096, func() {})
 			err := Failure(c.exit, o, limits)
-			wantError(t, err, c.code)
+			apptest.WantError(t, err, c.code)
 			if err.Error() != c.message {
 				t.Errorf("got  %s\nwant %s", err, c.message)
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/registry"
@@ -22,23 +23,6 @@ func wantLines(t *testing.T, log string, lines ...string) {
 	for _, l := range lines {
 		if !strings.Contains(log, l) {
 			t.Errorf("the log lacks %q:\n%s", l, log)
-		}
-	}
-}
-
-// wantError checks an error's code and that its message and advice have the words.
-func wantError(t *testing.T, err error, code app.Code, words ...string) {
-	t.Helper()
-	if app.CodeOf(err) != code {
-		t.Fatalf("got %v (%s), want %s", err, app.CodeOf(err), code)
-	}
-	message, next := app.Explain(err)
-	if next == "" || strings.ContainsRune(message, '\n') {
-		t.Errorf("message %q, next %q", message, next)
-	}
-	for _, w := range words {
-		if !strings.Contains(message, w) {
-			t.Errorf("%q lacks %q", message, w)
 		}
 	}
 }
@@ -129,7 +113,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	_, _, err = f.build(context.Background(), s, func(r *build.Request) { r.Env = map[string]string{"../x": "1"} })
-	wantError(t, err, app.InvalidInput, "../x")
+	apptest.WantError(t, err, app.InvalidInput, "../x")
 }
 
 // TestNoReach is the hostile build: it looks for what is not its own.
@@ -163,7 +147,7 @@ func TestHostileLayers(t *testing.T) {
 		t.Errorf("the image has %q", got)
 	}
 	_, _, err := f.build(context.Background(), script("rm -f /layers/group.toml", "ln -s "+f.opts.Dir+" /layers/group.toml"), nil)
-	wantError(t, err, app.ExportFailed)
+	apptest.WantError(t, err, app.ExportFailed)
 	_, _, err = f.build(context.Background(), script("echo '[[[' > $L/x.toml", "mkdir $L/x"), nil)
 	if err == nil {
 		t.Error("malformed layer metadata was taken")
@@ -174,12 +158,12 @@ func TestHostileLayers(t *testing.T) {
 func TestDetectFails(t *testing.T) {
 	f := newFixture(t)
 	_, log, err := f.build(context.Background(), source{"README": "x"}, nil)
-	wantError(t, err, app.DetectFailed, "no language detected: looked for other.txt, build.sh")
+	apptest.WantError(t, err, app.DetectFailed, "no language detected: looked for other.txt, build.sh")
 	if strings.Contains(log, "=====") {
 		t.Errorf("noise:\n%s", log)
 	}
 	_, log, err = f.build(context.Background(), source{"broken.txt": "x"}, nil)
-	wantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: broken.txt: line 1: this is not a list")
+	apptest.WantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: broken.txt: line 1: this is not a list")
 	wantLines(t, log, "broken.txt: line 1")
 }
 
@@ -189,19 +173,19 @@ func TestDetectErrorIsFinal(t *testing.T) {
 	s := script("echo BUILT", "sleep 1000")
 	s["wrong.txt"] = "x"
 	_, log, err := f.build(context.Background(), s, nil)
-	wantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
+	apptest.WantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
 	wantLines(t, log, "       wrong.txt: line 2: unexpected end\n")
 	if strings.Contains(log, "Detecting:") || strings.Contains(log, "Image hello") {
 		t.Errorf("it went on:\n%s", log)
 	}
 	_, _, err = f.build(context.Background(), source{"wrong.txt": "x"}, nil)
-	wantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
+	apptest.WantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
 }
 
 func TestBuildFails(t *testing.T) {
 	f := newFixture(t)
 	_, log, err := f.build(context.Background(), source{"build.sh": "echo compiling\necho './main.go:12:2: undefined: foo'\nexit 3\n"}, nil)
-	wantError(t, err, app.BuildFailed, "build by test/script 0.1.0 failed: ./main.go:12:2: undefined: foo")
+	apptest.WantError(t, err, app.BuildFailed, "build by test/script 0.1.0 failed: ./main.go:12:2: undefined: foo")
 	wantLines(t, log, "       ./main.go:12:2: undefined: foo")
 	if strings.Contains(log, "Image hello") {
 		t.Errorf("an image:\n%s", log)
@@ -235,13 +219,13 @@ func TestLimits(t *testing.T) {
 			if app.CodeOf(err) != app.LimitExceeded {
 				t.Log(log)
 			}
-			wantError(t, err, app.LimitExceeded, c.words...)
+			apptest.WantError(t, err, app.LimitExceeded, c.words...)
 		})
 	}
 	t.Run("full disk at the start", func(t *testing.T) {
 		f.free = func(string) (int64, error) { return 100 << 20, nil }
 		_, _, err := f.build(context.Background(), script(), nil)
-		wantError(t, err, app.LimitExceeded, "nearly full", "100 MiB")
+		apptest.WantError(t, err, app.LimitExceeded, "nearly full", "100 MiB")
 	})
 	t.Run("full disk on the way", func(t *testing.T) {
 		calls := 0
@@ -252,7 +236,7 @@ func TestLimits(t *testing.T) {
 			return 1 << 40, nil
 		}
 		_, _, err := f.build(context.Background(), source{"build.sh": "sleep 1000"}, nil)
-		wantError(t, err, app.LimitExceeded, "nearly full")
+		apptest.WantError(t, err, app.LimitExceeded, "nearly full")
 	})
 	f.free = disk.Free
 	f.mustBuild(script("echo fine again"))

@@ -24,18 +24,26 @@ import (
 // Apply implements deploy.Platform. What others changed by hand in the fields that gitd sets is set back, and told. Another revision
 // that failed is left out, and its share goes to the template's: Knative would move no traffic at all while it is there.
 func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
-	namespace := p.namespace(svc.Name)
-	complete, err := deploy.Complete(ctx, svc, namespace)
+	complete, r, err := p.accept(ctx, svc)
 	if err != nil {
 		return err
-	}
-	r, err := newRelease(svc.Spec.Template)
-	if err != nil {
-		return deploy.Invalid(svc.Name, err.Error())
 	}
 	defer p.lock(svc.Name)()
 	ctx = p.calling(ctx)
 	return explained(ctx, p.apply(ctx, svc, r, targets(complete)), "apply the Service "+svc.Name)
+}
+
+// accept looks whether a Service is one that gitd can roll out, and returns it with its defaults, and the release that it makes.
+func (p *Platform) accept(ctx context.Context, svc *servingv1.Service) (*servingv1.Service, *release, error) {
+	complete, err := deploy.Complete(ctx, svc, p.namespace(svc.Name))
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := newRelease(svc.Spec.Template)
+	if err != nil {
+		return nil, nil, deploy.Invalid(svc.Name, err.Error())
+	}
+	return complete, r, nil
 }
 
 // apply makes it so. The caller holds the Service's lock.

@@ -35,12 +35,9 @@ const lastOutput = 10 * time.Second
 
 // RunProcess implements deploy.Platform: a Job with one pod, that is not tried again and goes when it has ended.
 func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
-	if _, err := deploy.Complete(ctx, svc, p.namespace(svc.Name)); err != nil {
-		return err
-	}
-	r, err := newRelease(svc.Spec.Template)
+	_, r, err := p.accept(ctx, svc)
 	if err != nil {
-		return deploy.Invalid(svc.Name, err.Error())
+		return err
 	}
 	ctx = p.calling(ctx)
 	return explained(ctx, p.runProcess(ctx, svc.Name, r, process, w), "run the process "+process+" of "+r.name)

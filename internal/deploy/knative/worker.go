@@ -23,12 +23,9 @@ func (p *Platform) SetWorkers(ctx context.Context, svc *servingv1.Service, types
 			return app.Errorf(app.InvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
 		}
 	}
-	if _, err := deploy.Complete(ctx, svc, p.namespace(svc.Name)); err != nil {
-		return err
-	}
-	r, err := newRelease(svc.Spec.Template)
+	_, r, err := p.accept(ctx, svc)
 	if err != nil {
-		return deploy.Invalid(svc.Name, err.Error())
+		return err
 	}
 	defer p.lock(svc.Name)()
 	ctx = p.calling(ctx)

@@ -25,6 +25,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
@@ -83,7 +84,7 @@ func (m *machine) close() {
 // newMachine returns a machine that leaves nothing behind.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m, err := openMachine(t.TempDir(), logger(t))
+	m, err := openMachine(t.TempDir(), apptest.Logger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,27 +103,9 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// logger writes to the test's log for as long as the test runs.
-func logger(t *testing.T) func(string, ...any) {
-	var mu sync.Mutex
-	ended := false
-	t.Cleanup(func() {
-		mu.Lock()
-		ended = true
-		mu.Unlock()
-	})
-	return func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		if !ended {
-			t.Logf(format, args...)
-		}
-	}
-}
-
 func (m *machine) open(t *testing.T, change func(*Options)) *Platform {
 	t.Helper()
-	p, err := m.platform(logger(t), change)
+	p, err := m.platform(apptest.Logger(t), change)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +261,7 @@ func TestKill(t *testing.T) {
 	}
 	_ = c.Wait()
 	began := time.Now()
-	again, err := openMachine(m.dir, logger(t))
+	again, err := openMachine(m.dir, apptest.Logger(t))
 	if err != nil {
 		t.Fatal(err)
 	}

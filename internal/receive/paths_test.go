@@ -51,7 +51,7 @@ func TestPathsTogether(t *testing.T) {
 		{flat, tally{paths: maxPaths - 10_000}, true}, // of the repository that it is a submodule of
 	} {
 		err := c.use(ctx, func() error {
-			_, err := c.walkTree(tt.tree, "", tt.known, fx.s.opts)
+			_, _, err := c.walkTree(tt.tree, "", tt.known, fx.s.opts, nil)
 			return err
 		})
 		if !tt.fails && err != nil || tt.fails && (app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), "longer than 32 MB together")) {

@@ -22,7 +22,8 @@ type quarantine struct {
 	store *store
 	name  string
 	cat   *catFile
-	cut   []string // the client's shallow commits
+	cut   []string           // the client's shallow commits
+	trees map[string][]entry // of the commit that is to be deployed, by ID
 
 	modules []*catFile // of submodules
 
@@ -112,6 +113,7 @@ func (q *quarantine) accept() error {
 		return err
 	}
 	q.accepted = true
+	q.store.trees.keep(q.name, q.trees)
 	return nil
 }
 
@@ -221,7 +223,7 @@ func (q *quarantine) inspect(ctx context.Context, commit string, limits Options)
 			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
 		}
 		root = tree[0]
-		entries, err = q.cat.walkTree(root, "", tally{}, limits)
+		entries, q.trees, err = q.cat.walkTree(root, "", tally{}, limits, q.store.trees.of(q.name))
 		return err
 	})
 	return root, entries, err

@@ -35,6 +35,7 @@ type store struct {
 	limits lfs.Limits
 	mu     sync.Mutex
 	locks  map[string]*appState
+	trees  *treeCache
 }
 
 // appState orders what happens to one app's repository.
@@ -83,7 +84,7 @@ func openStore(dir string, limits lfs.Limits) (*store, error) {
 			}
 		}
 	}
-	return &store{dir: dir, limits: limits, locks: map[string]*appState{}}, nil
+	return &store{dir: dir, limits: limits, locks: map[string]*appState{}, trees: newTreeCache()}, nil
 }
 
 // cleanRepository removes quarantines, lock files and unfinished packs.
@@ -250,6 +251,7 @@ func (s *store) remove(name string) error {
 		return err
 	}
 	st.large = nil
+	s.trees.drop(name)
 	return disk.Sync(s.dir)
 }
 

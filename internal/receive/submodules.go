@@ -141,7 +141,7 @@ func (m *modules) one(ctx context.Context, l level, e entry, url string, known t
 		if kind != "commit" || len(tree) != 1 {
 			return app.Errorf(app.InvalidInput, "check it with: git fsck", "%.12s is no sound commit", e.id)
 		}
-		inside, err = cat.walkTree(tree[0], e.path+"/", known, m.opts)
+		inside, _, err = cat.walkTree(tree[0], e.path+"/", known, m.opts, nil)
 		return err
 	})
 	if err != nil {

@@ -67,21 +67,23 @@ func (t tally) and(o tally) tally { return tally{t.files + o.files, t.paths + o.
 // checked by checkLinks, when all of the tree is known.
 //
 // The tree is a part of a larger one where dir, which then ends in "/", is not "": so much of that is known already.
-func (c *catFile) walkTree(root, dir string, known tally, limits Options) ([]entry, error) {
-	w := treeWalk{c: c, limits: limits, known: known.files, paths: known.paths, memo: map[string][]entry{}}
+//
+// Trees in before need not be read. It also returns the trees by their IDs, as far as they are not too many to remember.
+func (c *catFile) walkTree(root, dir string, known tally, limits Options, before map[string][]entry) ([]entry, map[string][]entry, error) {
+	w := treeWalk{c: c, limits: limits, known: known.files, paths: known.paths, before: before, memo: map[string][]entry{}}
 	if err := w.levels(root, dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := w.walk(root, dir, 1+strings.Count(dir, "/")); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(w.entries) == 0 && dir == "" {
-		return nil, app.Errorf(app.InvalidInput, "add files and commit them: git add -A && git commit", "the commit holds no files")
+		return nil, nil, app.Errorf(app.InvalidInput, "add files and commit them: git add -A && git commit", "the commit holds no files")
 	}
 	if err := w.readLinks(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return w.entries, nil
+	return w.entries, w.memo, nil
 }
 
 type treeWalk struct {
@@ -91,6 +93,7 @@ type treeWalk struct {
 	paths   int // bytes
 	entries []entry
 	links   []int
+	before  map[string][]entry
 	memo    map[string][]entry
 	memoed  int
 }
@@ -139,6 +142,10 @@ func (w *treeWalk) keeps(n int) error {
 // tree reads and parses one tree object; a bomb uses the same few again and again.
 func (w *treeWalk) tree(id, dir string) ([]entry, error) {
 	if l, ok := w.memo[id]; ok {
+		return l, nil
+	}
+	if l, ok := w.before[id]; ok {
+		w.memo[id] = l
 		return l, nil
 	}
 	if err := w.c.ask(id); err != nil {

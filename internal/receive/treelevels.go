@@ -21,30 +21,40 @@ func (w *treeWalk) levels(root, dir string) error {
 	defer func() { w.entries = slices.Grow(w.entries, min(listed, w.limits.MaxFiles)) }()
 	for range w.limits.MaxDepth {
 		var next []folder
+		take := func(f folder, list []entry) {
+			listed += len(list)
+			for _, e := range list {
+				if e.mode == modeDir && !known[e.id] && !tooMuch() { // the answers that are still to come must be read
+					known[e.id] = true
+					paths += len(f.dir) + len(e.path)
+					next = append(next, folder{e.id, f.dir + e.path + "/"})
+				}
+			}
+		}
 		for some := range slices.Chunk(level, askedAtOnce) {
 			if tooMuch() || w.memoed >= maxTreeMemo {
 				return nil
 			}
 			var ids strings.Builder
+			var asked []folder
 			for _, f := range some {
+				if list, ok := w.before[f.id]; ok {
+					w.memo[f.id] = list
+					take(f, list)
+					continue
+				}
+				asked = append(asked, f)
 				ids.WriteString(f.id + "\n")
 			}
 			if _, err := io.WriteString(w.c.in, ids.String()); err != nil {
 				return err
 			}
-			for _, f := range some {
+			for _, f := range asked {
 				list, err := w.answer(f.id, f.dir)
 				if err != nil {
 					return err
 				}
-				listed += len(list)
-				for _, e := range list {
-					if e.mode == modeDir && !known[e.id] && !tooMuch() { // the answers that are still to come must be read
-						known[e.id] = true
-						paths += len(f.dir) + len(e.path)
-						next = append(next, folder{e.id, f.dir + e.path + "/"})
-					}
-				}
+				take(f, list)
 			}
 		}
 		if level = next; len(level) == 0 {

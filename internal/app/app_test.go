@@ -25,6 +25,19 @@ func TestParseName(t *testing.T) {
 	}
 }
 
+func TestClash(t *testing.T) {
+	for _, pair := range [][2]string{{"hello-v1", "hello"}, {"hello-v20", "hello"}, {"green-hello", "hello"}, {"blue-hello", "hello"}, {"green-blue-x", "blue-x"}} {
+		if Clash(pair[0], pair[1]) == "" || Clash(pair[1], pair[0]) == "" {
+			t.Errorf("%s and %s are let stand together", pair[0], pair[1])
+		}
+	}
+	for _, pair := range [][2]string{{"hello", "hello2"}, {"hello-v", "hello"}, {"hello-v1a", "hello"}, {"hello-v1-v2", "hello"}, {"greenhello", "hello"}, {"green", "hello"}, {"red-hello", "hello"}, {"hello-green", "hello"}} {
+		if why := Clash(pair[0], pair[1]); why != "" {
+			t.Errorf("%s and %s: %s", pair[0], pair[1], why)
+		}
+	}
+}
+
 func FuzzParseName(f *testing.F) {
 	f.Add("hello")
 	f.Fuzz(func(t *testing.T, s string) {

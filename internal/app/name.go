@@ -35,3 +35,26 @@ func ParseName(s string) (string, error) {
 	}
 	return n, nil
 }
+
+// Tags that gitd gives to revisions. The app hello is also reached by TAG-hello, and its revisions are called hello-v1, hello-v2, …
+const (
+	GreenTag = "green" // the revision that is being rolled out
+	BlueTag  = "blue"  // the one that served before, kept for rollback
+)
+
+// Clash says why the apps of two names cannot be on one platform, where one's name is what the other's revisions or addresses are called; "" where
+// they can.
+func Clash(a, b string) string {
+	for _, p := range [][2]string{{a, b}, {b, a}} {
+		long, short := p[0], p[1]
+		if number, ok := strings.CutPrefix(long, short+"-v"); ok && number != "" && strings.Trim(number, "0123456789") == "" {
+			return "the releases of the app " + short + " are called " + short + "-v1 and so on"
+		}
+		for _, tag := range []string{GreenTag, BlueTag} {
+			if long == tag+"-"+short {
+				return long + " is the address of a release of the app " + short
+			}
+		}
+	}
+	return ""
+}

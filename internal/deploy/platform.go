@@ -9,6 +9,8 @@ import (
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // ErrNotFound is returned (wrapped) for a Service or a revision that the platform does not hold.
@@ -16,8 +18,8 @@ var ErrNotFound = errors.New("not found")
 
 // Tags that gitd sets in spec.traffic. A tag's revision answers under TAG-SERVICE.DOMAIN.
 const (
-	GreenTag = "green" // the revision that is being rolled out
-	BlueTag  = "blue"  // the one that served before, kept for rollback
+	GreenTag = app.GreenTag
+	BlueTag  = app.BlueTag
 )
 
 // Platform runs serving.knative.dev/v1 Services. Names are unique on it. Everything it accepts survives a restart of gitd.

@@ -23,7 +23,9 @@ type appTrees struct {
 	bytes int
 }
 
-func newTreeCache() *treeCache { return &treeCache{apps: map[string]*list.Element{}, order: list.New()} }
+func newTreeCache() *treeCache {
+	return &treeCache{apps: map[string]*list.Element{}, order: list.New()}
+}
 
 // of returns the trees of an app's last push, which the caller does not change.
 func (c *treeCache) of(name string) map[string][]entry {

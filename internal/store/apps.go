@@ -9,11 +9,29 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// CreateApp adds an app. It returns an *app.Error with code Exists when the name is taken.
+// CreateApp adds an app. It returns an *app.Error with code Exists when there is one of that name, and InvalidName when the name cannot stand
+// beside another's (app.Clash).
 func (s *Store) CreateApp(ctx context.Context, name, owner string) error {
-	_, err := s.db.ExecContext(ctx, "INSERT INTO apps (name, owner, created) VALUES (?, ?, ?)", name, owner, s.now().UnixMilli())
-	if taken(err) {
-		return app.Errorf(app.Exists, "choose another name", "an app named %q exists already", name)
+	s.creating.Lock()
+	defer s.creating.Unlock()
+	exists := app.Errorf(app.Exists, "choose another name", "an app named %q exists already", name)
+	if _, err := s.App(ctx, name); err == nil {
+		return exists
+	} else if app.CodeOf(err) != app.NotFound {
+		return err
+	}
+	all, err := s.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if why := app.Clash(name, a.Name); why != "" {
+			return app.Errorf(app.InvalidName, "choose another name", "the name %q cannot be used: %s", name, why)
+		}
+	}
+	_, err = s.db.ExecContext(ctx, "INSERT INTO apps (name, owner, created) VALUES (?, ?, ?)", name, owner, s.now().UnixMilli())
+	if taken(err) { // by another process
+		return exists
 	}
 	return err
 }

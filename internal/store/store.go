@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -17,6 +18,8 @@ import (
 type Store struct {
 	db  *sql.DB
 	now func() time.Time
+
+	creating sync.Mutex // from looking at the names there are to adding one
 }
 
 // migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.

@@ -32,6 +32,8 @@ func TestStore_Apps(t *testing.T) {
 	s, file := mustOpen(t)
 	wantCode(t, s.CreateApp(ctx, "hello", "laptop"), "")
 	wantCode(t, s.CreateApp(ctx, "hello", "other"), app.Exists)
+	wantCode(t, s.CreateApp(ctx, "green-hello", "other"), app.InvalidName)
+	wantCode(t, s.CreateApp(ctx, "hello-v3", "laptop"), app.InvalidName)
 	again, err := Open(file) // what was written is there for another process
 	if err != nil {
 		t.Fatal(err)

@@ -108,6 +108,7 @@ const (
 	NotListening StartReason = "not-listening" // nothing answers on the port in time
 	ImageError   StartReason = "image"         // the image cannot be had or unpacked
 	RuntimeError StartReason = "runtime"       // runc or the node refused it
+	NoRoom       StartReason = "no-room"       // no node, or no quota, has what it asks for
 )
 
 // Error returns one line: what happened, with the numbers.

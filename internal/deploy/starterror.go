@@ -46,6 +46,8 @@ func (e *StartError) next() string {
 		return fmt.Sprintf("make the app listen on the port in the environment variable PORT (%d)", e.Port)
 	case ImageError:
 		return "push again to build a new image"
+	case NoRoom:
+		return "have the app ask for less memory or CPU (project.toml), or ask the operator for room in the cluster"
 	}
 	return "the server's log has the details; ask the operator to look"
 }

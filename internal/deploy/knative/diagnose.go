@@ -50,9 +50,9 @@ func diagnose(rev *servingv1.Revision, all []corev1.Pod, now time.Time) hindranc
 	switch {
 	case available.IsFalse() && strings.Contains(available.Message, "exceeded quota"):
 		_, quota, _ := strings.Cut(available.Message, "exceeded quota: ")
-		return hindrance{key: "quota", err: runtimeError("the namespace's quota is used up: %s", quota), grace: 2 * time.Second}
+		return hindrance{key: "quota", err: noRoom("the namespace's quota is used up: %s", quota), grace: 2 * time.Second}
 	case available.IsFalse() && available.Reason == "Unschedulable":
-		return hindrance{key: "unschedulable", err: runtimeError("no node can take it: %s", available.Message), grace: scheduleTime}
+		return hindrance{key: "unschedulable", err: noRoom("no node can take it: %s", available.Message), grace: scheduleTime}
 	case available.IsFalse() && available.Reason == "FailedCreate":
 		return hindrance{key: "create", err: runtimeError("the cluster does not take its pod: %s", refusal(available.Message)), grace: 2 * time.Second}
 	case healthy.IsFalse() && healthy.Reason == servingv1.ReasonContainerMissing:
@@ -80,7 +80,7 @@ func diagnosePod(rev *servingv1.Revision, pod *corev1.Pod, now time.Time) hindra
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return hindrance{key: "unschedulable", err: runtimeError("no node can take it: %s", oneLine(c.Message)), grace: scheduleTime, pod: pod}
+			return hindrance{key: "unschedulable", err: noRoom("no node can take it: %s", oneLine(c.Message)), grace: scheduleTime, pod: pod}
 		}
 	}
 	phase := "a node takes its pod"
@@ -225,6 +225,10 @@ func notListening(rev *servingv1.Revision, waited time.Duration) *deploy.StartEr
 
 func runtimeError(format string, args ...any) *deploy.StartError {
 	return &deploy.StartError{Reason: deploy.RuntimeError, Detail: fmt.Sprintf(format, args...)}
+}
+
+func noRoom(format string, args ...any) *deploy.StartError {
+	return &deploy.StartError{Reason: deploy.NoRoom, Detail: fmt.Sprintf(format, args...)}
 }
 
 // isRunning tells whether a pod's app runs.

@@ -37,7 +37,7 @@ func TestInstall(t *testing.T) {
 	g.run("bin/gitd builder create --push registry.example.com/team/builder:1", "builder:1 is ready")
 
 	g.in("Inside the cluster")
-	g.writeOverlay("../config")
+	g.writeOverlay("../config", "")
 	t.Cleanup(g.remove)
 	g.run("kubectl apply -k my-gitd")
 	g.run("kubectl -n gitd-system rollout status statefulset/gitd --timeout=15m")
@@ -83,9 +83,11 @@ func TestInstall(t *testing.T) {
 	g.inline("kubectl delete namespace -l app.kubernetes.io/managed-by=gitd")
 	g.command("kubectl get clusterrole,clusterrolebinding,namespace", "!gitd")
 
-	// The other variant: rights in two namespaces, and no other.
-	g.writeOverlay("../config/single-namespace")
+	// The other variant: rights in two namespaces, and no other. And images in another registry.
+	g.writeOverlay("../config/single-namespace", g.otherRegistry())
 	g.command("kubectl apply -k my-gitd")
+	g.in("The registry")
+	g.run("kubectl -n gitd-system create secret generic gitd-registry --from-file=config.json=$HOME/.docker/config.json")
 	g.command("kubectl -n gitd-system rollout status statefulset/gitd --timeout=15m")
 	g.command("kubectl auth can-i list secrets -n gitd-apps --as=system:serviceaccount:gitd-system:gitd", "yes")
 	g.command("! kubectl auth can-i list secrets -n default --as=system:serviceaccount:gitd-system:gitd", "no")
@@ -94,6 +96,7 @@ func TestInstall(t *testing.T) {
 	g.forward()
 	g.command("git push platform main", "is live")
 	g.answers("hello.gitd-apps", "three")
+	g.command("kubectl -n gitd-apps get ksvc hello -o jsonpath='{.spec.template.spec.containers[0].image}'", pullFrom+"/"+g.team+"/apps/hello@sha256:")
 
 	g.complete()
 }
@@ -269,7 +272,7 @@ func (g *guide) buildInstead(line string) {
 
 // writeOverlay writes the page's my-gitd/kustomization.yaml, with what this cluster needs besides: it calls the registry by another name, and the
 // names of apps are nobody's.
-func (g *guide) writeOverlay(base string) {
+func (g *guide) writeOverlay(base, more string) {
 	g.t.Helper()
 	g.in("Inside the cluster")
 	_, text, ok := strings.Cut(g.section, "# my-gitd/kustomization.yaml\n")
@@ -283,7 +286,7 @@ func (g *guide) writeOverlay(base string) {
 	text += `    - op: add
       path: /spec/template/spec/containers/0/args/-
       value: --ingress=kourier.kourier-system.svc:80
-`
+` + more
 	// This machine's authorities: packages may come by way of one that only it knows.
 	g.in("A proxy, mirrors, a certificate authority of your own")
 	blocks := strings.Split(g.section, "```\n")
@@ -306,6 +309,28 @@ func (g *guide) writeOverlay(base string) {
 
 // endPods ends what the apps left: Pods take minutes to drain.
 const endPods = "for n in app-hello app-node app-python gitd-apps; do kubectl delete ksvc,revision,pods --all -n $n --grace-period=0 --force --ignore-not-found; done"
+
+// otherRegistry is what the page has for the patch where images are to go to another registry, for one that speaks plain HTTP. It writes the
+// credentials, too: the cluster's registry takes any.
+func (g *guide) otherRegistry() string {
+	g.t.Helper()
+	g.in("The registry")
+	blocks := strings.Split(g.section, "```\n")
+	if len(blocks) != 5 {
+		g.t.Fatal("the section has other examples than a Secret and a patch")
+	}
+	if err := os.MkdirAll(filepath.Join(g.dir, "home/.docker"), 0o700); err != nil {
+		g.t.Fatal(err)
+	}
+	login := fmt.Appendf(nil, `{"auths":{%q:{"auth":"dXNlcjpwYXNzd29yZA=="}}}`, pullFrom)
+	if err := os.WriteFile(filepath.Join(g.dir, "home/.docker/config.json"), login, 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	return strings.ReplaceAll(blocks[3], "registry.example.com/team", pullFrom+"/"+g.team+"/apps") + `    - op: add
+      path: /spec/template/spec/containers/0/args/-
+      value: --registry-insecure
+`
+}
 
 // remove takes everything off the cluster.
 func (g *guide) remove() {
@@ -519,7 +544,7 @@ func (g *guide) load(app string) (end func() (asked, failed int64)) {
 	}
 }
 
-// elsewhere are the sections whose commands need another cluster, or another registry, than the tests have (other tests do what they say), or that are part of the overlay.
+// elsewhere are the sections whose commands need another cluster than the tests have (other tests do what they say), or that are part of the overlay.
 var elsewhere = []string{"Outside the cluster", "The registry", "A proxy, mirrors, a certificate authority of your own"}
 
 // complete fails where the page has a command that was not run.

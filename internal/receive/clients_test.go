@@ -232,6 +232,33 @@ var protocolRows = []struct {
 		}
 		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
 	}},
+	{"no traffic, dry run, detached", func(t *testing.T, c *gitClient, name string) {
+		dir := c.work(name)
+		c.git(dir, "push", "platform", "main")
+		live := c.git(dir, "rev-parse", "HEAD")
+		dryRun := app.Errorf(app.DryRun, "push without it", "dry run: the build works")
+		c.fx.h.setDeploy(func(_ context.Context, p *Push) error {
+			p.Version = 7
+			if p.Options.DryRun {
+				return dryRun
+			}
+			return p.Accept()
+		})
+		defer c.fx.h.setDeploy(nil)
+		next := c.commit(dir, "next", "next")
+		mustHold(t, c.git(dir, "push", "-o", "no-traffic", "platform", "main"), "[new reference]", "main -> refs/releases/v7")
+		c.fx.live(name, live) // the branch is what is live, for the client as well
+		if got := c.git(dir, "rev-parse", "platform/main"); got != live {
+			t.Errorf("the client takes main for %s, not %s", got, live)
+		}
+		c.rejected(dir, []string{"[remote rejected] main -> main (dry run: the build works)"}, "push", "-o", "dry-run", "platform", "main")
+		c.fx.live(name, live)
+		c.git(dir, "push", "-o", "detach", "platform", "main")
+		c.fx.live(name, next)
+		if o := c.fx.h.last().Options; !o.Detach {
+			t.Errorf("%+v", o)
+		}
+	}},
 	{"shallow, then deepened", func(t *testing.T, c *gitClient, app string) {
 		full := c.work(app + "-full")
 		dir := filepath.Join(c.home, app)

@@ -62,8 +62,12 @@ func (s *Server) openCluster(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	instance, err := s.instance()
+	if err != nil {
+		return nil, err
+	}
 	platform, err := knative.Open(ctx, knative.Options{
-		Client: client, Namespace: c.Namespace, Pull: at.pull, PullSecret: secret, Ingress: c.Ingress, Images: images, Log: s.o.Log,
+		Instance: instance, Client: client, Namespace: c.Namespace, Pull: at.pull, PullSecret: secret, Ingress: c.Ingress, Images: images, Log: s.o.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -83,7 +87,7 @@ func (s *Server) openCluster(ctx context.Context) (*site, error) {
 				return nil, err
 			}
 			return cluster.New(ctx, cluster.Options{
-				Client: client, Namespace: c.BuildNamespace, Images: images, Builder: published, Pull: at.pull, Push: at.push, Insecure: at.insecure,
+				Instance: instance, Client: client, Namespace: c.BuildNamespace, Images: images, Builder: published, Pull: at.pull, Push: at.push, Insecure: at.insecure,
 				StorageClass: c.StorageClass, Dir: s.path("builds"), Log: s.o.Log,
 			})
 		},

@@ -19,6 +19,7 @@ const (
 	timingsFile  = "timings.jsonl"
 	databaseFile = "gitd.db"
 	platformFile = "platform.json" // where its apps run
+	instanceFile = "instance"      // what tells its objects on a cluster from those of another data directory
 	hostKeyFile  = "ssh_host_ed25519_key"
 )
 

@@ -81,3 +81,27 @@ func TestPurge_ClusterAway(t *testing.T) {
 		t.Errorf("%v, %v", hasApps, err)
 	}
 }
+
+// What tells a data directory's objects from another's stays the same, and is never guessed anew where it is damaged.
+func TestInstance(t *testing.T) {
+	of := func(dir string) (string, error) { return (&Server{o: Options{Data: dir}}).instance() }
+	dir := t.TempDir()
+	one, err := of(dir)
+	if err != nil || len(one) != 10 {
+		t.Fatalf("%q, %v", one, err)
+	}
+	if again, err := of(dir); again != one || err != nil {
+		t.Errorf("%q became %q, %v", one, again, err)
+	}
+	if other, err := of(t.TempDir()); other == one || err != nil {
+		t.Errorf("two are %q, %v", other, err)
+	}
+	for _, damaged := range []string{"", "a b", "ünique", strings.Repeat("x", 30)} {
+		if err := os.WriteFile(filepath.Join(dir, instanceFile), []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if id, err := of(dir); app.CodeOf(err) != app.Unavailable {
+			t.Errorf("%q is taken for %q, %v", damaged, id, err)
+		}
+	}
+}

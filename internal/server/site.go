@@ -2,15 +2,19 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
 	"os"
+	"regexp"
+	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/release"
 )
 
@@ -84,3 +88,30 @@ func platformOf(data string) (*remembered, error) {
 	}
 	return &r, nil
 }
+
+// instance returns what this data directory's objects on a cluster are labelled with. It stays the same as long as there is the directory.
+func (s *Server) instance() (string, error) {
+	b, err := os.ReadFile(s.path(instanceFile))
+	if id := strings.TrimSpace(string(b)); err == nil && instanceForm.MatchString(id) {
+		return id, nil
+	} else if err == nil {
+		return "", app.Errorf(app.Unavailable, "write back what it said: kubectl get ksvc -A -L gitd.io/instance shows it", "%s cannot be understood: %q", s.path(instanceFile), app.Clip(id, 20))
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	id := strings.ToLower(rand.Text()[:10])
+	tmp := s.path(instanceFile) + ".new"
+	if err := os.WriteFile(tmp, []byte(id+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	if err := disk.Sync(tmp); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, s.path(instanceFile)); err != nil {
+		return "", err
+	}
+	return id, disk.Sync(s.o.Data)
+}
+
+// instanceForm is a label's value, and the end of an object's name.
+var instanceForm = regexp.MustCompile(`^[a-z0-9]{1,20}$`)

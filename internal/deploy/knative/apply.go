@@ -60,8 +60,12 @@ func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release
 	} else if err != nil {
 		return err
 	}
-	if live != nil && !isOurs(live) {
-		return app.Errorf(app.Exists, "give the app another name, or remove that Service", "there is a Service %s in the namespace %s that gitd did not make", svc.Name, namespace)
+	if live != nil && !p.isOurs(live) {
+		whose := "that gitd did not make"
+		if p.others(live) {
+			whose = "of another gitd"
+		}
+		return app.Errorf(app.Exists, "give the app another name, or remove that Service", "there is a Service %s in the namespace %s %s", svc.Name, namespace, whose)
 	}
 	there, err := p.revisions(ctx, namespace, svc.Name)
 	if err != nil {
@@ -107,12 +111,36 @@ type otherError struct {
 func (e *otherError) Error() string { return e.err.Error() }
 func (e *otherError) Unwrap() error { return e.err }
 
-// isOurs tells whether gitd made a Service, even if somebody took its label away.
-func isOurs(s *servingv1.Service) bool {
-	return s.Labels[managedBy] == manager ||
+// isOurs tells whether this gitd made a Service, even if somebody took its labels away.
+func (p *Platform) isOurs(s *servingv1.Service) bool {
+	made := s.Labels[managedBy] == manager ||
 		slices.ContainsFunc(s.ManagedFields, func(f metav1.ManagedFieldsEntry) bool {
 			return f.Manager == kube.FieldManager && f.Operation == metav1.ManagedFieldsOperationApply
 		})
+	return made && !p.others(s)
+}
+
+// others tells whether another gitd made an object.
+func (p *Platform) others(o metav1.Object) bool {
+	instance := o.GetLabels()[instLabel]
+	return p.o.Instance != "" && instance != "" && instance != p.o.Instance
+}
+
+// labelled adds the labels by which what this gitd made is found.
+func (p *Platform) labelled(labels map[string]string) map[string]string {
+	labels[managedBy] = manager
+	if p.o.Instance != "" {
+		labels[instLabel] = p.o.Instance
+	}
+	return labels
+}
+
+// pullName is the name of the Secret by which nodes pull what this gitd pushed.
+func (p *Platform) pullName() string {
+	if p.o.Instance == "" {
+		return pullPrefix
+	}
+	return pullPrefix + "-" + p.o.Instance
 }
 
 // revisions returns a Service's revisions by name.
@@ -191,7 +219,7 @@ func (p *Platform) leaveOut(ctx context.Context, traffic []servingv1.TrafficTarg
 // gitd's own options became since then: Knative takes its name for another content otherwise.
 func (p *Platform) wanted(svc *servingv1.Service, r *release, traffic []servingv1.TrafficTarget, live *servingv1.Service, rev *servingv1.Revision) (*servingv1.Service, error) {
 	want := &servingv1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"},
-		ObjectMeta: metav1.ObjectMeta{Name: svc.Name, Namespace: p.namespace(svc.Name), Labels: map[string]string{managedBy: manager, appLabel: svc.Name}}}
+		ObjectMeta: metav1.ObjectMeta{Name: svc.Name, Namespace: p.namespace(svc.Name), Labels: p.labelled(map[string]string{appLabel: svc.Name})}}
 	maps.Copy(want.Labels, svc.Labels)
 	t, err := p.clusterTemplate(r, svc.Name)
 	if err != nil {
@@ -233,7 +261,7 @@ func (p *Platform) keep(ctx context.Context, namespace, service string, r *relea
 // keepPull makes the Secret by which nodes pull.
 func (p *Platform) keepPull(ctx context.Context, namespace string) error {
 	pull := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: pullName, Namespace: namespace, Labels: map[string]string{managedBy: manager}},
+		ObjectMeta: metav1.ObjectMeta{Name: p.pullName(), Namespace: namespace, Labels: p.labelled(map[string]string{})},
 		Type:       corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: p.o.PullSecret}}
 	_, _, err := p.c.Apply(ctx, secrets, pull)
 	return err

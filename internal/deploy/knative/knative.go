@@ -33,7 +33,9 @@ type Options struct {
 	// Images is where gitd itself can look at an image, to find its user; nil where it cannot. Then the cluster alone decides whether an
 	// image that runs as root is taken.
 	Images Images
-	Log    func(format string, args ...any)
+	// Instance tells what this gitd made from what another one on the same cluster did; a label's value. "": everything with gitd's labels is ours.
+	Instance string
+	Log      func(format string, args ...any)
 }
 
 // Images is where the platform finds images: *registry.Registry.
@@ -76,7 +78,8 @@ const (
 	procLabel  = "gitd.io/process"
 	hashNote   = "gitd.io/hash"
 	templNote  = "gitd.io/template"
-	pullName   = "gitd-pull"
+	pullPrefix = "gitd-pull"
+	instLabel  = "gitd.io/instance"
 	container  = "user-container" // Knative's name for an only container
 	queueProxy = "queue-proxy"
 )

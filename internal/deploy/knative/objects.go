@@ -121,7 +121,7 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			made := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
-				ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{managedBy: manager}}}
+				ObjectMeta: metav1.ObjectMeta{Name: name, Labels: p.labelled(map[string]string{})}}
 			if _, _, err := p.c.Apply(ctx, namespaces, made); err != nil {
 				return kube.Explain(err, "make the namespace "+name)
 			}
@@ -130,6 +130,8 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 			return nil
 		case err != nil && ctx.Err() == nil:
 			return kube.Explain(err, "look at the namespace "+name)
+		case err == nil && p.others(ns):
+			return app.Errorf(app.Exists, "give the app another name; where that gitd is gone for good: kubectl delete namespace "+name, "the namespace %s is of another gitd", name)
 		case err == nil && ns.DeletionTimestamp == nil:
 			return nil
 		}

@@ -66,7 +66,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 	}
 	config.Name, config.Labels, config.Annotations = name, labels, nil
 	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: p.labelled(labels)},
 		Spec: batchv1.JobSpec{BackoffLimit: ptr.Int32(0), TTLSecondsAfterFinished: ptr.Int32(int32(jobTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: *spec}}}
 	defer func() {
@@ -252,7 +252,7 @@ func (p *Platform) reap(ctx context.Context) error {
 		return err
 	}
 	for _, j := range all {
-		if p.namespace(j.Labels[appLabel]) != j.Namespace {
+		if p.others(&j) || p.namespace(j.Labels[appLabel]) != j.Namespace {
 			continue
 		}
 		p.o.Log("deploy: the process %s of %s, which an earlier gitd ran, is stopped", j.Labels[procLabel], j.Labels[revLabel])

@@ -57,7 +57,7 @@ func stuck(live *servingv1.Service, there map[string]*servingv1.Revision) bool {
 // find reads a Service as the cluster has it.
 func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service, error) {
 	live, err := get[servingv1.Service](ctx, p.c, services, p.namespace(service), service)
-	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !isOurs(live)) {
+	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !p.isOurs(live)) {
 		return nil, notFound("service", service)
 	}
 	return live, err
@@ -120,7 +120,7 @@ func (p *Platform) List(ctx context.Context) ([]*servingv1.Service, error) {
 	var out []*servingv1.Service
 	for i := range all {
 		s := &all[i]
-		if s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
+		if p.others(s) || s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
 			continue
 		}
 		if err := p.restore(ctx, s); err != nil {
@@ -198,7 +198,10 @@ func (p *Platform) delete(ctx context.Context, service string) error {
 	if err != nil && !gone {
 		return err
 	}
-	foreign := !gone && !isOurs(live)
+	if !gone && p.others(live) {
+		return notFound("service", service)
+	}
+	foreign := !gone && !p.isOurs(live)
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
 	if !gone && !foreign {
@@ -241,16 +244,18 @@ func (p *Platform) leave(ctx context.Context, namespace string, used bool) error
 		return nil
 	case err != nil:
 		return err
+	case p.others(ns):
+		return nil
 	case ns.Labels[managedBy] == manager && !used:
 		return p.remove(ctx, namespaces, "", namespace)
 	}
-	pull, err := get[corev1.Secret](ctx, p.c, secrets, namespace, pullName)
+	pull, err := get[corev1.Secret](ctx, p.c, secrets, namespace, p.pullName())
 	if apierrors.IsNotFound(err) || err == nil && pull.Labels[managedBy] != manager {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	return p.remove(ctx, secrets, namespace, pullName)
+	return p.remove(ctx, secrets, namespace, p.pullName())
 }
 
 // DeleteRevision implements deploy.Platform. Its Secret goes with it, also where Knative has removed the revision already.

@@ -73,23 +73,25 @@ func (s *Server) openCluster(ctx context.Context) (*site, error) {
 		return nil, err
 	}
 	s.onClose(platform.Close)
+	building := cluster.Options{
+		Instance: instance, Client: client, Namespace: c.BuildNamespace, Images: images, Pull: at.pull, Push: at.push, Insecure: at.insecure,
+		StorageClass: c.StorageClass, Dir: s.path("builds"), Log: s.o.Log,
+	}
 	return &site{
 		platform: platform, images: images,
-		url:   func(name string) string { return clusterURL(platform, name) },
-		where: func(Listeners) string { return "apps at the cluster's ingress" },
+		removeCache: func(ctx context.Context, name string) error { return cluster.RemoveCache(ctx, building, name) },
+		url:         func(name string) string { return clusterURL(platform, name) },
+		where:       func(Listeners) string { return "apps at the cluster's ingress" },
 		prepare: func(ctx context.Context, log *app.Log) (engine, error) {
 			b, err := builder.Find(ctx, builder.Options{Ref: s.o.Builder, Log: log})
 			if err != nil {
 				return nil, err
 			}
-			published, err := cluster.Publish(ctx, b, images, log)
-			if err != nil {
+			with := building
+			if with.Builder, err = cluster.Publish(ctx, b, images, log); err != nil {
 				return nil, err
 			}
-			return cluster.New(ctx, cluster.Options{
-				Instance: instance, Client: client, Namespace: c.BuildNamespace, Images: images, Builder: published, Pull: at.pull, Push: at.push, Insecure: at.insecure,
-				StorageClass: c.StorageClass, Dir: s.path("builds"), Log: s.o.Log,
-			})
+			return cluster.New(ctx, with)
 		},
 	}, nil
 }

@@ -165,8 +165,8 @@ func (s *Server) destroy(ctx context.Context, name string) error {
 		select {
 		case <-s.builds.ready:
 			return s.builds.engine.PurgeCache(ctx, name)
-		default:
-			return nil
+		default: // nothing is built yet
+			return s.site.removeCache(ctx, name)
 		}
 	})
 }

@@ -23,9 +23,11 @@ type site struct {
 	platform deploy.Platform
 	images   images
 	prepare  func(ctx context.Context, log *app.Log) (engine, error) // the builder image, then what builds with it
-	url      func(app string) string                                 // where people reach an app
-	web      *http.Server                                            // takes the apps' requests; nil where they do not come through gitd
-	where    func(l Listeners) string                                // where requests go, for people
+	// removeCache removes what the builds of an app kept, while there is no engine yet
+	removeCache func(ctx context.Context, app string) error
+	url         func(app string) string  // where people reach an app
+	web         *http.Server             // takes the apps' requests; nil where they do not come through gitd
+	where       func(l Listeners) string // where requests go, for people
 }
 
 // engine builds.

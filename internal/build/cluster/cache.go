@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,12 +13,12 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-func (e *Engine) claimName(name string) string { return "gitd-cache-" + name }
+func claimName(o Options, name string) string { return "gitd-cache-" + name + "-" + cmp.Or(o.Instance, o.Namespace) }
 
 // claim returns the name of the app's PersistentVolumeClaim, made if need be, of twice the bytes that the cache may keep: it holds what
 // one build adds before it is brought down to size.
 func (e *Engine) claim(ctx context.Context, name string, keep int64) (string, error) {
-	claim := e.claimName(name)
+	claim := claimName(e.o, name)
 	resources := e.o.Client.Resource(claims, e.o.Namespace)
 	_, err := resources.Get(ctx, claim, metav1.GetOptions{})
 	if err == nil {
@@ -46,18 +47,23 @@ func (e *Engine) claim(ctx context.Context, name string, keep int64) (string, er
 
 // PurgeCache removes what the builds of an app kept. It waits for a build of the app that is under way.
 func (e *Engine) PurgeCache(ctx context.Context, name string) error {
-	if n, err := app.ParseName(name); err != nil || n != name {
-		return err
-	}
 	release, err := e.locks.Acquire(ctx, name, func() {})
 	if err != nil {
 		return err
 	}
 	defer release()
-	if e.o.StorageClass == "" {
-		return e.o.Images.DeleteRepository(cacheRepository(name))
+	return RemoveCache(ctx, e.o, name)
+}
+
+// RemoveCache removes what an app's builds kept, where no engine with these options runs.
+func RemoveCache(ctx context.Context, o Options, name string) error {
+	if n, err := app.ParseName(name); err != nil || n != name {
+		return err
 	}
-	err = e.o.Client.Resource(claims, e.o.Namespace).Delete(ctx, e.claimName(name), metav1.DeleteOptions{})
+	if o.StorageClass == "" {
+		return o.Images.DeleteRepository(cacheRepository(name))
+	}
+	err := o.Client.Resource(claims, o.Namespace).Delete(ctx, claimName(o, name), metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return kube.Explain(err, "remove the volume of the build's cache")
 	}

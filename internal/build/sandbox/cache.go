@@ -18,19 +18,26 @@ import (
 //
 // and is the app's alone: what a build leaves there, only a build of the same app ever sees.
 
-func (e *Engine) appDir(name string) string { return filepath.Join(e.opts.Dir, "apps", name) }
+func (e *Engine) appDir(name string) string { return dirOf(e.opts.Dir, name) }
 
-// PurgeCache removes the cache of an app. It waits for a build of the app that is under way.
-func (e *Engine) PurgeCache(name string) error {
+func dirOf(dir, name string) string { return filepath.Join(dir, "apps", name) }
+
+// RemoveCache removes what an app's builds kept in the directory of an engine that does not run.
+func RemoveCache(dir, name string) error {
 	if n, err := app.ParseName(name); err != nil || n != name {
 		return err
 	}
+	return os.RemoveAll(dirOf(dir, name))
+}
+
+// PurgeCache removes the cache of an app. It waits for a build of the app that is under way.
+func (e *Engine) PurgeCache(name string) error {
 	release, err := e.locks.Acquire(context.Background(), name, func() {})
 	if err != nil {
 		return err
 	}
 	defer release()
-	return os.RemoveAll(e.appDir(name))
+	return RemoveCache(e.opts.Dir, name)
 }
 
 // prepareCache makes the app's directories. What another user than the build's owns is of an earlier builder image: it goes.

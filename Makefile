@@ -33,17 +33,18 @@ test: need-serve need-git need-languages need-clients check build ## everything 
 	@echo "-----> Unit and part tests, with the race detector"
 	GITD_PARTS=$(CURDIR)/bin/parts go test -race -timeout 20m $$(go list ./... | grep -v /test/)
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
-	GITD_PARTS=$(CURDIR)/bin/parts go test -timeout 40m ./test/e2e/...
+	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -timeout 40m ./test/e2e/...
 
+# What these tests run against, a server built by them and a cluster, is nothing that go test knows of: -count=1 keeps it from taking an old result.
 .PHONY: test-cluster
 test-cluster: export GITD_CLUSTER_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitd-cluster/run
 test-cluster: need-serve need-git build cluster-up ## everything that needs Kubernetes and Knative, on a cluster that it brings up and takes down
 	@echo "-----> Tests of the platform and the builder on the cluster"
 	trap 'make --no-print-directory cluster-down' EXIT; \
 	. $(GITD_CLUSTER_DIR)/env; export GITD_PARTS=$(CURDIR)/bin/parts; \
-	ended=0; GITD_CLUSTER_FAULTS=1 go test -race -timeout 30m ./test/knative/... || ended=1; \
+	ended=0; GITD_CLUSTER_FAULTS=1 go test -count=1 -race -timeout 30m ./test/knative/... || ended=1; \
 	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
-	go test -timeout 40m ./test/e2e/... || ended=1; \
+	go test -count=1 -timeout 40m ./test/e2e/... || ended=1; \
 	exit $$ended
 
 .PHONY: bench

@@ -13,7 +13,9 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-func claimName(o Options, name string) string { return "gitd-cache-" + name + "-" + cmp.Or(o.Instance, o.Namespace) }
+func claimName(o Options, name string) string {
+	return "gitd-cache-" + name + "-" + cmp.Or(o.Instance, o.Namespace)
+}
 
 // claim returns the name of the app's PersistentVolumeClaim, made if need be, of twice the bytes that the cache may keep: it holds what
 // one build adds before it is brought down to size.

@@ -78,7 +78,7 @@ type Result struct {
 // Times are the parts of a build.
 type Times struct {
 	Checkout, Analyze, Detect, Build, Export time.Duration
-	Wait                                     time.Duration // for the cluster to start the build's containers; 0 on one machine
+	Wait                                     time.Duration // for the cluster: to start the build's containers, and to say what they did; 0 on one machine
 }
 
 // Builder builds images. Build blocks until the image is in the registry, ctx ends (nothing of the build is running any more

@@ -20,7 +20,7 @@ type Timing struct {
 	Version  int     `json:"version"`
 	Receive  float64 `json:"receive_ms"`
 	Checkout float64 `json:"checkout_ms"`
-	Wait     float64 `json:"wait_ms"` // for the cluster to start the build's containers
+	Wait     float64 `json:"wait_ms"` // for the cluster: to start the build's containers, and to say what they did
 	Analyze  float64 `json:"analyze_ms"`
 	Detect   float64 `json:"detect_ms"`
 	Build    float64 `json:"build_ms"`

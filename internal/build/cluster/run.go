@@ -38,8 +38,9 @@ type running struct {
 	before string // digest of the image before; "" where there is none
 	cancel context.CancelCauseFunc
 
-	name    string    // of the Pod
-	asked   time.Time // when the cluster was asked for it
+	name    string        // of the Pod
+	asked   time.Time     // when the cluster was asked for it
+	sending time.Duration // that handing the source over took
 	watched *watched
 }
 
@@ -247,13 +248,6 @@ func (b *running) phases(ctx context.Context, d *delivery, marker string) (<-cha
 	return b.export(ctx)
 }
 
-// starts waits for a container that the cluster has been starting since then.
-func (b *running) starts(ctx context.Context, container string, since time.Time) error {
-	_, err := b.watched.wait(ctx, started(container))
-	b.result.Times.Wait += time.Since(since)
-	return err
-}
-
 func (b *running) prepare(ctx context.Context, d *delivery) error {
 	b.progress.Enter("wait for a node")
 	onNode := func(p *corev1.Pod) bool { return p != nil && p.Spec.NodeName != "" }
@@ -262,7 +256,7 @@ func (b *running) prepare(ctx context.Context, d *delivery) error {
 	} else if onNode(p) {
 		b.progress.Enter("start on the node " + p.Spec.NodeName + " (a new node pulls the builder image first)")
 	}
-	if err := b.starts(ctx, wire.Prepare, b.asked); err != nil {
+	if _, err := b.watched.wait(ctx, started(wire.Prepare)); err != nil {
 		return err
 	}
 	b.progress.Enter("preparation")
@@ -270,7 +264,9 @@ func (b *running) prepare(ctx context.Context, d *delivery) error {
 	defer stop()
 	sent := make(chan error, 1)
 	go func() {
+		began := time.Now()
 		err := b.send(reading, d)
+		b.sending = time.Since(began)
 		if err != nil && reading.Err() == nil {
 			// What was sent may have been enough for gitd-pod to say what is wrong. Where it did not get a word, it waits for ever.
 			time.AfterFunc(2*time.Second, stop)
@@ -400,7 +396,7 @@ func (b *running) died(ctx context.Context, container, phase string) error {
 // detectAndBuild follows the container that runs the app's code.
 func (b *running) detectAndBuild(ctx context.Context, marker string) error {
 	b.progress.Enter("start of detection")
-	if err := b.starts(ctx, wire.Build, time.Now()); err != nil {
+	if _, err := b.watched.wait(ctx, started(wire.Build)); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -486,7 +482,7 @@ func (b *running) tellGroup(g wire.Group) (err error) {
 // export waits for the image. The channel it returns is closed when the container has nothing more to say.
 func (b *running) export(ctx context.Context) (<-chan struct{}, error) {
 	b.progress.Enter("export")
-	if err := b.starts(ctx, wire.Export, time.Now()); err != nil {
+	if _, err := b.watched.wait(ctx, started(wire.Export)); err != nil {
 		return nil, err
 	}
 	var exported *wire.Exported
@@ -544,7 +540,11 @@ func (b *running) export(ctx context.Context) (<-chan struct{}, error) {
 			return nil, b.died(ctx, wire.Export, "export")
 		}
 	}
-	return done, b.finish(exported)
+	took := time.Since(b.asked)
+	err := b.finish(exported)
+	t := &b.result.Times
+	t.Wait = took - b.sending - t.Analyze - t.Detect - t.Build - t.Export
+	return done, err
 }
 
 // lastWords finds the image in the termination message of the container, for when its log was lost.

@@ -16,6 +16,9 @@ import (
 // ErrNotFound is returned (wrapped) for a Service or a revision that the platform does not hold.
 var ErrNotFound = errors.New("not found")
 
+// ErrNotRouted is returned (wrapped) where a platform has taken a change, and nothing sends requests accordingly in time.
+var ErrNotRouted = errors.New("not routed")
+
 // Tags that gitd sets in spec.traffic. A tag's revision answers under TAG-SERVICE.DOMAIN.
 const (
 	GreenTag = app.GreenTag

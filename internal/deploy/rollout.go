@@ -53,11 +53,12 @@ type Outcome struct {
 
 // Times that bound what a rollout does besides the plan's own.
 const (
-	restoreTime = 2 * time.Minute       // to undo a rollout, whatever happened to its context
-	drainTime   = 2 * time.Second       // how long a push waits to see blue drained
-	probeTime   = 10 * time.Second      // one attempt of the check
-	probePause  = 50 * time.Millisecond // between the first attempts; doubled up to a second
-	logLines    = 20                    // of the app's output, shown where it failed
+	restoreTime  = 2 * time.Minute       // to undo a rollout, whatever happened to its context
+	unroutedTime = 15 * time.Second      // the same, where nothing routes: what is wanted is written down, and nobody can wait until it is so
+	drainTime    = 2 * time.Second       // how long a push waits to see blue drained
+	probeTime    = 10 * time.Second      // one attempt of the check
+	probePause   = 50 * time.Millisecond // between the first attempts; doubled up to a second
+	logLines     = 20                    // of the app's output, shown where it failed
 )
 
 // Rollout takes the plan's revision live: it starts it beside the one that serves (blue) with no traffic and a tag, checks
@@ -88,9 +89,9 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 		return nil, app.Errorf(app.InvalidInput, "take a first release live", "%s has nothing live that could keep its traffic", r.service)
 	}
 	if err := r.run(ctx); err != nil {
-		err = r.explain(ctx, err)
-		r.undo(ctx)
-		return nil, err
+		told := r.explain(ctx, err)
+		r.undo(ctx, err)
+		return nil, told
 	}
 	if plan.NoTraffic {
 		return &Outcome{Revision: r.green, URL: r.url(ctx), GreenURL: r.greenURL(ctx), Previous: r.blue, Status: r.status, Healthy: r.healthy}, nil
@@ -391,9 +392,13 @@ func (r *rollout) version() string {
 	return strings.TrimPrefix(r.green, r.service+"-")
 }
 
-// undo brings back what was before. It does not depend on ctx, which may have ended.
-func (r *rollout) undo(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTime)
+// undo brings back what was before, after a rollout that failed because of why. It does not depend on ctx, which may have ended.
+func (r *rollout) undo(ctx context.Context, why error) {
+	limit := restoreTime
+	if r.before != nil && errors.Is(why, ErrNotRouted) {
+		limit = unroutedTime
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	failed := func(err error) {
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -411,6 +416,10 @@ func (r *rollout) undo(ctx context.Context) {
 	}
 	if err := r.Apply(ctx, svc); err != nil {
 		var start *StartError
+		if errors.Is(why, ErrNotRouted) && ctx.Err() != nil {
+			r.plan.Log.Detail("the traffic of before is wanted again; it comes when requests are routed")
+			return
+		}
 		if !errors.As(err, &start) {
 			failed(err)
 			return

@@ -70,10 +70,11 @@ func (t tally) and(o tally) tally { return tally{t.files + o.files, t.paths + o.
 //
 // Trees in before need not be read. It also returns the trees by their IDs, as far as they are not too many to remember.
 func (c *catFile) walkTree(root, dir string, known tally, limits Options, before map[string][]entry) ([]entry, map[string][]entry, error) {
-	w := treeWalk{c: c, limits: limits, known: known.files, paths: known.paths, before: before, memo: map[string][]entry{}}
+	w := treeWalk{c: c, limits: limits, known: known.files, paths: known.paths, before: before, memo: make(map[string][]entry, len(before))}
 	if err := w.levels(root, dir); err != nil {
 		return nil, nil, err
 	}
+	w.entries = make([]entry, 0, w.count(root, limits.MaxFiles))
 	if err := w.walk(root, dir, 1+strings.Count(dir, "/")); err != nil {
 		return nil, nil, err
 	}
@@ -106,12 +107,18 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 	if err != nil {
 		return err
 	}
+	few := list[:min(len(list), max(0, w.limits.MaxFiles-w.known-len(w.entries)))]
+	if n := joinedLen(dir, few); w.paths+n > maxPaths {
+		return w.keeps(n)
+	}
+	paths := joined(dir, few)
 	for _, e := range list {
 		if w.known+len(w.entries) >= w.limits.MaxFiles {
 			return app.Errorf(app.LimitExceeded, "leave generated files such as node_modules out of the repository",
 				"the commit has more than %d files", w.limits.MaxFiles)
 		}
-		e.path = dir + e.path
+		n := len(dir) + len(e.path)
+		e.path, paths = paths[:n], paths[n:]
 		if len(e.path) > maxPath {
 			return app.Errorf(app.LimitExceeded, "use shorter names", "the path %s is longer than %d bytes", quote(e.path), maxPath)
 		}
@@ -129,6 +136,25 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 		}
 	}
 	return nil
+}
+
+// joined returns the paths of all entries of a folder, one behind the other: in one piece of memory, for there are many.
+func joined(dir string, list []entry) string {
+	var b strings.Builder
+	b.Grow(joinedLen(dir, list))
+	for _, e := range list {
+		b.WriteString(dir)
+		b.WriteString(e.path)
+	}
+	return b.String()
+}
+
+func joinedLen(dir string, list []entry) int {
+	n := len(dir) * len(list)
+	for _, e := range list {
+		n += len(e.path)
+	}
+	return n
 }
 
 // keeps counts bytes of paths: a small tree under long names stands for many.

@@ -414,7 +414,7 @@ func (p *Platform) slowRoute(ctx context.Context, c *apis.Condition, service str
 	}
 	why, next := p.routeProblem(c)
 	if waited > routeTime {
-		return app.Errorf(app.Unavailable, next, "requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why)
+		return &app.Error{Code: app.Unavailable, Err: deploy.ErrNotRouted, Message: fmt.Sprintf("requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why), Next: next}
 	}
 	if !*told {
 		*told = true

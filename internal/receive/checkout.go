@@ -2,6 +2,7 @@ package receive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/receive/lfs"
@@ -63,7 +68,12 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	if err := root.Lchown(".", uid, gid); err != nil {
 		return err
 	}
-	w := writer{root: root, uid: uid, gid: gid, left: s.limits.MaxCheckout, limits: s.limits, buf: make([]byte, 128<<10)}
+	left := &atomic.Int64{}
+	left.Store(s.limits.MaxCheckout)
+	newWriter := func() *writer {
+		return &writer{root: root, uid: uid, gid: gid, left: left, limits: s.limits, buf: make([]byte, 128<<10)}
+	}
+	w := newWriter()
 	defer w.close()
 	var large, links []entry
 	var files []filesOf
@@ -92,7 +102,7 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 		}
 	}
 	for _, of := range files {
-		if err := of.cat.use(ctx, func() error { return w.files(ctx, of.cat, of.entries) }); err != nil {
+		if err := s.write(ctx, of, newWriter); err != nil {
 			return err
 		}
 	}
@@ -115,6 +125,41 @@ func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	return nil
 }
 
+// Bounds of how many write at once.
+const (
+	mostWriters    = 4
+	filesForWriter = 500 // a further process to read them from does not pay before
+)
+
+// write writes files, a part of them by each of several writers where there are many, and processors for the writers and for the git that each
+// one reads from. The first error ends all.
+func (s *source) write(ctx context.Context, of filesOf, newWriter func() *writer) error {
+	n := cmp.Or(s.limits.writers, min(mostWriters, runtime.GOMAXPROCS(0)/2))
+	n = max(1, min(n, len(of.entries)/filesForWriter))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	part := (len(of.entries) + n - 1) / n
+	for i, some := range slices.Collect(slices.Chunk(of.entries, max(1, part))) {
+		cat := of.cat
+		if i > 0 {
+			cat = &catFile{ctx: cat.ctx, objects: cat.objects, limits: cat.limits}
+		}
+		all.Go(func() {
+			w := newWriter()
+			defer w.close()
+			if i > 0 {
+				defer cat.close()
+			}
+			if err := cat.use(ctx, func() error { return w.files(ctx, cat, some) }); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
 // filesOf are files that come from one repository.
 type filesOf struct {
 	cat     *catFile
@@ -125,7 +170,7 @@ type filesOf struct {
 type writer struct {
 	root     *os.Root
 	uid, gid int
-	left     int64 // bytes that may still be written
+	left     *atomic.Int64 // bytes that may still be written, by all writers
 	limits   Options
 	buf      []byte
 
@@ -173,7 +218,7 @@ func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
 		if err != nil {
 			return err
 		}
-		if w.left -= n; w.left < 0 {
+		if w.left.Add(-n) < 0 {
 			return tooMuch(w.limits)
 		}
 		if err := w.file(e, func(f io.Writer) error { return w.copy(f, io.LimitReader(c.out, n), n) }); err != nil {
@@ -188,7 +233,7 @@ func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
 
 // large writes the object that a pointer of Git LFS stands for.
 func (w *writer) large(ctx context.Context, e entry) error {
-	if w.left -= e.large.Size; w.left < 0 {
+	if w.left.Add(-e.large.Size) < 0 {
 		return tooMuch(w.limits)
 	}
 	err := w.file(e, func(f io.Writer) error { return e.large.store.CopyTo(ctx, f, e.large.Pointer, w.buf) })

@@ -63,7 +63,8 @@ type Options struct {
 
 	Log func(format string, args ...any) // the server's log: one line for each command
 
-	now func() time.Time // for back-off and the validity of certificates; tests set it
+	now     func() time.Time // for back-off and the validity of certificates; tests set it
+	writers int              // of a checkout; 0: as many as there are processors for. Tests set it
 }
 
 func (o Options) withDefaults() Options {

@@ -118,7 +118,7 @@ func (s *Server) openImages(ctx context.Context) (registry.Images, addresses, er
 		if err := remote.Check(ctx); err != nil {
 			return nil, addresses{}, err
 		}
-		return remote, addresses{cmp.Or(r.Pull, r.Ref), cmp.Or(r.Push, r.Pull, r.Ref), r.Insecure}, nil
+		return remote, addresses{r.Ref, r.Ref, r.Insecure}, nil // Pull and Push are of our own, which config/ has set
 	}
 	if r.Pull == "" {
 		return nil, addresses{}, app.Errorf(app.InvalidInput,

@@ -423,6 +423,7 @@ func (g *guide) newApp(word string) {
 			g.t.Fatal(err)
 		}
 	}
+	g.quick("hello")
 	write("go.mod", "module example.com/hello\n\ngo 1.26\n")
 	write("main.go", `package main
 
@@ -448,6 +449,7 @@ func (g *guide) example(name, source string) {
 	if err := os.CopyFS(dir, os.DirFS("../../examples/"+name)); err != nil {
 		g.t.Fatal(err)
 	}
+	g.quick(name)
 	git := "cd " + name + " && git "
 	g.command(git + "init -q -b main && git add -A && git commit -qm one && git remote add platform ssh://git@EXTERNAL-IP/" + name)
 	g.command(git+"push platform main", "is live")
@@ -469,6 +471,14 @@ func (g *guide) says(name, word string) {
 	if got, err := ask(ctx, name+".app-"+name); err != nil || !strings.Contains(got, word) {
 		g.explain()
 		g.t.Fatalf("%s answers %q, %v; want %q in it", name, got, err, word)
+	}
+}
+
+// quick lets an app's Pods end within seconds. A namespace goes only some minutes after Pods that may take minutes.
+func (g *guide) quick(app string) {
+	g.t.Helper()
+	if err := os.WriteFile(filepath.Join(g.dir, app, "project.toml"), []byte("[io.gitd.web]\ntimeout = \"10s\"\n"), 0o600); err != nil {
+		g.t.Fatal(err)
 	}
 }
 

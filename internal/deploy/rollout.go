@@ -93,11 +93,14 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 		r.undo(ctx, err)
 		return nil, told
 	}
+	out := &Outcome{Revision: r.green, Previous: r.blue, Status: r.status, Healthy: r.healthy}
 	if plan.NoTraffic {
-		return &Outcome{Revision: r.green, URL: r.url(ctx), GreenURL: r.greenURL(ctx), Previous: r.blue, Status: r.status, Healthy: r.healthy}, nil
+		out.GreenURL = r.greenURL(ctx)
+	} else {
+		r.drain(ctx)
 	}
-	r.drain(ctx)
-	return &Outcome{Revision: r.green, URL: r.url(ctx), Previous: r.blue, Status: r.status, Healthy: r.healthy}, nil
+	out.URL = r.url(ctx)
+	return out, nil
 }
 
 type rollout struct {

@@ -140,7 +140,7 @@ func (s *source) write(ctx context.Context, of filesOf, newWriter func() *writer
 	defer cancel(nil)
 	var all sync.WaitGroup
 	part := (len(of.entries) + n - 1) / n
-	for i, some := range slices.Collect(slices.Chunk(of.entries, max(1, part))) {
+	for i, some := range slices.Collect(slices.Chunk(of.entries, part)) {
 		cat := of.cat
 		if i > 0 {
 			cat = &catFile{ctx: cat.ctx, objects: cat.objects, limits: cat.limits}

@@ -108,10 +108,14 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 		return err
 	}
 	few := list[:min(len(list), max(0, w.limits.MaxFiles-w.known-len(w.entries)))]
-	if n := joinedLen(dir, few); w.paths+n > maxPaths {
-		return w.keeps(n)
+	length := len(dir) * len(few)
+	for _, e := range few {
+		length += len(e.path)
 	}
-	paths := joined(dir, few)
+	if w.paths+length > maxPaths {
+		return w.keeps(length)
+	}
+	paths := joined(dir, few, length)
 	for _, e := range list {
 		if w.known+len(w.entries) >= w.limits.MaxFiles {
 			return app.Errorf(app.LimitExceeded, "leave generated files such as node_modules out of the repository",
@@ -138,23 +142,15 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 	return nil
 }
 
-// joined returns the paths of all entries of a folder, one behind the other: in one piece of memory, for there are many.
-func joined(dir string, list []entry) string {
+// joined returns the paths of all entries of a folder, of that length together, one behind the other: in one piece of memory, for there are many.
+func joined(dir string, list []entry, length int) string {
 	var b strings.Builder
-	b.Grow(joinedLen(dir, list))
+	b.Grow(length)
 	for _, e := range list {
 		b.WriteString(dir)
 		b.WriteString(e.path)
 	}
 	return b.String()
-}
-
-func joinedLen(dir string, list []entry) int {
-	n := len(dir) * len(list)
-	for _, e := range list {
-		n += len(e.path)
-	}
-	return n
 }
 
 // keeps counts bytes of paths: a small tree under long names stands for many.

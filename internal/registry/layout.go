@@ -92,30 +92,10 @@ func writeFile(path string, content []byte) error {
 
 // place makes a file of what fill writes: under another name first (private until it is whole), synced, then renamed.
 func place(path string, fill func(*os.File) error, mode os.FileMode) error {
-	dir := filepath.Dir(path)
-	if err := makeDir(dir); err != nil {
+	if err := makeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".new-")
-	if err != nil {
-		return err
-	}
-	err = fill(f)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	return disk.Sync(dir)
+	return disk.Replace(path, mode, fill)
 }
 
 // makeDir makes a directory and those above it, and syncs the ones that it adds to.

@@ -100,7 +100,7 @@ func (m *Machine) Deploy(ctx context.Context, p Push) error {
 	if err := m.enoughDisk(); err != nil {
 		return err
 	}
-	if err := m.o.Store.CreateApp(ctx, p.App, p.Key); err != nil && app.CodeOf(err) != app.Exists {
+	if err := m.o.Store.EnsureApp(ctx, p.App, p.Key); err != nil {
 		return err
 	}
 	return m.run(ctx, app.Release{App: p.App, Commit: p.Commit, Ref: p.Ref, Key: p.Key, Message: p.Message}, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {

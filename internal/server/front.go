@@ -33,10 +33,7 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 
 // Create implements receive.Handler.
 func (f *front) Create(ctx context.Context, key app.Key, name string) error {
-	if err := f.store.CreateApp(ctx, name, key.Name); err != nil && app.CodeOf(err) != app.Exists {
-		return err
-	}
-	return nil
+	return f.store.EnsureApp(ctx, name, key.Name)
 }
 
 // Deploy implements receive.Handler.

@@ -102,17 +102,7 @@ func (s *Server) instance() (string, error) {
 		return "", err
 	}
 	id := strings.ToLower(rand.Text()[:10])
-	tmp := s.path(instanceFile) + ".new"
-	if err := os.WriteFile(tmp, []byte(id+"\n"), 0o600); err != nil {
-		return "", err
-	}
-	if err := disk.Sync(tmp); err != nil {
-		return "", err
-	}
-	if err := os.Rename(tmp, s.path(instanceFile)); err != nil {
-		return "", err
-	}
-	return id, disk.Sync(s.o.Data)
+	return id, disk.ReplaceBytes(s.path(instanceFile), 0o600, []byte(id+"\n"))
 }
 
 // instanceForm is a label's value, and the end of an object's name.

@@ -36,6 +36,14 @@ func (s *Store) CreateApp(ctx context.Context, name, owner string) error {
 	return err
 }
 
+// EnsureApp is CreateApp, but that it is no error where the app exists.
+func (s *Store) EnsureApp(ctx context.Context, name, owner string) error {
+	if err := s.CreateApp(ctx, name, owner); err != nil && app.CodeOf(err) != app.Exists {
+		return err
+	}
+	return nil
+}
+
 // App returns one app, or an *app.Error with code NotFound.
 func (s *Store) App(ctx context.Context, name string) (app.App, error) {
 	a := app.App{Name: name}

@@ -57,7 +57,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 		return deploy.Invalid(service, err.Error())
 	}
 	spec.RestartPolicy = corev1.RestartPolicyNever
-	labels := r.labels(service)
+	labels := p.labelled(r.labels(service))
 	labels[procLabel] = process
 	// Its configuration is its own: the release may come to nothing.
 	config, err := r.secret(namespace, service)
@@ -66,7 +66,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 	}
 	config.Name, config.Labels, config.Annotations = name, labels, nil
 	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: p.labelled(labels)},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
 		Spec: batchv1.JobSpec{BackoffLimit: ptr.Int32(0), TTLSecondsAfterFinished: ptr.Int32(int32(jobTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: *spec}}}
 	defer func() {

@@ -27,7 +27,7 @@ func (p *Platform) Get(ctx context.Context, service string) (*servingv1.Service,
 	if err == nil && !sameTraffic(live.Status.Traffic, live.Spec.Traffic) {
 		var there map[string]*servingv1.Revision
 		there, err = p.revisions(ctx, live.Namespace, service)
-		live.Status.Traffic = routed(live, there)
+		live.Status.Traffic = trafficNow(live, there)
 	}
 	if err != nil {
 		return nil, explained(ctx, err, "read the Service "+service)
@@ -35,9 +35,9 @@ func (p *Platform) Get(ctx context.Context, service string) (*servingv1.Service,
 	return live, explained(ctx, p.restore(ctx, live), "read the configuration of "+service)
 }
 
-// routed is what a Service's route does. Knative leaves what it did last in the status while a revision of the wanted traffic does not run:
+// trafficNow is what a Service's route does. Knative leaves what it did last in the status while a revision of the wanted traffic does not run:
 // once a revision that is named there is gone, only what is wanted is true.
-func routed(live *servingv1.Service, there map[string]*servingv1.Revision) []servingv1.TrafficTarget {
+func trafficNow(live *servingv1.Service, there map[string]*servingv1.Revision) []servingv1.TrafficTarget {
 	for _, t := range live.Status.Traffic {
 		if there[t.RevisionName] == nil {
 			return targets(live)
@@ -166,7 +166,7 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(len(a.Name), len(b.Name)), strings.Compare(a.Name, b.Name))
 	})
 	out := make([]deploy.RevisionStatus, len(all))
-	traffic := routed(live, there)
+	traffic := trafficNow(live, there)
 	for i, r := range all {
 		out[i] = deploy.RevisionStatus{Name: r.Name, Instances: ready[r.Name]}
 		for _, t := range traffic {

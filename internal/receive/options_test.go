@@ -3,6 +3,7 @@ package receive
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -212,6 +213,23 @@ func TestDetachWithAClientThatStays(t *testing.T) {
 			t.Error(l)
 		}
 	}
+}
+
+func TestAClientThatWentAwayIsSaidOnce(t *testing.T) {
+	fx := start(t, nil)
+	dir := fx.work("gone")
+	started, ended := fx.held(nil)
+	git := fx.cmd(dir, "git", "push", "platform", "main")
+	if err := git.Start(); err != nil {
+		t.Fatal(err)
+	}
+	receiveOr(t, "the deployment starts", started)
+	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
+	_ = git.Wait()
+	if err := receiveOr(t, "the deployment ends", ended); !errors.Is(err, errGone) {
+		t.Error(err)
+	}
+	fx.logged("push gone: main", "failed: the client went away (status")
 }
 
 func TestDetachEndsWithTheServer(t *testing.T) {

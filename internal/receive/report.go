@@ -3,6 +3,7 @@ package receive
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/gitd-io/gitd/internal/receive/pktline"
 )
@@ -60,7 +61,7 @@ func (p *push) report(unpack, result string) outcome {
 	b = append(b, "0000"...)
 	if p.request.has(reportV1) || p.request.has(reportV2) {
 		status = 0 // the report says it all, and git looks no further
-		if _, err := p.band.send(bandData, b); err != nil {
+		if _, err := p.band.send(bandData, b); err != nil && !strings.HasSuffix(result, errGone.Error()) {
 			result += "; the client went away"
 		}
 	}

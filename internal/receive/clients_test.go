@@ -130,7 +130,7 @@ func (c *gitClient) try(dir string, args ...string) (string, error) {
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: c.root}
 		for _, v := range c.fx.env(c.fx.key) {
-			v = strings.ReplaceAll(v, c.fx.home, c.home)
+			v = strings.NewReplacer(c.fx.home, c.home, c.fx.tmp, c.home).Replace(v)
 			if strings.HasPrefix(v, "PATH=") {
 				v = "PATH=/usr/bin"
 			}

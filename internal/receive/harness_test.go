@@ -116,6 +116,7 @@ type fixture struct {
 	h       *handler
 	addr    string
 	home    string
+	tmp     string // of clients; short, for git-lfs puts sockets there (and leaves their folders)
 	key     string // path of the user's private key
 	hostKey gossh.PublicKey
 
@@ -126,6 +127,11 @@ type fixture struct {
 func start(t testing.TB, change func(*Options)) *fixture {
 	t.Helper()
 	fx := &fixture{t: t, home: t.TempDir(), h: &handler{keys: map[string]app.Key{}, apps: map[string]bool{}}}
+	var err error
+	if fx.tmp, err = os.MkdirTemp("", "clients-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(fx.tmp) })
 	o := Options{Dir: filepath.Join(fx.home, "repos"), HostKeyFile: filepath.Join(fx.home, "server", "host_key"), Handler: fx.h, MinFree: 1,
 		Log: func(format string, args ...any) {
 			fx.mu.Lock()
@@ -226,7 +232,7 @@ func (fx *fixture) sshArgs(key string) []string {
 }
 
 func (fx *fixture) env(key string) []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + fx.home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + fx.home, "TMPDIR=" + fx.tmp, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
 		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=init.defaultBranch", "GIT_CONFIG_VALUE_0=main", "GIT_CONFIG_KEY_1=protocol.file.allow", "GIT_CONFIG_VALUE_1=always",
 		"GIT_SSH_COMMAND=ssh " + strings.Join(fx.sshArgs(key), " ")}

@@ -62,7 +62,7 @@ func (p *push) report(unpack, result string) outcome {
 	if p.request.has(reportV1) || p.request.has(reportV2) {
 		status = 0 // the report says it all, and git looks no further
 		if _, err := p.band.send(bandData, b); err != nil && !strings.HasSuffix(result, errGone.Error()) {
-			result += "; the client went away"
+			result += "; " + errGone.Error()
 		}
 	}
 	p.band.close()

@@ -23,12 +23,17 @@ import (
 //
 //	"hello"              may pull from and push to the repository hello, for as long as the process lives
 //	"hello,hello/cache"  likewise for both
-//	"_pull"              may pull from every repository, for as long as the directory is there
+//	"_pull"              may pull our own repositories, for as long as the directory is there
+//	"_pull,hello"        likewise, and the repository hello
+//	"_pull,*"            likewise, and every repository
 //
 // All of them may read our own repositories.
 
 // puller is the user that nodes pull as. No repository is called that.
 const puller = "_pull"
+
+// every stands for all repositories behind puller.
+const every = "*"
 
 // pullSecretFile is in the registry's directory.
 const pullSecretFile = "pull.key"
@@ -58,14 +63,27 @@ func (r *Registry) Credentials(repositories ...string) authn.Authenticator {
 	return authn.FromConfig(authn.AuthConfig{Username: user, Password: r.password(user)})
 }
 
-// PullCredentials may pull from every repository. They live as long as the directory.
-func (r *Registry) PullCredentials() authn.Authenticator {
-	return authn.FromConfig(authn.AuthConfig{Username: puller, Password: r.password(puller)})
+// PullCredentials may pull from the repository and from our own ones: "*" is every repository, "" none but our own. They live as
+// long as the directory.
+func (r *Registry) PullCredentials(repository string) authn.Authenticator {
+	user := puller
+	if repository != "" {
+		user += "," + repository
+	}
+	return authn.FromConfig(authn.AuthConfig{Username: user, Password: r.password(user)})
+}
+
+// pulls says whether a user is one that only pulls, and from which repository besides our own.
+func pulls(user string) (repository string, ok bool) {
+	if user == puller {
+		return "", true
+	}
+	return strings.CutPrefix(user, puller+",")
 }
 
 func (r *Registry) password(user string) string {
 	secret := r.secret[:]
-	if user == puller {
+	if _, ok := pulls(user); ok {
 		secret = r.pull[:]
 	}
 	m := hmac.New(sha256.New, secret)
@@ -152,8 +170,8 @@ func allowed(user string, q *http.Request) bool {
 	if !ok {
 		return false
 	}
-	if user == puller {
-		return reads && readable.MatchString(rest)
+	if own, ok := pulls(user); ok {
+		return reads && readable.MatchString(rest) && (own == every || own == repository || strings.HasPrefix(repository, System))
 	}
 	if strings.HasPrefix(repository, System) {
 		return reads

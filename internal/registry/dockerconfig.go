@@ -13,10 +13,10 @@ func (r *Registry) PushConfig(host string, repositories ...string) ([]byte, erro
 	return dockerConfig(host, r.Credentials(repositories...))
 }
 
-// PullConfig is a docker config.json with which nodes may pull everything; host is what they call the registry, with or without a path
-// behind it. It is good for as long as the registry's directory is there.
-func (r *Registry) PullConfig(host string) ([]byte, error) {
-	return dockerConfig(host, r.PullCredentials())
+// PullConfig is a docker config.json with which nodes may pull what PullCredentials says; host is what they call the registry, with or
+// without a path behind it. It is good for as long as the registry's directory is there.
+func (r *Registry) PullConfig(host, repository string) ([]byte, error) {
+	return dockerConfig(host, r.PullCredentials(repository))
 }
 
 // dockerConfig writes credentials in the form that docker login leaves; nil for none.

@@ -25,8 +25,9 @@ type Images interface {
 	// PushConfig is a docker config.json with which a Pod may push to these repositories and pull our own images; nil where the registry
 	// asks nobody. host is what the Pod calls the registry.
 	PushConfig(host string, repositories ...string) ([]byte, error)
-	// PullConfig is one with which nodes may pull; nil where the registry asks nobody. host is what they call the registry.
-	PullConfig(host string) ([]byte, error)
+	// PullConfig is one with which nodes may pull the repository and gitd's own images ("*": every repository, "": gitd's own alone);
+	// nil where the registry asks for no credentials. host is what nodes call the registry.
+	PullConfig(host, repository string) ([]byte, error)
 }
 
 var (

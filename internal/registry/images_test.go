@@ -179,7 +179,7 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 		t.Fatalf("tags %v, %v", tags, err)
 	}
 	// Nodes pull with theirs.
-	if login, err = r.PullConfig(prefix); err != nil {
+	if login, err = r.PullConfig(prefix, "hello"); err != nil {
 		t.Fatal(err)
 	}
 	pulled, err := remote.Image(parse(t, prefix+"/hello@"+digestOf(t, second)), remote.WithAuth(authOf(t, login, prefix)))
@@ -294,7 +294,7 @@ func TestRegistryThatKeepsAll(t *testing.T) {
 	if n := strings.Count(said.String(), "refuses to delete"); n != 1 {
 		t.Errorf("said %d times: %s", n, said.String())
 	}
-	if b, err := r.PullConfig(e.host); b != nil || err != nil {
+	if b, err := r.PullConfig(e.host, "hello"); b != nil || err != nil {
 		t.Errorf("credentials for a registry that asks nobody: %s, %v", b, err)
 	}
 }

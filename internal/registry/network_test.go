@@ -57,7 +57,9 @@ func TestNetworkRights(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	puller, pull := basic(t, r.PullCredentials())
+	puller, pull := basic(t, r.PullCredentials("hello"))
+	system, pullSystem := basic(t, r.PullCredentials(""))
+	all, pullAll := basic(t, r.PullCredentials("*"))
 	pod, push := basic(t, r.Credentials("hello", "hello/cache"))
 	layer, secret := layerDigest(t, img, 0), layerDigest(t, other, 0)
 	for _, c := range []struct {
@@ -65,9 +67,16 @@ func TestNetworkRights(t *testing.T) {
 		want                               int
 	}{
 		{"a node: the base", "GET", "/v2/", puller, pull, 200},
-		{"a node: a manifest", "GET", "/v2/other/manifests/v1", puller, pull, 200},
-		{"a node: a layer", "GET", "/v2/other/blobs/" + secret, puller, pull, 200},
+		{"a node: its app's manifest", "GET", "/v2/hello/manifests/v1", puller, pull, 200},
+		{"a node: its app's layer", "GET", "/v2/hello/blobs/" + layer, puller, pull, 200},
+		{"a node: another app's manifest", "GET", "/v2/other/manifests/v1", puller, pull, 403},
+		{"a node: another app's layer", "GET", "/v2/other/blobs/" + secret, puller, pull, 403},
 		{"a node: the run image", "HEAD", "/v2/gitd/run/manifests/v1", puller, pull, 200},
+		{"a node for builds: the run image", "HEAD", "/v2/gitd/run/manifests/v1", system, pullSystem, 200},
+		{"a node for builds: an app's manifest", "GET", "/v2/hello/manifests/v1", system, pullSystem, 403},
+		{"a node for builds, as another app's", "GET", "/v2/hello/manifests/v1", puller, pullSystem, 401},
+		{"a node for one namespace: a manifest", "GET", "/v2/other/manifests/v1", all, pullAll, 200},
+		{"a node for one namespace: an upload", "POST", "/v2/other/blobs/uploads/", all, pullAll, 403},
 		{"a node: tags", "GET", "/v2/hello/tags/list", puller, pull, 403},
 		{"a node: the catalogue", "GET", "/v2/_catalog", puller, pull, 403},
 		{"a node: an upload", "POST", "/v2/hello/blobs/uploads/", puller, pull, 403},
@@ -159,7 +168,7 @@ func TestNodesPullAfterARestart(t *testing.T) {
 	if err := r.AddImage(context.Background(), "hello", "v1", img); err != nil {
 		t.Fatal(err)
 	}
-	node, pod := r.PullCredentials(), r.Credentials("hello")
+	node, pod := r.PullCredentials("hello"), r.Credentials("hello")
 	if info, err := os.Stat(filepath.Join(dir, pullSecretFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the key: %v, %v", info, err)
 	}
@@ -413,7 +422,7 @@ func TestTLS(t *testing.T) {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 		defer transport.CloseIdleConnections()
 		q, _ := http.NewRequest("GET", "https://"+r.Addr().String()+"/v2/", nil)
-		user, password := basic(t, r.PullCredentials())
+		user, password := basic(t, r.PullCredentials(""))
 		q.SetBasicAuth(user, password)
 		a, err := transport.RoundTrip(q)
 		if err != nil {

@@ -299,10 +299,10 @@ func (r *Remote) Write(ctx context.Context, repository, tag string, img v1.Image
 }
 
 // PushConfig implements Images. Its credentials are those that gitd has itself: the registry decides how far they reach.
-func (r *Remote) PushConfig(host string, _ ...string) ([]byte, error) { return r.PullConfig(host) }
+func (r *Remote) PushConfig(host string, _ ...string) ([]byte, error) { return r.PullConfig(host, "") }
 
-// PullConfig implements Images.
-func (r *Remote) PullConfig(host string) ([]byte, error) {
+// PullConfig implements Images. The credentials are the operator's, whatever the repository.
+func (r *Remote) PullConfig(host, _ string) ([]byte, error) {
 	repo, err := r.repository("app")
 	if err != nil {
 		return nil, err

@@ -58,16 +58,13 @@ func (s *Server) openCluster(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := images.PullConfig(at.pullHost())
-	if err != nil {
-		return nil, err
-	}
 	instance, err := s.instance()
 	if err != nil {
 		return nil, err
 	}
 	platform, err := knative.Open(ctx, knative.Options{
-		Instance: instance, Client: client, Namespace: c.Namespace, Pull: at.pull, PullSecret: secret, Ingress: c.Ingress, Images: images, Log: s.o.Log,
+		Instance: instance, Client: client, Namespace: c.Namespace, Pull: at.pull, Ingress: c.Ingress, Images: images, Log: s.o.Log,
+		PullConfig: func(app string) ([]byte, error) { return images.PullConfig(at.pullHost(), app) },
 	})
 	if err != nil {
 		return nil, err

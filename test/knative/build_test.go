@@ -403,7 +403,7 @@ func (withSecret) PushConfig(string, ...string) ([]byte, error) {
 	return []byte(`{"auths":{"registry.invalid":{"auth":"` + secretWord + `"}}}`), nil
 }
 
-func (withSecret) PullConfig(string) ([]byte, error) {
+func (withSecret) PullConfig(string, string) ([]byte, error) {
 	return []byte(`{"auths":{"registry.invalid":{"auth":"` + secretWord + `"}}}`), nil
 }
 

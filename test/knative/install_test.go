@@ -37,7 +37,7 @@ func TestInstall(t *testing.T) {
 	g.run("bin/gitd builder create --push registry.example.com/team/builder:1", "builder:1 is ready")
 
 	g.in("Inside the cluster")
-	g.writeOverlay("../config", "")
+	g.writeOverlay("../config/app-namespaces", "")
 	t.Cleanup(g.remove)
 	g.run("kubectl apply -k my-gitd")
 	g.run("kubectl -n gitd-system rollout status statefulset/gitd --timeout=15m")
@@ -83,8 +83,8 @@ func TestInstall(t *testing.T) {
 	g.inline("kubectl delete namespace -l app.kubernetes.io/managed-by=gitd")
 	g.command("kubectl get clusterrole,clusterrolebinding,namespace", "!gitd")
 
-	// The other variant: rights in two namespaces, and no other. And images in another registry.
-	g.writeOverlay("../config/single-namespace", g.otherRegistry())
+	// The default: rights in two namespaces, and no other. And images in another registry.
+	g.writeOverlay("../config", g.otherRegistry())
 	g.command("kubectl apply -k my-gitd")
 	g.in("The registry")
 	g.run("kubectl -n gitd-system create secret generic gitd-registry --from-file=config.json=$HOME/.docker/config.json")

@@ -28,7 +28,7 @@ func TestInstances(t *testing.T) {
 	})
 	one, two := options(t, c, namespace), options(t, c, namespace)
 	apart := func(o knative.Options, instance string) knative.Options {
-		o.Instance, o.PullSecret = instance, []byte(`{"auths":{}}`)
+		o.Instance, o.PullConfig = instance, func(string) ([]byte, error) { return []byte(`{"auths":{}}`), nil }
 		return o
 	}
 	one, two = apart(one, "one"), apart(two, "two")

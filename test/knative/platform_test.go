@@ -208,7 +208,9 @@ func TestNamespacePerApp(t *testing.T) {
 	o := options(t, c, "")
 	o.NamespacePrefix = "own-" + strings.ToLower(rand.Text()[:6]) + "-"
 	o.Images = images{img}
-	o.PullSecret = []byte(`{"auths": {"registry.example.com": {"auth": "YTpi"}}}`)
+	o.PullConfig = func(app string) ([]byte, error) {
+		return []byte(`{"auths": {"registry.example.com": {"username": "` + app + `"}}}`), nil
+	}
 	p := open(t, o)
 	namespace := o.NamespacePrefix + "app"
 	t.Cleanup(func() {
@@ -243,9 +245,23 @@ func TestNamespacePerApp(t *testing.T) {
 			}
 		}
 	}
-	if s := pod.Spec; s.AutomountServiceAccountToken == nil || *s.AutomountServiceAccountToken || s.EnableServiceLinks == nil || *s.EnableServiceLinks ||
+	s := pod.Spec
+	if s.AutomountServiceAccountToken == nil || *s.AutomountServiceAccountToken || s.EnableServiceLinks == nil || *s.EnableServiceLinks ||
 		len(s.ImagePullSecrets) != 1 {
 		t.Errorf("the pod: token %v, links %v, pull secrets %v", s.AutomountServiceAccountToken, s.EnableServiceLinks, s.ImagePullSecrets)
+	}
+	// Nodes pull there with what reaches this app's images, and the cluster refuses other Pods that ask for too much.
+	var pull corev1.Secret
+	u, err := c.Resource(core("secrets"), namespace).Get(t.Context(), s.ImagePullSecrets[0].Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kube.Into(u, &pull); err != nil || !strings.Contains(string(pull.Data[corev1.DockerConfigJsonKey]), `"username": "app"`) {
+		t.Errorf("nodes pull with %s, %v", pull.Data, err)
+	}
+	ns, err := c.Resource(namespaces, "").Get(t.Context(), namespace, metav1.GetOptions{})
+	if err != nil || ns.GetLabels()["pod-security.kubernetes.io/enforce"] != "baseline" {
+		t.Errorf("the namespace: %v, %v", ns, err)
 	}
 	if err := p.Delete(t.Context(), "app"); err != nil {
 		t.Fatal(err)

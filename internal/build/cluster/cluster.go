@@ -34,7 +34,7 @@ type Images interface {
 	Pushed(repository, digest string) error
 	DeleteRepository(repository string) error
 	PushConfig(host string, repositories ...string) ([]byte, error)
-	PullConfig(host string) ([]byte, error)
+	PullConfig(host, repository string) ([]byte, error)
 }
 
 // Options configure an Engine.
@@ -174,7 +174,7 @@ func (e *Engine) deletePod(ctx context.Context, name string, grace int64) error 
 
 // pullSecretName is what Pods name for their nodes; "" where the registry asks nobody.
 func (e *Engine) pullSecretName() (string, []byte, error) {
-	config, err := e.o.Images.PullConfig(e.o.Pull)
+	config, err := e.o.Images.PullConfig(e.o.Pull, "")
 	if err != nil || config == nil {
 		return "", nil, err
 	}

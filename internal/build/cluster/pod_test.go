@@ -19,14 +19,14 @@ import (
 // asking is a registry that wants credentials.
 type asking struct{ Images }
 
-func (asking) PullConfig(string) ([]byte, error) {
+func (asking) PullConfig(string, string) ([]byte, error) {
 	return []byte(`{"auths":{"r":{"auth":"cHVsbA=="}}}`), nil
 }
 
 // open is one that does not.
 type open struct{ Images }
 
-func (open) PullConfig(string) ([]byte, error) { return nil, nil }
+func (open) PullConfig(string, string) ([]byte, error) { return nil, nil }
 
 func testEngine(images Images, storage string) *Engine {
 	return &Engine{o: Options{Namespace: "builds", Instance: "one", Images: images, Pull: "nodes.example:5000/team", Push: "pods.example:5000/team", Insecure: true, StorageClass: storage,

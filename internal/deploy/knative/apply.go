@@ -135,14 +135,6 @@ func (p *Platform) labelled(labels map[string]string) map[string]string {
 	return labels
 }
 
-// pullName is the name of the Secret by which nodes pull what this gitd pushed.
-func (p *Platform) pullName() string {
-	if p.o.Instance == "" {
-		return pullPrefix
-	}
-	return pullPrefix + "-" + p.o.Instance
-}
-
 // revisions returns a Service's revisions by name.
 func (p *Platform) revisions(ctx context.Context, namespace, service string) (map[string]*servingv1.Revision, error) {
 	all, err := list[servingv1.Revision](ctx, p.c, revisions, namespace, selector(serviceLabel, service))
@@ -238,10 +230,8 @@ func (p *Platform) wanted(svc *servingv1.Service, r *release, traffic []servingv
 
 // keep makes the Secret of a release, and that for the registry.
 func (p *Platform) keep(ctx context.Context, namespace, service string, r *release) error {
-	if p.o.PullSecret != nil {
-		if err := p.keepPull(ctx, namespace); err != nil {
-			return err
-		}
+	if err := p.keepPull(ctx, namespace, service); err != nil {
+		return err
 	}
 	want, err := r.secret(namespace, service)
 	if err != nil {
@@ -255,15 +245,6 @@ func (p *Platform) keep(ctx context.Context, namespace, service string, r *relea
 	case err == nil && have.Labels[managedBy] != manager:
 		return app.Errorf(app.Exists, "rename or remove that Secret", "there is a Secret %s in the namespace %s that gitd did not make", want.Name, namespace)
 	}
-	return err
-}
-
-// keepPull makes the Secret by which nodes pull.
-func (p *Platform) keepPull(ctx context.Context, namespace string) error {
-	pull := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: p.pullName(), Namespace: namespace, Labels: p.labelled(map[string]string{})},
-		Type:       corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: p.o.PullSecret}}
-	_, _, err := p.c.Apply(ctx, secrets, pull)
 	return err
 }
 

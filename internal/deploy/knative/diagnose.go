@@ -22,6 +22,8 @@ type hindrance struct {
 	err   *deploy.StartError
 	grace time.Duration
 	pod   *corev1.Pod // whose last words tell more; nil for none
+	early bool        // it may come of a Secret that the node did not see yet
+	again *corev1.Pod // that another one in its place may come up at once; nil for none
 }
 
 // diagnose looks at a revision that is not up and at its pods.
@@ -102,7 +104,7 @@ func diagnosePod(rev *servingv1.Revision, pod *corev1.Pod, now time.Time) hindra
 
 func diagnoseContainer(rev *servingv1.Revision, pod *corev1.Pod, c *corev1.ContainerStatus, now time.Time) hindrance {
 	if w := c.State.Waiting; w != nil {
-		h := diagnoseWaiting(c, w)
+		h := diagnoseWaiting(pod, c, w)
 		if h.err != nil {
 			return h
 		}
@@ -129,13 +131,17 @@ func diagnoseContainer(rev *servingv1.Revision, pod *corev1.Pod, c *corev1.Conta
 }
 
 // diagnoseWaiting explains a container that the node cannot start.
-func diagnoseWaiting(c *corev1.ContainerStatus, w *corev1.ContainerStateWaiting) hindrance {
+func diagnoseWaiting(pod *corev1.Pod, c *corev1.ContainerStatus, w *corev1.ContainerStateWaiting) hindrance {
 	switch w.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError":
 		if c.Name == queueProxy {
 			return hindrance{key: "queue", err: runtimeError("the node cannot get Knative's own image %s: %s", c.Image, oneLine(w.Message)), grace: scheduleTime}
 		}
-		return imageHindrance(w.Message)
+		h := imageHindrance(w.Message)
+		if h.early {
+			h.again = pod
+		}
+		return h
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "PostStartHookError":
 		grace := 5 * time.Second
 		if strings.Contains(w.Message, "failed to sync") || strings.Contains(w.Message, "deadline exceeded") || strings.Contains(w.Message, "timed out") {
@@ -167,7 +173,7 @@ func imageHindrance(message string) hindrance {
 	switch {
 	case has("unauthorized", "authentication required", "authorization failed", "401", "403", "denied", "no basic auth"):
 		e.Detail = "the registry does not let the nodes pull it: " + e.Detail
-		h.grace = pullTime
+		h.grace, h.early = pullTime, true
 	case has("manifest unknown", "not found", "name unknown", "404"):
 		e.Missing = true
 	case has("no such host", "connection refused", "i/o timeout", "no route to host", "network is unreachable", "deadline exceeded", "server misbehaving", "connection reset"):

@@ -26,8 +26,9 @@ type Options struct {
 	NamespacePrefix string
 	// Pull is what nodes put before the repository of an image: "registry.example.com/team", "localhost:30500".
 	Pull string
-	// PullSecret is a docker config.json for the nodes; nil where the registry asks nobody.
-	PullSecret []byte
+	// PullConfig returns a docker config.json with which nodes may pull the images of an app ("*": of every app, where all are in one
+	// namespace); nil where the registry asks for no credentials. A nil function is that, too.
+	PullConfig func(app string) ([]byte, error)
 	// Ingress is the host:port that takes requests for all apps. "": the host of each URL is resolved.
 	Ingress string
 	// Images is where gitd itself can look at an image, to find its user; nil where it cannot. Then the cluster alone decides whether an
@@ -48,6 +49,7 @@ type Platform struct {
 	o       Options
 	c       *kube.Client
 	ingress string // its class; "" where gitd may not read it
+	pulls   bool   // the registry asks nodes for credentials
 
 	mu    sync.Mutex
 	locks map[string]*sync.Mutex // by Service: one change at a time
@@ -64,6 +66,7 @@ const (
 	deleteTime   = 2 * time.Minute
 	terminating  = 6 * time.Minute  // for a namespace of the same name to go: its pods may end requests for as long as these may take
 	pullTime     = 20 * time.Second // for an image that a node could not pull once
+	replaceTime  = 5 * time.Second  // for a pod that takes another one's place to be told of
 	killedTime   = 20 * time.Second // for a node to tell what killed a container
 	scheduleTime = 10 * time.Second // for a pod that no node takes
 	lookEvery    = time.Second      // where no watch has told of a change
@@ -115,12 +118,20 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		o.Log = func(string, ...any) {}
 	}
 	p := &Platform{o: o, c: o.Client, locks: map[string]*sync.Mutex{}}
+	config, err := p.pullConfig(everyApp)
+	if err != nil {
+		return nil, err
+	}
+	p.pulls = config != nil
 	ctx = kube.WithNotice(ctx, o.Log)
 	if err := p.preflight(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.reap(ctx); err != nil {
 		return nil, kube.Explain(err, "remove what an earlier gitd left")
+	}
+	if err := p.renewPulls(ctx); err != nil {
+		return nil, kube.Explain(err, "renew the Secrets with which nodes pull images")
 	}
 	return p, nil
 }

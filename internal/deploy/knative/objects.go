@@ -120,12 +120,7 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		ns, err := get[corev1.Namespace](ctx, p.c, namespaces, "", name)
 		switch {
 		case apierrors.IsNotFound(err):
-			made := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
-				ObjectMeta: metav1.ObjectMeta{Name: name, Labels: p.labelled(map[string]string{})}}
-			if _, _, err := p.c.Apply(ctx, namespaces, made); err != nil {
-				return kube.Explain(err, "make the namespace "+name)
-			}
-			return nil
+			return p.makeNamespace(ctx, name)
 		case apierrors.IsForbidden(err) && p.o.Namespace != "": // somebody made it for gitd, which is to stay in it
 			return nil
 		case err != nil && ctx.Err() == nil:
@@ -133,6 +128,9 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		case err == nil && p.others(ns):
 			return app.Errorf(app.Exists, "give the app another name; where that gitd is gone for good: kubectl delete namespace "+name, "the namespace %s is of another gitd", name)
 		case err == nil && ns.DeletionTimestamp == nil:
+			if ns.Labels[managedBy] == manager && ns.Labels[podSecurity] == "" { // of an earlier gitd
+				return p.makeNamespace(ctx, name)
+			}
 			return nil
 		}
 		if !told {
@@ -147,6 +145,21 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		}
 	}
 }
+
+// makeNamespace makes a namespace for an app, or brings one that gitd made up to date. Pods in it that ask for what a container with
+// untrusted code must not have are refused by the cluster, also those that gitd did not make.
+func (p *Platform) makeNamespace(ctx context.Context, name string) error {
+	ns := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: p.labelled(map[string]string{podSecurity: "baseline"})}}
+	if _, _, err := p.c.Apply(ctx, namespaces, ns); err != nil {
+		return kube.Explain(err, "make the namespace "+name)
+	}
+	return nil
+}
+
+// podSecurity is the label by which a namespace enforces a Pod security standard. Baseline, not restricted: an image may name its user in
+// words, of which Kubernetes cannot tell that it is not root; gitd looks at that itself.
+const podSecurity = "pod-security.kubernetes.io/enforce"
 
 // notFound is deploy.ErrNotFound for a kind and a name.
 func notFound(kind, name string) error {

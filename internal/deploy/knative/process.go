@@ -79,10 +79,8 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 			p.o.Log("deploy: the Secret %s is left: %v", name, err)
 		}
 	}()
-	if p.o.PullSecret != nil {
-		if err := p.keepPull(ctx, namespace); err != nil {
-			return err
-		}
+	if err := p.keepPull(ctx, namespace, service); err != nil {
+		return err
 	}
 	if _, _, err := p.c.Apply(ctx, secrets, config); err != nil {
 		return err

@@ -80,6 +80,7 @@ type start struct {
 	phaseAt                      time.Time
 	told                         string               // the phase that was told
 	since                        map[string]time.Time // when a hindrance was seen first
+	replaced                     time.Time            // when a pod that came before its Secret was taken away
 }
 
 func (p *Platform) newStart(namespace, service, revision string) *start {
@@ -122,6 +123,12 @@ func (s *start) look(ctx context.Context) (bool, error) {
 	if h.err == nil {
 		return false, s.progress(ctx, rev, h.phase, now)
 	}
+	if h.early && s.replaced.IsZero() && h.again != nil {
+		s.replace(ctx, h.again, now)
+	}
+	if h.early && now.Sub(s.replaced) < replaceTime {
+		return false, nil
+	}
 	if s.since[h.key].IsZero() {
 		s.since[h.key] = now
 		if h.grace > 0 {
@@ -135,6 +142,14 @@ func (s *start) look(ctx context.Context) (bool, error) {
 		h.err.LogTail = s.p.lastWords(ctx, h.pod)
 	}
 	return false, h.err
+}
+
+// replace takes a pod away whose node asked the registry before it saw the Secret for it, which was made a moment before the pod. Another
+// pod takes its place at once, and finds the Secret there; the node's own second attempt comes after ten seconds or more. Once is enough.
+func (s *start) replace(ctx context.Context, pod *corev1.Pod, now time.Time) {
+	if s.p.remove(ctx, pods, pod.Namespace, pod.Name) == nil { // gitd may lack the right to: then the node's attempt is waited for
+		s.replaced = now
+	}
 }
 
 // progress tells what a start waits for when that takes long, and ends it when it takes too long.

@@ -152,7 +152,7 @@ func (p *Platform) lockUp(spec *corev1.PodSpec, config string) error {
 	}
 	spec.AutomountServiceAccountToken = ptr.Bool(false)
 	spec.EnableServiceLinks = ptr.Bool(false)
-	if p.o.PullSecret != nil {
+	if p.pulls {
 		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: p.pullName()}}
 	}
 	return nil

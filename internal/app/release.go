@@ -7,6 +7,7 @@ import (
 
 // App is a deployed program with a name, a git repository and a ledger of releases.
 type App struct {
+	ID      int64 // from 1; never given to a second app, also not when this one was destroyed
 	Name    string
 	Owner   string // name of the key that created it
 	Created time.Time
@@ -47,7 +48,8 @@ func (s State) Final() bool {
 // bring (image, reason) grow, each as an event.
 type Release struct {
 	App        string
-	Version    int // 1, 2, …
+	AppID      int64 // the app's ID; 0 in entries that are read from the ledger
+	Version    int   // 1, 2, …
 	State      State
 	Reason     string // why it failed, was cancelled or superseded
 	Commit     string // 40 hex digits

@@ -48,6 +48,7 @@ func (l Limits) WithDefaults() Limits {
 // Request asks for one build.
 type Request struct {
 	App        string // also the repository in the registry
+	AppID      int64  // the app's ID, from 1: no other app ever has it
 	Version    int    // the release that the image is for; it names what the build leaves on disk
 	Commit     string // 40 hex digits
 	Source     Source

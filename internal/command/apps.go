@@ -31,7 +31,7 @@ func (c *session) apps() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.Store.CreateApp(cmd.Context(), name, c.owner()); err != nil {
+			if _, err := c.Store.CreateApp(cmd.Context(), name, c.owner()); err != nil {
 				return ours(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Created %s. Push to it: git push platform main\n", name)

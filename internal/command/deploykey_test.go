@@ -18,7 +18,7 @@ func TestDeployKeyRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	if err := st.CreateApp(ctx, "site", "laptop"); err != nil {
+	if _, err := st.CreateApp(ctx, "site", "laptop"); err != nil {
 		t.Fatal(err)
 	}
 	changed := 0

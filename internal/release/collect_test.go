@@ -34,7 +34,7 @@ func (p *revisionsOnly) DeleteRevision(_ context.Context, _, revision string) er
 func TestMachine_Collect(t *testing.T) {
 	p, images := &revisionsOnly{there: []string{"hello-v2", "hello-v4", "by-hand"}}, make(collected, 1)
 	m := newMachine(t, nil, func(o *Options) { o.Platform, o.Images = p, images })
-	if err := m.o.Store.CreateApp(t.Context(), "hello", "dev"); err != nil {
+	if _, err := m.o.Store.CreateApp(t.Context(), "hello", "dev"); err != nil {
 		t.Fatal(err)
 	}
 	for v := 1; v <= 3+kept; v++ { // v1 to v3 are needed no more

@@ -100,7 +100,7 @@ func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.D
 	}
 	w.timings.Receive = time.Since(w.start)
 	result, err := m.o.Builder.Build(ctx, build.Request{
-		App: p.App, Version: w.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv,
+		App: p.App, AppID: w.release.AppID, Version: w.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv,
 		ClearCache: p.Clear, Limits: m.o.Limits, Log: w.log,
 	})
 	if err != nil {

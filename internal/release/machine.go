@@ -100,10 +100,11 @@ func (m *Machine) Deploy(ctx context.Context, p Push) error {
 	if err := m.enoughDisk(); err != nil {
 		return err
 	}
-	if err := m.o.Store.EnsureApp(ctx, p.App, p.Key); err != nil {
+	a, err := m.o.Store.EnsureApp(ctx, p.App, p.Key)
+	if err != nil {
 		return err
 	}
-	return m.run(ctx, app.Release{App: p.App, Commit: p.Commit, Ref: p.Ref, Key: p.Key, Message: p.Message}, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {
+	return m.run(ctx, app.Release{App: p.App, AppID: a.ID, Commit: p.Commit, Ref: p.Ref, Key: p.Key, Message: p.Message}, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {
 		if p.Entered != nil {
 			p.Entered(w.release.Version)
 		}

@@ -88,6 +88,11 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	if err := json.Unmarshal(live.Service, &service); err != nil {
 		return err
 	}
+	a, err := m.o.Store.App(ctx, r.App)
+	if err != nil {
+		return err
+	}
+	deploy.SetAppID(&service, a.ID) // releases of an older gitd have none
 	all := int64(100)
 	service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: live.Revision, Percent: &all}}
 	err = m.o.Platform.Apply(ctx, &service)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
@@ -16,7 +17,8 @@ import (
 // that never was live.
 func (m *Machine) Rollback(ctx context.Context, name string, version int, key string, log *app.Log) error {
 	start := time.Now()
-	if _, err := m.o.Store.App(ctx, name); err != nil {
+	a, err := m.o.Store.App(ctx, name)
+	if err != nil {
 		return err
 	}
 	ledger, err := m.o.Store.Releases(ctx, name)
@@ -27,12 +29,13 @@ func (m *Machine) Rollback(ctx context.Context, name string, version int, key st
 	if err != nil {
 		return err
 	}
-	r := app.Release{App: name, Commit: target.Commit, Ref: target.Ref, Key: key, RollbackOf: target.Version}
+	r := app.Release{App: name, AppID: a.ID, Commit: target.Commit, Ref: target.Ref, Key: key, RollbackOf: target.Version}
 	return m.run(ctx, r, false, log, start, func(ctx context.Context, w *work) error {
 		var service servingv1.Service
 		if err := json.Unmarshal(target.Service, &service); err != nil {
 			return fmt.Errorf("service of v%d: %w", target.Version, err)
 		}
+		deploy.SetAppID(&service, w.release.AppID) // releases of an older gitd have none
 		w.release.Repository, w.release.Digest, w.release.Processes = target.Repository, target.Digest, target.Processes
 		way := "back to"
 		if target.State == app.Ready {

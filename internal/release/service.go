@@ -10,6 +10,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,8 +55,9 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 	if len(workers) > 0 {
 		scale[workersAnnotation] = strings.Join(workers, ",")
 	}
+	scale[deploy.AppIDAnnotation] = strconv.FormatInt(r.AppID, 10)
 	seconds := int64(w.Timeout / time.Second)
-	return &servingv1.Service{
+	service := &servingv1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"},
 		ObjectMeta: metav1.ObjectMeta{Name: r.App, Namespace: "default"},
 		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplateSpec{
@@ -71,7 +73,9 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 				}}},
 			},
 		}}},
-	}, nil
+	}
+	deploy.SetAppID(service, r.AppID)
+	return service, nil
 }
 
 // check is the health check that a Service was made with.

@@ -154,7 +154,7 @@ func TestMachine_RecoverSetsWorkers(t *testing.T) {
 			p := &applied{away: tt.away, start: tt.start}
 			m := newMachine(t, nil, func(o *Options) { o.Platform = p })
 			ctx := t.Context()
-			if err := m.o.Store.CreateApp(ctx, "hello", "dev"); err != nil {
+			if _, err := m.o.Store.CreateApp(ctx, "hello", "dev"); err != nil {
 				t.Fatal(err)
 			}
 			for _, v := range []struct {

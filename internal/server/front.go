@@ -33,7 +33,8 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 
 // Create implements receive.Handler.
 func (f *front) Create(ctx context.Context, key app.Key, name string) error {
-	return f.store.EnsureApp(ctx, name, key.Name)
+	_, err := f.store.EnsureApp(ctx, name, key.Name)
+	return err
 }
 
 // Deploy implements receive.Handler.

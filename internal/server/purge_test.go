@@ -62,7 +62,7 @@ func TestPurge_ClusterAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.CreateApp(t.Context(), "hello", "dev"); err != nil {
+	if _, err := db.CreateApp(t.Context(), "hello", "dev"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

@@ -9,56 +9,76 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// CreateApp adds an app. It returns an *app.Error with code Exists when there is one of that name, and InvalidName when the name cannot stand
-// beside another's (app.Clash).
-func (s *Store) CreateApp(ctx context.Context, name, owner string) error {
-	s.creating.Lock()
-	defer s.creating.Unlock()
-	exists := app.Errorf(app.Exists, "choose another name", "an app named %q exists already", name)
-	if _, err := s.App(ctx, name); err == nil {
-		return exists
-	} else if app.CodeOf(err) != app.NotFound {
-		return err
-	}
-	all, err := s.Apps(ctx)
-	if err != nil {
-		return err
-	}
-	for _, a := range all {
-		if why := app.Clash(name, a.Name); why != "" {
-			return app.Errorf(app.InvalidName, "choose another name", "the name %q cannot be used: %s", name, why)
-		}
-	}
-	_, err = s.db.ExecContext(ctx, "INSERT INTO apps (name, owner, created) VALUES (?, ?, ?)", name, owner, s.now().UnixMilli())
-	if taken(err) { // by another process
-		return exists
-	}
-	return err
+// querier is the database, or a transaction on it.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// EnsureApp is CreateApp, but that it is no error where the app exists.
-func (s *Store) EnsureApp(ctx context.Context, name, owner string) error {
-	if err := s.CreateApp(ctx, name, owner); err != nil && app.CodeOf(err) != app.Exists {
+// CreateApp adds an app. It returns an *app.Error with code Exists when there is one of that name, and InvalidName when the name cannot stand
+// beside another's (app.Clash).
+func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, err error) {
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		a, err = createApp(ctx, tx, app.App{Name: name, Owner: owner, Created: s.now()})
 		return err
+	})
+	return a, err
+}
+
+// EnsureApp is CreateApp, but that it is no error where the app exists, whoever owns it.
+func (s *Store) EnsureApp(ctx context.Context, name, owner string) (app.App, error) {
+	a, err := s.CreateApp(ctx, name, owner)
+	if app.CodeOf(err) == app.Exists {
+		return s.App(ctx, name)
 	}
-	return nil
+	return a, err
+}
+
+// createApp adds a to the database, with an ID that no app had before.
+func createApp(ctx context.Context, tx querier, a app.App) (app.App, error) {
+	all, err := listApps(ctx, tx, "")
+	if err != nil {
+		return a, err
+	}
+	for _, other := range all {
+		if other.Name == a.Name {
+			return a, app.Errorf(app.Exists, "choose another name", "an app named %q exists already", a.Name)
+		}
+		if why := app.Clash(a.Name, other.Name); why != "" {
+			return a, app.Errorf(app.InvalidName, "choose another name", "the name %q cannot be used: %s", a.Name, why)
+		}
+	}
+	if err := tx.QueryRowContext(ctx, "UPDATE last_ids SET id = id + 1 WHERE kind = 'app' RETURNING id").Scan(&a.ID); err != nil {
+		return a, err
+	}
+	created := a.Created.UnixMilli()
+	a.Created = time.UnixMilli(created)
+	_, err = tx.ExecContext(ctx, "INSERT INTO apps (id, name, owner, created) VALUES (?, ?, ?, ?)", a.ID, a.Name, a.Owner, created)
+	return a, err
 }
 
 // App returns one app, or an *app.Error with code NotFound.
 func (s *Store) App(ctx context.Context, name string) (app.App, error) {
-	a := app.App{Name: name}
-	var created int64
-	err := s.db.QueryRowContext(ctx, "SELECT owner, created FROM apps WHERE name = ?", name).Scan(&a.Owner, &created)
-	if errors.Is(err, sql.ErrNoRows) {
-		return a, notFound("app", name, "see what there is: gitd apps")
+	return oneApp(ctx, s.db, name)
+}
+
+func oneApp(ctx context.Context, q querier, name string) (app.App, error) {
+	all, err := listApps(ctx, q, "WHERE name = ?", name)
+	if err == nil && len(all) == 0 {
+		err = notFound("app", name, "see what there is: gitd apps")
 	}
-	a.Created = time.UnixMilli(created)
-	return a, err
+	if err != nil {
+		return app.App{Name: name}, err
+	}
+	return all[0], nil
 }
 
 // Apps returns all apps by name.
-func (s *Store) Apps(ctx context.Context) ([]app.App, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT name, owner, created FROM apps ORDER BY name")
+func (s *Store) Apps(ctx context.Context) ([]app.App, error) { return listApps(ctx, s.db, "") }
+
+func listApps(ctx context.Context, q querier, where string, args ...any) ([]app.App, error) {
+	rows, err := q.QueryContext(ctx, "SELECT id, name, owner, created FROM apps "+where+" ORDER BY name", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +87,7 @@ func (s *Store) Apps(ctx context.Context) ([]app.App, error) {
 	for rows.Next() {
 		var a app.App
 		var created int64
-		if err := rows.Scan(&a.Name, &a.Owner, &created); err != nil {
+		if err := rows.Scan(&a.ID, &a.Name, &a.Owner, &created); err != nil {
 			return nil, err
 		}
 		a.Created = time.UnixMilli(created)

@@ -2,11 +2,11 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -18,49 +18,7 @@ import (
 type Store struct {
 	db  *sql.DB
 	now func() time.Time
-
-	creating sync.Mutex // from looking at the names there are to adding one
 }
-
-// migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
-var migrations = []string{`
-CREATE TABLE apps (
-	name    TEXT PRIMARY KEY,
-	owner   TEXT NOT NULL,
-	created INTEGER NOT NULL
-) STRICT;
-CREATE TABLE keys (
-	name        TEXT PRIMARY KEY,
-	public      TEXT NOT NULL,
-	fingerprint TEXT NOT NULL UNIQUE,
-	admin       INTEGER NOT NULL,
-	apps        TEXT NOT NULL,
-	added       INTEGER NOT NULL
-) STRICT;
-CREATE TABLE releases (
-	app         TEXT NOT NULL REFERENCES apps(name) ON DELETE CASCADE,
-	version     INTEGER NOT NULL,
-	commit_id   TEXT NOT NULL,
-	ref         TEXT NOT NULL,
-	key         TEXT NOT NULL,
-	rollback_of INTEGER NOT NULL,
-	PRIMARY KEY (app, version)
-) STRICT;
-CREATE TABLE release_events (
-	id      INTEGER PRIMARY KEY,
-	app     TEXT NOT NULL,
-	version INTEGER NOT NULL,
-	at      INTEGER NOT NULL,
-	state   TEXT NOT NULL,
-	reason  TEXT NOT NULL,
-	facts   TEXT NOT NULL,
-	FOREIGN KEY (app, version) REFERENCES releases(app, version) ON DELETE CASCADE
-) STRICT;
-CREATE INDEX release_events_by_release ON release_events (app, version, id);
--- the ledger is append-only: entries and events leave only with their app
-CREATE TRIGGER releases_are_final BEFORE UPDATE ON releases BEGIN SELECT RAISE(ABORT, 'a release is never rewritten'); END;
-CREATE TRIGGER release_events_are_final BEFORE UPDATE ON release_events BEGIN SELECT RAISE(ABORT, 'a release event is never rewritten'); END;
-`}
 
 // Open opens the database in file, making it and bringing its schema up to date.
 func Open(file string) (*Store, error) {
@@ -103,6 +61,19 @@ func (s *Store) migrate() error {
 		}
 	}
 	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations))); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// change runs f in a transaction that has the right to write from its start: what f reads holds until it is committed.
+func (s *Store) change(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := f(tx); err != nil {
 		return err
 	}
 	return tx.Commit()

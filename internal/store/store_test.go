@@ -20,6 +20,11 @@ func mustOpen(t *testing.T) (*Store, string) {
 	return s, file
 }
 
+func create(s *Store, name, owner string) error {
+	_, err := s.CreateApp(context.Background(), name, owner)
+	return err
+}
+
 func wantCode(t *testing.T, err error, want app.Code) {
 	t.Helper()
 	if got := app.CodeOf(err); got != want {
@@ -30,17 +35,17 @@ func wantCode(t *testing.T, err error, want app.Code) {
 func TestStore_Apps(t *testing.T) {
 	ctx := context.Background()
 	s, file := mustOpen(t)
-	wantCode(t, s.CreateApp(ctx, "hello", "laptop"), "")
-	wantCode(t, s.CreateApp(ctx, "hello", "other"), app.Exists)
-	wantCode(t, s.CreateApp(ctx, "green-hello", "other"), app.InvalidName)
-	wantCode(t, s.CreateApp(ctx, "hello-v3", "laptop"), app.InvalidName)
+	wantCode(t, create(s, "hello", "laptop"), "")
+	wantCode(t, create(s, "hello", "other"), app.Exists)
+	wantCode(t, create(s, "green-hello", "other"), app.InvalidName)
+	wantCode(t, create(s, "hello-v3", "laptop"), app.InvalidName)
 	again, err := Open(file) // what was written is there for another process
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer again.Close()
 	a, err := again.App(ctx, "hello")
-	if err != nil || a.Owner != "laptop" || a.Created.IsZero() {
+	if err != nil || a.Owner != "laptop" || a.ID != 1 || a.Created.IsZero() {
 		t.Fatalf("App = %+v, %v", a, err)
 	}
 	_, err = s.App(ctx, "none")
@@ -77,7 +82,7 @@ func TestStore_Keys(t *testing.T) {
 func TestStore_Releases(t *testing.T) {
 	ctx := context.Background()
 	s, _ := mustOpen(t)
-	wantCode(t, s.CreateApp(ctx, "hello", "laptop"), "")
+	wantCode(t, create(s, "hello", "laptop"), "")
 	var wg sync.WaitGroup
 	for range 20 { // versions are handed out one by one, whoever asks
 		wg.Go(func() {

@@ -1,0 +1,56 @@
+package store
+
+// migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
+var migrations = []string{initialSchema, appIdentity}
+
+const initialSchema = `
+CREATE TABLE apps (
+	name    TEXT PRIMARY KEY,
+	owner   TEXT NOT NULL,
+	created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE keys (
+	name        TEXT PRIMARY KEY,
+	public      TEXT NOT NULL,
+	fingerprint TEXT NOT NULL UNIQUE,
+	admin       INTEGER NOT NULL,
+	apps        TEXT NOT NULL,
+	added       INTEGER NOT NULL
+) STRICT;
+CREATE TABLE releases (
+	app         TEXT NOT NULL REFERENCES apps(name) ON DELETE CASCADE,
+	version     INTEGER NOT NULL,
+	commit_id   TEXT NOT NULL,
+	ref         TEXT NOT NULL,
+	key         TEXT NOT NULL,
+	rollback_of INTEGER NOT NULL,
+	PRIMARY KEY (app, version)
+) STRICT;
+CREATE TABLE release_events (
+	id      INTEGER PRIMARY KEY,
+	app     TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	at      INTEGER NOT NULL,
+	state   TEXT NOT NULL,
+	reason  TEXT NOT NULL,
+	facts   TEXT NOT NULL,
+	FOREIGN KEY (app, version) REFERENCES releases(app, version) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX release_events_by_release ON release_events (app, version, id);
+-- the ledger is append-only: entries and events leave only with their app
+CREATE TRIGGER releases_are_final BEFORE UPDATE ON releases BEGIN SELECT RAISE(ABORT, 'a release is never rewritten'); END;
+CREATE TRIGGER release_events_are_final BEFORE UPDATE ON release_events BEGIN SELECT RAISE(ABORT, 'a release event is never rewritten'); END;
+`
+
+// appIdentity gives apps a number beside their name. A number is never given to a second app, also not when its app was destroyed:
+// rights and host user IDs are bound to it.
+const appIdentity = `
+ALTER TABLE apps ADD COLUMN id INTEGER NOT NULL DEFAULT 0;
+UPDATE apps SET id = (SELECT count(*) FROM apps b WHERE b.created < apps.created OR b.created = apps.created AND b.name <= apps.name);
+CREATE UNIQUE INDEX apps_by_id ON apps (id);
+CREATE TABLE last_ids (
+	kind TEXT PRIMARY KEY,
+	id   INTEGER NOT NULL
+) STRICT;
+INSERT INTO last_ids SELECT 'app', coalesce(max(id), 0) FROM apps;
+`

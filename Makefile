@@ -35,6 +35,12 @@ test: need-serve need-git need-languages need-clients check build ## everything 
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
 	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -timeout 40m ./test/e2e/...
 
+# Attacks are tests like all others, found by their names: scripts attack_*.txtar, Go tests TestAttack_*. Each opens with its story.
+.PHONY: attack
+attack: need-serve need-git build ## the attacks alone: what strangers tried on the server, on other apps and on the truth
+	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -race -timeout 20m -run '^TestAttack_' $$(go list ./... | grep -v /test/)
+	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -timeout 30m -run '^TestScripts/attack_|^TestAttack_' ./test/e2e/...
+
 # What these tests run against, a server built by them and a cluster, is nothing that go test knows of: -count=1 keeps it from taking an old result.
 .PHONY: test-cluster
 test-cluster: export GITD_CLUSTER_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitd-cluster/run

@@ -61,7 +61,6 @@ type Release struct {
 	Processes  []Process
 	Revision   string // name of the revision that serves it: "hello-v3"; a rollback names the older one
 	RollbackOf int    // the version whose image and configuration this one brings back; 0 otherwise
-	Service    []byte // the serving.knative.dev/v1 Service as JSON, traffic apart: what a rollback applies again
 	Created    time.Time
 	Finished   time.Time // zero until State is final
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -62,23 +61,22 @@ func (c *session) listApps(cmd *cobra.Command) error {
 	if err != nil {
 		return ours(err)
 	}
+	standings, err := c.Store.Standings(cmd.Context())
+	if err != nil {
+		return ours(err)
+	}
 	w := table(cmd.OutOrStdout(), "APP", "RELEASE", "STATE", "OWNER", "URL")
 	for _, a := range all {
 		if _, err := c.allow(cmd.Context(), a.Name, app.Read); err != nil {
 			continue
 		}
-		ledger, err := c.Store.Releases(cmd.Context(), a.Name)
-		if err != nil {
-			return ours(err)
-		}
+		at := standings[a.Name]
 		version, state := "-", "new"
-		for _, r := range ledger {
-			if r.State == app.Live {
-				version, state = fmt.Sprintf("v%d", r.Version), string(r.State)
-			}
+		if at.Live > 0 {
+			version, state = fmt.Sprintf("v%d", at.Live), string(app.Live)
 		}
-		if n := len(ledger); n > 0 && !ledger[n-1].State.Final() {
-			state = fmt.Sprintf("v%d %s", ledger[n-1].Version, ledger[n-1].State)
+		if at.Newest > 0 && !at.State.Final() {
+			state = fmt.Sprintf("v%d %s", at.Newest, at.State)
 		}
 		row(w, a.Name, version, state, a.Owner, c.URL(a.Name))
 	}
@@ -109,22 +107,22 @@ func (c *session) showApp(cmd *cobra.Command, arg string) error {
 
 // showWorkers names the process types that run beside web, where there are some.
 func (c *session) showWorkers(cmd *cobra.Command, name string) error {
-	ledger, err := c.Store.Releases(cmd.Context(), name)
+	live, err := c.Store.Live(cmd.Context(), name)
+	if app.CodeOf(err) == app.NotFound {
+		return nil
+	} else if err != nil {
+		return ours(err)
+	}
+	manifest, err := c.Store.Service(cmd.Context(), name, live.Version)
 	if err != nil {
 		return ours(err)
 	}
-	for _, r := range slices.Backward(ledger) {
-		if r.State != app.Live {
-			continue
-		}
-		var s servingv1.Service
-		if err := json.Unmarshal(r.Service, &s); err != nil {
-			return ours(err)
-		}
-		if workers := release.Workers(&s); len(workers) > 0 {
-			fmt.Fprintf(cmd.OutOrStdout(), "\nworkers of %s: %s\n", r.Revision, app.Printable(strings.Join(workers, ", ")))
-		}
-		break
+	var s servingv1.Service
+	if err := json.Unmarshal(manifest, &s); err != nil {
+		return ours(err)
+	}
+	if workers := release.Workers(&s); len(workers) > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "\nworkers of %s: %s\n", live.Revision, app.Printable(strings.Join(workers, ", ")))
 	}
 	return nil
 }

@@ -46,14 +46,11 @@ func (c *session) logs() *cobra.Command {
 }
 
 func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follow bool) error {
-	ledger, err := c.Store.Releases(cmd.Context(), name)
+	newest, err := c.Store.Newest(cmd.Context(), name)
 	if err != nil {
 		return ours(err)
 	}
-	if len(ledger) == 0 {
-		return app.Errorf(app.NotFound, "push it first", "%s has no releases", name)
-	}
-	version := ledger[len(ledger)-1].Version
+	version := newest.Version
 	if len(args) == 1 {
 		if version, err = parseVersion(args[0]); err != nil {
 			return err
@@ -61,7 +58,7 @@ func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follo
 	}
 	f, err := os.Open(c.Machine.BuildLog(name, version))
 	if errors.Is(err, fs.ErrNotExist) {
-		return app.Errorf(app.NotFound, "see what there is: gitd releases "+name, "there is no log of v%d of %s", version, name)
+		return c.noLog(cmd.Context(), name, version)
 	}
 	if err != nil {
 		return ours(err)
@@ -83,15 +80,18 @@ func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follo
 	}
 }
 
+// noLog says why there is no log of a release's push.
+func (c *session) noLog(ctx context.Context, name string, version int) error {
+	if _, err := c.Store.Find(ctx, name, version); err != nil {
+		return ours(err)
+	}
+	return app.Errorf(app.NotFound, "see how each release ended: gitd releases "+name, "the log of v%d of %s is not kept any more", version, name)
+}
+
 func (c *session) ended(ctx context.Context, name string, version int) (bool, error) {
-	ledger, err := c.Store.Releases(ctx, name)
-	if err != nil {
-		return true, err
+	r, err := c.Store.Find(ctx, name, version)
+	if app.CodeOf(err) == app.NotFound { // the app was destroyed meanwhile
+		return true, nil
 	}
-	for _, r := range ledger {
-		if r.Version == version {
-			return r.State.Final(), nil
-		}
-	}
-	return true, nil
+	return r.State.Final(), err
 }

@@ -9,41 +9,81 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// pageOf is how many releases are shown where nobody says how many; maxPage is how many can be asked for.
+const (
+	pageOf  = 20
+	maxPage = 1000
+)
+
 func (c *session) releases() *cobra.Command {
-	return &cobra.Command{
-		Use: "releases APP", Short: "List the releases of an app, newest first", Args: cobra.ExactArgs(1),
+	var lines, before int
+	releases := &cobra.Command{
+		Use: "releases APP [-n LINES] [--before vN]", Short: "List the releases of an app, newest first", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := c.allow(cmd.Context(), args[0], app.Read)
 			if err != nil {
 				return err
 			}
-			ledger, err := c.Store.Releases(cmd.Context(), name)
-			if err != nil {
-				return ours(err)
+			if lines < 1 || lines > maxPage {
+				return app.Errorf(app.InvalidInput, "see the older ones page by page: gitd releases "+name+" --before vN", "-n takes a number from 1 to %d", maxPage)
 			}
-			serving := 0
-			for _, r := range ledger {
-				if r.State == app.Live {
-					serving = r.Version
-				}
-			}
-			w := table(cmd.OutOrStdout(), "RELEASE", "STATE", "COMMIT", "BY", "WHEN", "WHAT")
-			for i := len(ledger) - 1; i >= 0; i-- {
-				r := ledger[i]
-				state := string(r.State)
-				if r.State == app.Live && r.Version != serving {
-					state = "was live"
-				}
-				what := r.Reason
-				if r.Message != "" {
-					what = strings.TrimSpace(fmt.Sprintf("%q %s", r.Message, r.Reason))
-				}
-				if r.RollbackOf != 0 {
-					what = fmt.Sprintf("rollback to v%d %s", r.RollbackOf, what)
-				}
-				row(w, fmt.Sprintf("v%d", r.Version), state, fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime), what)
-			}
-			return w.Flush()
+			return c.listReleases(cmd, name, before, lines)
 		},
 	}
+	releases.Flags().IntVarP(&lines, "lines", "n", pageOf, "how many releases")
+	releases.Flags().VarP((*versionValue)(&before), "before", "", "only releases older than this one")
+	return releases
 }
+
+func (c *session) listReleases(cmd *cobra.Command, name string, before, lines int) error {
+	page, err := c.Store.Page(cmd.Context(), name, before, lines+1)
+	if err != nil {
+		return ours(err)
+	}
+	live, err := c.Store.Live(cmd.Context(), name)
+	if err != nil && app.CodeOf(err) != app.NotFound {
+		return ours(err)
+	}
+	more := len(page) > lines
+	page = page[:min(len(page), lines)]
+	w := table(cmd.OutOrStdout(), "RELEASE", "STATE", "COMMIT", "BY", "WHEN", "WHAT")
+	for _, r := range page {
+		state := string(r.State)
+		if r.State == app.Live && r.Version != live.Version {
+			state = "was live"
+		}
+		what := r.Reason
+		if r.Message != "" {
+			what = strings.TrimSpace(fmt.Sprintf("%q %s", r.Message, r.Reason))
+		}
+		if r.RollbackOf != 0 {
+			what = fmt.Sprintf("rollback to v%d %s", r.RollbackOf, what)
+		}
+		row(w, fmt.Sprintf("v%d", r.Version), state, fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime), what)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if more {
+		fmt.Fprintf(cmd.OutOrStdout(), "\nolder ones: releases %s --before v%d\n", name, page[len(page)-1].Version)
+	}
+	return nil
+}
+
+// versionValue is a flag that takes a version: v3, or 3.
+type versionValue int
+
+func (v *versionValue) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return fmt.Sprintf("v%d", int(*v))
+}
+
+func (v *versionValue) Set(s string) (err error) {
+	n, err := parseVersion(s)
+	*v = versionValue(n)
+	return err
+}
+
+func (*versionValue) Type() string { return "version" }

@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -28,13 +29,12 @@ func (m *Machine) Collect(ctx context.Context, name string) {
 	}
 	keep := map[string][]string{}
 	for _, a := range apps {
-		ledger, err := m.o.Store.Releases(ctx, a.Name)
+		needed, err := m.o.Store.Kept(ctx, a.Name, kept)
 		if err != nil {
 			m.o.Log("collect: %v", err)
 			return
 		}
-		stay, _ := split(ledger)
-		for _, r := range stay {
+		for _, r := range needed {
 			keep[r.Repository] = append(keep[r.Repository], r.Digest)
 		}
 	}
@@ -52,51 +52,28 @@ const collectLimit = 2 * time.Minute
 func (m *Machine) collectRevisions(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, collectLimit)
 	defer cancel()
-	ledger, err := m.o.Store.Releases(ctx, name)
-	if err != nil {
-		return err
-	}
-	_, gone := split(ledger)
-	if len(gone) == 0 {
-		return nil
-	}
 	there, err := m.o.Platform.Describe(ctx, name)
 	if errors.Is(err, deploy.ErrNotFound) {
 		return nil
 	} else if err != nil {
 		return err
 	}
+	needed, err := m.o.Store.Kept(ctx, name, kept) // after Describe: a revision of a release that began meanwhile is not in there
+	if err != nil {
+		return err
+	}
 	for _, r := range there {
-		if !gone[r.Name] {
+		if slices.ContainsFunc(needed, func(k app.Release) bool { return k.Revision == r.Name }) {
 			continue
+		}
+		if ours, err := m.o.Store.OfRevision(ctx, name, r.Name); err != nil {
+			return err
+		} else if len(ours) == 0 {
+			continue // not of a release: somebody made it by hand
 		}
 		if err := m.o.Platform.DeleteRevision(ctx, name, r.Name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
 			m.o.Log("collect: revision %s: %v", r.Name, err)
 		}
 	}
 	return nil
-}
-
-// split divides a ledger into the releases whose images stay, and the revisions that are needed no more.
-func split(ledger []app.Release) (stay []app.Release, gone map[string]bool) {
-	gone = map[string]bool{}
-	live := map[string]bool{}
-	for i := len(ledger) - 1; i >= 0; i-- {
-		r := ledger[i]
-		switch {
-		case r.Digest == "":
-		case !r.State.Final():
-			stay = append(stay, r)
-			live[r.Revision] = true
-		case (r.State == app.Live || r.State == app.Ready) && (live[r.Revision] || len(live) < kept):
-			stay = append(stay, r)
-			live[r.Revision] = true
-		case r.Revision != "":
-			gone[r.Revision] = true
-		}
-	}
-	for r := range live {
-		delete(gone, r)
-	}
-	return stay, gone
 }

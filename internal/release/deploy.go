@@ -21,12 +21,10 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 	}
 	p.Source = selectFiles(p.Source, settings.Files, w.log)
 	if p.NoTraffic {
-		ledger, err := m.o.Store.Releases(ctx, p.App)
-		if err != nil {
-			return err
-		}
-		if lastLive(ledger) == nil {
+		if _, err := m.o.Store.Live(ctx, p.App); app.CodeOf(err) == app.NotFound {
 			return app.Errorf(app.InvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", p.App)
+		} else if err != nil {
+			return err
 		}
 	}
 	result, err := m.build(ctx, w, p, settings)

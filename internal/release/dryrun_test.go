@@ -36,6 +36,7 @@ func TestMachine_DryRun(t *testing.T) {
 	if r.State != app.Stopped || r.Reason != err.Error() || r.Message != "just a try" {
 		t.Errorf("%+v", r)
 	}
+	m.Collect(t.Context(), "")
 	if keep := <-images; len(keep) > 0 {
 		t.Errorf("kept: %v", keep)
 	}

@@ -173,9 +173,6 @@ func (m *Machine) run(ctx context.Context, r app.Release, patient bool, log *app
 	if err != nil {
 		m.fail(w, err)
 	}
-	if app.CodeOf(err) == app.DryRun {
-		m.runs.Go(func() { m.Collect(m.ctx, r.App) }) // nobody needs its image
-	}
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,10 +63,11 @@ func dryRun(ctx context.Context, m *Machine, name, commit string) (string, error
 
 func ledger(t *testing.T, m *Machine, name string) []app.Release {
 	t.Helper()
-	all, err := m.o.Store.Releases(context.Background(), name)
+	all, err := m.o.Store.Page(context.Background(), name, 0, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
+	slices.Reverse(all)
 	return all
 }
 
@@ -205,56 +207,43 @@ func TestMachine_FullDisk(t *testing.T) {
 	}
 }
 
-func TestRollbackTarget(t *testing.T) {
-	live := func(v int, revision string) app.Release {
-		return app.Release{Version: v, State: app.Live, Revision: revision}
+// past adds a release of the app "a" to the ledger that ended in this state, with a revision.
+func past(t *testing.T, m *Machine, state app.State, revision string) {
+	t.Helper()
+	if _, err := m.o.Store.EnsureApp(t.Context(), "a", "dev"); err != nil {
+		t.Fatal(err)
 	}
-	l := []app.Release{live(1, "a-v1"), live(2, "a-v2"), {Version: 3, State: app.Failed}, live(4, "a-v4")}
-	for _, tt := range []struct {
-		name   string
-		ledger []app.Release
-		ask    int
-		want   int
-		code   app.Code
-	}{
-		{"Previous", l, 0, 2, ""},
-		{"Named", l, 1, 1, ""},
-		{"NeverLive", l, 3, 0, app.InvalidInput},
-		{"Unknown", l, 9, 0, app.NotFound},
-		{"OnlyOne", l[:1], 0, 0, app.NotFound},
-		{"Empty", nil, 0, 0, app.NotFound},
-		{"AfterARollback", append(l[:4:4], live(5, "a-v2")), 0, 4, ""}, // v5 went back to v2: "back" now means v4
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r, err := rollbackTarget(tt.ledger, "a", tt.ask)
-			if app.CodeOf(err) != tt.code || err == nil && r.Version != tt.want {
-				t.Fatalf("v%d, %v", r.Version, err)
-			}
-		})
+	r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "a", Commit: "c", Ref: "refs/heads/main", Key: "dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []store.Event{{State: app.Starting, Repository: "a", Digest: "sha256:" + revision, Revision: revision, Service: []byte("{}")}, {State: state}} {
+		if err := m.o.Store.AddEvent(t.Context(), "a", r.Version, e); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
-func TestSplit_KeepsTheLastTenThatWereLive(t *testing.T) {
-	var l []app.Release
-	for v := 1; v <= 15; v++ {
-		l = append(l, app.Release{Version: v, State: app.Live, Digest: fmt.Sprint(v), Revision: app.RevisionName("a", v)})
-	}
-	l = append(l, app.Release{Version: 16, State: app.Failed, Digest: "16", Revision: "a-v16"})
-	l = append(l, app.Release{Version: 17, State: app.Live, Digest: "3", Revision: "a-v3", RollbackOf: 3})
-	l = append(l, app.Release{Version: 18, State: app.Starting, Digest: "18", Revision: "a-v18"})
-	stay, gone := split(l)
-	have := map[string]bool{}
-	for _, r := range stay {
-		have[r.Digest] = true
-	}
-	for _, want := range []string{"3", "18", "15", "8"} {
-		if !have[want] {
-			t.Errorf("image %s is not kept", want)
+func TestRollbackTarget(t *testing.T) {
+	m := newMachine(t, nil, nil)
+	ask := func(name string, version, want int, code app.Code) {
+		t.Helper()
+		if r, err := m.rollbackTarget(t.Context(), "a", version); app.CodeOf(err) != code || err == nil && r.Version != want {
+			t.Errorf("%s: v%d, %v", name, r.Version, err)
 		}
 	}
-	if have["16"] || have["1"] || !gone["a-v1"] || !gone["a-v16"] || gone["a-v3"] || gone["a-v18"] || gone["a-v15"] {
-		t.Errorf("stay %v, gone %v", have, gone)
-	}
+	ask("Empty", 0, 0, app.NotFound)
+	past(t, m, app.Live, "a-v1")
+	ask("OnlyOne", 0, 0, app.NotFound)
+	past(t, m, app.Live, "a-v2")
+	past(t, m, app.Failed, "a-v3")
+	past(t, m, app.Live, "a-v4")
+	ask("Previous", 0, 2, "")
+	ask("Named", 1, 1, "")
+	ask("NeverLive", 3, 0, app.InvalidInput)
+	ask("Unknown", 9, 0, app.NotFound)
+	past(t, m, app.Live, "a-v2")
+	ask("AfterARollback", 0, 4, "") // v5 went back to v2: "back" now means v4
 }
 
 func TestTransitions_EveryStateEnds(t *testing.T) {

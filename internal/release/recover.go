@@ -2,7 +2,6 @@ package release
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -28,19 +27,13 @@ func (m *Machine) Recover(ctx context.Context) error {
 			m.o.Log("release %s v%d: it stays as the server left it, until the next start: %v", r.App, r.Version, err)
 		}
 	}
-	apps, err := m.o.Store.Apps(ctx)
+	live, err := m.o.Store.LiveCommits(ctx)
 	if err != nil {
 		return err
 	}
-	for _, a := range apps {
-		ledger, err := m.o.Store.Releases(ctx, a.Name)
-		if err != nil {
-			return err
-		}
-		if live := lastLive(ledger); live != nil {
-			if err := m.o.SetLive(a.Name, live.Commit); err != nil {
-				m.o.Log("app %s: the ref of what is live (v%d, %.7s) could not be set: %v", a.Name, live.Version, live.Commit, err)
-			}
+	for _, l := range live {
+		if err := m.o.SetLive(l.App, l.Commit); err != nil {
+			m.o.Log("app %s: the ref of what is live (v%d, %.7s) could not be set: %v", l.App, l.Version, l.Commit, err)
 		}
 	}
 	return nil
@@ -76,35 +69,37 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 
 // restore gives the traffic back to the last live release, and removes what the unfinished one left on the platform.
 func (m *Machine) restore(ctx context.Context, r app.Release) error {
-	ledger, err := m.o.Store.Releases(ctx, r.App)
-	if err != nil {
+	live, err := m.o.Store.Live(ctx, r.App)
+	if app.CodeOf(err) == app.NotFound {
+		return m.o.Platform.Delete(ctx, r.App)
+	} else if err != nil {
 		return err
 	}
-	live := lastLive(ledger)
-	if live == nil {
-		return m.o.Platform.Delete(ctx, r.App)
-	}
-	var service servingv1.Service
-	if err := json.Unmarshal(live.Service, &service); err != nil {
+	service, err := m.service(ctx, live)
+	if err != nil {
 		return err
 	}
 	a, err := m.o.Store.App(ctx, r.App)
 	if err != nil {
 		return err
 	}
-	deploy.SetAppID(&service, a.ID) // releases of an older gitd have none
+	deploy.SetAppID(service, a.ID) // releases of an older gitd have none
 	all := int64(100)
 	service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: live.Revision, Percent: &all}}
-	err = m.o.Platform.Apply(ctx, &service)
+	err = m.o.Platform.Apply(ctx, service)
 	var start *deploy.StartError
 	if errors.As(err, &start) { // the traffic is set; that it does not run is no matter of this release
 		m.o.Log("release %s v%d, which is live, does not run: %v", live.App, live.Version, err)
 	} else if err != nil {
 		return err
 	}
-	m.resume(ctx, *live)
-	for _, other := range ledger {
-		if (other.State == app.Live || other.State == app.Ready) && other.Revision == r.Revision { // a rollback's revision is an older release's as well
+	m.resume(ctx, live)
+	others, err := m.o.Store.OfRevision(ctx, r.App, r.Revision)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if other.State == app.Live || other.State == app.Ready { // a rollback's revision is an older release's as well
 			return nil
 		}
 	}
@@ -121,14 +116,4 @@ func serves(s *servingv1.Service, revision string) bool {
 		}
 	}
 	return false
-}
-
-// lastLive is the release that serves: the newest one that reached Live.
-func lastLive(ledger []app.Release) *app.Release {
-	for i := len(ledger) - 1; i >= 0; i-- {
-		if ledger[i].State == app.Live {
-			return &ledger[i]
-		}
-	}
-	return nil
 }

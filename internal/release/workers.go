@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -79,14 +80,26 @@ func (m *Machine) employ(ctx context.Context, w *work, service *servingv1.Servic
 	}
 }
 
+// service reads the Service of a release from the ledger.
+func (m *Machine) service(ctx context.Context, r app.Release) (*servingv1.Service, error) {
+	manifest, err := m.o.Store.Service(ctx, r.App, r.Version)
+	if err != nil {
+		return nil, err
+	}
+	var service servingv1.Service
+	if err := json.Unmarshal(manifest, &service); err != nil {
+		return nil, fmt.Errorf("service of %s v%d: %w", r.App, r.Version, err)
+	}
+	return &service, nil
+}
+
 // resume sets the workers of a release that serves, after a restart of the server.
 func (m *Machine) resume(ctx context.Context, r app.Release) {
-	var service servingv1.Service
-	err := json.Unmarshal(r.Service, &service)
+	service, err := m.service(ctx, r)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, workersLimit)
 		defer cancel()
-		err = m.o.Platform.SetWorkers(ctx, &service, Workers(&service))
+		err = m.o.Platform.SetWorkers(ctx, service, Workers(service))
 	}
 	if err != nil {
 		m.o.Log("release %s v%d: its workers could not be set: %v", r.App, r.Version, err)

@@ -83,7 +83,19 @@ func TestMachine_Employ(t *testing.T) {
 	if !strings.Contains(b.String(), "-----> Workers: worker, clock\n") {
 		t.Error(b.String())
 	}
-	if r.Service, err = json.Marshal(service); err != nil {
+	manifest, err := json.Marshal(service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.o.Store.EnsureApp(t.Context(), "hello", "dev"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // v2 is the one
+		if _, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "hello"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.o.Store.AddEvent(t.Context(), "hello", 2, store.Event{State: app.Starting, Revision: "hello-v2", Service: manifest}); err != nil {
 		t.Fatal(err)
 	}
 	m.resume(t.Context(), r)

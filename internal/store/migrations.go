@@ -1,7 +1,7 @@
 package store
 
 // migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
-var migrations = []string{initialSchema, appIdentity}
+var migrations = []string{initialSchema, appIdentity, releaseStates}
 
 const initialSchema = `
 CREATE TABLE apps (

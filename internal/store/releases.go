@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -21,6 +22,18 @@ type Event struct {
 	Service    []byte        `json:"service,omitempty"`
 }
 
+const (
+	insertEvent = "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, ?, ?)"
+	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished)
+		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0)`
+	// An empty fact leaves what is there.
+	updateState = `UPDATE release_states SET state = ?1, reason = ?2,
+		message = iif(?3 = '', message, ?3),
+		repository = iif(?5 = '', repository, ?4), digest = iif(?5 = '', digest, ?5), processes = iif(?5 = '', processes, ?6),
+		revision = iif(?7 = '', revision, ?7), service = iif(?8 = 0, service, ?8), finished = iif(finished = 0, ?9, finished)
+		WHERE app = ?10 AND version = ?11`
+)
+
 // AddRelease appends an entry with the next version to the ledger of r.App, in state Received, and returns it.
 func (s *Store) AddRelease(ctx context.Context, r app.Release) (app.Release, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
@@ -35,95 +48,58 @@ func (s *Store) AddRelease(ctx context.Context, r app.Release) (app.Release, err
 	if err != nil {
 		return r, err
 	}
-	now := s.now()
+	now := s.now().UnixMilli()
 	if _, err := tx.ExecContext(ctx, "INSERT INTO releases (app, version, commit_id, ref, key, rollback_of) VALUES (?, ?, ?, ?, ?, ?)",
 		r.App, r.Version, r.Commit, r.Ref, r.Key, r.RollbackOf); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, '', ?)",
-		r.App, r.Version, now.UnixMilli(), app.Received, string(facts)); err != nil {
+	if _, err := tx.ExecContext(ctx, insertEvent, r.App, r.Version, now, app.Received, "", string(facts)); err != nil {
 		return r, err
 	}
-	r.State, r.Created = app.Received, time.UnixMilli(now.UnixMilli())
+	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.Received, r.Message, now); err != nil {
+		return r, err
+	}
+	r.State, r.Created = app.Received, time.UnixMilli(now)
 	return r, tx.Commit()
 }
 
-// AddEvent appends an event to a release.
+// AddEvent appends an event to a release, and brings the release's state up to date with it.
 func (s *Store) AddEvent(ctx context.Context, name string, version int, e Event) error {
 	facts, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	_, err = s.db.ExecContext(ctx, "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, ?, ?)",
-		name, version, s.now().UnixMilli(), e.State, e.Reason, string(facts))
-	return err
-}
-
-// Releases returns the ledger of an app, oldest first.
-func (s *Store) Releases(ctx context.Context, name string) ([]app.Release, error) {
-	return s.releases(ctx, "WHERE r.app = ?", name)
-}
-
-// Unfinished returns the releases of all apps whose state is not final: what a killed process left behind.
-func (s *Store) Unfinished(ctx context.Context) ([]app.Release, error) {
-	all, err := s.releases(ctx, "")
+	processes, err := json.Marshal(e.Processes)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var open []app.Release
-	for _, r := range all {
-		if !r.State.Final() {
-			open = append(open, r)
-		}
-	}
-	return open, nil
-}
-
-// releases folds the events of each entry.
-func (s *Store) releases(ctx context.Context, where string, args ...any) ([]app.Release, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT r.app, r.version, r.commit_id, r.ref, r.key, r.rollback_of, e.at, e.state, e.reason, e.facts
-		FROM releases r JOIN release_events e USING (app, version) `+where+` ORDER BY r.app, r.version, e.id`, args...)
+	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer rows.Close()
-	var all []app.Release
-	for rows.Next() {
-		var r app.Release
-		var at int64
-		var state, reason, facts string
-		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.RollbackOf, &at, &state, &reason, &facts); err != nil {
-			return nil, err
-		}
-		if n := len(all); n == 0 || all[n-1].App != r.App || all[n-1].Version != r.Version {
-			r.Created = time.UnixMilli(at)
-			all = append(all, r)
-		}
-		last := &all[len(all)-1]
-		last.State, last.Reason = app.State(state), reason
-		if last.State.Final() && last.Finished.IsZero() {
-			last.Finished = time.UnixMilli(at)
-		}
-		var e Event
-		if err := json.Unmarshal([]byte(facts), &e); err != nil {
-			return nil, err
-		}
-		learn(last, e)
+	defer tx.Rollback()
+	now := s.now().UnixMilli()
+	added, err := tx.ExecContext(ctx, insertEvent, name, version, now, e.State, e.Reason, string(facts))
+	if err != nil {
+		return err
 	}
-	return all, rows.Err()
-}
-
-func learn(r *app.Release, e Event) {
-	if e.Message != "" {
-		r.Message = e.Message
-	}
-	if e.Digest != "" {
-		r.Repository, r.Digest, r.Processes = e.Repository, e.Digest, e.Processes
-	}
-	if e.Revision != "" {
-		r.Revision = e.Revision
-	}
+	var service, finished int64
 	if len(e.Service) > 0 {
-		r.Service = e.Service
+		if service, err = added.LastInsertId(); err != nil {
+			return err
+		}
 	}
+	if e.State.Final() {
+		finished = now
+	}
+	changed, err := tx.ExecContext(ctx, updateState, e.State, e.Reason, e.Message, e.Repository, e.Digest, string(processes), e.Revision, service, finished, name, version)
+	if err != nil {
+		return err
+	}
+	if n, err := changed.RowsAffected(); err != nil {
+		return err
+	} else if n != 1 {
+		return fmt.Errorf("release v%d of %s has no state", version, name)
+	}
+	return tx.Commit()
 }

@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/store/storetest"
+)
+
+// addRelease adds a release that takes these steps.
+func addRelease(t *testing.T, s *Store, name string, steps ...Event) app.Release {
+	t.Helper()
+	r, err := s.AddRelease(t.Context(), app.Release{App: name, Commit: "c", Ref: "refs/heads/main", Key: "dev", Message: "words"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range steps {
+		if err := s.AddEvent(t.Context(), name, r.Version, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// wentLive are the steps of a release that went live as a revision; of is the version that it is of.
+func wentLive(name string, of int) []Event {
+	digest := fmt.Sprint("sha256:", of)
+	return []Event{{State: app.Building}, {State: app.Built, Repository: name, Digest: digest},
+		{State: app.Starting, Repository: name, Digest: digest, Revision: app.RevisionName(name, of), Service: fmt.Appendf(nil, `{"of":%d}`, of)},
+		{State: app.Shifting}, {State: app.Live}}
+}
+
+func mustCreate(t *testing.T, s *Store, name string) {
+	t.Helper()
+	if _, err := s.CreateApp(t.Context(), name, "dev"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func versions(rs []app.Release) string {
+	var list []string
+	for _, r := range rs {
+		list = append(list, fmt.Sprint(r.Version))
+	}
+	return strings.Join(list, " ")
+}
+
+func TestStore_Ledger(t *testing.T) {
+	ctx := t.Context()
+	s, _ := mustOpen(t)
+	for _, name := range []string{"hello", "other", "empty"} {
+		mustCreate(t, s, name)
+	}
+	addRelease(t, s, "hello", wentLive("hello", 1)...)
+	addRelease(t, s, "hello", wentLive("hello", 2)...)
+	addRelease(t, s, "hello", Event{State: app.Building}, Event{State: app.Failed, Reason: "no"})
+	addRelease(t, s, "hello", wentLive("hello", 4)...)
+	addRelease(t, s, "hello", wentLive("hello", 2)...) // v5 goes back to v2
+	ready := wentLive("hello", 6)[:3]
+	addRelease(t, s, "hello", append(ready, Event{State: app.Ready, Reason: "gets no traffic"})...)
+	addRelease(t, s, "hello", wentLive("hello", 7)[:2]...) // v7 is built
+	addRelease(t, s, "hello")                              // v8 has just come
+	addRelease(t, s, "other", wentLive("other", 1)...)
+
+	one := func(what string, r app.Release, err error, want int, code app.Code) {
+		t.Helper()
+		if app.CodeOf(err) != code || r.Version != want {
+			t.Errorf("%s: v%d, %v; want v%d, %q", what, r.Version, err, want, code)
+		}
+	}
+	r, err := s.Live(ctx, "hello")
+	one("Live", r, err, 5, "")
+	if r.Revision != "hello-v2" || r.Digest != "sha256:2" || r.Message != "words" || r.Finished.IsZero() || r.Created.IsZero() {
+		t.Errorf("Live = %+v", r)
+	}
+	r, err = s.Previous(ctx, "hello") // "back" from v5, which is v2's revision, is v4
+	one("Previous", r, err, 4, "")
+	r, err = s.Previous(ctx, "other")
+	one("Previous of the only one", r, err, 0, app.NotFound)
+	r, err = s.Live(ctx, "empty")
+	one("Live of none", r, err, 0, app.NotFound)
+	r, err = s.Newest(ctx, "empty")
+	one("Newest of none", r, err, 0, app.NotFound)
+	r, err = s.Newest(ctx, "hello")
+	one("Newest", r, err, 8, "")
+	r, err = s.Find(ctx, "hello", 3)
+	one("Find", r, err, 3, "")
+	if r.State != app.Failed || r.Reason != "no" {
+		t.Errorf("v3 = %+v", r)
+	}
+	r, err = s.Find(ctx, "hello", 9)
+	one("Find of none", r, err, 0, app.NotFound)
+
+	list := func(what, want string, rs []app.Release, err error) {
+		t.Helper()
+		if got := versions(rs); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", what, got, err, want)
+		}
+	}
+	rs, err := s.Page(ctx, "hello", 0, 3)
+	list("Page", "8 7 6", rs, err)
+	rs, err = s.Page(ctx, "hello", 3, 10)
+	list("Page before v3", "2 1", rs, err)
+	rs, err = s.Unfinished(ctx)
+	list("Unfinished", "7 8", rs, err)
+	rs, err = s.Kept(ctx, "hello", 10)
+	list("Kept", "7 6 5 4 1", rs, err) // v5 has the revision of v2
+	rs, err = s.Kept(ctx, "hello", 2)
+	list("Kept, two", "7 6 5", rs, err)
+	rs, err = s.OfRevision(ctx, "hello", "hello-v2")
+	list("OfRevision", "5 2", rs, err)
+	rs, err = s.OfRevision(ctx, "hello", "")
+	list("OfRevision, none", "", rs, err)
+
+	if b, err := s.Service(ctx, "hello", 5); err != nil || string(b) != `{"of":2}` {
+		t.Errorf("Service = %s, %v", b, err)
+	}
+	if _, err := s.Service(ctx, "hello", 3); app.CodeOf(err) != app.NotFound {
+		t.Errorf("Service of what never started: %v", err)
+	}
+	standings, err := s.Standings(ctx)
+	if want := map[string]Standing{"hello": {5, 8, app.Received}, "other": {1, 1, app.Live}}; err != nil || !reflect.DeepEqual(standings, want) {
+		t.Errorf("Standings = %v, %v", standings, err)
+	}
+	commits, err := s.LiveCommits(ctx)
+	if want := []LiveCommit{{"hello", 5, "c"}, {"other", 1, "c"}}; err != nil || !reflect.DeepEqual(commits, want) {
+		t.Errorf("LiveCommits = %v, %v", commits, err)
+	}
+}
+
+// No question reads a whole table, or sorts what it reads: with a ledger of years the answer costs what it costs today. The two that
+// ask about all apps go through the apps, and read an index for each.
+func TestStore_QueriesReadIndexes(t *testing.T) {
+	s, _ := mustOpen(t)
+	for name, q := range map[string]string{"Find": queryFind, "Page": queryPage, "Live": queryLive, "Previous": queryPrevious, "served": queryServed, "open": queryOpen,
+		"Unfinished": queryUnfinished, "OfRevision": queryRevision, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits} {
+		rows, err := s.db.Query("EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+				t.Fatal(err)
+			}
+			scan := strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "release_states_unfinished") && !regexp.MustCompile(`^SCAN a\b`).MatchString(step)
+			if scan || strings.Contains(step, "TEMP B-TREE") || strings.HasSuffix(step, "(app=?)") && !strings.Contains(q, "LIMIT") && name != "served" && name != "open" {
+				t.Errorf("%s: %s", name, step)
+			}
+		}
+		rows.Close()
+	}
+}
+
+// A database of the first gitd says the same after it was brought up to date as its events add up to.
+func TestMigration_ReleaseStates(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "old.db")
+	l := storetest.Ledger{Apps: []string{"hello", "shop", "blog"}, Releases: 30, Owner: "dev", Commit: strings.Repeat("a", 40)}
+	if err := storetest.Fill(t.Context(), file, l); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, name := range l.Apps {
+		want := fold(t, s, name)
+		got, err := s.Page(t.Context(), name, 0, 1000)
+		if err != nil || len(got) != 30 || len(want) != 30 {
+			t.Fatalf("%d releases, %v; by the events %d", len(got), err, len(want))
+		}
+		for i, r := range got {
+			w := want[len(want)-1-i]
+			if service, err := s.Service(t.Context(), name, r.Version); err != nil && w.service != nil || string(service) != string(w.service) {
+				t.Errorf("%s v%d: Service %s, %v; want %s", name, r.Version, service, err, w.service)
+			}
+			if !reflect.DeepEqual(r, w.Release) {
+				t.Errorf("%s v%d:\n%+v, by the events\n%+v", name, r.Version, r, w.Release)
+			}
+		}
+	}
+	if r, err := s.Live(t.Context(), "shop"); err != nil || r.Version != 30 || r.Commit != l.Commit {
+		t.Errorf("Live = %+v, %v", r, err)
+	}
+	if r, err := s.AddRelease(t.Context(), app.Release{App: "shop", Commit: "c"}); err != nil || r.Version != 31 {
+		t.Errorf("AddRelease = %+v, %v", r, err)
+	}
+}
+
+// A large ledger is brought up to date in seconds, and is read in no time after that.
+func TestMigration_Large(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes a database of 40 MB")
+	}
+	var apps []string
+	for i := range 50 {
+		apps = append(apps, fmt.Sprintf("app-%d", i))
+	}
+	file := filepath.Join(t.TempDir(), "old.db")
+	if err := storetest.Fill(t.Context(), file, storetest.Ledger{Apps: apps, Releases: 200, Owner: "dev"}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	s, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	t.Logf("10,000 releases: %s", time.Since(began))
+	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 200, app.Live}) {
+		t.Fatal(standings, err)
+	}
+	if open, err := s.Unfinished(t.Context()); err != nil || len(open) > 0 {
+		t.Fatal(open, err)
+	}
+}
+
+type folded struct {
+	app.Release
+	service []byte
+}
+
+// fold adds up the events of an app's releases, oldest first, without the table of states.
+func fold(t *testing.T, s *Store, name string) []folded {
+	t.Helper()
+	rows, err := s.db.QueryContext(context.Background(), `SELECT r.app, r.version, r.commit_id, r.ref, r.key, r.rollback_of, e.at, e.state, e.reason, e.facts
+		FROM releases r JOIN release_events e USING (app, version) WHERE r.app = ? ORDER BY r.version, e.id`, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var all []folded
+	for rows.Next() {
+		var r folded
+		var at int64
+		var facts string
+		var state app.State
+		var reason string
+		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.RollbackOf, &at, &state, &reason, &facts); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(all); n == 0 || all[n-1].Version != r.Version {
+			r.Created = time.UnixMilli(at)
+			all = append(all, r)
+		}
+		last := &all[len(all)-1]
+		last.State, last.Reason = state, reason
+		if state.Final() && last.Finished.IsZero() {
+			last.Finished = time.UnixMilli(at)
+		}
+		var e Event
+		if err := json.Unmarshal([]byte(facts), &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Message != "" {
+			last.Message = e.Message
+		}
+		if e.Digest != "" {
+			last.Repository, last.Digest, last.Processes = e.Repository, e.Digest, e.Processes
+		}
+		if e.Revision != "" {
+			last.Revision = e.Revision
+		}
+		if len(e.Service) > 0 {
+			last.service = e.Service
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/clouds"
 )
 
 // remote is where a submodule comes from.
@@ -166,11 +167,6 @@ func (r remote) usualPort() string {
 	return "443"
 }
 
-// metadata are addresses at which clouds tell a machine its secrets, beside the link-local ones.
-var metadata = []netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192"),
-}
-
 // addresses looks the host up, and refuses it where any of its addresses is one that a push must not make this machine talk to: its own, those
 // of its containers, those that only this machine or its link can reach. git gets exactly these addresses, so that no
 // second look-up can say otherwise.
@@ -218,10 +214,8 @@ func reachable(ip netip.Addr, own []net.Addr, allowed []netip.Prefix) bool {
 	if ip.Is4() && (ip.As4()[0] == 0 || ip.As4()[0] >= 240) {
 		return false
 	}
-	for _, m := range metadata {
-		if ip == m {
-			return false
-		}
+	if clouds.IsMetadata(ip) {
+		return false
 	}
 	for _, a := range own {
 		n, ok := a.(*net.IPNet)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -24,6 +25,8 @@ type network struct {
 	log  func(format string, args ...any)
 	host *netlink.Handle // sockets in the host's namespace
 	wall *firewall
+
+	stop chan struct{} // ends the watch
 
 	mu     sync.Mutex
 	ready  map[bool][]*space // made ahead, by egress: a start need not wait for them
@@ -46,9 +49,9 @@ var addressRange = netip.MustParsePrefix("10.231.0.0/16")
 const addressLock = "/run/gitd-addresses.lock"
 
 func openNetwork(id string, log func(string, ...any)) (*network, error) {
-	n := &network{id: id, log: log, ready: map[bool][]*space{}, making: map[bool]bool{}}
+	n := &network{id: id, log: log, ready: map[bool][]*space{}, making: map[bool]bool{}, stop: make(chan struct{})}
 	var err error
-	if n.host, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+	if n.host, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER); err != nil {
 		return nil, fmt.Errorf("sandbox: open netlink: %w", err)
 	}
 	if err := n.forward(); err != nil {
@@ -59,6 +62,7 @@ func openNetwork(id string, log func(string, ...any)) (*network, error) {
 		n.host.Close()
 		return nil, err
 	}
+	n.wait.Go(n.keepForwarding)
 	return n, nil
 }
 
@@ -84,8 +88,32 @@ func (n *network) forward() error {
 	return nil
 }
 
+// keepForwarding goes on doing so: an operator's `sysctl --system`, as installing a package runs it, may set it back.
+func (n *network) keepForwarding() {
+	t := time.NewTicker(lookAgain)
+	defer t.Stop()
+	failed := false
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-t.C:
+			err := n.forward()
+			if err != nil && !failed {
+				n.log("%v", err)
+			}
+			failed = err != nil
+		}
+	}
+}
+
 // take returns a network namespace, made ahead where there is one.
 func (n *network) take(egress bool) (*space, error) {
+	if egress {
+		if err := n.wall.ready(); err != nil {
+			return nil, err
+		}
+	}
 	n.mu.Lock()
 	var s *space
 	if r := n.ready[egress]; len(r) > 0 {
@@ -129,12 +157,14 @@ func (n *network) close(idle bool) {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
+	close(n.stop)
 	n.wait.Wait()
 	for _, r := range n.ready {
 		for _, s := range r {
 			_ = s.file.Close()
 		}
 	}
+	n.wall.close()
 	if idle {
 		n.wall.remove()
 	}
@@ -164,6 +194,8 @@ func (n *network) make(egress bool) (*space, error) {
 			"ipv6/conf/default/disable_ipv6":     "1",            // there is no way out by IPv6; ::1 stays
 			"ipv6/conf/default/accept_ra":        "0",
 			"ipv4/conf/default/accept_redirects": "0",
+			"ipv4/conf/all/rp_filter":            "0", // what may come in is the other side's matter; the closed routes would refuse its errors too
+			"ipv4/conf/default/rp_filter":        "0",
 		} {
 			if err := os.WriteFile("/proc/sys/net/"+f, []byte(v), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
@@ -180,6 +212,10 @@ func (n *network) make(egress bool) (*space, error) {
 			return nil
 		}
 		s.resolv = n.resolvConf()
+		servers := nameServers(s.resolv)
+		if err := n.wall.resolve(servers); err != nil {
+			return err
+		}
 		gateway, err := n.connect(s)
 		if err != nil {
 			return err
@@ -194,7 +230,10 @@ func (n *network) make(egress bool) (*space, error) {
 		if err := inside.LinkSetUp(eth); err != nil {
 			return err
 		}
-		return inside.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway.AsSlice()})
+		if err := inside.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
+			return err
+		}
+		return n.wallIn(inside, eth.Attrs().Index, gateway, servers)
 	})
 	if err != nil {
 		if s.file != nil {
@@ -226,6 +265,7 @@ func (n *network) connect(s *space) (gateway netip.Addr, err error) {
 		return netip.AddrFrom4([4]byte{base[0], base[1], byte(index >> 6), byte(index<<2 + i)})
 	}
 	gateway, s.address = at(1), at(2)
+	n.forgetConnections(s.address)
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = n.prefix() + fmt.Sprintf("%04x", index)
 	attributes.MTU = n.mtu()

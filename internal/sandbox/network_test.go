@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -68,8 +69,9 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// foreign is another machine: a network namespace behind a veth pair, with a server that says who asks.
-func foreign(t *testing.T) (server string, host string) {
+// foreign is another machine: a network namespace behind a veth pair, with a server that says who asks. It has further addresses, to
+// which this machine has routes.
+func foreign(t *testing.T, further ...netip.Prefix) (server string, host string) {
 	t.Helper()
 	k := os.Getpid() % 16384 * 4
 	at := func(i int) netip.Addr {
@@ -108,6 +110,12 @@ func foreign(t *testing.T) (server string, host string) {
 				}
 				return netlink.LinkSetUp(v)
 			}()
+			<-done
+			v, err := netlink.LinkByName(attributes.Name)
+			for _, p := range further {
+				err = errors.Join(err, netlink.RouteAdd(&netlink.Route{LinkIndex: v.Attrs().Index, Dst: prefixNet(p), Gw: at(2).AsSlice()}))
+			}
+			done <- err
 		}()
 		if err := <-done; err != nil {
 			return err
@@ -125,6 +133,14 @@ func foreign(t *testing.T) (server string, host string) {
 			if err := outside.LinkSetUp(i); err != nil {
 				return err
 			}
+		}
+		eth, err := outside.LinkByName("eth0")
+		for _, p := range further {
+			err = errors.Join(err, outside.AddrAdd(eth, &netlink.Addr{IPNet: prefixNet(netip.PrefixFrom(p.Addr(), 32))}))
+		}
+		done <- nil
+		if err = errors.Join(err, <-done); err != nil {
+			return err
 		}
 		l, err = net.Listen("tcp4", "0.0.0.0:7000") // a literal address: the socket is made on this thread
 		return err

@@ -129,6 +129,17 @@ func main() {
 		for range a {
 			fmt.Println(<-lines)
 		}
+	case "hold": // ADDRESS N: connections, until there are no more; says how many
+		n, _ := strconv.Atoi(a[1])
+		var held []net.Conn
+		for range n {
+			c, err := net.DialTimeout("tcp", a[0], time.Second)
+			if err != nil {
+				break
+			}
+			held = append(held, c)
+		}
+		fmt.Println("held", len(held))
 	case "calls": // forbidden system calls
 		try := func(name string, err error) { fmt.Println(name, err) }
 		try("mount", syscall.Mount("none", "/tmp", "tmpfs", 0, ""))

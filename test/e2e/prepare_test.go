@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -37,12 +38,13 @@ func prepare() error {
 	if err != nil {
 		return err
 	}
-	bin := filepath.Join(cache, "gitd-e2e") // kept from run to run: an unchanged program need not be linked again
+	// Kept from run to run, one for each checkout: an unchanged program need not be linked again.
+	bin := filepath.Join(cache, "gitd-e2e", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
 	built := filepath.Join(bin, "gitd")
 	if err := step("building gitd with the race detector", "go", "build", "-race", "-o", built, "./cmd/gitd"); err != nil {
 		return err
 	}
-	// A copy of our own: another run of these tests may build another gitd meanwhile.
+	// A copy of our own: another run of these tests in this checkout may build another gitd meanwhile.
 	dir, err := scratch()
 	if err != nil {
 		return err

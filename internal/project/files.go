@@ -6,6 +6,7 @@ import "github.com/gitd-io/gitd/internal/app"
 const (
 	maxPatterns    = 200
 	longestPattern = 1024
+	maxWork        = 1_000_000_000 // steps, for all files together: some seconds
 )
 
 // Files are the files of the source that the build sees. The zero value is all of them.
@@ -17,18 +18,8 @@ type Files struct {
 // All tells whether nothing is left out.
 func (f Files) All() bool { return len(f.patterns) == 0 }
 
-// Keeps tells whether the build sees the file; path is relative to the root of the source. The last pattern that matches the file, or
-// a folder above it, decides.
-func (f Files) Keeps(path string) bool {
-	matched := false
-	for i := len(f.patterns) - 1; i >= 0; i-- {
-		if p := f.patterns[i]; p.re.MatchString(path) {
-			matched = !p.negated
-			break
-		}
-	}
-	return matched == f.included
-}
+// Keeps tells whether the build sees one file; path is relative to the root of the source. For many files Select is quicker.
+func (f Files) Keeps(path string) (bool, error) { return f.Select().Keeps(path) }
 
 // files reads the two lists, of which one at most may be there.
 func files(include, exclude []string) (Files, error) {

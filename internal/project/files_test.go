@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 )
@@ -25,8 +26,16 @@ func TestFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			var kept []string
+			all := d.Files.Select()
 			for _, p := range source {
-				if d.Files.Keeps(p) {
+				keeps, err := all.Keeps(p)
+				if alone, err := d.Files.Keeps(p); err != nil || alone != keeps {
+					t.Errorf("%s: alone %t, %v", p, alone, err)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if keeps {
 					kept = append(kept, p)
 				}
 			}
@@ -60,4 +69,54 @@ func TestParse_BuildEnvOfSchema01(t *testing.T) {
 	if err != nil || d.BuildEnv["A"] != "b" {
 		t.Errorf("%v, %v", d.BuildEnv, err)
 	}
+}
+
+// The attack: 200 patterns of 500 asterisks each, and folders with long names. It took hours of the server's time, which nothing stopped.
+func TestAttack_PatternWork(t *testing.T) {
+	var list []string
+	for i := range 15 {
+		list = append(list, fmt.Sprintf("'%s%d'", strings.Repeat("*b", 500), i))
+	}
+	d, err := Parse("[io.buildpacks]\nexclude = [" + strings.Join(list, ",") + "]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := d.Files.Select()
+	all.left = maxWork / 20 // for a quick test
+	folder := strings.Repeat(strings.Repeat("b", 250)+"/", 14)
+	began, slowest := time.Now(), time.Duration(0)
+	for i := range 200_000 {
+		last := time.Now()
+		if _, err = all.Keeps(fmt.Sprintf("%s%s%d", folder, strings.Repeat("b", 240), i)); err != nil {
+			break
+		}
+		slowest = max(slowest, time.Since(last))
+	}
+	if app.CodeOf(err) != app.LimitExceeded || slowest > 2*time.Second {
+		t.Errorf("%v after %v, one file in %v", err, time.Since(began), slowest)
+	}
+	t.Logf("%v, one file in %v", time.Since(began), slowest)
+}
+
+// What people write costs little, also with very many files.
+func TestSelector_Ordinary(t *testing.T) {
+	var list []string
+	for i := range 200 {
+		list = append(list, fmt.Sprintf("'%s%d%s'", []string{"", "*.", "/a/", "**/x/", "docs/*"}[i%5], i, []string{"", "/"}[i%2]))
+	}
+	d, err := Parse("[io.buildpacks]\nexclude = [" + strings.Join(list, ",") + "]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := d.Files.Select()
+	began := time.Now()
+	for i := range 100_000 {
+		if _, err := all.Keeps(fmt.Sprintf("node_modules/package%d/lib/internal/a-file-with-a-name-%d.js", i/50, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if work := maxWork - all.left; work > maxWork/5 {
+		t.Errorf("%d steps of %d", work, int64(maxWork))
+	}
+	t.Logf("%v", time.Since(began))
 }

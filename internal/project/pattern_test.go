@@ -89,25 +89,30 @@ func TestPattern_AsGit(t *testing.T) {
 		}
 		paths = append(paths, p)
 	}
-	var patterns []pattern
+	var patterns []*Selector
 	lines = slices.DeleteFunc(lines, func(line string) bool {
 		if strings.HasPrefix(line, "!") || uneven.MatchString(line) { // negated, alone it says nothing to git
 			return true
 		}
 		p, ok, err := parsePattern(line)
-		if err == nil && !ok {
-			p.re = regexp.MustCompile("$^x")
+		f := Files{}
+		if ok {
+			f.patterns = []pattern{p}
 		}
 		if err == nil {
-			patterns = append(patterns, p)
+			patterns = append(patterns, f.Select())
 		}
 		return err != nil // told to the person; to git it means nothing
 	})
 	want := ignored(t, lines, paths)
 	for i, line := range lines {
 		for _, path := range paths {
-			if got := patterns[i].re.MatchString(path); got != want[i][path] {
-				t.Errorf("%q on %q: %t, git says %t (%v)", line, path, got, want[i][path], patterns[i].re)
+			kept, err := patterns[i].Keeps(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := !kept; got != want[i][path] {
+				t.Errorf("%q on %q: %t, git says %t (%v)", line, path, got, want[i][path], patterns[i].files)
 			}
 		}
 	}
@@ -122,8 +127,20 @@ func FuzzPattern(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line, path string) {
 		p, ok, err := parsePattern(line)
-		if err == nil && ok {
-			p.re.MatchString(path)
+		if err != nil || !ok {
+			return
+		}
+		files := Files{patterns: []pattern{p}}
+		s := files.Select()
+		first, err := s.Keeps(path)
+		_, other := s.Keeps("a/" + path)
+		again, err2 := s.Keeps(path)
+		if err != nil || other != nil || err2 != nil || first != again {
+			t.Fatalf("%t, then %t; %v, %v, %v", first, again, err, other, err2)
+		}
+		// The work is the length of the pattern by that of the path, and no more.
+		if work := maxWork - s.left; work > int64(3*(len(line)+3)*(2*len(path)+10)*4) {
+			t.Fatalf("%d steps", work)
 		}
 	})
 }

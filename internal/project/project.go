@@ -12,14 +12,15 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/bound"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // File is the descriptor's name at the root of the source.
 const File = "project.toml"
 
-// maxSize is far more than any descriptor needs.
-const maxSize = 256 << 10
+// Bounds on a descriptor: far more than any needs. Its text is a stranger's, and is parsed in the server.
+var maxText = bound.TOMLLimits{Size: 16 << 10, Depth: 32, Path: 1024}
 
 // Descriptor is what project.toml says, with the defaults filled in.
 type Descriptor struct {
@@ -108,7 +109,7 @@ type file struct {
 // Read reads the descriptor by read, which opens a file at the root of the source. Where there is none, the defaults hold.
 // It returns an *app.Error with code InvalidInput, naming the line or the key, for a malformed one.
 func Read(read func(name string, limit int64) ([]byte, error)) (Descriptor, error) {
-	b, err := read(File, maxSize)
+	b, err := read(File, int64(maxText.Size))
 	if errors.Is(err, fs.ErrNotExist) {
 		return defaults(), nil
 	}
@@ -121,14 +122,9 @@ func Read(read func(name string, limit int64) ([]byte, error)) (Descriptor, erro
 // Parse is Read for the text of a descriptor.
 func Parse(text string) (Descriptor, error) {
 	d := defaults()
-	var f file
-	meta, err := toml.Decode(text, &f)
+	f, meta, err := decode(text)
 	if err != nil {
-		var p toml.ParseError
-		if errors.As(err, &p) {
-			return d, bad("line %d: %s", p.Position.Line, p.Message)
-		}
-		return d, bad("%s", strings.TrimPrefix(err.Error(), "toml: "))
+		return d, err
 	}
 	for _, k := range meta.Undecoded() { // other vendors' tables are theirs; a key of ours that we don't know is a slip
 		if len(k) > 2 && k[0] == "io" && k[1] == "gitd" {
@@ -190,6 +186,27 @@ func Parse(text string) (Descriptor, error) {
 		quantity("memory", w.Memory, "16Mi", "64Gi", &d.Web.Memory),
 		quantity("cpu", w.CPU, "10m", "64", &d.Web.CPU),
 	)
+}
+
+// decode parses the text, which is made sure to be within the parser's means.
+func decode(text string) (f file, meta toml.MetaData, err error) {
+	if err := bound.TOML([]byte(text), maxText); err != nil {
+		return f, meta, bad("%v", err)
+	}
+	defer func() { // the parser panics where it finds itself to be wrong
+		if p := recover(); p != nil {
+			err = bad("it cannot be read: %v", p)
+		}
+	}()
+	meta, err = toml.Decode(text, &f)
+	var p toml.ParseError
+	switch {
+	case errors.As(err, &p):
+		err = bad("line %d: %s", p.Position.Line, p.Message)
+	case err != nil:
+		err = bad("%s", strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	return f, meta, err
 }
 
 func order(w *Web) error {

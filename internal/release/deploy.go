@@ -20,6 +20,9 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	p.Source = selectFiles(p.Source, settings.Files, w.log)
+	if _, err := readProcfile(p.Source.ReadFile); err != nil { // before the build takes its time
+		return err
+	}
 	if p.NoTraffic {
 		if _, err := m.o.Store.Live(ctx, p.App); app.CodeOf(err) == app.NotFound {
 			return app.Errorf(app.InvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", p.App)
@@ -102,6 +105,9 @@ func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.D
 		ClearCache: p.Clear, Limits: m.o.Limits, Log: w.log,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := checkProcesses(result.Processes); err != nil {
 		return nil, err
 	}
 	w.timings.Times = result.Times

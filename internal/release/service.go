@@ -1,7 +1,6 @@
 package release
 
 import (
-	"fmt"
 	"slices"
 	"sort"
 	"strconv"
@@ -99,12 +98,9 @@ func types(ps []app.Process) string {
 	if len(ps) == 0 {
 		return "none"
 	}
-	s := ""
+	names := make([]string, len(ps))
 	for i, p := range ps {
-		if i > 0 {
-			s += ", "
-		}
-		s += p.Type
+		names[i] = p.Type
 	}
-	return fmt.Sprint(s)
+	return strings.Join(names, ", ")
 }

@@ -30,7 +30,9 @@ func selectFiles(s build.Source, files project.Files, log *app.Log) build.Source
 
 // ReadFile implements build.Source.
 func (s *selected) ReadFile(name string, limit int64) ([]byte, error) {
-	if !s.files.Keeps(name) {
+	if keeps, err := s.files.Keeps(name); err != nil {
+		return nil, err
+	} else if !keeps {
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	}
 	return s.Source.ReadFile(name, limit)
@@ -42,20 +44,25 @@ func (s *selected) Checkout(ctx context.Context, dir string, uid, gid int) error
 		return err
 	}
 	var folders []string
-	removed, kept := 0, 0
+	removed, kept, all := 0, 0, s.files.Select()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || path == dir {
 			return err
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if e.IsDir() {
 			folders = append(folders, path)
-			return ctx.Err()
+			return nil
 		}
 		name, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
 		}
-		if s.files.Keeps(name) {
+		if keeps, err := all.Keeps(name); err != nil {
+			return err
+		} else if keeps {
 			kept++
 			return nil
 		}
@@ -63,9 +70,6 @@ func (s *selected) Checkout(ctx context.Context, dir string, uid, gid int) error
 		return os.Remove(path)
 	})
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return err
 	}
 	if kept == 0 {

@@ -20,8 +20,8 @@ import (
 // (instances, by type). Others in the image are the buildpacks' own idea (a console, each of a Go app's programs): they don't run
 // unasked. The error is an *app.Error, for a type in project.toml that the image does not have.
 func workerTypes(read func(name string, limit int64) ([]byte, error), image []app.Process, instances map[string]int64) ([]string, error) {
-	text, err := read(procfile.Name, 1<<20)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	text, err := readProcfile(read)
+	if err != nil {
 		return nil, err
 	}
 	var workers []string
@@ -44,6 +44,37 @@ func workerTypes(read func(name string, limit int64) ([]byte, error), image []ap
 		}
 	}
 	return workers, nil
+}
+
+// maxProcfile is far more than a Procfile needs, in bytes.
+const maxProcfile = 64 << 10
+
+// readProcfile returns the app's Procfile, nil where it has none. The error is an *app.Error for one that is too large.
+func readProcfile(read func(name string, limit int64) ([]byte, error)) ([]byte, error) {
+	text, err := read(procfile.Name, maxProcfile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return text, err
+}
+
+// Bounds on the process types of an image. The build writes them, and the ledger keeps them with each release.
+const (
+	maxProcesses     = 100
+	maxProcessesSize = 64 << 10 // bytes, as JSON
+)
+
+// checkProcesses refuses what is beyond them.
+func checkProcesses(all []app.Process) error {
+	const next = "give the app fewer process types, or move what they run into a script"
+	if len(all) > maxProcesses {
+		return app.Errorf(app.LimitExceeded, next, "the image has %d process types, more than %d", len(all), maxProcesses)
+	}
+	b, err := json.Marshal(all)
+	if err == nil && len(b) > maxProcessesSize {
+		err = app.Errorf(app.LimitExceeded, next, "the commands of the image's process types take more than %d KiB together", maxProcessesSize>>10)
+	}
+	return err
 }
 
 // Workers are the process types that a Service was made to run beside web.

@@ -4,6 +4,7 @@ package phase
 import (
 	"github.com/BurntSushi/toml"
 
+	"github.com/gitd-io/gitd/internal/bound"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
@@ -22,10 +23,16 @@ type Buildpack struct {
 	Version string `json:"version" toml:"version"`
 }
 
+// maxGroup is far more than a group needs.
+var maxGroup = bound.TOMLLimits{Size: 256 << 10, Depth: 16, Path: 1024}
+
 // ReadGroup reads the group from a build's layers directory. The build's programs may have written anything in its place.
 func ReadGroup(layers string) (Group, error) {
 	var g Group
-	text, err := disk.ReadInside(layers, "group.toml", 1<<20)
+	text, err := disk.ReadInside(layers, "group.toml", int64(maxGroup.Size))
+	if err == nil {
+		err = bound.TOML(text, maxGroup)
+	}
 	if err == nil {
 		err = toml.Unmarshal(text, &g)
 	}

@@ -96,6 +96,7 @@ need-languages:
 	@$(call need,/usr/bin/python3 -m ensurepip --version,python3-venv)
 # The tests of receiving push with every client that can be had.
 need-clients: need-git
+	@$(call need,command -v curl,curl)
 	@$(call need,command -v git-lfs,git-lfs)
 	@$(call need,command -v sshd,openssh-server)
 	@$(call need,command -v java,default-jre-headless)

@@ -25,7 +25,7 @@ import (
 func serve() *cobra.Command {
 	var o server.Options
 	var ssh, http, memory, disk, cache, free, userCA, indexer, platform string
-	var modules []string
+	var modules, proxies []string
 	var cluster server.Cluster
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
@@ -52,12 +52,11 @@ func serve() *cobra.Command {
 			if o.UserCAs, err = readUserCAs(userCA); err != nil {
 				return err
 			}
-			for _, text := range modules {
-				p, err := netip.ParsePrefix(text)
-				if err != nil {
-					return app.Errorf(app.InvalidInput, "give a network such as 10.1.2.0/24", "--submodules-from: %q is none", text)
-				}
-				o.ModulesFrom = append(o.ModulesFrom, p)
+			if o.ModulesFrom, err = networks("submodules-from", modules); err != nil {
+				return err
+			}
+			if o.TrustedProxies, err = networks("trusted-proxies", proxies); err != nil {
+				return err
 			}
 			switch platform {
 			case "local":
@@ -65,8 +64,8 @@ func serve() *cobra.Command {
 					return app.Errorf(app.InvalidInput, "add --platform knative, or leave it out", "--%s is of a cluster, and apps are to run on this machine", flag)
 				}
 			case "knative":
-				if cmd.Flags().Changed("http") {
-					return app.Errorf(app.InvalidInput, "leave it out", "--http: on a cluster, its ingress takes the apps' requests")
+				if flag := firstSet(cmd, machineFlags); flag != "" {
+					return app.Errorf(app.InvalidInput, "leave it out", "--%s: on a cluster, its ingress takes the apps' requests", flag)
 				}
 				o.Cluster, http = &cluster, ""
 			default:
@@ -79,6 +78,7 @@ func serve() *cobra.Command {
 	f.StringVar(&o.Data, "data", defaultData, "folder for everything that gitd keeps")
 	f.StringVar(&ssh, "ssh", ":2222", "address for SSH")
 	f.StringVar(&http, "http", ":8080", "address for HTTP")
+	f.StringSliceVar(&proxies, "trusted-proxies", nil, "network of the TLS proxies in front of --http: what they say in X-Forwarded-For, -Proto and -Host is believed (repeatable)")
 	f.StringVar(&o.Domain, "domain", "localhost", "apps answer under APP.DOMAIN (on a cluster, Knative's own configuration says where)")
 	f.StringVar(&o.Builder, "builder", "", "builder image: oci:DIR or a registry reference (default: our own, made at the first start)")
 	f.StringVar(&memory, "build-memory", "2Gi", "memory of a build")
@@ -112,6 +112,9 @@ func serve() *cobra.Command {
 var clusterFlags = []string{"kubeconfig", "context", "namespace", "build-namespace", "ingress", "cache-storage-class", "registry", "registry-config",
 	"registry-insecure", "registry-listen", "registry-cert", "registry-key", "registry-pull", "registry-push"}
 
+// machineFlags are those that mean something on one machine only.
+var machineFlags = []string{"http", "trusted-proxies"}
+
 // firstSet returns the first of these flags that was given; "" where none was.
 func firstSet(cmd *cobra.Command, flags []string) string {
 	for _, f := range flags {
@@ -120,6 +123,25 @@ func firstSet(cmd *cobra.Command, flags []string) string {
 		}
 	}
 	return ""
+}
+
+// networks reads the values of a flag: networks such as 10.1.2.0/24, or single addresses.
+func networks(flag string, texts []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if a, aerr := netip.ParseAddr(text); aerr == nil && a.Zone() == "" {
+			p, err = a.Prefix(a.BitLen())
+		}
+		if err != nil {
+			return nil, app.Errorf(app.InvalidInput, "give one such as 10.1.2.0/24, or an address", "--%s: %q is not a network", flag, text)
+		}
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 func runServer(ctx context.Context, o server.Options, sshAddress, httpAddress string) error {

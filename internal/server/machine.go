@@ -30,7 +30,7 @@ func (s *Server) openMachine(ctx context.Context) (*site, error) {
 	}
 	platform, err := local.Open(ctx, local.Options{
 		Dir: s.path("platform"), Domain: s.o.Domain, Host: h, Registry: images,
-		Layers: host.OpenLayers(s.path("layers"), shared), Log: s.o.Log,
+		Layers: host.OpenLayers(s.path("layers"), shared), Log: s.o.Log, TrustedProxies: s.o.TrustedProxies,
 	})
 	if err != nil {
 		return nil, err

@@ -38,6 +38,9 @@ type Options struct {
 	Indexer     receive.Indexer   // nil: our own
 	Cluster     *Cluster          // nil: builds and apps run on this machine
 	Log         func(format string, args ...any)
+
+	// TrustedProxies are networks of peers whose word on a request's client is believed.
+	TrustedProxies []netip.Prefix
 }
 
 // Server is gitd on one data directory: all of it but the listeners.

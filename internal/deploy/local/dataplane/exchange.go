@@ -26,18 +26,24 @@ type exchange struct {
 	instance *Instance // the one that was picked last; holds one of its slots
 	deadline time.Time
 	trusted  bool
+	header   http.Header // of the response to the client
 	cancel   context.CancelCauseFunc
 }
 
 // serve proxies the request. The caller holds a slot of the breaker.
 func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
 	defer x.done()
+	x.header = w.Header()
+	if q.ContentLength != 0 {
+		// An app may answer while it still reads. Without this, net/http throws away what an HTTP/1 client sends from then on.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
 	x.proxy = httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
 		Transport:      x,
 		BufferPool:     buffers,
 		ErrorLog:       quiet,
-		ModifyResponse: keepTrailers,
+		ModifyResponse: x.pass,
 		ErrorHandler:   x.fail,
 	}
 	x.proxy.ServeHTTP(w, q)
@@ -57,30 +63,29 @@ func (x *exchange) leave() {
 	}
 }
 
-// rewrite addresses the request to the instance. ReverseProxy has removed the hop-by-hop headers and what the client said
-// about forwarding. The Host header stays: apps make links from it.
+// rewrite addresses the request to the instance. ReverseProxy has removed the hop-by-hop headers. The Host header stays: apps make
+// links from it.
 func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.Scheme, p.Out.URL.Host = "http", "instance"
-	if x.trusted {
-		if v := p.In.Header["X-Forwarded-For"]; len(v) > 0 {
-			p.Out.Header["X-Forwarded-For"] = v // SetXForwarded adds the peer
-		}
-	}
-	p.SetXForwarded()
-	if x.trusted {
-		for _, name := range []string{"X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"} {
+	keepTarget(p.Out, p.In)
+	if x.trusted { // ReverseProxy has removed them
+		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"} {
 			if v := p.In.Header[name]; len(v) > 0 {
 				p.Out.Header[name] = v
 			}
 		}
 	}
+	forward(p.In, p.Out, x.trusted)
 	p.Out.Trailer = p.In.Trailer // the clone would miss the values, which arrive after the body
 }
 
-// keepTrailers makes an HTTP/1 response that has trailers a chunked one: an HTTP/2 origin may send a length as well.
-func keepTrailers(r *http.Response) error {
-	if len(r.Trailer) > 0 {
+// pass keeps net/http from adding to a response.
+func (x *exchange) pass(r *http.Response) error {
+	if len(r.Trailer) > 0 { // an HTTP/1 response that has trailers is a chunked one: an HTTP/2 origin may send a length as well
 		r.Header.Del("Content-Length")
+	}
+	if _, ok := r.Header["Content-Type"]; !ok {
+		x.header["Content-Type"] = nil // no guess: the client knows what it asked for
 	}
 	return nil
 }

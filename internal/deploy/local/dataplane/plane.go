@@ -35,8 +35,8 @@ type Plane struct {
 	trusted []netip.Prefix
 }
 
-// New returns a Plane that answers 404 to everything. Peers in trusted may say for whom they forward; what others say in
-// X-Forwarded-For, -Host and -Proto is replaced.
+// New returns a Plane that answers 404 to everything. Peers in trusted may say for whom they forward; what others say about that is
+// replaced.
 func New(trusted []netip.Prefix) *Plane {
 	p := &Plane{trusted: trusted}
 	p.table.Store(&Table{})
@@ -93,22 +93,6 @@ func (s Split) pick() *Revision {
 		}
 	}
 	return s[0].Revision
-}
-
-func (p *Plane) trusts(remote string) bool {
-	if len(p.trusted) == 0 {
-		return false
-	}
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return false
-	}
-	for _, prefix := range p.trusted {
-		if prefix.Contains(peer.Addr().Unmap()) {
-			return true
-		}
-	}
-	return false
 }
 
 // host returns the name in a Host header: without port and trailing dot, in lower case.

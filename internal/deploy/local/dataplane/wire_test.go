@@ -1,0 +1,337 @@
+package dataplane
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rawApp is an app that keeps what it is sent, byte for byte, and answers with the given bytes. It returns its address, and the requests.
+func rawApp(t *testing.T, answer string) (string, <-chan string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	got := make(chan string, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				r := bufio.NewReader(c)
+				for {
+					head := ""
+					for !strings.HasSuffix(head, "\r\n\r\n") {
+						line, err := r.ReadString('\n')
+						if err != nil {
+							return
+						}
+						head += line
+					}
+					got <- head
+					if _, err := io.WriteString(c, answer); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String(), got
+}
+
+// ask sends bytes to front, and returns what comes back until the connection is closed.
+func ask(t *testing.T, front, request string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatalf("%v after %q", err, b)
+	}
+	return string(b)
+}
+
+// What a client asks for reaches the app as it was sent.
+func TestRequestTarget(t *testing.T) {
+	addr, got := rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+	for sent, want := range map[string]string{
+		"/line?a=1;b=2":           "",
+		"/line?q=100%&x=1":        "",
+		"/line?z=1&a=2&bad=%zz":   "",
+		"/?b=2&a=1&b=1":           "",
+		"/a?":                     "",
+		"/a??b?c":                 "",
+		"/a+b?c+d=e%20f":          "",
+		"/a?x=\"<>\\^`{|}":        "",
+		"/a?%":                    "",
+		"/a%2Fb%2f%41":            "",
+		"/a%00b":                  "",
+		"/a//b///":                "",
+		"//a//b":                  "",
+		"/./a/../b/..":            "",
+		"/%2e%2e/%2E":             "",
+		"/a|b{c}\"^`<>":           "",
+		"/caf\xc3\xa9?q=\xe9\xff": "",
+		"/a;v=1/b;w":              "",
+		"/a:b@c,d!$&'()*":         "",
+		"/a#b?c#d":                "",
+		"/" + strings.Repeat("x", 20000) + "?" + strings.Repeat("y=%&", 5000): "",
+		"*":                                    "",
+		"http://" + name + "/a?b=1;c":          "/a?b=1;c",
+		"http://" + name:                       "/",
+		"http://" + name + "?a=%":              "/?a=%",
+		"http://" + name + "/http://x/?u=a://": "/http://x/?u=a://",
+	} {
+		if want == "" {
+			want = sent
+		}
+		method := "GET"
+		if sent == "*" {
+			method = "OPTIONS"
+		}
+		answer := ask(t, front, method+" "+sent+" HTTP/1.1\r\nHost: "+name+"\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
+			t.Errorf("%.60s: %.200s", sent, answer)
+			continue
+		}
+		line, _, _ := strings.Cut(<-got, "\r\n")
+		if line != method+" "+want+" HTTP/1.1" {
+			t.Errorf("%.60s became %.100s", sent, line)
+		}
+	}
+}
+
+// Nothing is added to what a client sends but X-Forwarded-For, -Host and -Proto, and nothing is taken away but what concerns its connection.
+func TestRequestHeaders(t *testing.T) {
+	addr, got := rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+	ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+":8080\r\nX-Empty:\r\nX-Twice: a\r\nX-Twice: b, c\r\nCookie: a=1; b=\"2\"\r\nTE: trailers\r\n"+
+		"X_Custom: kept\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nConnection: close, X-Hop\r\n\r\n")
+	want := []string{"GET / HTTP/1.1", "Host: " + name + ":8080", "Cookie: a=1; b=\"2\"", "Te: trailers", "X-Empty: ", "X-Twice: a", "X-Twice: b, c", "X_custom: kept",
+		"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: " + name + ":8080", "X-Forwarded-Proto: http"}
+	have := strings.Split(strings.TrimSuffix(<-got, "\r\n\r\n"), "\r\n")
+	slices.Sort(want[1:])
+	slices.Sort(have[1:])
+	if !slices.Equal(have, want) {
+		t.Errorf("the app got\n%q\nwant\n%q", have, want)
+	}
+}
+
+// A response is what the app sent: no type is guessed, nothing is unpacked.
+func TestResponseHeaders(t *testing.T) {
+	for _, c := range []struct{ name, answer, want string }{
+		{"no type", "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nDate: x\r\nConnection: close\r\n\r\nhello"},
+		{"HTML without a type", "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 6\r\n\r\n<html>", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nDate: x\r\nConnection: close\r\n\r\n<html>"},
+		{"chunks without a type", "HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nDate: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
+		{"gzip", "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x08\x00\x00",
+			"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\nDate: x\r\nConnection: close\r\n\r\n\x1f\x8b\x08\x00\x00"},
+		{"an empty type", "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type:\r\nContent-Length: 5\r\n\r\nhello",
+			"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: \r\nDate: x\r\nConnection: close\r\n\r\nhello"},
+		{"early hints", "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 1\r\n\r\na",
+			"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\nDate: x\r\nConnection: close\r\n\r\na"},
+		{"an error without a type", "HTTP/1.1 500 No\r\nDate: x\r\nContent-Length: 2\r\n\r\nno", "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\nDate: x\r\nConnection: close\r\n\r\nno"},
+		{"trailers", "HTTP/1.1 200 OK\r\nDate: x\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nDate: x\r\nTrailer: X-Sum\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n"},
+		{"no content", "HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n", "HTTP/1.1 204 No Content\r\nDate: x\r\nConnection: close\r\n\r\n"},
+	} {
+		addr, _ := rawApp(t, c.answer)
+		front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+		if got := ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\nConnection: close\r\n\r\n"); got != c.want {
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
+		}
+	}
+	addr, _ := rawApp(t, "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 12345\r\n\r\n")
+	front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+	want := "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nDate: x\r\nConnection: close\r\n\r\n"
+	if got := ask(t, front, "HEAD / HTTP/1.1\r\nHost: "+name+"\r\nConnection: close\r\n\r\n"); got != want {
+		t.Errorf("HEAD: got %q", got)
+	}
+}
+
+// The body of a request that asks first is sent when the app says so, and never where it refuses.
+func TestExpectContinue(t *testing.T) {
+	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refuse" {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		_, _ = io.Copy(w, r.Body)
+	}))
+	front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+	for path, want := range map[string]string{"/": "HTTP/1.1 100 Continue\r\n", "/refuse": "HTTP/1.1 413 "} {
+		c, err := net.Dial("tcp", front)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n", path, name)
+		r := bufio.NewReader(c)
+		line, err := r.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, want) {
+			t.Fatalf("%s: %q, %v", path, line, err)
+		}
+		if path == "/refuse" {
+			continue
+		}
+		if line, _ = r.ReadString('\n'); line != "\r\n" {
+			t.Fatalf("%q", line)
+		}
+		fmt.Fprint(c, "body")
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, _ := io.ReadAll(res.Body); res.StatusCode != 200 || string(b) != "body" {
+			t.Errorf("%d %q", res.StatusCode, b)
+		}
+	}
+}
+
+// An app answers while the client still sends, over HTTP/1 too.
+func TestBothWaysAtOnce(t *testing.T) {
+	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		b := make([]byte, 100)
+		for {
+			n, err := r.Body.Read(b)
+			_, _ = w.Write(b[:n])
+			w.(http.Flusher).Flush()
+			if err != nil {
+				return
+			}
+		}
+	}))
+	c, err := net.Dial("tcp", serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n", name)
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo := bufio.NewReader(res.Body)
+	for i := range 20 {
+		word := fmt.Sprintf("word %02d\n", i)
+		fmt.Fprintf(c, "%x\r\n%s\r\n", len(word), word)
+		if got, err := echo.ReadString('\n'); got != word {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	fmt.Fprint(c, "0\r\n\r\n")
+	if rest, err := io.ReadAll(echo); len(rest) != 0 || err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+func TestTold(t *testing.T) {
+	for name, want := range map[string][2]bool{
+		"X-Forwarded-For": {true, false}, "x-forwarded-for": {true, false}, "X_forwarded_for": {true, true}, "X-Forwarded_for": {true, true},
+		"X-Forwarded-Port": {true, false}, "X-Forwarded-Prefix": {true, false}, "X-Forwarded-Ssl": {true, false}, "X-Forwarded-Server": {true, false},
+		"X-Forwarded-User": {true, false}, "X-Forwarded-Client-Cert": {true, false}, "X-Forwarded": {true, false}, "Forwarded": {true, false},
+		"X-Forwarded-" + strings.Repeat("a", 100): {true, false}, "X_forwarded-" + strings.Repeat("a", 100): {true, true},
+		"X-Real-Ip": {true, false}, "X_real_ip": {true, true}, "True-Client-Ip": {true, false}, "Cf-Connecting-Ip": {true, false},
+		"X-Client-Cert": {true, false}, "X-Client-Cert-Chain": {true, false}, "Client-Cert": {true, false}, "Ssl-Client-Verify": {true, false},
+		"X-Ssl-Client-Dn": {true, false}, "X-Cluster-Client-Ip": {true, false}, "X-Scheme": {true, false}, "Front-End-Https": {true, false},
+		"X-Forwardedfor": {}, "X-Forward-For": {}, "Cookie": {}, "User-Agent": {}, "X-Request-Id": {}, "X_custom": {false, true}, "Content-Type": {}, "": {}, "X": {},
+		"Sec-Websocket-Key": {}, "Te": {}, "Client-Certificates": {}, "X-Api-Key": {},
+	} {
+		yes, underscore := told(name)
+		if yes != want[0] || yes && underscore != want[1] {
+			t.Errorf("%s: %t, %t", name, yes, underscore)
+		}
+	}
+}
+
+// TestAttack_ForwardedHeaders: a client names another address, another scheme, a certificate that it does not have, in each spelling that
+// a framework reads as the proxy's word. It hopes for a rate limit that is counted for somebody else, an address that is let in, or for
+// being taken for an admin. Nothing of that reaches the app, neither directly nor, with an underscore, through a trusted proxy.
+func TestAttack_ForwardedHeaders(t *testing.T) {
+	spellings := []string{"X-Forwarded-For", "x-forwarded-for", "X_Forwarded_For", "X-Forwarded_For", "X_FORWARDED-FOR", "X-Forwarded-Proto", "X_Forwarded_Proto", "X-Forwarded-Host",
+		"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Forwarded-Server", "X-Forwarded-User", "X-Forwarded-Client-Cert", "X-Real-IP", "X_Real_IP", "True-Client-IP",
+		"CF-Connecting-IP", "X-Client-Cert", "X-SSL-Client-Verify", "SSL_CLIENT_VERIFY", "Client-Cert", "Forwarded", "X-Client-IP", "X-Scheme"}
+	addr, got := rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	for _, trusted := range []bool{false, true} {
+		p := New(nil)
+		if trusted {
+			p = New([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+		}
+		p.Publish(&Table{Hosts: map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}})
+		front := serve(t, p)
+		for _, s := range spellings {
+			ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\n"+s+": forged\r\nConnection: close\r\n\r\n")
+			reached := strings.Contains(<-got, "forged")
+			if want := trusted && !strings.Contains(s, "_"); reached != want {
+				t.Errorf("from a trusted peer %t: %s reached the app: %t", trusted, s, reached)
+			}
+		}
+	}
+}
+
+// What trusted proxies say is passed on, with their own address added.
+func TestTrustedProxies(t *testing.T) {
+	addr, got := rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	p := New([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
+	p.Publish(&Table{Hosts: map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}})
+	front := serve(t, p)
+	for sent, want := range map[string]string{
+		"": "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: " + name + "\r\nX-Forwarded-Proto: http",
+		"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example.com\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 203.0.113.7\r\n": "X-Forwarded-For: 203.0.113.7, 127.0.0.1\r\n" +
+			"X-Forwarded-Host: www.example.com\r\nX-Forwarded-Port: 443\r\nX-Forwarded-Proto: https\r\nX-Real-Ip: 203.0.113.7",
+		"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2, 3.3.3.3\r\n": "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 127.0.0.1\r\nX-Forwarded-Host: " + name + "\r\nX-Forwarded-Proto: http",
+		"Forwarded: for=192.0.2.43;proto=https\r\n": "Forwarded: for=192.0.2.43;proto=https, for=127.0.0.1\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: " + name +
+			"\r\nX-Forwarded-Proto: http",
+	} {
+		ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\n"+sent+"Connection: close\r\n\r\n")
+		var lines []string
+		for l := range strings.SplitSeq(<-got, "\r\n") {
+			if yes, _ := told(strings.SplitN(l, ":", 2)[0]); yes {
+				lines = append(lines, l)
+			}
+		}
+		slices.Sort(lines)
+		if have := strings.Join(lines, "\r\n"); have != want {
+			t.Errorf("%q:\n got %q\nwant %q", sent, have, want)
+		}
+	}
+	for a, want := range map[string]bool{"127.0.0.1": true, "::ffff:127.0.0.1": true, "127.0.0.2": false, "::1": false} {
+		if Within(p.trusted, netip.MustParseAddr(a)) != want {
+			t.Errorf("%s: trusted is %t", a, !want)
+		}
+	}
+	for remote, want := range map[string]string{"1.2.3.4:5": "1.2.3.4", "[2001:db8::1]:5": "2001:db8::1", "[fe80::1%eth0]:5": "fe80::1%eth0"} {
+		if got := address(remote); got != want {
+			t.Errorf("%s: %s", remote, got)
+		}
+	}
+	if got := node("2001:db8::1"); got != `"[2001:db8::1]"` {
+		t.Error(got)
+	}
+}

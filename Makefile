@@ -10,6 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 include make/parts.mk
 include make/cluster.mk
+include make/vm.mk
 
 .PHONY: help
 help: ## list the targets

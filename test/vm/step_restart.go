@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// under runs a command in the middle of a steady load, and wants no request to fail. A request of 5 s is under way as well.
+func (t *trial) under(what, command string) {
+	length := t.slow(10 * time.Second)
+	out := t.sh(fmt.Sprintf(`/media/programs/guest load http://127.0.0.1/ probe.apps.example.com 10 %v >/tmp/load &
+		sleep %.0f; (%s) >/tmp/held 2>&1 & sleep 1
+		%s; echo "exit $?"
+		wait; cat /tmp/load; echo; cat /tmp/held`, length, length.Seconds()/3, t.ask("probe", "/hold?s=5"), command))
+	t.check(what+": the command", `^exit 0`, out)
+	t.check(what+": no request fails", `\d+ requests, 0 failed`, out)
+}
+
+func restartStep(_ context.Context, t *trial) error {
+	apps := []string{"probe", "node"}
+	before := map[string]string{}
+	for _, a := range apps {
+		before[a] = t.sh(pids(a))
+	}
+	same := func(when string) {
+		for _, a := range apps {
+			// A worker may have children that come and go: what was there first is compared.
+			t.check(when+": "+a+" runs in the same processes", "^"+firstOf(before[a])+" ", t.sh(pids(a))+" ")
+		}
+	}
+	t.under("restart", "systemctl restart gitd")
+	same("restart")
+	t.check("restart: a request under way ends well", "held", t.sh("cat /tmp/held"))
+	t.under("kill -9", "systemctl kill -s KILL --kill-whom=main gitd")
+	t.until("kill -9: it is started again", 30*time.Second, "^active$", "systemctl is-active gitd")
+	same("kill -9")
+
+	t.check("stop", "^exit 0", t.sh("systemctl stop gitd; echo exit $?"))
+	t.check("stop: result", "^success$", t.sh("systemctl show -P Result gitd"))
+	same("stop")
+	t.check("start", "^exit 0", t.sh("systemctl start gitd; echo exit $?"))
+	t.until("start: answers", 30*time.Second, "^probe v", t.ask("probe", "/"))
+	same("start")
+	t.walls("after a start")
+	return nil
+}
+
+func firstOf(pids string) string {
+	var first string
+	_, _ = fmt.Sscan(pids, &first)
+	return first
+}

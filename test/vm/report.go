@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 )
 
 // report collects what was checked.
@@ -12,7 +11,6 @@ type report struct {
 	out    io.Writer
 	suite  string
 	step   string
-	began  time.Time
 	checks []check
 	times  []string
 }

@@ -113,7 +113,7 @@ func watch(job wire.Job, done <-chan struct{}, exceeded func()) {
 		case <-time.After(wait):
 		}
 		began := time.Now()
-		if disk.Size(context.Background(), dirs...) > job.Disk {
+		if disk.Measure(context.Background(), dirs...).Bytes > job.Disk {
 			exceeded()
 			return
 		}

@@ -46,7 +46,7 @@ func clearCache() error {
 		if e.Name() == "lost+found" {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(wire.Cache, e.Name())); err != nil {
+		if err := disk.RemoveAll(filepath.Join(wire.Cache, e.Name())); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func boundVolume(job wire.Job) {
 	if job.CacheDir == "" || job.MaxCache == 0 {
 		return
 	}
-	if n := disk.Size(context.Background(), wire.Cache); n > job.MaxCache {
+	if n := disk.Measure(context.Background(), wire.Cache).Bytes; n > job.MaxCache {
 		err := clearCache()
 		say(wire.Event{Note: fmt.Sprintf("the build cache had grown to %d bytes, over its limit of %d, and was removed (%v)", n, job.MaxCache, err)})
 	}
@@ -140,7 +140,7 @@ func cachedLayers() (n int64) {
 		if err == nil && toml.Unmarshal(text, &layer) == nil && layer.Types.Cache {
 			dir := strings.TrimSuffix(file, ".toml")
 			if info, err := os.Lstat(dir); err == nil && info.Mode().Type() == fs.ModeDir {
-				n += disk.Size(context.Background(), dir)
+				n += disk.Measure(context.Background(), dir).Bytes
 			}
 		}
 	}

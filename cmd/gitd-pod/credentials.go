@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // gitdEnv has gitd's own proxy variables. A proxy may have a password, so they go with the credentials.
@@ -18,7 +19,7 @@ var gitdEnv = filepath.Join(wire.Credentials, "env")
 // reads what the app's code left behind, which may well be links and patterns that lead to a file, and so there is none when it runs.
 func credentials(forget bool) (string, error) {
 	if forget {
-		if err := os.RemoveAll(gitdEnv); err != nil {
+		if err := disk.RemoveAll(gitdEnv); err != nil {
 			return "", err
 		}
 	}

@@ -26,6 +26,9 @@ type Limits struct {
 	Disk   int64         // bytes that workspace, layers and cache may take together; default 8 GiB
 	Time   time.Duration // default 15 minutes
 	Cache  int64         // bytes that the app's cache may keep after the build; default 2 GiB
+
+	Files      int64 // files and folders that workspace, layers and cache may hold together; default 500,000
+	CacheFiles int64 // files and folders that the app's cache may keep; default 250,000
 }
 
 // WithDefaults fills in what is zero.
@@ -39,6 +42,8 @@ func (l Limits) WithDefaults() Limits {
 	set(&l.PIDs, 2048)
 	set(&l.Disk, 8<<30)
 	set(&l.Cache, 2<<30)
+	set(&l.Files, 500_000)
+	set(&l.CacheFiles, 250_000)
 	if l.Time == 0 {
 		l.Time = 15 * time.Minute
 	}

@@ -1,4 +1,3 @@
-// Package disk is what several parts do with files and file systems: measure, sync, read what a stranger wrote.
 package disk
 
 import (
@@ -7,60 +6,74 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxDepth bounds how deep Size looks; what lies deeper is not counted, and the check of free space catches it.
-const maxDepth = 128
-
-// Size returns the bytes that directories take on the disk. They belong to a stranger who changes them meanwhile: no
-// symbolic link is followed, and what cannot be read is passed over.
-func Size(ctx context.Context, dirs ...string) int64 {
-	t := &tree{ctx: ctx, linked: map[[2]uint64]bool{}}
-	for _, d := range dirs {
-		if fd, err := unix.Open(d, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_RDONLY, 0); err == nil {
-			t.add(fd, 0)
-		}
-	}
-	return t.bytes
+// Usage is what folders take.
+type Usage struct {
+	Bytes   int64 // on the disk; 4 KiB at least for each file and folder, for an empty one costs the server as well
+	Entries int64 // files, folders and links
 }
 
-type tree struct {
-	ctx    context.Context
-	bytes  int64
+// Over tells whether it is more than either limit; a limit of 0 is none.
+func (u Usage) Over(bytes, entries int64) bool {
+	return bytes > 0 && u.Bytes > bytes || entries > 0 && u.Entries > entries
+}
+
+const (
+	leastEntry = 4 << 10 // bytes
+	maxLinked  = 1 << 20 // files of several names that are remembered; further ones count once for each name
+)
+
+// Measure returns what directories take on the disk. They belong to a stranger who changes them meanwhile: no symbolic link is followed, no
+// mount crossed, and what cannot be read is passed over. Depth costs neither descriptors nor stack.
+func Measure(ctx context.Context, dirs ...string) Usage {
+	m := measure{linked: map[[2]uint64]bool{}}
+	for _, d := range dirs {
+		m.add(ctx, d)
+	}
+	return m.Usage
+}
+
+type measure struct {
+	Usage
 	linked map[[2]uint64]bool // files of several names that were counted
 }
 
-// add counts what is in the directory, and closes fd.
-func (t *tree) add(fd, depth int) {
-	defer unix.Close(fd)
-	buf := make([]byte, 16<<10)
-	for t.ctx.Err() == nil {
-		n, err := unix.ReadDirent(fd, buf)
-		if err != nil || n <= 0 {
-			return
+func (m *measure) add(ctx context.Context, dir string) {
+	var w walk
+	defer w.close()
+	if w.enter(dir) != nil {
+		return
+	}
+	for ctx.Err() == nil {
+		e, ok, err := w.next()
+		if err != nil || !ok {
+			if len(w.levels) == 1 {
+				return
+			}
+			w.leave()
+			continue
 		}
-		var names []string
-		_, _, names = unix.ParseDirent(buf[:n], -1, nil)
-		for _, name := range names {
-			var s unix.Stat_t
-			if unix.Fstatat(fd, name, &s, unix.AT_SYMLINK_NOFOLLOW) != nil {
-				continue
-			}
-			if s.Mode&unix.S_IFMT == unix.S_IFDIR {
-				t.bytes += s.Blocks * 512
-				if depth < maxDepth {
-					if sub, err := unix.Openat(fd, name, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_RDONLY, 0); err == nil {
-						t.add(sub, depth+1)
-					}
-				}
-				continue
-			}
-			if s.Nlink > 1 {
-				key := [2]uint64{uint64(s.Dev), s.Ino}
-				if t.linked[key] {
-					continue
-				}
-				t.linked[key] = true
-			}
-			t.bytes += s.Blocks * 512
+		if m.count(w.lowest().dir.fd, e.name) {
+			_ = w.enter(e.name)
 		}
 	}
+}
+
+// count counts an entry and tells whether it is a directory.
+func (m *measure) count(dir int, name string) (isDir bool) {
+	var s unix.Stat_t
+	if unix.Fstatat(dir, name, &s, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return false
+	}
+	m.Entries++
+	if isDir = s.Mode&unix.S_IFMT == unix.S_IFDIR; !isDir && s.Nlink > 1 {
+		key := [2]uint64{uint64(s.Dev), s.Ino}
+		if m.linked[key] {
+			return false
+		}
+		if len(m.linked) < maxLinked {
+			m.linked[key] = true
+		}
+	}
+	m.Bytes += max(s.Blocks*512, leastEntry)
+	return isDir
 }

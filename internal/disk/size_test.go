@@ -26,7 +26,7 @@ func TestTreeSize(t *testing.T) {
 	if err := os.Link(filepath.Join(dir, "a/b/file"), filepath.Join(dir, "again")); err != nil {
 		t.Fatal(err)
 	}
-	if n := Size(context.Background(), dir, filepath.Join(dir, "missing"), filepath.Join(dir, "link")); n < 1<<20 || n > 2<<20 {
-		t.Errorf("%d bytes, want about %d: links are counted once and never followed", n, 1<<20)
+	if u := Measure(context.Background(), dir, filepath.Join(dir, "missing"), filepath.Join(dir, "link")); u.Bytes < 1<<20 || u.Bytes > 2<<20 || u.Entries != 5 {
+		t.Errorf("%+v, want about %d bytes, 5 entries: links are counted once and never followed", u, 1<<20)
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
@@ -117,15 +116,15 @@ func (s *Server) makeJoined(ctx context.Context, name string) (small []packFile,
 	if err != nil {
 		return nil, "", err
 	}
-	if free-need < s.opts.MinFree {
-		return nil, "", fmt.Errorf("%d packs stay as they are: %s are left on the disk", len(packs), app.Size(free))
+	if short := free.Short(s.opts.MinFree + need); short != "" {
+		return nil, "", fmt.Errorf("%d packs stay as they are: the disk is nearly full: %s", len(packs), short)
 	}
 	repository := s.store.path(name)
 	dir, err := os.MkdirTemp(filepath.Join(repository, "objects"), "tmp_objdir-joined-")
 	if err != nil {
 		return nil, "", err
 	}
-	defer os.RemoveAll(dir)
+	defer disk.RemoveAll(dir)
 	from := filepath.Join(dir, "pack")
 	if err := os.Mkdir(from, 0o755); err != nil {
 		return nil, "", err

@@ -72,8 +72,8 @@ func room(dir string, need int64, what string) error {
 	if err != nil {
 		return err
 	}
-	if free < need {
-		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left, and %s needs %s", app.Size(free), what, app.Size(need))
+	if short := free.Short(need); short != "" {
+		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s for %s", short, what)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (q *quarantine) remove() {
 	for _, m := range q.modules {
 		m.close()
 	}
-	_ = os.RemoveAll(q.quarantine)
+	_ = disk.RemoveAll(q.quarantine)
 }
 
 // accept makes the objects part of the repository, durably: which commits have no parents here, which says nothing

@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,8 +58,9 @@ type appState struct {
 	liveModules map[string]bool // folders of what went live last; nil until something does
 }
 
-// openStore makes the folder, and removes what an earlier process left half done.
-func openStore(dir string, limits lfs.Limits) (*store, error) {
+// openStore makes the folder, and removes what an earlier process left half done. What cannot be removed is logged, and the repository
+// serves: nothing reads it.
+func openStore(dir string, limits lfs.Limits, log func(format string, args ...any)) (*store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -73,14 +75,14 @@ func openStore(dir string, limits lfs.Limits) (*store, error) {
 	for _, e := range entries {
 		p := filepath.Join(dir, e.Name())
 		if leftover.MatchString(e.Name()) {
-			if err := os.RemoveAll(p); err != nil {
-				return nil, err
+			if err := disk.RemoveAll(p); err != nil {
+				log("repositories: what an earlier process left stays: %v", err)
 			}
 			continue
 		}
 		if e.IsDir() && strings.HasSuffix(e.Name(), ".git") {
 			if err := cleanRepository(p); err != nil {
-				return nil, err
+				log("repositories: what an earlier process left stays: %v", err)
 			}
 		}
 	}
@@ -96,7 +98,7 @@ func cleanRepository(dir string) error {
 			return err
 		}
 		for _, f := range found {
-			if err := os.RemoveAll(f); err != nil {
+			if err := disk.RemoveAll(f); err != nil {
 				return err
 			}
 		}
@@ -175,7 +177,7 @@ func makeBare(to, refs, core string) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer os.RemoveAll(tmp)
+	defer disk.RemoveAll(tmp)
 	for _, d := range []string{"objects/pack", "objects/info", refs} {
 		if err := os.MkdirAll(filepath.Join(tmp, d), 0o755); err != nil {
 			return false, err
@@ -238,12 +240,9 @@ func (s *store) remove(name string) error {
 	st := s.state(name)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	tmp, err := os.MkdirTemp(s.dir, ".deleted-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	err = os.Rename(s.path(name), filepath.Join(tmp, "r"))
+	gone := filepath.Join(s.dir, ".deleted-"+rand.Text()) // by a name alone: a full disk has no room for a folder
+	defer disk.RemoveAll(gone)
+	err := os.Rename(s.path(name), gone)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -151,7 +151,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := openStore(o.Dir, lfs.Limits{Object: o.MaxLarge, App: o.MaxLargeApp, MinFree: o.MinFree, Keep: o.KeepLarge})
+	st, err := openStore(o.Dir, lfs.Limits{Object: o.MaxLarge, App: o.MaxLargeApp, MinFree: o.MinFree, Keep: o.KeepLarge}, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
 	}

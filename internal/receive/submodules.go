@@ -19,6 +19,7 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Submodules are fetched by git when the push that names them is checked: exactly the commit that is named, into a repository that the app
@@ -241,7 +242,7 @@ func (m *modules) fetch(ctx context.Context, from remote, commit string) (object
 			return o, nil
 		}
 		if n, err := folderSize(o.repository); (err != nil || n > m.opts.MaxPack) && !mine && st.onlyUser(folder) {
-			if err := os.RemoveAll(o.repository); err != nil { // begun anew
+			if err := disk.RemoveAll(o.repository); err != nil { // begun anew
 				return o, err
 			}
 		}
@@ -286,7 +287,7 @@ func cleanModule(dir string) error {
 			return err
 		}
 		for _, f := range found {
-			if err := os.RemoveAll(f); err != nil {
+			if err := disk.RemoveAll(f); err != nil {
 				return err
 			}
 		}
@@ -515,7 +516,7 @@ func (s *store) releaseModules(name string, folders map[string]bool, ok bool) (e
 			delete(st.modules, f)
 			if st.newModules[f] && !st.liveModules[f] {
 				delete(st.newModules, f)
-				err = errors.Join(err, os.RemoveAll(filepath.Join(s.path(name), modulesDir, f)))
+				err = errors.Join(err, disk.RemoveAll(filepath.Join(s.path(name), modulesDir, f)))
 			}
 		}
 	}
@@ -541,7 +542,7 @@ func (s *store) keepModules(name string, live map[string]bool) error {
 	}
 	for _, f := range found {
 		if !live[f.Name()] && st.modules[f.Name()] == 0 && !strings.HasPrefix(f.Name(), ".") {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, f.Name())))
+			err = errors.Join(err, disk.RemoveAll(filepath.Join(dir, f.Name())))
 		}
 	}
 	return err

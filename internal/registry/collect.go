@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/disk"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -63,7 +64,7 @@ func (r *Registry) DeleteRepository(repository string) error {
 
 func (r *Registry) remove(dir string) error {
 	for _, d := range []string{"_manifests", "_layers", "_uploads"} {
-		if err := os.RemoveAll(filepath.Join(dir, d)); err != nil {
+		if err := disk.RemoveAll(filepath.Join(dir, d)); err != nil {
 			return err
 		}
 	}
@@ -153,13 +154,13 @@ func (c *collection) repository(name string) error {
 		c.mark(marked, hexDigest, 0)
 	}
 	for digest := range gone {
-		if err := os.RemoveAll(filepath.Dir(revisionLink(dir, digest[len("sha256:"):]))); err != nil {
+		if err := disk.RemoveAll(filepath.Dir(revisionLink(dir, digest[len("sha256:"):]))); err != nil {
 			return err
 		}
 	}
 	for tag, digest := range tags {
 		if gone[digest] {
-			if err := os.RemoveAll(tagDir(dir, tag)); err != nil {
+			if err := disk.RemoveAll(tagDir(dir, tag)); err != nil {
 				return err
 			}
 			continue
@@ -171,7 +172,7 @@ func (c *collection) repository(name string) error {
 		}
 		for _, hexDigest := range old {
 			if gone["sha256:"+hexDigest] {
-				if err := os.RemoveAll(filepath.Join(index, hexDigest)); err != nil {
+				if err := disk.RemoveAll(filepath.Join(index, hexDigest)); err != nil {
 					return err
 				}
 			}
@@ -183,7 +184,7 @@ func (c *collection) repository(name string) error {
 	}
 	for _, hexDigest := range layers {
 		if link := layerLink(dir, hexDigest); !marked[hexDigest] && !c.young(link) {
-			if err := os.RemoveAll(filepath.Dir(link)); err != nil {
+			if err := disk.RemoveAll(filepath.Dir(link)); err != nil {
 				return err
 			}
 		}
@@ -194,7 +195,7 @@ func (c *collection) repository(name string) error {
 	}
 	for _, id := range uploads {
 		if upload := filepath.Join(dir, "_uploads", id); !c.young(upload) && !c.young(filepath.Join(upload, "data")) {
-			if err := os.RemoveAll(upload); err != nil {
+			if err := disk.RemoveAll(upload); err != nil {
 				return err
 			}
 		}
@@ -264,7 +265,7 @@ func (c *collection) sweep() (freed int64, err error) {
 			} else if c.young(filepath.Dir(data)) {
 				continue
 			}
-			if err := os.RemoveAll(filepath.Dir(data)); err != nil {
+			if err := disk.RemoveAll(filepath.Dir(data)); err != nil {
 				return freed, err
 			}
 		}

@@ -120,10 +120,10 @@ func (r *Registry) bound(o Options, next http.Handler) http.Handler {
 	})
 }
 
-// roomy says whether the disk has that many bytes free.
+// roomy says whether the disk has that many bytes free, and room for files.
 func (r *Registry) roomy(minFree int64) bool {
 	free, err := disk.Free(r.dir)
-	return err != nil || free >= minFree
+	return err != nil || free.Short(minFree) == ""
 }
 
 // uploaded returns how much of an upload that is under way is there already.

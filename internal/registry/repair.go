@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gitd-io/gitd/internal/disk"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -37,7 +38,7 @@ func (r *Registry) Repair(repository string) (map[string]string, error) {
 	for tag, digest := range tags {
 		if gone[digest] {
 			delete(tags, tag)
-			if err := os.RemoveAll(tagDir(dir, tag)); err != nil {
+			if err := disk.RemoveAll(tagDir(dir, tag)); err != nil {
 				return nil, err
 			}
 		}
@@ -62,5 +63,5 @@ func (r *Registry) forget(dir, hexDigest string) error {
 			}
 		}
 	}
-	return os.RemoveAll(filepath.Dir(revisionLink(dir, hexDigest)))
+	return disk.RemoveAll(filepath.Dir(revisionLink(dir, hexDigest)))
 }

@@ -3,11 +3,11 @@ package release
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Destroy stops what is under way for an app and removes it: its Service, then what rest removes (repository, cache), its logs, its
@@ -26,8 +26,8 @@ func (m *Machine) Destroy(ctx context.Context, name string, rest func() error) e
 	if err := rest(); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(m.o.LogDir, name)); err != nil {
-		return err
+	if err := disk.RemoveAll(filepath.Join(m.o.LogDir, name)); err != nil { // in no other app's way
+		m.o.Log("destroy %s: %v", name, err)
 	}
 	if err := m.o.Store.DeleteApp(ctx, name); err != nil {
 		return err

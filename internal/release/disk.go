@@ -17,9 +17,9 @@ func (m *Machine) enoughDisk() error {
 	if err != nil {
 		return fmt.Errorf("disk space: %w", err)
 	}
-	if free < m.o.MinFree {
+	if short := free.Short(m.o.MinFree); short != "" {
 		return app.Errorf(app.LimitExceeded, "ask the operator to free space, or destroy apps that are not needed: gitd apps destroy NAME",
-			"the server's disk is nearly full: %d MB free, and a deployment needs %d MB", free>>20, m.o.MinFree>>20)
+			"the server's disk is nearly full: %s", short)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/sandbox/shim"
 )
 
@@ -181,7 +182,7 @@ func (c *Container) Listening() ([]int, error) {
 func (h *Host) erase(id string) error {
 	h.cgroups.remove(id)
 	dir := filepath.Join(h.opts.Dir, containersDir, id)
-	_ = os.RemoveAll(filepath.Join(h.opts.Dir, runtimeDir, id))
+	_ = disk.RemoveAll(filepath.Join(h.opts.Dir, runtimeDir, id))
 	// First out of sight: a server that is killed here must not find half a container.
 	gone := filepath.Join(h.opts.Dir, containersDir, gonePrefix+id)
 	if err := os.Rename(dir, gone); err != nil {
@@ -189,7 +190,7 @@ func (h *Host) erase(id string) error {
 			return err
 		}
 	}
-	return os.RemoveAll(gone)
+	return disk.RemoveAll(gone)
 }
 
 // Starts of names that no container has: of a directory that is being made or removed.
@@ -225,7 +226,7 @@ func (h *Host) Containers(ctx context.Context) ([]*Container, error) {
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), gonePrefix) || strings.HasPrefix(e.Name(), newPrefix) {
 			if i, err := e.Info(); err == nil && time.Since(i.ModTime()) > time.Minute { // else somebody is at it
-				_ = os.RemoveAll(filepath.Join(h.opts.Dir, containersDir, e.Name()))
+				_ = disk.RemoveAll(filepath.Join(h.opts.Dir, containersDir, e.Name()))
 			}
 			continue
 		}

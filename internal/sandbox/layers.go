@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Layers keeps image layers unpacked, one directory each, named by the layer's diff ID.
@@ -109,7 +110,7 @@ func (l *Layers) add(ctx context.Context, id v1.Hash, layer v1.Layer) (err error
 		return nil
 	}
 	temp := filepath.Join(l.dir, unpackingPrefix+id.Hex)
-	if err := os.RemoveAll(temp); err != nil { // of a process that died; the lock is ours
+	if err := disk.RemoveAll(temp); err != nil { // of a process that died; the lock is ours
 		return err
 	}
 	if err := os.Mkdir(temp, 0o755); err != nil {
@@ -117,7 +118,7 @@ func (l *Layers) add(ctx context.Context, id v1.Hash, layer v1.Layer) (err error
 	}
 	defer func() {
 		if err != nil {
-			_ = os.RemoveAll(temp)
+			_ = disk.RemoveAll(temp)
 		}
 	}()
 	u := unpacker{maxEntries: l.MaxEntries, maxBytes: l.MaxBytes}
@@ -216,11 +217,11 @@ func (l *Layers) prune(name string, id v1.Hash) error {
 	}
 	defer unlock()
 	pruned := filepath.Join(l.dir, prunedPrefix+id.Hex)
-	if err := os.RemoveAll(pruned); err != nil {
+	if err := disk.RemoveAll(pruned); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(l.dir, name), pruned); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return os.RemoveAll(pruned)
+	return disk.RemoveAll(pruned)
 }

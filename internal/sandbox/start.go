@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/sandbox/shim"
 )
 
@@ -223,7 +224,7 @@ func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *
 	}
 	defer func() {
 		if err != nil {
-			_ = os.RemoveAll(dir)
+			_ = disk.RemoveAll(dir)
 			if file != nil {
 				_ = file.Close()
 			}

@@ -38,15 +38,17 @@ func (s *Server) openMachine(ctx context.Context) (*site, error) {
 	s.onClose(platform.Close)
 	return &site{
 		platform: platform, images: images, web: local.NewServer(platform),
-		url:         func(name string) string { return machineURL(s.o, name) },
-		removeCache: func(_ context.Context, name string) error { return sandbox.RemoveCache(s.path("builds"), name) },
-		where:       func(l Listeners) string { return "http on " + l.HTTP.Addr().String() },
+		url: func(name string) string { return machineURL(s.o, name) },
+		removeCache: func(_ context.Context, name string) error {
+			return sandbox.RemoveCache(s.path("builds"), name, s.o.Log)
+		},
+		where: func(l Listeners) string { return "http on " + l.HTTP.Addr().String() },
 		prepare: func(ctx context.Context, log *app.Log) (engine, error) {
 			b, err := builder.Ensure(ctx, builder.Options{Ref: s.o.Builder, Log: log})
 			if err != nil {
 				return nil, err
 			}
-			e, err := sandbox.New(ctx, sandbox.Options{Dir: s.path("builds"), Host: h, Registry: images, Builder: b})
+			e, err := sandbox.New(ctx, sandbox.Options{Dir: s.path("builds"), Host: h, Registry: images, Builder: b, MinFree: s.o.MinFree, Log: s.o.Log})
 			if err != nil {
 				return nil, err
 			}

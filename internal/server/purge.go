@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/sandbox"
 	"github.com/gitd-io/gitd/internal/store"
 )
@@ -62,7 +63,7 @@ func Purge(ctx context.Context, data string, log *app.Log) error {
 			return err
 		}
 	}
-	return os.RemoveAll(data)
+	return disk.RemoveAll(data)
 }
 
 // isData refuses a folder that holds something else: Purge would remove it. Where a start failed early there may be no database.

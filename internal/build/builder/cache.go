@@ -127,7 +127,7 @@ func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
 func (c *cache) clean() error {
 	entries, err := os.ReadDir(filepath.Join(c.dir, "tmp"))
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(c.dir, "tmp", e.Name())); err != nil {
+		if err := disk.RemoveAll(filepath.Join(c.dir, "tmp", e.Name())); err != nil {
 			return err
 		}
 	}
@@ -179,9 +179,9 @@ func (c *cache) needSpace(bytes int64) error {
 	if err != nil {
 		return err
 	}
-	if free < bytes {
+	if short := free.Short(bytes); short != "" {
 		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
-			"making the builder image takes %d MB of disk space, and %s has %d MB free", bytes>>20, c.dir, free>>20)
+			"there is too little disk space in %s to make the builder image: %s", c.dir, short)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/layer"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -217,7 +218,7 @@ func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do 
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(work)
+	defer disk.RemoveAll(work)
 	during, cancel := context.WithCancel(ctx)
 	l, err := writeLayer(dir, func(w *layerWriter) error { return do(during, work, w) })
 	cancel()
@@ -227,7 +228,7 @@ func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do 
 	if err := syncFileSystem(dir); err != nil {
 		return nil, err
 	}
-	if err := os.RemoveAll(final); err != nil {
+	if err := disk.RemoveAll(final); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(dir, final); err != nil {

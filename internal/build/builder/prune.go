@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/disk"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 )
@@ -280,7 +281,7 @@ func (c *cache) remove(dir string, first func() error) (bool, error) {
 	if err := os.Rename(dir, filepath.Join(tmp, filepath.Base(dir))); err != nil {
 		return false, err
 	}
-	return true, os.RemoveAll(tmp)
+	return true, disk.RemoveAll(tmp)
 }
 
 // builderLayers returns the diff IDs, in hex, of the layers that builds alone need of an entry, and marks those that apps

@@ -32,6 +32,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/reexec"
 )
 
@@ -64,7 +65,7 @@ func (m *maker) createBuilder(ctx context.Context, dir string, run, build v1.Ima
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer disk.RemoveAll(work)
 	pub := publication{Layout: dir, Buildpacks: filepath.Join(work, "buildpacks"), Lifecycle: filepath.Join(work, "lifecycle.tar"), Arch: m.recipe.arch}
 	if err := errors.Join(writeBuildpacks(pub.Buildpacks), writeLifecycle(pub.Lifecycle, m.recipe.lifecycle.path, m.recipe.launcher.path)); err != nil {
 		return err

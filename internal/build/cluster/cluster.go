@@ -24,6 +24,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
@@ -128,7 +129,7 @@ func (e *Engine) makeHome() (string, error) {
 		return d, err
 	}
 	home := filepath.Join(dir, "sources")
-	if err := errors.Join(os.RemoveAll(home), os.MkdirAll(home, 0o700)); err != nil {
+	if err := errors.Join(disk.RemoveAll(home), os.MkdirAll(home, 0o700)); err != nil {
 		return "", app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
 	}
 	return home, nil
@@ -138,7 +139,7 @@ func (e *Engine) makeHome() (string, error) {
 func (e *Engine) Close() error {
 	e.close()
 	e.after.Wait()
-	return os.RemoveAll(e.home)
+	return disk.RemoveAll(e.home)
 }
 
 func (e *Engine) selector(component string) string {

@@ -22,6 +22,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
@@ -84,7 +85,7 @@ func (b *running) run(ctx context.Context, release func()) error {
 	b.after.Go(func() { // the tree may hold very many files: nobody waits for its end
 		<-stop
 		beside.Wait()
-		_ = os.RemoveAll(dir)
+		_ = disk.RemoveAll(dir)
 	})
 	checkedOut, stopCheckout := context.WithCancel(ctx)
 	defer stopCheckout()

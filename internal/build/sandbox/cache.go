@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
@@ -22,22 +23,27 @@ func (e *Engine) appDir(name string) string { return dirOf(e.opts.Dir, name) }
 
 func dirOf(dir, name string) string { return filepath.Join(dir, "apps", name) }
 
-// RemoveCache removes what an app's builds kept in the directory of an engine that does not run.
-func RemoveCache(dir, name string) error {
+// RemoveCache takes away what an app's builds kept in the directory of an engine that does not run. The next engine removes it.
+func RemoveCache(dir, name string, log func(format string, args ...any)) error {
 	if n, err := app.ParseName(name); err != nil || n != name {
 		return err
 	}
-	return os.RemoveAll(dirOf(dir, name))
+	trash := trashOf(dir, log)
+	trash.Close() // only moved
+	return trash.Discard(dirOf(dir, name))
 }
 
 // PurgeCache removes the cache of an app. It waits for a build of the app that is under way.
 func (e *Engine) PurgeCache(name string) error {
+	if n, err := app.ParseName(name); err != nil || n != name {
+		return err
+	}
 	release, err := e.locks.Acquire(context.Background(), name, func() {})
 	if err != nil {
 		return err
 	}
 	defer release()
-	return RemoveCache(e.opts.Dir, name)
+	return e.trash.Discard(e.appDir(name))
 }
 
 // prepareCache makes the app's directories. What another user than the build's owns is of an earlier builder image: it goes.
@@ -52,7 +58,7 @@ func (e *Engine) prepareCache(name string, clear bool) error {
 		if err == nil {
 			s, ok := info.Sys().(*syscall.Stat_t)
 			if clear || !info.IsDir() || !ok || int(s.Uid) != e.opts.Builder.UID || int(s.Gid) != e.opts.Builder.GID {
-				if err := os.RemoveAll(d); err != nil {
+				if err := e.trash.Discard(d); err != nil {
 					return err
 				}
 			}
@@ -75,18 +81,24 @@ func (e *Engine) ownedDir(dir string, mode os.FileMode) error {
 	return os.Chmod(dir, mode)
 }
 
-// capCache removes the cache when it takes more than limit bytes: whole, for a part of a package manager's cache may be
-// worth less than none. It returns the bytes removed.
-func (e *Engine) capCache(ctx context.Context, name string, limit int64) (int64, error) {
-	dirs := []string{filepath.Join(e.appDir(name), "cache"), filepath.Join(e.appDir(name), keptDir)}
-	n := disk.Size(ctx, dirs...)
-	if n <= limit {
-		return 0, nil
+func (e *Engine) cacheDirs(name string) []string {
+	return []string{filepath.Join(e.appDir(name), "cache"), filepath.Join(e.appDir(name), keptDir)}
+}
+
+// dropCache removes the app's cache; its lock is the caller's.
+func (e *Engine) dropCache(name string) {
+	for _, d := range e.cacheDirs(name) {
+		e.discard(d)
 	}
-	for _, d := range dirs {
-		if err := os.RemoveAll(d); err != nil {
-			return 0, err
-		}
+}
+
+// capCache removes the cache when it takes more than its limits, or more than a tenth of the files and folders that fit on the disk: whole,
+// for a part of a package manager's cache may be worth less than none. It returns what it removed.
+func (e *Engine) capCache(ctx context.Context, name string, l build.Limits) (disk.Usage, error) {
+	used := disk.Measure(ctx, e.cacheDirs(name)...)
+	if !used.Over(l.Cache, e.share(l.CacheFiles, 10)) {
+		return disk.Usage{}, nil
 	}
-	return n, nil
+	e.dropCache(name)
+	return used, nil
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Host     *sandbox.Host
 	Registry *registry.Registry
 	Builder  *builder.Builder
+	MinFree  int64 // bytes that must be free on Dir's disk for a build to start; default 512 MiB
+	Log      func(format string, args ...any)
 }
 
 // Engine builds in sandboxes.
@@ -40,10 +42,10 @@ type Engine struct {
 	launcher string // version of the builder's lifecycle
 	runImage string // digest
 	locks    lifecycle.Locks
-	removal  sync.WaitGroup // of what builds left
+	trash    *disk.Trash // for what builds left
 
 	findPlaces   func() ([]string, error) // of the builder image that its user may write to
-	free         func(dir string) (int64, error)
+	free         func(dir string) (disk.Space, error)
 	diskInterval time.Duration
 	patience     time.Duration // how long to be silent before saying that something goes on
 }
@@ -55,16 +57,17 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	o.Dir = dir
-	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, patience: 2 * time.Second}
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, patience: 2 * time.Second, trash: trashOf(dir, o.Log)}
 	e.findPlaces = sync.OnceValues(func() ([]string, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
 	})
 	if err := os.MkdirAll(filepath.Join(dir, "apps"), 0o700); err != nil {
 		return nil, app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
 	}
-	if err := e.removeLeftovers(); err != nil {
-		return nil, err
-	}
+	e.removeLeftovers()
 	if err := e.readBuilder(); err != nil {
 		return nil, err
 	}
@@ -85,10 +88,15 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Close waits until what ended builds left is removed.
+// Close ends the removal of what builds left; the next engine goes on with it.
 func (e *Engine) Close() error {
-	e.removal.Wait()
+	e.trash.Close()
 	return nil
+}
+
+// trashOf is where the folders of an engine's directory go that are to be removed.
+func trashOf(dir string, log func(string, ...any)) *disk.Trash {
+	return &disk.Trash{Dir: filepath.Join(dir, "trash"), Log: log}
 }
 
 // readBuilder takes from the builder image's labels what its lifecycle is.
@@ -107,21 +115,17 @@ func (e *Engine) readBuilder() error {
 
 const buildPrefix = "build-"
 
-// removeLeftovers removes the directories of builds that a process left which was killed, and mounts in them.
-func (e *Engine) removeLeftovers() error {
+// removeLeftovers takes away the directories of builds that a process left which was killed, and mounts in them. What cannot be removed is
+// logged: it is in no build's way.
+func (e *Engine) removeLeftovers() {
 	if err := unmountBelow(e.opts.Dir); err != nil {
-		return err
+		e.opts.Log("build: %v", err)
 	}
-	left, err := filepath.Glob(filepath.Join(e.opts.Dir, "apps", "*", buildPrefix+"*"))
-	if err != nil {
-		return err
+	left, _ := filepath.Glob(filepath.Join(e.opts.Dir, "apps", "*", buildPrefix+"*")) // the pattern is right
+	for _, dir := range left {
+		e.discard(dir)
 	}
-	for _, dir := range append(left, filepath.Join(e.opts.Dir, "trash")) {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	return nil
+	e.trash.Empty()
 }
 
 // unmountBelow unmounts everything below dir, the deepest first. Ours live in namespaces that end with their process; this
@@ -150,17 +154,11 @@ func unmountBelow(dir string) error {
 	return nil
 }
 
-// discard moves a build's directory away and removes it in the background: it may hold very many files.
+// discard takes a directory away, which is removed in the background: it may hold very many files.
 func (e *Engine) discard(dir string) {
-	if _, err := os.Lstat(dir); err != nil {
-		return
+	if err := e.trash.Discard(dir); err != nil {
+		e.opts.Log("build: %v", err)
 	}
-	trash := filepath.Join(e.opts.Dir, "trash")
-	to := filepath.Join(trash, filepath.Base(dir))
-	if os.MkdirAll(trash, 0o700) != nil || os.Rename(dir, to) != nil {
-		to = dir
-	}
-	e.removal.Go(func() { _ = os.RemoveAll(to) })
 }
 
 // previous returns the newest release's image of an app that is whole; "" where there is none.

@@ -212,6 +212,7 @@ func TestLimits(t *testing.T) {
 		{"disk, at home", fill("/home/cnb"), build.Limits{Disk: 64 << 20, Time: time.Minute}, []string{"disk limit of 64 MiB"}},
 		{"disk, in /var/tmp", fill("/var/tmp"), build.Limits{Disk: 64 << 20, Time: time.Minute}, []string{"disk limit of 64 MiB"}},
 		{"one file", "head -c 80000000 /dev/zero > /home/cnb/f || exit 1\n", build.Limits{Disk: 64 << 20}, []string{"disk limit of 64 MiB"}},
+		{"files", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); : > f$i; done\nsleep 1000\n", build.Limits{Files: 2000}, []string{"limit of 2000 files"}},
 		{"processes", "i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; echo all\n", build.Limits{PIDs: 32}, []string{"limit of 32 processes"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -223,17 +224,17 @@ func TestLimits(t *testing.T) {
 		})
 	}
 	t.Run("full disk at the start", func(t *testing.T) {
-		f.free = func(string) (int64, error) { return 100 << 20, nil }
+		f.free = func(string) (disk.Space, error) { return disk.Space{Bytes: 100 << 20}, nil }
 		_, _, err := f.build(context.Background(), script(), nil)
-		apptest.WantError(t, err, app.LimitExceeded, "nearly full", "100 MiB")
+		apptest.WantError(t, err, app.LimitExceeded, "nearly full", "100 MB free, 512 MB needed")
 	})
 	t.Run("full disk on the way", func(t *testing.T) {
 		calls := 0
-		f.free = func(string) (int64, error) {
+		f.free = func(string) (disk.Space, error) {
 			if calls++; calls > 1 {
-				return 100 << 20, nil
+				return disk.Space{Bytes: 100 << 20}, nil
 			}
-			return 1 << 40, nil
+			return disk.Space{Bytes: 1 << 40}, nil
 		}
 		_, _, err := f.build(context.Background(), source{"build.sh": "sleep 1000"}, nil)
 		apptest.WantError(t, err, app.LimitExceeded, "nearly full")

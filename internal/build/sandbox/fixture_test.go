@@ -219,7 +219,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close(); f.leftovers() })
+	t.Cleanup(func() { f.trash.Wait(); f.Close(); f.leftovers() })
 	return f
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/buildpacks/lifecycle/launch"
 	"github.com/buildpacks/lifecycle/platform"
 	"github.com/buildpacks/lifecycle/platform/files"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Layers that a buildpack marks with cache=true are kept as they are, by renaming them out of the build and, before the next
@@ -53,7 +54,7 @@ func (h *helper) keep(group []buildpack.GroupElement, img *onceCompressed) error
 			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 				return err
 			}
-			if err := errors.Join(os.RemoveAll(to), os.Rename(from, to)); err != nil {
+			if err := errors.Join(disk.RemoveAll(to), os.Rename(from, to)); err != nil {
 				return err
 			}
 			all = append(all, kept{bp.ID, bp.Version, bp.API, l.Name(), meta.LayersMetadataFor(bp.ID).Layers[l.Name()].SHA, m.LayerMetadataFile})

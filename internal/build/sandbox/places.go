@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/gitd-io/gitd/internal/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -155,7 +156,7 @@ func copyPlace(layers []string, name, target string) error {
 				return err
 			}
 			if last := i == len(parts)-1; !last && (!info.IsDir() || isOpaque(at)) {
-				if err := os.RemoveAll(target); err != nil {
+				if err := disk.RemoveAll(target); err != nil {
 					return err
 				}
 				if hidden = !info.IsDir(); hidden {
@@ -189,7 +190,7 @@ func (c *copier) add(from, target string) error {
 	}
 	old, err := os.Lstat(target)
 	if err == nil && !(old.IsDir() && info.IsDir() && !isOpaque(from)) {
-		if err := os.RemoveAll(target); err != nil {
+		if err := disk.RemoveAll(target); err != nil {
 			return err
 		}
 	}
@@ -261,7 +262,7 @@ func (e *Engine) makePlaces(dir string) (made []place, err error) {
 		source := filepath.Join(dir, strconv.Itoa(i))
 		err := copyPlace(e.opts.Builder.Layers, name, source)
 		if errors.Is(err, errTooLarge) {
-			if err := os.RemoveAll(source); err != nil {
+			if err := disk.RemoveAll(source); err != nil {
 				return nil, err
 			}
 			continue

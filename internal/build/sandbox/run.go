@@ -50,6 +50,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	timer := time.AfterFunc(b.limits.Time, func() { cancel(lifecycle.ErrTime) })
 	defer timer.Stop()
 	if err := b.run(inner, cancel); err != nil {
+		b.tidy(context.WithoutCancel(ctx))
 		return nil, lifecycle.Ended(ctx, inner, r, b.limits, b.progress.Phase(), err)
 	}
 	return &b.result, nil
@@ -307,14 +308,30 @@ func plural(n int) string {
 	return "s"
 }
 
+// tidy sees to it that a build that failed keeps no more than one that did not, and nothing where the disk ran full: a cache can be made again.
+func (b *running) tidy(ctx context.Context) {
+	if free, err := b.free(b.opts.Dir); err == nil && free.Short(b.minFree()) != "" {
+		b.request.Log.Detail("the build cache was removed to make room on the disk")
+		b.dropCache(b.request.App)
+		return
+	}
+	if err := b.capAppCache(ctx); err != nil {
+		b.opts.Log("build: cache of %s: %v", b.request.App, err)
+	}
+}
+
 // capAppCache keeps the cache under its limit, and says what it did.
 func (b *running) capAppCache(ctx context.Context) error {
-	removed, err := b.capCache(ctx, b.request.App, b.limits.Cache)
+	removed, err := b.capCache(ctx, b.request.App, b.limits)
 	if err != nil {
 		return err
 	}
-	if removed > 0 {
-		b.request.Log.Detail("the build cache had grown to %s, over its limit of %s, and was removed: the next build starts without", lifecycle.Size(removed), lifecycle.Size(b.limits.Cache))
+	if removed.Entries > 0 {
+		limit := lifecycle.Size(b.limits.Cache)
+		if removed.Bytes <= b.limits.Cache {
+			limit = fmt.Sprintf("%d files", b.share(b.limits.CacheFiles, 10))
+		}
+		b.request.Log.Detail("the build cache had grown to %s in %d files, over its limit of %s, and was removed: the next build starts without", lifecycle.Size(removed.Bytes), removed.Entries, limit)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/disk"
 )
 
 // Apply implements deploy.Platform.
@@ -173,7 +173,7 @@ func (p *Platform) Delete(ctx context.Context, name string) error {
 	if first != nil {
 		return fmt.Errorf("stop the instances of %s: %w", name, first)
 	}
-	if err := os.RemoveAll(p.logDir(name, "")); err != nil {
+	if err := disk.RemoveAll(p.logDir(name, "")); err != nil {
 		p.opts.Log("deploy: %v", err)
 	}
 	p.prune()
@@ -211,7 +211,7 @@ func (p *Platform) DeleteRevision(ctx context.Context, name, revisionName string
 	if err := r.close(ctx); err != nil {
 		return fmt.Errorf("stop the instances of %s: %w", revisionName, err)
 	}
-	if err := os.RemoveAll(p.logDir(name, revisionName)); err != nil {
+	if err := disk.RemoveAll(p.logDir(name, revisionName)); err != nil {
 		p.opts.Log("deploy: %v", err)
 	}
 	p.prune()

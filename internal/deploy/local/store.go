@@ -47,12 +47,12 @@ func (s store) load(log func(string, ...any)) ([]record, error) {
 	for _, e := range entries {
 		dir := filepath.Join(s.dir, e.Name())
 		if strings.HasPrefix(e.Name(), removed) {
-			_ = os.RemoveAll(dir)
+			_ = disk.RemoveAll(dir)
 			continue
 		}
 		rec := record{service: &servingv1.Service{}}
 		if err := read(filepath.Join(dir, "service.json"), rec.service); errors.Is(err, fs.ErrNotExist) {
-			_ = os.RemoveAll(dir) // ended before its first Apply was complete
+			_ = disk.RemoveAll(dir) // ended before its first Apply was complete
 			continue
 		} else if err != nil {
 			log("deploy: %s is left out: %v", dir, err)
@@ -108,7 +108,7 @@ func (s store) workers(service string) (crew, error) {
 // removeService takes the Service away at once, whatever happens afterwards.
 func (s store) removeService(service string) error {
 	gone := filepath.Join(s.dir, removed+service)
-	if err := os.RemoveAll(gone); err != nil {
+	if err := disk.RemoveAll(gone); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(s.dir, service), gone); err != nil {
@@ -117,7 +117,7 @@ func (s store) removeService(service string) error {
 	if err := disk.Sync(s.dir); err != nil {
 		return err
 	}
-	return os.RemoveAll(gone)
+	return disk.RemoveAll(gone)
 }
 
 func read(file string, v any) error {

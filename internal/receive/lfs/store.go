@@ -206,8 +206,8 @@ func (s *Store) room(size int64) error {
 	if err != nil {
 		return err
 	}
-	if free-size < s.limits.MinFree {
-		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s are left", app.Size(free))
+	if short := free.Short(s.limits.MinFree + size); short != "" {
+		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s", short)
 	}
 	return nil
 }

@@ -364,9 +364,11 @@ func TestLeftoversAreRemovedAtStart(t *testing.T) {
 		}
 	}
 	mountTmpfs(t, left)
-	if _, err := New(context.Background(), f.opts); err != nil {
+	e, err := New(context.Background(), f.opts)
+	if err != nil {
 		t.Fatal(err)
 	}
+	e.trash.Wait()
 	f.leftovers()
 	if _, err := os.Stat(filepath.Join(f.opts.Dir, "apps/hello/cache")); err != nil {
 		t.Errorf("the cache is gone: %v", err)

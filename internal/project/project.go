@@ -33,6 +33,7 @@ type Descriptor struct {
 // Web is how the web process runs.
 type Web struct {
 	Port          int               // $PORT
+	Protocol      string            // "http1", "h2c" (HTTP/2 without TLS), or "" for what the app turns out to speak
 	HealthPath    string            // asked for by GET before traffic shifts
 	HealthTimeout time.Duration     // how long it may answer 5xx, or nothing, before the release fails
 	StartTimeout  time.Duration     // how long it may take to listen
@@ -85,6 +86,7 @@ type file struct {
 		Gitd struct {
 			Web struct {
 				Port          *int64            `toml:"port"`
+				Protocol      *string           `toml:"protocol"`
 				HealthPath    *string           `toml:"health-path"`
 				HealthTimeout *string           `toml:"health-timeout"`
 				StartTimeout  *string           `toml:"start-timeout"`
@@ -169,6 +171,12 @@ func Parse(text string) (Descriptor, error) {
 			return d, bad("io.gitd.web.health-path: %q must start with / and hold no space", *w.HealthPath)
 		}
 		d.Web.HealthPath = *w.HealthPath
+	}
+	if w.Protocol != nil {
+		if *w.Protocol != "http1" && *w.Protocol != "h2c" {
+			return d, bad("io.gitd.web.protocol: %q is not possible; give \"http1\", or \"h2c\" for HTTP/2 without TLS", *w.Protocol)
+		}
+		d.Web.Protocol = *w.Protocol
 	}
 	var port int64 = 8080
 	return d, errors.Join(

@@ -67,7 +67,7 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 				PodSpec: corev1.PodSpec{Containers: []corev1.Container{{
 					Image:     result.Repository + "@" + result.Digest,
 					Env:       env,
-					Ports:     []corev1.ContainerPort{{ContainerPort: int32(w.Port)}},
+					Ports:     []corev1.ContainerPort{{ContainerPort: int32(w.Port), Name: w.Protocol}},
 					Resources: corev1.ResourceRequirements{Limits: limits},
 				}}},
 			},

@@ -74,7 +74,7 @@ func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {
 			"create and update": s.update, "traffic split and tags": s.split, "failed revisions": s.failed, "failed first release": s.failedFirst,
 			"rollback": s.rollback, "scale to zero and back": s.zero, "configuration": s.configuration, "delete": s.delete, "logs": s.logs,
 			"concurrent updates": s.concurrent, "invalid input": s.invalid, "missing image": s.missing, "cancelled rollout": s.cancelled,
-			"steps": s.steps, "without traffic": s.noTraffic, "broken blue": s.brokenBlue, "drift": s.drift, "collected revision": s.collected, "process": s.process, "workers": s.workers,
+			"steps": s.steps, "without traffic": s.noTraffic, "broken blue": s.brokenBlue, "drift": s.drift, "collected revision": s.collected, "process": s.process, "workers": s.workers, "HTTP/2": s.http2,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

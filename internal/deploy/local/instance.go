@@ -278,7 +278,7 @@ func (in *instance) settle(ctx context.Context, limit time.Duration) error {
 	began := time.Now()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	check, needed := readiness(r.probe, in.id, r.port, c.Dial)
+	check, needed := readiness(r.probe, in.id, r.port, r.h2c, c.Dial)
 	if r.probe != nil && r.probe.InitialDelaySeconds > 0 {
 		select {
 		case <-time.After(time.Duration(r.probe.InitialDelaySeconds) * time.Second):

@@ -12,7 +12,7 @@ import (
 
 // readiness returns the check that a readiness probe asks for, and how often in a row it has to pass. Knative's default is
 // that the port accepts connections.
-func readiness(p *corev1.Probe, name string, port int, dial func(context.Context, int) (net.Conn, error)) (check func(context.Context) bool, needed int) {
+func readiness(p *corev1.Probe, name string, port int, h2c bool, dial func(context.Context, int) (net.Conn, error)) (check func(context.Context) bool, needed int) {
 	timeout, needed := time.Second, 1
 	if p != nil {
 		if p.TimeoutSeconds > 0 {
@@ -28,7 +28,7 @@ func readiness(p *corev1.Probe, name string, port int, dial func(context.Context
 			return func(ctx context.Context) bool {
 				ctx, cancel := context.WithTimeout(ctx, timeout)
 				defer cancel()
-				return httpGet(ctx, get, name, func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, port) })
+				return httpGet(ctx, get, name, h2c, func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, port) })
 			}, needed
 		}
 		if tcp := p.TCPSocket; tcp != nil {
@@ -50,7 +50,7 @@ func readiness(p *corev1.Probe, name string, port int, dial func(context.Context
 }
 
 // httpGet passes, as in Kubernetes, on a status from 200 to 399.
-func httpGet(ctx context.Context, get *corev1.HTTPGetAction, host string, dial func(context.Context, string, string) (net.Conn, error)) bool {
+func httpGet(ctx context.Context, get *corev1.HTTPGetAction, host string, h2c bool, dial func(context.Context, string, string) (net.Conn, error)) bool {
 	path := get.Path
 	if path == "" || path[0] != '/' {
 		path = "/" + path
@@ -66,7 +66,10 @@ func httpGet(ctx context.Context, get *corev1.HTTPGetAction, host string, dial f
 			q.Host = h.Value
 		}
 	}
-	t := &http.Transport{DialContext: dial, DisableKeepAlives: true}
+	t := &http.Transport{DialContext: dial, DisableKeepAlives: true, Protocols: new(http.Protocols)}
+	t.Protocols.SetHTTP1(!h2c)
+	t.Protocols.SetUnencryptedHTTP2(h2c)
+	defer t.CloseIdleConnections()
 	res, err := t.RoundTrip(q)
 	if err != nil {
 		return false

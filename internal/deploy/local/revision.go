@@ -62,9 +62,11 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 	r := &revision{p: p, service: service, name: t.Template.Name, template: t, port: 8080, probe: c.ReadinessProbe,
 		poked: make(chan struct{}, 1), stopped: make(chan struct{}), waiters: map[chan error]struct{}{}, workers: map[*worker]struct{}{}, started: started,
 		deadline: p.opts.ProgressDeadline}
-	if len(c.Ports) > 0 {
+	http1 := false
+	if len(c.Ports) > 0 { // the names are Knative's
 		r.port = int(c.Ports[0].ContainerPort)
 		r.h2c = c.Ports[0].Name == "h2c"
+		http1 = c.Ports[0].Name == "http1"
 	}
 	if v := t.Template.Annotations[serving.ProgressDeadlineAnnotationKey]; v != "" {
 		d, err := time.ParseDuration(v)
@@ -84,8 +86,26 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 		Concurrency: int(r.scaling.Concurrency),
 		Timeout:     time.Duration(ptr.Int64Value(spec.TimeoutSeconds)) * time.Second,
 		Wake:        r.poke,
+		HTTP1:       http1,
+		H2C:         t.H2C,
+		Learned:     r.speaksH2C,
 	}, time.Now())
 	return r, nil
+}
+
+// speaksH2C notes what the app turned out to speak, for the next process. It does not block.
+func (r *revision) speaksH2C() {
+	r.p.tasks.Go(func() {
+		defer r.p.lock(r.service)()
+		if now, err := r.p.find(r.service, r.name); err != nil || now != r {
+			return
+		}
+		t := r.template
+		t.H2C = true
+		if err := r.p.store.saveRevision(r.service, t); err != nil {
+			r.p.opts.Log("deploy: keep that %s speaks HTTP/2: %v", r.name, err)
+		}
+	})
 }
 
 // run starts the revision's goroutine.

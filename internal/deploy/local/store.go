@@ -23,6 +23,7 @@ type template struct {
 	Template   servingv1.RevisionTemplateSpec `json:"template"`
 	Created    time.Time                      `json:"created"`
 	Generation int64                          `json:"generation"` // of the Service when the revision came to be
+	H2C        bool                           `json:"h2c,omitempty"` // its app turned out to speak HTTP/2 without TLS, and nothing else
 }
 
 // crew is which workers a Service is to have.

@@ -77,6 +77,7 @@ func main() {
 		}
 		fmt.Fprint(w, os.Getenv("VERSION"))
 	})
+	http.HandleFunc("/protocol", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })
 	http.HandleFunc("/id", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, id) })
 	http.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.URL.Query().Get("name"))) })
 	http.HandleFunc("/say", func(w http.ResponseWriter, r *http.Request) { fmt.Println(r.URL.Query().Get("line")) })
@@ -95,5 +96,8 @@ func main() {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	fmt.Println(http.Serve(l, nil))
+	server := &http.Server{Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(os.Getenv("PROTOCOL") != "h2c")
+	server.Protocols.SetUnencryptedHTTP2(os.Getenv("PROTOCOL") == "h2c") // as gRPC servers: nothing else
+	fmt.Println(server.Serve(l))
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	netproxy "knative.dev/networking/pkg/http/proxy"
+	netstats "knative.dev/networking/pkg/http/stats"
+	"knative.dev/serving/pkg/queue"
 )
 
 var (
@@ -24,15 +26,17 @@ type exchange struct {
 	proxy    httputil.ReverseProxy
 	revision *Revision
 	instance *Instance // the one that was picked last; holds one of its slots
+	socket   *Instance // the one that an upgraded connection leads to
+	slot     func()    // gives back the slot of the breaker; nil where there is none
+	counted  bool      // among the requests that decide on the number of instances
 	deadline time.Time
 	trusted  bool
 	header   http.Header // of the response to the client
 	cancel   context.CancelCauseFunc
 }
 
-// serve proxies the request. The caller holds a slot of the breaker.
+// serve proxies the request.
 func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
-	defer x.done()
 	x.header = w.Header()
 	if q.ContentLength != 0 {
 		// An app may answer while it still reads. Without this, net/http throws away what an HTTP/1 client sends from then on.
@@ -49,8 +53,13 @@ func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
 	x.proxy.ServeHTTP(w, q)
 }
 
+// done gives back all that the exchange holds.
 func (x *exchange) done() {
 	x.leave()
+	if x.socket != nil {
+		x.socket.sockets.Add(-1)
+	}
+	x.uncount()
 	if x.cancel != nil {
 		x.cancel(nil)
 	}
@@ -61,6 +70,27 @@ func (x *exchange) leave() {
 		x.instance.inflight.Add(-1)
 		x.instance = nil
 	}
+}
+
+// uncount ends the request for the limit on requests at once, and for the number of instances.
+func (x *exchange) uncount() {
+	if x.counted {
+		x.counted = false
+		x.revision.stats.HandleEvent(netstats.ReqEvent{Time: time.Now(), Type: netstats.ReqOut})
+	}
+	if x.slot != nil {
+		x.slot()
+		x.slot = nil
+	}
+}
+
+// upgraded turns the request into a connection that is open for long and mostly idle: it takes no slot any more, and asks for no more
+// instances.
+func (x *exchange) upgraded() {
+	x.socket = x.instance
+	x.socket.sockets.Add(1)
+	x.leave()
+	x.uncount()
 }
 
 // rewrite addresses the request to the instance. ReverseProxy has removed the hop-by-hop headers. The Host header stays: apps make
@@ -113,14 +143,26 @@ func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
 			body = &onceBody{ReadCloser: source}
 			q.Body = body
 		}
-		res, err := in.transport.RoundTrip(q)
+		transport := x.revision.transportFor(ctx, in, q)
+		res, err := transport.RoundTrip(q)
 		if err == nil {
+			x.revision.settled(in, transport)
+			if res.StatusCode == http.StatusSwitchingProtocols {
+				x.upgraded()
+			}
 			return res, nil
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
-		if attempt >= 100 || !x.again(q, err, body) {
+		if attempt >= 100 {
+			return nil, err
+		}
+		if x.revision.turnsOut(ctx, in, transport) && (body == nil || body.takeBack()) {
+			x.leave()
+			continue
+		}
+		if !x.again(q, err, body) {
 			return nil, err
 		}
 		x.leave()
@@ -152,6 +194,9 @@ func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 	switch {
 	case errors.Is(err, errTimeout):
 		refuse(w, http.StatusGatewayTimeout, "the app did not answer within "+x.revision.opts.Timeout.String())
+	case errors.Is(err, queue.ErrRequestQueueFull):
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, "the app has too many requests waiting")
 	case errors.As(err, &failing):
 		w.Header().Set("Retry-After", "5")
 		refuse(w, http.StatusServiceUnavailable, failing.sentence)

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -13,28 +12,28 @@ import (
 	"knative.dev/serving/pkg/queue"
 )
 
-const (
-	// unlimited is how many requests an instance may have at once where containerConcurrency is 0. Knative's Breaker walks
-	// the difference on each change, so it is not simply a huge number.
-	unlimited = 1000
-	// queueDepth is how many requests of a revision may wait for an instance or for a slot on one.
-	queueDepth = 10000
-)
+// queueDepth is how many requests of a revision may wait for an instance or for a slot on one.
+const queueDepth = 10000
 
 // RevisionOptions configure a Revision.
 type RevisionOptions struct {
 	Concurrency int           // requests that an instance takes at once; 0 for no limit
 	Timeout     time.Duration // until the response must have begun, waiting for an instance included; 0 for none
 	Wake        func()        // called when a request comes in and there is no instance; must not block
+	HTTP1       bool          // it is never asked whether it speaks HTTP/2
+	H2C         bool          // it turned out to speak HTTP/2 with prior knowledge, and nothing else
+	Learned     func()        // called when that turns out; may be nil
 }
 
 // Revision is one revision as seen by the proxy: its ready instances, and the queue in front of them.
 type Revision struct {
 	opts    RevisionOptions
-	slots   int64 // per instance
-	breaker *queue.Breaker
+	slots   int64          // per instance; 0 for no limit
+	breaker *queue.Breaker // hands out the slots; nil where there is no limit
+	waiting atomic.Int64   // requests for an instance, where there is no breaker to count them
 	stats   *netstats.RequestStats
 
+	protocol  protocol
 	instances atomic.Pointer[[]*Instance]
 	failing   atomic.Pointer[string]
 
@@ -50,10 +49,12 @@ type Revision struct {
 func NewRevision(o RevisionOptions, now time.Time) *Revision {
 	r := &Revision{opts: o, slots: int64(o.Concurrency), stats: netstats.NewRequestStats(now),
 		changed: make(chan struct{}), closed: make(chan struct{})}
-	if r.slots == 0 {
-		r.slots = unlimited
+	if r.slots > 0 { // its queue holds a channel's element for each slot that may be free at once
+		r.breaker = queue.NewBreaker(queue.BreakerParams{QueueDepth: queueDepth, MaxConcurrency: 10000})
 	}
-	r.breaker = queue.NewBreaker(queue.BreakerParams{QueueDepth: queueDepth, MaxConcurrency: 10 * unlimited})
+	if o.H2C {
+		r.protocol.speaks.Store(speaksH2C)
+	}
 	r.instances.Store(new([]*Instance))
 	return r
 }
@@ -67,7 +68,9 @@ func (r *Revision) SetInstances(ready []*Instance) {
 	if len(list) > 0 {
 		r.failing.Store(nil)
 	}
-	r.breaker.UpdateConcurrency(len(list) * int(r.slots))
+	if r.breaker != nil {
+		r.breaker.UpdateConcurrency(len(list) * int(r.slots))
+	}
 	r.announce()
 }
 
@@ -163,10 +166,16 @@ func (r *Revision) pick(ctx context.Context, not *Instance) (*Instance, error) {
 			if f := r.failing.Load(); f != nil {
 				return nil, &failingError{*f}
 			}
+			if r.waiting.Add(1) > queueDepth {
+				r.waiting.Add(-1)
+				return nil, queue.ErrRequestQueueFull
+			}
 			r.wake()
 			select {
 			case <-wait:
+				r.waiting.Add(-1)
 			case <-ctx.Done():
+				r.waiting.Add(-1)
 				return nil, context.Cause(ctx)
 			}
 			continue
@@ -188,7 +197,7 @@ func (r *Revision) try(list []*Instance, not *Instance) *Instance {
 			b++
 		}
 		best := list[a]
-		if list[b].inflight.Load() < best.inflight.Load() {
+		if list[b].freer(best) {
 			best = list[b]
 		}
 		if best != not && r.take(best) {
@@ -197,7 +206,7 @@ func (r *Revision) try(list []*Instance, not *Instance) *Instance {
 	}
 	var best *Instance
 	for _, in := range list {
-		if (in != not || len(list) == 1) && (best == nil || in.inflight.Load() < best.inflight.Load()) {
+		if (in != not || len(list) == 1) && (best == nil || in.freer(best)) {
 			best = in
 		}
 	}
@@ -208,7 +217,7 @@ func (r *Revision) try(list []*Instance, not *Instance) *Instance {
 }
 
 func (r *Revision) take(in *Instance) bool {
-	if in.inflight.Add(1) <= r.slots {
+	if in.inflight.Add(1) <= r.slots || r.slots == 0 {
 		return true
 	}
 	in.inflight.Add(-1)
@@ -224,21 +233,20 @@ func (r *Revision) wake() {
 func (r *Revision) serve(w http.ResponseWriter, q *http.Request, trusted bool) {
 	start := time.Now()
 	r.stats.HandleEvent(netstats.ReqEvent{Time: start, Type: netstats.ReqIn})
-	defer func() { r.stats.HandleEvent(netstats.ReqEvent{Time: time.Now(), Type: netstats.ReqOut}) }()
-	x := &exchange{revision: r, deadline: r.deadline(start), trusted: trusted}
-	if release, ok := r.breaker.Reserve(q.Context()); ok {
-		defer release()
-		x.serve(w, q)
-		return
+	x := &exchange{revision: r, deadline: r.deadline(start), trusted: trusted, counted: true}
+	defer x.done()
+	if r.breaker != nil {
+		release, ok := r.breaker.Reserve(q.Context())
+		if !ok {
+			var err error
+			if release, err = r.wait(q.Context(), x.deadline); err != nil {
+				x.fail(w, q, err)
+				return
+			}
+		}
+		x.slot = release
 	}
-	switch err := r.wait(q.Context(), x.deadline, func() { x.serve(w, q) }); {
-	case err == nil:
-	case errors.Is(err, queue.ErrRequestQueueFull):
-		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, "the app has too many requests waiting")
-	default:
-		x.fail(w, q, err)
-	}
+	x.serve(w, q)
 }
 
 func (r *Revision) deadline(start time.Time) time.Time {
@@ -248,42 +256,39 @@ func (r *Revision) deadline(start time.Time) time.Time {
 	return start.Add(r.opts.Timeout)
 }
 
-// wait runs serve once the breaker has a slot. It gives up at the deadline, and when the instances keep failing to start.
-func (r *Revision) wait(ctx context.Context, deadline time.Time, serve func()) error {
+// wait returns when the breaker has a slot, with the function that gives it back. It gives up at the deadline, and when the instances
+// keep failing to start.
+func (r *Revision) wait(ctx context.Context, deadline time.Time) (release func(), err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if !deadline.IsZero() {
 		t := time.AfterFunc(time.Until(deadline), func() { cancel(errTimeout) })
 		defer t.Stop()
 	}
-	// One goroutine for each request that waits: it sees the revision fail, and wakes it again after a change that left it
-	// without instances.
-	done := make(chan struct{})
-	stop := sync.OnceFunc(func() { close(done) })
-	defer stop()
+	taken, done, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
-		for {
-			changed := r.Changed()
-			if len(*r.instances.Load()) == 0 {
-				if f := r.failing.Load(); f != nil {
-					cancel(&failingError{*f})
-					return
-				}
-				r.wake()
-			}
-			select {
-			case <-changed:
-			case <-done:
-				return
-			}
-		}
+		ended <- r.breaker.Maybe(ctx, func() {
+			close(taken)
+			<-done
+		})
 	}()
-	err := r.breaker.Maybe(ctx, func() {
-		stop()
-		serve()
-	})
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
+	for {
+		changed := r.Changed()
+		if len(*r.instances.Load()) == 0 { // also after a change that left it without
+			if f := r.failing.Load(); f != nil {
+				cancel(&failingError{*f})
+			}
+			r.wake()
+		}
+		select {
+		case <-taken:
+			return sync.OnceFunc(func() { close(done) }), nil
+		case err := <-ended:
+			if cause := context.Cause(ctx); cause != nil {
+				return nil, cause
+			}
+			return nil, err
+		case <-changed:
+		}
 	}
-	return err
 }

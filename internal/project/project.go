@@ -42,7 +42,7 @@ type Web struct {
 	CPU           resource.Quantity // limit; zero for none
 	Concurrency   int64             // requests at once in one instance; 0 for no bound
 	MinScale      int64
-	MaxScale      int64             // 0 for no bound
+	MaxScale      int64             // 0 for no bound but the machine's
 	Window        time.Duration     // without requests before the last instance stops, at least 6 s
 	Steps         []int64           // percentages of the traffic on the way to 100, rising; none: all at once
 	StepTime      time.Duration     // how long each of them stays
@@ -54,7 +54,7 @@ func defaults() Descriptor {
 		BuildEnv: map[string]string{}, Instances: map[string]int64{},
 		Web: Web{
 			Port: 8080, HealthPath: "/", HealthTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, Timeout: 300 * time.Second,
-			Memory: resource.MustParse("512Mi"), Window: 60 * time.Second, StepTime: 10 * time.Second, Env: map[string]string{},
+			Memory: resource.MustParse("512Mi"), MaxScale: defaultMaxScale, Window: 60 * time.Second, StepTime: 10 * time.Second, Env: map[string]string{},
 		},
 	}
 }
@@ -184,7 +184,7 @@ func Parse(text string) (Descriptor, error) {
 		number("concurrency", w.Concurrency, 0, 1000, &d.Web.Concurrency, nil),
 		number("min-scale", w.MinScale, 0, 1000, &d.Web.MinScale, nil),
 		number("max-scale", w.MaxScale, 0, 1000, &d.Web.MaxScale, nil),
-		order(&d.Web),
+		order(&d.Web, w.MaxScale != nil),
 		steps(w.Steps, &d.Web),
 		duration("step-time", w.StepTime, time.Second, 10*time.Minute, &d.Web.StepTime),
 		duration("health-timeout", w.HealthTimeout, time.Second, 10*time.Minute, &d.Web.HealthTimeout),
@@ -217,7 +217,13 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 	return f, meta, err
 }
 
-func order(w *Web) error {
+// defaultMaxScale keeps an app that says nothing about it from taking the whole machine.
+const defaultMaxScale = 10
+
+func order(w *Web, said bool) error {
+	if !said {
+		w.MaxScale = max(w.MaxScale, w.MinScale)
+	}
 	if w.MaxScale != 0 && w.MinScale > w.MaxScale {
 		return bad("io.gitd.web.min-scale: %d is more than max-scale (%d)", w.MinScale, w.MaxScale)
 	}

@@ -99,3 +99,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// An app that does not bound its instances is bounded all the same.
+func TestMaxScale(t *testing.T) {
+	for text, want := range map[string]int64{"": 10, "[io.gitd.web]\nmin-scale = 3\n": 10, "[io.gitd.web]\nmin-scale = 12\n": 12, "[io.gitd.web]\nmax-scale = 0\n": 0,
+		"[io.gitd.web]\nmin-scale = 3\nmax-scale = 4\n": 4} {
+		if d, err := Parse(text); err != nil || d.Web.MaxScale != want {
+			t.Errorf("%q: %d, %v; want %d", text, d.Web.MaxScale, err, want)
+		}
+	}
+}
+
+func TestProtocol(t *testing.T) {
+	for text, want := range map[string]string{"": "", "[io.gitd.web]\nprotocol = \"h2c\"\n": "h2c", "[io.gitd.web]\nprotocol = \"http1\"\n": "http1"} {
+		if d, err := Parse(text); err != nil || d.Web.Protocol != want {
+			t.Errorf("%q: %q, %v; want %q", text, d.Web.Protocol, err, want)
+		}
+	}
+	if _, err := Parse("[io.gitd.web]\nprotocol = \"h3\"\n"); err == nil {
+		t.Error("h3 is taken")
+	}
+}

@@ -180,12 +180,35 @@ func (p *Platform) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// DeleteRevision implements deploy.Platform.
+// DeleteRevision implements deploy.Platform. Other changes to the Service do not wait for the requests that end with the revision.
 func (p *Platform) DeleteRevision(ctx context.Context, name, revisionName string) error {
+	r, err := p.detach(name, revisionName)
+	if err != nil {
+		return err
+	}
+	if err := r.close(ctx); err != nil {
+		return fmt.Errorf("stop the instances of %s: %w", revisionName, err)
+	}
+	p.mu.Lock()
+	delete(p.processes, r)
+	p.mu.Unlock()
+	defer p.lock(name)()
+	if _, err := p.find(name, revisionName); err == nil { // there is one of that name again
+		return nil
+	}
+	if err := disk.RemoveAll(p.logDir(name, revisionName)); err != nil {
+		p.opts.Log("deploy: %v", err)
+	}
+	p.prune()
+	return nil
+}
+
+// detach takes a revision out of its Service, for good: also a new process does not find it any more.
+func (p *Platform) detach(name, revisionName string) (*revision, error) {
 	defer p.lock(name)()
 	r, err := p.find(name, revisionName)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.mu.Lock()
 	s := p.services[name]
@@ -198,24 +221,21 @@ func (p *Platform) DeleteRevision(ctx context.Context, name, revisionName string
 		if t.Tag != "" {
 			what = "has the tag " + t.Tag
 		}
-		return app.Errorf(app.InvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revisionName, what)
+		return nil, app.Errorf(app.InvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revisionName, what)
 	}
 	revisions := maps.Clone(s.revisions)
 	delete(revisions, revisionName)
 	p.services[name] = &service{object: s.object, traffic: s.traffic, revisions: revisions}
+	p.processes[r] = struct{}{}
 	p.publish()
 	p.mu.Unlock()
 	if err := p.store.removeRevision(name, revisionName); err != nil {
-		return fmt.Errorf("remove revision %s: %w", revisionName, err)
+		p.mu.Lock()
+		delete(p.processes, r)
+		p.mu.Unlock()
+		return nil, fmt.Errorf("remove revision %s: %w", revisionName, err)
 	}
-	if err := r.close(ctx); err != nil {
-		return fmt.Errorf("stop the instances of %s: %w", revisionName, err)
-	}
-	if err := disk.RemoveAll(p.logDir(name, revisionName)); err != nil {
-		p.opts.Log("deploy: %v", err)
-	}
-	p.prune()
-	return nil
+	return r, nil
 }
 
 // WaitReady implements deploy.Platform.

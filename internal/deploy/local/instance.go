@@ -68,9 +68,12 @@ func (r *revision) raise(in *instance, start func(ctx context.Context) error) {
 	ctx, cancel := context.WithCancel(r.p.ctx)
 	in.cancel = cancel
 	r.instances = append(r.instances, in)
+	r.p.promised.Add(r.memory())
 	r.p.tasks.Go(func() {
 		defer cancel()
-		if err := start(ctx); err != nil {
+		err := start(ctx)
+		r.p.promised.Add(-r.memory())
+		if err != nil {
 			r.fell(in, err)
 			return
 		}
@@ -200,7 +203,13 @@ func (r *revision) retire(in *instance) {
 // drain waits until nothing is in flight at the instance, or the time for that is over. It returns false when the Platform
 // was closed: the instance then stays for the next process.
 func (r *revision) drain(in *instance) bool {
-	deadline := time.NewTimer(r.p.opts.DrainTimeout)
+	r.mu.Lock()
+	limit := r.p.opts.DrainTimeout
+	if !r.drainBy.IsZero() { // of the whole revision
+		limit = time.Until(r.drainBy)
+	}
+	r.mu.Unlock()
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -230,12 +239,11 @@ func (in *instance) start(ctx context.Context) error {
 // create unpacks what is missing of the image and starts the container.
 func (in *instance) create(ctx context.Context) error {
 	r, p := in.revision, in.revision.p
-	select {
-	case p.starts <- struct{}{}:
-		defer func() { <-p.starts }()
-	case <-ctx.Done():
-		return ctx.Err()
+	give, err := p.starts.take(ctx, r.service)
+	if err != nil {
+		return err
 	}
+	defer give()
 	p.layers.RLock()
 	defer p.layers.RUnlock()
 	img, err := r.prepare(ctx)

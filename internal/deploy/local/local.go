@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -45,6 +46,7 @@ type Options struct {
 	DrainTimeout     time.Duration  // for the requests at an instance that is taken out; 30 s
 	StopGrace        time.Duration  // from SIGTERM to SIGKILL; 10 s
 	LogLimit         int64          // bytes kept of one instance's log; 32 MiB
+	MemoryLeft       func() int64   // bytes that the machine can still give; by /proc/meminfo
 }
 
 func (o Options) withDefaults() Options {
@@ -55,6 +57,9 @@ func (o Options) withDefaults() Options {
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
 	o.LogLimit = cmp.Or(o.LogLimit, 32<<20)
+	if o.MemoryLeft == nil {
+		o.MemoryLeft = memoryLeft
+	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
@@ -69,14 +74,15 @@ type Platform struct {
 	store store
 	plane *dataplane.Plane
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
-	starts chan struct{} // bounds how many instances start at once
-	layers sync.RWMutex  // held for reading while layers are unpacked that no container uses yet
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	starts   *starts
+	promised atomic.Int64 // bytes of memory that starting instances may take
+	layers   sync.RWMutex // held for reading while layers are unpacked that no container uses yet
 
 	mu        sync.RWMutex
-	processes map[*revision]struct{} // those of RunProcess
+	processes map[*revision]struct{} // those of RunProcess, and those that end: no Service has them, and their layers stay
 	services  map[string]*service
 	locks     map[string]*sync.Mutex // by service: one change at a time
 	pruning   bool
@@ -104,7 +110,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		}
 	}
 	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")}, plane: dataplane.New(o.TrustedProxies),
-		starts: make(chan struct{}, 4), services: map[string]*service{}, processes: map[*revision]struct{}{}, locks: map[string]*sync.Mutex{}}
+		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}, locks: map[string]*sync.Mutex{}}
 	p.Handler = p.plane
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {

@@ -45,9 +45,11 @@ type revision struct {
 	scaler    *scale.Scaler        // nil while there is nothing to decide
 	wanted    int
 	reachable bool
-	started   bool // an instance was ready once
-	gone      bool // deleted
-	pins      int  // callers of WaitReady
+	started   bool      // an instance was ready once
+	gone      bool      // deleted
+	drainBy   time.Time // when what is in flight is broken off; zero until it is deleted
+	scarce    time.Time // when the log last said that there is no memory for more instances
+	pins      int       // callers of WaitReady
 	waiters   map[chan error]struct{}
 	failures  int       // starts in a row that failed
 	retryAt   time.Time // no start before; zero for at once
@@ -180,11 +182,11 @@ func (r *revision) step(now time.Time) time.Duration {
 	}
 	r.scaler.Record(now, r.proxy.Report)
 	r.wanted = r.scaler.Decide(now, scale.State{Ready: ready, Wanted: r.wanted, InFlight: inflight, Reachable: r.reachable, Started: r.started})
-	want := r.wanted
+	want := max(r.wanted, r.holding())
 	if r.pins > 0 {
 		want = max(want, 1)
 	}
-	for ; alive < want && r.retryAt.IsZero(); alive++ {
+	for ; alive < want && r.retryAt.IsZero() && r.room(alive, now); alive++ {
 		r.launch()
 	}
 	for ; alive > want; alive-- {
@@ -214,18 +216,33 @@ func (r *revision) count() (ready, alive int) {
 	return ready, alive
 }
 
-// surplus returns the instance to part with first: one that is starting, else the least busy. The caller holds mu.
+// holding is how many instances have open WebSockets: scaling down does not cut them. The caller holds mu.
+func (r *revision) holding() (n int) {
+	for _, in := range r.instances {
+		if in.state == inService && in.proxy.Sockets() > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// surplus returns the instance to part with first: one that is starting, else one without WebSockets, the least busy. The caller holds mu.
 func (r *revision) surplus() *instance {
 	var best *instance
 	for _, in := range r.instances {
 		if in.state == starting {
 			return in
 		}
-		if in.state == inService && (best == nil || in.proxy.InFlight() < best.proxy.InFlight()) {
+		if in.state == inService && (best == nil || in.lighter(best)) {
 			best = in
 		}
 	}
 	return best
+}
+
+func (in *instance) lighter(than *instance) bool {
+	a, b := in.proxy.Sockets() > 0, than.proxy.Sockets() > 0
+	return a != b && !a || a == b && in.proxy.InFlight() < than.proxy.InFlight()
 }
 
 // publish tells the data plane which instances there are. The caller holds mu.
@@ -299,8 +316,9 @@ func (r *revision) failed(err *deploy.StartError, now time.Time) {
 
 // close ends the revision: its workers are told to end, requests that are in flight go to their end, then the instances go.
 func (r *revision) close(ctx context.Context) error {
+	deadline := time.Now().Add(r.p.opts.DrainTimeout)
 	r.mu.Lock()
-	r.gone = true
+	r.gone, r.drainBy = true, deadline
 	r.tell(fmt.Errorf("revision %s was deleted: %w", r.name, deploy.ErrNotFound))
 	for _, in := range r.instances {
 		if in.state == starting { // nobody uses it; requests that wait end with it
@@ -317,7 +335,7 @@ func (r *revision) close(ctx context.Context) error {
 	r.mu.Unlock()
 	r.stop()
 	<-r.stopped
-	drain, cancel := context.WithTimeout(ctx, r.p.opts.DrainTimeout)
+	drain, cancel := context.WithDeadline(ctx, deadline)
 	_ = r.proxy.Close(drain) // what is in flight after the time is broken off
 	cancel()
 	r.mu.Lock()

@@ -1,0 +1,49 @@
+package local
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// memoryLeft is how much memory the machine can still give, in bytes, without swapping; a very large number where that is not known.
+func memoryLeft() int64 {
+	const unknown = int64(1) << 62
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return unknown
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) >= 2 && fields[0] == "MemAvailable:" {
+			if kib, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
+				return kib << 10
+			}
+		}
+	}
+	return unknown
+}
+
+// scarceNote is how often the log says that a revision gets no more instances.
+const scarceNote = time.Minute
+
+// room says whether the machine has memory for one more instance beside those that run: for all that it may take, and for what those that
+// start now may take. The first instance of a revision is started in any case: an app that has none serves nobody. The caller holds mu.
+func (r *revision) room(alive int, now time.Time) bool {
+	if alive == 0 {
+		return true
+	}
+	left, need := r.p.opts.MemoryLeft()-r.p.promised.Load(), r.memory()
+	if left >= need {
+		return true
+	}
+	if now.Sub(r.scarce) >= scarceNote {
+		r.scarce = now
+		r.p.opts.Log("deploy: %s stays at %d instances: the machine has %s of memory left, and another one may take %s",
+			r.name, alive, byteSize(max(left, 0)), byteSize(need))
+	}
+	return false
+}

@@ -106,6 +106,9 @@ func (r *Registry) readBlob(hexDigest string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(b) > maxManifest {
+		return nil, fmt.Errorf("registry: blob sha256:%s is larger than %d bytes, too large for a manifest or a configuration", hexDigest, maxManifest)
+	}
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != hexDigest {
 		return nil, fmt.Errorf("registry: the content of blob sha256:%s has changed", hexDigest)
 	}

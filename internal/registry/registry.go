@@ -162,6 +162,10 @@ var silence = sync.OnceFunc(func() { logrus.SetOutput(io.Discard) })
 // digest, never a whole reference.
 func (r *Registry) Host() string { return r.listener.Addr().String() }
 
+// Serve answers on a listener that is on loopback, as of a network namespace of the caller's, with the same checks of credentials. It returns
+// when the listener or the registry is closed.
+func (r *Registry) Serve(l net.Listener) error { return r.server.Serve(l) }
+
 // Close stops serving.
 func (r *Registry) Close() error {
 	err := r.server.Close()

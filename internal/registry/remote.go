@@ -192,15 +192,24 @@ func (r *Remote) Image(repository, digest string) (v1.Image, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	ref := repo.Digest(digest)
-	if _, err := remote.Head(ref, r.options(ctx)...); err != nil {
+	head, err := remote.Head(ref, r.options(ctx)...)
+	if err != nil {
 		if notFound(err) {
 			return nil, fmt.Errorf("image %s@%s: the manifest is %w", repository, digest, ErrNotFound)
 		}
 		return nil, r.words(ctx, ref.String(), err)
 	}
+	if head.Size > maxManifest {
+		return nil, fmt.Errorf("image %s@%s: the manifest has %d bytes, more than %d", repository, digest, head.Size, maxManifest)
+	}
 	img, err := remote.Image(ref, r.options(context.Background())...) // layers are read later, when this context has ended
 	if err != nil {
 		return nil, r.words(ctx, ref.String(), err)
+	}
+	if m, err := img.Manifest(); err != nil {
+		return nil, r.words(ctx, ref.String(), err)
+	} else if m.Config.Size > maxManifest {
+		return nil, fmt.Errorf("image %s@%s: the configuration has %d bytes, more than %d", repository, digest, m.Config.Size, maxManifest)
 	}
 	if _, err := img.RawConfigFile(); notFound(err) {
 		return nil, fmt.Errorf("image %s@%s: the configuration is %w", repository, digest, ErrNotFound)

@@ -64,14 +64,26 @@ func openCgroups(parent string) (*cgroups, error) {
 	return g, nil
 }
 
-// path is what the OCI specification calls cgroupsPath.
-func (g *cgroups) path(id string) string { return "/" + g.parent + "/" + id }
+// group is the name of the group that a container's is in.
+func (g *cgroups) group(background bool) string {
+	if background {
+		return g.background()
+	}
+	return g.parent
+}
 
-// dirs are a container's directories, one a hierarchy.
+// path is what the OCI specification calls cgroupsPath.
+func (g *cgroups) path(id string, background bool) string {
+	return "/" + g.group(background) + "/" + id
+}
+
+// dirs are the directories that may be a container's, one a hierarchy among the apps' and one among the builds'.
 func (g *cgroups) dirs(id string) []string {
 	var d []string
-	for _, r := range g.roots {
-		d = append(d, filepath.Join(r, g.parent, id))
+	for _, parent := range []string{g.parent, g.background()} {
+		for _, r := range g.roots {
+			d = append(d, filepath.Join(r, parent, id))
+		}
 	}
 	return d
 }
@@ -97,13 +109,14 @@ func (g *cgroups) join() []string {
 }
 
 // outOfMemory are the files that count a container's processes that were killed at its memory limit.
-func (g *cgroups) outOfMemory(id string) []string {
+func (g *cgroups) outOfMemory(id string, background bool) []string {
+	parent := g.group(background)
 	if g.unified {
-		return []string{filepath.Join(g.roots[0], g.parent, id, "memory.events")}
+		return []string{filepath.Join(g.roots[0], parent, id, "memory.events")}
 	}
 	var f []string
 	for _, r := range g.roots {
-		f = append(f, filepath.Join(r, g.parent, id, "memory.oom_control"))
+		f = append(f, filepath.Join(r, parent, id, "memory.oom_control"))
 	}
 	return f
 }
@@ -142,7 +155,9 @@ func (g *cgroups) processes(id string) []int {
 func (g *cgroups) kill(id string) {
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if g.unified {
-			_ = os.WriteFile(filepath.Join(g.roots[0], g.parent, id, "cgroup.kill"), []byte("1"), 0)
+			for _, d := range g.dirs(id) {
+				_ = os.WriteFile(filepath.Join(d, "cgroup.kill"), []byte("1"), 0)
+			}
 		}
 		pids := g.processes(id)
 		for _, pid := range pids {

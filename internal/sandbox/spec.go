@@ -34,14 +34,16 @@ type Spec struct {
 	UID, GID uint32
 	Hostname string
 	Mounts   []Mount
-	Memory   int64     // bytes, swap included; 0 for no limit
-	CPU      float64   // cores; 0 for no limit
-	PIDs     int64     // 0 for 1024
-	FileSize int64     // RLIMIT_FSIZE; 0 for no limit
-	TmpSize  int64     // bytes of the tmpfs on /tmp; 0 for 64 MiB
-	Egress   bool      // a way out to the network, masqueraded; never to this host's own addresses nor to other containers
-	LogFile  string    // stdout and stderr are appended to it (O_APPEND); "" with Output set, or to discard
-	Output   io.Writer // stdout and stderr of a container started by Run
+	Memory   int64   // bytes, swap included; 0 for no limit
+	CPU      float64 // cores; 0 for no limit
+	PIDs     int64   // 0 for 1024
+	FileSize int64   // RLIMIT_FSIZE; 0 for no limit
+	TmpSize  int64   // bytes of the tmpfs on /tmp; 0 for 64 MiB
+	Egress   bool    // a way out to the network, masqueraded; never to this host's own addresses nor to other containers
+	LogFile  string  // stdout and stderr are appended to it (O_APPEND); "" with Output set, or to discard
+	// Background makes the container give way to others on the processor and the disk.
+	Background bool
+	Output     io.Writer // stdout and stderr of a container started by Run
 }
 
 var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,126}$`)

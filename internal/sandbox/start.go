@@ -180,6 +180,11 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 			err = e
 		}
 	}()
+	if s.Background {
+		if err := h.cgroups.makeBackground(); err != nil {
+			return nil, fmt.Errorf("sandbox: make a control group: %w", err)
+		}
+	}
 	if l.record, err = h.make(s, c, sp.resolv, attached); err != nil {
 		return nil, err
 	}
@@ -258,7 +263,7 @@ func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *
 	}
 	spec := *s
 	spec.Hostname = hostname
-	o, err := specification(&spec, h.cgroups.path(s.ID), fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.space.Fd()), h.cgroups.swap())
+	o, err := specification(&spec, h.cgroups.path(s.ID, s.Background), fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.space.Fd()), h.cgroups.swap())
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +271,7 @@ func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *
 		return nil, err
 	}
 	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(h.opts.Dir, runtimeDir),
-		Layers: s.Layers, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID)}); err != nil {
+		Layers: s.Layers, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background)}); err != nil {
 		return nil, err
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, shim.AliveFile), 0o600); err != nil {

@@ -13,7 +13,7 @@ func leftovers(data string) []string {
 	var left []string
 	name := group(data)
 	id := strings.TrimPrefix(name, "gitd-")
-	for _, pattern := range []string{"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name} {
+	for _, pattern := range []string{"/sys/fs/cgroup/" + name + "*", "/sys/fs/cgroup/*/" + name + "*"} {
 		dirs, _ := filepath.Glob(pattern)
 		for _, d := range dirs {
 			left = append(left, "control group "+d)

@@ -8,45 +8,55 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
+	"strconv"
+	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
 // maxReply is the longest line that we take from the helper.
 const maxReply = 1 << 20
 
+// leastMemory is what a helper may have, in bytes, where a build may have less: it reads the image before, too.
+const leastMemory = 256 << 20
+
 // helperProcess is our end of the helper.
 type helperProcess struct {
 	ctx      context.Context
+	room     *sandbox.Room
+	memory   int64 // limit
 	command  *exec.Cmd
 	in       io.WriteCloser
 	replies  *bufio.Scanner
 	stderr   tail
 	job      job
 	registry *registry.Registry
+	listener net.Listener // of the registry, in the room
+	ended    sync.Once
 }
 
-// startHelper starts the helper, which begins with analyze at once. It ends when ctx does, or when close is called.
-func startHelper(ctx context.Context, r *registry.Registry, j job) (*helperProcess, error) {
-	h := &helperProcess{ctx: ctx, command: reexec.Command(ctx, helperName), job: j, registry: r}
+// startHelper starts the helper, which begins with analyze at once, in a room of its own: with the build's limits, and no network but the
+// registry's port. It ends when ctx does, or when close is called.
+func startHelper(ctx context.Context, host *sandbox.Host, r *registry.Registry, limits build.Limits, j job) (_ *helperProcess, err error) {
+	h := &helperProcess{ctx: ctx, command: reexec.Command(ctx, helperName), memory: max(limits.Memory, leastMemory), job: j, registry: r}
+	h.command.Env = append(h.command.Env, fmt.Sprintf("GOMEMLIMIT=%d", h.memory/4*3))
 	h.command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 		Unshareflags: syscall.CLONE_NEWNS,
 		Setpgid:      true,
 	}
 	h.command.Stderr = &h.stderr
-	var err error
 	if h.in, err = h.command.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -56,8 +66,18 @@ func startHelper(ctx context.Context, r *registry.Registry, j job) (*helperProce
 	}
 	h.replies = bufio.NewScanner(out)
 	h.replies.Buffer(make([]byte, 0, 4096), maxReply)
-	if err := startWithoutNewPrivileges(h.command); err != nil {
+	if h.room, err = host.Room(j.Build+"-helper", sandbox.RoomLimits{Memory: h.memory, CPU: limits.CPU, PIDs: 256}); err != nil {
 		return nil, err
+	}
+	_, port, err := net.SplitHostPort(r.Host())
+	if err == nil {
+		err = h.serveRegistry(port)
+	}
+	if err == nil {
+		err = h.room.Start(h.command)
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.room.Close())
 	}
 	if err := h.send(j); err != nil {
 		return nil, errors.Join(err, h.close())
@@ -65,19 +85,19 @@ func startHelper(ctx context.Context, r *registry.Registry, j job) (*helperProce
 	return h, nil
 }
 
-// startWithoutNewPrivileges starts a command that cannot gain rights by running set-user-ID programs. The flag belongs to a
-// thread and is inherited, never taken back: so it is set on a thread that ends with this.
-func startWithoutNewPrivileges(c *exec.Cmd) error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			started <- err
-			return
-		}
-		started <- c.Start()
-	}()
-	return <-started
+// serveRegistry makes the registry answer in the helper's network namespace, at the address that it has in ours.
+func (h *helperProcess) serveRegistry(port string) error {
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	l, err := h.room.Listen(n)
+	if err != nil {
+		return fmt.Errorf("listen for the build helper: %w", err)
+	}
+	h.listener = l
+	go func() { _ = h.registry.Serve(l) }()
+	return nil
 }
 
 func (h *helperProcess) send(v any) error {
@@ -118,8 +138,25 @@ func (h *helperProcess) next() (*reply, error) {
 	if err := context.Cause(h.ctx); err != nil {
 		return nil, err
 	}
+	return nil, h.died()
+}
+
+// died is the error of a helper that said nothing more.
+func (h *helperProcess) died() error {
+	_ = h.in.Close()
+	_ = h.command.Process.Kill()
+	_ = h.command.Wait()
+	outOfMemory := h.room.OutOfMemory()
 	_ = h.close()
-	return nil, fmt.Errorf("build helper ended early (%v): %s", h.command.ProcessState, h.stderr.String())
+	const next = "have the build write less into /layers/*.toml and the files beside the layers that describe them"
+	switch {
+	case outOfMemory:
+		return app.Errorf(app.LimitExceeded, next+", or ask the operator for a higher memory limit",
+			"what the build left could not be read within its memory limit of %s", lifecycle.Size(h.memory))
+	case errors.Is(h.replies.Err(), bufio.ErrTooLong):
+		return app.Errorf(app.LimitExceeded, next, "what the build left says more of its process types than %s", lifecycle.Size(maxReply))
+	}
+	return fmt.Errorf("build helper ended early (%v): %s", h.command.ProcessState, h.stderr.String())
 }
 
 var hexForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -146,6 +183,9 @@ func (h *helperProcess) failure(f *failed) error {
 	case "export":
 		return &app.Error{Code: app.ExportFailed, Err: err, Message: "export failed: the image could not be written: " + lifecycle.Clip(f.Message),
 			Next: "push again; where it fails again, look at the layers that the buildpack wrote, and at the server's disk"}
+	case "check":
+		return &app.Error{Code: app.BuildFailed, Err: err, Message: "what the build says of its layers cannot be read: " + lifecycle.Clip(f.Message),
+			Next: "look at what writes the file, in the build or a buildpack of yours"}
 	case "analyze", "restore":
 		return &app.Error{Code: app.BuildFailed, Err: err, Message: f.Phase + " failed: what the build before left could not be read: " + lifecycle.Clip(f.Message),
 			Next: "push again with the cache cleared; where it fails again, ask the operator to look at the server's log"}
@@ -153,15 +193,19 @@ func (h *helperProcess) failure(f *failed) error {
 	return fmt.Errorf("build helper: %w", err)
 }
 
-// close ends the helper and waits for it.
+// close ends the helper, waits for it, and removes its room.
 func (h *helperProcess) close() error {
-	_ = h.in.Close()
-	if h.command.ProcessState != nil {
-		return nil
-	}
-	_ = h.command.Process.Kill()
-	_ = h.command.Wait()
-	return nil
+	var err error
+	h.ended.Do(func() {
+		_ = h.in.Close()
+		if h.command.ProcessState == nil {
+			_ = h.command.Process.Kill()
+			_ = h.command.Wait()
+		}
+		_ = h.listener.Close()
+		err = h.room.Close()
+	})
+	return err
 }
 
 // tail keeps the end of what is written to it.

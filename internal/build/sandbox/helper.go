@@ -29,14 +29,14 @@ import (
 
 // The helper runs what reads the build's files and writes the image: the lifecycle's analyzer, restorer and exporter. It is a
 // process of its own that sees nothing but the builder image and the build's directories, has the build's user and no
-// capability, and knows the credentials of one repository. The build's container shares none of its namespaces.
+// capability, the build's limits on memory and time, no network but the registry's port, and knows the credentials of one repository.
+// The build's container shares none of its namespaces.
 
 const (
 	helperName   = "build-helper"
 	layersDir    = "/layers"
 	workspaceDir = "/workspace"
 	appDir       = "/gitd-app" // the app's directory, in the helper
-	helperMemory = 3 << 30     // of data, in bytes: the build decides how large the files are that the helper parses
 )
 
 func init() { reexec.Register(helperName, helperMain) }
@@ -63,6 +63,7 @@ func helperMain([]string) int {
 		{"confine", h.confine},
 		{"analyze", h.analyze},
 		{"restore", h.restore},
+		{"check", func() error { return checkDescriptions(layersDir) }},
 		{"export", h.export},
 	} {
 		if err := step.do(); err != nil {
@@ -136,9 +137,7 @@ func (h *helper) confine() error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
-	for resource, limit := range map[int]uint64{
-		unix.RLIMIT_DATA: helperMemory, unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: uint64(j.FileSize),
-	} {
+	for resource, limit := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: uint64(j.FileSize)} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return err
 		}

@@ -52,6 +52,6 @@ type export struct {
 }
 
 type failed struct {
-	Phase   string // "analyze", "restore", "export"
+	Phase   string // "confine", "analyze", "restore", "check", "export"
 	Message string
 }

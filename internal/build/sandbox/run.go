@@ -79,7 +79,7 @@ func (b *running) run(ctx context.Context, cancel context.CancelCauseFunc) error
 	b.progress.Enter("preparation")
 	beside.Go(func() { b.progress.Show(stop) })
 
-	h, err := startHelper(ctx, b.opts.Registry, b.job(previous))
+	h, err := startHelper(ctx, b.opts.Host, b.opts.Registry, b.limits, b.job(previous))
 	if err != nil {
 		return fmt.Errorf("start the build helper: %w", err)
 	}
@@ -223,14 +223,15 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 		Env:      containerEnv(b.opts.Builder.Env, b.api, env),
 		Dir:      workspaceDir,
 		UID:      uint32(b.opts.Builder.UID), GID: uint32(b.opts.Builder.GID),
-		Hostname: "build",
-		Mounts:   mounts,
-		Memory:   b.limits.Memory,
-		CPU:      b.limits.CPU,
-		PIDs:     b.limits.PIDs,
-		FileSize: b.limits.Disk,
-		Egress:   true,
-		Output:   b.output,
+		Hostname:   "build",
+		Mounts:     mounts,
+		Memory:     b.limits.Memory,
+		CPU:        b.limits.CPU,
+		PIDs:       b.limits.PIDs,
+		FileSize:   b.limits.Disk,
+		Egress:     true,
+		Background: true,
+		Output:     b.output,
 	})
 	unwatch()
 	watching.Wait()

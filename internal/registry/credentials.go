@@ -6,13 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -91,12 +90,6 @@ func (r *Registry) password(user string) string {
 	return hex.EncodeToString(m.Sum(nil))
 }
 
-// inRepository is what may follow "/v2/NAME/". Each form has a fixed number of elements, so a path has one reading only.
-var inRepository = regexp.MustCompile(`^(manifests/[^/]+|blobs/sha256:[0-9a-f]{64}|blobs/uploads/[^/]*|tags/list)$`)
-
-// readable is the part of it that a node needs.
-var readable = regexp.MustCompile(`^(manifests/[^/]+|blobs/sha256:[0-9a-f]{64})$`)
-
 // maxUser bounds the name that a password is computed for, in bytes.
 const maxUser = 1024
 
@@ -109,11 +102,18 @@ func (r *Registry) authorise(next http.Handler) http.Handler {
 			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 			return
 		}
-		if !allowed(user, q) {
+		switch judge(user, q) {
+		case fine:
+			next.ServeHTTP(w, q)
+		case unknown:
+			refuse(w, http.StatusNotFound, unknownCode(q.URL.Path), "this registry has nothing of that name")
+		case noMethod:
+			refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "this registry does not do that")
+		case badDigest:
+			refuse(w, http.StatusBadRequest, "DIGEST_INVALID", "this registry takes sha256 digests alone")
+		default:
 			refuse(w, http.StatusForbidden, "DENIED", "these credentials do not reach that far")
-			return
 		}
-		next.ServeHTTP(w, q)
 	})
 }
 
@@ -128,9 +128,13 @@ func (r *Registry) guard(next http.Handler) http.Handler {
 				return
 			}
 			q.Body, q.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			r.collecting.RLock()
+			r.refreshAll(body)
+		} else {
+			r.collecting.RLock()
 		}
-		r.collecting.RLock()
 		r.refresh(q.URL.Path)
+		r.touch(q.URL.Query().Get("mount"))
 		if q.ContentLength == 0 || q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/") {
 			if q.Method == http.MethodPost || q.Method == http.MethodPut { // quick, and changes what the repository refers to
 				defer r.collecting.RUnlock()
@@ -156,59 +160,15 @@ func (r *Registry) refresh(path string) {
 	}
 }
 
-// allowed says whether a request is within the rights of a user.
-func allowed(user string, q *http.Request) bool {
-	path := q.URL.Path
-	if q.URL.RawPath != "" && q.URL.RawPath != path { // an escaped path: distribution's names need none
-		return false
+// refreshAll makes young what a manifest refers to: from now on the manifest counts on it.
+func (r *Registry) refreshAll(manifest []byte) {
+	var refs references
+	if json.Unmarshal(manifest, &refs) != nil {
+		return // distribution refuses it
 	}
-	reads := q.Method == http.MethodGet || q.Method == http.MethodHead
-	if path == "/v2/" {
-		return reads
+	for _, d := range append(append(refs.Layers, refs.Manifests...), refs.Config) {
+		r.touch(d.Digest.String())
 	}
-	repository, rest, ok := split(path)
-	if !ok {
-		return false
-	}
-	if own, ok := pulls(user); ok {
-		return reads && readable.MatchString(rest) && (own == every || own == repository || strings.HasPrefix(repository, System))
-	}
-	if strings.HasPrefix(repository, System) {
-		return reads
-	}
-	own := strings.Split(user, ",")
-	if !slices.Contains(own, repository) {
-		return false
-	}
-	if kind, _, _ := strings.Cut(q.Header.Get("Content-Type"), ";"); !reads && isForm(kind) { // a form in the body would go before the query
-		return false
-	}
-	for _, from := range q.URL.Query()["from"] { // a blob that is mounted out of another repository is a blob that is read
-		if !slices.Contains(own, from) && !strings.HasPrefix(from, System) {
-			return false
-		}
-	}
-	return true
-}
-
-func isForm(kind string) bool {
-	kind = strings.ToLower(strings.TrimSpace(kind))
-	return kind == "application/x-www-form-urlencoded" || strings.HasPrefix(kind, "multipart/")
-}
-
-// split divides "/v2/NAME/REST". A name cannot hold what a rest begins with in a way that leaves a second reading: the rest has two or three
-// elements, whose first are fixed words.
-func split(path string) (repository, rest string, ok bool) {
-	p, ok := strings.CutPrefix(path, "/v2/")
-	if !ok {
-		return "", "", false
-	}
-	for i := len(p) - 1; i > 0; i-- {
-		if p[i] == '/' && inRepository.MatchString(p[i+1:]) && repositoryForm.MatchString(p[:i]) {
-			return p[:i], p[i+1:], true
-		}
-	}
-	return "", "", false
 }
 
 func refuse(w http.ResponseWriter, status int, code, message string) {

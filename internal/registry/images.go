@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -17,9 +18,11 @@ type Images interface {
 	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
 	// Pushed notes that somebody else has put an image there for us, so that Collect removes it once nobody needs it.
 	Pushed(repository, digest string) error
-	// Collect removes the images that keep (repository → digests) does not name, and that are older than an hour. Images of our own
-	// repositories that are in use stay, and so do build caches of apps that keep names. It returns the bytes freed, as far as they are known.
-	Collect(ctx context.Context, keep map[string][]string) (freed int64, err error)
+	// Collect removes the images that nobody needs, and that are older than an hour and than since. Images of our own repositories that are in
+	// use stay, and so do build caches of apps that need images. It returns the bytes freed, as far as they are known.
+	Collect(ctx context.Context, needed Needed, since time.Time) (freed int64, err error)
+	// CollectRepository does that for one repository, of which these digests are needed, and leaves to Collect what may be shared with others.
+	CollectRepository(ctx context.Context, repository string, digests []string, since time.Time) error
 	// DeleteRepository forgets all images of a repository.
 	DeleteRepository(repository string) error
 	// PushConfig is a docker config.json with which a Pod may push to these repositories and pull our own images; nil where the registry

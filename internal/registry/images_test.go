@@ -193,12 +193,12 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 	there("other", digestOf(t, second), false)
 
 	keep := map[string][]string{"hello": {digestOf(t, first), digestOf(t, second)}}
-	if _, err := r.Collect(ctx, keep); err != nil {
+	if _, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	there("hello", digestOf(t, failed), true) // young
 	later(2 * grace)
-	if _, err := r.Collect(ctx, keep); err != nil {
+	if _, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	there("hello", digestOf(t, failed), false)
@@ -208,7 +208,7 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 	there(RunImage, digestOf(t, run), true)
 	keep["hello"] = keep["hello"][1:]
 	later(4 * grace)
-	if _, err := r.Collect(ctx, keep); err != nil {
+	if _, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	there("hello", digestOf(t, first), false)
@@ -269,7 +269,7 @@ func TestRegistryThatKeepsAll(t *testing.T) {
 	r = openRemote(t, o) // remembers what is ours
 	r.now = func() time.Time { return time.Now().Add(2 * grace) }
 	for range 3 {
-		if freed, err := r.Collect(context.Background(), nil); err != nil || freed != 0 {
+		if freed, err := r.Collect(context.Background(), keeping(nil), time.Time{}); err != nil || freed != 0 {
 			t.Fatalf("freed %d, %v", freed, err)
 		}
 	}
@@ -310,7 +310,7 @@ func TestOthersImagesAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.now = func() time.Time { return time.Now().Add(2 * grace) }
-	if _, err := r.Collect(context.Background(), nil); err != nil {
+	if _, err := r.Collect(context.Background(), keeping(nil), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Image("hello", digestOf(t, own)); !errors.Is(err, ErrNotFound) {
@@ -346,7 +346,7 @@ func TestSilentRegistry(t *testing.T) {
 	}
 	r.now = func() time.Time { return time.Now().Add(2 * grace) }
 	r.deletes = 100 * time.Millisecond
-	if _, err := r.Collect(context.Background(), nil); err == nil || deletes.Load() != 1 {
+	if _, err := r.Collect(context.Background(), keeping(nil), time.Time{}); err == nil || deletes.Load() != 1 {
 		t.Errorf("%d deletions, %v", deletes.Load(), err)
 	}
 	r.client = patient(100 * time.Millisecond)

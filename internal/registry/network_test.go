@@ -77,11 +77,18 @@ func TestNetworkRights(t *testing.T) {
 		{"a node for builds, as another app's", "GET", "/v2/hello/manifests/v1", puller, pullSystem, 401},
 		{"a node for one namespace: a manifest", "GET", "/v2/other/manifests/v1", all, pullAll, 200},
 		{"a node for one namespace: an upload", "POST", "/v2/other/blobs/uploads/", all, pullAll, 403},
-		{"a node: tags", "GET", "/v2/hello/tags/list", puller, pull, 403},
+		{"a node: tags", "GET", "/v2/hello/tags/list", puller, pull, 200},
+		{"a node: tags of another", "GET", "/v2/other/tags/list", puller, pull, 403},
+		{"a node: referrers", "GET", "/v2/hello/referrers/" + digestOf(t, img), puller, pull, 404},
+		{"a node: referrers of another", "GET", "/v2/other/referrers/" + digestOf(t, other), puller, pull, 403},
+		{"a node: somebody's upload", "GET", "/v2/hello/blobs/uploads/x", puller, pull, 404},
+		{"a node: another kind of digest", "GET", "/v2/hello/blobs/sha512:" + strings.Repeat("0", 128), puller, pull, 404},
+		{"a node: what is no form", "GET", "/v2/hello/a/b/c/d", puller, pull, 404},
+		{"a node: what is no form, of another", "GET", "/v2/other/a/b/c/d", puller, pull, 403},
 		{"a node: the catalogue", "GET", "/v2/_catalog", puller, pull, 403},
 		{"a node: an upload", "POST", "/v2/hello/blobs/uploads/", puller, pull, 403},
 		{"a node: a manifest to write", "PUT", "/v2/hello/manifests/v1", puller, pull, 403},
-		{"a node: delete", "DELETE", "/v2/hello/manifests/" + digestOf(t, img), puller, pull, 403},
+		{"a node: delete", "DELETE", "/v2/hello/manifests/" + digestOf(t, img), puller, pull, 405},
 		{"a Pod: its manifest", "GET", "/v2/hello/manifests/v1", pod, push, 200},
 		{"a Pod: its upload", "POST", "/v2/hello/blobs/uploads/", pod, push, 202},
 		{"a Pod: an upload to the cache", "POST", "/v2/hello/cache/blobs/uploads/", pod, push, 202},
@@ -94,6 +101,17 @@ func TestNetworkRights(t *testing.T) {
 		{"a Pod: its list as a name", "POST", "/v2/hello,hello/cache/blobs/uploads/", pod, push, 403},
 		{"a Pod: delete", "DELETE", "/v2/hello/manifests/" + digestOf(t, img), pod, push, 405},
 		{"a Pod: delete a layer", "DELETE", "/v2/hello/blobs/" + layer, pod, push, 405},
+		{"a Pod: referrers", "GET", "/v2/hello/referrers/" + digestOf(t, img), pod, push, 404},
+		{"a Pod: referrers below its own", "GET", "/v2/hello/more/referrers/" + digestOf(t, img), pod, push, 403},
+		{"a Pod: referrers of the run image", "GET", "/v2/gitd/run/referrers/" + digestOf(t, img), pod, push, 404},
+		{"a Pod: another kind of digest", "HEAD", "/v2/hello/blobs/sha512:" + strings.Repeat("0", 128), pod, push, 404},
+		{"a Pod: a digest of no kind", "GET", "/v2/hello/blobs/x", pod, push, 404},
+		{"a Pod: an escaped path", "GET", "/v2/hello/manifests%2Fv1", pod, push, 404},
+		{"a Pod: an escaped path to another", "GET", "/v2/other%2Fmanifests/v1", pod, push, 403},
+		{"a Pod: an upload with another kind of digest", "POST", "/v2/hello/blobs/uploads/?digest=sha512:" + strings.Repeat("0", 128), pod, push, 400},
+		{"a Pod: a method of no form", "PATCH", "/v2/hello/manifests/v1", pod, push, 405},
+		{"a Pod: to write the base", "POST", "/v2/", pod, push, 405},
+		{"a Pod: the catalogue", "GET", "/v2/_catalog", pod, push, 403},
 		{"more rights than were given", "GET", "/v2/other/manifests/v1", "hello,other", push, 401},
 		{"the node's name with a Pod's password", "GET", "/v2/other/manifests/v1", puller, push, 401},
 		{"a Pod's name with the node's password", "GET", "/v2/hello/manifests/v1", "hello", pull, 401},
@@ -272,7 +290,7 @@ func TestNetworkLimits(t *testing.T) {
 		if _, err := feed.Write([]byte("some")); err != nil { // the request is under way
 			t.Fatal(err)
 		}
-		if _, err := r.Collect(context.Background(), nil); err != nil {
+		if _, err := r.Collect(context.Background(), keeping(nil), time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.AddImage(context.Background(), "other", "v1", newImage(t, 1)); err != nil {

@@ -55,9 +55,10 @@ type Registry struct {
 	app      *handlers.App
 	served   chan struct{}
 	now      func() time.Time
+	opened   time.Time // uploads from before it ended with the process that took them
 
-	// collecting is held shared by everything that adds or relies on what is on the disk for a moment, and alone by Collect.
-	// Nobody holds it for as long as a build takes: Hold is for that.
+	// collecting is held shared by everything that adds or relies on what is on the disk for a moment, and alone by Collect for each of its
+	// steps. Nobody holds it for as long as a build takes: Hold is for that.
 	collecting sync.RWMutex
 	mu         sync.Mutex
 	held       map[held]int
@@ -92,7 +93,7 @@ func OpenWith(ctx context.Context, o Options) (*Registry, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the registry's directory: %w", err)
 	}
-	r := &Registry{dir: dir, now: time.Now, held: map[held]int{}, served: make(chan struct{})}
+	r := &Registry{dir: dir, now: time.Now, opened: time.Now(), held: map[held]int{}, served: make(chan struct{})}
 	if _, err := rand.Read(r.secret[:]); err != nil {
 		return nil, err
 	}

@@ -332,6 +332,11 @@ func TestPlaceBlob(t *testing.T) {
 	}
 }
 
+// keeping needs these digests of these repositories.
+func keeping(all map[string][]string) Needed {
+	return func(repository string) ([]string, error) { return all[repository], nil }
+}
+
 func TestCollect(t *testing.T) {
 	ctx := context.Background()
 	r := open(t, t.TempDir())
@@ -350,7 +355,7 @@ func TestCollect(t *testing.T) {
 	push(t, r, "held", "v1", pinned)
 	keep := map[string][]string{"hello": {digestOf(t, kept)}}
 
-	if freed, err := r.Collect(ctx, keep); err != nil || freed != 0 {
+	if freed, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil || freed != 0 {
 		t.Fatalf("freed %d, %v", freed, err)
 	}
 	same(t, r, "hello", old) // all are young
@@ -358,7 +363,7 @@ func TestCollect(t *testing.T) {
 
 	release := r.Hold("held", digestOf(t, pinned))
 	r.now = func() time.Time { return time.Now().Add(2 * grace) }
-	freed, err := r.Collect(ctx, keep)
+	freed, err := r.Collect(ctx, keeping(keep), time.Time{})
 	if err != nil || freed < 4000 {
 		t.Fatalf("freed %d, %v", freed, err)
 	}
@@ -381,7 +386,7 @@ func TestCollect(t *testing.T) {
 	}
 
 	release()
-	if _, err := r.Collect(ctx, keep); err != nil {
+	if _, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Image("held", digestOf(t, pinned)); !errors.Is(err, ErrNotFound) {
@@ -411,7 +416,7 @@ func TestCollectBesidePushes(t *testing.T) {
 				return
 			default:
 			}
-			if _, err := r.Collect(context.Background(), nil); err != nil {
+			if _, err := r.Collect(context.Background(), keeping(nil), time.Time{}); err != nil {
 				collected <- err
 				return
 			}
@@ -440,7 +445,7 @@ func TestCollectOfOurOwnImages(t *testing.T) {
 	}
 	later := func(r *Registry, d time.Duration) {
 		r.now = func() time.Time { return time.Now().Add(d) }
-		if _, err := r.Collect(ctx, nil); err != nil {
+		if _, err := r.Collect(ctx, keeping(nil), time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}

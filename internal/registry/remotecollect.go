@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -63,25 +64,46 @@ func (r *Remote) save() error {
 
 // Collect implements Images. A registry that refuses to delete is left alone, and named in the log once. How much it frees is the registry's
 // own affair: the bytes are always 0.
-func (r *Remote) Collect(ctx context.Context, keep map[string][]string) (int64, error) {
+func (r *Remote) Collect(ctx context.Context, needed Needed, since time.Time) (int64, error) {
 	r.mu.Lock()
-	var gone [][2]string
-	for repository, digests := range r.pushed {
-		for digest, when := range digests {
-			if !slices.Contains(keep[repository], digest) && r.now().Sub(when) >= grace {
-				gone = append(gone, [2]string{repository, digest})
-			}
-		}
-	}
-	for repository, digests := range keep { // also what was pushed when nobody took notes
-		for _, digest := range digests {
-			if _, known := r.pushed[repository][digest]; !known && digestForm.MatchString(digest) && repositoryForm.MatchString(repository) {
-				r.note(repository, digest)
-			}
-		}
-	}
+	repositories := slices.Sorted(maps.Keys(r.pushed))
 	r.mu.Unlock()
+	var gone [][2]string
+	for _, repository := range repositories {
+		digests, err := needed(repository)
+		if err != nil {
+			return 0, err
+		}
+		gone = append(gone, r.unneeded(repository, digests, since)...)
+	}
 	return 0, r.delete(ctx, gone)
+}
+
+// CollectRepository implements Images.
+func (r *Remote) CollectRepository(ctx context.Context, repository string, digests []string, since time.Time) error {
+	gone := r.unneeded(repository, digests, since)
+	if len(gone) == 0 {
+		return nil
+	}
+	return r.delete(ctx, gone)
+}
+
+// unneeded returns the images of a repository that nobody needs. It takes note of those that are needed: also what was pushed when nobody did so goes
+// when its time comes.
+func (r *Remote) unneeded(repository string, digests []string, since time.Time) (gone [][2]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for digest, when := range r.pushed[repository] {
+		if !slices.Contains(digests, digest) && r.now().Sub(when) >= grace && (since.IsZero() || when.Before(since)) {
+			gone = append(gone, [2]string{repository, digest})
+		}
+	}
+	for _, digest := range digests {
+		if _, known := r.pushed[repository][digest]; !known && digestForm.MatchString(digest) && repositoryForm.MatchString(repository) {
+			r.note(repository, digest)
+		}
+	}
+	return gone
 }
 
 // DeleteRepository implements Images. Where the registry refuses to delete, the images are forgotten, and a build cache is written over with an

@@ -10,38 +10,110 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// Collect removes what no kept release needs any more: revisions of the named app (none for ""), and images of all apps. It gives way
-// to builds: with one under way the images stay for the next time.
+// Collect removes what no kept release of an app needs any more: its revisions, and the images in its repository. It looks at this app alone, and
+// nobody waits for it. What several apps may share is Sweep's.
 func (m *Machine) Collect(ctx context.Context, name string) {
-	if name != "" {
-		if err := m.collectRevisions(ctx, name); err != nil {
-			m.o.Log("collect: revisions of %s: %v", name, err)
-		}
+	if err := m.collectRevisions(ctx, name); err != nil {
+		m.o.Log("collect: revisions of %s: %v", name, err)
 	}
-	if !m.images.TryLock() {
-		return
+	since := m.building() // before the ledger is read: an image that is not in there yet is younger
+	digests, err := m.needed(ctx, name)
+	if err == nil {
+		err = m.o.Images.CollectRepository(ctx, name, digests, since)
 	}
-	defer m.images.Unlock()
-	apps, err := m.o.Store.Apps(ctx)
-	if err != nil {
-		m.o.Log("collect: %v", err)
-		return
+	if err != nil && ctx.Err() == nil {
+		m.o.Log("collect: images of %s: %v", name, err)
 	}
-	keep := map[string][]string{}
-	for _, a := range apps {
-		needed, err := m.o.Store.Kept(ctx, a.Name, kept)
-		if err != nil {
-			m.o.Log("collect: %v", err)
-			return
-		}
-		for _, r := range needed {
-			keep[r.Repository] = append(keep[r.Repository], r.Digest)
-		}
-	}
-	if freed, err := m.o.Images.Collect(ctx, keep); err != nil {
+}
+
+// Sweep removes what no release of any app needs any more: images, blobs, logs of pushes. Builds and pushes go on meanwhile.
+func (m *Machine) Sweep(ctx context.Context) {
+	since := m.building()
+	freed, err := m.o.Images.Collect(ctx, func(repository string) ([]string, error) { return m.needed(ctx, repository) }, since)
+	if err != nil && ctx.Err() == nil {
 		m.o.Log("collect: %v", err)
 	} else if freed > 0 {
-		m.o.Log("collect: %d MB of images freed", freed>>20)
+		m.o.Log("collect: %s of images freed", app.Size(freed))
+	}
+	m.sweepLogs(ctx)
+}
+
+// needed returns the digests of the images that an app needs: those of kept releases, and of releases under way.
+func (m *Machine) needed(ctx context.Context, name string) ([]string, error) {
+	releases, err := m.o.Store.Kept(ctx, name, kept)
+	if err != nil {
+		return nil, err
+	}
+	var digests []string
+	for _, r := range releases {
+		digests = append(digests, r.Digest)
+	}
+	return digests, nil
+}
+
+// lease notes that a build is under way until release is called: its image is not in the ledger before it ends.
+func (m *Machine) lease() (release func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	began := time.Now()
+	id := new(time.Time)
+	m.leases[id] = began
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.leases, id)
+	}
+}
+
+// building returns when the oldest build under way began; now, where there is none.
+func (m *Machine) building() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	oldest := time.Now()
+	for _, began := range m.leases {
+		if began.Before(oldest) {
+			oldest = began
+		}
+	}
+	return oldest
+}
+
+// When the next Sweep is due.
+const (
+	sweepEvery = time.Hour
+	sweepFirst = time.Minute     // after a start, which has better things to do
+	sweepAgain = 5 * time.Minute // after the last one, where somebody asks: an app was destroyed, or the disk is nearly full
+)
+
+// askSweep has the next Sweep come soon.
+func (m *Machine) askSweep() {
+	select {
+	case m.sweepSoon <- struct{}{}:
+	default: // somebody has asked
+	}
+}
+
+// sweepOften sweeps until the machine stops.
+func (m *Machine) sweepOften() {
+	last := time.Now()
+	due := last.Add(sweepFirst)
+	for {
+		timer := time.NewTimer(time.Until(due))
+		select {
+		case <-m.ctx.Done():
+			timer.Stop()
+			return
+		case <-m.sweepSoon:
+			timer.Stop()
+			if soon := last.Add(sweepAgain); soon.Before(due) {
+				due = soon
+			}
+			continue
+		case <-timer.C:
+		}
+		m.Sweep(m.ctx)
+		last = time.Now()
+		due = last.Add(sweepEvery)
 	}
 }
 

@@ -30,7 +30,7 @@ func (p *revisionsOnly) DeleteRevision(_ context.Context, _, revision string) er
 	return nil
 }
 
-// Revisions go while a build is under way, and only those that the platform has; images wait.
+// Of an app's revisions only those go that the platform has and that a release was made with.
 func TestMachine_Collect(t *testing.T) {
 	p, images := &revisionsOnly{there: []string{"hello-v2", "hello-v4", "by-hand"}}, make(collected, 1)
 	m := newMachine(t, nil, func(o *Options) { o.Platform, o.Images = p, images })
@@ -48,14 +48,12 @@ func TestMachine_Collect(t *testing.T) {
 			}
 		}
 	}
-	m.images.RLock()
 	m.Collect(t.Context(), "hello")
-	m.images.RUnlock()
-	if !slices.Equal(p.deleted, []string{"hello-v2"}) || len(images) > 0 {
-		t.Errorf("deleted %q, %d collections of images", p.deleted, len(images))
+	if needed := <-images; !slices.Equal(p.deleted, []string{"hello-v2"}) || len(needed) != kept {
+		t.Errorf("deleted %q, kept %v", p.deleted, needed)
 	}
-	m.Collect(t.Context(), "")
-	if keep := <-images; len(keep["hello"]) != kept || len(p.deleted) != 1 {
-		t.Errorf("kept %v, deleted %q", keep, p.deleted)
+	m.Sweep(t.Context())
+	if needed := <-images; len(needed) != kept || len(p.deleted) != 1 {
+		t.Errorf("kept %v, deleted %q", needed, p.deleted)
 	}
 }

@@ -94,8 +94,7 @@ const (
 )
 
 func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.Descriptor) (*build.Result, error) {
-	m.images.RLock()
-	defer m.images.RUnlock()
+	defer m.lease()()
 	if err := w.to(ctx, store.Event{State: app.Building}); err != nil {
 		return nil, err
 	}

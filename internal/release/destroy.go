@@ -32,6 +32,6 @@ func (m *Machine) Destroy(ctx context.Context, name string, rest func() error) e
 	if err := m.o.Store.DeleteApp(ctx, name); err != nil {
 		return err
 	}
-	m.Collect(ctx, "")
+	m.askSweep()
 	return nil
 }

@@ -18,6 +18,7 @@ func (m *Machine) enoughDisk() error {
 		return fmt.Errorf("disk space: %w", err)
 	}
 	if short := free.Short(m.o.MinFree); short != "" {
+		m.askSweep()
 		return app.Errorf(app.LimitExceeded, "ask the operator to free space, or destroy apps that are not needed: gitd apps destroy NAME",
 			"the server's disk is nearly full: %s", short)
 	}

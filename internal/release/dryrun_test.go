@@ -5,17 +5,25 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/registry"
 )
 
-// collected tells of each collection what it kept.
-type collected chan map[string][]string
+// collected tells of each collection what the app "hello" needs.
+type collected chan []string
 
-func (c collected) Collect(_ context.Context, keep map[string][]string) (int64, error) {
-	c <- keep
-	return 0, nil
+func (c collected) Collect(_ context.Context, needed registry.Needed, _ time.Time) (int64, error) {
+	digests, err := needed("hello")
+	c <- digests
+	return 0, err
+}
+
+func (c collected) CollectRepository(_ context.Context, _ string, digests []string, _ time.Time) error {
+	c <- digests
+	return nil
 }
 
 // A dry run builds and goes no further: there is no platform here that it could touch.
@@ -36,7 +44,7 @@ func TestMachine_DryRun(t *testing.T) {
 	if r.State != app.Stopped || r.Reason != err.Error() || r.Message != "just a try" {
 		t.Errorf("%+v", r)
 	}
-	m.Collect(t.Context(), "")
+	m.Sweep(t.Context())
 	if keep := <-images; len(keep) > 0 {
 		t.Errorf("kept: %v", keep)
 	}

@@ -17,10 +17,14 @@ func (m *Machine) BuildLog(name string, version int) string {
 	return filepath.Join(m.o.LogDir, name, fmt.Sprintf("v%d.log", version))
 }
 
+// openLog makes the log of a release, and first makes room for it among the app's older ones.
 func (m *Machine) openLog(r app.Release) (io.WriteCloser, error) {
 	f := m.BuildLog(r.App, r.Version)
 	if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
 		return nil, err
+	}
+	if err := m.pruneLogs(m.ctx, r.App, maxLog); err != nil {
+		m.o.Log("logs of %s: %v", r.App, err)
 	}
 	w, err := os.OpenFile(f, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	return &capped{WriteCloser: w, left: maxLog}, err

@@ -12,13 +12,16 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/store"
 )
 
 // Images is what the machine needs of the registry.
 type Images interface {
-	// Collect removes every image that keep (repository → digests) does not name.
-	Collect(ctx context.Context, keep map[string][]string) (freed int64, err error)
+	// Collect removes every image that nobody needs and that is older than since, and returns the bytes freed.
+	Collect(ctx context.Context, needed registry.Needed, since time.Time) (freed int64, err error)
+	// CollectRepository does that for one repository, of which these digests are needed, and leaves to Collect what may be shared with others.
+	CollectRepository(ctx context.Context, repository string, digests []string, since time.Time) error
 }
 
 // Options configure a Machine.
@@ -32,6 +35,8 @@ type Options struct {
 	Limits   build.Limits
 	MinFree  int64                   // bytes that the disk under LogDir must have free for a push to be taken
 	URL      func(app string) string // where people reach an app
+	// LiveRef returns the commit that git clone gives back; "" for none. nil: Recover sets all refs.
+	LiveRef func(app string) (commit string, err error)
 	// SetLive makes the commit the one that git clone gives back. Used for rollbacks and after a crash.
 	SetLive func(app, commit string) error
 	Log     func(format string, args ...any)
@@ -50,9 +55,9 @@ type Machine struct {
 	mu      sync.Mutex
 	current map[string]*run
 	closed  bool
+	leases  map[*time.Time]time.Time // when each build under way began: what was put into the registry since then is no collection's
 
-	// images is held shared from the start of a build until its image is in the ledger, so that no collection takes it away.
-	images sync.RWMutex
+	sweepSoon chan struct{} // asks for a Sweep
 }
 
 type run struct {
@@ -62,7 +67,7 @@ type run struct {
 
 // New returns a machine. Call Recover before the first push.
 func New(o Options) *Machine {
-	m := &Machine{o: o, current: map[string]*run{}}
+	m := &Machine{o: o, current: map[string]*run{}, leases: map[*time.Time]time.Time{}, sweepSoon: make(chan struct{}, 1)}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -14,30 +16,63 @@ import (
 
 // Recover finishes what an earlier process left half done: a release whose revision has all the traffic is live, every other
 // one has failed, its revision goes, and the last live release serves. The ref of each app then names what is live. An app that cannot
-// be recovered keeps none of the others down: its release stays unfinished, for the next start.
+// be recovered keeps none of the others down: its release stays unfinished, for the next start. From then on the machine sweeps now and then.
 func (m *Machine) Recover(ctx context.Context) error {
 	open, err := m.o.Store.Unfinished(ctx)
 	if err != nil {
 		return err
 	}
-	for _, r := range open {
-		if err := m.recover(ctx, r); ctx.Err() != nil {
-			return fmt.Errorf("release %s v%d: %w", r.App, r.Version, context.Cause(ctx))
-		} else if err != nil {
-			m.o.Log("release %s v%d: it stays as the server left it, until the next start: %v", r.App, r.Version, err)
+	var apps sync.WaitGroup
+	turn := make(chan struct{}, recoverAtOnce)
+	for len(open) > 0 {
+		n := slices.IndexFunc(open, func(r app.Release) bool { return r.App != open[0].App })
+		if n < 0 {
+			n = len(open)
 		}
+		of := open[:n]
+		open = open[n:]
+		turn <- struct{}{}
+		apps.Go(func() {
+			defer func() { <-turn }()
+			for _, r := range of {
+				if err := m.recover(ctx, r); err != nil && ctx.Err() == nil {
+					m.o.Log("release %s v%d: it stays as the server left it, until the next start: %v", r.App, r.Version, err)
+				}
+			}
+		})
 	}
+	apps.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("finish what was under way: %w", context.Cause(ctx))
+	}
+	if err := m.setRefs(ctx); err != nil {
+		return err
+	}
+	m.runs.Go(m.sweepOften)
+	return nil
+}
+
+// setRefs moves the refs that do not name what is live: that is where a crash came between a deployment and its ref.
+func (m *Machine) setRefs(ctx context.Context) error {
 	live, err := m.o.Store.LiveCommits(ctx)
 	if err != nil {
 		return err
 	}
 	for _, l := range live {
+		if m.o.LiveRef != nil {
+			if commit, err := m.o.LiveRef(l.App); err == nil && commit == l.Commit {
+				continue
+			}
+		}
 		if err := m.o.SetLive(l.App, l.Commit); err != nil {
 			m.o.Log("app %s: the ref of what is live (v%d, %.7s) could not be set: %v", l.App, l.Version, l.Commit, err)
 		}
 	}
 	return nil
 }
+
+// recoverAtOnce is how many apps are recovered at a time: most of it is waiting for instances.
+const recoverAtOnce = 8
 
 // recoverLimit bounds what one release may take of a start.
 const recoverLimit = 2 * time.Minute

@@ -41,6 +41,9 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 		return 1, err
 	}
 	defer s.Close()
+	if err := s.Start(ctx); err != nil {
+		return 1, err
+	}
 	return s.Run(ctx, args, stdin, stdout, stderr), nil
 }
 

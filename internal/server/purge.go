@@ -125,6 +125,9 @@ func purgeCluster(ctx context.Context, data string, log *app.Log) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
 	apps, err := s.store.Apps(ctx)
 	if err != nil {
 		return err

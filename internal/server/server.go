@@ -58,8 +58,8 @@ type Server struct {
 	close    []func() error
 }
 
-// Open takes the data directory, adopts what runs on it, and finishes what an earlier process left half done. It returns an
-// *app.Error where something that gitd needs is missing or taken.
+// Open takes the data directory and adopts what runs on it: the apps' requests can be answered. Everything else needs Start. It returns an *app.Error
+// where something that gitd needs is missing or taken.
 func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := prepare(o.Data); err != nil {
 		return nil, err
@@ -91,12 +91,18 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.builds = &builds{ready: make(chan struct{})}
+	return s, nil
+}
+
+// Start finishes what an earlier process left half done. From then on the server takes pushes and commands. It is called once.
+func (s *Server) Start(ctx context.Context) (err error) {
+	o := s.o
 	s.receive, err = receive.New(receive.Options{
 		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), MinFree: o.MinFree, Log: o.Log,
 		UserCAs: o.UserCAs, KeyByName: s.store.KeyByName, Indexer: o.Indexer, ModulesFrom: o.ModulesFrom,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	timings := ""
 	if o.Timings {
@@ -104,15 +110,15 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	s.machine = release.New(release.Options{
 		Store: s.store, Builder: s.builds, Platform: s.site.platform, Images: s.site.images, LogDir: s.path("logs", "releases"),
-		Timings: timings, Limits: o.Limits, MinFree: o.MinFree, URL: s.url, SetLive: s.receive.SetLive, Log: o.Log,
+		Timings: timings, Limits: o.Limits, MinFree: o.MinFree, URL: s.url, LiveRef: s.receive.Live, SetLive: s.receive.SetLive, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.site.platform, URL: s.url, Destroy: s.destroy,
 		DeployKey: s.receive.DeployKey, ForgetHosts: s.receive.ForgetHosts}
-	return s, nil
+	return nil
 }
 
 func (s *Server) onClose(f func() error) { s.close = append(s.close, f) }
@@ -199,8 +205,11 @@ type State struct {
 	HTTP string `json:"http,omitempty"`
 }
 
-// Serve answers requests at once, and pushes when the builder image is ready. It returns when ctx ends, with nothing left under
-// way, or when a part fails.
+// Serve answers the apps' requests at once, commands after Start, and pushes when the builder image is ready. It returns when ctx ends, with nothing
+// left under way, or when a part fails.
+//
+// Requests get what the platform served when the process before it ended, which Start may still have to finish or to take back: that is what they got
+// then as well.
 func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, progress *app.Log) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -215,9 +224,11 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	if s.site.web != nil {
 		part("http", func() error { return s.site.web.Serve(l.HTTP) })
 	}
-	part("control socket", func() error { return control.Serve(l.Control) })
-
-	err := s.PrepareBuilds(ctx, progress)
+	err := s.Start(ctx)
+	if err == nil {
+		part("control socket", func() error { return control.Serve(l.Control) })
+		err = s.PrepareBuilds(ctx, progress)
+	}
 	if err == nil {
 		part("ssh", func() error { return s.receive.Serve(l.SSH) })
 		if err = s.writeState(l); err == nil {
@@ -225,7 +236,10 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 			<-ctx.Done()
 		}
 	}
-	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, context.Canceled): // it was asked to stop: that what it was at did not come to its end is no failure
+		err = nil
+	case err == nil:
 		err = cause
 	}
 	progress.Step("Stopping")
@@ -234,8 +248,10 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	defer stop()
 	_ = l.SSH.Close()
 	s.stop()
-	s.machine.Close() // pushes under way are told; their connections end after that
-	s.receive.Shutdown(end)
+	if s.services != nil { // started
+		s.machine.Close() // pushes under way are told; their connections end after that
+		s.receive.Shutdown(end)
+	}
 	if s.site.web != nil {
 		// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.
 		_ = l.HTTP.Close()

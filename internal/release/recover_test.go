@@ -1,0 +1,179 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/store"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// A start sets the refs that are wrong, and no others: each costs a process and syncs.
+func TestMachine_RecoverSetsWrongRefs(t *testing.T) {
+	refs := map[string]string{"right": "c2", "behind": "c1", "unreadable": "x"}
+	var set []string
+	m := newMachine(t, nil, func(o *Options) {
+		o.LiveRef = func(name string) (string, error) {
+			if name == "unreadable" {
+				return "", fmt.Errorf("the ref holds %q", refs[name])
+			}
+			return refs[name], nil
+		}
+		o.SetLive = func(name, commit string) error { set = append(set, name+" "+commit); return nil }
+	})
+	for _, name := range []string{"right", "behind", "unreadable", "none", "new"} {
+		if _, err := m.o.Store.EnsureApp(t.Context(), name, "dev"); err != nil {
+			t.Fatal(err)
+		}
+		for v := 1; v <= 2 && name != "new"; v++ {
+			r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: name, Commit: fmt.Sprint("c", v)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.o.Store.AddEvent(t.Context(), name, r.Version, store.Event{State: app.Live}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(set)
+	if want := []string{"behind c2", "none c2", "unreadable c2"}; !slices.Equal(set, want) {
+		t.Errorf("set %q, want %q", set, want)
+	}
+}
+
+// slow is a platform that takes a while for everything.
+type slow struct {
+	deploy.Platform
+	wait time.Duration
+}
+
+func (p slow) Get(context.Context, string) (*servingv1.Service, error) {
+	time.Sleep(p.wait)
+	return nil, deploy.ErrNotFound
+}
+
+// Apps are recovered beside one another; the releases of one app in their order.
+func TestMachine_RecoverTogether(t *testing.T) {
+	m := newMachine(t, nil, func(o *Options) { o.Platform = slow{wait: 200 * time.Millisecond} })
+	for n := range recoverAtOnce {
+		name := fmt.Sprint("app-", n)
+		if _, err := m.o.Store.EnsureApp(t.Context(), name, "dev"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.o.Store.AddRelease(t.Context(), app.Release{App: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 1200*time.Millisecond { // one after the other: 1.6 s
+		t.Errorf("it took %s", took)
+	}
+	if open, err := m.o.Store.Unfinished(t.Context()); err != nil || len(open) > 0 {
+		t.Errorf("%d unfinished, %v", len(open), err)
+	}
+}
+
+// stuck is a registry whose collection does not end before it is told to.
+type stuck struct {
+	entered chan struct{}
+	leave   chan struct{}
+	since   time.Time
+}
+
+func (s *stuck) Collect(_ context.Context, _ registry.Needed, since time.Time) (int64, error) {
+	s.since = since
+	s.entered <- struct{}{}
+	<-s.leave
+	return 0, nil
+}
+
+func (s *stuck) CollectRepository(context.Context, string, []string, time.Time) error { return nil }
+
+func buildOf(building, proceed chan struct{}) func(context.Context, build.Request) (*build.Result, error) {
+	return func(context.Context, build.Request) (*build.Result, error) {
+		building <- struct{}{}
+		<-proceed
+		return nil, app.Errorf(app.BuildFailed, "", "done")
+	}
+}
+
+// A push does not wait for a collection that is under way, and a collection does not wait for builds: it leaves alone what they may have put there.
+func TestMachine_SweepBesideBuilds(t *testing.T) {
+	images := &stuck{make(chan struct{}), make(chan struct{}), time.Time{}}
+	building, proceed := make(chan struct{}), make(chan struct{})
+	m := newMachine(t, builderFunc(buildOf(building, proceed)), func(o *Options) { o.Images = images })
+	before := time.Now()
+	var pushes sync.WaitGroup
+	pushes.Go(func() { _, _ = push(context.Background(), m, "first", "c") })
+	<-building
+	began := time.Now()
+	var sweep sync.WaitGroup
+	sweep.Go(func() { m.Sweep(context.Background()) })
+	<-images.entered // beside the build
+	pushes.Go(func() { _, _ = push(context.Background(), m, "second", "c") })
+	<-building // beside the collection
+	if images.since.Before(before) || images.since.After(began) {
+		t.Errorf("images since %s are left alone; the build began between %s and %s", images.since, before, began)
+	}
+	close(images.leave)
+	sweep.Wait()
+	close(proceed)
+	pushes.Wait()
+	if since := m.building(); time.Since(since) > time.Second {
+		t.Errorf("a build that has ended counts since %s", since)
+	}
+}
+
+// noted is called with each collection.
+type noted func()
+
+func (n noted) Collect(context.Context, registry.Needed, time.Time) (int64, error) {
+	n()
+	return 0, nil
+}
+
+func (noted) CollectRepository(context.Context, string, []string, time.Time) error { return nil }
+
+// Everything is swept once an hour; sooner where somebody asks, and not again and again.
+func TestMachine_SweepsHourly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		m := New(Options{Images: noted(func() { at = append(at, time.Since(began)) }), LogDir: t.TempDir(), Log: t.Logf})
+		m.runs.Go(m.sweepOften)
+		time.Sleep(2*time.Hour + 30*time.Minute) // 1m, 1h1m, 2h1m
+		for range 100 {
+			m.askSweep() // once, and soon
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		for range 10 {
+			m.askSweep()
+			time.Sleep(time.Second)
+		}
+		time.Sleep(10 * time.Minute)
+		m.Close()
+		var got []time.Duration
+		for _, d := range at {
+			got = append(got, d.Round(time.Minute))
+		}
+		if want := []time.Duration{time.Minute, 61 * time.Minute, 121 * time.Minute, 150 * time.Minute, 155 * time.Minute}; !slices.Equal(got, want) {
+			t.Errorf("swept at %v, want %v", got, want)
+		}
+	})
+}

@@ -40,6 +40,9 @@ func serve() *cobra.Command {
 				}
 				*q.to = v.Value()
 			}
+			if o.Builds < 0 {
+				return app.Errorf(app.InvalidInput, "give 1 or more, or leave it out", "--build-concurrency: %d builds at a time are not possible", o.Builds)
+			}
 			switch indexer {
 			case "git":
 				o.Indexer = receive.NewGitIndexer()
@@ -81,6 +84,7 @@ func serve() *cobra.Command {
 	f.StringSliceVar(&proxies, "trusted-proxies", nil, "network of the TLS proxies in front of --http: what they say in X-Forwarded-For, -Proto and -Host is believed (repeatable)")
 	f.StringVar(&o.Domain, "domain", "localhost", "apps answer under APP.DOMAIN (on a cluster, Knative's own configuration says where)")
 	f.StringVar(&o.Builder, "builder", "", "builder image: oci:DIR or a registry reference (default: our own, made at the first start)")
+	f.IntVar(&o.Builds, "build-concurrency", 0, "builds at a time (default: one more than processors, as far as three quarters of the memory hold what --build-memory gives each; 32 on a cluster)")
 	f.StringVar(&memory, "build-memory", "2Gi", "memory of a build")
 	f.StringVar(&disk, "build-disk", "8Gi", "disk that a build may take, its cache included")
 	f.StringVar(&cache, "build-cache", "2Gi", "what an app's build cache may keep")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -94,11 +95,16 @@ const (
 )
 
 func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.Descriptor) (*build.Result, error) {
+	w.timings.Receive = time.Since(w.start)
+	leave, err := m.queue(ctx, w, p.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	defer m.lease()()
 	if err := w.to(ctx, store.Event{State: app.Building}); err != nil {
 		return nil, err
 	}
-	w.timings.Receive = time.Since(w.start)
 	result, err := m.o.Builder.Build(ctx, build.Request{
 		App: p.App, AppID: w.release.AppID, Version: w.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv,
 		ClearCache: p.Clear, Limits: m.o.Limits, Log: w.log,
@@ -112,6 +118,31 @@ func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.D
 	w.timings.Times = result.Times
 	w.release.Repository, w.release.Digest, w.release.Processes = result.Repository, result.Digest, result.Processes
 	return result, w.to(ctx, store.Event{State: app.Built, Repository: result.Repository, Digest: result.Digest, Processes: result.Processes})
+}
+
+// queue waits until the build may begin, and says so. Call leave when it has ended.
+func (m *Machine) queue(ctx context.Context, w *work, key string) (leave func(), err error) {
+	if m.o.Queue == nil {
+		return func() {}, nil
+	}
+	began, told := time.Now(), false
+	leave, err = m.o.Queue.Enter(ctx, key, func(n int) {
+		builds := fmt.Sprintf("%d builds", n)
+		if n == 1 {
+			builds = "1 build"
+		}
+		if !told {
+			told = true
+			w.log.Step("Waiting for %s ahead", builds)
+		} else {
+			w.log.Detail("waiting for %s ahead", builds)
+		}
+	})
+	w.timings.Queue = time.Since(began)
+	if err == nil && told {
+		w.log.Detail("waited %s", app.Elapsed(w.timings.Queue))
+	}
+	return leave, err
 }
 
 // ready ends a release that was asked to get no traffic.

@@ -28,6 +28,7 @@ type Images interface {
 type Options struct {
 	Store    *store.Store
 	Builder  build.Builder
+	Queue    *build.Queue // of all apps' builds; nil: as many at a time as come
 	Platform deploy.Platform
 	Images   Images
 	LogDir   string // build logs: LogDir/APP/vN.log

@@ -11,7 +11,7 @@ import (
 // timings are the parts of one release, from the first byte of the push.
 type timings struct {
 	build.Times
-	Receive, Start, Shift, Total time.Duration
+	Receive, Queue, Start, Shift, Total time.Duration
 }
 
 // Timing is one line of Options.Timings: the parts of a release, in milliseconds. Checkout goes on beside Wait and Analyze.
@@ -19,6 +19,7 @@ type Timing struct {
 	App      string  `json:"app"`
 	Version  int     `json:"version"`
 	Receive  float64 `json:"receive_ms"`
+	Queue    float64 `json:"queue_ms"` // for other builds
 	Checkout float64 `json:"checkout_ms"`
 	Wait     float64 `json:"wait_ms"` // for the cluster: to start the build's containers, and to say what they did
 	Analyze  float64 `json:"analyze_ms"`
@@ -36,7 +37,7 @@ func (m *Machine) note(w *work) {
 		return
 	}
 	t := w.timings
-	b, err := json.Marshal(Timing{App: w.release.App, Version: w.release.Version, Receive: ms(t.Receive), Checkout: ms(t.Checkout), Wait: ms(t.Wait), Analyze: ms(t.Analyze),
+	b, err := json.Marshal(Timing{App: w.release.App, Version: w.release.Version, Receive: ms(t.Receive), Queue: ms(t.Queue), Checkout: ms(t.Checkout), Wait: ms(t.Wait), Analyze: ms(t.Analyze),
 		Detect: ms(t.Detect), Build: ms(t.Build), Export: ms(t.Export), Start: ms(t.Start), Shift: ms(t.Shift), Total: ms(t.Total)})
 	if err == nil {
 		var f *os.File

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/store"
 	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 )
 
 // Options configure a Server.
@@ -30,6 +32,7 @@ type Options struct {
 	Domain      string // apps answer under APP.Domain
 	Builder     string // builder image: "" for our own, "oci:DIR" or a registry reference
 	Limits      build.Limits
+	Builds      int               // at a time; 0: as many as the machine has place for, or 32 on a cluster
 	MinFree     int64             // bytes of free disk below which pushes are refused
 	Timings     bool              // note the parts of each release in timings.jsonl
 	HTTPPort    int               // port in the apps' URLs; 0 or 80 for none
@@ -109,7 +112,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		timings = s.path(timingsFile)
 	}
 	s.machine = release.New(release.Options{
-		Store: s.store, Builder: s.builds, Platform: s.site.platform, Images: s.site.images, LogDir: s.path("logs", "releases"),
+		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.site.platform, Images: s.site.images, LogDir: s.path("logs", "releases"),
 		Timings: timings, Limits: o.Limits, MinFree: o.MinFree, URL: s.url, LiveRef: s.receive.Live, SetLive: s.receive.SetLive, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
@@ -119,6 +122,21 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.site.platform, URL: s.url, Destroy: s.destroy,
 		DeployKey: s.receive.DeployKey, ForgetHosts: s.receive.ForgetHosts}
 	return nil
+}
+
+// places is how many builds run at a time.
+func (o *Options) places() int {
+	const onCluster = 32 // its scheduler decides on the rest; what gitd itself does for a build is small
+	var m unix.Sysinfo_t
+	switch {
+	case o.Builds > 0:
+		return o.Builds
+	case o.Cluster != nil:
+		return onCluster
+	case unix.Sysinfo(&m) != nil:
+		return 1
+	}
+	return build.Places(runtime.NumCPU(), int64(m.Totalram)*int64(m.Unit), o.Limits)
 }
 
 func (s *Server) onClose(f func() error) { s.close = append(s.close, f) }

@@ -11,7 +11,7 @@ import (
 
 // Shares of the processor and the disk, where others have 100 (version 2) and 1024 (version 1).
 const (
-	backgroundWeight = 10
+	backgroundWeight = 25
 	backgroundShares = backgroundWeight * 1024 / 100
 )
 

@@ -41,7 +41,9 @@ func main() {
 	}
 	r := &report{out: os.Stdout}
 	err = try(ctx, o, r)
-	r.summary()
+	if !o.make {
+		r.summary()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vm: "+err.Error())
 	}
@@ -118,6 +120,7 @@ func trySuite(ctx context.Context, o options, suite string, r *report) error {
 		return err
 	}
 	defer m.end()
+	defer context.AfterFunc(ctx, m.kill)() // an interrupt ends the step under way
 	say("Booting %s", suite)
 	if err := m.start(ctx); err != nil {
 		return fmt.Errorf("boot: %w", err)
@@ -127,6 +130,11 @@ func trySuite(ctx context.Context, o options, suite string, r *report) error {
 		return err
 	}
 	defer t.close()
+	if o.resume {
+		if err := t.step(ctx, update); err != nil {
+			return err
+		}
+	}
 	for _, s := range steps {
 		if s.needed && o.resume || !s.needed && !o.run.MatchString(s.name) {
 			continue

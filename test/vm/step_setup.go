@@ -74,3 +74,18 @@ func pushStep(_ context.Context, t *trial) error {
 	t.check("the first one answers again", "probe v1", t.sh(t.ask("probe", "/")))
 	return nil
 }
+
+// update is what -resume begins with: another gitd in the place of the installed one.
+var update = step{"update", "another version of gitd", true, func(_ context.Context, t *trial) error {
+	_, err := t.run(`set -e
+		cp -r --remove-destination /media/programs/gitd/. /usr/local/lib/gitd/
+		cp -a --no-clobber /media/builders/. /var/cache/gitd/ || : # some versions fail where a file is there
+		cp /media/programs/units/* /etc/systemd/system/; systemctl daemon-reload
+		systemctl enable -q $(ls /media/programs/units)
+		systemctl stop gitd; for s in $(ls /media/programs/units | grep socket || :); do systemctl restart $s; done; systemctl start gitd`)
+	t.until("is ready", 2*time.Minute, "Ready:", "journalctl -u gitd -b --no-pager -o cat | tail -20")
+	for _, app := range []string{"probe", "node"} {
+		t.until(app+" answers", time.Minute, app+" v", t.ask(app, "/"))
+	}
+	return err
+}}

@@ -101,7 +101,7 @@ func (t *trial) poll(d time.Duration, want, script string) (got string, ok bool)
 		if got = t.sh(script); match.MatchString(got) {
 			return got, true
 		}
-		if time.Now().After(end) {
+		if time.Now().After(end) || !t.running() {
 			return got, false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/control"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ func forward(c *cobra.Command) {
 		leaf.RunE = func(cmd *cobra.Command, args []string) error {
 			line := commandLine(cmd, args)
 			var stdin []byte
-			if cmd.Name() == "add" { // the only one that reads it
+			if command.Reads(cmd) {
 				b, err := io.ReadAll(io.LimitReader(os.Stdin, maxStdin))
 				if err != nil {
 					return err

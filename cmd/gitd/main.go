@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/spf13/cobra"
@@ -29,7 +30,7 @@ func main() {
 	case errors.As(err, &code):
 		os.Exit(int(code))
 	default:
-		command.Fail(os.Stderr, err)
+		command.Fail(os.Stderr, err, true)
 		os.Exit(1)
 	}
 }
@@ -39,12 +40,13 @@ const defaultData = "/var/lib/gitd"
 
 func root() *cobra.Command {
 	// What the server answers, and what is only of this machine, in one help text.
-	r := command.New(nil, command.Caller{Local: true}, os.Stdin, os.Stdout, os.Stderr)
+	r := command.New(nil, app.Caller{Local: true}, os.Stdin, os.Stdout, os.Stderr)
 	for _, c := range r.Commands() {
 		if c.Name() != "version" {
 			forward(c)
 		}
 	}
 	r.AddCommand(serve(), builderCommand(), imageCommand(), purge())
+	command.Usage(r)
 	return r
 }

@@ -2,15 +2,33 @@ package app
 
 import "slices"
 
+// Caller is who asks for something: a registered key, as it was when it was identified, or root on the machine itself.
+type Caller struct {
+	Key   Key
+	Local bool // root on the machine: may do everything, and needs no key
+}
+
+// Root is the caller that is root on the machine.
+var Root = Caller{Local: true}
+
+// Name is what the ledger says of who asked.
+func (c Caller) Name() string {
+	if c.Local {
+		return "root"
+	}
+	return c.Key.Name
+}
+
 // Allow says whether key may do verb with the app named name; a is nil where there is no such app yet. It returns an *Error:
-// Forbidden, or NotFound for what needs an app that is not there.
+// Forbidden, or NotFound for what needs an app that is not there. It is a pure decision: store.Authorize asks it with the rights of
+// this moment.
 //
 // An admin may do everything. A key with a list of apps may read and push those. Any other key may create apps, and do everything
 // with those it created.
 func Allow(key Key, name string, a *App, verb Verb) error {
 	if a == nil && verb != Create && verb != Push {
-		if !key.Admin && len(key.Apps) > 0 && !slices.Contains(key.Apps, name) {
-			return forbidden(key, name, verb) // what exists is nobody's business
+		if !key.Admin && len(key.Apps) > 0 && !slices.ContainsFunc(key.Apps, func(s Scope) bool { return s.Name == name }) {
+			return forbidden(key, name, verb) // a key learns only about its own apps
 		}
 		return Errorf(NotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main", "there is no app %q", name)
 	}
@@ -18,7 +36,7 @@ func Allow(key Key, name string, a *App, verb Verb) error {
 	case key.Admin:
 		return nil
 	case len(key.Apps) > 0:
-		if a != nil && slices.Contains(key.Apps, name) && (verb == Read || verb == Push) {
+		if a != nil && a.ID != 0 && slices.Contains(key.Apps, Scope{name, a.ID}) && (verb == Read || verb == Push) {
 			return nil
 		}
 	case a == nil || a.Owner == key.Name:

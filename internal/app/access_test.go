@@ -3,9 +3,9 @@ package app
 import "testing"
 
 func TestAllow(t *testing.T) {
-	mine := &App{Name: "mine", Owner: "dev"}
-	theirs := &App{Name: "theirs", Owner: "other"}
-	admin, dev, ci := Key{Name: "root", Admin: true}, Key{Name: "dev"}, Key{Name: "ci", Apps: []string{"theirs", "new"}}
+	mine := &App{ID: 1, Name: "mine", Owner: "dev"}
+	theirs := &App{ID: 2, Name: "theirs", Owner: "other"}
+	admin, dev, ci := Key{Name: "root", Admin: true}, Key{Name: "dev"}, Key{Name: "ci", Apps: []Scope{{"theirs", 2}, {"new", 0}}}
 	for _, tt := range []struct {
 		what string
 		key  Key
@@ -25,9 +25,11 @@ func TestAllow(t *testing.T) {
 		{"ci pushes its app", ci, "theirs", theirs, Push, ""},
 		{"ci deletes its app", ci, "theirs", theirs, Delete, Forbidden},
 		{"ci pushes another", ci, "mine", mine, Push, Forbidden},
+		{"ci pushes another app of that name", ci, "theirs", &App{ID: 9, Name: "theirs", Owner: "third"}, Push, Forbidden},
+		{"ci pushes an app that it is not bound to", ci, "new", &App{ID: 10, Name: "new"}, Push, Forbidden},
 		{"ci creates", ci, "new", nil, Push, Forbidden},
 		{"ci probes for names", ci, "secret", nil, Read, Forbidden},
-		{"a name that contains another", Key{Name: "k", Apps: []string{"foobar"}}, "foo", &App{Name: "foo"}, Push, Forbidden},
+		{"a name that contains another", Key{Name: "k", Apps: []Scope{{"foobar", 3}}}, "foo", &App{ID: 3, Name: "foo"}, Push, Forbidden},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			if got := CodeOf(Allow(tt.key, tt.name, tt.app, tt.verb)); got != tt.want {

@@ -79,25 +79,6 @@ func TestLog_Lines(t *testing.T) {
 	}
 }
 
-func FuzzPrintable(f *testing.F) {
-	f.Add("a\x1b[1;31mb\x1b]0;title\x07c\x1b")
-	f.Fuzz(func(t *testing.T, s string) {
-		out := Printable(s)
-		rest := out
-		for {
-			i := strings.IndexByte(rest, 0x1b)
-			if i < 0 {
-				break
-			}
-			j := strings.IndexByte(rest[i:], 'm')
-			if !strings.HasPrefix(rest[i:], "\x1b[") || j < 0 || strings.Trim(rest[i+2:i+j], "0123456789:;<=>?") != "" {
-				t.Fatalf("%q → %q", s, out)
-			}
-			rest = rest[i+j+1:]
-		}
-	})
-}
-
 func TestSizeAndClip(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 4 << 10: "4 KB", 3<<20 + 1<<19: "4 MB", 3 << 29: "1.5 GB"} {
 		if got := Size(n); got != want {

@@ -1,15 +1,33 @@
 package app
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Key is a registered SSH public key: the only identity there is.
 type Key struct {
-	Name        string   // unique, chosen at registration
-	Public      string   // authorized_keys form without the comment: "ssh-ed25519 AAAA…"
-	Fingerprint string   // "SHA256:…"
-	Admin       bool     // may do everything
-	Apps        []string // when not empty, the only apps that the key may touch; it may then create none
+	Name        string  // unique, chosen at registration
+	Public      string  // authorized_keys form without the comment: "ssh-ed25519 AAAA…"
+	Fingerprint string  // "SHA256:…"
+	Admin       bool    // may do everything
+	Apps        []Scope // when not empty, the only apps that the key may touch; it may then create none
 	Added       time.Time
+}
+
+// Scope is an app that a key is bound to. It is that app and no other: one that comes later under the same name is not meant.
+type Scope struct {
+	Name string
+	ID   int64 // the app's; 0 until an app of this name is created
+}
+
+// Same says whether k, as it is now, still is the key that it was: the same public key with the same rights, never removed meanwhile.
+// That a scope has got its app is no change.
+func (k Key) Same(was Key) bool {
+	return k.Name == was.Name && k.Fingerprint == was.Fingerprint && k.Admin == was.Admin && k.Added.Equal(was.Added) &&
+		slices.EqualFunc(k.Apps, was.Apps, func(now, before Scope) bool {
+			return now.Name == before.Name && (now.ID == before.ID || before.ID == 0)
+		})
 }
 
 // Verb is what a key wants to do with an app.
@@ -21,4 +39,5 @@ const (
 	Push   Verb = "push"   // push, rollback, config
 	Create Verb = "create" // create the app, by its first push or by command
 	Delete Verb = "delete" // destroy it
+	Use    Verb = "use"    // what concerns no app; the key alone is asked about
 )

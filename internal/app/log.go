@@ -94,36 +94,3 @@ func (l *Log) emit(prefix, line string) {
 	}
 	_, _ = io.WriteString(l.w, line)
 }
-
-// Printable drops every control character but tabs and SGR colour sequences, and replaces invalid UTF-8.
-func Printable(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == 0x1b {
-			j := i + 1
-			if j < len(s) && s[j] == '[' {
-				for j++; j < len(s) && (s[j] >= '0' && s[j] <= '?'); j++ {
-				}
-				if j < len(s) {
-					if s[j] == 'm' {
-						b.WriteString(s[i : j+1])
-					}
-					i = j
-				} else {
-					i = len(s)
-				}
-			}
-			continue
-		}
-		if c == 0xc2 && i+1 < len(s) && s[i+1] < 0xa0 { // U+0080 to U+009F, the 8-bit form of escape sequences
-			i++
-			continue
-		}
-		if c == '\t' || c >= 0x20 && c != 0x7f {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}

@@ -30,8 +30,8 @@ func (c *session) apps() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := c.Store.CreateApp(cmd.Context(), name, c.owner()); err != nil {
-				return ours(err)
+			if _, err := c.Store.CreateAppAs(cmd.Context(), c.caller, name); err != nil {
+				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Created %s. Push to it: git push platform main\n", name)
 			return nil
@@ -43,8 +43,8 @@ func (c *session) apps() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.Destroy(cmd.Context(), name); err != nil {
-				return ours(err)
+			if err := c.Destroy(cmd.Context(), c.caller, name); err != nil {
+				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Destroyed %s.\n", name)
 			return nil
@@ -53,17 +53,14 @@ func (c *session) apps() *cobra.Command {
 	return apps
 }
 
-// owner is who owns what the caller creates; what root creates on the machine belongs to admins alone.
-func (c *session) owner() string { return c.caller.Key.Name }
-
 func (c *session) listApps(cmd *cobra.Command) error {
 	all, err := c.Store.Apps(cmd.Context())
 	if err != nil {
-		return ours(err)
+		return err
 	}
 	standings, err := c.Store.Standings(cmd.Context())
 	if err != nil {
-		return ours(err)
+		return err
 	}
 	w := table(cmd.OutOrStdout(), "APP", "RELEASE", "STATE", "OWNER", "URL")
 	for _, a := range all {
@@ -91,7 +88,7 @@ func (c *session) showApp(cmd *cobra.Command, arg string) error {
 	revisions, err := c.Platform.Describe(cmd.Context(), name)
 	if err != nil {
 		if _, e := c.Platform.Get(cmd.Context(), name); e == nil {
-			return ours(err)
+			return err
 		} // no Service yet: nothing was ever live
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", name, c.URL(name))
@@ -111,18 +108,18 @@ func (c *session) showWorkers(cmd *cobra.Command, name string) error {
 	if app.CodeOf(err) == app.NotFound {
 		return nil
 	} else if err != nil {
-		return ours(err)
+		return err
 	}
 	manifest, err := c.Store.Service(cmd.Context(), name, live.Version)
 	if err != nil {
-		return ours(err)
+		return err
 	}
 	var s servingv1.Service
 	if err := json.Unmarshal(manifest, &s); err != nil {
-		return ours(err)
+		return err
 	}
 	if workers := release.Workers(&s); len(workers) > 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "\nworkers of %s: %s\n", live.Revision, app.Printable(strings.Join(workers, ", ")))
+		fmt.Fprintf(cmd.OutOrStdout(), "\nworkers of %s: %s\n", live.Revision, app.Plain(strings.Join(workers, ", ")))
 	}
 	return nil
 }
@@ -142,7 +139,7 @@ func row(w io.Writer, cells ...any) {
 		if s == "" {
 			s = "-"
 		}
-		fmt.Fprint(w, app.Printable(s))
+		fmt.Fprint(w, app.Plain(s))
 	}
 	fmt.Fprintln(w)
 }

@@ -20,7 +20,7 @@ func (c *session) deployKey() *cobra.Command {
 			}
 			name, err := c.allow(cmd.Context(), args[0], verb)
 			if app.CodeOf(err) == app.NotFound { // a key that nobody owns would be whoever's comes first
-				return app.Errorf(app.NotFound, "create it first: gitd apps create NAME", "there is no app %q", app.Printable(args[0]))
+				return app.Errorf(app.NotFound, "create it first: gitd apps create NAME", "there is no app %q", app.Plain(args[0]))
 			}
 			if err != nil {
 				return err
@@ -28,14 +28,18 @@ func (c *session) deployKey() *cobra.Command {
 			if c.DeployKey == nil {
 				return app.Errorf(app.Unavailable, "start it, or ask it over SSH: ssh -p PORT git@HOST deploy-key "+name, "the server does not run")
 			}
-			if forget {
-				if err := c.ForgetHosts(name); err != nil {
-					return ours(err)
+			var public string
+			err = c.Store.WhileAllowed(cmd.Context(), c.caller, name, verb, func() (err error) {
+				if forget {
+					if err := c.ForgetHosts(name); err != nil {
+						return err
+					}
 				}
-			}
-			public, err := c.DeployKey(name, renew)
+				public, err = c.DeployKey(name, renew)
+				return err
+			})
 			if err != nil {
-				return ours(err)
+				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), public)
 			return nil

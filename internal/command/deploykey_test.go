@@ -30,7 +30,18 @@ func TestDeployKeyRights(t *testing.T) {
 			return "ssh-ed25519 AAAA", nil
 		},
 		ForgetHosts: func(string) error { changed++; return nil }}
-	owner, pusher := app.Key{Name: "laptop"}, app.Key{Name: "ci", Apps: []string{"site"}}
+	register := func(k app.Key) app.Key {
+		k.Fingerprint = "SHA256:" + k.Name
+		if err := st.AddKey(ctx, k); err != nil {
+			t.Fatal(err)
+		}
+		k, err := st.KeyByName(ctx, k.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	owner, pusher := register(app.Key{Name: "laptop"}), register(app.Key{Name: "ci", Apps: []app.Scope{{Name: "site"}}})
 	for _, tt := range []struct {
 		key     app.Key
 		args    string
@@ -42,7 +53,7 @@ func TestDeployKeyRights(t *testing.T) {
 	} {
 		changed = 0
 		var out, errOut bytes.Buffer
-		if status := Run(ctx, s, Caller{Key: tt.key}, strings.Fields(tt.args), strings.NewReader(""), &out, &errOut); status != tt.status || changed != tt.changes {
+		if status := Run(ctx, s, app.Caller{Key: tt.key}, strings.Fields(tt.args), strings.NewReader(""), &out, &errOut); status != tt.status || changed != tt.changes {
 			t.Errorf("%s: %s: status %d, %d changes: %s%s", tt.key.Name, tt.args, status, changed, &out, &errOut)
 		}
 	}

@@ -23,6 +23,7 @@ func (c *session) keys() *cobra.Command {
 	var apps []string
 	add := &cobra.Command{
 		Use: "add NAME [--admin | --app APP …] < KEY.pub", Short: "Register the public key on standard input", Args: cobra.ExactArgs(1),
+		Annotations: map[string]string{readsInput: "yes"},
 		Long: "Register the public key on standard input.\n\nAn admin may do everything. A key with --app may read and push those apps. " +
 			"Any other key may create apps, and do everything with those it created.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,11 +39,11 @@ func (c *session) keys() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				key.Apps = append(key.Apps, name)
+				key.Apps = append(key.Apps, app.Scope{Name: name})
 			}
 			key.Admin = admin
 			if err := c.Store.AddKey(cmd.Context(), key); err != nil {
-				return ours(err)
+				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Added key %s (%s).\n", key.Name, key.Fingerprint)
 			return nil
@@ -55,7 +56,7 @@ func (c *session) keys() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := c.Store.Keys(cmd.Context())
 			if err != nil {
-				return ours(err)
+				return err
 			}
 			w := table(cmd.OutOrStdout(), "NAME", "FINGERPRINT", "TYPE", "RIGHTS")
 			for _, k := range all {
@@ -63,7 +64,7 @@ func (c *session) keys() *cobra.Command {
 				if k.Admin {
 					rights = "admin"
 				} else if len(k.Apps) > 0 {
-					rights = strings.Join(k.Apps, ", ")
+					rights = scopes(k.Apps)
 				}
 				kind, _, _ := strings.Cut(k.Public, " ")
 				row(w, k.Name, k.Fingerprint, kind, rights)
@@ -74,7 +75,7 @@ func (c *session) keys() *cobra.Command {
 		Use: "remove NAME", Short: "Forget a key", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.Store.RemoveKey(cmd.Context(), args[0]); err != nil {
-				return ours(err)
+				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Removed key %s.\n", args[0])
 			return nil
@@ -86,12 +87,12 @@ func (c *session) keys() *cobra.Command {
 // parseKey reads one line of authorized_keys form without options.
 func parseKey(name string, in io.Reader) (app.Key, error) {
 	if !keyName.MatchString(name) {
-		return app.Key{}, app.Errorf(app.InvalidName, "use letters, digits and . _ @ - (at most 63)", "%q cannot be the name of a key", app.Printable(name))
+		return app.Key{}, app.Errorf(app.InvalidName, "use letters, digits and . _ @ - (at most 63)", "%q cannot be the name of a key", app.Plain(name))
 	}
 	const how = "give the .pub file of an SSH key: gitd keys add NAME < ~/.ssh/id_ed25519.pub"
 	b, err := io.ReadAll(io.LimitReader(in, maxKeySize))
 	if err != nil {
-		return app.Key{}, ours(err)
+		return app.Key{}, err
 	}
 	if bytes.Contains(b, []byte("PRIVATE KEY")) {
 		return app.Key{}, app.Errorf(app.InvalidInput, how, "this is a private key: keep it to yourself, and give the public one")
@@ -104,7 +105,7 @@ func parseKey(name string, in io.Reader) (app.Key, error) {
 	case err != nil:
 		return app.Key{}, app.Errorf(app.InvalidInput, how, "standard input is not an SSH public key: %w", err)
 	case len(options) > 0:
-		return app.Key{}, app.Errorf(app.InvalidInput, how, "a key with options (%s) is not supported", app.Printable(options[0]))
+		return app.Key{}, app.Errorf(app.InvalidInput, how, "a key with options (%s) is not supported", app.Plain(options[0]))
 	case len(bytes.TrimSpace(rest)) > 0:
 		return app.Key{}, app.Errorf(app.InvalidInput, how, "more than one key on standard input: add them one by one")
 	}
@@ -128,5 +129,14 @@ func strong(key ssh.PublicKey) error {
 		}
 		return nil
 	}
-	return app.Errorf(app.InvalidInput, next, "keys of type %s are not accepted", app.Printable(key.Type()))
+	return app.Errorf(app.InvalidInput, next, "keys of type %s are not accepted", app.Plain(key.Type()))
+}
+
+// scopes lists the apps that a key is bound to.
+func scopes(list []app.Scope) string {
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = s.Name
+	}
+	return strings.Join(names, ", ")
 }

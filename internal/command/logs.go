@@ -27,7 +27,7 @@ func (c *session) logs() *cobra.Command {
 				return c.buildLog(cmd, name, args[1:], follow)
 			}
 			if len(args) == 2 {
-				return app.Errorf(app.InvalidInput, "for the log of a push: gitd logs "+name+" --build "+app.Printable(args[1]), "logs takes one app")
+				return app.Errorf(app.InvalidInput, "for the log of a push: gitd logs "+name+" --build "+app.Plain(args[1]), "logs takes one app")
 			}
 			err = c.Platform.Logs(cmd.Context(), name, deploy.LogOptions{Follow: follow, Tail: tail}, cmd.OutOrStdout())
 			if errors.Is(err, deploy.ErrNotFound) {
@@ -36,7 +36,7 @@ func (c *session) logs() *cobra.Command {
 			if cmd.Context().Err() != nil {
 				return nil
 			}
-			return ours(err)
+			return err
 		},
 	}
 	logs.Flags().BoolVarP(&follow, "follow", "f", false, "go on as new lines come")
@@ -48,7 +48,7 @@ func (c *session) logs() *cobra.Command {
 func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follow bool) error {
 	newest, err := c.Store.Newest(cmd.Context(), name)
 	if err != nil {
-		return ours(err)
+		return err
 	}
 	version := newest.Version
 	if len(args) == 1 {
@@ -61,16 +61,16 @@ func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follo
 		return c.noLog(cmd.Context(), name, version)
 	}
 	if err != nil {
-		return ours(err)
+		return err
 	}
 	defer f.Close()
 	for {
 		if _, err := io.Copy(cmd.OutOrStdout(), f); err != nil || !follow {
-			return ours(err)
+			return err
 		}
 		if done, err := c.ended(cmd.Context(), name, version); err != nil || done {
 			_, _ = io.Copy(cmd.OutOrStdout(), f)
-			return ours(err)
+			return err
 		}
 		select {
 		case <-cmd.Context().Done():
@@ -83,7 +83,7 @@ func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follo
 // noLog says why there is no log of a release's push.
 func (c *session) noLog(ctx context.Context, name string, version int) error {
 	if _, err := c.Store.Find(ctx, name, version); err != nil {
-		return ours(err)
+		return err
 	}
 	return app.Errorf(app.NotFound, "see how each release ended: gitd releases "+name, "the log of v%d of %s is not kept any more", version, name)
 }

@@ -38,11 +38,11 @@ func (c *session) releases() *cobra.Command {
 func (c *session) listReleases(cmd *cobra.Command, name string, before, lines int) error {
 	page, err := c.Store.Page(cmd.Context(), name, before, lines+1)
 	if err != nil {
-		return ours(err)
+		return err
 	}
 	live, err := c.Store.Live(cmd.Context(), name)
 	if err != nil && app.CodeOf(err) != app.NotFound {
-		return ours(err)
+		return err
 	}
 	more := len(page) > lines
 	page = page[:min(len(page), lines)]

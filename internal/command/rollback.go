@@ -23,11 +23,7 @@ func (c *session) rollback() *cobra.Command {
 					return err
 				}
 			}
-			by := c.caller.Key.Name
-			if c.caller.Local {
-				by = "root"
-			}
-			return ours(c.Machine.Rollback(cmd.Context(), name, version, by, app.NewLog(cmd.OutOrStdout())))
+			return c.Machine.Rollback(cmd.Context(), c.caller, name, version, app.NewLog(cmd.OutOrStdout()))
 		},
 	}
 }

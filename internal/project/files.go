@@ -39,7 +39,7 @@ func files(include, exclude []string) (Files, error) {
 		}
 		p, ok, err := parsePattern(line)
 		if err != nil {
-			return f, bad("%s: %q is not a pattern as in .gitignore: %v", key, app.Printable(line), err)
+			return f, bad("%s: %q is not a pattern as in .gitignore: %v", key, app.Plain(line), err)
 		}
 		if ok {
 			f.patterns = append(f.patterns, p)

@@ -101,7 +101,7 @@ func TestUserCertificates(t *testing.T) {
 		o.now = func() time.Time { return now }
 	})
 	fx.h.command = whoami
-	fx.newKey("alice", app.Key{Name: "alice", Apps: []string{"one"}})
+	fx.newKey("alice", app.Key{Name: "alice", Apps: []app.Scope{{Name: "one"}}})
 	user := newEd25519(t)
 	weakUser := newRSA(t, 1024)
 	sha1CA, err := gossh.NewSignerWithAlgorithms(rsaCA.(gossh.MultiAlgorithmSigner), []string{gossh.KeyAlgoRSA})

@@ -50,7 +50,7 @@ func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
 		})
 		var large *tooLargeError
 		if errors.As(err, &large) {
-			return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Printable(name), app.Size(limit))
+			return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Plain(name), app.Size(limit))
 		}
 		return b, err
 	}
@@ -250,7 +250,7 @@ func (w *writer) large(ctx context.Context, e entry) error {
 // readLarge is ReadFile for such an object.
 func readLarge(e entry, limit int64) ([]byte, error) {
 	if e.large.Size > limit {
-		return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Printable(e.path), app.Size(limit))
+		return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Plain(e.path), app.Size(limit))
 	}
 	var b bytes.Buffer
 	err := e.large.store.CopyTo(context.Background(), &b, e.large.Pointer, make([]byte, 32<<10))

@@ -131,11 +131,16 @@ type anybody struct{}
 func (anybody) Identify(context.Context, string) (app.Key, error) {
 	return app.Key{Name: "k", Admin: true}, nil
 }
-func (anybody) Authorize(context.Context, app.Key, string, app.Verb) (bool, error) {
-	return true, nil
+func (anybody) Authorize(_ context.Context, _ app.Key, name string, _ app.Verb) (app.App, error) {
+	return app.App{ID: 1, Name: name}, nil
 }
-func (anybody) Create(context.Context, app.Key, string) error { return nil }
-func (anybody) Deploy(_ context.Context, p *Push) error       { return p.Accept() }
+func (anybody) Confirm(context.Context, app.Key, string, int64, app.Verb) error { return nil }
+func (anybody) Create(_ context.Context, _ app.Key, name string) (app.App, error) {
+	return app.App{ID: 1, Name: name}, nil
+}
+func (anybody) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
+func (anybody) ReadsInput([]string) bool                                      { return false }
+func (anybody) Deploy(_ context.Context, p *Push) error                       { return p.Accept() }
 func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
 	return 0
 }

@@ -44,20 +44,59 @@ func (h *handler) Identify(_ context.Context, fingerprint string) (app.Key, erro
 	return app.Key{}, app.Errorf(app.NotFound, "gitd keys add NAME", "no key with fingerprint %s", fingerprint)
 }
 
-func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.Verb) (bool, error) {
+func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.Verb) (app.App, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	exists := h.apps[name]
-	if len(k.Apps) > 0 && !slices.Contains(k.Apps, name) {
-		return exists, app.Errorf(app.Forbidden, "ask the operator for the right", "the key %s may not %s %s", k.Name, verb, name)
+	a := app.App{Name: name}
+	if h.apps[name] {
+		a.ID = 1
 	}
-	return exists, nil
+	if len(k.Apps) > 0 && !slices.ContainsFunc(k.Apps, func(s app.Scope) bool { return s.Name == name }) {
+		return a, app.Errorf(app.Forbidden, "ask the operator for the right", "the key %s may not %s %s", k.Name, verb, name)
+	}
+	return a, nil
 }
 
-func (h *handler) Create(_ context.Context, _ app.Key, name string) error {
-	h.create(name)
-	return nil
+func (h *handler) Confirm(ctx context.Context, k app.Key, name string, id int64, verb app.Verb) error {
+	h.mu.Lock()
+	now, ok := h.keys[k.Fingerprint]
+	h.mu.Unlock()
+	if !ok || !now.Same(k) {
+		return app.Errorf(app.Forbidden, "ask the operator", "the key %s was removed", k.Name)
+	}
+	if verb == app.Use {
+		return nil
+	}
+	a, err := h.Authorize(ctx, k, name, verb)
+	if err == nil && id != 0 && a.ID != id {
+		err = app.Errorf(app.NotFound, "see what there is", "the app %s was destroyed meanwhile", name)
+	}
+	return err
 }
+
+// remove forgets a key, and has that noticed.
+func (fx *fixture) remove(name string) {
+	fx.t.Helper()
+	fx.h.mu.Lock()
+	for f, k := range fx.h.keys {
+		if k.Name == name {
+			delete(fx.h.keys, f)
+		}
+	}
+	fx.h.mu.Unlock()
+	if err := fx.s.Recheck(context.Background()); err != nil {
+		fx.t.Error(err)
+	}
+}
+
+func (h *handler) Create(_ context.Context, _ app.Key, name string) (app.App, error) {
+	h.create(name)
+	return app.App{ID: 1, Name: name}, nil
+}
+
+func (h *handler) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
+
+func (h *handler) ReadsInput(args []string) bool { return args[0] == "cat" }
 
 func (h *handler) Deploy(ctx context.Context, p *Push) error {
 	h.mu.Lock()

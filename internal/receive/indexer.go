@@ -207,12 +207,12 @@ func explainPack(g *gitError, limits PackLimits) error {
 	case n == 0:
 		return told(app.InvalidInput, next, "the pack is damaged: git index-pack failed")
 	case g.says("unresolved delta"):
-		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Printable(g.lines[n-1]), Next: next, Err: ErrIncomplete}
+		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: ErrIncomplete}
 	case n == 1:
-		return app.Errorf(app.InvalidInput, next, "the pack is damaged: %s", app.Printable(g.lines[0]))
+		return app.Errorf(app.InvalidInput, next, "the pack is damaged: %s", app.Plain(g.lines[0]))
 	default:
 		rest := &gitError{command: g.command, lines: g.lines[:n-1], err: g.err}
-		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Printable(g.lines[n-1]), Next: next, Err: rest}
+		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: rest}
 	}
 }
 

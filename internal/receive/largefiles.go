@@ -34,23 +34,26 @@ func (s *Server) largeFiles(ss *session, args []string) outcome {
 		verb, title = app.Push, "lfs upload "+name
 	case lfs.Download:
 	default:
-		return refuse(what, app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer", "%s knows upload and download, and no %q", what, app.Printable(app.Clip(args[1], 60))))
+		return refuse(what, app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer", "%s knows upload and download, and no %q", what, app.Plain(app.Clip(args[1], 60))))
 	}
 	ref, _, err := s.store.live(name) // before asking, as for a push
 	if err != nil {
 		return refuse(title, err)
 	}
-	exists, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, verb)
-	if err == nil && !exists && op == lfs.Download {
+	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, verb)
+	if err == nil && a.ID == 0 && op == lfs.Download {
 		err = app.Errorf(app.NotFound, "create it with its first push: git push platform main", "there is no app %s", name)
 	}
-	// Objects come before the first push of an app. It is created for them, and its repository made: what lay there under nobody's name would
-	// be that of whoever creates it.
-	if err == nil && !exists && ref != "" { // of an app that was destroyed
-		err = s.store.remove(name)
+	// Objects come before the first push of an app. It is created for them, and its repository made: what lay there without an app would
+	// belong to the key that creates it.
+	if err == nil && a.ID == 0 && ref != "" { // of an app that was destroyed
+		err = s.opts.Handler.WhileAbsent(ss.ctx, name, func() error { return s.store.remove(name) })
 	}
-	if err == nil && !exists {
-		err = s.opts.Handler.Create(ss.ctx, ss.key, name)
+	if err == nil && a.ID == 0 {
+		a, err = s.opts.Handler.Create(ss.ctx, ss.key, name)
+	}
+	if err == nil {
+		err = ss.hold(name, a.ID, verb, ss.giveUp)
 	}
 	if err == nil {
 		err = s.store.ensure(name)

@@ -161,7 +161,7 @@ func (fx *fixture) largeParts(name string) []string {
 
 func TestLargeFilesAreRefused(t *testing.T) {
 	fx := start(t, nil)
-	other := fx.newKey("ci", app.Key{Name: "ci", Apps: []string{"theirs"}})
+	other := fx.newKey("ci", app.Key{Name: "ci", Apps: []app.Scope{{Name: "theirs"}}})
 	for _, c := range []struct {
 		key, line, want string
 	}{
@@ -181,7 +181,7 @@ func TestLargeFilesAreRefused(t *testing.T) {
 	if _, err := os.Stat(fx.bare("large")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("who may not push has made a repository")
 	}
-	if exists, _ := fx.h.Authorize(context.Background(), app.Key{}, "large", app.Read); exists {
+	if a, _ := fx.h.Authorize(context.Background(), app.Key{}, "large", app.Read); a.ID != 0 {
 		t.Error("who may not push has made an app")
 	}
 }
@@ -192,7 +192,7 @@ func TestLargeFilesBelongToAnApp(t *testing.T) {
 	fx.trackLarge(dir)
 	fx.commit(dir, "a.bin", "large\n")
 	fx.git(dir, "lfs", "push", "--all", "platform", "main") // nothing but that
-	if exists, _ := fx.h.Authorize(context.Background(), app.Key{}, "new", app.Read); !exists {
+	if a, _ := fx.h.Authorize(context.Background(), app.Key{}, "new", app.Read); a.ID == 0 {
 		t.Error("objects are there, and nobody's")
 	}
 	fx.git(dir, "push", "platform", "main")

@@ -44,7 +44,7 @@ func parsePushOptions(sent []string) (PushOptions, error) {
 	for _, text := range sent {
 		name, value, hasValue := strings.Cut(text, "=")
 		option := findPushOption(name)
-		shown := app.Printable(app.Clip(name, 60))
+		shown := app.Plain(app.Clip(name, 60))
 		switch {
 		case option == nil:
 			return o, refusedOption("unknown push option %q", shown)

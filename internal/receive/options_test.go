@@ -78,7 +78,7 @@ func FuzzPushOptions(f *testing.F) {
 			}
 			return
 		}
-		if app.Printable(o.Message) != o.Message || len(o.Message) > 4*maxMessage {
+		if app.Plain(o.Message) != o.Message || len(o.Message) > 4*maxMessage {
 			t.Errorf("message %q", o.Message)
 		}
 	})

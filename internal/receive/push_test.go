@@ -256,7 +256,7 @@ func TestRefusedApps(t *testing.T) {
 		t.Errorf("%v %v", entries, err)
 	}
 	mustHold(t, fx.rejected(dir, nil, "clone", fx.url("nobody")), "remote error: there is no app nobody")
-	fx.key = fx.newKey("ci", app.Key{Name: "ci", Apps: []string{"allowed"}})
+	fx.key = fx.newKey("ci", app.Key{Name: "ci", Apps: []app.Scope{{Name: "allowed"}}})
 	fx.rejected(dir, []string{"fatal: remote error: the key ci may not push hello", "ask the operator for the right"}, "push", fx.url("hello"), "main")
 	fx.git(dir, "push", fx.url("allowed"), "main")
 	fx.rejected(dir, []string{"the key ci may not read hello"}, "fetch", fx.url("hello"))

@@ -240,7 +240,7 @@ func (q *quarantine) connected(ctx context.Context, commit string, limits Option
 		return &app.Error{Code: app.LimitExceeded, Message: fmt.Sprintf("checking that nothing is missing took more than %s of memory, or more than %v of processor time",
 			app.Size(int64(limits.MaxMemory)), limits.MaxCPU), Next: "push less at once", Err: g}
 	}
-	e := incomplete("%s", app.Printable(g.lines[0]))
+	e := incomplete("%s", app.Plain(g.lines[0]))
 	if len(g.lines) > 1 {
 		e.Err = fmt.Errorf("%w: %w", ErrIncomplete, g)
 	}

@@ -158,9 +158,9 @@ func choose(commands []*refCommand, live string, atomic bool) *refCommand {
 		case c.name == refMain, c.name == refMaster && !hasMain:
 			deploy = c
 		case strings.HasPrefix(c.name, "refs/tags/"):
-			c.reason = "tags are not deployed: git push platform " + app.Printable(app.Clip(c.name[len("refs/tags/"):], 60)) + "^{commit}:refs/heads/main"
+			c.reason = "tags are not deployed: git push platform " + app.Plain(app.Clip(c.name[len("refs/tags/"):], 60)) + "^{commit}:refs/heads/main"
 		case isBranch:
-			c.reason = "only main is deployed: git push platform " + app.Printable(app.Clip(branch, 60)) + ":main"
+			c.reason = "only main is deployed: git push platform " + app.Plain(app.Clip(branch, 60)) + ":main"
 		default:
 			c.reason = "only main is deployed: git push platform HEAD:main"
 		}
@@ -202,12 +202,15 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	if err != nil {
 		return ss.refuse(err)
 	}
-	exists, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.Push)
+	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.Push)
 	if err != nil {
 		return o.and(ss.refuse(err))
 	}
-	if !exists && ref != "" {
-		if err := s.store.remove(name); err != nil {
+	if err := ss.hold(name, a.ID, app.Push, ss.giveUp); err != nil {
+		return o.and(ss.refuse(err))
+	}
+	if a.ID == 0 && ref != "" {
+		if err := s.opts.Handler.WhileAbsent(ss.ctx, name, func() error { return s.store.remove(name) }); err != nil {
 			return o.and(ss.refuse(err))
 		}
 		ref, commit = "", ""
@@ -217,7 +220,7 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 		return o.and(ss.refuse(err))
 	}
 	// A client takes it that all that came before what is live is here, wherever history is cut off.
-	p := &push{Server: s, nonce: newNonce(), ss: ss, name: name, exists: exists, live: ref, cut: len(shallow) > 0, started: started}
+	p := &push{Server: s, nonce: newNonce(), ss: ss, name: name, app: a.ID, live: ref, cut: len(shallow) > 0, started: started}
 	offered := ref
 	if p.cut && s.store.state(name).wantsAll.Load() {
 		offered, p.cut = "", false
@@ -230,6 +233,7 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	})
 	request, err := readPushRequest(&pktline.Reader{R: ss.in})
 	heard()
+	ss.release() // what comes now has a lifetime of its own
 	if e := context.Cause(ss.ctx); e != nil {
 		return o.and(outcome{result: fmt.Sprintf("ended: %v", e), status: 1})
 	}
@@ -252,7 +256,7 @@ type push struct {
 	*Server
 	ss       *session
 	name     string
-	exists   bool // the app, before this push
+	app      int64 // its ID when the push began; 0 where there was no app
 	live     string
 	cut      bool   // the client does not know that history is cut off before what is live
 	nonce    string // what the certificate of a signed push must hold
@@ -344,6 +348,11 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	life := p.newLifetime()
 	defer life.end()
 	ctx := life.ctx
+	release, err := p.hold(ctx, p.ss.asked, &lease{key: p.ss.key, name: p.name, id: p.app, verb: app.Push, end: life.cancel})
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	defer p.store.state(p.name).read()()
 	q, err := p.newQuarantine(ctx, p.name, p.request.shallow)
 	if err != nil {
@@ -411,7 +420,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	}
 	turn := p.store.turn(p.name)
 	pushed := &Push{
-		App: p.name, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
+		App: p.name, AppID: p.app, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
 		Options: p.options, Signature: p.signed, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
 	}
 	if err := p.opts.Handler.Deploy(ctx, pushed); err != nil {
@@ -492,7 +501,7 @@ func oneLine(err error) string {
 	if errors.Is(err, context.Canceled) {
 		message = "cancelled"
 	}
-	return app.Clip(strings.Join(strings.Fields(app.Printable(message)), " "), 500)
+	return app.Clip(strings.Join(strings.Fields(app.Plain(message)), " "), 500)
 }
 
 // count says "1 object", "12 objects".

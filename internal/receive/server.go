@@ -131,6 +131,8 @@ type Server struct {
 	perAddress    map[netip.Addr]int
 	handshaking   int
 	sessions      int
+	leases        map[*lease]struct{}
+	rechecked     uint64 // how often rights were rechecked
 	draining      bool
 	sessionsEnded chan struct{} // closed when draining and sessions is 0
 }
@@ -156,7 +158,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
 	}
 	s := &Server{opts: o, store: st, upkeep: newUpkeep(), backoff: newBackoff(o.MaxAuthFailures, o.AuthRecovery),
-		connections: map[*connection]struct{}{}, unproven: map[net.Addr]*connection{}, perAddress: map[netip.Addr]int{},
+		connections: map[*connection]struct{}{}, unproven: map[net.Addr]*connection{}, perAddress: map[netip.Addr]int{}, leases: map[*lease]struct{}{},
 		sessionsEnded: make(chan struct{})}
 	s.base, s.end = context.WithCancelCause(context.Background())
 	s.ssh = &ssh.Server{

@@ -50,6 +50,9 @@ type session struct {
 	remote   net.Addr
 	id       identity
 	key      app.Key
+	asked    uint64 // how often rights were rechecked when the key was looked up
+	release  func() // what hold returned
+	revoked  atomic.Bool
 	protocol string
 	pty      bool
 	cause    string // of the failure, for the server's log
@@ -94,7 +97,7 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 		return
 	}
 	raw := &serialReader{r: ch}
-	ss := &session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id}
+	ss := &session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id, release: func() {}}
 	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
 	defer context.AfterFunc(ctx, func() { ss.cancel(errGone) })()
 	defer ss.cancel(errGone)
@@ -160,10 +163,15 @@ func (ss *session) run(line string) {
 	stop := context.AfterFunc(ss.server.base, func() { ss.cancel(errShutdown) })
 	defer stop()
 	o := ss.dispatch(line)
+	ss.release()
+	if ss.revoked.Load() {
+		ss.tell(context.Cause(ss.ctx))
+		o.status = max(o.status, 1)
+	}
 	if ss.cause != "" {
 		o.result += "; cause: " + ss.cause
 	}
-	ss.conn.audit(ss.key, ss.id.String(), o.what, fmt.Sprintf("%s (status %d, %v)", app.Printable(o.result), o.status, time.Since(started).Round(time.Millisecond)))
+	ss.conn.audit(ss.key, ss.id.String(), o.what, fmt.Sprintf("%s (status %d, %v)", app.Plain(o.result), o.status, time.Since(started).Round(time.Millisecond)))
 	// The status comes before the end of the output (RFC 4254, 6.10): a client that sees the end first reports 0.
 	_, _ = ss.ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(o.status)}))
 	_ = ss.ch.CloseWrite()
@@ -239,6 +247,7 @@ func (ss *session) dispatch(line string) (o outcome) {
 			o = outcome{what: o.what, result: "internal error", status: 1}
 		}
 	}()
+	ss.asked = ss.server.rechecks()
 	key, err := ss.server.identify(ss.ctx, ss.id, ss.remote) // anew: a removed key, and a certificate out of its time, end with the next command
 	if err != nil {
 		ss.tell(err)
@@ -281,8 +290,27 @@ func (ss *session) dispatch(line string) (o outcome) {
 	return ss.command(words)
 }
 
+// hold has end called when the key has lost its right: app.Use where no app is concerned.
+func (ss *session) hold(name string, id int64, verb app.Verb, end func(error)) error {
+	release, err := ss.server.hold(ss.ctx, ss.asked, &lease{key: ss.key, name: name, id: id, verb: verb, end: end})
+	ss.release = release
+	return err
+}
+
+// end has the command end, and its client told why; the channel goes where that takes long.
+func (ss *session) end(err error) {
+	ss.revoked.Store(true)
+	ss.cancel(err)
+	time.AfterFunc(lastWords, func() { _ = ss.ch.Close() })
+}
+
 // command hands a command over to the rest of gitd.
 func (ss *session) command(words []string) outcome {
+	what := fmt.Sprintf("%q", app.Clip(strings.Join(words, " "), 200))
+	if err := ss.hold("", 0, app.Use, ss.end); err != nil {
+		ss.tell(err)
+		return outcome{what: what, result: oneLine(err), status: 1}
+	}
 	var stdin io.Reader = ss.in
 	var stdout, stderr io.Writer = ss.ch, ss.ch.Stderr()
 	if ss.pty {
@@ -301,7 +329,7 @@ func (ss *session) command(words []string) outcome {
 	if status < 0 || status > 255 {
 		status = 255
 	}
-	return outcome{what: fmt.Sprintf("%q", app.Clip(strings.Join(words, " "), 200)), result: result, status: status}
+	return outcome{what: what, result: result, status: status}
 }
 
 // greet answers who asks for a shell.

@@ -152,7 +152,7 @@ func (p *push) verify(ctx context.Context, c *pushCertificate) (*Signature, erro
 	}
 	for _, to := range c.pushees {
 		if name, err := pusheeName(to); err != nil || name != p.name {
-			return refuse("push again", "it was made for another repository, %s", app.Printable(app.Clip(to, 100)))
+			return refuse("push again", "it was made for another repository, %s", app.Plain(app.Clip(to, 100)))
 		}
 	}
 	if !slices.Equal(c.options, p.request.options) {
@@ -230,7 +230,7 @@ func verifySSH(armoured string, message []byte) (gossh.PublicKey, error) {
 		return nil, errors.New("it cannot be read, or is of a version that is not known")
 	}
 	if blob.Namespace != signatureNamespace {
-		return nil, fmt.Errorf("it was made for %q, not for git", app.Printable(app.Clip(blob.Namespace, 40)))
+		return nil, fmt.Errorf("it was made for %q, not for git", app.Plain(app.Clip(blob.Namespace, 40)))
 	}
 	key, err := gossh.ParsePublicKey(blob.Key)
 	if err != nil {
@@ -255,7 +255,7 @@ func verifySSH(armoured string, message []byte) (gossh.PublicKey, error) {
 		return nil, errors.New("it cannot be read")
 	}
 	if !slices.Contains(userKeys, signature.Format) {
-		return nil, fmt.Errorf("signatures of the kind %q are not accepted", app.Printable(app.Clip(signature.Format, 40)))
+		return nil, fmt.Errorf("signatures of the kind %q are not accepted", app.Plain(app.Clip(signature.Format, 40)))
 	}
 	signed := append([]byte(signatureMagic), gossh.Marshal(toBeSigned{blob.Namespace, blob.Reserved, blob.Hash, digest})...)
 	if err := key.Verify(signed, &signature); err != nil {

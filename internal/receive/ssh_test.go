@@ -20,7 +20,7 @@ import (
 func TestIdentityIsTheVerifiedKey(t *testing.T) {
 	fx := start(t, nil)
 	admin := fx.signer(fx.key)
-	guest := fx.signer(fx.newKey("guest", app.Key{Name: "guest", Apps: []string{"one"}}))
+	guest := fx.signer(fx.newKey("guest", app.Key{Name: "guest", Apps: []app.Scope{{Name: "one"}}}))
 	fx.h.command = func(_ context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
 		fmt.Fprint(out, k.Name)
 		return 0

@@ -192,7 +192,7 @@ func (m *modules) urls(ctx context.Context, l level, entries []entry) (map[strin
 			return nil, nil
 		}
 		if errors.As(err, &g) {
-			return nil, app.Errorf(app.InvalidInput, "mend it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Printable(strings.Join(g.lines, "; ")))
+			return nil, app.Errorf(app.InvalidInput, "mend it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Plain(strings.Join(g.lines, "; ")))
 		}
 		return nil, err
 	}
@@ -321,7 +321,7 @@ func (m *modules) get(ctx context.Context, o objects, from remote, commit string
 	}
 	public := ""
 	if from.scheme == "ssh" {
-		if !m.exists { // its key would be that of whoever creates the app
+		if m.app == 0 { // its key would belong to another key that creates the app first
 			return app.Errorf(app.NotFound, "create it first: apps create "+m.name+", see its key: deploy-key "+m.name, "an app has a key for SSH from when it is created on, and there is no app %s", m.name)
 		}
 		if public, err = m.store.deployKey(m.name, false); err != nil {
@@ -387,7 +387,7 @@ func (m *modules) explain(g *gitError, from remote, commit, public string) error
 	}
 	why := "git fetch failed"
 	if n := len(g.lines); n > 0 {
-		why = app.Printable(strings.ReplaceAll(g.lines[n-1], from.url(), from.String()))
+		why = app.Plain(strings.ReplaceAll(g.lines[n-1], from.url(), from.String()))
 	}
 	return told(app.InvalidInput, "see whether you can: git fetch "+from.String(), "cannot be fetched: %s", why)
 }

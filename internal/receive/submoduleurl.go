@@ -69,7 +69,7 @@ func parseRemote(text string) (remote, error) {
 			r.user = u.User.String()
 		}
 	case found:
-		return refuse("begins with " + app.Printable(app.Clip(scheme, 20)) + "://, which gitd does not fetch from")
+		return refuse("begins with " + app.Plain(app.Clip(scheme, 20)) + "://, which gitd does not fetch from")
 	default:
 		m := scpForm.FindStringSubmatch(text)
 		if m == nil || strings.HasPrefix(text, "/") {
@@ -153,7 +153,7 @@ func (r remote) String() string {
 	if r.scheme == "https" {
 		r.user = ""
 	}
-	return app.Printable(app.Clip(r.url(), 200))
+	return app.Plain(app.Clip(r.url(), 200))
 }
 
 // usualPort returns the port, whether or not it was named.

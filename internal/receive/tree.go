@@ -184,7 +184,7 @@ func (w *treeWalk) answer(id, dir string) ([]entry, error) {
 	case errors.Is(err, errMissing):
 		return nil, incomplete("tree %.12s is missing", id)
 	case errors.As(err, &large):
-		return nil, app.Errorf(app.LimitExceeded, "spread the files over several folders", "the folder %q has too many files", "/"+app.Printable(dir))
+		return nil, app.Errorf(app.LimitExceeded, "spread the files over several folders", "the folder %q has too many files", "/"+app.Plain(dir))
 	case err != nil:
 		return nil, err
 	case kind != "tree":
@@ -285,7 +285,7 @@ func checkLinks(entries []entry) error {
 	for _, e := range entries {
 		if e.mode == modeSymlink && !staysInside(e.path, e.target, links) {
 			return app.Errorf(app.InvalidInput, "make it point to a file of the app, by a relative path, or remove it",
-				"the symlink %s points outside of the app: %q", quote(e.path), app.Printable(app.Clip(e.target, 100)))
+				"the symlink %s points outside of the app: %q", quote(e.path), app.Plain(app.Clip(e.target, 100)))
 		}
 	}
 	return nil

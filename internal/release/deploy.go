@@ -96,7 +96,7 @@ const (
 
 func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.Descriptor) (*build.Result, error) {
 	w.timings.Receive = time.Since(w.start)
-	leave, err := m.queue(ctx, w, p.Key)
+	leave, err := m.queue(ctx, w, p.By.Name())
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +147,9 @@ func (m *Machine) queue(ctx context.Context, w *work, key string) (leave func(),
 
 // ready ends a release that was asked to get no traffic.
 func (m *Machine) ready(ctx context.Context, w *work, o *deploy.Outcome, accept func() error) error {
+	if err := w.allowed(ctx); err != nil {
+		return err
+	}
 	if err := accept(); err != nil {
 		return err
 	}
@@ -157,6 +160,11 @@ func (m *Machine) ready(ctx context.Context, w *work, o *deploy.Outcome, accept 
 	w.log.Detail("take it live: rollback %s v%d", w.release.App, w.release.Version)
 	m.runs.Go(func() { m.Collect(m.ctx, w.release.App) })
 	return nil
+}
+
+// allowed asks again, by the rights of this moment, whether the release may go live: its build may have taken long.
+func (w *work) allowed(ctx context.Context) error {
+	return w.m.o.Store.Confirm(ctx, w.by, w.release.App, w.release.AppID, app.Push)
 }
 
 // rollOut takes a Service live and says so in the ledger. accept is called when the new revision is healthy, before it gets traffic.
@@ -183,6 +191,9 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 				return nil
 			}
 			shifted = time.Now()
+			if err := w.allowed(ctx); err != nil {
+				return err
+			}
 			if accept != nil {
 				if err := accept(); err != nil {
 					return err

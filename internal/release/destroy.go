@@ -11,27 +11,56 @@ import (
 )
 
 // Destroy stops what is under way for an app and removes it: its Service, then what rest removes (repository, cache), its logs, its
-// ledger and its images. A failure leaves the ledger, so that it can be done again.
-func (m *Machine) Destroy(ctx context.Context, name string, rest func() error) error {
-	m.mu.Lock()
-	under := m.current[name]
-	m.mu.Unlock()
-	if under != nil {
-		under.cancel(app.Errorf(app.Superseded, "", "the app was destroyed"))
-		<-under.done
+// ledger and its images. by must have the right to when it begins; from then on it goes on without its caller, and no release
+// enters. A failure leaves the ledger, so that it can be done again.
+func (m *Machine) Destroy(ctx context.Context, by app.Caller, name string, rest func(context.Context) error) error {
+	if err := m.begin(); err != nil {
+		return err
 	}
+	defer m.runs.Done()
+	me := &run{destroys: true, cancel: func(error) {}, done: make(chan struct{})}
+	defer close(me.done)
+	a, before, err := m.enterToDestroy(ctx, by, name, me)
+	if err != nil {
+		return err
+	}
+	defer m.leave(name, me)
+	if before != nil {
+		before.cancel(app.Errorf(app.Superseded, "nothing to do: its app is no more", "the app %s was destroyed", name))
+		<-before.done
+	}
+	ctx = context.WithoutCancel(ctx) // a half of it would leave an app that is there by its name alone
 	if err := m.o.Platform.Delete(ctx, name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
 		return err
 	}
-	if err := rest(); err != nil {
+	if err := rest(ctx); err != nil {
 		return err
 	}
 	if err := disk.RemoveAll(filepath.Join(m.o.LogDir, name)); err != nil { // in no other app's way
 		m.o.Log("destroy %s: %v", name, err)
 	}
-	if err := m.o.Store.DeleteApp(ctx, name); err != nil {
+	if err := m.o.Store.DeleteApp(ctx, a.ID); err != nil {
 		return err
 	}
 	m.askSweep()
 	return nil
+}
+
+// enterToDestroy makes me what is under way for an app that by may delete. It returns the app, and what was under way before.
+func (m *Machine) enterToDestroy(ctx context.Context, by app.Caller, name string, me *run) (app.App, *run, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.current[name]
+	if before != nil && before.destroys {
+		return app.App{}, nil, beingDestroyed(name)
+	}
+	a, err := m.o.Store.Authorize(ctx, by, name, app.Delete)
+	if err == nil {
+		m.current[name] = me
+	}
+	return a, before, err
+}
+
+func beingDestroyed(name string) error {
+	return app.Errorf(app.Unavailable, "try again in a moment", "the app %s is being destroyed", name)
 }

@@ -87,7 +87,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 		t.Fatal(got)
 	}
 	gone, leave := context.WithCancel(ctx)
-	err := m.Deploy(gone, Push{App: "hello", Commit: "try", DryRun: true, Source: noSource{}, Log: app.NewLog(firstWrite(leave))})
+	err := m.Deploy(gone, Push{App: "hello", By: app.Root, Commit: "try", DryRun: true, Source: noSource{}, Log: app.NewLog(firstWrite(leave))})
 	if app.CodeOf(err) != app.Cancelled {
 		t.Fatal("a dry run whose client went away while it waited:", err)
 	}
@@ -96,7 +96,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 		log := app.NewLog(firstWrite(sync.OnceFunc(func() { close(waiting) })))
 		var kept strings.Builder
 		log.Copy(&kept)
-		err := m.Deploy(ctx, Push{App: "hello", Commit: "try", DryRun: true, Source: noSource{}, Log: log})
+		err := m.Deploy(ctx, Push{App: "hello", By: app.Root, Commit: "try", DryRun: true, Source: noSource{}, Log: log})
 		if app.CodeOf(err) != app.Superseded || !strings.Contains(kept.String(), "Waiting for the release of hello that is under way") {
 			t.Errorf("try: %v\n%s", err, kept.String())
 		}

@@ -61,9 +61,11 @@ type Machine struct {
 	sweepSoon chan struct{} // asks for a Sweep
 }
 
+// run is a release or the destruction of an app under way.
 type run struct {
-	cancel context.CancelCauseFunc
-	done   chan struct{}
+	destroys bool // nothing makes it give way
+	cancel   context.CancelCauseFunc
+	done     chan struct{}
 }
 
 // New returns a machine. Call Recover before the first push.
@@ -85,7 +87,8 @@ func (m *Machine) Close() {
 // Push is one push to take live.
 type Push struct {
 	App     string
-	Key     string // name of the key
+	AppID   int64      // of the app that By was found to have the right to; 0 where there was none yet
+	By      app.Caller // who pushes
 	Ref     string
 	Commit  string
 	Message string // what the release is about; may be empty
@@ -106,11 +109,8 @@ func (m *Machine) Deploy(ctx context.Context, p Push) error {
 	if err := m.enoughDisk(); err != nil {
 		return err
 	}
-	a, err := m.o.Store.EnsureApp(ctx, p.App, p.Key)
-	if err != nil {
-		return err
-	}
-	return m.run(ctx, app.Release{App: p.App, AppID: a.ID, Commit: p.Commit, Ref: p.Ref, Key: p.Key, Message: p.Message}, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {
+	r := app.Release{App: p.App, AppID: p.AppID, Commit: p.Commit, Ref: p.Ref, Message: p.Message}
+	return m.run(ctx, p.By, r, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {
 		if p.Entered != nil {
 			p.Entered(w.release.Version)
 		}
@@ -121,22 +121,19 @@ func (m *Machine) Deploy(ctx context.Context, p Push) error {
 // work is one release under way.
 type work struct {
 	m       *Machine
+	by      app.Caller
 	release app.Release
 	log     *app.Log
 	start   time.Time
 	timings timings
 }
 
-// run adds r to the ledger, makes every older release of the app give way, and calls do. The release ends in the state that
+// run adds r to the ledger for by, makes every older release of the app give way, and calls do. The release ends in the state that
 // do's error stands for. A patient one waits for the older release instead.
-func (m *Machine) run(ctx context.Context, r app.Release, patient bool, log *app.Log, start time.Time, do func(context.Context, *work) error) (err error) {
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down")
+func (m *Machine) run(ctx context.Context, by app.Caller, r app.Release, patient bool, log *app.Log, start time.Time, do func(context.Context, *work) error) (err error) {
+	if err := m.begin(); err != nil {
+		return err
 	}
-	m.runs.Add(1)
-	m.mu.Unlock()
 	defer m.runs.Done()
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -145,18 +142,12 @@ func (m *Machine) run(ctx context.Context, r app.Release, patient bool, log *app
 
 	me := &run{cancel: cancel, done: make(chan struct{})}
 	defer close(me.done)
-	r, before, err := m.enter(ctx, r, me, patient, log)
+	r, before, err := m.enter(ctx, by, r, me, patient, log)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		m.mu.Lock()
-		if m.current[r.App] == me {
-			delete(m.current, r.App)
-		}
-		m.mu.Unlock()
-	}()
-	w := &work{m: m, release: r, log: log, start: start}
+	defer m.leave(r.App, me)
+	w := &work{m: m, by: by, release: r, log: log, start: start}
 	if before != nil {
 		log.Step("Stopping the release of %s that is under way: this one is newer", r.App)
 		before.cancel(app.Errorf(app.Superseded, "nothing to do: the newer one goes on", "superseded by v%d (%.7s)", r.Version, r.Commit))
@@ -182,15 +173,40 @@ func (m *Machine) run(ctx context.Context, r app.Release, patient bool, log *app
 	return err
 }
 
-// enter adds r to the ledger and makes me what is under way, in one go: the newest push is the one with the highest version.
-// It returns what was under way before, which is nothing for a patient one: that lets it end first.
-func (m *Machine) enter(ctx context.Context, r app.Release, me *run, patient bool, log *app.Log) (app.Release, *run, error) {
+// begin counts in what Close waits for, unless the machine is closed.
+func (m *Machine) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down")
+	}
+	m.runs.Add(1)
+	return nil
+}
+
+// leave takes me out of what is under way for an app.
+func (m *Machine) leave(name string, me *run) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.current[name] == me {
+		delete(m.current, name)
+	}
+}
+
+// enter adds r to the ledger, by the rights that its caller has now, and makes me what is under way, in one go: the newest push is the
+// one with the highest version. It returns what was under way before, which is nothing for a patient one: that lets it end first. Where the
+// app is being destroyed it fails.
+func (m *Machine) enter(ctx context.Context, by app.Caller, r app.Release, me *run, patient bool, log *app.Log) (app.Release, *run, error) {
 	for told := false; ; told = true {
 		m.mu.Lock()
 		before := m.current[r.App]
+		if before != nil && before.destroys {
+			m.mu.Unlock()
+			return r, nil, beingDestroyed(r.App)
+		}
 		if before == nil || !patient {
 			defer m.mu.Unlock()
-			r, err := m.o.Store.AddRelease(ctx, r)
+			r, err := m.o.Store.Enter(ctx, by, r)
 			if err == nil {
 				m.current[r.App] = me
 			}

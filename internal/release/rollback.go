@@ -11,10 +11,13 @@ import (
 
 // Rollback takes live the image and the configuration of a release that was live before, or that is ready, as a new entry of the ledger. version 0 means the release
 // that was live before the current one. It returns an *app.Error: NotFound for a version that is not there, InvalidInput for one
-// that never was live.
-func (m *Machine) Rollback(ctx context.Context, name string, version int, key string, log *app.Log) error {
+// that never was live; Forbidden where by has no right to push the app.
+func (m *Machine) Rollback(ctx context.Context, by app.Caller, name string, version int, log *app.Log) error {
 	start := time.Now()
-	a, err := m.o.Store.App(ctx, name)
+	a, err := m.o.Store.Authorize(ctx, by, name, app.Push)
+	if err == nil && a.ID == 0 {
+		_, err = m.o.Store.App(ctx, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -26,8 +29,8 @@ func (m *Machine) Rollback(ctx context.Context, name string, version int, key st
 	if err != nil {
 		return err
 	}
-	r := app.Release{App: name, AppID: a.ID, Commit: target.Commit, Ref: target.Ref, Key: key, RollbackOf: target.Version}
-	return m.run(ctx, r, false, log, start, func(ctx context.Context, w *work) error {
+	r := app.Release{App: name, AppID: a.ID, Commit: target.Commit, Ref: target.Ref, RollbackOf: target.Version}
+	return m.run(ctx, by, r, false, log, start, func(ctx context.Context, w *work) error {
 		deploy.SetAppID(service, w.release.AppID) // releases of an older gitd have none
 		w.release.Repository, w.release.Digest, w.release.Processes = target.Repository, target.Digest, target.Processes
 		way := "back to"

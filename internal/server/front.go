@@ -20,27 +20,37 @@ func (f *front) Identify(ctx context.Context, fingerprint string) (app.Key, erro
 }
 
 // Authorize implements receive.Handler.
-func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (exists bool, err error) {
-	a, err := f.store.App(ctx, name)
-	switch {
-	case err == nil:
-		return true, app.Allow(key, name, &a, verb)
-	case app.CodeOf(err) == app.NotFound:
-		return false, app.Allow(key, name, nil, verb)
-	}
-	return false, err
+func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (app.App, error) {
+	return f.store.Authorize(ctx, app.Caller{Key: key}, name, verb)
+}
+
+// Confirm implements receive.Handler.
+func (f *front) Confirm(ctx context.Context, key app.Key, name string, id int64, verb app.Verb) error {
+	return f.store.Confirm(ctx, app.Caller{Key: key}, name, id, verb)
 }
 
 // Create implements receive.Handler.
-func (f *front) Create(ctx context.Context, key app.Key, name string) error {
-	_, err := f.store.EnsureApp(ctx, name, key.Name)
-	return err
+func (f *front) Create(ctx context.Context, key app.Key, name string) (app.App, error) {
+	caller := app.Caller{Key: key}
+	a, err := f.store.CreateAppAs(ctx, caller, name)
+	if app.CodeOf(err) == app.Exists { // two pushes of one key at a time
+		return f.store.Authorize(ctx, caller, name, app.Push)
+	}
+	return a, err
 }
+
+// WhileAbsent implements receive.Handler.
+func (f *front) WhileAbsent(ctx context.Context, name string, do func() error) error {
+	return f.store.WhileAbsent(ctx, name, do)
+}
+
+// ReadsInput implements receive.Handler.
+func (f *front) ReadsInput(args []string) bool { return command.ReadsInput(args) }
 
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return f.machine.Deploy(ctx, release.Push{
-		App: p.App, Key: p.Key.Name, Ref: p.Ref, Commit: p.Commit, Message: message(p), Source: p.Source, Log: p.Log, Start: p.Started,
+		App: p.App, AppID: p.AppID, By: app.Caller{Key: p.Key}, Ref: p.Ref, Commit: p.Commit, Message: message(p), Source: p.Source, Log: p.Log, Start: p.Started,
 		Accept: p.Accept, Clear: p.Options.ClearCache, DryRun: p.Options.DryRun, NoTraffic: p.Options.NoTraffic,
 		Entered: func(version int) { p.Version = version },
 	})
@@ -48,7 +58,7 @@ func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 
 // Command implements receive.Handler.
 func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return (*Server)(f).command(ctx, command.Caller{Key: key}, args, stdin, stdout, stderr)
+	return (*Server)(f).command(ctx, app.Caller{Key: key}, args, stdin, stdout, stderr)
 }
 
 // message is what the ledger says of a push: its own words, and who signed it.

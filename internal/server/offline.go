@@ -27,7 +27,7 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 			return 1, err
 		}
 		defer db.Close()
-		return command.Run(ctx, &command.Services{Store: db, URL: func(name string) string { return machineURL(Options{Domain: "localhost"}, name) }}, command.Caller{Local: true}, args, stdin, stdout, stderr), nil
+		return command.Run(ctx, &command.Services{Store: db, Database: data + "/" + databaseFile, URL: func(name string) string { return machineURL(Options{Domain: "localhost"}, name) }}, app.Caller{Local: true}, args, stdin, stdout, stderr), nil
 	}
 	log := app.NewLog(stderr)
 	o := Options{Data: data, Domain: "localhost", Log: func(format string, a ...any) { log.Detail(format, a...) }}

@@ -134,7 +134,7 @@ func purgeCluster(ctx context.Context, data string, log *app.Log) (err error) {
 	}
 	for _, a := range apps {
 		log.Step("Removing %s from the cluster", a.Name)
-		if err := s.destroy(ctx, a.Name); err != nil {
+		if err := s.destroy(ctx, app.Root, a.Name); err != nil {
 			return err
 		}
 	}

@@ -67,6 +67,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := prepare(o.Data); err != nil {
 		return nil, err
 	}
+	o.Log = safeLog(o.Log)
 	s := &Server{o: o}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	defer func() {
@@ -120,7 +121,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.site.platform, URL: s.url, Destroy: s.destroy,
-		DeployKey: s.receive.DeployKey, ForgetHosts: s.receive.ForgetHosts}
+		DeployKey: s.receive.DeployKey, ForgetHosts: s.receive.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
+	s.watchRights()
 	return nil
 }
 
@@ -181,8 +183,8 @@ func (b *builds) Build(ctx context.Context, r build.Request) (*build.Result, err
 }
 
 // destroy removes an app with everything it has. What fails half-way can be done again: the ledger goes last.
-func (s *Server) destroy(ctx context.Context, name string) error {
-	return s.machine.Destroy(ctx, name, func() error {
+func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error {
+	err := s.machine.Destroy(ctx, by, name, func(ctx context.Context) error {
 		if err := s.receive.DeleteRepository(name); err != nil {
 			return err
 		}
@@ -196,14 +198,22 @@ func (s *Server) destroy(ctx context.Context, name string) error {
 			return s.site.removeCache(ctx, name)
 		}
 	})
+	if err != nil {
+		return err
+	}
+	if err := s.receive.Recheck(ctx); err != nil { // at once: no watch needs to notice it first
+		s.o.Log("rights: %v", err)
+	}
+	// What a command put there while the app was being destroyed is not the next owner's.
+	return s.store.WhileAbsent(context.WithoutCancel(ctx), name, func() error { return s.receive.DeleteRepository(name) })
 }
 
 // Run runs a command as root on this machine.
 func (s *Server) Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return s.command(ctx, command.Caller{Local: true}, args, stdin, stdout, stderr)
+	return s.command(ctx, app.Caller{Local: true}, args, stdin, stdout, stderr)
 }
 
-func (s *Server) command(ctx context.Context, caller command.Caller, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func (s *Server) command(ctx context.Context, caller app.Caller, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()

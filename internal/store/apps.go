@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -54,7 +53,10 @@ func createApp(ctx context.Context, tx querier, a app.App) (app.App, error) {
 	}
 	created := a.Created.UnixMilli()
 	a.Created = time.UnixMilli(created)
-	_, err = tx.ExecContext(ctx, "INSERT INTO apps (id, name, owner, created) VALUES (?, ?, ?, ?)", a.ID, a.Name, a.Owner, created)
+	if _, err = tx.ExecContext(ctx, "INSERT INTO apps (id, name, owner, created) VALUES (?, ?, ?, ?)", a.ID, a.Name, a.Owner, created); err != nil {
+		return a, err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE key_apps SET app_id = ? WHERE app = ? AND app_id = 0", a.ID, a.Name) // keys that waited for it
 	return a, err
 }
 
@@ -96,14 +98,8 @@ func listApps(ctx context.Context, q querier, where string, args ...any) ([]app.
 	return all, rows.Err()
 }
 
-// DeleteApp removes an app and its ledger, or returns an *app.Error with code NotFound.
-func (s *Store) DeleteApp(ctx context.Context, name string) error {
-	r, err := s.db.ExecContext(ctx, "DELETE FROM apps WHERE name = ?", name)
-	if err != nil {
-		return err
-	}
-	if n, err := r.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, notFound("app", name, "see what there is: gitd apps"))
-	}
-	return nil
+// DeleteApp removes the app with this ID and its ledger. It is no error where there is none.
+func (s *Store) DeleteApp(ctx context.Context, id int64) error {
+	_, err := s.db.ExecContext(ctx, "DELETE FROM apps WHERE id = ?", id)
+	return err
 }

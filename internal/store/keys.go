@@ -10,14 +10,21 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// AddKey registers a key. It returns an *app.Error with code Exists when its name or the key itself is registered already.
+// AddKey registers a key. It returns an *app.Error with code Exists when its name or the key itself is registered already. Each of k.Apps is bound to the app of that name that exists now, or else to the first one that is created; its ID is looked up here.
 func (s *Store) AddKey(ctx context.Context, k app.Key) error {
-	apps, err := json.Marshal(k.Apps)
-	if err != nil {
-		return err
-	}
-	_, err = s.db.ExecContext(ctx, "INSERT INTO keys (name, public, fingerprint, admin, apps, added) VALUES (?, ?, ?, ?, ?, ?)",
-		k.Name, k.Public, k.Fingerprint, k.Admin, string(apps), s.now().UnixMilli())
+	err := s.change(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO keys (name, public, fingerprint, admin, apps, added) VALUES (?, ?, ?, ?, '[]', ?)",
+			k.Name, k.Public, k.Fingerprint, k.Admin, s.now().UnixNano()); err != nil {
+			return err
+		}
+		for _, scope := range k.Apps {
+			if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO key_apps (key, app, app_id)
+				VALUES (?, ?, coalesce((SELECT id FROM apps WHERE name = ?), 0))`, k.Name, scope.Name, scope.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if taken(err) {
 		if other, e := s.KeyByFingerprint(ctx, k.Fingerprint); e == nil {
 			return app.Errorf(app.Exists, "remove it first: gitd keys remove "+other.Name, "this key is registered already, as %q", other.Name)
@@ -29,7 +36,7 @@ func (s *Store) AddKey(ctx context.Context, k app.Key) error {
 
 // KeyByFingerprint returns the key with a fingerprint ("SHA256:…"), or an *app.Error with code NotFound.
 func (s *Store) KeyByFingerprint(ctx context.Context, fingerprint string) (app.Key, error) {
-	keys, err := s.keys(ctx, "WHERE fingerprint = ?", fingerprint)
+	keys, err := listKeys(ctx, s.db, "WHERE fingerprint = ?", fingerprint)
 	if err == nil && len(keys) == 0 {
 		err = app.Errorf(app.NotFound, "ask the operator to run: gitd keys add NAME < key.pub", "no key with fingerprint %s is registered", fingerprint)
 	}
@@ -41,7 +48,7 @@ func (s *Store) KeyByFingerprint(ctx context.Context, fingerprint string) (app.K
 
 // KeyByName returns the key with a name, or an *app.Error with code NotFound.
 func (s *Store) KeyByName(ctx context.Context, name string) (app.Key, error) {
-	keys, err := s.keys(ctx, "WHERE name = ?", name)
+	keys, err := listKeys(ctx, s.db, "WHERE name = ?", name)
 	if err == nil && len(keys) == 0 {
 		err = notFound("key", name, "see what there is: gitd keys list")
 	}
@@ -52,7 +59,7 @@ func (s *Store) KeyByName(ctx context.Context, name string) (app.Key, error) {
 }
 
 // Keys returns all keys by name.
-func (s *Store) Keys(ctx context.Context) ([]app.Key, error) { return s.keys(ctx, "ORDER BY name") }
+func (s *Store) Keys(ctx context.Context) ([]app.Key, error) { return listKeys(ctx, s.db, "") }
 
 // RemoveKey forgets a key, or returns an *app.Error with code NotFound.
 func (s *Store) RemoveKey(ctx context.Context, name string) error {
@@ -66,8 +73,10 @@ func (s *Store) RemoveKey(ctx context.Context, name string) error {
 	return nil
 }
 
-func (s *Store) keys(ctx context.Context, where string, args ...any) ([]app.Key, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT name, public, fingerprint, admin, apps, added FROM keys "+where, args...)
+func listKeys(ctx context.Context, q querier, where string, args ...any) ([]app.Key, error) {
+	rows, err := q.QueryContext(ctx, `SELECT name, public, fingerprint, admin, added,
+		(SELECT json_group_array(json_object('Name', app, 'ID', app_id)) FROM (SELECT app, app_id FROM key_apps WHERE key = name ORDER BY app)) AS scopes
+		FROM keys `+where+" ORDER BY name", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,17 +86,14 @@ func (s *Store) keys(ctx context.Context, where string, args ...any) ([]app.Key,
 		var k app.Key
 		var apps string
 		var added int64
-		if err := rows.Scan(&k.Name, &k.Public, &k.Fingerprint, &k.Admin, &apps, &added); err != nil {
+		if err := rows.Scan(&k.Name, &k.Public, &k.Fingerprint, &k.Admin, &added, &apps); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(apps), &k.Apps); err != nil {
 			return nil, err
 		}
-		k.Added = time.UnixMilli(added)
+		k.Added = time.Unix(0, added)
 		all = append(all, k)
 	}
-	if err := rows.Err(); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, err
-	}
-	return all, nil
+	return all, rows.Err()
 }

@@ -1,7 +1,7 @@
 package store
 
 // migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
-var migrations = []string{initialSchema, appIdentity, releaseStates}
+var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes}
 
 const initialSchema = `
 CREATE TABLE apps (
@@ -53,4 +53,31 @@ CREATE TABLE last_ids (
 	id   INTEGER NOT NULL
 ) STRICT;
 INSERT INTO last_ids SELECT 'app', coalesce(max(id), 0) FROM apps;
+`
+
+// boundScopes binds keys with a list of apps to those apps, not to their names: an app of the same name that somebody else creates
+// later is not theirs. app_id is 0 until there is an app of that name. Rows leave only with their key: a key without any may do more.
+// access.version counts changes of who may do what.
+const boundScopes = `
+CREATE TABLE key_apps (
+	key    TEXT NOT NULL REFERENCES keys(name) ON DELETE CASCADE,
+	app    TEXT NOT NULL,
+	app_id INTEGER NOT NULL,
+	PRIMARY KEY (key, app)
+) STRICT;
+INSERT INTO key_apps SELECT DISTINCT k.name, j.value, coalesce(a.id, 0)
+	FROM keys k, json_each(k.apps) j LEFT JOIN apps a ON a.name = j.value WHERE j.type = 'text';
+CREATE INDEX key_apps_by_app ON key_apps (app);
+UPDATE keys SET apps = '[]', added = added * 1000000;
+CREATE TABLE access (version INTEGER NOT NULL) STRICT;
+INSERT INTO access VALUES (1);
+CREATE TRIGGER keys_insert_changes_access AFTER INSERT ON keys BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER keys_update_changes_access AFTER UPDATE ON keys BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER keys_delete_changes_access AFTER DELETE ON keys BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER key_apps_insert_changes_access AFTER INSERT ON key_apps BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER key_apps_update_changes_access AFTER UPDATE ON key_apps BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER key_apps_delete_changes_access AFTER DELETE ON key_apps BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER apps_insert_changes_access AFTER INSERT ON apps BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER apps_update_changes_access AFTER UPDATE ON apps BEGIN UPDATE access SET version = version + 1; END;
+CREATE TRIGGER apps_delete_changes_access AFTER DELETE ON apps BEGIN UPDATE access SET version = version + 1; END;
 `

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -35,12 +36,16 @@ const (
 )
 
 // AddRelease appends an entry with the next version to the ledger of r.App, in state Received, and returns it.
+// It asks nobody for the right to do so: that is Enter's.
 func (s *Store) AddRelease(ctx context.Context, r app.Release) (app.Release, error) {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return r, err
-	}
-	defer tx.Rollback()
+	err := s.change(ctx, func(tx *sql.Tx) (err error) {
+		r, err = s.addRelease(ctx, tx, r)
+		return err
+	})
+	return r, err
+}
+
+func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.Release, error) {
 	if err := tx.QueryRowContext(ctx, "SELECT 1 + coalesce(max(version), 0) FROM releases WHERE app = ?", r.App).Scan(&r.Version); err != nil {
 		return r, err
 	}
@@ -60,7 +65,7 @@ func (s *Store) AddRelease(ctx context.Context, r app.Release) (app.Release, err
 		return r, err
 	}
 	r.State, r.Created = app.Received, time.UnixMilli(now)
-	return r, tx.Commit()
+	return r, nil
 }
 
 // AddEvent appends an event to a release, and brings the release's state up to date with it.

@@ -34,7 +34,10 @@ func Open(file string) (*Store, error) {
 	s := &Store{db: db, now: time.Now}
 	if err := s.migrate(); err != nil {
 		db.Close()
-		return nil, fmt.Errorf("database %s: %w", file, err)
+		if err = Explain(err, file); app.CodeOf(err) == app.Internal {
+			err = fmt.Errorf("database %s: %w", file, err)
+		}
+		return nil, err
 	}
 	return s, nil
 }
@@ -50,7 +53,7 @@ func (s *Store) migrate() error {
 		return err
 	}
 	if have > len(migrations) {
-		return fmt.Errorf("it was written by a newer gitd (schema %d, this one knows %d)", have, len(migrations))
+		return newer(have)
 	}
 	if have == len(migrations) {
 		return nil

@@ -50,8 +50,7 @@ func TestStore_Apps(t *testing.T) {
 	}
 	_, err = s.App(ctx, "none")
 	wantCode(t, err, app.NotFound)
-	wantCode(t, s.DeleteApp(ctx, "none"), app.NotFound)
-	wantCode(t, s.DeleteApp(ctx, "hello"), "")
+	deleteApp(t, s, "hello")
 	if all, err := s.Apps(ctx); err != nil || len(all) != 0 {
 		t.Fatalf("Apps = %v, %v", all, err)
 	}
@@ -60,7 +59,7 @@ func TestStore_Apps(t *testing.T) {
 func TestStore_Keys(t *testing.T) {
 	ctx := context.Background()
 	s, _ := mustOpen(t)
-	k := app.Key{Name: "laptop", Public: "ssh-ed25519 AAAA", Fingerprint: "SHA256:a", Admin: true, Apps: []string{"x"}}
+	k := app.Key{Name: "laptop", Public: "ssh-ed25519 AAAA", Fingerprint: "SHA256:a", Admin: true, Apps: []app.Scope{{Name: "x"}}}
 	wantCode(t, s.AddKey(ctx, k), "")
 	wantCode(t, s.AddKey(ctx, app.Key{Name: "laptop", Fingerprint: "SHA256:b"}), app.Exists)
 	wantCode(t, s.AddKey(ctx, app.Key{Name: "second", Fingerprint: "SHA256:a"}), app.Exists)
@@ -128,7 +127,7 @@ func TestStore_Releases(t *testing.T) {
 	if err := s.AddEvent(ctx, "nope", 1, Event{State: app.Live}); err == nil {
 		t.Fatal("an event without a release was taken")
 	}
-	wantCode(t, s.DeleteApp(ctx, "hello"), "")
+	deleteApp(t, s, "hello")
 	if all, err := s.Page(ctx, "hello", 0, 100); err != nil || len(all) != 0 {
 		t.Fatalf("after delete: %v, %v", all, err)
 	}

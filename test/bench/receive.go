@@ -37,11 +37,16 @@ type acceptAll struct{}
 func (acceptAll) Identify(context.Context, string) (app.Key, error) {
 	return app.Key{Name: "bench", Admin: true}, nil
 }
-func (acceptAll) Authorize(context.Context, app.Key, string, app.Verb) (bool, error) {
-	return true, nil
+func (acceptAll) Authorize(_ context.Context, _ app.Key, name string, _ app.Verb) (app.App, error) {
+	return app.App{ID: 1, Name: name}, nil
 }
-func (acceptAll) Create(context.Context, app.Key, string) error   { return nil }
-func (acceptAll) Deploy(_ context.Context, p *receive.Push) error { return p.Accept() }
+func (acceptAll) Confirm(context.Context, app.Key, string, int64, app.Verb) error { return nil }
+func (acceptAll) Create(_ context.Context, _ app.Key, name string) (app.App, error) {
+	return app.App{ID: 1, Name: name}, nil
+}
+func (acceptAll) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
+func (acceptAll) ReadsInput([]string) bool                                      { return false }
+func (acceptAll) Deploy(_ context.Context, p *receive.Push) error               { return p.Accept() }
 func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
 	return 0
 }

@@ -254,8 +254,8 @@ var (
 
 // Clip shortens a line for a message.
 func Clip(s string) string {
-	s = strings.TrimSpace(app.Printable(strings.ReplaceAll(stripColour(s), "\n", " ")))
-	const most = 120
+	s = strings.TrimSpace(app.Plain(strings.ReplaceAll(stripColour(s), "\n", " ")))
+	const most = 300 // the remedy often comes last
 	if len(s) <= most {
 		return s
 	}

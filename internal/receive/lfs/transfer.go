@@ -120,7 +120,7 @@ func (t *transfer) request() (quit bool, err error) {
 	case verb == "lock", verb == "unlock", verb == "list-lock":
 		return false, t.refuse(http.StatusNotImplemented, "gitd keeps no locks: lock files where the team's repository is")
 	}
-	return false, t.refuse(http.StatusNotImplemented, fmt.Sprintf("unknown request %q", app.Printable(app.Clip(verb, 60))))
+	return false, t.refuse(http.StatusNotImplemented, fmt.Sprintf("unknown request %q", app.Plain(app.Clip(verb, 60))))
 }
 
 // unexpected makes an error of protocol of what Line may return where a packet with content must be.

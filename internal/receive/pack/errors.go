@@ -32,7 +32,7 @@ func tooMuch(next, format string, args ...any) error {
 
 // unsound says that an object is not as it should be.
 func unsound(id ID, problem error) error {
-	return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("object %.12s is not sound: %s", id, app.Printable(problem.Error())),
+	return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("object %.12s is not sound: %s", id, app.Plain(problem.Error())),
 		Next: fmt.Sprintf("see: git fsck --strict, and git show %.12s", id), Err: problem}
 }
 

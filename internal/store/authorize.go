@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Authorize decides whether caller may do verb with the app named name, by the rights that its key has at this moment. It returns the
+// app, with an ID of 0 where there is none and the caller may create it, and otherwise an *app.Error. A key that was removed, or
+// is another than it was when it was identified, has no rights. With verb Use and no name it is about the key alone.
+//
+// This is the one place where rights are decided. What is decided may be over with the next change: what must hold together with
+// an act is asked in the transaction of the act (Enter, CreateAppAs, WhileAllowed).
+func (s *Store) Authorize(ctx context.Context, caller app.Caller, name string, verb app.Verb) (app.App, error) {
+	return authorize(ctx, s.db, caller, name, verb)
+}
+
+func authorize(ctx context.Context, q querier, caller app.Caller, name string, verb app.Verb) (app.App, error) {
+	key := caller.Key
+	if caller.Local {
+		key.Admin = true
+	} else {
+		now, err := presentKey(ctx, q, key)
+		if err != nil {
+			return app.App{}, err
+		}
+		key = now
+	}
+	if verb == app.Use {
+		return app.App{}, nil
+	}
+	a, err := oneApp(ctx, q, name)
+	switch {
+	case err == nil:
+		return a, app.Allow(key, name, &a, verb)
+	case app.CodeOf(err) == app.NotFound:
+		return app.App{Name: name}, app.Allow(key, name, nil, verb)
+	}
+	return a, err
+}
+
+// presentKey returns the key as it is now. It fails where that is not the key that was identified.
+func presentKey(ctx context.Context, q querier, was app.Key) (app.Key, error) {
+	const next = "ask the operator to run: gitd keys add NAME"
+	keys, err := listKeys(ctx, q, "WHERE name = ?", was.Name)
+	switch {
+	case err != nil:
+		return app.Key{}, err
+	case len(keys) == 0:
+		return app.Key{}, app.Errorf(app.Forbidden, next, "the key %s was removed", was.Name)
+	case !keys[0].Same(was):
+		return app.Key{}, app.Errorf(app.Forbidden, "connect again, with the key that is registered now", "the key %s was changed", was.Name)
+	}
+	return keys[0], nil
+}
+
+// Confirm is Authorize for what has begun with the app that has this ID: another app of the same name is refused.
+func (s *Store) Confirm(ctx context.Context, caller app.Caller, name string, id int64, verb app.Verb) error {
+	return confirm(ctx, s.db, caller, name, id, verb)
+}
+
+func confirm(ctx context.Context, q querier, caller app.Caller, name string, id int64, verb app.Verb) error {
+	a, err := authorize(ctx, q, caller, name, verb)
+	if id != 0 && a.ID != id && (err == nil || app.CodeOf(err) == app.NotFound) {
+		return app.Errorf(app.NotFound, "see what there is: gitd apps", "the app %s was destroyed meanwhile", name)
+	}
+	return err
+}
+
+// Enter adds a release to the ledger for caller, in one transaction with the decision that it may: with the rights of this moment, and,
+// where r.AppID is set, for that very app. An app that does not exist is created as the caller's, unless r is a rollback. It
+// returns the release with its version and the app's ID.
+func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (app.Release, error) {
+	r.Key = caller.Name()
+	err := s.change(ctx, func(tx *sql.Tx) error {
+		if err := confirm(ctx, tx, caller, r.App, r.AppID, app.Push); err != nil {
+			return err
+		}
+		a, err := oneApp(ctx, tx, r.App)
+		if app.CodeOf(err) == app.NotFound && r.RollbackOf == 0 {
+			a, err = createApp(ctx, tx, app.App{Name: r.App, Owner: caller.Key.Name, Created: s.now()})
+		}
+		if err != nil {
+			return err
+		}
+		r.AppID = a.ID
+		r, err = s.addRelease(ctx, tx, r)
+		return err
+	})
+	return r, err
+}
+
+// CreateAppAs creates an app that belongs to caller, in one transaction with the decision that it may. It returns an *app.Error: Exists
+// where there is one by then, whoever owns it, or what CreateApp returns.
+func (s *Store) CreateAppAs(ctx context.Context, caller app.Caller, name string) (a app.App, err error) {
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		if _, err := authorize(ctx, tx, caller, name, app.Create); err != nil {
+			return err
+		}
+		a, err = createApp(ctx, tx, app.App{Name: name, Owner: caller.Key.Name, Created: s.now()})
+		return err
+	})
+	return a, err
+}
+
+// WhileAllowed calls f while caller has the right to do verb with an app that exists: no app or key changes before f returns. f must be quick.
+func (s *Store) WhileAllowed(ctx context.Context, caller app.Caller, name string, verb app.Verb, f func() error) error {
+	return s.change(ctx, func(tx *sql.Tx) error {
+		a, err := authorize(ctx, tx, caller, name, verb)
+		if err == nil && a.ID == 0 {
+			_, err = oneApp(ctx, tx, name)
+		}
+		if err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+// WhileAbsent calls f while no app has this name and none can be created; it does nothing where there is one. f must be quick.
+func (s *Store) WhileAbsent(ctx context.Context, name string, f func() error) error {
+	return s.change(ctx, func(tx *sql.Tx) error {
+		_, err := oneApp(ctx, tx, name)
+		if app.CodeOf(err) != app.NotFound {
+			return err
+		}
+		return f()
+	})
+}

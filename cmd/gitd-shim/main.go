@@ -1,5 +1,6 @@
-// Command gitd-shim watches one container. It runs in a mount namespace and a session of its own, mounts the container's root,
-// starts the container through the OCI runtime, waits for its end and writes down how it ended. It outlives gitd.
+// Command gitd-shim watches one container. It runs in a mount namespace and a session of its own, mounts the container's root, makes
+// its process namespace with an init in it, starts the container through the OCI runtime, keeps what it writes, waits for its end and
+// writes down how it ended. It outlives gitd.
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -22,6 +24,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 1 && os.Args[0] == shim.InitName {
+		reap()
+	}
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "gitd-shim is started by gitd")
 		os.Exit(2)
@@ -38,10 +43,14 @@ type watcher struct {
 	config shim.Config
 	report *os.File
 
-	// reaping is held while a child is reaped and while children are killed, so that a process ID that is signalled still
+	// reaping is held while a child is reaped and while children are signalled, so that a process ID that is signalled still
 	// belongs to the child.
 	reaping sync.Mutex
 	killing bool
+	app     int  // the container's first process, while it runs
+	told    bool // to end, by SIGTERM
+
+	log *journal // nil where the output is gitd's
 }
 
 func (s *watcher) tell(r shim.Report) {
@@ -54,9 +63,14 @@ func (s *watcher) tell(r shim.Report) {
 }
 
 func (s *watcher) run(dir string) error {
-	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGPIPE)
-	unix.CloseOnExec(shim.ReportFD)
-	unix.CloseOnExec(shim.AliveFD)
+	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, unix.SIGTERM)
+	// Nothing that we have open, or got from whoever started gitd, goes on to a container.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil { // before Linux 5.11
+		unix.CloseOnExec(shim.ReportFD)
+		unix.CloseOnExec(shim.AliveFD)
+	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper: %w", err)
 	}
@@ -71,6 +85,11 @@ func (s *watcher) run(dir string) error {
 		return err
 	}
 	go s.obey()
+	go s.shutdown(terminated)
+	reaper, err := s.startInit()
+	if err != nil {
+		return fmt.Errorf("start the container's init: %w", err)
+	}
 	if err := mountRoot(s.config.Layers); err != nil {
 		return err
 	}
@@ -78,11 +97,17 @@ func (s *watcher) run(dir string) error {
 	if err != nil {
 		return err
 	}
-	status, init, err := s.await(runtime)
+	status, err := s.await(runtime, reaper)
 	if err != nil {
 		return err
 	}
-	return shim.WriteFile(shim.ExitFile, s.exit(status, init))
+	exit := s.exit(status)
+	for err == nil { // the end of the namespace's init is the end of all in it
+		s.killChildren()
+		_, _, err = s.reap()
+	}
+	s.log.end()
+	return shim.WriteFile(shim.ExitFile, exit)
 }
 
 // obey follows gitd: until it says that the container may outlive it, its end is the container's end.
@@ -158,6 +183,15 @@ func (s *watcher) start(dir string) (pid int, err error) {
 		return 0, err
 	}
 	defer null.Close()
+	output := []uintptr{1, 2}
+	if s.config.Log != "" {
+		var theirs *os.File
+		if s.log, theirs, err = openJournal(&s.config); err != nil {
+			return 0, err
+		}
+		defer theirs.Close()
+		output = []uintptr{theirs.Fd(), theirs.Fd()}
+	}
 	s.reaping.Lock()
 	defer s.reaping.Unlock()
 	if s.killing {
@@ -166,23 +200,23 @@ func (s *watcher) start(dir string) (pid int, err error) {
 	// Not os.StartProcess: its process handle would reap beside await.
 	return syscall.ForkExec(s.config.Runtime, []string{s.config.Runtime, "--root", s.config.RuntimeRoot, "--log", filepath.Join(dir, shim.RuntimeLog),
 		"--log-format", "json", "run", "--detach", "--bundle", dir, "--pid-file", filepath.Join(dir, shim.PIDFile), s.config.ID},
-		&syscall.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: []uintptr{null.Fd(), 1, 2}})
+		&syscall.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: append([]uintptr{null.Fd()}, output...)})
 }
 
 // await reaps children until the container's first process has ended, and reports its start on the way.
-func (s *watcher) await(runtime int) (unix.WaitStatus, shim.Init, error) {
+func (s *watcher) await(runtime, reaper int) (unix.WaitStatus, error) {
 	ended := map[int]unix.WaitStatus{}
 	var init shim.Init
 	for {
 		if st, ok := ended[init.PID]; ok && init.PID != 0 {
-			return st, init, nil
+			return st, nil
 		}
 		pid, st, err := s.reap()
 		if errors.Is(err, unix.ECHILD) {
-			return 0, init, errors.New("the container's first process was lost")
+			return 0, errors.New("the container's first process was lost")
 		}
 		if err != nil {
-			return 0, init, err
+			return 0, err
 		}
 		ended[pid] = st
 		if pid != runtime {
@@ -193,27 +227,34 @@ func (s *watcher) await(runtime int) (unix.WaitStatus, shim.Init, error) {
 				s.killChildren()
 				_, _, err = s.reap()
 			}
-			return 0, init, errors.New(runtimeError(st))
+			return 0, errors.New(runtimeError(st))
 		}
 		b, err := os.ReadFile(shim.PIDFile)
 		if err != nil {
-			return 0, init, err
+			return 0, err
 		}
 		if init.PID, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
-			return 0, init, err
+			return 0, err
 		}
 		if _, dead := ended[init.PID]; !dead { // else its ID may be another's by now
 			init.Start, _ = shim.StartTime(init.PID)
+			s.runs(init.PID)
 		}
 		if err := shim.WriteFile(shim.InitFile, init); err != nil {
-			return 0, init, err
+			return 0, err
 		}
 		s.tell(shim.Report{Init: init})
-		// A service manager that stops gitd must not take the containers along. Only now: to change the cgroup can take as long as
-		// to start the container. The container has one of its own already; without ours, the shim still does its work.
-		for _, f := range s.config.Join {
-			_ = os.WriteFile(f, []byte("0"), 0)
-		}
+		s.join(reaper)
+	}
+}
+
+// join moves the shim and the container's init to a cgroup of their own: a service manager that stops gitd must not take the containers
+// along. Only when the container runs: to change the cgroup can take as long as to start the container. The container has one of its own
+// already; without ours, the shim still does its work.
+func (s *watcher) join(reaper int) {
+	for _, f := range s.config.Join {
+		_ = os.WriteFile(f, []byte("0"), 0)
+		_ = os.WriteFile(f, []byte(strconv.Itoa(reaper)), 0)
 	}
 }
 
@@ -229,6 +270,9 @@ func (s *watcher) reap() (int, unix.WaitStatus, error) {
 		s.reaping.Lock()
 		var st unix.WaitStatus
 		pid, err := unix.Wait4(-1, &st, unix.WNOHANG, nil)
+		if pid == s.app {
+			s.app = 0
+		}
 		s.reaping.Unlock()
 		if err == unix.EINTR || err == nil && pid == 0 {
 			continue
@@ -254,8 +298,10 @@ func runtimeError(st unix.WaitStatus) string {
 }
 
 // exit says how the first process ended.
-func (s *watcher) exit(st unix.WaitStatus, init shim.Init) shim.Exit {
-	e := shim.Exit{Code: st.ExitStatus(), At: time.Now().UTC()}
+func (s *watcher) exit(st unix.WaitStatus) shim.Exit {
+	s.reaping.Lock()
+	e := shim.Exit{Code: st.ExitStatus(), At: time.Now().UTC(), Told: s.told}
+	s.reaping.Unlock()
 	if st.Signaled() {
 		e.Signal = int(st.Signal())
 		e.Code = 128 + e.Signal

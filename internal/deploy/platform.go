@@ -48,6 +48,9 @@ type Platform interface {
 	// WaitReady blocks until an instance of the revision passes its readiness probe. It starts one where there is none.
 	// It fails early, with a *StartError, when the instance cannot come up.
 	WaitReady(ctx context.Context, service, revision string) error
+	// Ended returns a *StartError that says how an instance of the revision ended by itself after since, be it that another one has taken
+	// its place; the last one where there were more, nil where there was none.
+	Ended(ctx context.Context, service, revision string, since time.Time) error
 	// Probe sends one GET to the revision that has the tag, the way a client's request would go, and returns the status.
 	// The body is read and dropped. An error means that no answer came.
 	Probe(ctx context.Context, service, tag, path string) (status int, err error)
@@ -65,11 +68,15 @@ type Platform interface {
 	// ones are told to stop and the new ones are set to start: it does not wait for them to be up.
 	SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error
 
-	// Logs writes what the instances of the Service wrote to w, oldest first; with Follow it goes on until ctx ends.
+	// Logs writes what the instances of the Service wrote to w, by time; with Follow it goes on until ctx ends. Each line has the form
+	// "2006-01-02T15:04:05.000Z [hello-v3 abc12] text", or, of a worker, "… [hello-v3 worker.1] text".
 	Logs(ctx context.Context, service string, o LogOptions, w io.Writer) error
 	// Describe returns the state of each revision that the platform holds.
 	Describe(ctx context.Context, service string) ([]RevisionStatus, error)
 }
+
+// LogTime is the time before a line of Logs, in UTC.
+const LogTime = "2006-01-02T15:04:05.000Z"
 
 // LogOptions narrow what Logs writes.
 type LogOptions struct {
@@ -96,6 +103,7 @@ type StartError struct {
 	Signal   string   // for Exited by a signal: "killed"
 	Detail   string   // for the other reasons
 	LogTail  []string // its last lines of output
+	ReadOnly bool     // its output tells of a file system that is read-only
 	Waited   time.Duration
 	Missing  bool  // for ImageError: the image is not in the registry any more
 	Err      error // the cause; may be nil

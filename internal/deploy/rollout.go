@@ -114,6 +114,7 @@ type rollout struct {
 	existed bool     // the revision was there before
 	blue    []string // revisions that get traffic, the largest share first
 	shares  map[string]int64
+	began   time.Time
 	status  int
 	healthy time.Duration
 }
@@ -149,7 +150,7 @@ func (r *rollout) look(ctx context.Context) error {
 }
 
 func (r *rollout) run(ctx context.Context) error {
-	began := time.Now()
+	r.began = time.Now()
 	if err := r.Apply(ctx, r.with(r.split(0, false))); err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (r *rollout) run(ctx context.Context) error {
 	if err := r.check(ctx); err != nil {
 		return err
 	}
-	r.healthy = time.Since(began)
+	r.healthy = time.Since(r.began)
 	r.plan.Log.Detail("healthy after %s (HTTP GET %s %d)", app.Elapsed(r.healthy), r.plan.Check.Path, r.status)
 	if r.plan.NoTraffic {
 		return nil
@@ -297,7 +298,10 @@ func (r *rollout) check(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		// It may have ended over the question: then how it ended is the reason.
+		// It may have ended over the question, or before the answer of the ingress: then how it ended is the reason.
+		if err := r.hasEnded(whole); err != nil {
+			return err
+		}
 		var start *StartError
 		if werr := r.WaitReady(whole, r.service, r.green); errors.As(werr, &start) {
 			return werr
@@ -309,10 +313,22 @@ func (r *rollout) check(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if err := r.hasEnded(whole); err != nil {
+			return err
+		}
 		if whole.Err() != nil {
 			return r.unhealthy(ctx, status, err, why)
 		}
 	}
+}
+
+// hasEnded returns how an instance ended since the rollout began. Another one may be up already: it would end as well.
+func (r *rollout) hasEnded(ctx context.Context) error {
+	var start *StartError
+	if err := r.Ended(ctx, r.service, r.green, r.began); errors.As(err, &start) {
+		return err
+	}
+	return nil
 }
 
 func (r *rollout) unhealthy(ctx context.Context, status int, err, why error) error {

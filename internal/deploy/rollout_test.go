@@ -32,6 +32,8 @@ func (s silent) Probe(ctx context.Context, _, _, _ string) (int, error) {
 
 func (s silent) WaitReady(context.Context, string, string) error { return nil }
 
+func (s silent) Ended(context.Context, string, string, time.Time) error { return nil }
+
 func (s silent) Logs(context.Context, string, LogOptions, io.Writer) error { return nil }
 
 // TestUnanswered checks that a check says why it was not answered, and who can do something about it.

@@ -34,6 +34,9 @@ func (e *StartError) sentence() string {
 
 // next says what the app's owner can do about it.
 func (e *StartError) next() string {
+	if e.ReadOnly {
+		return "have the app write to /tmp: its file system is read-only but for /tmp and /dev/shm"
+	}
 	switch e.Reason {
 	case Exited:
 		if e.Signal == syscall.SIGKILL.String() {

@@ -66,7 +66,7 @@ func bareBundle(b *testing.B, h *Host) string {
 	}
 	dir := b.TempDir()
 	for i, n := range o.Linux.Namespaces {
-		if n.Type == specs.NetworkNamespace {
+		if n.Type == specs.NetworkNamespace || n.Type == specs.PIDNamespace {
 			o.Linux.Namespaces[i].Path = ""
 		}
 	}

@@ -23,6 +23,7 @@ type Exit struct {
 	Code        int    // 128+n where a signal ended it
 	Signal      string // "killed", "segmentation fault"; "" where it exited
 	OutOfMemory bool   // the kernel killed a process of it at its memory limit
+	Told        bool   // its shim had been told to end it: the machine went down
 	At          time.Time
 }
 
@@ -35,10 +36,11 @@ type Container struct {
 	host    *Host
 	dir     string
 	init    shim.Init
-	process *os.File   // pidfd of the first process; nil once it has ended
-	space   *os.File   // its network namespace; nil for one that was adopted after its end
-	address netip.Addr // on its way out to the network; the zero value without one
-	alive   *os.File   // the reading end of the shim's FIFO
+	process *os.File    // pidfd of the first process; nil once it has ended
+	space   *os.File    // its network namespace; nil for one that was adopted after its end
+	address netip.Addr  // on its way out to the network; the zero value without one
+	alive   *os.File    // the reading end of the shim's FIFO
+	shim    *os.Process // nil where the shim is not our child
 
 	done     chan struct{} // closed when it has ended
 	released chan struct{} // closed when the Host is closed
@@ -61,9 +63,10 @@ const recordFile = "container.json"
 // watch waits for the shim's end, and closes done.
 func (c *Container) watch() {
 	_, err := io.Copy(io.Discard, c.alive)
-	if errors.Is(err, os.ErrClosed) {
-		return // released
+	if errors.Is(err, os.ErrClosed) { // released
+		return
 	}
+	c.reap()
 	var e shim.Exit
 	if err := shim.ReadFile(filepath.Join(c.dir, shim.ExitFile), &e); err != nil {
 		// Somebody killed the shim, or the machine went down. Nobody waits for the container any more: it must not run on.
@@ -71,11 +74,18 @@ func (c *Container) watch() {
 		e = shim.Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL), At: time.Now().UTC()}
 		_ = shim.WriteFile(filepath.Join(c.dir, shim.ExitFile), e)
 	}
-	c.exit = Exit{Code: e.Code, OutOfMemory: e.OutOfMemory, At: e.At}
+	c.exit = Exit{Code: e.Code, OutOfMemory: e.OutOfMemory, Told: e.Told, At: e.At}
 	if e.Signal != 0 {
 		c.exit.Signal = unix.Signal(e.Signal).String()
 	}
 	close(c.done)
+}
+
+// reap waits for the shim, which is at its end. It is not waited for before: a thread for each container would be.
+func (c *Container) reap() {
+	if c.shim != nil {
+		_, _ = c.shim.Wait()
+	}
 }
 
 // Done is closed when the container has ended.

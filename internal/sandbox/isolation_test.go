@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
 func TestIsolation(t *testing.T) {
@@ -35,7 +37,7 @@ func TestIsolation(t *testing.T) {
 				t.Errorf("uid %d: %s: got %q, want %s", uid, what, got, pattern)
 			}
 		}
-		want("ids", do("ids"), fmt.Sprintf(`^%d %d 1\n$`, uid, uid))
+		want("ids", do("ids"), fmt.Sprintf(`^%d %d [0-9]+\n$`, uid, uid))
 		status := do("read", "/proc/self/status")
 		for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 			want(set, status, `(?m)^`+set+`:\t0000000000000000$`)
@@ -55,9 +57,17 @@ func TestIsolation(t *testing.T) {
 		}
 		want("host's file", do("read", secret), `error: .*no such file`)
 		want("host's processes", do("list", "/proc"), `(?m)^1$`)
-		if n := regexp.MustCompile(`(?m)^\d+$`).FindAllString(do("list", "/proc"), -1); len(n) != 1 {
+		if n := regexp.MustCompile(`(?m)^\d+$`).FindAllString(do("list", "/proc"), -1); len(n) != 2 { // the init and itself
 			t.Errorf("sees processes %v", n)
 		}
+		for _, name := range []string{"root", "cwd", "fd", "environ", "maps", "ns"} { // of the init, which stands in the shim's mount namespace
+			if name == "environ" || name == "maps" {
+				want("the init's "+name, do("read", "/proc/1/"+name), `^(error: .*permission denied\n)?$`)
+			} else if uid != 0 || name != "fd" && name != "ns" { // root may list these, and follow none
+				want("the init's "+name, do("list", "/proc/1/"+name), `^error: .*permission denied\n$`)
+			}
+		}
+		want("the init's name", do("read", "/proc/1/cmdline"), `^init\x00$`)
 		want("kernel memory", do("read", "/proc/kcore"), `^(error: .*\n)?$`)
 		want("keys", do("read", "/proc/keys"), `^$`)
 		want("kernel settings", do("write", "/proc/sys/kernel/core_pattern", "5"), `read-only file system|permission denied`)
@@ -164,7 +174,7 @@ func TestLimits(t *testing.T) {
 	})
 	t.Run("cpu", func(t *testing.T) {
 		s := Spec{ID: "x", Layers: []string{probe}, Args: []string{"x"}, CPU: 0.25}
-		o, err := specification(&s, "/x", "/x", true)
+		o, err := specification(&s, "/x", "/x", "/x", true)
 		if err != nil || *o.Linux.Resources.CPU.Quota != 25000 || *o.Linux.Resources.CPU.Period != 100000 {
 			t.Errorf("%+v, %v", o.Linux.Resources.CPU, err)
 		}
@@ -337,12 +347,22 @@ func TestOutput(t *testing.T) {
 	}
 	log := filepath.Join(t.TempDir(), "log")
 	for range 2 {
-		if e, err := h.Run(t.Context(), Spec{ID: "out", Layers: []string{probe}, Args: []string{"/probe", "reopen"}, LogFile: log, UID: 1000, GID: 1000}); err != nil || e.Code != 0 {
-			t.Errorf("%v %+v", err, e)
+		c := start(t, h, Spec{ID: "out", Args: []string{"/probe", "reopen"}, LogFile: log, UID: 1000, GID: 1000})
+		if e := ended(t, c); e.Code != 0 {
+			t.Errorf("%+v", e)
+		}
+		if err := c.Remove(t.Context()); err != nil {
+			t.Error(err)
 		}
 	}
-	if b, err := os.ReadFile(log); err != nil || string(b) != "by name\nby name\n" {
-		t.Errorf("%q %v", b, err)
+	lines := output.Tail(log, 10, time.Time{})
+	for i, l := range lines {
+		if l.Text != "by name" || !l.Timed || time.Since(l.Time) > time.Minute {
+			t.Errorf("line %d: %+v", i, l)
+		}
+	}
+	if st, err := os.Stat(log); len(lines) != 2 || err != nil || st.Mode().Perm() != 0o600 || st.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("%d lines in %v, %v", len(lines), st, err)
 	}
 	// Nobody reads: the container must still be stopped.
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -202,12 +203,14 @@ func TestStart(t *testing.T) {
 	if err := c.Stop(within(t, time.Minute), 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%+v", c.Exit())
+	if e := c.Exit(); e.Signal != "terminated" || e.Code != 143 || e.Told {
+		t.Errorf("%+v", e)
+	}
 	if err := c.Remove(within(t, time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(log)
-	if err != nil || string(b) != "listening\n" {
+	if ok, _ := regexp.Match(`^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ listening\n$`, b); err != nil || !ok {
 		t.Errorf("log %q, %v", b, err)
 	}
 }

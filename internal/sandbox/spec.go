@@ -1,12 +1,14 @@
 package sandbox
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"regexp"
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -34,17 +36,23 @@ type Spec struct {
 	UID, GID uint32
 	Hostname string
 	Mounts   []Mount
-	Memory   int64   // bytes, swap included; 0 for no limit
-	CPU      float64 // cores; 0 for no limit
-	PIDs     int64   // 0 for 1024
-	FileSize int64   // RLIMIT_FSIZE; 0 for no limit
-	TmpSize  int64   // bytes of the tmpfs on /tmp; 0 for 64 MiB
-	Egress   bool    // a way out to the network, masqueraded; never to this host's own addresses nor to other containers
-	LogFile  string  // stdout and stderr are appended to it (O_APPEND); "" with Output set, or to discard
+	Memory   int64     // bytes, swap included; 0 for no limit
+	CPU      float64   // cores; 0 for no limit
+	PIDs     int64     // 0 for 1024
+	FileSize int64     // RLIMIT_FSIZE; 0 for no limit
+	TmpSize  int64     // bytes of the tmpfs on /tmp, and of that on /dev/shm; 0 for Memory, in which both count
+	Egress   bool      // a way out to the network, masqueraded; never to this host's own addresses nor to other containers
+	LogFile  string    // where Start keeps stdout and stderr, see package output; "" to discard
+	LogSize  int64     // bytes of it on the disk; 0 for 32 MiB
+	Output   io.Writer // stdout and stderr of a container started by Run; nil to discard
 	// Background makes the container give way to others on the processor and the disk.
 	Background bool
-	Output     io.Writer // stdout and stderr of a container started by Run
+	// Grace is the time from SIGTERM to SIGKILL of a container started by Start, where the machine goes down. Stop has its own.
+	Grace time.Duration
 }
+
+// withoutLimit is the size of /tmp in a container that has no limit on memory.
+const withoutLimit = 1 << 30
 
 var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,126}$`)
 
@@ -68,7 +76,8 @@ func (s *Spec) validate() error {
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // specification is the OCI runtime specification of s, version 1.0.2. Its paths are relative to the container's directory.
-func specification(s *Spec, cgroupsPath, namespace string, swap bool) (*specs.Spec, error) {
+// Its namespaces are paths to existing ones.
+func specification(s *Spec, cgroupsPath, network, processes string, swap bool) (*specs.Spec, error) {
 	env := s.Env
 	if !hasVariable(env, "PATH") {
 		env = append([]string{"PATH=" + defaultPath}, env...)
@@ -81,10 +90,7 @@ func specification(s *Spec, cgroupsPath, namespace string, swap bool) (*specs.Sp
 	if pids <= 0 {
 		pids = 1024
 	}
-	tmp := s.TmpSize
-	if tmp <= 0 {
-		tmp = 64 << 20
-	}
+	tmp := fmt.Sprintf("size=%d", cmp.Or(s.TmpSize, s.Memory, withoutLimit))
 	files := openFiles()
 	limits := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE"}}
 	if s.FileSize > 0 {
@@ -111,16 +117,16 @@ func specification(s *Spec, cgroupsPath, namespace string, swap bool) (*specs.Sp
 			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}},
 			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
-			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=64m"}},
+			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", tmp}},
 			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
 			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
-			{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", fmt.Sprintf("size=%d", tmp)}},
+			{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", tmp}},
 		},
 		Linux: &specs.Linux{
 			CgroupsPath: cgroupsPath,
-			Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
-				{Type: specs.CgroupNamespace}, {Type: specs.NetworkNamespace, Path: namespace}},
+			Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace, Path: processes}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace}, {Type: specs.NetworkNamespace, Path: network}},
 			Resources: &specs.LinuxResources{
 				Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
 				Pids:    &specs.LinuxPids{Limit: &pids},

@@ -21,12 +21,12 @@ import (
 
 // Start starts a container under a shim of its own and returns when its process runs. The container outlives gitd.
 func (h *Host) Start(ctx context.Context, s Spec) (*Container, error) {
-	output, err := openLog(s.LogFile)
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer output.Close()
-	l, err := h.launch(ctx, &s, output, false)
+	defer null.Close()
+	l, err := h.launch(ctx, &s, null, false)
 	if err != nil {
 		return nil, err
 	}
@@ -39,30 +39,24 @@ func (h *Host) Start(ctx context.Context, s Spec) (*Container, error) {
 // Run runs a container to its end and removes it. When ctx ends, everything in the container is killed before Run returns,
 // with ctx's cause as the error. The container does not outlive gitd.
 func (h *Host) Run(ctx context.Context, s Spec) (Exit, error) {
-	var output *os.File
-	copied := make(chan struct{})
 	if s.Output == nil {
-		var err error
-		if output, err = openLog(s.LogFile); err != nil {
-			return Exit{}, err
-		}
-		close(copied)
-	} else {
-		r, w, err := pipe()
-		if err != nil {
-			return Exit{}, err
-		}
-		output = w
-		defer r.Close()
-		go func() {
-			defer close(copied)
-			if _, err := io.Copy(s.Output, r); err != nil {
-				_, _ = io.Copy(io.Discard, r) // a reader that went away must not stop the build
-			}
-		}()
+		s.Output = io.Discard
 	}
-	l, err := h.launch(ctx, &s, output, true)
-	_ = output.Close()
+	s.LogFile, s.Grace = "", 0
+	r, w, err := pipe()
+	if err != nil {
+		return Exit{}, err
+	}
+	defer r.Close()
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		if _, err := io.Copy(s.Output, r); err != nil {
+			_, _ = io.Copy(io.Discard, r) // a reader that went away must not stop the build
+		}
+	}()
+	l, err := h.launch(ctx, &s, w, true)
+	_ = w.Close()
 	if err != nil {
 		<-copied
 		return Exit{}, err
@@ -97,14 +91,6 @@ func (h *Host) Run(ctx context.Context, s Spec) (Exit, error) {
 		return Exit{}, err
 	}
 	return e, removed
-}
-
-// openLog opens a container's log. The runtime gives the file to the container's user, who can so open /dev/stdout again.
-func openLog(name string) (*os.File, error) {
-	if name == "" {
-		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	}
-	return os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 }
 
 // pipe makes a pipe whose reading end is ours and whose writing end, which blocks, is a child's.
@@ -169,6 +155,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 				_, _ = io.Copy(io.Discard, c.alive)
 			}
 		}
+		go c.reap()
 		c.release()
 		if made {
 			err = errors.Join(err, h.erase(s.ID))
@@ -263,7 +250,8 @@ func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *
 	}
 	spec := *s
 	spec.Hostname = hostname
-	o, err := specification(&spec, h.cgroups.path(s.ID, s.Background), fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.space.Fd()), h.cgroups.swap())
+	o, err := specification(&spec, h.cgroups.path(s.ID, s.Background), fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.space.Fd()),
+		filepath.Join(c.dir, shim.ProcessSpace), h.cgroups.swap())
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +259,7 @@ func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *
 		return nil, err
 	}
 	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(h.opts.Dir, runtimeDir),
-		Layers: s.Layers, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background)}); err != nil {
+		Layers: s.Layers, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace}); err != nil {
 		return nil, err
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, shim.AliveFile), 0o600); err != nil {
@@ -325,7 +313,7 @@ func (h *Host) spawn(c *Container, l *launched, output *os.File) (report *os.Fil
 	defer theirs.Close()
 	p, err := os.StartProcess(h.shim, []string{"gitd-shim", c.dir}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"GOMAXPROCS=2", "GOGC=off"},
+		Env:   []string{"GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=16MiB"},
 		Files: []*os.File{theirs, output, output, told, alive},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS},
 	})
@@ -333,6 +321,6 @@ func (h *Host) spawn(c *Container, l *launched, output *os.File) (report *os.Fil
 		_ = report.Close()
 		return nil, err
 	}
-	go func() { _, _ = p.Wait() }()
+	c.shim = p
 	return report, nil
 }

@@ -504,6 +504,15 @@ func (s *suite) logs(t *testing.T) {
 	if lines := strings.Split(strings.TrimSpace(read(deploy.LogOptions{Tail: 2})), "\n"); len(lines) != 2 || !strings.HasSuffix(lines[1], "] line-4") {
 		t.Errorf("tail: %q", lines)
 	}
+	last := time.Time{}
+	for line := range strings.Lines(read(deploy.LogOptions{})) {
+		at, _, _ := strings.Cut(line, " ")
+		when, err := time.Parse(deploy.LogTime, at)
+		if err != nil || when.Before(last) || time.Since(when).Abs() > time.Hour {
+			t.Errorf("after %s: %s", last, line)
+		}
+		last = when
+	}
 	ctx, cancel := context.WithCancel(within(t))
 	r, w := io.Pipe()
 	done := make(chan error, 1)

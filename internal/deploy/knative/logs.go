@@ -44,8 +44,9 @@ func (p *Platform) newInstanceLog(pod *corev1.Pod) *instanceLog {
 		prefix: fmt.Sprintf("[%s %s] ", pod.Labels[revLabel], id)}
 }
 
-// Logs implements deploy.Platform. Each line has the form "[hello-v3 abc12] text", in the order of time. A cluster keeps the log of an
-// instance only as long as its pod.
+func stamped(at time.Time, line string) string { return at.UTC().Format(deploy.LogTime) + " " + line }
+
+// Logs implements deploy.Platform. A cluster keeps the log of an instance only as long as its pod.
 func (p *Platform) Logs(ctx context.Context, service string, o deploy.LogOptions, w io.Writer) error {
 	ctx = p.calling(ctx)
 	return explained(ctx, p.logs(ctx, service, o, w), "read the log of "+service)
@@ -156,7 +157,7 @@ func (p *Platform) history(ctx context.Context, all []corev1.Pod, known map[stri
 		var own []logLine
 		read := func(from *kube.PodLog) error {
 			err := from.Read(ctx, false, func(text string) {
-				if own = append(own, logLine{from.Last(), l.prefix + text}); len(own) >= 2*most {
+				if own = append(own, logLine{from.Last(), stamped(from.Last(), l.prefix+text)}); len(own) >= 2*most {
 					own = slices.Delete(own, 0, len(own)-most)
 				}
 			})
@@ -219,7 +220,7 @@ func (o *logWriter) read(ctx context.Context, readers *sync.WaitGroup, l *instan
 	l.followed = true
 	readers.Go(func() {
 		_ = l.now.Read(ctx, true, func(text string) {
-			o.line(l.prefix + text)
+			o.line(stamped(l.now.Last(), l.prefix+text))
 			if o.failed() != nil {
 				stop()
 			}

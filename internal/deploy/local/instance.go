@@ -49,7 +49,6 @@ type instance struct {
 	since     time.Time          // ready
 	cancel    context.CancelFunc // ends the start
 	gone      chan struct{}      // closed when the container is removed
-	trimmed   int64              // bytes of the log that were given back to the disk
 }
 
 func (r *revision) newInstance(id, log string) *instance {
@@ -162,7 +161,9 @@ func (r *revision) watch(in *instance) {
 	if now.Sub(in.since) > time.Minute {
 		r.failures = 0
 	}
-	r.failures++
+	if !exit.Told {
+		r.failures++
+	}
 	if r.failures > 1 { // once may happen; more often it is something lasting
 		r.retryAt = now.Add(backOff(r.failures))
 		if ready, _ := r.count(); ready == 0 && r.failures >= 3 {
@@ -170,10 +171,13 @@ func (r *revision) watch(in *instance) {
 		}
 	}
 	r.mu.Unlock()
-	note := "gitd: the instance " + describeExit(exit, r.memory())
-	appendLog(in.log, note)
-	r.p.opts.Log("deploy: %s: %s", in.id, note)
+	if !exit.Told {
+		r.ended.note(in.exited())
+	}
 	r.poke()
+	note := "gitd: the instance " + describeExit(exit, r.memory())
+	r.p.appendLog(in.log, note)
+	r.p.opts.Log("deploy: %s: %s", in.id, note)
 	r.discard(in)
 }
 
@@ -254,7 +258,7 @@ func (in *instance) create(ctx context.Context) error {
 		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
 	}
 	spec := r.spec(img)
-	spec.ID, spec.LogFile = in.id, in.log
+	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = in.id, in.log, p.opts.LogLimit, p.opts.StopGrace
 	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
 	if in.process != "" {
 		spec.Args, spec.Labels[labelProcess] = []string{processDir + in.process}, in.process
@@ -340,12 +344,15 @@ func (in *instance) settle(ctx context.Context, limit time.Duration) error {
 }
 
 func (in *instance) silent(ports []int, waited time.Duration) error {
-	return &deploy.StartError{Reason: deploy.NotListening, Port: in.revision.port, Listens: ports, Waited: waited, LogTail: tailOf(in.log)}
+	e := &deploy.StartError{Reason: deploy.NotListening, Port: in.revision.port, Listens: ports, Waited: waited}
+	e.LogTail, e.ReadOnly = tailOf(in.log)
+	return e
 }
 
-func (in *instance) exited() error {
+func (in *instance) exited() *deploy.StartError {
 	exit := in.container.Exit()
-	e := &deploy.StartError{Reason: deploy.Exited, Port: in.revision.port, ExitCode: exit.Code, Signal: exit.Signal, LogTail: tailOf(in.log)}
+	e := &deploy.StartError{Reason: deploy.Exited, Port: in.revision.port, ExitCode: exit.Code, Signal: exit.Signal}
+	e.LogTail, e.ReadOnly = tailOf(in.log)
 	if exit.OutOfMemory {
 		e.Reason, e.Detail = deploy.OutOfMemory, byteSize(in.revision.memory())
 	}
@@ -354,6 +361,8 @@ func (in *instance) exited() error {
 
 func describeExit(e sandbox.Exit, memory int64) string {
 	switch {
+	case e.Told:
+		return "was ended with the machine, or by a signal to gitd-shim"
 	case e.OutOfMemory:
 		return "was killed at its memory limit of " + byteSize(memory)
 	case e.Signal != "":

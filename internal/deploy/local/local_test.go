@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -416,70 +415,6 @@ func TestUser(t *testing.T) {
 	i := &image{layers: []string{filepath.Join(dir, "link")}}
 	if err := i.user("daemon"); err == nil {
 		t.Error("a link led to the host's own /etc/passwd")
-	}
-}
-
-func TestLogIsTrimmed(t *testing.T) {
-	p := &Platform{opts: Options{Dir: t.TempDir(), Log: t.Logf}.withDefaults(), ctx: t.Context(), services: nil}
-	file := filepath.Join(p.logDir("app", "app-v1"), logName(time.Now(), "abcde"))
-	if err := makeLog(file); err != nil {
-		t.Fatal(err)
-	}
-	in := &instance{revision: &revision{p: p}, log: file}
-	const limit = 1 << 20
-	line := strings.Repeat("x", 1000)
-	for i := range 5000 {
-		appendLog(file, fmt.Sprintf("%06d %s", i, line))
-		if i%100 == 0 {
-			in.trimLog(limit)
-		}
-	}
-	in.trimLog(limit)
-	var st syscall.Stat_t
-	if err := syscall.Stat(file, &st); err != nil {
-		t.Fatal(err)
-	}
-	if used := st.Blocks * 512; used > limit+256<<10 {
-		t.Errorf("the log takes %d bytes of the disk", used)
-	}
-	var b bytes.Buffer
-	s := p.sources("app", "", map[string]*source{})
-	if len(s) != 1 || s[0].prefix != "[app-v1 abcde] " {
-		t.Fatalf("%+v", s)
-	}
-	if err := s[0].copy(t.Context(), &b, true); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "[app-v1 abcde] 004999 ") || b.Len() < limit/3 {
-		t.Errorf("%d bytes are left, the last line is %.40s", b.Len(), last)
-	}
-	if strings.Contains(b.String(), "\x00") {
-		t.Error("the hole shows")
-	}
-	if tail, err := lastLines(file, 3); err != nil || len(tail) != 3 || !strings.HasPrefix(tail[0], "004997 ") {
-		t.Errorf("tail: %.20q, %v", tail, err)
-	}
-}
-
-func TestTail(t *testing.T) {
-	dir := t.TempDir()
-	for i, c := range []struct {
-		text string
-		n    int
-		want []string
-	}{
-		{"", 3, nil}, {"a", 3, []string{"a"}}, {"a\n", 3, []string{"a"}}, {"a\nb\nc\nd\n", 2, []string{"c", "d"}}, {"a\n\n", 2, []string{"a", ""}},
-		{strings.Repeat("y", 2<<20) + "\nend\n", 5, []string{"end"}},
-	} {
-		f := filepath.Join(dir, fmt.Sprint(i))
-		if err := os.WriteFile(f, []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		got, err := lastLines(f, c.n)
-		if err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("%.20q: %.40q, %v", c.text, got, err)
-		}
 	}
 }
 

@@ -2,34 +2,31 @@ package local
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
-// The logs of instances are files: logs/SERVICE/REVISION/START-ID.log, START being the time, so that names sort by age.
-// The container's process appends to its file by itself, also while no gitd runs.
+// The logs of instances are outputs (package output): logs/SERVICE/REVISION/START-ID.log, START being the time, so that names sort by
+// age. The container's shim writes them, also while no gitd runs.
 const (
 	logTime   = "20060102T150405.000000"
 	logSuffix = ".log"
 	// keptLogs is how many logs a revision keeps, the running instances' included only as far as they are the newest.
-	keptLogs = 10
-	// longestLine is what is passed on of a line that does not end.
-	longestLine = 64 << 10
+	keptLogs    = 10
 	followEvery = 200 * time.Millisecond
+	tailLines   = 20  // of the log of an instance that failed
+	rulesLines  = 200 // of it in which a cause is looked for
 )
 
 func (p *Platform) logDir(service, revision string) string {
@@ -41,45 +38,14 @@ func logName(now time.Time, short string) string {
 }
 
 func makeLog(file string) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
+	return os.MkdirAll(filepath.Dir(file), 0o700)
 }
 
-// appendLog adds a line of gitd's own to an instance's log.
-func appendLog(file, line string) {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return
+// appendLog adds a line of gitd's own to the log of an instance that has ended.
+func (p *Platform) appendLog(file, line string) {
+	if err := output.Append(file, time.Now(), line); err != nil {
+		p.opts.Log("deploy: the log %s cannot be written: %v", file, err)
 	}
-	_, _ = f.WriteString(line + "\n")
-	_ = f.Close()
-}
-
-// trimLog keeps the log within its limit: the oldest half is given back to the disk by punching a hole. Offsets stay, so
-// that neither who appends nor who follows notices.
-func (in *instance) trimLog(limit int64) {
-	st, err := os.Stat(in.log)
-	if err != nil || st.Size()-in.trimmed <= limit {
-		return
-	}
-	f, err := os.OpenFile(in.log, os.O_RDWR, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	const block = 64 << 10
-	hole := (st.Size() - limit/2) / block * block
-	if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, hole); err != nil {
-		in.revision.p.opts.Log("deploy: the log %s cannot be shortened: %v", in.log, err)
-		hole = st.Size() // no new attempt before the limit is reached again
-	}
-	in.trimmed = hole
 }
 
 // trimLogs removes the oldest logs of a revision that are too many and belong to no instance.
@@ -101,7 +67,7 @@ func (p *Platform) trimLogs(service, revision string) {
 	}
 	for _, f := range files[:len(files)-keptLogs] {
 		if !inUse[f] {
-			_ = os.Remove(f)
+			_ = output.Remove(f)
 		}
 	}
 }
@@ -112,66 +78,34 @@ func logsIn(dir string) []string {
 	return files
 }
 
-// tailOf returns the last lines of a log, for an error.
-func tailOf(file string) []string {
-	lines, err := lastLines(file, 20)
-	if err != nil {
-		return nil
-	}
-	for i := range lines {
-		lines[i] = app.Printable(lines[i])
-	}
-	return lines
+// logBegin is the time in a log's name.
+func logBegin(file string) time.Time {
+	start, _, _ := strings.Cut(filepath.Base(file), "-")
+	t, _ := time.Parse(logTime, start)
+	return t
 }
 
-// lastLines reads backwards until it has n lines, or a mebibyte.
-func lastLines(file string, n int) ([]string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
+// tailOf returns the last lines of a log, for an error, and whether the app has met its file system being read-only.
+func tailOf(file string) (lines []string, readOnly bool) {
+	all := output.Tail(file, rulesLines, logBegin(file))
+	for i, l := range all {
+		readOnly = readOnly || output.SaysReadOnly([]byte(l.Text))
+		if i >= len(all)-tailLines {
+			lines = append(lines, app.Printable(l.Text))
+		}
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	from := max(st.Size()-1<<20, firstData(f))
-	b := make([]byte, st.Size()-from)
-	k, err := f.ReadAt(b, from)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	text := strings.TrimSuffix(string(b[:k]), "\n")
-	if text == "" {
-		return nil, nil
-	}
-	lines := strings.Split(text, "\n")
-	if from > 0 && len(lines) > 1 {
-		lines = lines[1:] // begins somewhere in a line
-	}
-	return lines[max(0, len(lines)-n):], nil
-}
-
-// firstData is where the log begins behind the hole that trimLog made.
-func firstData(f *os.File) int64 {
-	off, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_DATA)
-	if err != nil {
-		return 0
-	}
-	return off
+	return lines, readOnly
 }
 
 // source is one log that Logs reads.
 type source struct {
 	file   string
 	prefix string
-	offset int64
-	rest   []byte // a line that is not complete
+	begin  time.Time
+	pos    output.Position
 }
 
-// Logs implements deploy.Platform. Each line has the form "[hello-v3 abc12] text", or, of a worker,
-// "[hello-v3 worker.1] text". Instances write without a time, so the
-// history comes instance by instance, in the order of their starts.
+// Logs implements deploy.Platform. Lines that an earlier gitd kept have no time.
 func (p *Platform) Logs(ctx context.Context, service string, o deploy.LogOptions, w io.Writer) error {
 	if o.Revision != "" {
 		if _, err := p.find(service, o.Revision); err != nil {
@@ -189,10 +123,8 @@ func (p *Platform) Logs(ctx context.Context, service string, o deploy.LogOptions
 		}
 	}
 	for {
-		for _, s := range sources {
-			if err := s.copy(ctx, out, !o.Follow); err != nil {
-				return err
-			}
+		if err := merge(ctx, sources, out, !o.Follow); err != nil {
+			return err
 		}
 		if err := out.Flush(); err != nil {
 			return err
@@ -236,7 +168,7 @@ func (p *Platform) sources(service, revision string, known map[string]*source) [
 			if s == nil {
 				name := strings.TrimSuffix(filepath.Base(f), logSuffix)
 				_, short, _ := strings.Cut(name, "-")
-				s = &source{file: f, prefix: fmt.Sprintf("[%s %s] ", filepath.Base(d), short)}
+				s = &source{file: f, prefix: fmt.Sprintf("[%s %s] ", filepath.Base(d), short), begin: logBegin(f)}
 				known[f] = s
 			}
 			out = append(out, s)
@@ -251,89 +183,120 @@ func (p *Platform) sources(service, revision string, known map[string]*source) [
 	return out
 }
 
+// entry is a line of one of the sources.
+type entry struct {
+	output.Line
+	prefix string
+}
+
+func (e *entry) write(w io.Writer) error {
+	at := ""
+	if e.Timed {
+		at = e.Time.UTC().Format(deploy.LogTime) + " "
+	}
+	_, err := io.WriteString(w, at+e.prefix+app.Printable(e.Text)+"\n")
+	return err
+}
+
 // tailAll writes the last n lines of all and moves every source to its end.
 func tailAll(sources []*source, n int, w io.Writer) error {
-	var lines []string
-	for i := len(sources) - 1; i >= 0; i-- {
-		s := sources[i]
-		st, err := os.Stat(s.file)
-		if err != nil {
-			continue
+	changed := make(map[*source]time.Time, len(sources))
+	order := make(map[string]int, len(sources)) // by prefix: of lines at the same time, those of the older instance come first
+	for i, s := range sources {
+		order[s.prefix] = i
+		s.pos = output.End(s.file)
+		if st, err := os.Stat(s.file); err == nil {
+			changed[s] = st.ModTime()
 		}
-		s.offset = st.Size()
-		if len(lines) >= n {
-			continue
-		}
-		last, err := lastLines(s.file, n-len(lines))
-		if err != nil {
-			continue
-		}
-		for k := range last {
-			last[k] = s.prefix + app.Printable(last[k])
-		}
-		lines = append(last, lines...)
 	}
-	for _, l := range lines {
-		if _, err := io.WriteString(w, l+"\n"); err != nil {
+	byChange := slices.SortedStableFunc(slices.Values(sources), func(a, b *source) int { return changed[b].Compare(changed[a]) })
+	var lines []entry
+	for _, s := range byChange {
+		if len(lines) >= n && changed[s].Before(lines[len(lines)-n].Time) {
+			break // what it has is older
+		}
+		for _, l := range output.Tail(s.file, n, s.begin) {
+			lines = append(lines, entry{l, s.prefix})
+		}
+		slices.SortStableFunc(lines, func(a, b entry) int {
+			return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(order[a.prefix], order[b.prefix]))
+		})
+		lines = lines[max(0, len(lines)-n):]
+	}
+	for i := range lines {
+		if err := lines[i].write(w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// copy writes the complete lines that came since the last call; with all, an incomplete last line as well.
-func (s *source) copy(ctx context.Context, w io.Writer, all bool) error {
-	st, err := os.Stat(s.file)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == s.offset && !all {
-		return nil
+// cursor is a source that is being read.
+type cursor struct {
+	*source
+	reader *output.Reader
+	next   entry
+}
+
+// advance reads the next line. It returns false, and notes how far the source was read, where there is none.
+func (c *cursor) advance() (bool, error) {
+	l, err := c.reader.Next()
+	if err == nil {
+		c.next = entry{l, c.prefix}
+		return true, nil
 	}
-	f, err := os.Open(s.file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
+	c.pos = c.reader.Close()
+	if err == io.EOF { //nolint:errorlint // Next returns that very value
+		err = nil
 	}
-	defer f.Close()
-	if first := firstData(f); first > s.offset { // what was there is gone
-		s.offset, s.rest = first, nil
-	}
-	if _, err := f.Seek(s.offset, io.SeekStart); err != nil {
-		return err
-	}
-	buf := make([]byte, 64<<10)
+	return false, err
+}
+
+// merge writes what came to the sources since the last call, by time. They are in the order of their begins: one is opened when its
+// time has come, so that few are open at once. With all, incomplete last lines are written as well.
+func merge(ctx context.Context, sources []*source, w io.Writer, all bool) error {
+	var open []*cursor
+	defer func() {
+		for _, c := range open {
+			c.pos = c.reader.Close()
+		}
+	}()
 	for ctx.Err() == nil {
-		n, err := f.Read(buf)
-		s.offset += int64(n)
-		s.rest = append(s.rest, buf[:n]...)
-		for {
-			i := bytes.IndexByte(s.rest, '\n')
-			if i < 0 && len(s.rest) < longestLine {
-				break
+		var first *cursor
+		for _, c := range open {
+			if first == nil || c.next.Time.Before(first.next.Time) {
+				first = c
 			}
-			if i < 0 {
-				i = len(s.rest)
+		}
+		if len(sources) > 0 && (first == nil || !first.next.Time.Before(sources[0].begin)) {
+			s := sources[0]
+			sources = sources[1:]
+			if !output.Changed(s.file, s.pos) {
+				continue
 			}
-			if err := s.line(w, s.rest[:i]); err != nil {
+			c := &cursor{source: s, reader: output.Open(s.file, s.pos, s.begin, all)}
+			more, err := c.advance()
+			if err != nil {
 				return err
 			}
-			s.rest = s.rest[min(i+1, len(s.rest)):]
+			if more {
+				open = append(open, c)
+			}
+			continue
 		}
-		if errors.Is(err, io.EOF) {
-			break
+		if first == nil {
+			return nil
+		}
+		if err := first.next.write(w); err != nil {
+			return err
+		}
+		more, err := first.advance()
+		if !more {
+			open = slices.DeleteFunc(open, func(c *cursor) bool { return c == first })
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if all && len(s.rest) > 0 {
-		err := s.line(w, s.rest)
-		s.rest = nil
-		return err
-	}
 	return nil
-}
-
-func (s *source) line(w io.Writer, b []byte) error {
-	_, err := io.WriteString(w, s.prefix+app.Printable(strings.TrimSuffix(string(b), "\r"))+"\n")
-	return err
 }

@@ -37,6 +37,7 @@ type revision struct {
 	poked    chan struct{}
 	stop     context.CancelFunc // of the goroutine
 	stopped  chan struct{}
+	ended    lastEnd
 
 	mu        gosync.Mutex
 	image     *image // what was found out about the image; nil before the first start
@@ -191,9 +192,6 @@ func (r *revision) step(now time.Time) time.Duration {
 	}
 	for ; alive > want; alive-- {
 		r.retire(r.surplus())
-	}
-	for _, in := range r.instances {
-		in.trimLog(r.p.opts.LogLimit)
 	}
 	again := time.Second
 	if !r.retryAt.IsZero() {

@@ -140,10 +140,13 @@ func (w *worker) work(container *sandbox.Container) {
 			}
 			exit := in.container.Exit()
 			note, alive = describeExit(exit, r.memory()), exit.At.Sub(in.container.Started)
+			if exit.Told { // not the worker's fault
+				again = restarts{}
+			}
 		}
 		pause := again.after(alive)
 		note = fmt.Sprintf("gitd: %s %s; it is started again in %s", w.process, note, pause)
-		appendLog(w.log, note)
+		p.appendLog(w.log, note)
 		p.opts.Log("deploy: %s: %s", in.id, note)
 		w.remove(in)
 		select {
@@ -157,27 +160,20 @@ func (w *worker) work(container *sandbox.Container) {
 // next process where the Platform was closed.
 func (w *worker) attend(in *instance) bool {
 	p := w.revision.p
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-in.container.Done():
-			if w.ctx.Err() == nil {
-				return true
-			}
-		case <-tick.C:
-			in.trimLog(p.opts.LogLimit)
-			continue
-		case <-w.ctx.Done():
+	select {
+	case <-in.container.Done():
+		if w.ctx.Err() == nil {
+			return true
 		}
-		if p.ctx.Err() != nil {
-			return false
-		}
-		if err := in.container.Stop(p.ctx, p.opts.StopGrace); err == nil || p.ctx.Err() == nil {
-			w.remove(in)
-		}
+	case <-w.ctx.Done():
+	}
+	if p.ctx.Err() != nil {
 		return false
 	}
+	if err := in.container.Stop(p.ctx, p.opts.StopGrace); err == nil || p.ctx.Err() == nil {
+		w.remove(in)
+	}
+	return false
 }
 
 // remove removes every trace of a container but its log.

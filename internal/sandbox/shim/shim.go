@@ -23,9 +23,14 @@ const (
 	WorkDir    = "work"        // overlayfs's own
 	LowerDir   = "lower"       // links to the layers, named by number
 	PIDFile    = "pid"         // the first process, as the runtime writes it
+
+	ProcessSpace = "processes" // a link to the process namespace that the shim makes
 )
 
-// Descriptors of the shim. Standard output and error are the container's.
+// InitName is argument 0 of the process that the shim is as process 1 of a container.
+const InitName = "init"
+
+// Descriptors of the shim. Standard output and error are the container's, unless the Config names a log.
 const (
 	ControlFD = 0 // from gitd: Detach, or end of file: kill the container
 	ReportFD  = 3 // to gitd: one Report
@@ -38,11 +43,14 @@ const Detach = 'd'
 // Config is what the shim needs to know.
 type Config struct {
 	ID          string
-	Runtime     string   // path of the OCI runtime
-	RuntimeRoot string   // where the runtime keeps its state
-	Layers      []string // directories, bottom first
-	Join        []string // cgroup.procs files of the shim's own cgroup
-	OutOfMemory []string // files with a line "oom_kill N" that count the container's processes killed at its memory limit
+	Runtime     string        // path of the OCI runtime
+	RuntimeRoot string        // where the runtime keeps its state
+	Layers      []string      // directories, bottom first
+	Join        []string      // cgroup.procs files of the shim's own cgroup
+	OutOfMemory []string      // files with a line "oom_kill N" that count the container's processes killed at its memory limit
+	Log         string        // where the container's output is kept, see package output; "": it goes to the shim's own
+	LogSize     int64         // bytes of it; 0 for the default
+	Grace       time.Duration // from SIGTERM to SIGKILL, where the shim is told to end
 }
 
 // Report says whether the container runs.
@@ -62,6 +70,7 @@ type Exit struct {
 	Code        int
 	Signal      int // 0 where it exited
 	OutOfMemory bool
+	Told        bool // the shim was told to end it, by SIGTERM: the machine goes down
 	At          time.Time
 }
 

@@ -179,6 +179,25 @@ func main() {
 		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		check(c.Start())
 		time.Sleep(time.Hour)
+	case "orphans": // NUMBER: leaves so many processes behind that end soon, then says how many zombies there are
+		n, _ := strconv.Atoi(a[0])
+		for range n {
+			check(exec.Command("/probe", "leave").Run())
+		}
+		time.Sleep(200 * time.Millisecond)
+		fmt.Println(zombies(), "zombies")
+	case "leave":
+		check(exec.Command("/probe", "sleep", "10ms").Start())
+	case "fallocate": // takes disk from whatever its output is, by every way there is
+		out, err := os.OpenFile("/dev/stdout", os.O_RDWR, 0)
+		fmt.Println("open", err)
+		for _, fd := range []int{0, 1, 2, int(out.Fd())} {
+			fmt.Println("fallocate", syscall.Fallocate(fd, 1, 0, 1<<30))
+			fmt.Println("truncate", syscall.Ftruncate(fd, 1<<40))
+			_, _, e := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), 1024, syscall.F_WRLCK) // F_SETLEASE
+			fmt.Println("lease", e)
+		}
+		time.Sleep(time.Hour)
 	case "reopen": // /dev/stdout by name
 		f, err := os.OpenFile("/dev/stdout", os.O_WRONLY|os.O_APPEND, 0)
 		check(err)
@@ -196,6 +215,20 @@ func main() {
 		fmt.Println("unknown", os.Args[1])
 		os.Exit(64)
 	}
+}
+
+// zombies counts the processes that have ended and were not reaped.
+func zombies() int {
+	n := 0
+	all, err := os.ReadDir("/proc")
+	check(err)
+	for _, e := range all {
+		b, _ := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if i := strings.LastIndexByte(string(b), ')'); i > 0 && strings.HasPrefix(string(b[i:]), ") Z") {
+			n++
+		}
+	}
+	return n
 }
 
 func check(err error) {

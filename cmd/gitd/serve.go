@@ -61,6 +61,9 @@ func serve() *cobra.Command {
 			if o.TrustedProxies, err = networks("trusted-proxies", proxies); err != nil {
 				return err
 			}
+			if o.HTTPConnections < 0 || o.HTTPPerAddress < 0 {
+				return app.Errorf(app.InvalidInput, "give a number of connections, or leave it out", "--http-connections and --http-connections-per-address are not below 0")
+			}
 			switch platform {
 			case "local":
 				if flag := firstSet(cmd, clusterFlags); flag != "" {
@@ -82,6 +85,8 @@ func serve() *cobra.Command {
 	f.StringVar(&ssh, "ssh", ":2222", "address for SSH")
 	f.StringVar(&http, "http", ":8080", "address for HTTP")
 	f.StringSliceVar(&proxies, "trusted-proxies", nil, "network of the TLS proxies in front of --http: what they say in X-Forwarded-For, -Proto and -Host is believed (repeatable)")
+	f.IntVar(&o.HTTPConnections, "http-connections", 0, "connections, and requests under way, of all clients (default: what descriptors and memory allow)")
+	f.IntVar(&o.HTTPPerAddress, "http-connections-per-address", 0, "the same of one IPv4 address or IPv6 /64 (default: a quarter)")
 	f.StringVar(&o.Domain, "domain", "localhost", "apps answer under APP.DOMAIN (on a cluster, Knative's own configuration says where)")
 	f.StringVar(&o.Builder, "builder", "", "builder image: oci:DIR or a registry reference (default: our own, made at the first start)")
 	f.IntVar(&o.Builds, "build-concurrency", 0, "builds at a time (default: one more than processors, as far as three quarters of the memory hold what --build-memory gives each; 32 on a cluster)")
@@ -119,7 +124,7 @@ var clusterFlags = []string{"kubeconfig", "context", "namespace", "build-namespa
 	"registry-insecure", "registry-listen", "registry-cert", "registry-key", "registry-pull", "registry-push"}
 
 // machineFlags are those that mean something on one machine only.
-var machineFlags = []string{"http", "trusted-proxies"}
+var machineFlags = []string{"http", "trusted-proxies", "http-connections", "http-connections-per-address"}
 
 // firstSet returns the first of these flags that was given; "" where none was.
 func firstSet(cmd *cobra.Command, flags []string) string {
@@ -166,14 +171,27 @@ func runServer(ctx context.Context, o server.Options, sshAddress, httpAddress st
 	}
 	logger := log.New(os.Stderr, "", log.LstdFlags)
 	o.Log = logger.Printf
+	o.Files = raiseFiles()
 	var l server.Listeners
-	if l.SSH, err = listen("ssh", sshAddress); err != nil {
+	names := []string{"ssh", "http"}
+	if o.Cluster != nil {
+		names = names[:1]
+	}
+	held, err := handedOver(names...)
+	if err != nil {
 		return err
+	}
+	if l.SSH = held["ssh"]; l.SSH == nil {
+		if l.SSH, err = listen("ssh", sshAddress); err != nil {
+			return err
+		}
 	}
 	defer l.SSH.Close()
 	if o.Cluster == nil {
-		if l.HTTP, err = listen("http", httpAddress); err != nil {
-			return err
+		if l.HTTP = held["http"]; l.HTTP == nil {
+			if l.HTTP, err = listen("http", httpAddress); err != nil {
+				return err
+			}
 		}
 		defer l.HTTP.Close()
 		o.HTTPPort = l.HTTP.Addr().(*net.TCPAddr).Port

@@ -19,6 +19,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/command"
+	"github.com/gitd-io/gitd/internal/deploy/local"
 	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/store"
@@ -44,6 +45,12 @@ type Options struct {
 
 	// TrustedProxies are networks of peers whose word on a request's client is believed.
 	TrustedProxies []netip.Prefix
+	// HTTPConnections is how many connections clients may have, and requests under way; 0 for what Files and the machine's memory allow.
+	HTTPConnections int
+	// HTTPPerAddress is the same for one IPv4 address or IPv6 /64; 0 for a quarter of all.
+	HTTPPerAddress int
+	// Files is how many descriptors this process may have.
+	Files int
 }
 
 // Server is gitd on one data directory: all of it but the listeners.
@@ -250,7 +257,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 		})
 	}
 	if s.site.web != nil {
-		part("http", func() error { return s.site.web.Serve(l.HTTP) })
+		part("http", func() error { return s.site.web.Serve(local.Bound(l.HTTP, connectionLimits(s.o))) })
 	}
 	err := s.Start(ctx)
 	if err == nil {

@@ -22,6 +22,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 // table has the commands that can fail or not, and that eventually can repeat.
 //
 //	serve [FLAGS]         start gitd serve on $DATA, with the addresses that it had before; sets $SSH_PORT, $HTTP and $REMOTE
+//	sockets               from now on hand sockets over to the server, as systemd does
 //	stopserve             end it by SIGTERM, and check that it ended well
 //	killserve             end it by SIGKILL
 //	gitd ARGS [< FILE]    a local command on $DATA
@@ -45,7 +46,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
-		"serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
+		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,

@@ -28,7 +28,7 @@ func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error
 	}
 	this := filepath.Join(w.base, "run.log")
 	_ = os.Remove(this)
-	s, a, err := startServer(w.data, this, append(flags, args...)...)
+	s, a, err := startServerWith(w.sockets, w.data, this, append(flags, args...)...)
 	out, _ := os.ReadFile(this)
 	if err != nil {
 		w.keepLog(out)
@@ -80,4 +80,18 @@ func (w *world) keepLog(out []byte) {
 	if _, err := fmt.Fprintf(f, "%s\n", out); err != nil {
 		w.tb.Errorf("keeping the server's log: %v", err)
 	}
+}
+
+// cmdSockets makes the sockets that are handed over to every server from now on, as systemd holds them for its units.
+func cmdSockets(w *world, ts *testscript.TestScript, _ []string) (output, error) {
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		f, err := l.(*net.TCPListener).File()
+		ts.Check(err)
+		ts.Check(l.Close())
+		ts.Defer(func() { _ = f.Close() })
+		w.sockets = append(w.sockets, f)
+	}
+	return output{}, nil
 }

@@ -38,6 +38,11 @@ var errExited = errors.New("gitd serve ended")
 
 // startServer runs gitd serve and waits until it is ready. Later flags win over earlier ones.
 func startServer(data, output string, flags ...string) (*server, addresses, error) {
+	return startServerWith(nil, data, output, flags...)
+}
+
+// startServerWith is startServer with the sockets for SSH and HTTP handed over as systemd does it; nil for none.
+func startServerWith(sockets []*os.File, data, output string, flags ...string) (*server, addresses, error) {
 	out, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, addresses{}, err
@@ -46,6 +51,11 @@ func startServer(data, output string, flags ...string) (*server, addresses, erro
 	s := &server{data: data, output: output, done: make(chan struct{})}
 	s.cmd = exec.Command(gitd, append([]string{"serve", "--data", data}, flags...)...)
 	s.cmd.Env = serverEnv()
+	if sockets != nil {
+		s.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, s.cmd.Args...)...)
+		s.cmd.Env = append(serverEnv(), "LISTEN_FDS=2", "LISTEN_FDNAMES=ssh:http")
+		s.cmd.ExtraFiles = sockets
+	}
 	s.cmd.Dir = "/"
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C in the terminal is for the tests, which stop it in order

@@ -14,16 +14,17 @@ import (
 
 // world is what one script has: a data directory, a server on it now and then, and what runs in the background.
 type world struct {
-	tb     testing.TB
-	base   string // short, for the sockets in it; holds data and log
-	data   string // --data
-	log    string // what the servers wrote to stderr, one after the other
-	server *server
-	ssh    string // address; kept over restarts, as remotes name it
-	http   string
-	domain string // apps answer under APP.domain
-	jobs   map[string]*job
-	loads  map[string]*load
+	tb      testing.TB
+	base    string // short, for the sockets in it; holds data and log
+	data    string // --data
+	log     string // what the servers wrote to stderr, one after the other
+	server  *server
+	ssh     string // address; kept over restarts, as remotes name it
+	http    string
+	domain  string // apps answer under APP.domain
+	jobs    map[string]*job
+	loads   map[string]*load
+	sockets []*os.File // for SSH and HTTP, handed over to the server; nil: it makes its own
 
 	// On a cluster.
 	namespace string

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -100,6 +101,12 @@ var _ deploy.Platform = (*Platform)(nil)
 
 // NewServer returns an http.Server for the Platform with the protocols and the limits that it needs. The caller sets the address.
 func NewServer(handler http.Handler) *http.Server { return dataplane.NewServer(handler) }
+
+// Limits bound what clients of a NewServer may have open.
+type Limits = dataplane.Limits
+
+// Bound returns a listener for NewServer's server that lets clients in within the limits.
+func Bound(l net.Listener, limits Limits) net.Listener { return dataplane.Bound(l, limits) }
 
 // Open loads the Services and adopts the instances that still run; when it returns, requests are answered.
 func Open(ctx context.Context, o Options) (*Platform, error) {

@@ -22,7 +22,7 @@ type store struct{ dir string }
 type template struct {
 	Template   servingv1.RevisionTemplateSpec `json:"template"`
 	Created    time.Time                      `json:"created"`
-	Generation int64                          `json:"generation"` // of the Service when the revision came to be
+	Generation int64                          `json:"generation"`    // of the Service when the revision came to be
 	H2C        bool                           `json:"h2c,omitempty"` // its app turned out to speak HTTP/2 without TLS, and nothing else
 }
 

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// handedOver returns the sockets that systemd made and holds (LISTEN_FDS), by what they are for: "ssh" and "http", as their units name them
+// (FileDescriptorName=). It holds them while gitd is restarted: clients wait then, and none is refused.
+func handedOver(names ...string) (map[string]net.Listener, error) {
+	expected := os.Getenv("LISTEN_FDNAMES") // for the error: the library takes it away
+	all, err := activation.ListenersWithNames()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]net.Listener{}
+	for name, list := range all {
+		if !slices.Contains(names, name) || len(list) != 1 {
+			return nil, app.Errorf(app.InvalidInput, "give each socket unit one ListenStream= and FileDescriptorName="+strings.Join(names, " or FileDescriptorName="),
+				"systemd hands over the sockets %q", expected)
+		}
+		if _, ok := list[0].Addr().(*net.TCPAddr); !ok {
+			return nil, app.Errorf(app.InvalidInput, "give its unit ListenStream=ADDRESS:PORT", "the socket %s of systemd is not a TCP socket", name)
+		}
+		found[name] = list[0]
+	}
+	return found, nil
+}

@@ -55,6 +55,7 @@ type Release struct {
 	Commit     string // 40 hex digits
 	Ref        string // "refs/heads/main"
 	Key        string // name of the key that pushed
+	Signed     string // who signed the push, as it was checked; "" where it was not signed
 	Message    string // what it is about, in the words of who pushed; may be empty
 	Repository string // repository of the image in the registry: the app's name
 	Digest     string // "sha256:…"

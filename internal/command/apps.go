@@ -139,7 +139,7 @@ func row(w io.Writer, cells ...any) {
 		if s == "" {
 			s = "-"
 		}
-		fmt.Fprint(w, app.Plain(s))
+		fmt.Fprint(w, strings.ReplaceAll(app.Plain(s), "\t", " ")) // a tab would begin another cell
 	}
 	fmt.Fprintln(w)
 }

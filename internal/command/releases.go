@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,12 @@ func (c *session) listReleases(cmd *cobra.Command, name string, before, lines in
 	}
 	more := len(page) > lines
 	page = page[:min(len(page), lines)]
-	w := table(cmd.OutOrStdout(), "RELEASE", "STATE", "COMMIT", "BY", "WHEN", "WHAT")
+	head := []any{"RELEASE", "STATE", "COMMIT", "BY", "WHEN"}
+	signed := slices.ContainsFunc(page, func(r app.Release) bool { return r.Signed != "" })
+	if signed { // in a column of its own: what a push says of itself cannot look like it
+		head = append(head, "SIGNED")
+	}
+	w := table(cmd.OutOrStdout(), append(head, "WHAT")...)
 	for _, r := range page {
 		state := string(r.State)
 		if r.State == app.Live && r.Version != live.Version {
@@ -59,7 +65,11 @@ func (c *session) listReleases(cmd *cobra.Command, name string, before, lines in
 		if r.RollbackOf != 0 {
 			what = fmt.Sprintf("rollback to v%d %s", r.RollbackOf, what)
 		}
-		row(w, fmt.Sprintf("v%d", r.Version), state, fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime), what)
+		cells := []any{fmt.Sprintf("v%d", r.Version), state, fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime)}
+		if signed {
+			cells = append(cells, strings.TrimPrefix(r.Signed, "signed "))
+		}
+		row(w, append(cells, what)...)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -56,7 +56,7 @@ func (b *band) write(p []byte) error {
 		return b.err
 	}
 	if b.stall > 0 {
-		t := time.AfterFunc(b.stall, func() { b.gone(errors.New("the client reads nothing any more")) })
+		t := afterAwake(b.stall, func() { b.gone(errors.New("the client reads nothing any more")) })
 		defer t.Stop()
 	}
 	_, b.err = b.w.Write(p)

@@ -193,11 +193,16 @@ func (c *connection) watch(ctx ssh.Context) {
 		}
 	}()
 	defer close(asking)
+	still := stillness{every: o.KeepAlive}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ask.C:
+		}
+		if now := time.Now(); still.beat(now) { // nothing was asked and heard meanwhile: the client gets its time again
+			c.heard.Store(now.UnixNano())
+			c.used.Store(now.UnixNano())
 		}
 		if time.Since(time.Unix(0, c.heard.Load())) > o.IdleTimeout {
 			c.cut(fmt.Sprintf("the client has not answered for %v", o.IdleTimeout))

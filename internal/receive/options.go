@@ -5,6 +5,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/gitd-io/gitd/internal/app"
 )
 
@@ -97,11 +99,14 @@ func checkMessage(text string) error {
 	case strings.TrimSpace(text) == "":
 		return app.Errorf(app.InvalidInput, "say what the release is about: -o message=TEXT", "push option \"message\" is empty")
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
-		return app.Errorf(app.InvalidInput, "", "push option \"message\" must be one line of UTF-8 text, without control characters")
-	case strings.Contains(strings.ToLower(text), "[signed"): // as what is added to the message of a signed push
-		return app.Errorf(app.InvalidInput, "sign it: git push --signed", "push option \"message\" must not say \"[signed\": that is said of signed pushes alone")
+		return app.Errorf(app.InvalidInput, "write one line of text: -o message=TEXT", "push option \"message\" must be one line of UTF-8 text, without control characters")
+	case strings.Contains(looksLike(text), "[signed"):
+		return app.Errorf(app.InvalidInput, "sign it: git push --signed", "push option \"message\" must not contain \"[signed\", which is reserved for signed pushes")
 	case utf8.RuneCountInString(text) > maxMessage:
-		return app.Errorf(app.InvalidInput, "say it shorter", "push option \"message\" is longer than %d characters", maxMessage)
+		return app.Errorf(app.InvalidInput, "shorten the message", "push option \"message\" is longer than %d characters", maxMessage)
 	}
 	return nil
 }
+
+// looksLike is text as it is read: in the plain forms of letters, without what is invisible, in lower case.
+func looksLike(text string) string { return strings.ToLower(norm.NFKC.String(app.Plain(text))) }

@@ -29,6 +29,7 @@ type refCommand struct {
 	old, new, name string
 	reason         string
 	result         *refResult // where it came out otherwise than the client thinks
+	annotated      bool       // a tag object beside the commit that is deployed
 }
 
 func (c *refCommand) deletes() bool { return c.new == zeroID }
@@ -319,6 +320,7 @@ func (p *push) serve() outcome {
 	if p.signed != nil {
 		result += ", " + p.signed.String()
 	}
+	p.leaveTags(deploy != nil && deploy.reason == "")
 	p.log.Flush()
 	return p.report(unpack, result)
 }
@@ -363,7 +365,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	told := p.progress(branch, c.new)
 	started := time.Now()
 	heard := p.ss.raw.wait(p.opts.StallTimeout, func() { life.cancel(stalled("nothing of the pack has arrived for %v", p.opts.StallTimeout)) })
-	slow := time.AfterFunc(p.opts.ReceiveTimeout, func() { life.cancel(stalled("the pack takes longer than %v", p.opts.ReceiveTimeout)) })
+	slow := afterAwake(p.opts.ReceiveTimeout, func() { life.cancel(stalled("the pack takes longer than %v", p.opts.ReceiveTimeout)) })
 	stats, err := p.opts.Indexer.Index(ctx, p.ss.in, PackTarget{Repository: q.repository, Quarantine: q.quarantine, Shallow: q.shallow},
 		PackLimits{Bytes: p.opts.MaxPack, Objects: p.opts.MaxObjects, Memory: p.opts.MaxMemory, CPU: p.opts.MaxCPU}, told.update)
 	heard()
@@ -411,6 +413,9 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	}
 	defer func() { modules.done(err == nil) }()
 	if err := checkLinks(entries); err != nil {
+		return true, err
+	}
+	if err := p.findTags(ctx, q); err != nil {
 		return true, err
 	}
 	if p.options.Detach {

@@ -208,7 +208,7 @@ func (s *serialReader) Read(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.waiting.Load(); p != nil {
-		t := time.AfterFunc(p.limit, func() {
+		t := afterAwake(p.limit, func() {
 			if s.waiting.Load() == p { // else it is not waited for any more
 				p.once.Do(p.late)
 			}

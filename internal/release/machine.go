@@ -92,6 +92,7 @@ type Push struct {
 	Ref     string
 	Commit  string
 	Message string // what the release is about; may be empty
+	Signed  string // who signed it; "" where it was not signed
 	Source  build.Source
 	Log     *app.Log
 	Start   time.Time         // when the push arrived
@@ -109,7 +110,7 @@ func (m *Machine) Deploy(ctx context.Context, p Push) error {
 	if err := m.enoughDisk(); err != nil {
 		return err
 	}
-	r := app.Release{App: p.App, AppID: p.AppID, Commit: p.Commit, Ref: p.Ref, Message: p.Message}
+	r := app.Release{App: p.App, AppID: p.AppID, Commit: p.Commit, Ref: p.Ref, Message: p.Message, Signed: p.Signed}
 	return m.run(ctx, p.By, r, p.DryRun, p.Log, p.Start, func(ctx context.Context, w *work) error {
 		if p.Entered != nil {
 			p.Entered(w.release.Version)

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"io"
-	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
@@ -50,7 +49,7 @@ func (f *front) ReadsInput(args []string) bool { return command.ReadsInput(args)
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return f.machine.Deploy(ctx, release.Push{
-		App: p.App, AppID: p.AppID, By: app.Caller{Key: p.Key}, Ref: p.Ref, Commit: p.Commit, Message: message(p), Source: p.Source, Log: p.Log, Start: p.Started,
+		App: p.App, AppID: p.AppID, By: app.Caller{Key: p.Key}, Ref: p.Ref, Commit: p.Commit, Message: p.Options.Message, Signed: signed(p), Source: p.Source, Log: p.Log, Start: p.Started,
 		Accept: p.Accept, Clear: p.Options.ClearCache, DryRun: p.Options.DryRun, NoTraffic: p.Options.NoTraffic,
 		Entered: func(version int) { p.Version = version },
 	})
@@ -61,11 +60,10 @@ func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin i
 	return (*Server)(f).command(ctx, app.Caller{Key: key}, args, stdin, stdout, stderr)
 }
 
-// message is what the ledger says of a push: its own words, and who signed it.
-func message(p *receive.Push) string {
-	text := p.Options.Message
-	if p.Signature != nil {
-		text = strings.TrimSpace(text + " [" + p.Signature.String() + "]")
+// signed is what the ledger says of a push's signature.
+func signed(p *receive.Push) string {
+	if p.Signature == nil {
+		return ""
 	}
-	return text
+	return p.Signature.String()
 }

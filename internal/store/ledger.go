@@ -17,7 +17,7 @@ import (
 
 const (
 	columns = `SELECT s.app, s.version, r.commit_id, r.ref, r.key, r.rollback_of,
-		s.state, s.reason, s.message, s.repository, s.digest, s.processes, s.revision, s.created, s.finished FROM release_states s `
+		s.state, s.reason, s.message, s.repository, s.digest, s.processes, s.revision, s.created, s.finished, s.signed FROM release_states s `
 	entries       = "CROSS JOIN releases r ON r.app = s.app AND r.version = s.version "
 	selectRelease = columns + entries
 )
@@ -215,7 +215,7 @@ func (s *Store) each(ctx context.Context, do func(app.Release) bool, query strin
 		var processes string
 		var created, finished int64
 		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.RollbackOf,
-			&r.State, &r.Reason, &r.Message, &r.Repository, &r.Digest, &processes, &r.Revision, &created, &finished); err != nil {
+			&r.State, &r.Reason, &r.Message, &r.Repository, &r.Digest, &processes, &r.Revision, &created, &finished, &r.Signed); err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(processes), &r.Processes); err != nil {

@@ -1,7 +1,7 @@
 package store
 
 // migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
-var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes}
+var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases}
 
 const initialSchema = `
 CREATE TABLE apps (
@@ -81,3 +81,6 @@ CREATE TRIGGER apps_insert_changes_access AFTER INSERT ON apps BEGIN UPDATE acce
 CREATE TRIGGER apps_update_changes_access AFTER UPDATE ON apps BEGIN UPDATE access SET version = version + 1; END;
 CREATE TRIGGER apps_delete_changes_access AFTER DELETE ON apps BEGIN UPDATE access SET version = version + 1; END;
 `
+
+// signedReleases keeps who signed a push apart from what the push says of itself.
+const signedReleases = "ALTER TABLE release_states ADD COLUMN signed TEXT NOT NULL DEFAULT ''"

@@ -16,6 +16,7 @@ type Event struct {
 	State      app.State     `json:"-"`
 	Reason     string        `json:"-"`
 	Message    string        `json:"message,omitempty"`
+	Signed     string        `json:"signed,omitempty"` // with the first event alone
 	Repository string        `json:"repository,omitempty"`
 	Digest     string        `json:"digest,omitempty"`
 	Processes  []app.Process `json:"processes,omitempty"`
@@ -25,8 +26,8 @@ type Event struct {
 
 const (
 	insertEvent = "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, ?, ?)"
-	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished)
-		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0)`
+	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed)
+		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?)`
 	// An empty fact leaves what is there.
 	updateState = `UPDATE release_states SET state = ?1, reason = ?2,
 		message = iif(?3 = '', message, ?3),
@@ -49,7 +50,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if err := tx.QueryRowContext(ctx, "SELECT 1 + coalesce(max(version), 0) FROM releases WHERE app = ?", r.App).Scan(&r.Version); err != nil {
 		return r, err
 	}
-	facts, err := json.Marshal(Event{Message: r.Message})
+	facts, err := json.Marshal(Event{Message: r.Message, Signed: r.Signed})
 	if err != nil {
 		return r, err
 	}
@@ -61,7 +62,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if _, err := tx.ExecContext(ctx, insertEvent, r.App, r.Version, now, app.Received, "", string(facts)); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.Received, r.Message, now); err != nil {
+	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.Received, r.Message, now, r.Signed); err != nil {
 		return r, err
 	}
 	r.State, r.Created = app.Received, time.UnixMilli(now)

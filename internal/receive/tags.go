@@ -1,0 +1,61 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+const tagPrefix = "refs/tags/"
+
+// findTags notes which refs beside the one that is deployed are annotated tags. git sends those by itself where push.followTags is set: they
+// must not make a deployment look failed.
+func (p *push) findTags(ctx context.Context, q *quarantine) error {
+	return q.cat.use(ctx, func() error {
+		for _, c := range p.request.commands {
+			if c.deletes() || !strings.HasPrefix(c.name, tagPrefix) {
+				continue
+			}
+			if err := q.cat.ask(c.new); err != nil {
+				return err
+			}
+			kind, size, err := q.cat.answer()
+			if errors.Is(err, errMissing) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := q.cat.out.Discard(int(size) + 1); err != nil {
+				return err
+			}
+			c.annotated = kind == "tag"
+		}
+		return nil
+	})
+}
+
+// maxTagRemarks is how many tags are named.
+const maxTagRemarks = 5
+
+// leaveTags accepts the annotated tags that came with a deployment, and keeps none of them: git then ends well, and the log says what came of them.
+func (p *push) leaveTags(deployed bool) {
+	left := 0
+	for _, c := range p.request.commands {
+		switch {
+		case !c.annotated:
+		case !deployed:
+			c.reason = "main was not deployed"
+		default:
+			c.reason = ""
+			if left++; left <= maxTagRemarks {
+				p.log.Detail("the tag %s is not kept here: only main is deployed", app.Plain(app.Clip(c.name[len(tagPrefix):], 60)))
+			}
+		}
+	}
+	if left > maxTagRemarks {
+		p.log.Detail("and so are %s", count(left-maxTagRemarks, "other tag"))
+	}
+}

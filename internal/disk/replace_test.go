@@ -23,4 +23,11 @@ func TestReplace(t *testing.T) {
 	if err != nil || string(b) != "one" || info.Mode() != 0o640 || len(left) != 1 {
 		t.Errorf("%q, %v, %v, %v", b, info.Mode(), left, err)
 	}
+	odd := filepath.Join(dir, "a[b]*")
+	if err := errors.Join(os.Mkdir(odd, 0o700), os.WriteFile(filepath.Join(odd, ".new-1"), nil, 0o600), os.WriteFile(filepath.Join(odd, "new-1"), nil, 0o600), RemoveTemporary(odd)); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(odd); err != nil || len(left) != 1 || left[0].Name() != "new-1" {
+		t.Errorf("%v, %v", left, err)
+	}
 }

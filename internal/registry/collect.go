@@ -298,6 +298,25 @@ func (c *collection) removeUploads(dir string) error {
 	return nil
 }
 
+// tidyUp removes the uploads that ended with an earlier process, once after a start.
+func (r *Registry) tidyUp() {
+	names, err := r.list()
+	if err != nil {
+		return // Collect tells
+	}
+	c := &collection{Registry: r}
+	for _, name := range names {
+		if r.closing.Load() {
+			return
+		}
+		if dir, err := r.repository(name); err == nil {
+			r.collecting.Lock()
+			_ = c.removeUploads(dir) // Collect tries again
+			r.collecting.Unlock()
+		}
+	}
+}
+
 // removeTemporary removes the files that a process was writing when it was killed: ours, and those of distribution's driver.
 func (c *collection) removeTemporary(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

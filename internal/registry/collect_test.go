@@ -215,6 +215,9 @@ func TestCollect_Leftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = open(t, dir)
+	if _, err := os.Lstat(leftovers[0]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an upload to an earlier process is there after the start (%v)", err)
+	}
 	collect()
 	for _, f := range leftovers {
 		if _, err := os.Lstat(f); !errors.Is(err, fs.ErrNotExist) {

@@ -37,6 +37,7 @@ func openNetwork(t *testing.T, o Options) *Registry {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Close() })
+	r.tidying.Wait()
 	return r
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -60,6 +61,8 @@ type Registry struct {
 	// collecting is held shared by everything that adds or relies on what is on the disk for a moment, and alone by Collect for each of its
 	// steps. Nobody holds it for as long as a build takes: Hold is for that.
 	collecting sync.RWMutex
+	tidying    sync.WaitGroup
+	closing    atomic.Bool
 	mu         sync.Mutex
 	held       map[held]int
 }
@@ -117,6 +120,7 @@ func OpenWith(ctx context.Context, o Options) (*Registry, error) {
 		defer close(r.served)
 		_ = r.server.Serve(r.listener)
 	}()
+	r.tidying.Go(r.tidyUp)
 	return r, nil
 }
 
@@ -169,6 +173,8 @@ func (r *Registry) Serve(l net.Listener) error { return r.server.Serve(l) }
 
 // Close stops serving.
 func (r *Registry) Close() error {
+	r.closing.Store(true)
+	r.tidying.Wait()
 	err := r.server.Close()
 	<-r.served
 	if r.network != nil {

@@ -30,6 +30,7 @@ func open(t *testing.T, dir string) *Registry {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Close() })
+	r.tidying.Wait()
 	return r
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/deploy/local"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/store"
@@ -86,6 +87,9 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.onClose(s.lock.Close)
+	if err := disk.RemoveTemporary(o.Data); err != nil {
+		return nil, err
+	}
 	if s.store, err = store.Open(s.path(databaseFile)); err != nil {
 		return nil, err
 	}

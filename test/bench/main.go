@@ -46,6 +46,7 @@ var sections = []section{
 	{"cold", "first request to an app at zero, against bare runc run of the same spec", []string{"git", "ssh", "runc"}, (*bench).cold},
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
 	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
+	{"scale", "a start, commands and pushes with 200,000 releases of 1,000 apps", []string{"git", "ssh", "ssh-keygen"}, (*bench).scale},
 }
 
 // packageOf names the Debian package that brings a program.

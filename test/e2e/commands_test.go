@@ -36,6 +36,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	load start|stop APP   constant traffic; stop fails when a request failed
 //	procs PATTERN         there are processes of this data directory whose arguments match
 //	pushes -n N DIR FILE  N pushes in a row, each with another text in FILE that must be what is answered next
+//	kills -n N DIR FILE   N pushes, each with the server killed at a random moment of it; then all agrees, and nothing is left
 //	start NAME COMMAND    run a command in the background
 //	await NAME PATTERN    wait until it printed this
 //	interrupt NAME [SIG]  signal its process group: INT (default) or KILL
@@ -48,7 +49,7 @@ func table() map[string]command {
 	return map[string]command{
 		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
-		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes,
+		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 	}

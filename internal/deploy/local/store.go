@@ -51,6 +51,11 @@ func (s store) load(log func(string, ...any)) ([]record, error) {
 			_ = disk.RemoveAll(dir)
 			continue
 		}
+		for _, d := range []string{dir, filepath.Join(dir, "revisions")} {
+			if err := disk.RemoveTemporary(d); err != nil {
+				log("deploy: what a killed process was writing: %v", err)
+			}
+		}
 		rec := record{service: &servingv1.Service{}}
 		if err := read(filepath.Join(dir, "service.json"), rec.service); errors.Is(err, fs.ErrNotExist) {
 			_ = disk.RemoveAll(dir) // ended before its first Apply was complete

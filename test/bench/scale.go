@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/store/storetest"
+)
+
+// The section scale measures what a long history and many apps cost. Real are: the server, one app that was pushed and runs, all pushes that are
+// measured. Made are: the ledger, as the first gitd would have written it, and for each of the other apps a copy of the real one's repository, of its
+// folder in the registry, and of its Service, which is at zero. -bin measures another build on the same: that of an older commit, for one.
+
+// seedApp is the real app. Its name stands nowhere in its files but as a name.
+const seedApp = "zzseed"
+
+// scaleSize is how much there is.
+type scaleSize struct{ apps, releases int }
+
+func (b *bench) scale() error {
+	size := scaleSize{1000, 200}
+	if b.quick {
+		size = scaleSize{100, 50}
+	}
+	s, src, err := b.seedServer()
+	if err != nil {
+		return err
+	}
+	b.report.title(fmt.Sprintf("%d live apps × %d releases, one of them running, the others at zero", size.apps, size.releases))
+	if err := b.growServer(s, src, size); err != nil {
+		return err
+	}
+	if err := b.measureStart(s); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"apps"}, {"releases", seedApp}} {
+		cpu, wall, err := s.cost(func() error {
+			_, err := b.command("", nil, append(append([]string{"ssh"}, s.sshTo()...), args...)...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		b.report.text("gitd "+strings.Join(args, " ")+": CPU", fmt.Sprintf("%.2f s", cpu), "")
+		b.report.text("  wall", seconds(wall.Seconds()), "")
+	}
+	return b.measurePushes(s, src)
+}
+
+// seedServer starts a server of its own with the real app on it.
+func (b *bench) seedServer() (*server, *source, error) {
+	shared := b.server
+	b.server = nil
+	keep := b.dir
+	b.dir = filepath.Join(keep, "scale")
+	defer func() { b.dir = keep }()
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	s, err := b.useServer()
+	if err != nil {
+		b.server = shared
+		return nil, nil, err
+	}
+	b.onExit(func() { b.server = shared })
+	src := &source{dir: filepath.Join(b.dir, "source")}
+	if err := os.MkdirAll(src.dir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	if err := src.write("project.toml", "[io.gitd.web]\nmin-scale = 1\nmax-scale = 1\n"); err != nil {
+		return nil, nil, err
+	}
+	return s, src, b.pushPage(s, src, seedApp, "first")
+}
+
+// pushPage pushes a page to an app.
+func (b *bench) pushPage(s *server, src *source, app, page string) error {
+	if err := src.write("index.html", page+"\n"); err != nil {
+		return err
+	}
+	if err := b.commit(src); err != nil {
+		return err
+	}
+	_, _, err := s.push(app, src)
+	return err
+}
+
+// growServer stops the server, and gives it the history and the other apps.
+func (b *bench) growServer(s *server, src *source, size scaleSize) error {
+	s.process.stop(time.Minute)
+	commit, err := b.git(src, "rev-parse", "HEAD")
+	if err != nil {
+		return err
+	}
+	apps := []string{seedApp}
+	for n := 1; n < size.apps; n++ {
+		apps = append(apps, fmt.Sprintf("app-%05d", n))
+	}
+	b.say("  a ledger of %d releases", size.apps*size.releases)
+	database := filepath.Join(s.data, "gitd.db")
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(database + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := storetest.Fill(b.ctx, database, storetest.Ledger{Apps: apps, Releases: size.releases, Owner: "bench", Commit: strings.TrimSpace(commit)}); err != nil {
+		return err
+	}
+	b.say("  %d copies of the app", size.apps-1)
+	for _, name := range apps[1:] {
+		if err := copyApp(s.data, name, size.releases); err != nil {
+			return err
+		}
+	}
+	public, err := os.ReadFile(s.key + ".pub")
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := s.run(bytes.NewReader(public), "keys", "add", "bench", "--admin", "--data", s.data); err != nil {
+		return err
+	}
+	b.report.text("first command on a ledger of the first schema", seconds(time.Since(began).Seconds()), "")
+	info, err := os.Stat(database)
+	if err != nil {
+		return err
+	}
+	b.report.text("gitd.db", fmt.Sprintf("%d MB", info.Size()>>20), "")
+	return nil
+}
+
+// copyApp gives an app what the real one has: its live revision is that of its newest release.
+func copyApp(data, name string, version int) error {
+	for _, dir := range []string{"repositories/%s.git", "registry/docker/registry/v2/repositories/%s", "platform/services/%s"} {
+		from, to := filepath.Join(data, fmt.Sprintf(dir, seedApp)), filepath.Join(data, fmt.Sprintf(dir, name))
+		rename := strings.NewReplacer(seedApp+"-v1", fmt.Sprintf("%s-v%d", name, version), seedApp, name,
+			`min-scale":"1"`, `min-scale":"0"`, `minScale":"1"`, `minScale":"0"`)
+		err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(from, path)
+			if err != nil {
+				return err
+			}
+			target := filepath.Join(to, rename.Replace(rel))
+			info, err := d.Info()
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir():
+				return os.MkdirAll(target, info.Mode().Perm())
+			case !d.Type().IsRegular():
+				return nil
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if strings.HasSuffix(path, ".json") {
+				text = []byte(rename.Replace(string(text)))
+			}
+			return os.WriteFile(target, text, info.Mode().Perm())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureStart starts the server on what there is, as after a crash.
+func (b *bench) measureStart(s *server) error {
+	var answers, readies samples
+	var cpu, peak float64
+	for range b.rounds(3, 2) {
+		if s.process != nil {
+			s.process.kill()
+		}
+		ssh, web := s.SSH, s.HTTP
+		began := time.Now()
+		started := make(chan error, 1)
+		go func() { started <- s.serve(ssh, web) }()
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
+		for b.ctx.Err() == nil {
+			q, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://"+web+"/", nil)
+			if err != nil {
+				return err
+			}
+			q.Host = seedApp + ".localhost"
+			a, err := client.Do(q)
+			if err == nil {
+				a.Body.Close()
+				if a.StatusCode == http.StatusOK {
+					break
+				}
+			}
+			if time.Since(began) > 5*time.Minute {
+				return fmt.Errorf("no answer after %s: %v", time.Since(began), err)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		answers.add(time.Since(began))
+		if err := <-started; err != nil {
+			return err
+		}
+		readies.add(time.Since(began))
+		cpu, peak = s.used(), s.peak()
+		b.say("  first answer after %s, ready after %s, %.2f s of CPU, %.0f MB at most", seconds(answers[len(answers)-1]), seconds(readies[len(readies)-1]), cpu, peak)
+	}
+	b.report.durationAtMost("start after kill -9: first answer of the running app", answers, 1)
+	b.report.duration("start: ready for pushes", readies)
+	b.report.text("start: CPU, with all that it starts", fmt.Sprintf("%.2f s", cpu), "")
+	b.report.text("start: memory at most", fmt.Sprintf("%.0f MB", peak), "")
+	return nil
+}
+
+// measurePushes pushes to the real app, and right after that to another one.
+func (b *bench) measurePushes(s *server, src *source) error {
+	var alone, cpus, receive, after, afterReceive samples
+	if err := b.pushPage(s, src, seedApp, "warm"); err != nil { // the image's cache is warm from here on
+		return err
+	}
+	if err := b.pushPage(s, src, "app-00001", "warm too"); err != nil {
+		return err
+	}
+	s.rest()
+	for n := range b.rounds(3, 2) {
+		var wall, next time.Duration
+		var first, second float64
+		cpu, _, err := s.cost(func() error {
+			began := time.Now()
+			if err := b.pushPage(s, src, seedApp, fmt.Sprint("alone ", n)); err != nil {
+				return err
+			}
+			wall = time.Since(began)
+			t, err := s.lastTimings(seedApp)
+			if err == nil {
+				first = t.Receive
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		alone.add(wall)
+		cpus, receive = append(cpus, cpu), append(receive, first/1000)
+		if err := b.pushPage(s, src, seedApp, fmt.Sprint("before ", n)); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := b.pushPage(s, src, "app-00001", fmt.Sprint("after ", n)); err != nil {
+			return err
+		}
+		next = time.Since(began)
+		t, err := s.lastTimings("app-00001")
+		if err != nil {
+			return err
+		}
+		second = t.Receive
+		after.add(next)
+		afterReceive = append(afterReceive, second/1000)
+		b.say("  a push %s, %.2f s of CPU with what follows; the push right after one %s, its build began after %s", seconds(wall.Seconds()), cpu, seconds(next.Seconds()), seconds(second/1000))
+		s.rest()
+	}
+	b.report.duration("a push to one app, live", alone)
+	b.report.text("  CPU of the server, with the collection after it", fmt.Sprintf("%.2f s", cpus.median()), "")
+	b.report.duration("  until its build begins", receive)
+	b.report.duration("a push to another app right after one, live", after)
+	b.report.duration("  until its build begins", afterReceive)
+	return nil
+}
+
+func (s *server) sshTo() []string {
+	host, port, _ := strings.Cut(s.SSH, ":")
+	return append(s.sshOptions(), "-p", port, "git@"+host)
+}
+
+// used returns the processor time of the server and of the processes that it started and that have ended, in seconds.
+func (s *server) used() float64 {
+	f, ok := statFields(s.process.pid())
+	if !ok || len(f) < 15 {
+		return 0
+	}
+	var ticks float64
+	for _, n := range f[11:15] {
+		t, _ := strconv.ParseFloat(n, 64)
+		ticks += t
+	}
+	return ticks / 100
+}
+
+// peak returns the most memory that the server had, in megabytes.
+func (s *server) peak() float64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.pid()))
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kb / 1024
+		}
+	}
+	return 0
+}
+
+// cost returns the processor time that the server needs for something and for what follows it, and how long the thing took.
+func (s *server) cost(do func() error) (cpu float64, wall time.Duration, err error) {
+	before, began := s.used(), time.Now()
+	if err := do(); err != nil {
+		return 0, 0, err
+	}
+	wall = time.Since(began)
+	s.rest()
+	return s.used() - before, wall, nil
+}
+
+// rest waits until the server does nothing any more.
+func (s *server) rest() {
+	for last, quiet := s.used(), 0; quiet < 4; {
+		time.Sleep(250 * time.Millisecond)
+		now := s.used()
+		if quiet++; now-last > 0.02 {
+			quiet = 0
+		}
+		last = now
+	}
+}

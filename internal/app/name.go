@@ -39,7 +39,7 @@ func ParseName(s string) (string, error) {
 // Tags that gitd gives to revisions. The app hello is also reached by TAG-hello, and its revisions are called hello-v1, hello-v2, …
 const (
 	GreenTag = "green" // the revision that is being rolled out
-	BlueTag  = "blue"  // the one that served before, kept for rollback
+	BlueTag  = "blue"  // once that of the one that served before; no app may have such a name
 )
 
 // Clash says why the apps of two names cannot be on one platform, where one's name is what the other's revisions or addresses are called; "" where

@@ -19,7 +19,8 @@ var ErrNotFound = errors.New("not found")
 // ErrNotRouted is returned (wrapped) where a platform has taken a change, and nothing sends requests accordingly in time.
 var ErrNotRouted = errors.New("not routed")
 
-// Tags that gitd sets in spec.traffic. A tag's revision answers under TAG-SERVICE.DOMAIN.
+// Tags in spec.traffic. A tag's revision answers under TAG-SERVICE.DOMAIN. gitd sets green; blue was that of the revision that served
+// before, and is taken away where it is found.
 const (
 	GreenTag = app.GreenTag
 	BlueTag  = app.BlueTag

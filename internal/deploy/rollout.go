@@ -62,7 +62,7 @@ const (
 )
 
 // Rollout takes the plan's revision live: it starts it beside the one that serves (blue) with no traffic and a tag, checks
-// it, moves the traffic, and keeps blue under a tag for a rollback. When it fails, or ctx ends before the last step, traffic
+// it, moves the traffic, and keeps blue for a rollback. When it fails, or ctx ends before the last step, traffic
 // is as it was before, the new revision is removed, and the error is an *app.Error.
 func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 	r := &rollout{Platform: p, plan: plan, service: plan.Service.Name, green: plan.Service.Spec.Template.Name}
@@ -207,8 +207,8 @@ func (r *rollout) with(traffic []servingv1.TrafficTarget) *servingv1.Service {
 	return svc
 }
 
-// split gives green the percentage and blue the rest, in the proportions from before. Tags other than green and blue stay
-// where they are. In the end (last) the largest of blue has the tag blue, before that whoever had it.
+// split gives green the percentage and blue the rest, in the proportions from before. Tags other than green stay where they are. What served
+// before has no address of its own: people could go on using a version that was replaced for its faults.
 func (r *rollout) split(green int64, last bool) []servingv1.TrafficTarget {
 	if len(r.blue) == 0 {
 		green = 100
@@ -236,22 +236,14 @@ func (r *rollout) split(green int64, last bool) []servingv1.TrafficTarget {
 			n = left
 		}
 		left -= n
-		t := target(b, n, "")
-		if last && i == 0 {
-			t.Tag = BlueTag
-		}
-		if n > 0 || t.Tag != "" {
-			out = append(out, t)
+		if n > 0 {
+			out = append(out, target(b, n, ""))
 		}
 	}
 	for _, t := range r.traffic {
-		if t.Tag == "" || t.Tag == GreenTag || t.Tag == BlueTag && last && len(others) > 0 {
-			continue
+		if t.Tag != "" && t.Tag != GreenTag && t.Tag != BlueTag {
+			out = append(out, target(t.RevisionName, 0, t.Tag))
 		}
-		if t.Tag == BlueTag && last && t.RevisionName == r.green {
-			continue // it is not the one before any more
-		}
-		out = append(out, target(t.RevisionName, 0, t.Tag))
 	}
 	return out
 }

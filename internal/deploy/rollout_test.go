@@ -71,15 +71,15 @@ func TestSplit(t *testing.T) {
 		{"", "v1", 100, true, "v1 100"},
 		{"v1 100", "v2", 0, false, "v2 0 green, v1 100"},
 		{"v1 100", "v2", 30, false, "v2 30 green, v1 70"},
-		{"v1 100", "v2", 100, true, "v2 100, v1 0 blue"},
-		{"v2 100, v1 0 blue", "v3", 0, false, "v3 0 green, v2 100, v1 0 blue"},
-		{"v2 100, v1 0 blue", "v3", 100, true, "v3 100, v2 0 blue"},
-		{"v2 100, v1 0 blue", "v1", 0, false, "v1 0 green, v2 100, v1 0 blue"}, // rollback
-		{"v2 100, v1 0 blue", "v1", 100, true, "v1 100, v2 0 blue"},
-		{"v2 100, v1 0 blue", "v2", 0, false, "v2 100 green, v1 0 blue"}, // what serves already
-		{"v2 100, v1 0 blue", "v2", 100, true, "v2 100, v1 0 blue"},
+		{"v1 100", "v2", 100, true, "v2 100"},
+		{"v2 100, v1 0 blue", "v3", 0, false, "v3 0 green, v2 100"}, // the tag is of an older gitd
+		{"v2 100, v1 0 blue", "v3", 100, true, "v3 100"},
+		{"v2 100, v1 0 blue", "v1", 0, false, "v1 0 green, v2 100"}, // rollback
+		{"v2 100, v1 0 blue", "v1", 100, true, "v1 100"},
+		{"v2 100, v1 0 blue", "v2", 0, false, "v2 100 green"}, // what serves already
+		{"v2 100, v1 0 blue", "v2", 100, true, "v2 100"},
 		{"v1 34, v2 33, v3 33 canary", "v4", 50, false, "v4 50 green, v1 17, v2 16, v3 17, v3 0 canary"},
-		{"v1 34, v2 33, v3 33 canary", "v4", 100, true, "v4 100, v1 0 blue, v3 0 canary"},
+		{"v1 34, v2 33, v3 33 canary", "v4", 100, true, "v4 100, v3 0 canary"},
 		{"v1 90, v2 10 green", "v2", 50, false, "v2 50 green, v1 50"},
 	} {
 		r := &rollout{green: c.green, shares: map[string]int64{}}

@@ -170,6 +170,14 @@ func (s *suite) want(t *testing.T, label, path, body string) {
 	}
 }
 
+// unreached says that nothing answers at LABEL.DOMAIN.
+func (s *suite) unreached(t *testing.T, label string) {
+	t.Helper()
+	if code, body, err := s.get(within(t), label, "/"); err != nil || code != http.StatusNotFound {
+		t.Errorf("%s: %d %q, %v; want 404", label, code, body, err)
+	}
+}
+
 // load sends requests until stop is called, which returns how many succeeded and what failed.
 func (s *suite) load(label string) (stop func() (int64, []string)) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -253,17 +261,17 @@ func (s *suite) update(t *testing.T) {
 		t.Errorf("previous: %v", out.Previous)
 	}
 	s.want(t, "update", "/", "v4")
-	s.want(t, "blue-update", "/", "v3")
+	s.unreached(t, "blue-update")
 	if code, _, _ := s.get(within(t), "green-update", "/"); code != http.StatusNotFound {
 		t.Errorf("green answers %d after the rollout", code)
 	}
 	states := s.describe(t, "update")
-	if states["update-v4"].Percent != 100 || states["update-v3"].Percent != 0 || !slices.Equal(states["update-v3"].Tags, []string{deploy.BlueTag}) {
+	if states["update-v4"].Percent != 100 || states["update-v3"].Percent != 0 || len(states["update-v3"].Tags) > 0 {
 		t.Errorf("revisions: %+v", states)
 	}
 	eventually(t, "update-v2, which nothing reaches, is gone", func() bool { return s.describe(t, "update")["update-v2"].Instances == 0 })
 	svc, err := s.env.Platform.Get(within(t), "update")
-	if err != nil || svc.Status.LatestCreatedRevisionName != "update-v4" || len(svc.Status.Traffic) != 2 {
+	if err != nil || svc.Status.LatestCreatedRevisionName != "update-v4" || len(svc.Status.Traffic) != 1 {
 		t.Errorf("status: %+v, %v", svc.Status, err)
 	}
 }
@@ -301,7 +309,6 @@ func (s *suite) split(t *testing.T) {
 	// A rollout from a split shifts all of it.
 	told, _ := s.mustRoll(t, s.service("split", "v3"))
 	contains(t, told, "-----> Traffic: split-v1 70% → 0%, split-v2 30% → 0%, split-v3 0% → 100%\n")
-	s.want(t, "blue-split", "/", "v1")
 	s.want(t, "canary-split", "/", "v2")
 }
 
@@ -400,7 +407,6 @@ func (s *suite) rollback(t *testing.T) {
 	t.Logf("rollback to a revision that runs: %v", time.Since(began))
 	contains(t, told, "-----> Traffic: rollback-v3 100% → 0%, rollback-v2 0% → 100%\n")
 	s.want(t, "rollback", "/", "v2")
-	s.want(t, "blue-rollback", "/", "v3")
 	// A revision that was deleted comes back as it was.
 	if err := s.env.Platform.DeleteRevision(within(t), "rollback", "rollback-v1"); err != nil {
 		t.Fatal(err)
@@ -420,7 +426,6 @@ func (s *suite) rollback(t *testing.T) {
 	// Rolling out what serves already changes nothing.
 	s.mustRoll(t, s.service("rollback", "v1"))
 	s.want(t, "rollback", "/", "v1")
-	s.want(t, "blue-rollback", "/", "v2")
 }
 
 func (s *suite) zero(t *testing.T) {
@@ -457,7 +462,6 @@ func (s *suite) configuration(t *testing.T) {
 	if err := s.env.Platform.Apply(within(t), s.service("configuration", "v1", "COLOUR=green")); app.CodeOf(err) != app.InvalidInput {
 		t.Errorf("a revision was changed: %v", err)
 	}
-	s.want(t, "blue-configuration", "/env?name=COLOUR", "red")
 }
 
 func (s *suite) delete(t *testing.T) {
@@ -683,7 +687,6 @@ func (s *suite) noTraffic(t *testing.T) {
 	told, _ := s.mustRoll(t, s.service("quiet", "v2"))
 	contains(t, told, "-----> Traffic: quiet-v1 100% → 0%, quiet-v2 0% → 100%\n")
 	s.want(t, "quiet", "/", "v2")
-	s.want(t, "blue-quiet", "/", "v1")
 }
 
 func (s *suite) steps(t *testing.T) {

@@ -167,7 +167,7 @@ func (r *revision) watch(in *instance) {
 	if r.failures > 1 { // once may happen; more often it is something lasting
 		r.retryAt = now.Add(backOff(r.failures))
 		if ready, _ := r.count(); ready == 0 && r.failures >= 3 {
-			r.proxy.SetFailing("the app keeps crashing; its log says why")
+			r.proxy.SetFailing("ends again and again: its log says why; tell its owner")
 		}
 	}
 	r.mu.Unlock()

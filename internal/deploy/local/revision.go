@@ -86,6 +86,7 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 	}
 	r.fewest, _ = s.Bounds()
 	r.proxy = dataplane.NewRevision(dataplane.RevisionOptions{
+		App:         service,
 		Concurrency: int(r.scaling.Concurrency),
 		Timeout:     time.Duration(ptr.Int64Value(spec.TimeoutSeconds)) * time.Second,
 		Wake:        r.poke,
@@ -307,9 +308,20 @@ func (r *revision) failed(err *deploy.StartError, now time.Time) {
 	r.retryAt = now.Add(backOff(r.failures))
 	r.tell(err)
 	if ready, _ := r.count(); ready == 0 && (r.failures >= 3 || err.Reason != deploy.Exited && err.Reason != deploy.OutOfMemory) {
-		r.proxy.SetFailing("the app does not start; its log says why")
+		r.proxy.SetFailing(notStarting(err.Reason))
 	}
 	r.p.opts.Log("deploy: an instance of %s did not come up: %v; next try in %s", r.name, err, backOff(r.failures))
+}
+
+// notStarting is what people who ask for an app are told while it does not start. The app's log knows nothing of what is the server's own.
+func notStarting(why deploy.StartReason) string {
+	switch why {
+	case deploy.RuntimeError, deploy.NoRoom:
+		return "cannot be started: the server's log says why; tell its operator"
+	case deploy.ImageError:
+		return "cannot be started, since its image cannot be had: its owner can push it again"
+	}
+	return "does not start: its log says why; tell its owner"
 }
 
 // close ends the revision: its workers are told to end, requests that are in flight go to their end, then the instances go.
@@ -324,7 +336,7 @@ func (r *revision) close(ctx context.Context) error {
 		}
 	}
 	if ready, _ := r.count(); ready == 0 {
-		r.proxy.SetFailing("the app was removed")
+		r.proxy.SetFailing("was removed")
 	}
 	workers := slices.Collect(maps.Keys(r.workers))
 	for _, w := range workers {

@@ -188,27 +188,29 @@ func (x *exchange) again(q *http.Request, err error, body *onceBody) bool {
 	return body != nil && q.Header.Get("Expect") == "" && body.takeBack()
 }
 
-// fail answers a request that got no response.
+// fail answers a request that got no response: with what is known, and what can be done, for whoever reads it.
 func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 	var failing *failingError
+	var unreachable *dialError
+	app := x.revision.opts.title()
 	switch {
+	case errors.Is(err, errTimeout) && x.instance == nil:
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusGatewayTimeout, app+" had no instance free within "+x.revision.opts.Timeout.String()+": try again in a moment")
 	case errors.Is(err, errTimeout):
-		refuse(w, http.StatusGatewayTimeout, "the app did not answer within "+x.revision.opts.Timeout.String())
+		refuse(w, http.StatusGatewayTimeout, app+" did not answer within "+x.revision.opts.Timeout.String()+": try again, or tell its owner")
 	case errors.Is(err, queue.ErrRequestQueueFull):
 		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, "the app has too many requests waiting")
+		refuse(w, http.StatusServiceUnavailable, app+" has too many requests waiting: try again in a moment")
 	case errors.As(err, &failing):
 		w.Header().Set("Retry-After", "5")
-		refuse(w, http.StatusServiceUnavailable, failing.sentence)
+		refuse(w, http.StatusServiceUnavailable, app+" "+failing.sentence)
 	case q.Context().Err() != nil:
 		w.WriteHeader(499) // the client went away: nobody reads it
+	case errors.As(err, &unreachable):
+		refuse(w, http.StatusBadGateway, app+" does not accept connections: try again in a moment; its log may say why")
 	default:
-		var unreachable *dialError
-		if errors.As(err, &unreachable) {
-			refuse(w, http.StatusBadGateway, "the app does not accept connections")
-			return
-		}
-		refuse(w, http.StatusBadGateway, "the app closed the connection before it answered")
+		refuse(w, http.StatusBadGateway, app+" closed the connection before it answered: its log may say why")
 	}
 }
 

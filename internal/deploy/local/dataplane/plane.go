@@ -62,13 +62,13 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			split = t.Named[named]
 		}
 		if len(split) == 0 {
-			refuse(w, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(host(r.Host), 100)))
+			refuse(w, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(host(r.Host), 100))+": check the name; an app answers from its first push on")
 			return
 		}
 		revision := split.pick()
 		if !revision.hold() { // the table was replaced in between, and the revision is gone
 			if p.table.Load() == t {
-				refuse(w, http.StatusServiceUnavailable, "the app is being removed")
+				refuse(w, http.StatusServiceUnavailable, "the app is being removed: no later request is answered")
 				return
 			}
 			continue

@@ -296,10 +296,10 @@ func TestRefusals(t *testing.T) {
 	}))
 	r := revisionAt(addr, false, RevisionOptions{Timeout: 50 * time.Millisecond})
 	c := client(t, serve(t, route(map[string]Split{name: {{r, 100}}})), false)
-	if code, body := get(t, c, "http://"+name+"/slow"); code != 504 || body != "the app did not answer within 50ms\n" {
+	if code, body := get(t, c, "http://"+name+"/slow"); code != 504 || body != "the app did not answer within 50ms: try again, or tell its owner\n" {
 		t.Errorf("slow: %d %s", code, body)
 	}
-	if code, body := get(t, c, "http://"+name+"/break"); code != 502 || body != "the app closed the connection before it answered\n" {
+	if code, body := get(t, c, "http://"+name+"/break"); code != 502 || body != "the app closed the connection before it answered: its log may say why\n" {
 		t.Errorf("break: %d %s", code, body)
 	}
 	res, err := c.Get("http://" + name + "/stream") // begins in time, and may go on for longer
@@ -319,7 +319,7 @@ func TestRefusals(t *testing.T) {
 		for r.InFlight() == 0 {
 			time.Sleep(time.Millisecond)
 		}
-		r.SetFailing("the app does not start")
+		r.SetFailing("does not start")
 	}()
 	if code, body := get(t, c, "http://"+name+"/"); code != 503 && code != 504 || code == 503 && body != "the app does not start\n" {
 		t.Errorf("failing: %d %s", code, body)

@@ -17,12 +17,21 @@ const queueDepth = 10000
 
 // RevisionOptions configure a Revision.
 type RevisionOptions struct {
+	App         string        // its name, for people; "" for none
 	Concurrency int           // requests that an instance takes at once; 0 for no limit
 	Timeout     time.Duration // until the response must have begun, waiting for an instance included; 0 for none
 	Wake        func()        // called when a request comes in and there is no instance; must not block
 	HTTP1       bool          // it is never asked whether it speaks HTTP/2
 	H2C         bool          // it turned out to speak HTTP/2 with prior knowledge, and nothing else
 	Learned     func()        // called when that turns out; may be nil
+}
+
+// title is what a refusal calls the app.
+func (o *RevisionOptions) title() string {
+	if o.App == "" {
+		return "the app"
+	}
+	return "the app " + o.App
 }
 
 // Revision is one revision as seen by the proxy: its ready instances, and the queue in front of them.
@@ -74,7 +83,7 @@ func (r *Revision) SetInstances(ready []*Instance) {
 	r.announce()
 }
 
-// SetFailing makes waiting and new requests end with 503 and the sentence, until there are instances again. It is for a
+// SetFailing makes waiting and new requests end with 503 and the sentence, which goes on after the app's name, until there are instances again. It is for a
 // revision whose instances keep failing to start.
 func (r *Revision) SetFailing(sentence string) {
 	r.mu.Lock()

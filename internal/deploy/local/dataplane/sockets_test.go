@@ -95,7 +95,7 @@ func TestQueueIsBounded(t *testing.T) {
 	r := NewRevision(RevisionOptions{}, time.Now())
 	r.waiting.Store(queueDepth)
 	c := client(t, serve(t, route(map[string]Split{name: {{r, 100}}})), false)
-	if code, body := get(t, c, "http://"+name); code != 503 || body != "the app has too many requests waiting\n" {
+	if code, body := get(t, c, "http://"+name); code != 503 || body != "the app has too many requests waiting: try again in a moment\n" {
 		t.Errorf("%d %s", code, body)
 	}
 	r.waiting.Store(0)

@@ -31,6 +31,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gitd-shim is started by gitd")
 		os.Exit(2)
 	}
+	if os.Args[1] == shim.Wait {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
+	}
 	s := &watcher{report: os.NewFile(shim.ReportFD, "report")}
 	if err := s.run(os.Args[1]); err != nil {
 		s.tell(shim.Report{Error: err.Error()})
@@ -90,7 +94,7 @@ func (s *watcher) run(dir string) error {
 	if err != nil {
 		return fmt.Errorf("start the container's init: %w", err)
 	}
-	if err := mountRoot(s.config.Layers); err != nil {
+	if err := mountRoot(&s.config); err != nil {
 		return err
 	}
 	runtime, err := s.start(dir)
@@ -143,37 +147,6 @@ func (s *watcher) killChildren() {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
-}
-
-// mountRoot mounts the layers with a writable directory on top. It uses mount(2) with short relative names, which holds 500 layers
-// in the one page that option strings have, on every kernel. "volatile" spares the disk: the directory never outlives the container.
-func mountRoot(layers []string) error {
-	if err := os.MkdirAll(shim.LowerDir, 0o700); err != nil {
-		return err
-	}
-	var lower strings.Builder
-	for i := len(layers) - 1; i >= 0; i-- {
-		n := strconv.Itoa(i)
-		if err := os.Symlink(layers[i], filepath.Join(shim.LowerDir, n)); err != nil {
-			return err
-		}
-		if lower.Len() > 0 {
-			lower.WriteByte(':')
-		}
-		lower.WriteString(n)
-	}
-	if err := os.Chdir(shim.LowerDir); err != nil {
-		return err
-	}
-	options := "lowerdir=" + lower.String() + ",upperdir=../" + shim.UpperDir + ",workdir=../" + shim.WorkDir
-	err := unix.Mount("overlay", "../"+shim.RootDir, "overlay", unix.MS_NODEV, options+",volatile")
-	if errors.Is(err, unix.EINVAL) { // before Linux 5.10
-		err = unix.Mount("overlay", "../"+shim.RootDir, "overlay", unix.MS_NODEV, options)
-	}
-	if err != nil {
-		return fmt.Errorf("mount the %d layers of the container's root: %w", len(layers), err)
-	}
-	return os.Chdir("..")
 }
 
 // start starts the runtime, which starts the container and ends.

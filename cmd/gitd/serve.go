@@ -17,6 +17,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/control"
 	"github.com/gitd-io/gitd/internal/receive"
+	"github.com/gitd-io/gitd/internal/sandbox"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -24,7 +25,7 @@ import (
 
 func serve() *cobra.Command {
 	var o server.Options
-	var ssh, http, memory, disk, cache, free, userCA, indexer, platform string
+	var ssh, http, memory, disk, cache, free, userCA, uids, indexer, platform string
 	var modules, proxies []string
 	var cluster server.Cluster
 	c := &cobra.Command{
@@ -52,6 +53,11 @@ func serve() *cobra.Command {
 				return app.Errorf(app.InvalidInput, "use --indexer git or --indexer gitd", "there is no indexer %q", indexer)
 			}
 			var err error
+			if uids != "" {
+				if o.UIDs, err = sandbox.ParseUIDs(uids); err != nil {
+					return err
+				}
+			}
 			if o.UserCAs, err = readUserCAs(userCA); err != nil {
 				return err
 			}
@@ -99,6 +105,7 @@ func serve() *cobra.Command {
 	f.StringVar(&free, "min-free", "512Mi", "free disk below which pushes are refused; one in fifty of its inodes is kept free too")
 	f.StringVar(&userCA, "user-ca", "", "file with public keys, one a line, that may sign certificates of users")
 	f.StringSliceVar(&modules, "submodules-from", nil, "network that submodules may be fetched from although it is this machine's own, or link-local (repeatable)")
+	f.StringVar(&uids, "uids", "", fmt.Sprintf("user IDs of this machine, FIRST-LAST, one for each app (default: %d-%d)", sandbox.DefaultUIDs.First, sandbox.DefaultUIDs.Last))
 	f.StringVar(&indexer, "indexer", "gitd", "what indexes pushed packs: gitd (in process, faster), or git (git index-pack)")
 	f.StringVar(&platform, "platform", "local", "where apps are built and run: local (this machine), or knative (a Kubernetes cluster with Knative Serving)")
 	f.StringVar(&cluster.Kubeconfig, "kubeconfig", "", "cluster: kubeconfig file (default: the service account in a Pod, else $KUBECONFIG or ~/.kube/config)")
@@ -124,7 +131,7 @@ var clusterFlags = []string{"kubeconfig", "context", "namespace", "build-namespa
 	"registry-insecure", "registry-listen", "registry-cert", "registry-key", "registry-pull", "registry-push"}
 
 // machineFlags are those that mean something on one machine only.
-var machineFlags = []string{"http", "trusted-proxies", "http-connections", "http-connections-per-address"}
+var machineFlags = []string{"http", "trusted-proxies", "http-connections", "http-connections-per-address", "uids"}
 
 // firstSet returns the first of these flags that was given; "" where none was.
 func firstSet(cmd *cobra.Command, flags []string) string {

@@ -148,7 +148,7 @@ func (w *firewall) write(c *nftables.Conn) {
 	forward(interfaceName(expr.MetaKeyOIFNAME, w.prefix), state(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
 	forward(interfaceName(expr.MetaKeyOIFNAME, w.prefix), drop())
 	if w.bounded {
-		set := &nftables.Set{Table: t, Name: "connections", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: 1 << 16}
+		set := &nftables.Set{Table: t, Name: "connections", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: 1 << 16, ID: 1}
 		if err := c.AddSet(set, nil); err == nil {
 			forward(fromContainer, protocol(unix.NFPROTO_IPV4), state(expr.CtStateBitNEW), moreThan(set, w.limit), drop())
 		}

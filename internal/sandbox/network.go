@@ -174,6 +174,14 @@ func (n *network) close(idle bool) {
 // make makes a network namespace.
 func (n *network) make(egress bool) (*space, error) {
 	s := &space{}
+	var servers []netip.Addr
+	if egress {
+		s.resolv = n.resolvConf()
+		servers = nameServers(s.resolv)
+		if err := n.wall.resolve(servers); err != nil { // here, in the host's namespace
+			return nil, fmt.Errorf("sandbox: make a network namespace: %w", err)
+		}
+	}
 	err := onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return os.NewSyscallError("unshare", err)
@@ -210,11 +218,6 @@ func (n *network) make(egress bool) (*space, error) {
 		}
 		if !egress {
 			return nil
-		}
-		s.resolv = n.resolvConf()
-		servers := nameServers(s.resolv)
-		if err := n.wall.resolve(servers); err != nil {
-			return err
 		}
 		gateway, err := n.connect(s)
 		if err != nil {

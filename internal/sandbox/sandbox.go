@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Dir     string // state of containers, network namespaces, mounts; private to root; survives restarts
 	Runtime string // OCI runtime; default "runc"
+	UIDs    UIDs   // that stand for apps on this machine; DefaultUIDs
 	Log     func(format string, args ...any)
 }
 
@@ -32,6 +33,7 @@ type Host struct {
 	shim    string // path
 	cgroups *cgroups
 	network *network
+	users   mappings
 
 	mu         sync.Mutex
 	containers map[string]*Container // those known to this process
@@ -46,6 +48,9 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
+	}
+	if o.UIDs == (UIDs{}) {
+		o.UIDs = DefaultUIDs
 	}
 	if os.Geteuid() != 0 {
 		return nil, app.Errorf(app.Unavailable, "run it with sudo", "gitd serve needs root: it makes containers, network namespaces and firewall rules")
@@ -87,11 +92,25 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if h.network, err = openNetwork(h.id, o.Log); err != nil {
 		return nil, err
 	}
+	h.openUsers()
 	if _, err := h.Containers(ctx); err != nil {
 		_ = h.Close()
 		return nil, err
 	}
 	return h, nil
+}
+
+// openUsers finds out how containers come to the files of their images' users.
+func (h *Host) openUsers() {
+	h.users = mappings{program: h.shim, known: map[mapping]*os.File{}}
+	if err := h.users.probe(h.opts.Dir); err != nil {
+		h.opts.Log("files of images are readable for their apps, but seem to belong to another user: the kernel or the file system cannot show them otherwise (Linux 5.19 can): %v", err)
+	} else {
+		h.users.able = true
+	}
+	for _, t := range h.opts.UIDs.taken() {
+		h.opts.Log("%s, which is among the user IDs of apps, %d-%d: choose others with --uids", t, h.opts.UIDs.First, h.opts.UIDs.Last)
+	}
 }
 
 // Folders of a Host's directory.
@@ -115,6 +134,7 @@ func (h *Host) Close() error {
 		c.release()
 	}
 	left, err := os.ReadDir(filepath.Join(h.opts.Dir, containersDir))
+	h.users.close()
 	h.network.close(err == nil && len(left) == 0)
 	if err == nil && len(left) == 0 {
 		h.cgroups.remove("")

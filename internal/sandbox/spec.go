@@ -33,7 +33,8 @@ type Spec struct {
 	Args     []string
 	Env      []string
 	Dir      string // working directory
-	UID, GID uint32
+	UID, GID uint32 // of the image's user
+	Owner    uint32 // user and group ID on the host that stand for UID and, where it is not root's, GID; 0 for these themselves
 	Hostname string
 	Mounts   []Mount
 	Memory   int64     // bytes, swap included; 0 for no limit
@@ -106,7 +107,7 @@ func specification(s *Spec, cgroupsPath, network, processes string, swap bool) (
 		Root:    &specs.Root{Path: "rootfs", Readonly: !s.Writable},
 		Process: &specs.Process{
 			Args: s.Args, Env: env, Cwd: dir,
-			User:            specs.User{UID: s.UID, GID: s.GID},
+			User:            s.user(),
 			Capabilities:    &specs.LinuxCapabilities{},
 			NoNewPrivileges: true,
 			Rlimits:         limits,
@@ -116,7 +117,7 @@ func specification(s *Spec, cgroupsPath, network, processes string, swap bool) (
 		Mounts: []specs.Mount{
 			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}},
-			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
+			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "max=256"}},
 			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", tmp}},
 			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
@@ -156,6 +157,18 @@ func specification(s *Spec, cgroupsPath, network, processes string, swap bool) (
 		o.Mounts = append(o.Mounts, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
 	}
 	return o, nil
+}
+
+// user is who the container's process is on the host.
+func (s *Spec) user() specs.User {
+	u := specs.User{UID: s.UID, GID: s.GID}
+	if s.Owner != 0 {
+		u.UID = s.Owner
+		if s.GID != 0 {
+			u.GID = s.Owner
+		}
+	}
+	return u
 }
 
 func hasVariable(env []string, name string) bool {

@@ -136,6 +136,12 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 		return nil, err
 	}
 	defer h.network.refill(s.Egress)
+	users, closeUsers, err := h.users.of(s)
+	if err != nil {
+		_ = sp.file.Close()
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	defer closeUsers() // the shim has opened it by then
 	c := &Container{ID: s.ID, Labels: s.Labels, Started: time.Now().UTC(), host: h, dir: filepath.Join(h.opts.Dir, containersDir, s.ID),
 		space: sp.file, address: sp.address, done: make(chan struct{}), released: make(chan struct{})}
 	l := &launched{container: c}
@@ -172,7 +178,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 			return nil, fmt.Errorf("sandbox: make a control group: %w", err)
 		}
 	}
-	if l.record, err = h.make(s, c, sp.resolv, attached); err != nil {
+	if l.record, err = h.make(s, c, sp.resolv, users, attached); err != nil {
 		return nil, err
 	}
 	made = true
@@ -209,7 +215,7 @@ func startError(message string) error {
 }
 
 // make writes the container's directory, and returns the record's file, locked. The directory appears whole or not at all.
-func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *os.File, err error) {
+func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) (file *os.File, err error) {
 	dir, err := os.MkdirTemp(filepath.Join(h.opts.Dir, containersDir), newPrefix)
 	if err != nil {
 		return nil, err
@@ -238,7 +244,8 @@ func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *
 	if c.address.IsValid() {
 		address = c.address.String()
 	}
-	etc := map[string]string{"hosts": hostsFile(hostname, address), "hostname": hostname + "\n", "resolv.conf": resolv}
+	etc := accounts(s)
+	etc["hosts"], etc["hostname"], etc["resolv.conf"] = hostsFile(hostname, address), hostname+"\n", resolv
 	for name, content := range etc {
 		name = filepath.Join(dir, shim.UpperDir, "etc", name)
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
@@ -259,7 +266,7 @@ func (h *Host) make(s *Spec, c *Container, resolv string, attached bool) (file *
 		return nil, err
 	}
 	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(h.opts.Dir, runtimeDir),
-		Layers: s.Layers, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace}); err != nil {
+		Layers: s.Layers, Users: users, Readable: s.Owner != 0 && users == "", Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace}); err != nil {
 		return nil, err
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, shim.AliveFile), 0o600); err != nil {

@@ -14,7 +14,7 @@ import (
 
 // openMachine puts together what builds and runs apps on this machine.
 func (s *Server) openMachine(ctx context.Context) (*site, error) {
-	h, err := host.Open(ctx, host.Options{Dir: s.path("sandbox"), Log: s.o.Log})
+	h, err := host.Open(ctx, host.Options{Dir: s.path("sandbox"), UIDs: s.o.UIDs, Log: s.o.Log})
 	if err != nil {
 		return nil, err
 	}

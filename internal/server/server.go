@@ -23,6 +23,7 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
+	"github.com/gitd-io/gitd/internal/sandbox"
 	"github.com/gitd-io/gitd/internal/store"
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
@@ -41,6 +42,7 @@ type Options struct {
 	UserCAs     []gossh.PublicKey // may sign certificates of users
 	ModulesFrom []netip.Prefix    // see receive.Options
 	Indexer     receive.Indexer   // nil: our own
+	UIDs        sandbox.UIDs      // of this machine, one for each app; sandbox.DefaultUIDs
 	Cluster     *Cluster          // nil: builds and apps run on this machine
 	Log         func(format string, args ...any)
 

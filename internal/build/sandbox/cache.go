@@ -46,8 +46,9 @@ func (e *Engine) PurgeCache(name string) error {
 	return e.trash.Discard(e.appDir(name))
 }
 
-// prepareCache makes the app's directories. What another user than the build's owns is of an earlier builder image: it goes.
-func (e *Engine) prepareCache(name string, clear bool) error {
+// prepareCache makes the app's directories. What another user than the build's owns is of an app of that name before, or of a server that
+// gave its apps other user IDs: it goes.
+func (e *Engine) prepareCache(name string, owner int, clear bool) error {
 	dir := e.appDir(name)
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
@@ -57,25 +58,25 @@ func (e *Engine) prepareCache(name string, clear bool) error {
 		info, err := os.Lstat(d)
 		if err == nil {
 			s, ok := info.Sys().(*syscall.Stat_t)
-			if clear || !info.IsDir() || !ok || int(s.Uid) != e.opts.Builder.UID || int(s.Gid) != e.opts.Builder.GID {
+			if clear || !info.IsDir() || !ok || int(s.Uid) != owner || int(s.Gid) != owner {
 				if err := e.trash.Discard(d); err != nil {
 					return err
 				}
 			}
 		}
-		if err := e.ownedDir(d, 0o755); err != nil {
+		if err := ownedDir(d, owner, 0o755); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ownedDir makes a directory that belongs to the build's user.
-func (e *Engine) ownedDir(dir string, mode os.FileMode) error {
+// ownedDir makes a directory that belongs to the build's user and group.
+func ownedDir(dir string, owner int, mode os.FileMode) error {
 	if err := os.Mkdir(dir, mode); err != nil && !os.IsExist(err) {
 		return err
 	}
-	if err := os.Chown(dir, e.opts.Builder.UID, e.opts.Builder.GID); err != nil {
+	if err := os.Chown(dir, owner, owner); err != nil {
 		return err
 	}
 	return os.Chmod(dir, mode)

@@ -105,7 +105,7 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
-	wantLines(t, log, "BP_COLOUR=blue green", "GOPROXY=http://mirror.invalid", "BP_CACHE_MOUNT=/gitd-cache", "uid=1000(cnb) gid=1000(cnb)",
+	wantLines(t, log, "BP_COLOUR=blue green", "GOPROXY=http://mirror.invalid", "BP_CACHE_MOUNT=/gitd-cache", fmt.Sprintf("uid=%d(cnb) gid=%[1]d(cnb)", f.host.UID(0, "hello")),
 		"platform is read-only", "of the image", "-rwxr-xr-x home", "drwxrwxrwt var", "NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt")
 	for _, bad := range []string{"secret", "CNB_REGISTRY_AUTH", "IMAGE_SECRET", f.registry.Host(), f.opts.Dir} {
 		if strings.Contains(log, bad) {

@@ -142,10 +142,10 @@ func (h *helper) confine() error {
 			return err
 		}
 	}
-	if err := errors.Join(syscall.Setgroups([]int{j.GID}), syscall.Setresgid(j.GID, j.GID, j.GID), syscall.Setresuid(j.UID, j.UID, j.UID)); err != nil {
+	if err := errors.Join(syscall.Setgroups([]int{j.Owner}), syscall.Setresgid(j.Owner, j.Owner, j.Owner), syscall.Setresuid(j.Owner, j.Owner, j.Owner)); err != nil {
 		return fmt.Errorf("become the build's user: %w", err)
 	}
-	if os.Getuid() != j.UID || os.Geteuid() != j.UID {
+	if os.Getuid() != j.Owner || os.Geteuid() != j.Owner {
 		return errors.New("still root")
 	}
 	return os.Setenv("HOME", "/tmp")

@@ -139,9 +139,23 @@ func isOpaque(dir string) bool {
 // errTooLarge says that a place holds more than is copied for each build.
 var errTooLarge = errors.New("too large to copy")
 
+// owners say as whose the files of the build's user and group are copied.
+type owners struct{ uid, gid, owner int }
+
+func (o owners) of(s *syscall.Stat_t) (uid, gid int) {
+	uid, gid = int(s.Uid), int(s.Gid)
+	if uid == o.uid {
+		uid = o.owner
+	}
+	if gid == o.gid && gid != 0 {
+		gid = o.owner
+	}
+	return uid, gid
+}
+
 // copyPlace makes target what is to be seen by a name in a stack of layers. Nobody else may have access to target yet.
-func copyPlace(layers []string, name, target string) error {
-	c := copier{bytes: maxPlaceBytes, files: maxPlaceFiles}
+func copyPlace(layers []string, name, target string, who owners) error {
+	c := copier{owners: who, bytes: maxPlaceBytes, files: maxPlaceFiles}
 	for _, layer := range layers {
 		parts := strings.Split(name, "/")
 		hidden := false // in this layer
@@ -175,6 +189,7 @@ func copyPlace(layers []string, name, target string) error {
 }
 
 type copier struct {
+	owners
 	bytes int64 // that may still be copied
 	files int
 }
@@ -198,6 +213,7 @@ func (c *copier) add(from, target string) error {
 	if !ok {
 		return errors.New("no owner of " + from)
 	}
+	uid, gid := c.of(s)
 	switch {
 	case info.IsDir():
 		if err := os.Mkdir(target, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -224,12 +240,12 @@ func (c *copier) add(from, target string) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(os.Symlink(to, target), os.Lchown(target, int(s.Uid), int(s.Gid)))
+		return errors.Join(os.Symlink(to, target), os.Lchown(target, uid, gid))
 	default: // a whiteout; builds need no sockets and pipes of an image
 		return nil
 	}
 	// Changing the owner clears the set-user-ID bit: the mode comes last.
-	return errors.Join(os.Lchown(target, int(s.Uid), int(s.Gid)), unix.Chmod(target, s.Mode&0o7777), os.Chtimes(target, info.ModTime(), info.ModTime()))
+	return errors.Join(os.Lchown(target, uid, gid), unix.Chmod(target, s.Mode&0o7777), os.Chtimes(target, info.ModTime(), info.ModTime()))
 }
 
 func copyFile(from, to string) error {
@@ -249,8 +265,8 @@ func copyFile(from, to string) error {
 // place is a directory or file of the build that stands for one of the builder image.
 type place struct{ source, target string }
 
-// makePlaces makes, in dir, what stands for the places of the builder image that its user may write to.
-func (e *Engine) makePlaces(dir string) (made []place, err error) {
+// makePlaces makes, in dir and owned by owner, what stands for the places of the builder image that its user may write to.
+func (e *Engine) makePlaces(dir string, owner int) (made []place, err error) {
 	names, err := e.findPlaces()
 	if err != nil {
 		return nil, err
@@ -260,7 +276,7 @@ func (e *Engine) makePlaces(dir string) (made []place, err error) {
 	}
 	for i, name := range names {
 		source := filepath.Join(dir, strconv.Itoa(i))
-		err := copyPlace(e.opts.Builder.Layers, name, source)
+		err := copyPlace(e.opts.Builder.Layers, name, source, owners{e.opts.Builder.UID, e.opts.Builder.GID, owner})
 		if errors.Is(err, errTooLarge) {
 			if err := disk.RemoveAll(source); err != nil {
 				return nil, err

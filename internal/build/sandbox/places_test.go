@@ -74,7 +74,7 @@ func TestWritablePlaces(t *testing.T) {
 	}
 
 	target := filepath.Join(t.TempDir(), "0")
-	if err := copyPlace(layers, "home/me", target); err != nil {
+	if err := copyPlace(layers, "home/me", target, owners{}); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -88,7 +88,7 @@ func TestWritablePlaces(t *testing.T) {
 		}
 	}
 	target = filepath.Join(t.TempDir(), "1")
-	if err := copyPlace(layers, "etc/open", target); err != nil {
+	if err := copyPlace(layers, "etc/open", target, owners{}); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(target); err != nil || string(b) != layers[0] {
@@ -102,7 +102,7 @@ func TestLargePlace(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "home/big"), maxPlaceBytes+1); err != nil {
 		t.Fatal(err)
 	}
-	if err := copyPlace([]string{dir}, "home", filepath.Join(t.TempDir(), "0")); err != errTooLarge {
+	if err := copyPlace([]string{dir}, "home", filepath.Join(t.TempDir(), "0"), owners{}); err != errTooLarge {
 		t.Errorf("got %v", err)
 	}
 }

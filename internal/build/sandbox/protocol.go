@@ -12,10 +12,11 @@ type job struct {
 	Root       string   // an empty directory to mount things on, in the helper's own mount namespace
 	App        string   // the app's directory; seen as appDir in the helper
 	Build      string   // the build's directory, a name in App
-	UID, GID   int
-	API        string // platform API version
-	Launcher   string // version of the lifecycle in the builder image
-	Host       string // of the registry
+	UID, GID   int      // of the image's files
+	Owner      int      // user and group ID on the host of the build's files
+	API        string   // platform API version
+	Launcher   string   // version of the lifecycle in the builder image
+	Host       string   // of the registry
 	Repository string
 	Password   string
 	Tag        string // to push to

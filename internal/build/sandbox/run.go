@@ -25,6 +25,7 @@ type running struct {
 	limits   build.Limits
 	name     string // of its directory, unique
 	dir      string
+	owner    int // user and group ID on the host of what runs in the build and of what it writes
 	began    time.Time
 	result   build.Result
 	output   *lifecycle.Output
@@ -39,7 +40,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	} else if n != r.App {
 		return nil, app.Errorf(app.InvalidName, "", "invalid app name %q", r.App)
 	}
-	b := &running{Engine: e, request: r, limits: r.Limits.WithDefaults(), began: time.Now(), progress: lifecycle.NewProgress(r.Log, e.patience)}
+	b := &running{Engine: e, request: r, owner: int(e.opts.Host.UID(r.AppID, r.App)), limits: r.Limits.WithDefaults(), began: time.Now(), progress: lifecycle.NewProgress(r.Log, e.patience)}
 	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
 	if err != nil {
 		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
@@ -110,14 +111,14 @@ func (b *running) prepare() error {
 	}
 	b.name = fmt.Sprintf("%s%s-v%d-%s", buildPrefix, b.request.App, b.request.Version, hex.EncodeToString(random))
 	b.dir = filepath.Join(b.Engine.appDir(b.request.App), b.name)
-	if err := b.prepareCache(b.request.App, b.request.ClearCache); err != nil {
+	if err := b.prepareCache(b.request.App, b.owner, b.request.ClearCache); err != nil {
 		return err
 	}
 	if err := os.Mkdir(b.dir, 0o711); err != nil {
 		return err
 	}
 	for name, mode := range map[string]os.FileMode{"workspace": 0o755, "layers": 0o755, "tmp": 0o777 | os.ModeSticky, "artifacts": 0o700, "blobs": 0o700} {
-		if err := b.ownedDir(b.in(name), mode); err != nil {
+		if err := ownedDir(b.in(name), b.owner, mode); err != nil {
 			return err
 		}
 	}
@@ -131,7 +132,7 @@ func (b *running) prepare() error {
 	if err := writePlatform(b.in("platform"), env); err != nil {
 		return err
 	}
-	b.places, err = b.makePlaces(b.in("places"))
+	b.places, err = b.makePlaces(b.in("places"), b.owner)
 	return err
 }
 
@@ -142,7 +143,7 @@ func (b *running) job(previous string) job {
 	}
 	return job{
 		Lower: b.opts.Builder.Layers, Root: b.in("root"), App: b.Engine.appDir(b.request.App), Build: b.name,
-		UID: b.opts.Builder.UID, GID: b.opts.Builder.GID,
+		UID: b.opts.Builder.UID, GID: b.opts.Builder.GID, Owner: b.owner,
 		API: b.api, Launcher: b.launcher,
 		Host: b.opts.Registry.Host(), Repository: b.request.App, Password: a.Password, Tag: fmt.Sprintf("v%d", b.request.Version),
 		RunImage: b.runImage, Previous: previous, FileSize: b.limits.Disk,
@@ -154,7 +155,7 @@ func (b *running) checkoutAndAnalyze(ctx context.Context, h *helperProcess) erro
 	checkout := make(chan error, 1)
 	go func() {
 		began := time.Now()
-		err := b.request.Source.Checkout(ctx, b.in("workspace"), b.opts.Builder.UID, b.opts.Builder.GID)
+		err := b.request.Source.Checkout(ctx, b.in("workspace"), b.owner, b.owner)
 		b.result.Times.Checkout = time.Since(began)
 		checkout <- err
 	}()
@@ -222,7 +223,7 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 		Args:     []string{"/bin/sh", "-c", phases(marker)},
 		Env:      containerEnv(b.opts.Builder.Env, b.api, env),
 		Dir:      workspaceDir,
-		UID:      uint32(b.opts.Builder.UID), GID: uint32(b.opts.Builder.GID),
+		UID:      uint32(b.opts.Builder.UID), GID: uint32(b.opts.Builder.GID), Owner: uint32(b.owner),
 		Hostname:   "build",
 		Mounts:     mounts,
 		Memory:     b.limits.Memory,

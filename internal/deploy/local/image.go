@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -113,44 +112,41 @@ func (i *image) user(user string) error {
 	return errors.New("it has no group " + strconv.Quote(group))
 }
 
-// table yields the lines of a colon-separated file in the uppermost layer that has it. Layers are a stranger's: links must
-// not lead out of them.
+// table yields the lines of a colon-separated file in the uppermost layer that has it.
 func (i *image) table(name string) func(yield func([]string) bool) {
 	return func(yield func([]string) bool) {
-		for n := len(i.layers) - 1; n >= 0; n-- {
-			f, err := openIn(i.layers[n], name)
-			if err != nil {
-				continue
-			}
-			lines := bufio.NewScanner(io.LimitReader(f, 1<<20))
-			for lines.Scan() {
-				if !yield(strings.Split(lines.Text(), ":")) {
-					break
-				}
-			}
-			_ = f.Close()
+		f, err := sandbox.OpenInLayers(i.layers, name)
+		if err != nil {
 			return
+		}
+		defer f.Close()
+		lines := bufio.NewScanner(io.LimitReader(f, 1<<20))
+		for lines.Scan() {
+			if !yield(strings.Split(lines.Text(), ":")) {
+				return
+			}
 		}
 	}
 }
 
-func openIn(dir, name string) (*os.File, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
+// appID is the ID of the app that the revision is of; 0 where an older gitd made it.
+func (r *revision) appID() int64 {
+	if id, err := strconv.ParseInt(r.template.Template.Annotations[deploy.AppIDAnnotation], 10, 64); err == nil && id > 0 {
+		return id
 	}
-	defer root.Close()
-	if st, err := root.Stat(name); err != nil || !st.Mode().IsRegular() { // no waiting on a pipe
-		return nil, errors.New("not a file")
+	r.p.mu.RLock()
+	defer r.p.mu.RUnlock()
+	if s := r.p.services[r.service]; s != nil {
+		return deploy.AppID(s.object)
 	}
-	return root.Open(name)
+	return 0
 }
 
 // spec is the container that the template asks for, run from the image.
 func (r *revision) spec(img *image) sandbox.Spec {
 	c := &r.template.Template.Spec.Containers[0]
 	s := sandbox.Spec{
-		Layers: img.layers, Dir: img.dir, UID: img.uid, GID: img.gid, Hostname: r.name,
+		Layers: img.layers, Dir: img.dir, UID: img.uid, GID: img.gid, Owner: r.p.opts.Host.UID(r.appID(), r.service), Hostname: r.name,
 		Memory: r.memory(), Egress: true,
 	}
 	if q, ok := c.Resources.Limits[corev1.ResourceCPU]; ok {

@@ -40,12 +40,17 @@ const (
 // Detach on ControlFD makes the container outlive gitd.
 const Detach = 'd'
 
+// Wait in place of a container's directory makes the program wait for the end of its standard input.
+const Wait = "-"
+
 // Config is what the shim needs to know.
 type Config struct {
 	ID          string
 	Runtime     string        // path of the OCI runtime
 	RuntimeRoot string        // where the runtime keeps its state
 	Layers      []string      // directories, bottom first
+	Users       string        // file of a user namespace that says as whose the files of the layers are to be shown; "" for none
+	Readable    bool          // without Users: let everybody read what the users of the layers may
 	Join        []string      // cgroup.procs files of the shim's own cgroup
 	OutOfMemory []string      // files with a line "oom_kill N" that count the container's processes killed at its memory limit
 	Log         string        // where the container's output is kept, see package output; "": it goes to the shim's own

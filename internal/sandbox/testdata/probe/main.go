@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"os/user"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 func main() {
@@ -140,6 +142,24 @@ func main() {
 			held = append(held, c)
 		}
 		fmt.Println("held", len(held))
+	case "exhaust": // N [keep]: what the kernel counts by user: says how much there was
+		most, _ := strconv.Atoi(a[0])
+		exhaust(most)
+		if len(a) > 1 {
+			fmt.Println("ready")
+			time.Sleep(time.Hour)
+		}
+	case "who": // by the table of users, and whose a file is
+		u, err := user.Current()
+		check(err)
+		g, err := user.LookupGroupId(u.Gid)
+		check(err)
+		fmt.Println(u.Username, g.Name, u.HomeDir)
+		for _, f := range a {
+			var st syscall.Stat_t
+			check(syscall.Lstat(f, &st))
+			fmt.Println(f, int(st.Uid) == os.Getuid(), int(st.Gid) == os.Getgid())
+		}
 	case "calls": // forbidden system calls
 		try := func(name string, err error) { fmt.Println(name, err) }
 		try("mount", syscall.Mount("none", "/tmp", "tmpfs", 0, ""))
@@ -229,6 +249,41 @@ func zombies() int {
 		}
 	}
 	return n
+}
+
+func exhaust(most int) {
+	n := 0
+	for n < min(most, 2000) {
+		if _, err := syscall.InotifyInit1(syscall.O_CLOEXEC); err != nil {
+			break
+		}
+		n++
+	}
+	fmt.Println("inotify", n)
+	for n = 0; n < min(most, 2000); n++ {
+		name, _ := syscall.BytePtrFromString(fmt.Sprint("q", n))
+		if _, _, e := syscall.Syscall6(syscall.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)), syscall.O_CREAT|syscall.O_RDWR, 0o600, 0, 0, 0); e != 0 {
+			break
+		}
+	}
+	fmt.Println("mqueue", n)
+	for n = 0; n < most; n++ {
+		var id int32
+		if _, _, e := syscall.Syscall(syscall.SYS_TIMER_CREATE, 1, 0, uintptr(unsafe.Pointer(&id))); e != 0 {
+			break
+		}
+	}
+	fmt.Println("timers", n)
+	for n = 0; n < min(most, 2000); n++ {
+		var p [2]int
+		if syscall.Pipe2(p[:], syscall.O_CLOEXEC) != nil {
+			break
+		}
+		if size, _, _ := syscall.Syscall(syscall.SYS_FCNTL, uintptr(p[0]), 1032, 0); size < 65536 { // F_GETPIPE_SZ
+			break
+		}
+	}
+	fmt.Println("pipes", n)
 }
 
 func check(err error) {

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/sandbox/shim"
+)
+
+// mountRoot mounts the layers with a writable directory on top. It uses mount(2) with short relative names, which holds 500 layers
+// in the one page that option strings have, on every kernel. "volatile" spares the disk: the directory never outlives the container.
+func mountRoot(config *shim.Config) error {
+	if err := os.MkdirAll(shim.LowerDir, 0o700); err != nil {
+		return err
+	}
+	mapped, err := lowerLayers(config)
+	if err != nil {
+		return err
+	}
+	var lower strings.Builder
+	for i := len(config.Layers) - 1; i >= 0; i-- {
+		if lower.Len() > 0 {
+			lower.WriteByte(':')
+		}
+		lower.WriteString(strconv.Itoa(i))
+	}
+	if err := os.Chdir(shim.LowerDir); err != nil {
+		return err
+	}
+	options := "lowerdir=" + lower.String() + ",upperdir=../" + shim.UpperDir + ",workdir=../" + shim.WorkDir
+	err = unix.Mount("overlay", "../"+shim.RootDir, "overlay", unix.MS_NODEV, options+",volatile")
+	if errors.Is(err, unix.EINVAL) { // before Linux 5.10
+		err = unix.Mount("overlay", "../"+shim.RootDir, "overlay", unix.MS_NODEV, options)
+	}
+	if err != nil {
+		return fmt.Errorf("mount the %d layers of the container's root: %w", len(config.Layers), err)
+	}
+	for _, name := range mapped { // overlayfs has mounts of its own of them now
+		if err := unix.Unmount(name, unix.MNT_DETACH); err != nil {
+			return os.NewSyscallError("umount", err)
+		}
+	}
+	return os.Chdir("..")
+}
+
+// lowerLayers makes a name for each layer in LowerDir: a mount that shows the image's user as the container's, or a link. It returns the
+// names of the mounts.
+func lowerLayers(config *shim.Config) (mapped []string, err error) {
+	var users *os.File
+	if config.Users != "" {
+		if users, err = os.Open(config.Users); err != nil {
+			return nil, fmt.Errorf("the namespace with the users of the layers: %w", err)
+		}
+		defer users.Close()
+	}
+	for i, layer := range config.Layers {
+		name := strconv.Itoa(i)
+		if users != nil {
+			at := filepath.Join(shim.LowerDir, name)
+			if err := os.Mkdir(at, 0o700); err != nil {
+				return nil, err
+			}
+			if err := shim.MountMapped(layer, at, int(users.Fd())); err == nil {
+				mapped = append(mapped, name)
+				continue
+			}
+			if err := os.Remove(at); err != nil { // its file system cannot
+				return nil, err
+			}
+		}
+		if users != nil || config.Readable {
+			if err := makeReadable(layer); err != nil {
+				return nil, fmt.Errorf("make the files of a layer readable: %w", err)
+			}
+		}
+		if err := os.Symlink(layer, filepath.Join(shim.LowerDir, name)); err != nil {
+			return nil, err
+		}
+	}
+	return mapped, nil
+}
+
+// readableMark is on the directory of a layer that makeReadable is through with.
+const readableMark = "trusted.gitd.readable"
+
+// makeReadable lets everybody read and execute in a layer what the image's users and groups may, for a container whose process is not that user:
+// where files cannot be shown as its own. The layer's directory is root's alone, so that it stays within containers.
+func makeReadable(layer string) error {
+	if _, err := unix.Lgetxattr(layer, readableMark, nil); err == nil {
+		return nil
+	}
+	err := filepath.WalkDir(layer, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() && !d.Type().IsRegular() {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(name, &st); err != nil {
+			return err
+		}
+		mode := st.Mode & 0o7777
+		if st.Uid != 0 {
+			mode |= st.Mode >> 6 & 0o5
+		}
+		if st.Gid != 0 {
+			mode |= st.Mode >> 3 & 0o5
+		}
+		if mode == st.Mode&0o7777 {
+			return nil
+		}
+		return unix.Chmod(name, mode) // no link: nobody else is at work here
+	})
+	if err != nil {
+		return err
+	}
+	return unix.Lsetxattr(layer, readableMark, []byte("1"), 0)
+}

@@ -1,0 +1,37 @@
+package sandbox
+
+import (
+	"testing"
+)
+
+func TestUIDs(t *testing.T) {
+	for in, want := range map[string]UIDs{
+		"2000000-2089999": DefaultUIDs, "2000000": DefaultUIDs, "1000-1000": {1000, 1000}, "70000-80000": {70000, 80000},
+		"": {}, "999-2000": {}, "2000-1999": {}, "60000-70000": {}, "1000000000-2147483648": {}, "x": {}, "1000-": {}, "-5": {}, "1000-2000-3000": {},
+	} {
+		got, err := ParseUIDs(in)
+		if got != want || (err == nil) != (want != UIDs{}) {
+			t.Errorf("%q: %v, %v", in, got, err)
+		}
+	}
+	u := UIDs{5000, 5009}
+	for id, want := range map[int64]uint32{1: 5000, 10: 5009, 11: 5000} {
+		if got := u.of(id, "x"); got != want {
+			t.Errorf("%d: %d", id, got)
+		}
+	}
+	if a := u.of(0, "hello"); a != u.of(0, "hello") || a < 5000 || a > 5009 {
+		t.Error(a)
+	}
+	for _, c := range []struct {
+		fields []string
+		want   bool
+	}{
+		{[]string{"a", "4000", "1000"}, false}, {[]string{"a", "4000", "1001"}, true}, {[]string{"a", "5009", "1"}, true}, {[]string{"a", "5010", "65536"}, false},
+		{[]string{"a", "1", "4294967295"}, true}, {[]string{"a", "x", "1"}, false}, {[]string{"a"}, false}, {[]string{"a", "5000", "0"}, false},
+	} {
+		if _, got := u.meets(c.fields, 1, 2); got != c.want {
+			t.Errorf("%v: %v", c.fields, got)
+		}
+	}
+}

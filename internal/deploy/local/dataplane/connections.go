@@ -215,15 +215,15 @@ func (h counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l := &c.front.limits
 	switch {
 	case l.PerAddress > 0 && !c.peer.proxy && here > int64(l.PerAddress):
-		turnAway(w, tooManyHere)
+		turnAway(w, r, tooManyHere)
 	case l.Connections > 0 && all > int64(l.Connections):
-		turnAway(w, tooMany)
+		turnAway(w, r, tooMany)
 	default:
 		h.Handler.ServeHTTP(w, r)
 	}
 }
 
-func turnAway(w http.ResponseWriter, why string) {
+func turnAway(w http.ResponseWriter, q *http.Request, why string) {
 	w.Header().Set("Retry-After", "1")
-	refuse(w, http.StatusServiceUnavailable, why)
+	refuse(w, q, http.StatusServiceUnavailable, why)
 }

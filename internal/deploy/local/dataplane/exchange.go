@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,7 @@ type exchange struct {
 	socket   *Instance // the one that an upgraded connection leads to
 	slot     func()    // gives back the slot of the breaker; nil where there is none
 	counted  bool      // among the requests that decide on the number of instances
+	began    time.Time
 	deadline time.Time
 	trusted  bool
 	header   http.Header // of the response to the client
@@ -98,6 +100,10 @@ func (x *exchange) upgraded() {
 func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.Scheme, p.Out.URL.Host = "http", "instance"
 	keepTarget(p.Out, p.In)
+	if strings.EqualFold(p.Out.Header.Get("Upgrade"), "h2c") { // an offer (curl --http2) that concerns this connection, and is not taken
+		p.Out.Header.Del("Upgrade")
+		p.Out.Header.Del("Connection")
+	}
 	if x.trusted { // ReverseProxy has removed them
 		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"} {
 			if v := p.In.Header[name]; len(v) > 0 {
@@ -196,22 +202,30 @@ func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 	switch {
 	case errors.Is(err, errTimeout) && x.instance == nil:
 		w.Header().Set("Retry-After", "5")
-		refuse(w, http.StatusGatewayTimeout, app+" had no instance free within "+x.revision.opts.Timeout.String()+": try again in a moment")
+		refuse(w, q, http.StatusGatewayTimeout, app+" had no instance free within "+x.revision.opts.Timeout.String()+": try again in a moment")
 	case errors.Is(err, errTimeout):
-		refuse(w, http.StatusGatewayTimeout, app+" did not answer within "+x.revision.opts.Timeout.String()+": try again, or tell its owner")
+		refuse(w, q, http.StatusGatewayTimeout, app+" did not answer within "+x.revision.opts.Timeout.String()+": try again, or tell its owner")
 	case errors.Is(err, queue.ErrRequestQueueFull):
 		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, app+" has too many requests waiting: try again in a moment")
+		refuse(w, q, http.StatusServiceUnavailable, app+" has too many requests waiting: try again in a moment")
 	case errors.As(err, &failing):
 		w.Header().Set("Retry-After", "5")
-		refuse(w, http.StatusServiceUnavailable, app+" "+failing.sentence)
+		refuse(w, q, http.StatusServiceUnavailable, app+" "+failing.sentence)
 	case q.Context().Err() != nil:
 		w.WriteHeader(499) // the client went away: nobody reads it
 	case errors.As(err, &unreachable):
-		refuse(w, http.StatusBadGateway, app+" does not accept connections: try again in a moment; its log may say why")
+		refuse(w, q, http.StatusBadGateway, app+" does not accept connections: try again in a moment; its log may say why")
+	case x.late(q):
+		refuse(w, q, http.StatusGatewayTimeout, app+" did not answer in the time that the call has")
 	default:
-		refuse(w, http.StatusBadGateway, app+" closed the connection before it answered: its log may say why")
+		refuse(w, q, http.StatusBadGateway, app+" closed the connection before it answered: its log may say why")
 	}
+}
+
+// late says whether a call of gRPC has run out of the time that its client gave it.
+func (x *exchange) late(q *http.Request) bool {
+	limit := grpcTimeout(q)
+	return limit > 0 && time.Since(x.began) >= limit-limit/10 // the app's clock started a little later, and its timer need not wait for ours
 }
 
 // onceBody is the request's body for one attempt. It can be taken back as long as nothing was read: a Transport may hold

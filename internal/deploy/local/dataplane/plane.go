@@ -62,13 +62,13 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			split = t.Named[named]
 		}
 		if len(split) == 0 {
-			refuse(w, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(host(r.Host), 100))+": check the name; an app answers from its first push on")
+			refuse(w, r, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(host(r.Host), 100))+": check the name; an app answers from its first push on")
 			return
 		}
 		revision := split.pick()
 		if !revision.hold() { // the table was replaced in between, and the revision is gone
 			if p.table.Load() == t {
-				refuse(w, http.StatusServiceUnavailable, "the app is being removed: no later request is answered")
+				refuse(w, r, http.StatusServiceUnavailable, "the app is being removed: no later request is answered")
 				return
 			}
 			continue
@@ -108,14 +108,4 @@ func clip(s string, n int) string {
 		return s[:n] + "..."
 	}
 	return s
-}
-
-// refuse answers with one sentence in plain text.
-func refuse(w http.ResponseWriter, status int, sentence string) {
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(sentence + "\n"))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,10 +30,13 @@ const askAgain = time.Second
 
 // transportFor chooses how to send a request to an instance.
 func (r *Revision) transportFor(ctx context.Context, in *Instance, q *http.Request) *http.Transport {
+	if len(q.Header["Upgrade"]) > 0 { // HTTP/2 has none
+		return in.http1
+	}
 	if in.h2c || r.protocol.speaks.Load() == speaksH2C {
 		return in.http2()
 	}
-	if !r.opts.HTTP1 && q.ProtoMajor == 2 && strings.HasPrefix(q.Header.Get("Content-Type"), "application/grpc") && r.takesH2C(ctx, in) {
+	if !r.opts.HTTP1 && isGRPC(q) && r.takesH2C(ctx, in) {
 		return in.http2() // gRPC over anything else is of no use to both, also where the app speaks HTTP/1 as well
 	}
 	return in.http1

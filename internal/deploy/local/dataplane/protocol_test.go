@@ -197,6 +197,32 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
+// A call that gitd itself must refuse ends with a status of gRPC.
+func TestGRPCRefusals(t *testing.T) {
+	none := NewRevision(RevisionOptions{App: "hello", Timeout: 50 * time.Millisecond}, time.Now())
+	front := serve(t, route(map[string]Split{name: {{none, 100}}}))
+	for authority, want := range map[string]codes.Code{name: codes.DeadlineExceeded, "other.localhost": codes.Unimplemented} {
+		c, err := grpc.NewClient("passthrough:///"+front, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(authority))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		err = c.Invoke(t.Context(), "/test.Echo/Echo", wrapperspb.Bytes(nil), &wrapperspb.BytesValue{})
+		if status.Code(err) != want {
+			t.Errorf("%s: %v", authority, err)
+		}
+	}
+	if got := grpcMessage("50% of \"é\""); got != "50%25 of \"%C3%A9\"" {
+		t.Error(got)
+	}
+	for v, want := range map[string]time.Duration{"": 0, "5": 0, "50m": 50 * time.Millisecond, "1H": time.Hour, "99999999H": 0, "x1S": 0, "7n": 7, "1s": 0} {
+		q := &http.Request{ProtoMajor: 2, Header: http.Header{"Content-Type": {"application/grpc"}, "Grpc-Timeout": {v}}}
+		if got := grpcTimeout(q); got != want {
+			t.Errorf("%q: %s", v, got)
+		}
+	}
+}
+
 func talk(ctx context.Context, t *testing.T, c *grpc.ClientConn) {
 	t.Helper()
 	var got wrapperspb.BytesValue

@@ -242,7 +242,7 @@ func (r *Revision) wake() {
 func (r *Revision) serve(w http.ResponseWriter, q *http.Request, trusted bool) {
 	start := time.Now()
 	r.stats.HandleEvent(netstats.ReqEvent{Time: start, Type: netstats.ReqIn})
-	x := &exchange{revision: r, deadline: r.deadline(start), trusted: trusted, counted: true}
+	x := &exchange{revision: r, began: start, deadline: r.deadline(start), trusted: trusted, counted: true}
 	defer x.done()
 	if r.breaker != nil {
 		release, ok := r.breaker.Reserve(q.Context())

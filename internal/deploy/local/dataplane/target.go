@@ -9,8 +9,8 @@ import (
 // keepTarget makes out ask for exactly what the client asked for. net/http parses a request target and puts it together again,
 // and httputil drops the parameters of a query that it cannot parse: an app may mean something by each byte of it.
 func keepTarget(out *http.Request, in *http.Request) {
-	target := origin(in.RequestURI)
-	if target == "" { // not from the wire
+	target := strings.ReplaceAll(origin(in.RequestURI), " ", "%20") // HTTP/2 can carry one; in HTTP/1 it would end the target
+	if target == "" {                                               // not from the wire
 		out.URL.RawQuery = in.URL.RawQuery
 		return
 	}

@@ -121,6 +121,43 @@ func TestRequestTarget(t *testing.T) {
 	}
 }
 
+// TestAttack_SpacesInTargets: HTTP/2 carries a space in a path, where HTTP/1 ends the request target at it. A client hopes that the app,
+// asked in HTTP/1, sees another request than the proxy.
+func TestAttack_SpacesInTargets(t *testing.T) {
+	addr, got := rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+	c := client(t, front, true)
+	for sent, want := range map[string]string{"/a HTTP/1.1": "/a%20HTTP/1.1", "/a?b c": "/a?b%20c", "/a?b HTTP/1.1": "/a?b%20HTTP/1.1"} {
+		q, _ := http.NewRequest(http.MethodGet, "http://"+name, nil)
+		q.URL.Opaque = sent
+		res, err := c.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode == http.StatusBadRequest {
+			continue // refused as well
+		}
+		if line, _, _ := strings.Cut(<-got, "\r\n"); line != "GET "+want+" HTTP/1.1" {
+			t.Errorf("%q reached the app as %q", sent, line)
+		}
+	}
+}
+
+// An offer to go on in HTTP/2, which curl --http2 makes with each request, concerns the client's connection alone.
+func TestUpgradeOffer(t *testing.T) {
+	for _, h2c := range []bool{false, true} {
+		addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%q %q %q", r.Header["Upgrade"], r.Header["Connection"], r.Header["Http2-Settings"])
+		}))
+		front := serve(t, route(map[string]Split{name: {{revisionAt(addr, h2c, RevisionOptions{}), 100}}}))
+		got := ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 200 ") || !strings.HasSuffix(got, "[] [] []") {
+			t.Errorf("h2c %t: %q", h2c, got)
+		}
+	}
+}
+
 // Nothing is added to what a client sends but X-Forwarded-For, -Host and -Proto, and nothing is taken away but what concerns its connection.
 func TestRequestHeaders(t *testing.T) {
 	addr, got := rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

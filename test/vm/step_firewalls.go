@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"time"
 )
 
@@ -42,11 +43,19 @@ func (t *trial) beside(what string) {
 	t.walls(what + ", after a restart of gitd")
 }
 
+// ufwStep: ufw drops what is forwarded, unless it is told otherwise. gitd leaves its rules alone, and says what to tell it.
 func ufwStep(_ context.Context, t *trial) error {
 	if err := t.apt("ufw"); err != nil {
 		return err
 	}
-	t.check("ufw enable", "active", t.sh("for p in 22 80 2222; do ufw allow $p/tcp; done >/dev/null; ufw --force enable; ufw status verbose | head -4"))
+	since := t.sh("date '+%F %T'")
+	t.check("ufw enable", "active", t.sh("ufw allow 22,80,2222/tcp && ufw --force enable"))
+	t.isolation("ufw")
+	const said = "ufw route allow in on [a-z0-9+]+"
+	if !t.until("the log says what to tell ufw", 5*time.Second, said, journal(since)) {
+		return nil
+	}
+	t.check("told so, ufw says yes", "(?i)added", t.sh(regexp.MustCompile(said).FindString(t.sh(journal(since)))))
 	t.beside("ufw")
 	t.check("ufw disable", "(?i)stopped", t.sh("ufw --force disable"))
 	t.walls("ufw disabled")
@@ -57,7 +66,7 @@ func firewalldStep(_ context.Context, t *trial) error {
 	if err := t.apt("firewalld"); err != nil {
 		return err
 	}
-	t.check("firewalld runs", "running", t.sh("systemctl enable -q --now firewalld; for p in 80 2222; do firewall-cmd -q --add-port $p/tcp; firewall-cmd -q --permanent --add-port $p/tcp; done; firewall-cmd --state"))
+	t.check("firewalld runs", "running", t.sh("firewall-offline-cmd -q --add-port=80/tcp --add-port=2222/tcp; systemctl restart firewalld && firewall-cmd --state"))
 	t.beside("firewalld")
 	t.check("firewall-cmd --reload", "success", t.sh("firewall-cmd --reload"))
 	t.walls("firewalld reloaded")

@@ -48,7 +48,7 @@ func (t *trial) walls(when string) {
 }
 
 func (t *trial) egress(when string) bool {
-	return t.until(when+": an app reaches the network", 20*time.Second, "^200 outside", t.ask("probe", "/get?url="+t.outsideURL()))
+	return t.until(when+": an app reaches the network", 6*time.Second, "^200 outside", t.ask("probe", "/get?url="+t.outsideURL()))
 }
 
 // isolation asks for the machine's sshd, and for gitd's own, at the machine's address.

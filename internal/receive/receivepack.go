@@ -377,6 +377,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		return false, err
 	}
 	p.received = true
+	p.ss.dropInput()
 	switch {
 	case told.begun:
 		p.log.Detail("%s, %s received in %.1fs", count(stats.Objects, "object"), app.Size(stats.Bytes), time.Since(started).Seconds())

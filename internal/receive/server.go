@@ -51,6 +51,7 @@ type Options struct {
 	StallTimeout     time.Duration // in which something of a pack must arrive; default 10 minutes
 	ReceiveTimeout   time.Duration // that a pack may take to arrive; default 6 hours
 	UnusedTimeout    time.Duration // an authenticated client without a command is cut off after this; default 2 minutes
+	MaxInput         int64         // bytes of input of all commands together that may lie in memory unread; a quarter of them from one address; default 512 MiB
 	MaxConnections   int           // default 512; half of them may be unauthenticated
 	MaxPerAddress    int           // connections from one IPv4 address or IPv6 /64; default 64, below 0 for no limit of their own
 	MaxAuthFailures  int           // failed logins of such an address until it is refused; default 10, below 0 for no limit
@@ -95,6 +96,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.StallTimeout, 10*time.Minute)
 	setDefault(&o.ReceiveTimeout, 6*time.Hour)
 	setDefault(&o.UnusedTimeout, 2*time.Minute)
+	setDefault(&o.MaxInput, 512<<20)
 	setDefault(&o.MaxConnections, 512)
 	setDefault(&o.MaxPerAddress, 64)
 	setDefault(&o.MaxAuthFailures, 10)
@@ -121,6 +123,7 @@ type Server struct {
 	companions companionKeys
 	backoff    *backoff
 	strangers  strangers
+	windows    *windows
 
 	base context.Context // ends all sessions
 	end  context.CancelCauseFunc
@@ -157,7 +160,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repositories in %s: %w", o.Dir, err)
 	}
-	s := &Server{opts: o, store: st, upkeep: newUpkeep(), backoff: newBackoff(o.MaxAuthFailures, o.AuthRecovery),
+	s := &Server{opts: o, store: st, upkeep: newUpkeep(), backoff: newBackoff(o.MaxAuthFailures, o.AuthRecovery), windows: newWindows(o.MaxInput),
 		connections: map[*connection]struct{}{}, unproven: map[net.Addr]*connection{}, perAddress: map[netip.Addr]int{}, leases: map[*lease]struct{}{},
 		sessionsEnded: make(chan struct{})}
 	s.base, s.end = context.WithCancelCause(context.Background())

@@ -52,6 +52,7 @@ type session struct {
 	key      app.Key
 	asked    uint64 // how often rights were rechecked when the key was looked up
 	release  func() // what hold returned
+	window   func() // gives back what its unread input may take
 	revoked  atomic.Bool
 	protocol string
 	pty      bool
@@ -92,17 +93,25 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 	}
 	defer c.channels.Add(-1)
 	c.waitOnce.Do(func() { go c.logEnd(conn) })
+	release, ok := s.windows.take(c.address)
+	if !ok {
+		c.reject(offered, gossh.ResourceShortage, "too many sessions, try again in a moment")
+		return
+	}
+	defer release()
 	ch, requests, err := offered.Accept()
 	if err != nil {
 		return
 	}
 	raw := &serialReader{r: ch}
-	ss := &session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id, release: func() {}}
+	ss := &session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id, release: func() {}, window: release}
 	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
 	defer context.AfterFunc(ctx, func() { ss.cancel(errGone) })()
 	defer ss.cancel(errGone)
 	defer func() { go gossh.DiscardRequests(requests) }() // those that nobody takes would hold up the connection's end
 	env, started := 0, false
+	idle := time.AfterFunc(s.opts.HandshakeTimeout, func() { _ = ch.Close() }) // what is sent before a command lies unread
+	defer idle.Stop()
 	for r := range requests {
 		ok := false
 		if !c.asked() {
@@ -140,6 +149,7 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 			if !s.enter() {
 				break
 			}
+			idle.Stop()
 			started, ok = true, true
 			c.sessions.Add(1)
 			c.commands.Add(1)
@@ -313,8 +323,18 @@ func (ss *session) command(words []string) outcome {
 	}
 	var stdin io.Reader = ss.in
 	var stdout, stderr io.Writer = ss.ch, ss.ch.Stderr()
+	if !ss.server.opts.Handler.ReadsInput(words) {
+		if !ss.pty { // a terminal's is read for Ctrl-C
+			ss.dropInput()
+		}
+		stdin = strings.NewReader("")
+	}
 	if ss.pty {
-		stdin = ss.terminalInput()
+		ss.window()
+		in := ss.terminalInput()
+		if ss.server.opts.Handler.ReadsInput(words) {
+			stdin = in
+		}
 		stdout = &terminalWriter{w: ss.ch}
 		stderr = stdout
 	}

@@ -587,7 +587,7 @@ func TestSubmodulesOfPushesThatFail(t *testing.T) {
 	full := start(t, func(o *Options) { o.ModulesFrom, o.MaxPack = loopback, 1<<60 })
 	dir = full.work("fails")
 	full.embed(dir, "older", url+"/one", full.commit(one, "z", "z"))
-	full.rejected(dir, []string{`submodule "older": the server's disk is nearly full`, "fetching a submodule needs"}, "push", "platform", "main")
+	full.rejected(dir, []string{`submodule "older": the server's disk is nearly full`, "needed for fetching a submodule"}, "push", "platform", "main")
 }
 
 func TestModulesFileBomb(t *testing.T) {

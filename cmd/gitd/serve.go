@@ -28,6 +28,7 @@ func serve() *cobra.Command {
 	var ssh, http, memory, disk, cache, free, userCA, uids, indexer, platform string
 	var modules, proxies []string
 	var cluster server.Cluster
+	var limits caps
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,7 +74,7 @@ func serve() *cobra.Command {
 			switch platform {
 			case "local":
 				if flag := firstSet(cmd, clusterFlags); flag != "" {
-					return app.Errorf(app.InvalidInput, "add --platform knative, or leave it out", "--%s is of a cluster, and apps are to run on this machine", flag)
+					return app.Errorf(app.InvalidInput, "add --platform knative, or leave it out", "--%s requires --platform knative", flag)
 				}
 			case "knative":
 				if flag := firstSet(cmd, machineFlags); flag != "" {
@@ -83,10 +84,14 @@ func serve() *cobra.Command {
 			default:
 				return app.Errorf(app.InvalidInput, "use --platform local or --platform knative", "there is no platform %q", platform)
 			}
+			if err := limits.set(&o); err != nil {
+				return err
+			}
 			return runServer(cmd.Context(), o, ssh, http)
 		},
 	}
 	f := c.Flags()
+	limits.flags(f, &o)
 	f.StringVar(&o.Data, "data", defaultData, "folder for everything that gitd keeps")
 	f.StringVar(&ssh, "ssh", ":2222", "address for SSH")
 	f.StringVar(&http, "http", ":8080", "address for HTTP")

@@ -214,7 +214,7 @@ var protocolRows = []struct {
 		c.git(dir, "tag", "v1")
 		c.git(dir, "branch", "topic")
 		live := c.git(dir, "rev-parse", "HEAD")
-		c.rejected(dir, []string{"[remote rejected] main", "is what is live"}, "push", "platform", ":main")
+		c.rejected(dir, []string{"[remote rejected] main", "is live and cannot be deleted"}, "push", "platform", ":main")
 		c.rejected(dir, []string{"[remote rejected] v1 -> v1", "tags are not deployed"}, "push", "platform", "v1")
 		c.rejected(dir, []string{"only main is deployed: git push platform topic:main"}, "push", "platform", "topic")
 		next := c.commit(dir, "a", "a")

@@ -34,7 +34,7 @@ func (s *Server) largeFiles(ss *session, args []string) outcome {
 		verb, title = app.Push, "lfs upload "+name
 	case lfs.Download:
 	default:
-		return refuse(what, app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer", "%s knows upload and download, and no %q", what, app.Plain(app.Clip(args[1], 60))))
+		return refuse(what, app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer", "unknown operation %q; use upload or download", app.Plain(app.Clip(args[1], 60))))
 	}
 	ref, _, err := s.store.live(name) // before asking, as for a push
 	if err != nil {

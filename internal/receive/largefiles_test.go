@@ -167,7 +167,7 @@ func TestLargeFilesAreRefused(t *testing.T) {
 	}{
 		{fx.key, "git-lfs-authenticate large upload", "install Git LFS 3.0 or newer"},
 		{fx.key, "git-lfs-transfer large", "takes the name of an app"},
-		{fx.key, "git-lfs-transfer large delete", `knows upload and download, and no "delete"`},
+		{fx.key, "git-lfs-transfer large delete", `unknown operation "delete"; use upload or download`},
 		{fx.key, "git-lfs-transfer ../../x upload", "invalid app name"},
 		{fx.key, "git-lfs-transfer nothere download", "there is no app nothere"},
 		{other, "git-lfs-transfer large upload", "the key ci may not push large"},

@@ -186,7 +186,7 @@ func TestRefusedRefs(t *testing.T) {
 	}{
 		{"branch", []string{"! [remote rejected] topic -> topic (only main is deployed: git push platform topic:main)"}, []string{"push", "platform", "topic"}},
 		{"tag", []string{"! [remote rejected] v1 -> v1 (tags are not deployed: git push platform v1^{commit}:refs/heads/main)"}, []string{"push", "platform", "v1"}},
-		{"delete main", []string{"(main is what is live: use 'gitd apps destroy')"}, []string{"push", "platform", ":main"}},
+		{"delete main", []string{"(main is live and cannot be deleted; to remove the app: apps destroy APP)"}, []string{"push", "platform", ":main"}},
 		{"delete another", []string{"unable to delete 'gone'"}, []string{"push", "platform", ":gone"}},
 		{"odd ref", []string{"(only main is deployed: git push platform HEAD:main)"}, []string{"push", "platform", "main:refs/notes/x"}},
 		{"master beside main", []string{"(only main is deployed: git push platform master:main)"}, []string{"push", "platform", "main:master"}},

@@ -237,7 +237,7 @@ func (q *quarantine) connected(ctx context.Context, commit string, limits Option
 		return err
 	}
 	if len(g.lines) == 0 || g.killedBy() != 0 || g.says("ut of memory") {
-		return &app.Error{Code: app.LimitExceeded, Message: fmt.Sprintf("checking that nothing is missing took more than %s of memory, or more than %v of processor time",
+		return &app.Error{Code: app.LimitExceeded, Message: fmt.Sprintf("checking connectivity took more than %s of memory, or more than %v of processor time",
 			app.Size(int64(limits.MaxMemory)), limits.MaxCPU), Next: "push less at once", Err: g}
 	}
 	e := incomplete("%s", app.Plain(g.lines[0]))

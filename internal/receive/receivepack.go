@@ -153,7 +153,7 @@ func choose(commands []*refCommand, live string, atomic bool) *refCommand {
 		branch, isBranch := strings.CutPrefix(c.name, "refs/heads/")
 		switch {
 		case c.deletes() && (c.name == live || c.name == refMain):
-			c.reason = branch + " is what is live: use 'gitd apps destroy'"
+			c.reason = branch + " is live and cannot be deleted; to remove the app: apps destroy APP"
 		case c.deletes():
 			c.reason = "it does not exist here: only main is deployed"
 		case c.name == refMain, c.name == refMaster && !hasMain:
@@ -395,7 +395,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	}
 	if !stats.Connected {
 		if stats.Objects >= manyObjects {
-			p.log.Detail("checking that nothing is missing")
+			p.log.Detail("checking connectivity")
 		}
 		if err := q.connected(ctx, c.new, p.opts); err != nil {
 			return true, err

@@ -291,7 +291,7 @@ func (ss *session) dispatch(line string) (o outcome) {
 	case "git-lfs-transfer":
 		return ss.server.largeFiles(ss, words[1:])
 	case "git-lfs-authenticate": // what Git LFS asks where the transfer over SSH has failed, and before 3.0 at once
-		ss.tell(app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH; where it is there: git config lfs.ssh.autoMultiplex false", "large files are taken over SSH only, and not over HTTP"))
+		ss.tell(app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH; where it is there: git config lfs.ssh.autoMultiplex false", "Git LFS works over SSH only"))
 		return outcome{what: words[0], result: "refused", status: 1}
 	case "git-upload-archive":
 		ss.tell(app.Errorf(app.InvalidInput, "use: git clone", "git archive is not served"))
@@ -399,7 +399,7 @@ func (ss *session) keepCause(err error) {
 // maxCause is how many bytes of a cause are logged.
 const maxCause = 2000
 
-// gone is told by whoever fails to write.
+// gone is called when a write to the client fails.
 func (ss *session) gone(error) {
 	ss.cancel(errGone)
 	go ss.ch.Close() // frees a writer that hangs; may hang itself until the connection's keepalive ends it

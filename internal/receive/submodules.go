@@ -119,7 +119,7 @@ func (m *modules) one(ctx context.Context, l level, e entry, url string, known t
 		return nil, app.Errorf(app.LimitExceeded, "put its files into the repository that has it", "submodules are nested more than %d deep", maxNesting)
 	}
 	if m.fetched++; m.fetched > m.opts.MaxModules {
-		return nil, app.Errorf(app.LimitExceeded, "have fewer of them", "there are more than %d submodules", m.opts.MaxModules)
+		return nil, app.Errorf(app.LimitExceeded, "reduce the number of submodules", "there are more than %d submodules", m.opts.MaxModules)
 	}
 	from, err := m.remote(l, url)
 	if err != nil {
@@ -322,7 +322,7 @@ func (m *modules) get(ctx context.Context, o objects, from remote, commit string
 	public := ""
 	if from.scheme == "ssh" {
 		if m.app == 0 { // its key would belong to another key that creates the app first
-			return app.Errorf(app.NotFound, "create it first: apps create "+m.name+", see its key: deploy-key "+m.name, "an app has a key for SSH from when it is created on, and there is no app %s", m.name)
+			return app.Errorf(app.NotFound, "create it first: apps create "+m.name+", see its key: deploy-key "+m.name, "app %s does not exist yet, so it has no deploy key", m.name)
 		}
 		if public, err = m.store.deployKey(m.name, false); err != nil {
 			return err
@@ -414,7 +414,9 @@ func (m *modules) git(ctx context.Context, o objects, from remote, addresses []n
 			}
 			list = append(list, text)
 		}
-		settings = append(settings, "http.curloptResolve="+from.host+":"+from.usualPort()+":"+strings.Join(list, ","))
+		if _, err := netip.ParseAddr(from.host); err != nil { // an address needs no resolving, and curl takes none with colons here
+			settings = append(settings, "http.curloptResolve="+from.host+":"+from.usualPort()+":"+strings.Join(list, ","))
+		}
 		for _, name := range []string{"GIT_SSL_CAINFO", "SSL_CERT_FILE"} {
 			if file := os.Getenv(name); file != "" {
 				settings = append(settings, "http.sslCAInfo="+file)

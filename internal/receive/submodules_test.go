@@ -151,6 +151,11 @@ func TestReachable(t *testing.T) {
 // gitHTTPS serves the repositories below root over HTTPS, and returns its URL. what looks at each request first.
 func gitHTTPS(t *testing.T, root string, what func(w http.ResponseWriter, r *http.Request) bool) (url string) {
 	t.Helper()
+	return gitHTTPSAt(t, "127.0.0.1:0", root, what)
+}
+
+func gitHTTPSAt(t *testing.T, address, root string, what func(w http.ResponseWriter, r *http.Request) bool) (url string) {
+	t.Helper()
 	execPath, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +163,7 @@ func gitHTTPS(t *testing.T, root string, what func(w http.ResponseWriter, r *htt
 	backend := &cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend"),
 		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_COUNT=1",
 			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}, InheritEnv: []string{"PATH"}, Stderr: os.Stderr}
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if what != nil && what(w, r) {
 			return
 		}
@@ -167,6 +172,13 @@ func gitHTTPS(t *testing.T, root string, what func(w http.ResponseWriter, r *htt
 		}
 		backend.ServeHTTP(w, r)
 	}))
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Listener.Close()
+	s.Listener = l
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o644); err != nil {
@@ -174,6 +186,18 @@ func gitHTTPS(t *testing.T, root string, what func(w http.ResponseWriter, r *htt
 	}
 	t.Setenv("GIT_SSL_CAINFO", ca)
 	return s.URL
+}
+
+// A submodule may be at an address of IPv6.
+func TestSubmoduleAtIPv6(t *testing.T) {
+	fx := start(t, func(o *Options) { o.ModulesFrom = []netip.Prefix{netip.MustParsePrefix("::1/128")} })
+	root := t.TempDir()
+	inner := fx.library(root, "inner")
+	url := gitHTTPSAt(t, "[::1]:0", root, nil)
+	dir := fx.work("six")
+	fx.embed(dir, "inner", url+"/inner", fx.git(inner, "rev-parse", "HEAD"))
+	fx.git(dir, "push", "platform", "main")
+	fx.live("six", fx.git(dir, "rev-parse", "HEAD"))
 }
 
 // library makes a repository below root that others use as a submodule.
@@ -277,8 +301,8 @@ func TestSubmodulesOverHTTPS(t *testing.T) {
 		{"path", inner, innerCommit, []string{"is a path"}},
 		{"ext", "ext::true", innerCommit, []string{"is a path"}},
 		{"no host", "https://no-such-host.invalid/x", innerCommit, []string{"no-such-host.invalid"}},
-		{"this machine", "https://[::1]/x", innerCommit, []string{"::1 has the address ::1, which pushes may not have the server talk to"}},
-		{"metadata", "https://169.254.169.254/latest", innerCommit, []string{"which pushes may not have the server talk to"}},
+		{"this machine", "https://[::1]/x", innerCommit, []string{"host ::1 resolves to ::1, which the server may not connect to"}},
+		{"metadata", "https://169.254.169.254/latest", innerCommit, []string{"which the server may not connect to"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fx.embed(dir, "bad", c.url, c.commit)
@@ -597,7 +621,7 @@ func TestModulesFileBomb(t *testing.T) {
 	name := "[submodule \"" + strings.Repeat("x", 40<<10) + "\"]\n"
 	for _, c := range []struct{ text, want string }{
 		{name + strings.Repeat("a\n", 10_000), ".gitmodules does not say where it comes from"}, // git would say 400 MB about it
-		{name + strings.Repeat("url\n", 5_000), "git config says more than 64 MB about what was pushed"},
+		{name + strings.Repeat("url\n", 5_000), "git config produced more than 64 MB of output for this push"},
 		{strings.Repeat("#", 65<<10), `".gitmodules" is larger than 64 KB`},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, modulesFile), []byte(c.text), 0o644); err != nil {

@@ -181,7 +181,7 @@ func (r remote) addresses(ctx context.Context, allowed []netip.Prefix) ([]netip.
 		case errors.As(err, &no) && no.IsNotFound:
 			return nil, app.Errorf(app.InvalidInput, "check its URL in .gitmodules", "there is no host %s", r.host)
 		case err != nil:
-			return nil, app.Errorf(app.Unavailable, "push again in a moment", "the address of %s could not be found out: %w", r.host, err)
+			return nil, app.Errorf(app.Unavailable, "push again in a moment", "cannot resolve host %s: %w", r.host, err)
 		}
 	}
 	own, err := net.InterfaceAddrs()
@@ -192,7 +192,7 @@ func (r remote) addresses(ctx context.Context, allowed []netip.Prefix) ([]netip.
 		ip = ip.Unmap()
 		found[i] = ip
 		if !reachable(ip, own, allowed) {
-			return nil, app.Errorf(app.Forbidden, "use a host that others can reach as well, or ask the operator to allow this one", "%s has the address %s, which pushes may not have the server talk to", r.host, ip)
+			return nil, app.Errorf(app.Forbidden, "use a host that others can reach as well, or ask the operator to allow this one", "host %s resolves to %s, which the server may not connect to", r.host, ip)
 		}
 	}
 	return found, nil

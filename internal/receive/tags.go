@@ -3,6 +3,7 @@ package receive
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -41,7 +42,13 @@ func (p *push) findTags(ctx context.Context, q *quarantine) error {
 const maxTagRemarks = 5
 
 // leaveTags accepts the annotated tags that came with a deployment, and keeps none of them: git then ends well, and the log says what came of them.
+// Where another ref was asked for as well, the push cannot end well, and tags are refused as ever.
 func (p *push) leaveTags(deployed bool) {
+	if slices.ContainsFunc(p.request.commands, func(c *refCommand) bool {
+		return !c.annotated && c.name != refMain && c.name != refMaster
+	}) {
+		return
+	}
 	left := 0
 	for _, c := range p.request.commands {
 		switch {

@@ -39,8 +39,7 @@ func (c *treeCache) of(name string) map[string][]entry {
 	return e.Value.(*appTrees).trees
 }
 
-// keep puts the trees of an app's push in the place of those before, and forgets those of apps that were not pushed to for longest where
-// there are too many.
+// keep replaces the app's cached trees, evicting the least recently used apps where there are too many.
 func (c *treeCache) keep(name string, trees map[string][]entry) {
 	a := &appTrees{name: name, trees: trees}
 	for _, t := range trees {

@@ -21,7 +21,11 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	p.Source = selectFiles(p.Source, settings.Files, w.log)
-	if _, err := readProcfile(p.Source.ReadFile); err != nil { // before the build takes its time
+	procfile, err := readProcfile(p.Source.ReadFile) // before the build takes its time
+	if err != nil {
+		return err
+	}
+	if err := m.checkCaps(ctx, w.release, &settings, procfile); err != nil {
 		return err
 	}
 	if p.NoTraffic {

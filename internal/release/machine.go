@@ -34,6 +34,7 @@ type Options struct {
 	LogDir   string // build logs: LogDir/APP/vN.log
 	Timings  string // file to append each release's timings to as JSON lines; "" for none
 	Limits   build.Limits
+	Caps     Caps
 	MinFree  int64                   // bytes that the disk under LogDir must have free for a push to be taken
 	URL      func(app string) string // where people reach an app
 	// LiveRef returns the commit that git clone gives back; "" for none. nil: Recover sets all refs.

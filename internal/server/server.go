@@ -35,6 +35,8 @@ type Options struct {
 	Domain      string // apps answer under APP.Domain
 	Builder     string // builder image: "" for our own, "oci:DIR" or a registry reference
 	Limits      build.Limits
+	Caps        release.Caps      // on what apps may ask for
+	AppsPerKey  int               // how many apps a key that is no admin may own; 0 for no bound
 	Builds      int               // at a time; 0: as many as the machine has place for, or 32 on a cluster
 	MinFree     int64             // bytes of free disk below which pushes are refused
 	Timings     bool              // note the parts of each release in timings.jsonl
@@ -95,6 +97,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if s.store, err = store.Open(s.path(databaseFile)); err != nil {
 		return nil, err
 	}
+	s.store.AppsPerKey = o.AppsPerKey
 	s.onClose(s.store.Close)
 	if err := s.rememberPlatform(ctx); err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.machine = release.New(release.Options{
 		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.site.platform, Images: s.site.images, LogDir: s.path("logs", "releases"),
-		Timings: timings, Limits: o.Limits, MinFree: o.MinFree, URL: s.url, LiveRef: s.receive.Live, SetLive: s.receive.SetLive, Log: o.Log,
+		Timings: timings, Limits: o.Limits, Caps: o.Caps, MinFree: o.MinFree, URL: s.url, LiveRef: s.receive.Live, SetLive: s.receive.SetLive, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {

@@ -80,7 +80,7 @@ func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (ap
 		}
 		a, err := oneApp(ctx, tx, r.App)
 		if app.CodeOf(err) == app.NotFound && r.RollbackOf == 0 {
-			a, err = createApp(ctx, tx, app.App{Name: r.App, Owner: caller.Key.Name, Created: s.now()})
+			a, err = s.createAs(ctx, tx, caller, r.App)
 		}
 		if err != nil {
 			return err
@@ -99,10 +99,25 @@ func (s *Store) CreateAppAs(ctx context.Context, caller app.Caller, name string)
 		if _, err := authorize(ctx, tx, caller, name, app.Create); err != nil {
 			return err
 		}
-		a, err = createApp(ctx, tx, app.App{Name: name, Owner: caller.Key.Name, Created: s.now()})
+		a, err = s.createAs(ctx, tx, caller, name)
 		return err
 	})
 	return a, err
+}
+
+// createAs creates an app that belongs to caller, which is known to have the right, within the bound on its number of apps.
+func (s *Store) createAs(ctx context.Context, tx querier, caller app.Caller, name string) (app.App, error) {
+	if s.AppsPerKey > 0 && !caller.Local && !caller.Key.Admin {
+		var has int
+		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM apps WHERE owner = ?", caller.Key.Name).Scan(&has); err != nil {
+			return app.App{}, err
+		}
+		if has >= s.AppsPerKey {
+			return app.App{}, app.Errorf(app.LimitExceeded, "destroy one that is not needed (gitd apps destroy NAME), or ask the operator (gitd serve --max-apps-per-key)",
+				"the key %q owns %d apps already, as many as a key may", caller.Key.Name, has)
+		}
+	}
+	return createApp(ctx, tx, app.App{Name: name, Owner: caller.Key.Name, Created: s.now()})
 }
 
 // WhileAllowed calls f while caller has the right to do verb with an app that exists: no app or key changes before f returns. f must be quick.

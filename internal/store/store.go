@@ -16,6 +16,9 @@ import (
 
 // Store is the database. It is safe for concurrent use, by several processes as well.
 type Store struct {
+	// AppsPerKey is how many apps a key that is no admin may own; 0 for no bound. It is set before the first use.
+	AppsPerKey int
+
 	db  *sql.DB
 	now func() time.Time
 }

@@ -1,0 +1,122 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/gitd-io/gitd/buildpacks/procfile"
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/project"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// Caps bound what apps may ask for in project.toml. 0 is no bound.
+type Caps struct {
+	Memory    int64 // bytes of one instance
+	CPU       int64 // thousandths of a core, of one instance
+	Scale     int64 // instances of an app
+	MinScale  int64 // instances of an app that always run, workers included
+	KeyMemory int64 // bytes that the instances which always run may have together, of all apps that one key owns
+}
+
+// checkCaps refuses settings over the caps, before anything is built. What sets no bound gets the cap.
+func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, procfileText []byte) error {
+	c, w := m.o.Caps, &d.Web
+	refuse := func(flag, format string, args ...any) error {
+		return app.Errorf(app.LimitExceeded, "ask for less in project.toml, or ask the operator (gitd serve --"+flag+")", format, args...)
+	}
+	if c.Memory > 0 && w.Memory.Value() > c.Memory {
+		return refuse("max-memory", "memory = %q is more than this server gives an instance: %s", w.Memory.String(), quantity(c.Memory))
+	}
+	if c.CPU > 0 && w.CPU.MilliValue() > c.CPU {
+		return refuse("max-cpu", "cpu = %q is more than this server gives an instance: %s", w.CPU.String(), resource.NewMilliQuantity(c.CPU, resource.DecimalSI))
+	}
+	if c.Scale > 0 && w.MaxScale > c.Scale {
+		return refuse("max-scale", "max-scale = %d is more than this server gives an app: %d", w.MaxScale, c.Scale)
+	}
+	if c.Scale > 0 && w.MaxScale == 0 {
+		w.MaxScale = max(c.Scale, w.MinScale)
+	}
+	always := w.MinScale + int64(len(workersAsked(procfileText, d.Instances)))
+	if c.MinScale > 0 && always > c.MinScale {
+		return refuse("max-min-scale", "%d instances that always run (min-scale, and workers) are more than this server gives an app: %d", always, c.MinScale)
+	}
+	if c.KeyMemory <= 0 || always == 0 {
+		return nil
+	}
+	owner, others, err := m.reserved(ctx, r)
+	if err != nil || owner == "" {
+		return err
+	}
+	if sum := others + always*w.Memory.Value(); sum > c.KeyMemory {
+		return refuse("max-key-memory", "with this release the instances that always run, of all apps of the key %q, would take %s, more than %s", owner, quantity(sum), quantity(c.KeyMemory))
+	}
+	return nil
+}
+
+// workersAsked are the process types that are to run beside web, as far as that is known before the build.
+func workersAsked(procfileText []byte, instances map[string]int64) map[string]bool {
+	asked := map[string]bool{}
+	if lines, err := procfile.Parse(procfileText); err == nil {
+		for _, p := range lines {
+			asked[p.Type] = p.Type != webProcess && p.Type != releaseProcess
+		}
+	}
+	for t, n := range instances {
+		asked[t] = n > 0
+	}
+	maps.DeleteFunc(asked, func(_ string, runs bool) bool { return !runs })
+	return asked
+}
+
+// reserved returns who owns the app of a release, and what the instances that always run of that key's other apps take.
+func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, bytes int64, err error) {
+	apps, err := m.o.Store.Apps(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	for _, a := range apps {
+		if a.ID == r.AppID {
+			owner = a.Owner
+		}
+	}
+	for _, a := range apps {
+		if owner == "" || a.Owner != owner || a.ID == r.AppID {
+			continue
+		}
+		live, err := m.o.Store.Live(ctx, a.Name)
+		if app.CodeOf(err) == app.NotFound {
+			continue
+		} else if err != nil {
+			return "", 0, err
+		}
+		text, err := m.o.Store.Service(ctx, a.Name, live.Version)
+		if err != nil {
+			return "", 0, err
+		}
+		var s servingv1.Service
+		if err := json.Unmarshal(text, &s); err != nil {
+			return "", 0, fmt.Errorf("service of %s v%d: %w", a.Name, live.Version, err)
+		}
+		bytes += alwaysTakes(&s)
+	}
+	return owner, bytes, nil
+}
+
+// alwaysTakes is the memory of the instances of a Service that always run.
+func alwaysTakes(s *servingv1.Service) int64 {
+	t := s.Spec.Template
+	always, _ := strconv.ParseInt(t.Annotations[autoscaling.MinScaleAnnotationKey], 10, 64)
+	always += int64(len(Workers(s)))
+	if len(t.Spec.Containers) == 0 {
+		return 0
+	}
+	return always * t.Spec.Containers[0].Resources.Limits.Memory().Value()
+}
+
+func quantity(bytes int64) string { return resource.NewQuantity(bytes, resource.BinarySI).String() }

@@ -1,0 +1,77 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+)
+
+// files is a source with some files at its root.
+type files map[string]string
+
+func (files) Checkout(context.Context, string, int, int) error { return nil }
+func (f files) ReadFile(name string, _ int64) ([]byte, error) {
+	if text, ok := f[name]; ok {
+		return []byte(text), nil
+	}
+	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+}
+
+// An ordinary key asks for more than the operator lets apps have: it is refused in words, before anything is built.
+func TestAttack_Caps(t *testing.T) {
+	built := 0
+	m := newMachine(t, builderFunc(func(context.Context, build.Request) (*build.Result, error) {
+		built++
+		return nil, app.Errorf(app.BuildFailed, "none", "it was built")
+	}), func(o *Options) {
+		o.Caps = Caps{Memory: 1 << 30, CPU: 2000, Scale: 20, MinScale: 3, KeyMemory: 1 << 30}
+	})
+	m.o.Store.AppsPerKey = 2
+	if err := m.o.Store.AddKey(t.Context(), app.Key{Name: "dev", Fingerprint: "f"}); err != nil {
+		t.Fatal(err)
+	}
+	dev, err := m.o.Store.KeyByName(t.Context(), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushFiles := func(name string, f files) error {
+		return m.Deploy(t.Context(), Push{App: name, By: app.Caller{Key: dev}, Ref: "refs/heads/main", Commit: "c", Source: f, Log: app.NewLog(&strings.Builder{}), Start: time.Now()})
+	}
+	for _, tt := range []struct{ name, web, procfile, words string }{
+		{"Within", "memory = \"512Mi\"\ncpu = \"2\"\nmax-scale = 20\nmin-scale = 2", "", "it was built"},
+		{"NoBound", "max-scale = 0", "", "it was built"},
+		{"Memory", "memory = \"2Gi\"", "", `memory = "2Gi" is more than this server gives an instance: 1Gi`},
+		{"CPU", "cpu = \"2001m\"", "", `cpu = "2001m" is more than`},
+		{"MaxScale", "max-scale = 1000", "", "max-scale = 1000 is more than this server gives an app: 20"},
+		{"MinScale", "min-scale = 4\nmemory = \"16Mi\"", "", "4 instances that always run"},
+		{"Workers", "min-scale = 1\nmemory = \"64Mi\"", "a: x\nb: x\nc: x\nweb: x\n", "4 instances that always run"},
+		{"Together", "min-scale = 3\nmemory = \"512Mi\"", "", `of all apps of the key "dev", would take 1536Mi, more than 1Gi`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			built = 0
+			f := files{"project.toml": "[_]\nschema-version = \"0.2\"\n[io.gitd.web]\n" + tt.web + "\n"}
+			if tt.procfile != "" {
+				f["Procfile"] = tt.procfile
+			}
+			err := pushFiles("hello", f)
+			if err == nil || !strings.Contains(err.Error(), tt.words) {
+				t.Fatalf("%v, want %s", err, tt.words)
+			}
+			if want := tt.words == "it was built"; want != (built == 1) || !want && app.CodeOf(err) != app.LimitExceeded {
+				t.Errorf("%d builds, %s", built, app.CodeOf(err))
+			}
+		})
+	}
+	if err := pushFiles("second", files{}); app.CodeOf(err) != app.BuildFailed {
+		t.Error(err)
+	}
+	if err := pushFiles("third", files{}); app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), `the key "dev" owns 2 apps already`) {
+		t.Error(err)
+	}
+}

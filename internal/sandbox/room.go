@@ -3,9 +3,11 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +47,22 @@ func (h *Host) Room(id string, l RoomLimits) (*Room, error) {
 	}
 	h.network.refill(false)
 	return r, nil
+}
+
+// removeRooms ends the Rooms of a process that was killed, and removes their groups. Builds' containers are in the same group as they are, and stay.
+func (h *Host) removeRooms() {
+	for _, root := range h.cgroups.roots {
+		groups, _ := os.ReadDir(filepath.Join(root, h.cgroups.background())) // none: nothing was built since the machine started
+		for _, g := range groups {
+			if !g.IsDir() || !validID.MatchString(g.Name()) {
+				continue
+			}
+			if _, err := os.Lstat(filepath.Join(h.opts.Dir, containersDir, g.Name())); errors.Is(err, fs.ErrNotExist) {
+				h.cgroups.kill(g.Name())
+				h.cgroups.remove(g.Name())
+			}
+		}
+	}
 }
 
 // Start starts a command in the Room. It can never gain rights, as by a set-user-ID program. Until it is in the control group it must do nothing

@@ -32,6 +32,32 @@ func inRoom(t *testing.T, r *Room, script string) (string, error) {
 	return out.String(), err
 }
 
+// A process that is killed leaves its Rooms; the next one removes them. A room that is still entered ends.
+func TestRoom_LeftBehind(t *testing.T) {
+	h := openHost(t)
+	r, err := h.Room("left", RoomLimits{Memory: 64 << 20, PIDs: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("/bin/sleep", "300")
+	if err := r.Start(c); err != nil {
+		t.Fatal(err)
+	}
+	next, err := Open(t.Context(), Options{Dir: h.opts.Dir, Log: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if err := c.Wait(); err == nil {
+		t.Error("what ran in the room came to a good end")
+	}
+	for _, d := range h.cgroups.dirs("left") {
+		if _, err := os.Lstat(d); !os.IsNotExist(err) {
+			t.Errorf("%s is there (%v)", d, err)
+		}
+	}
+}
+
 func TestRoom(t *testing.T) {
 	h := openHost(t)
 	r, err := h.Room("room", RoomLimits{Memory: 64 << 20, PIDs: 32, CPU: 0.5})

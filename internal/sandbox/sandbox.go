@@ -97,6 +97,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		_ = h.Close()
 		return nil, err
 	}
+	h.removeRooms()
 	return h, nil
 }
 

@@ -23,7 +23,7 @@ func (m *Machine) openLog(r app.Release) (io.WriteCloser, error) {
 	if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
 		return nil, err
 	}
-	if err := m.pruneLogs(m.ctx, r.App, maxLog); err != nil {
+	if err := m.pruneLogs(m.ctx, r.App, keptLogs-1, maxLog); err != nil {
 		m.o.Log("logs of %s: %v", r.App, err)
 	}
 	w, err := os.OpenFile(f, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -27,20 +27,20 @@ type pushLog struct {
 	bytes   int64
 }
 
-// pruneLogs removes the logs of an app that are kept no more, so that room bytes more are within what an app may have.
-func (m *Machine) pruneLogs(ctx context.Context, name string, room int64) error {
+// pruneLogs removes the logs of an app that are kept no more, but for the last ones, so that room bytes more are within what an app may have.
+func (m *Machine) pruneLogs(ctx context.Context, name string, last int, room int64) error {
 	logs, err := m.listLogs(name)
 	if err != nil {
 		return err
 	}
 	var needed []app.Release
-	if len(logs) > keptLogs {
+	if len(logs) > last {
 		if needed, err = m.o.Store.Kept(ctx, name, kept); err != nil {
 			return err
 		}
 	}
 	for n, l := range logs {
-		wanted := n < keptLogs || slices.ContainsFunc(needed, func(r app.Release) bool {
+		wanted := n < last || slices.ContainsFunc(needed, func(r app.Release) bool {
 			return r.Version == l.version || r.Revision == app.RevisionName(name, l.version) // a rollback, and what it went back to
 		})
 		if room += l.bytes; wanted && room <= maxLogs {
@@ -88,7 +88,7 @@ func (m *Machine) sweepLogs(ctx context.Context) {
 		_, err := m.o.Store.App(ctx, e.Name())
 		switch {
 		case err == nil:
-			err = m.pruneLogs(ctx, e.Name(), 0)
+			err = m.pruneLogs(ctx, e.Name(), keptLogs, 0)
 		case app.CodeOf(err) == app.NotFound && !m.underWay(e.Name()):
 			err = disk.RemoveAll(filepath.Join(m.o.LogDir, e.Name()))
 		}

@@ -49,7 +49,7 @@ func TestMachine_KeepsLogs(t *testing.T) {
 		past(t, m, app.Failed, "")
 	}
 	writeLogs(t, m, "a", 1, 46, 10)
-	if err := m.pruneLogs(t.Context(), "a", maxLog); err != nil {
+	if err := m.pruneLogs(t.Context(), "a", keptLogs, maxLog); err != nil {
 		t.Fatal(err)
 	}
 	there := logsOf(t, m, "a")
@@ -64,7 +64,7 @@ func TestMachine_KeepsLogs(t *testing.T) {
 func TestMachine_LogsAreBounded(t *testing.T) {
 	m := newMachine(t, nil, nil)
 	writeLogs(t, m, "a", 1, 12, maxLog)
-	if err := m.pruneLogs(t.Context(), "a", maxLog); err != nil {
+	if err := m.pruneLogs(t.Context(), "a", keptLogs, maxLog); err != nil {
 		t.Fatal(err)
 	}
 	if there := logsOf(t, m, "a"); fmt.Sprint(there) != "map[10:true 11:true 12:true]" { // and room for one more

@@ -171,6 +171,7 @@ func (m *Machine) run(ctx context.Context, by app.Caller, r app.Release, patient
 	}
 	if err != nil {
 		m.fail(w, err)
+		app.NewLog(file).Fail(err) // the client hears it when all is undone
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -217,7 +218,18 @@ func TestMigration_Large(t *testing.T) {
 	}
 	defer s.Close()
 	t.Logf("10,000 releases: %s", time.Since(began))
-	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 200, app.Live}) {
+	bounded := func(what string, limit int64) {
+		t.Helper()
+		if info, err := os.Stat(file + "-wal"); err != nil || info.Size() > limit {
+			t.Errorf("%s: the log has %d bytes, %v", what, info.Size(), err)
+		}
+	}
+	bounded("brought up to date", 1<<20)
+	for range 300 {
+		addRelease(t, s, "app-7", Event{State: app.Starting, Revision: "x", Service: storetest.SmallService("app-7", 1)}, Event{State: app.Failed})
+	}
+	bounded("after 300 releases", maxLog)
+	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 500, app.Failed}) {
 		t.Fatal(standings, err)
 	}
 	if open, err := s.Unfinished(t.Context()); err != nil || len(open) > 0 {

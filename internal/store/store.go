@@ -23,10 +23,18 @@ type Store struct {
 	now func() time.Time
 }
 
+// Bounds on what the database takes beside its file. The log is copied into the file when it has 4 MiB (SQLite's default); what one large transaction
+// makes of it is given back after that.
+const (
+	maxLog         = 16 << 20 // bytes that the log keeps when it is not in use
+	maxConnections = 16       // each has a cache of 2 MiB; whoever comes later waits for a moment
+	idle           = 4        // of them, kept for the next
+)
+
 // Open opens the database in file, making it and bringing its schema up to date.
 func Open(file string) (*Store, error) {
 	q := url.Values{}
-	for _, p := range []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"} {
+	for _, p := range []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", fmt.Sprintf("journal_size_limit(%d)", maxLog)} {
 		q.Add("_pragma", p)
 	}
 	q.Set("_txlock", "immediate")
@@ -34,6 +42,8 @@ func Open(file string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	db.SetMaxOpenConns(maxConnections)
+	db.SetMaxIdleConns(idle)
 	s := &Store{db: db, now: time.Now}
 	if err := s.migrate(); err != nil {
 		db.Close()
@@ -69,7 +79,11 @@ func (s *Store) migrate() error {
 	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations))); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil || have == 0 {
+		return err
+	}
+	_, err = s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)") // a ledger of years makes a log of years
+	return err
 }
 
 // change runs f in a transaction that has the right to write from its start: what f reads holds until it is committed.

@@ -19,7 +19,7 @@ func keepTarget(out *http.Request, in *http.Request) {
 		out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
 		return
 	}
-	out.URL = &url.URL{Scheme: out.URL.Scheme, Host: out.URL.Host, Opaque: target}
+	*out.URL = url.URL{Scheme: out.URL.Scheme, Host: out.URL.Host, Opaque: target} // a copy of its own already
 }
 
 // origin is a request target in the form that an app gets: RFC 9112, 3.2.1, also where the client sent the one for proxies.

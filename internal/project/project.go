@@ -43,6 +43,7 @@ type Web struct {
 	Concurrency   int64             // requests at once in one instance; 0 for no bound
 	MinScale      int64
 	MaxScale      int64             // 0 for no bound but the machine's
+	MaxScaleSaid  bool              // it is the app's own, not the default
 	Window        time.Duration     // without requests before the last instance stops, at least 6 s
 	Steps         []int64           // percentages of the traffic on the way to 100, rising; none: all at once
 	StepTime      time.Duration     // how long each of them stays
@@ -221,7 +222,7 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 const defaultMaxScale = 10
 
 func order(w *Web, said bool) error {
-	if !said {
+	if w.MaxScaleSaid = said; !said {
 		w.MaxScale = max(w.MaxScale, w.MinScale)
 	}
 	if w.MaxScale != 0 && w.MinScale > w.MaxScale {

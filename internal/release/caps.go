@@ -36,10 +36,10 @@ func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descr
 	if c.CPU > 0 && w.CPU.MilliValue() > c.CPU {
 		return refuse("max-cpu", "cpu = %q is more than this server gives an instance: %s", w.CPU.String(), resource.NewMilliQuantity(c.CPU, resource.DecimalSI))
 	}
-	if c.Scale > 0 && w.MaxScale > c.Scale {
+	if c.Scale > 0 && w.MaxScaleSaid && w.MaxScale > c.Scale {
 		return refuse("max-scale", "max-scale = %d is more than this server gives an app: %d", w.MaxScale, c.Scale)
 	}
-	if c.Scale > 0 && w.MaxScale == 0 {
+	if c.Scale > 0 && (w.MaxScale == 0 || w.MaxScale > c.Scale) { // no bound, or the default
 		w.MaxScale = max(c.Scale, w.MinScale)
 	}
 	always := w.MinScale + int64(len(workersAsked(procfileText, d.Instances)))

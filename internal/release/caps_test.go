@@ -10,6 +10,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/project"
 )
 
 // files is a source with some files at its root.
@@ -73,5 +74,19 @@ func TestAttack_Caps(t *testing.T) {
 	}
 	if err := pushFiles("third", files{}); app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), `the key "dev" owns 2 apps already`) {
 		t.Error(err)
+	}
+}
+
+// An app that says nothing about its instances is bounded by the cap, also where that is below the default, and not refused for it.
+func TestCapBelowDefault(t *testing.T) {
+	m := &Machine{o: Options{Caps: Caps{Scale: 5}}}
+	for text, want := range map[string]int64{"": 5, "max-scale = 0": 5, "max-scale = 4": 4, "max-scale = 5": 5} {
+		d, err := project.Parse("[io.gitd.web]\n" + text + "\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.checkCaps(t.Context(), app.Release{}, &d, nil); err != nil || d.Web.MaxScale != want {
+			t.Errorf("%q: %d, %v; want %d", text, d.Web.MaxScale, err, want)
+		}
 	}
 }

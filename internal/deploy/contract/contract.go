@@ -325,6 +325,7 @@ func (s *suite) failed(t *testing.T) {
 		message, told string
 	}{
 		{"MODE=exit", s.env.Start, app.StartFailed, "the app exited with status 3 before it answered", "cannot find the database\n"},
+		{"MODE=dies", s.env.Start, app.StartFailed, "the app exited with status 3 before it answered", "cannot find the database\n"},
 		{"MODE=elsewhere", patience, app.StartFailed, elsewhere, "starts as"},
 		{"MODE=never", s.env.Progress, app.StartFailed, "the app did not listen on $PORT (8080) within " + s.env.Progress, "starts as"},
 		{"MODE=hog", s.env.Start, app.StartFailed, "the app was killed at its memory limit: 64 MiB", ""},

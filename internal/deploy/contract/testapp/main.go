@@ -75,6 +75,11 @@ func main() {
 			http.Error(w, "broken", http.StatusInternalServerError)
 			return
 		}
+		if os.Getenv("MODE") == "dies" { // without an answer
+			time.Sleep(300 * time.Millisecond)
+			fmt.Println("cannot find the database")
+			os.Exit(3)
+		}
 		fmt.Fprint(w, os.Getenv("VERSION"))
 	})
 	http.HandleFunc("/protocol", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })

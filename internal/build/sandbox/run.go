@@ -253,8 +253,7 @@ func (b *running) detectAndBuild(ctx context.Context, cancel context.CancelCause
 	return nil
 }
 
-// phases runs detector and builder one after the other. Both speak at debug level: output keeps what is worth it. The shell stays
-// process 1 to the end: it reaps the orphans of a build, which otherwise fill up the limit on processes as zombies.
+// phases runs detector and builder one after the other. Both speak at debug level: output keeps what is worth it.
 func phases(marker string) string {
 	const arguments = " -log-level debug -app /workspace -layers /layers -platform /platform"
 	return "/cnb/lifecycle/detector" + arguments + "; code=$?\n" +

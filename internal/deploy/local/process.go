@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/sandbox"
+	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
 // processDir is where an image has a launcher for each of its process types (Platform Interface Specification, "Launch").
@@ -29,6 +30,17 @@ func processID(revision, process string) string {
 		return '-'
 	}, strings.ToLower(process))
 	return fmt.Sprintf("%s-%s-%s", revision, plain[:min(len(plain), 40)], strings.ToLower(rand.Text()[:5]))
+}
+
+// readOnlyWatch passes output on, and notes whether it tells of a file system that is read-only.
+type readOnlyWatch struct {
+	w   io.Writer
+	met bool
+}
+
+func (r *readOnlyWatch) Write(b []byte) (int, error) {
+	r.met = r.met || output.SaysReadOnly(b)
+	return r.w.Write(b)
 }
 
 // RunProcess implements deploy.Platform.
@@ -60,7 +72,8 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 	}
 	spec := r.spec(img)
 	spec.ID = processID(r.name, process)
-	spec.Args, spec.Output = []string{processDir + process}, w
+	watched := &readOnlyWatch{w: w}
+	spec.Args, spec.Output = []string{processDir + process}, watched
 	exit, err := p.opts.Host.Run(ctx, spec)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -68,6 +81,9 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 	case err != nil:
 		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
 	case exit != (sandbox.Exit{At: exit.At}):
+		if watched.met {
+			_, _ = io.WriteString(w, "\n"+output.ReadOnlyRule+"\n")
+		}
 		e := &deploy.StartError{Reason: deploy.Exited, ExitCode: exit.Code, Signal: exit.Signal}
 		if exit.OutOfMemory {
 			e.Reason, e.Detail = deploy.OutOfMemory, byteSize(r.memory())

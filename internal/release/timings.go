@@ -31,6 +31,9 @@ type Timing struct {
 	Total    float64 `json:"total_ms"`
 }
 
+// maxTimings is the size in bytes at which the file of timings begins again: it is for looking at what has just happened.
+const maxTimings = 1 << 20
+
 // note appends the release's timings to the file that make bench reads.
 func (m *Machine) note(w *work) {
 	if m.o.Timings == "" {
@@ -41,7 +44,11 @@ func (m *Machine) note(w *work) {
 		Detect: ms(t.Detect), Build: ms(t.Build), Export: ms(t.Export), Start: ms(t.Start), Shift: ms(t.Shift), Total: ms(t.Total)})
 	if err == nil {
 		var f *os.File
-		if f, err = os.OpenFile(m.o.Timings, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
+		flags := os.O_CREATE | os.O_APPEND | os.O_WRONLY
+		if info, err := os.Stat(m.o.Timings); err == nil && info.Size() >= maxTimings {
+			flags |= os.O_TRUNC
+		}
+		if f, err = os.OpenFile(m.o.Timings, flags, 0o600); err == nil {
 			_, err = f.Write(append(b, '\n'))
 			f.Close()
 		}

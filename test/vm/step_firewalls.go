@@ -84,7 +84,7 @@ func dockerStep(_ context.Context, t *trial) error {
 	t.beside("Docker")
 	t.check("Docker restarts", "^exit 0", t.sh("systemctl restart docker; echo exit $?"))
 	t.walls("Docker restarted")
-	t.check("a container of Docker's reaches the network", "^outside", t.sh("tar -C /media/programs -c guest | docker import -q - guest >/dev/null; docker run --rm guest /guest get "+t.outsideURL()))
+	t.check("a container of Docker's reaches the network", "^outside", t.sh("tar -C /media/programs -c guest | docker import - guest >/dev/null; docker run --rm guest /guest get "+t.outsideURL()))
 	t.check("it serves", "", t.sh("docker run -d --name serve guest /guest serve :80"))
 	t.until("the machine reaches it", 10*time.Second, "^open", "curl -sS -m 5 http://$(docker inspect -f '{{.NetworkSettings.IPAddress}}' serve)/")
 	t.check("an app does not", "^failed:", t.sh("h=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' serve); [ -n \"$h\" ] && "+askAt("probe", "/dial?to=$h:80")))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,21 +21,14 @@ func mountRoot(config *shim.Config) error {
 	if err := os.MkdirAll(shim.LowerDir, 0o700); err != nil {
 		return err
 	}
-	mapped, err := lowerLayers(config)
+	names, mapped, err := lowerLayers(config)
 	if err != nil {
 		return err
-	}
-	var lower strings.Builder
-	for i := len(config.Layers) - 1; i >= 0; i-- {
-		if lower.Len() > 0 {
-			lower.WriteByte(':')
-		}
-		lower.WriteString(strconv.Itoa(i))
 	}
 	if err := os.Chdir(shim.LowerDir); err != nil {
 		return err
 	}
-	options := "lowerdir=" + lower.String() + ",upperdir=../" + shim.UpperDir + ",workdir=../" + shim.WorkDir
+	options := "lowerdir=" + strings.Join(names, ":") + ",upperdir=../" + shim.UpperDir + ",workdir=../" + shim.WorkDir
 	err = unix.Mount("overlay", "../"+shim.RootDir, "overlay", unix.MS_NODEV, options+",volatile")
 	if errors.Is(err, unix.EINVAL) { // before Linux 5.10
 		err = unix.Mount("overlay", "../"+shim.RootDir, "overlay", unix.MS_NODEV, options)
@@ -51,40 +45,44 @@ func mountRoot(config *shim.Config) error {
 }
 
 // lowerLayers makes a name for each layer in LowerDir: a mount that shows the image's user as the container's, or a link. It returns the
-// names of the mounts.
-func lowerLayers(config *shim.Config) (mapped []string, err error) {
+// names, the uppermost layer's first, and those of mounts.
+func lowerLayers(config *shim.Config) (names, mapped []string, err error) {
 	var users *os.File
 	if config.Users != "" {
 		if users, err = os.Open(config.Users); err != nil {
-			return nil, fmt.Errorf("the namespace with the users of the layers: %w", err)
+			return nil, nil, fmt.Errorf("the namespace with the users of the layers: %w", err)
 		}
 		defer users.Close()
 	}
-	for i, layer := range config.Layers {
+	for i, layer := range slices.Backward(config.Layers) {
+		if slices.Contains(config.Layers[i+1:], layer) { // overlayfs refuses it; only the upper one has an effect
+			continue
+		}
 		name := strconv.Itoa(i)
+		names = append(names, name)
 		if users != nil {
 			at := filepath.Join(shim.LowerDir, name)
 			if err := os.Mkdir(at, 0o700); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if err := shim.MountMapped(layer, at, int(users.Fd())); err == nil {
 				mapped = append(mapped, name)
 				continue
 			}
 			if err := os.Remove(at); err != nil { // its file system cannot
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if users != nil || config.Readable {
 			if err := makeReadable(layer); err != nil {
-				return nil, fmt.Errorf("make the files of a layer readable: %w", err)
+				return nil, nil, fmt.Errorf("make the files of a layer readable: %w", err)
 			}
 		}
 		if err := os.Symlink(layer, filepath.Join(shim.LowerDir, name)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return mapped, nil
+	return names, mapped, nil
 }
 
 // readableMark is on the directory of a layer that makeReadable is through with.

@@ -99,10 +99,11 @@ func (g *cgroups) shims() []string {
 	return d
 }
 
-// join are the files to write a shim's process ID to.
+// join are the files to write a shim's process ID to. Their group is made again where somebody removed it while it was empty.
 func (g *cgroups) join() []string {
 	var f []string
 	for _, d := range g.shims() {
+		_ = os.MkdirAll(d, 0o755)
 		f = append(f, filepath.Join(d, "cgroup.procs"))
 	}
 	return f

@@ -127,6 +127,29 @@ func TestRootOverlay(t *testing.T) {
 	}
 }
 
+// TestLayerTwice: as many layers as images have, with long paths, and one of them twice, as the empty layer often is.
+func TestLayerTwice(t *testing.T) {
+	h := openHost(t)
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 50))
+	layers := []string{probe}
+	for i := range 200 {
+		l := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.MkdirAll(l, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(l, "number"), []byte(fmt.Sprint(i)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, l)
+	}
+	layers = append(layers, layers[100])
+	for _, owner := range []uint32{0, h.UID(1, "")} {
+		if out, _ := run(t, h, Spec{Args: []string{"/probe", "read", "/number"}, Layers: layers, UID: 1000, Owner: owner}); out != "99" {
+			t.Errorf("owner %d: %s", owner, out)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	h := openHost(t)
 	t.Run("processes", func(t *testing.T) {

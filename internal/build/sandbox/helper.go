@@ -110,7 +110,7 @@ func (h *helper) confine() error {
 	if err := unix.Mount("tmpfs", j.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64m"); err != nil {
 		return fmt.Errorf("mount a writable layer: %w", err)
 	}
-	if err := mountOverlay(j.Lower, at("upper"), at("work"), root); err != nil {
+	if err := mountOverlay(j.Lower, j.Root); err != nil {
 		return fmt.Errorf("mount the builder image: %w", err)
 	}
 	build := filepath.Join(j.App, j.Build)

@@ -36,13 +36,9 @@ type addresses struct {
 // errExited is returned (wrapped) by startServer when gitd serve ended by itself.
 var errExited = errors.New("gitd serve ended")
 
-// startServer runs gitd serve and waits until it is ready. Later flags win over earlier ones.
-func startServer(data, output string, flags ...string) (*server, addresses, error) {
-	return startServerWith(nil, data, output, flags...)
-}
-
-// startServerWith is startServer with the sockets for SSH and HTTP handed over as systemd does it; nil for none.
-func startServerWith(sockets []*os.File, data, output string, flags ...string) (*server, addresses, error) {
+// startServer runs gitd serve and waits until it is ready. The sockets for SSH and HTTP are handed over as systemd does it; nil for none. Later
+// flags win over earlier ones.
+func startServer(sockets []*os.File, data, output string, flags ...string) (*server, addresses, error) {
 	out, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, addresses{}, err

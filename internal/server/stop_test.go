@@ -1,0 +1,53 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/parts/partstest"
+	"github.com/gitd-io/gitd/internal/receive"
+)
+
+// A server that is asked to stop while it makes the builder image, which takes minutes, ends as one that has nothing to do.
+func TestServe_StopWhileTheBuilderIsMade(t *testing.T) {
+	partstest.Shim(t)
+	s, err := Open(t.Context(), Options{Data: filepath.Join(t.TempDir(), "data"), Domain: "localhost", MinFree: 1, Indexer: receive.NewPackIndexer(), Log: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	making := make(chan struct{})
+	s.site.prepare = func(ctx context.Context, _ *app.Log) (engine, error) {
+		close(making)
+		<-ctx.Done()
+		return nil, errors.New("mmdebstrap: signal: terminated")
+	}
+	var l Listeners
+	for _, to := range []*net.Listener{&l.SSH, &l.Control, &l.HTTP} {
+		if *to, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var log bytes.Buffer
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l, &http.Server{}, app.NewLog(&log)) }()
+	<-making
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil || !strings.Contains(log.String(), "-----> Stopping\n") {
+			t.Errorf("%v\n%s", err, log.String())
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it does not stop")
+	}
+}

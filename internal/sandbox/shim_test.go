@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -124,6 +125,34 @@ func TestAttack_LogFile(t *testing.T) {
 func readOnly(name string) bool {
 	var fs unix.Statfs_t
 	return unix.Statfs(name, &fs) == nil && fs.Flags&unix.ST_RDONLY != 0
+}
+
+// The same of a build and a release command, which gitd runs to their end.
+func TestAttack_OutputOfRun(t *testing.T) {
+	h := openHost(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &syncBuffer{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = h.Run(ctx, Spec{ID: "run", Layers: []string{probe}, Args: []string{"/probe", "fallocate"}, Output: out, UID: 1000, GID: 1000})
+	}()
+	eventually(t, func() error {
+		if n := strings.Count(out.String(), "\n"); n < 13 {
+			return fmt.Errorf("%d lines", n)
+		}
+		return nil
+	})
+	if strings.Contains(out.String(), "fallocate <nil>") || strings.Contains(out.String(), "truncate <nil>") || strings.Contains(out.String(), "lease errno 0") {
+		t.Error(out.String())
+	}
+	pids := h.cgroups.processes("run")
+	if len(pids) != 1 {
+		t.Fatalf("processes %v", pids)
+	}
+	holdsNothing(t, pids[0])
+	cancel()
+	<-done
 }
 
 // holdsNothing checks that nothing of a container's process leads to a file of the host.

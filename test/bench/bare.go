@@ -170,6 +170,11 @@ func (r *bareRunc) rewrite(spec *specs.Spec, rootfs string) error {
 	spec.Root.Path = rootfs
 	spec.Linux.CgroupsPath = "/gitd-" + filepath.Base(r.b.dir) + "-" + filepath.Base(r.bundle)
 	spec.Linux.Namespaces = slices.DeleteFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
+	for i, n := range spec.Linux.Namespaces {
+		if n.Type == specs.PIDNamespace { // that of gitd's shim is the instance's
+			spec.Linux.Namespaces[i].Path = ""
+		}
+	}
 	if r.network != nil {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: r.network.file})
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -13,10 +14,17 @@ import (
 // handedOver returns the sockets that systemd made and holds (LISTEN_FDS), by what they are for: "ssh" and "http", as their units name them
 // (FileDescriptorName=). It holds them while gitd is restarted: clients wait then, and none is refused.
 func handedOver(names ...string) (map[string]net.Listener, error) {
-	expected := os.Getenv("LISTEN_FDNAMES") // for the error: the library takes it away
+	expected, pid, count := os.Getenv("LISTEN_FDNAMES"), os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS") // the library takes them away
 	all, err := activation.ListenersWithNames()
 	if err != nil {
 		return nil, err
+	}
+	usable := 0
+	for _, list := range all {
+		usable += len(list)
+	}
+	if pid == strconv.Itoa(os.Getpid()) && count != strconv.Itoa(usable) {
+		return nil, app.Errorf(app.InvalidInput, "give its unit ListenStream=ADDRESS:PORT", "systemd hands over %s descriptors (%s), of which %d are listening sockets", count, expected, usable)
 	}
 	found := map[string]net.Listener{}
 	for name, list := range all {

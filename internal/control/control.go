@@ -42,6 +42,7 @@ func Listen(file string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // the next one takes its place, on a disk without room for another file as well
 	return l, os.Chmod(file, 0o600)
 }
 

@@ -19,12 +19,12 @@ const (
 // no deeper stack however deep the folders are, paths longer than the kernel takes do not matter, symbolic links are not followed, mounts
 // are not crossed, and files that are marked immutable are removed too. It needs no free space. What cannot be removed stays and the rest
 // goes; the error is the first one.
-func RemoveAll(path string) error { return removeAll(path, nil) }
+func RemoveAll(path string) error { return removeAll(path, nil, nil) }
 
 // errStopped says that somebody wanted no more of it.
 var errStopped = errors.New("stopped")
 
-func removeAll(path string, stopped *atomic.Bool) error {
+func removeAll(path string, stopped *atomic.Bool, removed *atomic.Int64) error {
 	dir, name := filepath.Split(filepath.Clean(path))
 	if name == "" || name == "." || name == ".." {
 		return &os.PathError{Op: "remove", Path: path, Err: unix.EINVAL}
@@ -40,10 +40,10 @@ func removeAll(path string, stopped *atomic.Bool) error {
 		return &os.PathError{Op: "remove", Path: path, Err: err}
 	}
 	defer unix.Close(parent)
-	r := remover{stuck: map[[2]uint64]bool{}, stopped: stopped}
+	r := remover{stuck: map[[2]uint64]bool{}, stopped: stopped, removed: removed}
 	defer r.walk.close()
 	err = r.drop(parent, name, false)
-	if isFull(err) {
+	if isFull(err) || errors.Is(err, unix.EBUSY) { // what is mounted on path itself is meant
 		if err = r.walk.enter(path); err == nil {
 			err = r.empty()
 		}
@@ -67,7 +67,8 @@ type remover struct {
 	stuck map[[2]uint64]bool // what stays, by device and inode
 	again int                // directories looked at again
 
-	stopped *atomic.Bool // nil for one that nobody stops
+	stopped *atomic.Bool  // nil for one that nobody stops
+	removed *atomic.Int64 // counts what is removed; may be nil
 }
 
 // empty removes all that is in the directory that was entered.
@@ -186,6 +187,9 @@ func (r *remover) drop(dir int, name string, force bool) error {
 			err = nil
 		}
 		return err
+	}
+	if r.removed != nil {
+		r.removed.Add(1)
 	}
 	err := unlink()
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {

@@ -80,7 +80,7 @@ func (t *Trash) remove(path string) {
 	}
 	t.busy[path] = true
 	t.running.Go(func() {
-		err := removeAll(path, &t.stopped)
+		err := removeAll(path, &t.stopped, nil)
 		t.mu.Lock()
 		delete(t.busy, path)
 		t.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,5 +34,26 @@ func TestTrash(t *testing.T) {
 	trash.Wait()
 	if left, _ := os.ReadDir(trash.Dir); len(left) != 0 {
 		t.Errorf("left %v", left)
+	}
+}
+
+// Clear empties a folder that something is mounted on, and says how far it is.
+func TestClear(t *testing.T) {
+	dir := t.TempDir()
+	must(t, unix.Mount("none", dir, "tmpfs", 0, "size=64m"))
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	for i := range 2000 {
+		must(t, os.MkdirAll(filepath.Join(dir, fmt.Sprint(i%5), fmt.Sprint(i), "x"), 0o755))
+	}
+	told := int64(0)
+	must(t, Clear(dir, time.Microsecond, func(n int64) { told = max(told, n) }))
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 || told == 0 {
+		t.Errorf("left %v, %v, told of %d", left, err, told)
+	}
+	plain := filepath.Join(t.TempDir(), "plain")
+	must(t, os.MkdirAll(filepath.Join(plain, "a", "b"), 0o755))
+	must(t, Clear(plain, time.Second, func(int64) {}))
+	if _, err := os.Lstat(plain); !os.IsNotExist(err) {
+		t.Error(err)
 	}
 }

@@ -191,16 +191,25 @@ func (c *Container) Listening() ([]int, error) {
 // erase removes what is on disk and in the cgroups. Nothing runs any more.
 func (h *Host) erase(id string) error {
 	h.cgroups.remove(id)
-	dir := filepath.Join(h.opts.Dir, containersDir, id)
-	_ = disk.RemoveAll(filepath.Join(h.opts.Dir, runtimeDir, id))
-	// First out of sight: a server that is killed here must not find half a container.
-	gone := filepath.Join(h.opts.Dir, containersDir, gonePrefix+id)
-	if err := os.Rename(dir, gone); err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			return err
+	for _, base := range h.bases() {
+		dir := filepath.Join(base, containersDir, id)
+		_ = disk.RemoveAll(filepath.Join(base, runtimeDir, id))
+		// First out of sight: a server that is killed here must not find half a container.
+		gone := filepath.Join(base, containersDir, gonePrefix+id)
+		if err := os.Rename(dir, gone); err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+				return err
+			}
+			gone = dir // there is one already that could not be removed
+		}
+		if err := disk.RemoveAll(gone); err != nil {
+			h.opts.Log("sandbox: what container %s wrote stays, and is tried again at the next start: %v", id, err)
 		}
 	}
-	return disk.RemoveAll(gone)
+	return nil
 }
 
 // Starts of names that no container has: of a directory that is being made or removed.
@@ -228,19 +237,46 @@ func (h *Host) forget(c *Container) {
 // Containers returns every container on the Host that was started and not removed, running or ended: what a new process
 // adopts after the old one was killed. What was left half made is cleaned up on the way.
 func (h *Host) Containers(ctx context.Context) ([]*Container, error) {
-	entries, err := os.ReadDir(filepath.Join(h.opts.Dir, containersDir))
+	var found []*Container
+	for _, base := range h.bases() {
+		h.sweep(base, time.Minute)
+		here, err := h.containersIn(base)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, here...)
+	}
+	return found, nil
+}
+
+// sweep removes directories of containers that were being made or removed so long ago; younger ones may be another call's.
+func (h *Host) sweep(base string, age time.Duration) {
+	entries, _ := os.ReadDir(filepath.Join(base, containersDir))
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), gonePrefix) && !strings.HasPrefix(e.Name(), newPrefix) {
+			continue
+		}
+		if i, err := e.Info(); err == nil && time.Since(i.ModTime()) >= age {
+			if err := disk.RemoveAll(filepath.Join(base, containersDir, e.Name())); err != nil {
+				h.opts.Log("sandbox: %v", err)
+			}
+		}
+	}
+}
+
+func (h *Host) containersIn(base string) (found []*Container, err error) {
+	entries, err := os.ReadDir(filepath.Join(base, containersDir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	var found []*Container
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), gonePrefix) || strings.HasPrefix(e.Name(), newPrefix) {
-			if i, err := e.Info(); err == nil && time.Since(i.ModTime()) > time.Minute { // else somebody is at it
-				_ = disk.RemoveAll(filepath.Join(h.opts.Dir, containersDir, e.Name()))
-			}
 			continue
 		}
-		c, err := h.adopt(ctx, e.Name())
+		c, err := h.adopt(base, e.Name())
 		if err != nil {
 			return nil, err
 		}
@@ -253,14 +289,14 @@ func (h *Host) Containers(ctx context.Context) ([]*Container, error) {
 
 // adopt returns a container by its ID, or nil if it is not one that was started and left to itself: then it is another call's,
 // or the rest of one that a dead process of ours made, which is removed.
-func (h *Host) adopt(ctx context.Context, id string) (*Container, error) {
+func (h *Host) adopt(base, id string) (*Container, error) {
 	h.mu.Lock()
 	c := h.containers[id]
 	h.mu.Unlock()
 	if c != nil {
 		return c, nil
 	}
-	dir := filepath.Join(h.opts.Dir, containersDir, id)
+	dir := filepath.Join(base, containersDir, id)
 	f, err := os.Open(filepath.Join(dir, recordFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, h.erase(id)

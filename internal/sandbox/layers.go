@@ -7,8 +7,8 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -26,11 +26,96 @@ type Layers struct {
 
 	dir    string
 	shared []string
+
+	first   sync.Once     // looks at what is there
+	settler *disk.Settler // notes what is on the disk for certain
+	turns   chan struct{} // bounds how many layers are unpacked at once
+
+	mu    sync.Mutex
+	held  map[string]int    // calls of Ensure under way that need a layer, by its name
+	used  map[string]uint64 // the mark when an Ensure was done with a layer
+	marks uint64
 }
 
 // OpenLayers keeps layers in dir. Layers that are found in one of shared are used from there and never written to it: the
 // layers of builder and run image, which all servers of a machine have in common.
-func OpenLayers(dir string, shared ...string) *Layers { return &Layers{dir: dir, shared: shared} }
+func OpenLayers(dir string, shared ...string) *Layers {
+	return &Layers{dir: dir, shared: shared, settler: &disk.Settler{Dir: dir}, turns: make(chan struct{}, atOnce),
+		held: map[string]int{}, used: map[string]uint64{}}
+}
+
+// atOnce is how many layers are unpacked at once, of all images.
+const atOnce = 4
+
+// distrust removes what was unpacked shortly before the machine went down: its files may be empty. What this start of the machine unpacked is
+// whole, on the disk or not.
+func (l *Layers) distrust() {
+	all, err := l.list()
+	if err != nil {
+		return // nothing is here
+	}
+	_ = disk.AfterBoot(filepath.Join(l.dir, lockFile), func() error {
+		for name, id := range all {
+			if !disk.Settled(filepath.Join(l.dir, name)) {
+				if err := l.prune(name, id); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}) // the next process tries again
+	for name := range all {
+		if dir := filepath.Join(l.dir, name); !strings.HasPrefix(name, ".") && !disk.Settled(dir) {
+			l.settler.Settle(dir)
+		}
+	}
+}
+
+// list returns the layers, whole or not, by the names of their directories.
+func (l *Layers) list() (map[string]v1.Hash, error) {
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]v1.Hash{}
+	for _, e := range entries {
+		hex := e.Name()
+		for _, p := range []string{unpackingPrefix, prunedPrefix} {
+			hex = strings.TrimPrefix(hex, p)
+		}
+		if id := (v1.Hash{Algorithm: "sha256", Hex: hex}); e.IsDir() && checkDiffID(id) == nil {
+			all[e.Name()] = id
+		}
+	}
+	return all, nil
+}
+
+// Mark returns a point in time for Prune.
+func (l *Layers) Mark() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.marks++
+	return l.marks
+}
+
+// hold keeps layers from being pruned until release is called, and from each Prune whose mark is older than that.
+func (l *Layers) hold(ids []v1.Hash) (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		l.held[id.Hex]++
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, id := range ids {
+			if l.held[id.Hex]--; l.held[id.Hex] == 0 {
+				delete(l.held, id.Hex)
+			}
+			l.used[id.Hex] = l.marks
+		}
+	}
+}
 
 // Ensure unpacks what is missing and returns the layers' directories, bottom first. Entries whose name would leave the layer's
 // directory are an error; links are followed as they would be in the container, with the layer's directory as root. It is safe
@@ -41,6 +126,13 @@ func (l *Layers) Ensure(ctx context.Context, img v1.Image) ([]string, error) {
 		return nil, fmt.Errorf("sandbox: read the image's configuration: %w", err)
 	}
 	ids := config.RootFS.DiffIDs
+	l.first.Do(func() {
+		l.distrust()
+		for _, d := range l.shared {
+			OpenLayers(d).distrust()
+		}
+	})
+	defer l.hold(ids)()
 	dirs := make([]string, len(ids))
 	var missing []int
 	for i, id := range ids {
@@ -65,10 +157,21 @@ func (l *Layers) Ensure(ctx context.Context, img v1.Image) ([]string, error) {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, err
 	}
+	if err := disk.AfterBoot(filepath.Join(l.dir, lockFile), func() error { return nil }); err != nil {
+		return nil, err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
 	for _, i := range missing {
-		g.Go(func() error { return l.add(ctx, ids[i], layers[i]) })
+		g.Go(func() error {
+			select {
+			case l.turns <- struct{}{}:
+				defer func() { <-l.turns }()
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			return l.add(ctx, ids[i], layers[i])
+		})
 	}
 	return dirs, g.Wait()
 }
@@ -140,20 +243,27 @@ func (l *Layers) add(ctx context.Context, id v1.Hash, layer v1.Layer) (err error
 	if sum != id.Hex {
 		return app.Errorf(app.ImageMissing, "push again to build the image anew", "layer %s is damaged: its content is sha256:%s", id, sum)
 	}
-	return os.Rename(temp, final)
+	if err := os.Rename(temp, final); err != nil {
+		return err
+	}
+	l.settler.Settle(final)
+	return nil
 }
+
+// lockFile has a byte for each layer that is locked, far behind its content: the run of the machine in which the layers were looked at.
+const lockFile = ".lock"
 
 // lock waits for the layer's lock: one byte of a file, so that no lock's file is left over or has to be removed. The lock belongs
 // to the open file, and so works between goroutines as well as between processes.
 func (l *Layers) lock(ctx context.Context, id v1.Hash) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(l.dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(l.dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(id.Hex))
 	for {
-		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: int64(h.Sum32()), Len: 1})
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: 1<<20 + int64(h.Sum32()), Len: 1})
 		switch {
 		case err == nil:
 			return func() { _ = f.Close() }, nil
@@ -170,8 +280,9 @@ func (l *Layers) lock(ctx context.Context, id v1.Hash) (unlock func(), err error
 	}
 }
 
-// Prune removes the layers of dir that no image in keep has. Layers in use by a container must be in keep.
-func (l *Layers) Prune(keep []v1.Image) error {
+// Prune removes the layers of dir that no image in keep has, and that no Ensure of these Layers was asked for since the mark. Layers in use by a
+// container must be in keep. It waits for no Ensure, and none waits for it.
+func (l *Layers) Prune(mark uint64, keep []v1.Image) error {
 	kept := map[string]bool{}
 	for _, img := range keep {
 		c, err := img.ConfigFile()
@@ -182,7 +293,7 @@ func (l *Layers) Prune(keep []v1.Image) error {
 			kept[id.Hex] = true
 		}
 	}
-	entries, err := os.ReadDir(l.dir)
+	all, err := l.list()
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -190,38 +301,60 @@ func (l *Layers) Prune(keep []v1.Image) error {
 		return err
 	}
 	var errs []error
-	for _, e := range entries {
-		hex := e.Name()
-		for _, p := range []string{unpackingPrefix, prunedPrefix} {
-			hex = strings.TrimPrefix(hex, p)
-		}
-		id := v1.Hash{Algorithm: "sha256", Hex: hex}
-		if !e.IsDir() || checkDiffID(id) != nil || hex == e.Name() && kept[hex] {
+	for name, id := range all {
+		if name == id.Hex && kept[name] {
 			continue
 		}
-		errs = append(errs, l.prune(e.Name(), id))
+		errs = append(errs, l.pruneUnused(mark, name, id))
 	}
-	return errors.Join(slices.DeleteFunc(errs, func(e error) bool { return e == nil })...)
+	return errors.Join(errs...)
+}
+
+// pruneUnused is prune, unless an Ensure needs the layer or was done with it after the mark.
+func (l *Layers) pruneUnused(mark uint64, name string, id v1.Hash) error {
+	l.mu.Lock()
+	last, ever := l.used[id.Hex]
+	if l.held[id.Hex] > 0 || ever && last >= mark {
+		l.mu.Unlock()
+		return nil
+	}
+	delete(l.used, id.Hex)
+	gone, err := l.hide(name, id) // the name goes before another Ensure looks for it
+	l.mu.Unlock()
+	if err != nil || gone == "" {
+		return err
+	}
+	return disk.RemoveAll(gone)
 }
 
 // prune removes one directory, whole or not, unless it is being unpacked.
 func (l *Layers) prune(name string, id v1.Hash) error {
+	gone, err := l.hide(name, id)
+	if err != nil || gone == "" {
+		return err
+	}
+	return disk.RemoveAll(gone)
+}
+
+// hide gives a directory another name, which it returns; "" where it is being unpacked or removed.
+func (l *Layers) hide(name string, id v1.Hash) (gone string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	unlock, err := l.lock(ctx, id)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer unlock()
-	pruned := filepath.Join(l.dir, prunedPrefix+id.Hex)
-	if err := disk.RemoveAll(pruned); err != nil {
-		return err
+	gone = filepath.Join(l.dir, prunedPrefix+id.Hex)
+	err = os.Rename(filepath.Join(l.dir, name), gone)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) { // one of that name is being removed: this one goes the next time
+		return "", nil
 	}
-	if err := os.Rename(filepath.Join(l.dir, name), pruned); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
 	}
-	return disk.RemoveAll(pruned)
+	return gone, nil
 }

@@ -138,13 +138,13 @@ func TestLayers(t *testing.T) {
 		t.Errorf("/app: %q", out)
 	}
 
-	if err := l.Prune([]v1.Image{img}); err != nil {
+	if err := l.Prune(l.Mark(), []v1.Image{img}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dirs[0]); err != nil {
 		t.Error(err)
 	}
-	if err := l.Prune(nil); err != nil {
+	if err := l.Prune(l.Mark(), nil); err != nil {
 		t.Fatal(err)
 	}
 	left, _ := os.ReadDir(filepath.Join(dir, "layers"))
@@ -290,7 +290,7 @@ func TestLayersAtOnce(t *testing.T) {
 				}
 			}
 			if i%4 == 0 {
-				if err := l.Prune(images); err != nil {
+				if err := l.Prune(l.Mark(), images); err != nil {
 					t.Error(err)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,13 +70,8 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err := haveOverlay(ctx); err != nil {
 		return nil, err
 	}
-	for _, d := range []string{o.Dir, filepath.Join(o.Dir, containersDir), filepath.Join(o.Dir, runtimeDir)} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, app.Errorf(app.Unavailable, "choose a data directory that root can write to", "cannot prepare the sandbox's directory: %w", err)
-		}
-	}
-	if err := os.Chmod(o.Dir, 0o700); err != nil {
-		return nil, err
+	if err := makeBase(o.Dir); err != nil {
+		return nil, app.Errorf(app.Unavailable, "choose a data directory that root can write to", "cannot prepare the sandbox's directory: %w", err)
 	}
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, err
@@ -91,6 +87,9 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	}
 	if h.network, err = openNetwork(h.id, o.Log); err != nil {
 		return nil, err
+	}
+	for _, base := range h.bases() { // who opens a Host has its directory for himself
+		h.sweep(base, 0)
 	}
 	h.openUsers()
 	if _, err := h.Containers(ctx); err != nil {
@@ -121,7 +120,7 @@ const (
 )
 
 // Close gives up what the process holds. Containers go on running. When none is left, the firewall table and the cgroups go too.
-func (h *Host) Close() error {
+func (h *Host) Close() (err error) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -134,11 +133,19 @@ func (h *Host) Close() error {
 	for _, c := range known {
 		c.release()
 	}
-	left, err := os.ReadDir(filepath.Join(h.opts.Dir, containersDir))
+	none := true
+	for _, base := range h.bases() {
+		left, e := os.ReadDir(filepath.Join(base, containersDir))
+		if e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = e
+		}
+		none = none && err == nil && len(left) == 0
+	}
 	h.users.close()
-	h.network.close(err == nil && len(left) == 0)
-	if err == nil && len(left) == 0 {
+	h.network.close(none)
+	if none {
 		h.cgroups.remove("")
+		h.removeVolatile()
 	}
 	return err
 }

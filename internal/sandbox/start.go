@@ -131,6 +131,10 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	base, err := h.base(s)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: the disk is full, and there is no room in memory: %w", err)
+	}
 	sp, err := h.network.take(s.Egress)
 	if err != nil {
 		return nil, err
@@ -142,7 +146,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	defer closeUsers() // the shim has opened it by then
-	c := &Container{ID: s.ID, Labels: s.Labels, Started: time.Now().UTC(), host: h, dir: filepath.Join(h.opts.Dir, containersDir, s.ID),
+	c := &Container{ID: s.ID, Labels: s.Labels, Started: time.Now().UTC(), host: h, dir: filepath.Join(base, containersDir, s.ID),
 		space: sp.file, address: sp.address, done: make(chan struct{}), released: make(chan struct{})}
 	l := &launched{container: c}
 	made := false
@@ -216,7 +220,7 @@ func startError(message string) error {
 
 // make writes the container's directory, and returns the record's file, locked. The directory appears whole or not at all.
 func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) (file *os.File, err error) {
-	dir, err := os.MkdirTemp(filepath.Join(h.opts.Dir, containersDir), newPrefix)
+	dir, err := os.MkdirTemp(filepath.Dir(c.dir), newPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +269,7 @@ func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) 
 	if err := writeJSON(filepath.Join(dir, shim.BundleFile), o); err != nil {
 		return nil, err
 	}
-	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(h.opts.Dir, runtimeDir),
+	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(filepath.Dir(filepath.Dir(c.dir)), runtimeDir),
 		Layers: s.Layers, Users: users, Readable: s.Owner != 0 && users == "", Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace}); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,8 @@ const (
 	hostKeyFile  = "ssh_host_ed25519_key"
 )
 
-// prepare makes the data directory if need be, private to root. It returns an *app.Error where it cannot be used.
+// prepare makes the data directory if need be, private to root, also where there was one that was not: systemd and whoever mounts a disk make
+// it readable for everybody. It returns an *app.Error where it cannot be used. It needs no room on the disk.
 func prepare(dir string) error {
 	refuse := func(err error) error {
 		var p *os.PathError
@@ -38,7 +39,13 @@ func prepare(dir string) error {
 	if _, err := os.ReadDir(dir); err != nil {
 		return refuse(err)
 	}
+	if err := private(dir); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(dir, ".write-test-")
+	if isFull(err) {
+		return nil // what is here serves on
+	}
 	if err != nil {
 		return refuse(err)
 	}
@@ -46,9 +53,43 @@ func prepare(dir string) error {
 	return os.Remove(f.Name())
 }
 
+// isFull tells a disk without room, for bytes or for files.
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// private takes the rights of others from the data directory and from what is in it.
+func private(dir string) error {
+	var s unix.Stat_t
+	if err := unix.Stat(dir, &s); err != nil {
+		return err
+	}
+	if me := os.Geteuid(); me == 0 && s.Uid != 0 {
+		return app.Errorf(app.Unavailable, fmt.Sprintf("give it to root: chown root: %s, or name another folder: --data DIR", dir),
+			"the data directory %s belongs to another user (number %d)", dir, s.Uid)
+	} else if me != 0 && int(s.Uid) != me {
+		return nil // in a Pod a volume belongs to root, and the Pod alone has it
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range append(ownNames, databaseFile) {
+		file := filepath.Join(dir, name)
+		info, err := os.Lstat(file)
+		if err != nil || info.Mode().Perm()&0o077 == 0 || !info.IsDir() && !info.Mode().IsRegular() {
+			continue
+		}
+		if err := os.Chmod(file, info.Mode().Perm()&0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lock keeps a second server away from the data directory. The kernel gives it back when the process ends, however it ends.
 func lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if isFull(err) {
+		return nil, app.Errorf(app.Unavailable, "make room on the disk, or name another folder: --data DIR", "the disk of the data directory %s is full: %w", dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +104,11 @@ func lock(dir string) (*os.File, error) {
 		e.Err = ErrLocked
 		return nil, e
 	}
-	if err = f.Truncate(0); err == nil {
-		_, err = fmt.Fprintln(f, os.Getpid())
+	text := fmt.Appendln(nil, os.Getpid())
+	if _, err = f.WriteAt(text, 0); err == nil { // over the old one: it takes no room
+		err = f.Truncate(int64(len(text)))
 	}
-	if err != nil {
+	if err != nil && !isFull(err) { // the number is for people
 		f.Close()
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/disk"
@@ -54,6 +55,9 @@ func Purge(ctx context.Context, data string, log *app.Log) error {
 		if err != nil {
 			return err
 		}
+		if len(containers) > 0 {
+			log.Step("Stopping what runs: containers: %d", len(containers))
+		}
 		for _, c := range containers {
 			if err := c.Remove(ctx); err != nil {
 				return err
@@ -63,7 +67,8 @@ func Purge(ctx context.Context, data string, log *app.Log) error {
 			return err
 		}
 	}
-	return disk.RemoveAll(data)
+	log.Step("Removing %s", data)
+	return disk.Clear(data, 5*time.Second, func(n int64) { log.Detail("%d files and folders removed", n) })
 }
 
 // isData refuses a folder that holds something else: Purge would remove it. Where a start failed early there may be no database.

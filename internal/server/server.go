@@ -273,12 +273,18 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 		part("control socket", func() error { return control.Serve(l.Control) })
 		err = s.PrepareBuilds(ctx, progress)
 	}
+	if isFull(err) { // the apps serve on; pushes wait
+		s.o.Log("builds are not ready, and are tried again every %s: %v", retryBuildsAfter, err)
+		running.Go(func() { s.retryBuilds(ctx, progress) })
+		err = nil
+	}
 	if err == nil {
 		part("ssh", func() error { return s.receive.Serve(l.SSH) })
-		if err = s.writeState(l); err == nil {
-			progress.Step("Ready: ssh on %s, %s, data in %s", l.SSH.Addr(), s.site.where(l), s.o.Data)
-			<-ctx.Done()
+		if e := s.writeState(l); e != nil { // a full disk keeps nothing else from serving
+			s.o.Log("%s cannot be written: %v", s.path(stateFile), e)
 		}
+		progress.Step("Ready: ssh on %s, %s, data in %s", l.SSH.Addr(), s.site.where(l), s.o.Data)
+		<-ctx.Done()
 	}
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, context.Canceled): // it was asked to stop: that what it was at did not come to its end is no failure
@@ -311,6 +317,25 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	return err
 }
 
+// retryBuildsAfter is how long a server whose disk is full waits until it tries again to make builds ready.
+const retryBuildsAfter = 30 * time.Second
+
+// retryBuilds tries until there is room.
+func (s *Server) retryBuilds(ctx context.Context, progress *app.Log) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryBuildsAfter):
+		}
+		err := s.PrepareBuilds(ctx, progress)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.o.Log("builds are not ready: %v", err)
+	}
+}
+
 func (s *Server) writeState(l Listeners) error {
 	state := State{PID: os.Getpid(), SSH: l.SSH.Addr().String()}
 	if l.HTTP != nil {
@@ -320,11 +345,7 @@ func (s *Server) writeState(l Listeners) error {
 	if err != nil {
 		return err
 	}
-	tmp := s.path(stateFile + ".new")
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, s.path(stateFile))
+	return disk.ReplaceBytes(s.path(stateFile), 0o600, b)
 }
 
 // Close gives up the data directory, and ends commands. Instances of apps go on running, for the next process to adopt.

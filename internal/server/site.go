@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -66,7 +67,12 @@ func (s *Server) rememberPlatform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(s.path(platformFile), b, 0o600)
+	if before != nil && before.name() == s.o.Cluster.name() {
+		if was, err := os.ReadFile(s.path(platformFile)); err == nil && bytes.Equal(was, b) {
+			return nil
+		}
+	}
+	return disk.ReplaceBytes(s.path(platformFile), 0o600, b)
 }
 
 // remembered is the content of the platform file.

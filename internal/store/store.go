@@ -7,12 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"modernc.org/sqlite" // registers itself as "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
+
+// The log beside the database stays when it is closed: the next process needs no room on the disk to open it.
+func init() {
+	sqlite.RegisterConnectionHook(func(c sqlite.ExecQuerierContext, _ string) error {
+		if f, ok := c.(sqlite.FileControl); ok {
+			_, err := f.FileControlPersistWAL("main", 1)
+			return err
+		}
+		return nil
+	})
+}
 
 // Store is the database. It is safe for concurrent use, by several processes as well.
 type Store struct {
@@ -33,6 +45,11 @@ const (
 
 // Open opens the database in file, making it and bringing its schema up to date.
 func Open(file string) (*Store, error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) // its log gets the same mode
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
 	q := url.Values{}
 	for _, p := range []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", fmt.Sprintf("journal_size_limit(%d)", maxLog)} {
 		q.Add("_pragma", p)

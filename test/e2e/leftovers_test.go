@@ -19,6 +19,9 @@ func leftovers(data string) []string {
 			left = append(left, "control group "+d)
 		}
 	}
+	if dirs, _ := filepath.Glob("/run/" + name); len(dirs) > 0 {
+		left = append(left, "folder "+dirs[0])
+	}
 	interfaces, _ := net.Interfaces()
 	for _, i := range interfaces {
 		if strings.Contains(i.Name, id) {

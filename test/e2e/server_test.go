@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"time"
 )
@@ -67,6 +68,9 @@ func startServer(sockets []*os.File, data, output string, flags ...string) (*ser
 		if a, ok := readAddresses(data); ok && a.PID == s.cmd.Process.Pid {
 			return s, a, nil
 		}
+		if a, ok := toldAddresses(output); ok {
+			return s, a, nil
+		}
 		select {
 		case <-s.done:
 			return nil, addresses{}, fmt.Errorf("%w: %v", errExited, s.err)
@@ -81,6 +85,18 @@ func startServer(sockets []*os.File, data, output string, flags ...string) (*ser
 func readAddresses(data string) (a addresses, ok bool) {
 	b, err := os.ReadFile(filepath.Join(data, "serve.json"))
 	return a, err == nil && json.Unmarshal(b, &a) == nil && a.SSH != ""
+}
+
+// withoutFile is what a server says whose disk is full, and then that it is ready.
+var withoutFile = regexp.MustCompile(`(?s)serve\.json cannot be written.*Ready: ssh on (\S+), http on (\S+),`)
+
+func toldAddresses(output string) (addresses, bool) {
+	b, _ := os.ReadFile(output)
+	m := withoutFile.FindSubmatch(b)
+	if m == nil {
+		return addresses{}, false
+	}
+	return addresses{SSH: string(m[1]), HTTP: string(m[2])}, true
 }
 
 // stop asks the server to end and checks that it ended well.

@@ -310,8 +310,7 @@ func (p *Platform) prune() {
 }
 
 func (p *Platform) pruneOnce() {
-	p.layers.Lock() // no instance is between its layers and its container
-	defer p.layers.Unlock()
+	mark := p.opts.Layers.Mark() // revisions that come later keep their layers by it
 	p.mu.RLock()
 	var all []*revision
 	all = slices.AppendSeq(all, maps.Keys(p.processes))
@@ -340,7 +339,7 @@ func (p *Platform) pruneOnce() {
 			return
 		}
 	}
-	if err := p.opts.Layers.Prune(keep); err != nil {
+	if err := p.opts.Layers.Prune(mark, keep); err != nil {
 		p.opts.Log("deploy: remove unused layers: %v", err)
 	}
 }

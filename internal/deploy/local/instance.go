@@ -243,17 +243,15 @@ func (in *instance) start(ctx context.Context) error {
 // create unpacks what is missing of the image and starts the container.
 func (in *instance) create(ctx context.Context) error {
 	r, p := in.revision, in.revision.p
+	img, err := r.prepare(ctx) // outside of the turns: a large image is nobody else's matter
+	if err != nil {
+		return err
+	}
 	give, err := p.starts.take(ctx, r.service)
 	if err != nil {
 		return err
 	}
 	defer give()
-	p.layers.RLock()
-	defer p.layers.RUnlock()
-	img, err := r.prepare(ctx)
-	if err != nil {
-		return err
-	}
 	if err := makeLog(in.log); err != nil {
 		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
 	}

@@ -80,7 +80,6 @@ type Platform struct {
 	tasks    sync.WaitGroup
 	starts   *starts
 	promised atomic.Int64 // bytes of memory that starting instances may take
-	layers   sync.RWMutex // held for reading while layers are unpacked that no container uses yet
 
 	mu        sync.RWMutex
 	processes map[*revision]struct{} // those of RunProcess, and those that end: no Service has them, and their layers stay

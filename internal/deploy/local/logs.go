@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/sandbox/output"
+
+	"golang.org/x/sys/unix"
 )
 
 // The logs of instances are outputs (package output): logs/SERVICE/REVISION/START-ID.log, START being the time, so that names sort by
@@ -37,8 +40,13 @@ func logName(now time.Time, short string) string {
 	return now.UTC().Format(logTime) + "-" + short + logSuffix
 }
 
+// makeLog makes the folder of an instance's log. On a full disk there is none, and the app serves without.
 func makeLog(file string) error {
-	return os.MkdirAll(filepath.Dir(file), 0o700)
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if errors.Is(err, unix.ENOSPC) {
+		return nil
+	}
+	return err
 }
 
 // appendLog adds a line of gitd's own to the log of an instance that has ended.

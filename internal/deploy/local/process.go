@@ -64,9 +64,7 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 		delete(p.processes, r)
 		p.mu.Unlock()
 	}()
-	p.layers.RLock()
 	img, err := r.prepare(ctx)
-	p.layers.RUnlock()
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,11 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 // openUsers finds out how containers come to the files of their images' users.
 func (h *Host) openUsers() {
 	h.users = mappings{program: h.shim, known: map[mapping]*os.File{}}
-	if err := h.users.probe(h.opts.Dir); err != nil {
+	dir := h.opts.Dir
+	if base, err := h.base(&Spec{ID: "of a trial"}); err == nil {
+		dir = base
+	}
+	if err := h.users.probe(dir); err != nil {
 		h.opts.Log("files of images are readable for their apps, but seem to belong to another user: the kernel or the file system cannot show them otherwise (Linux 5.19 can): %v", err)
 	} else {
 		h.users.able = true

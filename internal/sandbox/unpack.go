@@ -31,6 +31,7 @@ type unpacker struct {
 	parent     int // of the directory of the last entry, -1 for none: entries come grouped
 	parentName string
 	buffer     []byte
+	left       int64 // bytes that files may still have: a sparse one has more than the archive holds of it
 	dirs       []dirTime
 }
 
@@ -58,6 +59,7 @@ func (u *unpacker) unpack(ctx context.Context, blob io.Reader, dir string) (sum 
 	defer ahead.Close()
 	hash := sha256.New()
 	left := u.maxBytes
+	u.left = u.maxBytes
 	counted := io.TeeReader(&capped{ahead, &left}, hash)
 	archive := tar.NewReader(counted)
 	for n := 0; ; n++ {
@@ -231,7 +233,10 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		}
 		u.dirs = append(u.dirs, dirTime{name, h.ModTime})
 		return own(parent, base, h, true)
-	case tar.TypeReg:
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
+		if u.left -= max(h.Size, 0); u.left < 0 {
+			return app.Errorf(app.LimitExceeded, "make the image smaller", "the layer is too large")
+		}
 		if err := u.file(parent, base, h, content); err != nil {
 			return err
 		}
@@ -251,8 +256,10 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 			return os.NewSyscallError("mkfifo", err)
 		}
 		return own(parent, base, h, true)
+	case tar.TypeChar, tar.TypeBlock, tar.TypeXGlobalHeader: // containers get their devices from the runtime
+		return nil
 	}
-	return nil // devices: containers get theirs from the runtime
+	return app.Errorf(app.InvalidInput, "build the image anew", "it is a kind of entry that layers do not have (%q)", h.Typeflag)
 }
 
 // entryName cleans an entry's name. An absolute one means the layer's root.

@@ -24,7 +24,8 @@ type Settler struct {
 	Log func(format string, args ...any) // may be nil
 
 	mu      sync.Mutex
-	pending map[string]int // by path: how often it was changed
+	count   int            // of calls of Settle
+	pending map[string]int // by path: the last call for it
 	running bool
 }
 
@@ -35,7 +36,8 @@ func (s *Settler) Settle(path string) {
 	if s.pending == nil {
 		s.pending = map[string]int{}
 	}
-	s.pending[path]++
+	s.count++
+	s.pending[path] = s.count
 	if !s.running {
 		s.running = true
 		go s.run()

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,6 +43,7 @@ func prepare(dir string) error {
 	if err := private(dir); err != nil {
 		return err
 	}
+	_ = disk.RemoveTemporary(dir) // what a killed process was writing; in nobody's way
 	f, err := os.CreateTemp(dir, ".write-test-")
 	if isFull(err) {
 		return nil // what is here serves on

@@ -81,7 +81,7 @@ func isData(data string) error {
 		return err
 	}
 	for _, e := range entries {
-		if name := e.Name(); !slices.Contains(ownNames, strings.TrimSuffix(name, ".new")) && !strings.HasPrefix(name, ".write-test-") {
+		if name := e.Name(); !slices.Contains(ownNames, strings.TrimSuffix(name, ".new")) && !strings.HasPrefix(name, ".write-test-") && !strings.HasPrefix(name, ".new-") {
 			return app.Errorf(app.InvalidInput, "name gitd's own: --data DIR",
 				"%s is no data directory of gitd: it has no %s, and %s in it is not gitd's", data, databaseFile, name)
 		}

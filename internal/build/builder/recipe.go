@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/parts"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -117,13 +118,7 @@ func (c *cache) digestOf(file string) (string, error) {
 	}
 	known.Identity, known.Digest = identity, hex.EncodeToString(h.Sum(nil))
 	if b, err := json.Marshal(known); err == nil {
-		if t, err := os.CreateTemp(c.dir, digestPrefix); err == nil { // only a memory: a failure costs time, no more
-			_, err = t.Write(b)
-			_ = t.Close()
-			if err != nil || os.Rename(t.Name(), memory) != nil {
-				_ = os.Remove(t.Name())
-			}
-		}
+		_ = disk.ReplaceBytes(memory, 0o600, b) // only a memory: a failure costs time, no more
 	}
 	return known.Digest, nil
 }

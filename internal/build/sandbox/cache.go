@@ -55,6 +55,7 @@ func (e *Engine) prepareCache(name string, owner int, clear bool) error {
 	}
 	for _, d := range []string{"cache", keptDir} {
 		d = filepath.Join(dir, d)
+		e.settler.Unsettle(d)
 		info, err := os.Lstat(d)
 		if err == nil {
 			s, ok := info.Sys().(*syscall.Stat_t)
@@ -80,6 +81,39 @@ func ownedDir(dir string, owner int, mode os.FileMode) error {
 		return err
 	}
 	return os.Chmod(dir, mode)
+}
+
+// distrustCaches removes the caches that were written shortly before the machine went down: their files may be empty, and no build finds out.
+func (e *Engine) distrustCaches() {
+	var unsettled []string
+	for _, d := range []string{"cache", keptDir} {
+		found, _ := filepath.Glob(filepath.Join(e.opts.Dir, "apps", "*", d)) // the pattern is right
+		for _, dir := range found {
+			if !disk.Settled(dir) {
+				unsettled = append(unsettled, dir)
+			}
+		}
+	}
+	err := disk.AfterBoot(filepath.Join(e.opts.Dir, ".boot"), func() error {
+		for _, dir := range unsettled {
+			e.opts.Log("build: the cache %s was not on the disk when the machine went down, and is removed", dir)
+			e.discard(dir)
+		}
+		return nil
+	})
+	if err != nil {
+		e.opts.Log("build: caches are not looked at: %v", err)
+	}
+	for _, dir := range unsettled { // one that is gone needs no mark
+		e.settler.Settle(dir)
+	}
+}
+
+// settleCache has the app's cache marked as being on the disk.
+func (e *Engine) settleCache(name string) {
+	for _, dir := range e.cacheDirs(name) {
+		e.settler.Settle(dir)
+	}
 }
 
 func (e *Engine) cacheDirs(name string) []string {

@@ -42,7 +42,8 @@ type Engine struct {
 	launcher string // version of the builder's lifecycle
 	runImage string // digest
 	locks    lifecycle.Locks
-	trash    *disk.Trash // for what builds left
+	trash    *disk.Trash   // for what builds left
+	settler  *disk.Settler // of caches
 
 	findPlaces   func() ([]string, error) // of the builder image that its user may write to
 	free         func(dir string) (disk.Space, error)
@@ -60,7 +61,8 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, patience: 2 * time.Second, trash: trashOf(dir, o.Log)}
+	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, patience: 2 * time.Second, trash: trashOf(dir, o.Log),
+		settler: &disk.Settler{Dir: dir, Log: o.Log}}
 	e.findPlaces = sync.OnceValues(func() ([]string, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
 	})
@@ -68,6 +70,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
 	}
 	e.removeLeftovers()
+	e.distrustCaches()
 	if err := e.readBuilder(); err != nil {
 		return nil, err
 	}

@@ -375,6 +375,41 @@ func TestLeftoversAreRemovedAtStart(t *testing.T) {
 	}
 }
 
+// A power cut right after a build leaves caches with all names and empty files. After the start of the machine those that were not on the disk
+// for certain are gone; a restart of gitd alone keeps them.
+func TestAttack_CachesAfterPowerCut(t *testing.T) {
+	f := newFixture(t)
+	cache := filepath.Join(f.opts.Dir, "apps/hello/cache")
+	again := func() bool {
+		e, err := New(context.Background(), f.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.trash.Wait()
+		_, err = os.Stat(cache)
+		return err == nil
+	}
+	rebooted := func() {
+		if err := os.WriteFile(filepath.Join(f.opts.Dir, ".boot"), []byte("an earlier run"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.mustBuild(script("echo one"))
+	waitFor(t, func() bool { return disk.Settled(cache) })
+	if !again() {
+		t.Error("a restart of gitd took the cache")
+	}
+	rebooted()
+	if !again() {
+		t.Error("a cache that was on the disk is gone")
+	}
+	f.settler.Unsettle(cache)
+	rebooted()
+	if again() {
+		t.Error("a cache that was not on the disk is believed")
+	}
+}
+
 func TestInvalidApp(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{"", "../x", "A", "hello.git", "/hello"} {

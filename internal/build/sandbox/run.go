@@ -46,6 +46,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
 	}
 	defer release()
+	defer e.settleCache(r.App)
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(b.limits.Time, func() { cancel(lifecycle.ErrTime) })

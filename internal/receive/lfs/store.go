@@ -53,6 +53,9 @@ const (
 
 // Clean removes what a crash left of objects that were being received.
 func Clean(dir string) error {
+	if err := disk.RemoveTemporary(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	found, err := filepath.Glob(filepath.Join(dir, partPrefix+"*"))
 	for _, f := range found {
 		err = errors.Join(err, os.Remove(f))
@@ -249,11 +252,7 @@ func (s *Store) SetLive(oids []string) error {
 	if err := mkdir(s.dir); err != nil {
 		return err
 	}
-	tmp := filepath.Join(s.dir, partPrefix+liveFile)
-	if err := os.WriteFile(tmp, []byte(strings.Join(oids, "\n")), 0o644); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(s.dir, liveFile)); err != nil {
+	if err := disk.ReplaceBytes(filepath.Join(s.dir, liveFile), 0o644, []byte(strings.Join(oids, "\n"))); err != nil {
 		return err
 	}
 	s.live = map[string]bool{}

@@ -21,7 +21,7 @@ func mountRoot(config *shim.Config) error {
 	if err := os.MkdirAll(shim.LowerDir, 0o700); err != nil {
 		return err
 	}
-	names, mapped, err := lowerLayers(config)
+	names, err := lowerLayers(config)
 	if err != nil {
 		return err
 	}
@@ -36,21 +36,16 @@ func mountRoot(config *shim.Config) error {
 	if err != nil {
 		return fmt.Errorf("mount the %d layers of the container's root: %w", len(config.Layers), err)
 	}
-	for _, name := range mapped { // overlayfs has mounts of its own of them now
-		if err := unix.Unmount(name, unix.MNT_DETACH); err != nil {
-			return os.NewSyscallError("umount", err)
-		}
-	}
 	return os.Chdir("..")
 }
 
 // lowerLayers makes a name for each layer in LowerDir: a mount that shows the image's user as the container's, or a link. It returns the
-// names, the uppermost layer's first, and those of mounts.
-func lowerLayers(config *shim.Config) (names, mapped []string, err error) {
+// names, the uppermost layer's first. The mounts stay until the shim ends: each unmount costs the kernel milliseconds.
+func lowerLayers(config *shim.Config) (names []string, err error) {
 	var users *os.File
 	if config.Users != "" {
 		if users, err = os.Open(config.Users); err != nil {
-			return nil, nil, fmt.Errorf("the namespace with the users of the layers: %w", err)
+			return nil, fmt.Errorf("the namespace with the users of the layers: %w", err)
 		}
 		defer users.Close()
 	}
@@ -63,26 +58,25 @@ func lowerLayers(config *shim.Config) (names, mapped []string, err error) {
 		if users != nil {
 			at := filepath.Join(shim.LowerDir, name)
 			if err := os.Mkdir(at, 0o700); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
-			if err := shim.MountMapped(layer, at, int(users.Fd())); err == nil {
-				mapped = append(mapped, name)
+			if shim.MountMapped(layer, at, int(users.Fd())) == nil {
 				continue
 			}
 			if err := os.Remove(at); err != nil { // its file system cannot
-				return nil, nil, err
+				return nil, err
 			}
 		}
 		if users != nil || config.Readable {
 			if err := makeReadable(layer); err != nil {
-				return nil, nil, fmt.Errorf("make the files of a layer readable: %w", err)
+				return nil, fmt.Errorf("make the files of a layer readable: %w", err)
 			}
 		}
 		if err := os.Symlink(layer, filepath.Join(shim.LowerDir, name)); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return names, mapped, nil
+	return names, nil
 }
 
 // readableMark is on the directory of a layer that makeReadable is through with.

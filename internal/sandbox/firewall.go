@@ -109,6 +109,9 @@ func (w *firewall) resolve(servers []netip.Addr) error {
 	return err
 }
 
+// numbering guards the library's counter of sets, which all connections share.
+var numbering sync.Mutex
+
 func (w *firewall) write(c *nftables.Conn) {
 	t := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: w.table})
 	c.DelTable(t)
@@ -149,7 +152,10 @@ func (w *firewall) write(c *nftables.Conn) {
 	forward(interfaceName(expr.MetaKeyOIFNAME, w.prefix), drop())
 	if w.bounded {
 		set := &nftables.Set{Table: t, Name: "connections", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: 1 << 16, ID: 1}
-		if err := c.AddSet(set, nil); err == nil {
+		numbering.Lock()
+		err := c.AddSet(set, nil)
+		numbering.Unlock()
+		if err == nil {
 			forward(fromContainer, protocol(unix.NFPROTO_IPV4), state(expr.CtStateBitNEW), moreThan(set, w.limit), drop())
 		}
 	}

@@ -31,7 +31,7 @@ func memoryLeft() int64 {
 const scarceNote = time.Minute
 
 // room says whether the machine has memory for one more instance beside those that run: for all that it may take, and for what those that
-// start now may take. The first instance of a revision is started in any case: an app that has none serves nobody. The caller holds mu.
+// start now may take. The first instance of a revision is started in any case: an app without one answers nothing. The caller holds mu.
 func (r *revision) room(alive int, now time.Time) bool {
 	if alive == 0 {
 		return true

@@ -194,7 +194,7 @@ func (x *exchange) again(q *http.Request, err error, body *onceBody) bool {
 	return body != nil && q.Header.Get("Expect") == "" && body.takeBack()
 }
 
-// fail answers a request that got no response: with what is known, and what can be done, for whoever reads it.
+// fail answers a request that got no response: with what is known, and what can be done.
 func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 	var failing *failingError
 	var unreachable *dialError

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,7 +42,6 @@ func prepare(dir string) error {
 	if err := private(dir); err != nil {
 		return err
 	}
-	_ = disk.RemoveTemporary(dir) // what a killed process was writing; in nobody's way
 	f, err := os.CreateTemp(dir, ".write-test-")
 	if isFull(err) {
 		return nil // what is here serves on

@@ -121,8 +121,8 @@ func (k *kills) round(i int, from string, at time.Duration) error {
 		return err
 	}
 	end := "never began"
-	if f := strings.Fields(lastLine(o.stdout)); len(f) > 2 && strings.HasPrefix(commit, f[2]) {
-		end = f[1]
+	if row := newestRow.FindStringSubmatch(o.stdout); row != nil && strings.HasPrefix(commit, row[2]) {
+		end = row[1]
 	}
 	k.ends[end]++
 	if i%5 == 0 { // the way on is a push
@@ -131,12 +131,8 @@ func (k *kills) round(i int, from string, at time.Duration) error {
 	return err
 }
 
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return lines[len(lines)-1]
-}
-
 var (
+	newestRow    = regexp.MustCompile(`(?m)^v\d+ +(\w+) +([0-9a-f]{7}) `)
 	liveRow      = regexp.MustCompile(`(?m)^v\d+ +live +([0-9a-f]{7}) `)
 	unfinishedIs = regexp.MustCompile(`(?m)^v\d+ +(received|building|built|releasing|starting|shifting) .*`)
 )

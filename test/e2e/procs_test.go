@@ -17,7 +17,8 @@ type process struct {
 	args string
 }
 
-// group is the name of the control group that everything in a sandbox of a data directory is in.
+// group is the name of the control group that everything in a sandbox of a data directory is in; builds are in another one beside it,
+// whose name goes on with "-builds".
 func group(data string) string {
 	if real, err := filepath.EvalSymlinks(data); err == nil {
 		data = real
@@ -30,7 +31,7 @@ func group(data string) string {
 // or are in one of its sandboxes.
 func belongingTo(data string) []process {
 	entries, _ := os.ReadDir("/proc")
-	sandboxes := []byte(":/" + group(data) + "/")
+	apps, builds := []byte(":/"+group(data)+"/"), []byte(":/"+group(data)+"-builds/")
 	var found []process
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -47,7 +48,7 @@ func belongingTo(data string) []process {
 		mine := strings.Contains(args, data) || strings.HasPrefix(cwd, data)
 		if !mine {
 			groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-			mine = bytes.Contains(groups, sandboxes)
+			mine = bytes.Contains(groups, apps) || bytes.Contains(groups, builds)
 		}
 		if mine {
 			found = append(found, process{pid, args})

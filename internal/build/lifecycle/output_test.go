@@ -77,7 +77,7 @@ func TestReason(t *testing.T) {
 		{"one\ngitd-error: go build failed (exit status 1)\n", "go build failed (exit status 1)"},
 		{"error: one\ngitd-error: the Procfile has no web process\n", "the Procfile has no web process"},
 		{"", ""},
-		{strings.Repeat("error ", 50) + "\n", strings.Repeat("error ", 19) + "err…"},
+		{strings.Repeat("error ", 100) + "\n", strings.Repeat("error ", 49) + "err…"},
 	} {
 		o, _ := read("MARK detected 0\n"+c.output+"ERROR: failed to build: exit status 1\n", 4096, func() {})
 		if got := o.reason(); got != c.want {

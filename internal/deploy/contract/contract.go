@@ -44,6 +44,8 @@ type Env struct {
 	Check time.Duration
 	// Rest is what a client under load waits between two requests.
 	Rest time.Duration
+	// User returns the UID:GID that the instances of a Service run as, where it is not the image's; nil where it is.
+	User func(service string) string
 	// HidesPorts says why the platform cannot name the ports that an app listens on instead of $PORT; "" where it can.
 	HidesPorts string
 	// Edit changes a Service behind gitd's back, as a field manager of the name Editor. It is nil where NoEdit says why nobody can.
@@ -459,7 +461,11 @@ func (s *suite) configuration(t *testing.T) {
 		"K_CONFIGURATION": "configuration", "FROM_IMAGE": "yes", "HOME": "/app", "VERSION": "v2"} {
 		s.want(t, "configuration", "/env?name="+name, value)
 	}
-	s.want(t, "configuration", "/who", "1000:1001 /app")
+	user := "1000:1001" // the image's
+	if s.env.User != nil {
+		user = s.env.User("configuration")
+	}
+	s.want(t, "configuration", "/who", user+" /app")
 	if err := s.env.Platform.Apply(within(t), s.service("configuration", "v1", "COLOUR=green")); app.CodeOf(err) != app.InvalidInput {
 		t.Errorf("a revision was changed: %v", err)
 	}

@@ -154,6 +154,9 @@ func TestContract(t *testing.T) {
 			p = m.open(t, nil)
 			f.handler.Store(p)
 			return p
+		}, User: func(service string) string {
+			id := m.host.UID(0, service)
+			return fmt.Sprintf("%d:%d", id, id)
 		}, NoEdit: "on one machine the Services are gitd's own: nobody else can edit them",
 			Collect: func(ctx context.Context, service, revision string) error {
 				return p.DeleteRevision(ctx, service, revision)

@@ -96,7 +96,7 @@ func (h *handler) Create(_ context.Context, _ app.Key, name string) (app.App, er
 
 func (h *handler) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
 
-func (h *handler) ReadsInput(args []string) bool { return args[0] == "cat" }
+func (h *handler) ReadsInput(args []string) bool { return args[0] == "cat" || args[0] == "echo" }
 
 func (h *handler) Deploy(ctx context.Context, p *Push) error {
 	h.mu.Lock()
@@ -141,8 +141,11 @@ func (h *handler) count() int {
 }
 
 func (h *handler) Command(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
-	if h.command != nil {
-		return h.command(ctx, k, args, in, out, errw)
+	h.mu.Lock()
+	f := h.command
+	h.mu.Unlock()
+	if f != nil {
+		return f(ctx, k, args, in, out, errw)
 	}
 	fmt.Fprintf(errw, "unknown command %q\n", args[0])
 	return 127

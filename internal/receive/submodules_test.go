@@ -487,7 +487,7 @@ func TestPrivateSubmodulesOverSSH(t *testing.T) {
 	url := "ssh://root@" + address + secret
 	fx.embed(dir, "secret", url, fx.git(secret, "rev-parse", "HEAD"))
 
-	fx.rejected(dir, []string{"there is no app private", "apps create private"}, "push", "platform", "main")
+	fx.rejected(dir, []string{"app private does not exist yet", "apps create private"}, "push", "platform", "main")
 	if _, err := os.Stat(filepath.Join(fx.bare("private"), deployKeyFile)); err == nil {
 		t.Error("a key was made for an app that nobody owns")
 	}

@@ -43,10 +43,11 @@ func (w *windows) take(a netip.Addr) (release func(), ok bool) {
 	}), true
 }
 
-// dropInput reads and drops what the client sends from now on, and gives its window back.
+// dropInput reads and drops what the client sends from now on, and gives its window back. It reads past ss.in: an indexer may still be
+// waiting for input there.
 func (ss *session) dropInput() {
 	ss.window()
 	go func() {
-		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{ss.in}, make([]byte, 4<<10))
+		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{ss.raw}, make([]byte, 4<<10))
 	}() // ends with the channel
 }

@@ -38,7 +38,7 @@ func TestAttack_LayerDescriptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			s := script(tt.script)
+			s := script("sleep 1", tt.script) // the detection's result has been read by then
 			s["wide"] = wide.String()
 			_, log, err := f.build(context.Background(), s, func(r *build.Request) { r.Limits = build.Limits{Memory: 256 << 20, Time: time.Minute} })
 			if app.CodeOf(err) != tt.code {

@@ -68,7 +68,7 @@ func lowerLayers(config *shim.Config) (names []string, err error) {
 			}
 		}
 		if users != nil || config.Readable {
-			if err := makeReadable(layer); err != nil {
+			if err := makeReadable(layer, config.UID, config.GID); err != nil {
 				return nil, fmt.Errorf("make the files of a layer readable: %w", err)
 			}
 		}
@@ -82,10 +82,13 @@ func lowerLayers(config *shim.Config) (names []string, err error) {
 // readableMark is on the directory of a layer that makeReadable is through with.
 const readableMark = "trusted.gitd.readable"
 
-// makeReadable lets everybody read and execute in a layer what the image's users and groups may, for a container whose process is not that user:
-// where files cannot be shown as its own. The layer's directory is root's alone, so that it stays within containers.
-func makeReadable(layer string) error {
-	if _, err := unix.Lgetxattr(layer, readableMark, nil); err == nil {
+// makeReadable lets everybody read and execute in a layer what the image's user may, for a container whose process is not that user:
+// where files cannot be shown as its own. What belongs to other users and groups of the image, such as /etc/shadow, stays theirs. The
+// layer's directory is root's alone, so that it stays within containers.
+func makeReadable(layer string, uid, gid uint32) error {
+	user := fmt.Sprintf("%d:%d", uid, gid)
+	mark := make([]byte, 64)
+	if n, err := unix.Lgetxattr(layer, readableMark, mark); err == nil && string(mark[:n]) == user {
 		return nil
 	}
 	err := filepath.WalkDir(layer, func(name string, d fs.DirEntry, err error) error {
@@ -97,10 +100,10 @@ func makeReadable(layer string) error {
 			return err
 		}
 		mode := st.Mode & 0o7777
-		if st.Uid != 0 {
+		if st.Uid == uid && uid != 0 {
 			mode |= st.Mode >> 6 & 0o5
 		}
-		if st.Gid != 0 {
+		if st.Gid == gid && gid != 0 {
 			mode |= st.Mode >> 3 & 0o5
 		}
 		if mode == st.Mode&0o7777 {
@@ -111,5 +114,5 @@ func makeReadable(layer string) error {
 	if err != nil {
 		return err
 	}
-	return unix.Lsetxattr(layer, readableMark, []byte("1"), 0)
+	return unix.Lsetxattr(layer, readableMark, []byte(user), 0)
 }

@@ -23,15 +23,16 @@ func userImage(t *testing.T) (layers []string) {
 	for _, f := range []struct {
 		name, content string
 		mode          os.FileMode
-		uid           int
+		uid, gid      int
 	}{
-		{"etc", "", os.ModeDir | 0o755, 0},
-		{"etc/passwd", "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n", 0o644, 0},
-		{"etc/group", "root:x:0:\nus:x:1000:\n", 0o644, 0},
-		{"home", "", os.ModeDir | 0o755, 0},
-		{"home/me", "", os.ModeDir | 0o700, 1000},
-		{"home/me/secret", "mine\n", 0o600, 1000},
-		{"home/me/group", "ours\n", 0o640, 0},
+		{"etc", "", os.ModeDir | 0o755, 0, 1000},
+		{"etc/passwd", "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n", 0o644, 0, 1000},
+		{"etc/shadow", "root:secret\n", 0o640, 0, 42},
+		{"etc/group", "root:x:0:\nus:x:1000:\n", 0o644, 0, 1000},
+		{"home", "", os.ModeDir | 0o755, 0, 1000},
+		{"home/me", "", os.ModeDir | 0o700, 1000, 1000},
+		{"home/me/secret", "mine\n", 0o600, 1000, 1000},
+		{"home/me/group", "ours\n", 0o640, 0, 1000},
 	} {
 		name := filepath.Join(top, f.name)
 		err := error(nil)
@@ -41,7 +42,7 @@ func userImage(t *testing.T) (layers []string) {
 			err = os.WriteFile(name, []byte(f.content), 0o600)
 		}
 		if err == nil {
-			err = os.Lchown(name, f.uid, 1000)
+			err = os.Lchown(name, f.uid, f.gid)
 		}
 		if err == nil {
 			err = os.Chmod(name, f.mode.Perm())
@@ -124,6 +125,9 @@ func TestFilesOfTheImagesUser(t *testing.T) {
 				t.Errorf("got %q, want %q", out, want)
 			}
 			if out := do("read", "/home/me/group"); out != "ours\n" {
+				t.Error(out)
+			}
+			if out := do("read", "/etc/shadow"); !strings.Contains(out, "permission denied") { // of the image, and not its user's
 				t.Error(out)
 			}
 			if mapped {

@@ -168,3 +168,17 @@ func (m *mappings) probe(dir string) error {
 		return nil
 	})
 }
+
+// mapsLayers says by its release whether the kernel can map layers, where that cannot be tried.
+func mapsLayers() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return os.NewSyscallError("uname", err)
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil || major < 5 || major == 5 && minor < 19 {
+		return fmt.Errorf("the kernel is %s", release)
+	}
+	return nil
+}

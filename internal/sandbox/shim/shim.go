@@ -50,7 +50,8 @@ type Config struct {
 	RuntimeRoot string        // where the runtime keeps its state
 	Layers      []string      // directories, bottom first
 	Users       string        // file of a user namespace that says as whose the files of the layers are to be shown; "" for none
-	Readable    bool          // without Users: let everybody read what the users of the layers may
+	UID, GID    uint32        // the image's user, where the process is another one
+	Readable    bool          // without Users: let everybody read what the image's user may
 	Join        []string      // cgroup.procs files of the shim's own cgroup
 	OutOfMemory []string      // files with a line "oom_kill N" that count the container's processes killed at its memory limit
 	Log         string        // where the container's output is kept, see package output; "": it goes to the shim's own

@@ -57,7 +57,7 @@ func parse(args []string) (o options, err error) {
 	suite := f.String("suite", strings.Join(suites, ","), "Debian releases, separated by commas")
 	run := f.String("run", "", "run only the steps whose name matches this regular expression; those that the others need always run")
 	f.StringVar(&o.accel, "accel", "", "kvm or tcg (default: kvm where a guest runs under it, else tcg)")
-	f.StringVar(&o.mirror, "mirror", "", "where to get Debian's packages from (default: mmdebstrap's, deb.debian.org)")
+	f.StringVar(&o.mirror, "mirror", "", "where to get Debian's packages from (default: mmdebstrap's own)")
 	f.StringVar(&o.memory, "memory", "4G", "the machine's memory")
 	f.BoolVar(&o.resume, "resume", false, "go on with the disk that the last run left, where gitd is installed")
 	f.BoolVar(&o.keep, "keep", false, "leave the machine running, and say how to reach it")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -61,6 +62,38 @@ func TestAttack_DeepFolders(t *testing.T) {
 		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%d levels: %v", levels, err)
 		}
+	}
+}
+
+// The folders of a build again: what is read of each must not stay in memory until the last one is left. 60,000 of them took 800 MB of the
+// server's.
+func TestAttack_DeepFoldersInMemory(t *testing.T) {
+	const levels = 30_000
+	dir := filepath.Join(memory(t), "tree")
+	must(t, os.Mkdir(dir, 0o755))
+	deep(t, dir, levels)
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	done := make(chan uint64)
+	stop := make(chan struct{})
+	go func() {
+		most := uint64(0)
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapInuse)
+			select {
+			case <-stop:
+				done <- most
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	Measure(context.Background(), dir)
+	err := RemoveAll(dir)
+	close(stop)
+	if most := <-done; most > 100<<20 || err != nil {
+		t.Errorf("%d MiB of memory, %v", most>>20, err)
 	}
 }
 

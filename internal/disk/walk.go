@@ -116,11 +116,18 @@ func retry(f func() (int, error)) (int, error) {
 
 func (w *walk) lowest() *level { return &w.levels[len(w.levels)-1] }
 
+// pop takes the lowest level off. Nothing keeps it: its buffer is a hundred times as large as a level.
+func (w *walk) pop() level {
+	l := *w.lowest()
+	*w.lowest() = level{}
+	w.levels = w.levels[:len(w.levels)-1]
+	return l
+}
+
 // leave goes up by one level and returns the one that it leaves. Where the directory was moved meanwhile, so that its parent is another one,
 // it goes up to the lowest that is still open, and returns false.
 func (w *walk) leave() (child level, ok bool) {
-	child = *w.lowest()
-	w.levels = w.levels[:len(w.levels)-1]
+	child = w.pop()
 	defer child.close()
 	if len(w.levels) == 0 || w.lowest().dir != nil {
 		return child, true
@@ -137,7 +144,7 @@ func (w *walk) leave() (child level, ok bool) {
 		_ = unix.Close(fd)
 	}
 	for w.lowest().dir == nil { // the uppermost are always open
-		w.levels = w.levels[:len(w.levels)-1]
+		w.pop()
 	}
 	return child, false
 }

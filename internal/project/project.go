@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/url"
 	"strings"
 	"time"
 
@@ -168,8 +169,8 @@ func Parse(text string) (Descriptor, error) {
 		d.Web.Env[name] = value
 	}
 	if w.HealthPath != nil {
-		if !strings.HasPrefix(*w.HealthPath, "/") || strings.ContainsAny(*w.HealthPath, " \r\n") {
-			return d, bad("io.gitd.web.health-path: %q must start with / and hold no space", *w.HealthPath)
+		if _, err := url.ParseRequestURI(*w.HealthPath); err != nil || !strings.HasPrefix(*w.HealthPath, "/") || strings.ContainsAny(*w.HealthPath, " \r\n") {
+			return d, bad("io.gitd.web.health-path: %q must start with /, hold no space and be a valid path of a URL", *w.HealthPath)
 		}
 		d.Web.HealthPath = *w.HealthPath
 	}

@@ -59,6 +59,7 @@ func TestParse_Errors(t *testing.T) {
 		{"WrongType", "[io.gitd.web]\nport = \"x\"\n", "port"},
 		{"UnknownSetting", "[io.gitd.web]\nhelth-path = \"/\"\n", "there is no setting io.gitd.web.helth-path"},
 		{"Port", "[io.gitd.web]\nport = 70000\n", "not between 1 and 65535"},
+		{"Escape", "[io.gitd.web]\nhealth-path = \"/%zz\"\n", "must start with /"},
 		{"Path", "[io.gitd.web]\nhealth-path = \"healthz\"\n", "must start with /"},
 		{"Duration", "[io.gitd.web]\nhealth-timeout = \"soon\"\n", "is not a time"},
 		{"Window", "[io.gitd.web]\nwindow = \"1s\"\n", "not between 6s"},

@@ -135,6 +135,16 @@ func (g *cgroups) swap() bool {
 	return false
 }
 
+// tcpApart says whether the buffers of TCP connections have a limit of their own (version 1): without it they have none.
+func (g *cgroups) tcpApart() bool {
+	for _, r := range g.roots {
+		if !g.unified && has(r, "memory.kmem.tcp.limit_in_bytes") {
+			return true
+		}
+	}
+	return false
+}
+
 // processes returns who is in a container's group.
 func (g *cgroups) processes(id string) []int {
 	var pids []int

@@ -266,6 +266,9 @@ func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) 
 	if err != nil {
 		return nil, err
 	}
+	if m := o.Linux.Resources.Memory; m != nil && h.cgroups.tcpApart() {
+		m.KernelTCP = m.Limit
+	}
 	if err := writeJSON(filepath.Join(dir, shim.BundleFile), o); err != nil {
 		return nil, err
 	}

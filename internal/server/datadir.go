@@ -53,6 +53,22 @@ func prepare(dir string) error {
 	return os.Remove(f.Name())
 }
 
+// hasLedger returns an *app.Error where a data directory has repositories of apps and no database: a server that begins a new one would
+// give the apps to the first key that pushes their names.
+func hasLedger(dir string) error {
+	for _, name := range []string{databaseFile, databaseFile + "-wal"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Size() > 0 {
+			return nil
+		}
+	}
+	apps, _ := filepath.Glob(filepath.Join(dir, "repositories", "*.git"))
+	if len(apps) == 0 {
+		return nil
+	}
+	return app.Errorf(app.Unavailable, "put "+databaseFile+" back from a backup (docs/operations.md, Backup); to begin without those apps: gitd purge --yes --data "+dir,
+		"the data directory %s has repositories (%d) and no %s: it does not say whose they are", dir, len(apps), databaseFile)
+}
+
 // isFull tells a disk without room, for bytes or for files.
 func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 

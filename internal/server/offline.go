@@ -22,6 +22,9 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 		if err := prepare(data); err != nil {
 			return 1, err
 		}
+		if err := hasLedger(data); err != nil {
+			return 1, err
+		}
 		db, err := store.Open(data + "/" + databaseFile)
 		if err != nil {
 			return 1, err

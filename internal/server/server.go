@@ -94,7 +94,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := disk.RemoveTemporary(o.Data); err != nil {
 		o.Log("what a killed process was writing stays: %v", err)
 	}
-	if err := disk.RemoveTemporary(o.Data); err != nil {
+	if err := hasLedger(o.Data); err != nil {
 		return nil, err
 	}
 	if s.store, err = store.Open(s.path(databaseFile)); err != nil {

@@ -29,7 +29,7 @@ func restartStep(_ context.Context, t *trial) error {
 	same := func(when string) {
 		for _, a := range apps {
 			// A worker may have children that come and go: what was there first is compared.
-			t.check(when+": "+a+" runs in the same processes", "^"+firstOf(before[a])+" ", t.sh(pids(a))+" ")
+			t.check(when+": "+a+" runs in the same processes", "^"+firstOf(before[a])+`( |$)`, t.sh(pids(a)))
 		}
 	}
 	t.under("restart", "systemctl restart gitd", 0)

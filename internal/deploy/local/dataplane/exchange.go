@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -113,10 +114,37 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	}
 	forward(p.In, p.Out, x.trusted)
 	p.Out.Trailer = p.In.Trailer // the clone would miss the values, which arrive after the body
+	if p.Out.Body != nil && p.Out.Body != http.NoBody {
+		p.Out.Body = &trailing{p.Out.Body, p.In, x.trusted}
+	}
 }
 
-// pass keeps net/http from adding to a response.
+// trailing is a request's body. Trailers come with its end; those of the names that no client may choose go, as among the headers.
+type trailing struct {
+	io.ReadCloser
+	request *http.Request
+	trusted bool
+}
+
+func (t *trailing) Read(b []byte) (int, error) {
+	n, err := t.ReadCloser.Read(b)
+	if err == io.EOF {
+		for name := range t.request.Trailer {
+			if yes, underscore := told(name); name == "Host" || yes && (!t.trusted || underscore) {
+				delete(t.request.Trailer, name)
+			}
+		}
+	}
+	return n, err
+}
+
+// pass keeps net/http from adding to a response, and refuses a status that no client can be sent.
 func (x *exchange) pass(r *http.Response) error {
+	if r.StatusCode < 200 || r.StatusCode > 999 {
+		if r.StatusCode != http.StatusSwitchingProtocols {
+			return fmt.Errorf("the app answered with the status %03d", r.StatusCode)
+		}
+	}
 	if len(r.Trailer) > 0 { // an HTTP/1 response that has trailers is a chunked one: an HTTP/2 origin may send a length as well
 		r.Header.Del("Content-Length")
 	}

@@ -15,7 +15,10 @@ var (
 		"true-client-ip", "client-ip", "cf-connecting-ip", "cf-connecting-ipv6", "cf-visitor", "cf-pseudo-ipv4",
 		"fastly-client-ip", "fastly-ssl", "fly-client-ip", "fly-forwarded-proto", "fly-forwarded-ssl", "fly-forwarded-port", "do-connecting-ip",
 		"x-scheme", "x-url-scheme", "x-https", "x-ssl", "front-end-https", "x-arr-ssl", "x-proxyuser-ip",
-		"client-cert", "client-cert-chain", "x-arr-clientcert")
+		"client-cert", "client-cert-chain", "x-arr-clientcert",
+		"forwarded-for", "forwarded-proto", "forwarded-host", "x-forward-for", "x-forward-proto", "x-forward-host", "x-original-for",
+		"x-host", "x-http-host-override", "x-nf-client-connection-ip", "incap-client-ip", "wl-proxy-client-ip", "proxy-client-ip",
+		"cloudfront-viewer-address", "cloudfront-forwarded-proto", "https", "proxy", "remote-user", "remote-addr", "remote-host")
 	toldBegin = []string{"x-forwarded-", "x-client-cert", "x-client-verify", "x-client-dn", "x-ssl-", "ssl-client-", "x-amzn-mtls-"}
 )
 
@@ -34,7 +37,7 @@ func told(name string) (yes, underscore bool) {
 		return false, false
 	}
 	switch name[0] { // most headers end here
-	case 'X', 'x', 'F', 'f', 'C', 'c', 'T', 't', 'S', 's', 'D', 'd':
+	case 'X', 'x', 'F', 'f', 'C', 'c', 'T', 't', 'S', 's', 'D', 'd', 'H', 'h', 'I', 'i', 'P', 'p', 'R', 'r', 'W', 'w':
 	default:
 		return false, false
 	}

@@ -297,7 +297,7 @@ func TestTold(t *testing.T) {
 		"X-Real-Ip": {true, false}, "X_real_ip": {true, true}, "True-Client-Ip": {true, false}, "Cf-Connecting-Ip": {true, false},
 		"X-Client-Cert": {true, false}, "X-Client-Cert-Chain": {true, false}, "Client-Cert": {true, false}, "Ssl-Client-Verify": {true, false},
 		"X-Ssl-Client-Dn": {true, false}, "X-Cluster-Client-Ip": {true, false}, "X-Scheme": {true, false}, "Front-End-Https": {true, false},
-		"X-Forwardedfor": {}, "X-Forward-For": {}, "Cookie": {}, "User-Agent": {}, "X-Request-Id": {}, "X_custom": {false, true}, "Content-Type": {}, "": {}, "X": {},
+		"X-Forwardedfor": {}, "X-Forward-For": {true, false}, "Proxy": {true, false}, "Remote_user": {true, true}, "Https": {true, false}, "Host": {}, "Priority": {}, "Range": {}, "If-None-Match": {}, "Cookie": {}, "User-Agent": {}, "X-Request-Id": {}, "X_custom": {false, true}, "Content-Type": {}, "": {}, "X": {},
 		"Sec-Websocket-Key": {}, "Te": {}, "Client-Certificates": {}, "X-Api-Key": {},
 	} {
 		yes, underscore := told(name)
@@ -370,5 +370,38 @@ func TestTrustedProxies(t *testing.T) {
 	}
 	if got := node("2001:db8::1"); got != `"[2001:db8::1]"` {
 		t.Error(got)
+	}
+}
+
+// TestAttack_OddStatus: an app answers with a status that cannot be sent on. It hopes that each request makes the server panic, and write
+// two kilobytes of its stack into the log. The client is told that the app's answer is no answer.
+func TestAttack_OddStatus(t *testing.T) {
+	for _, status := range []string{"000", "099", "100 Continue\r\n\r\nHTTP/1.1 020"} {
+		addr, _ := rawApp(t, "HTTP/1.1 "+status+" Odd\r\nContent-Length: 2\r\n\r\nok")
+		front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+		if got := ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "HTTP/1.1 502 ") {
+			t.Errorf("%s: %q", status, got)
+		}
+	}
+}
+
+// TestAttack_Trailers: what a client may not say in a header it says behind the body, where some frameworks look as well.
+func TestAttack_Trailers(t *testing.T) {
+	got := make(chan http.Header, 1)
+	addr := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		got <- r.Trailer
+	}))
+	front := serve(t, route(map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}))
+	ask(t, front, "POST / HTTP/1.1\r\nHost: "+name+"\r\nConnection: close\r\nTrailer: X-Forwarded-For, X_Real_IP, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"1\r\na\r\n0\r\nX-Forwarded-For: 1.1.1.1\r\nX_Real_IP: 1.1.1.1\r\nX-Sum: 7\r\n\r\n")
+	sent := <-got
+	for name, values := range sent {
+		if yes, _ := told(name); yes && len(values) > 0 {
+			t.Errorf("the app got the trailer %s: %q", name, values)
+		}
+	}
+	if sent.Get("X-Sum") != "7" {
+		t.Errorf("the app got %q", sent)
 	}
 }

@@ -145,6 +145,18 @@ func (g *cgroups) tcpApart() bool {
 	return false
 }
 
+// limitTCP gives the buffers of a container's TCP connections the limit that its memory has, where they are apart. The runtime does not.
+func (g *cgroups) limitTCP(id string, memory int64) {
+	if memory <= 0 || !g.tcpApart() {
+		return
+	}
+	for _, d := range g.dirs(id) {
+		if f := filepath.Join(d, "memory.kmem.tcp.limit_in_bytes"); has(d, "memory.kmem.tcp.limit_in_bytes") {
+			_ = os.WriteFile(f, []byte(strconv.FormatInt(memory, 10)), 0)
+		}
+	}
+}
+
 // processes returns who is in a container's group.
 func (g *cgroups) processes(id string) []int {
 	var pids []int

@@ -204,6 +204,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 		return nil, startError(r.Error)
 	}
 	c.init = r.Init
+	h.cgroups.limitTCP(s.ID, s.Memory)
 	c.hold()
 	return l, nil
 }
@@ -265,9 +266,6 @@ func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) 
 		filepath.Join(c.dir, shim.ProcessSpace), h.cgroups.swap())
 	if err != nil {
 		return nil, err
-	}
-	if m := o.Linux.Resources.Memory; m != nil && h.cgroups.tcpApart() {
-		m.KernelTCP = m.Limit
 	}
 	if err := writeJSON(filepath.Join(dir, shim.BundleFile), o); err != nil {
 		return nil, err

@@ -41,7 +41,12 @@ func (s *suite) process(t *testing.T) {
 	if !errors.As(err, &ended) || ended.Reason != deploy.Exited || ended.ExitCode != 4 || !strings.HasPrefix(b.String(), "job of v2") {
 		t.Errorf("%+v, %q", err, b.String())
 	}
-	err = p.RunProcess(within(t), limited(s.service("process", "v3", "MODE=hog")), "job", io.Discard)
+	for range 3 { // a busy node may learn of the end before it learns that the memory limit was the reason, and a job has no second start
+		err = p.RunProcess(within(t), limited(s.service("process", "v3", "MODE=hog")), "job", io.Discard)
+		if ended = nil; !errors.As(err, &ended) || ended.Signal == "" {
+			break
+		}
+	}
 	if ended = nil; !errors.As(err, &ended) || ended.Reason != deploy.OutOfMemory || ended.Detail != "64 MiB" {
 		t.Errorf("%+v", err)
 	}

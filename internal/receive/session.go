@@ -57,6 +57,10 @@ type session struct {
 	protocol string
 	pty      bool
 	cause    string // of the failure, for the server's log
+
+	causes sync.Mutex // guards cause while the command runs
+	last   sync.Mutex // held while somebody else than the command speaks to the client
+	over   bool       // the command has ended; guarded by last
 }
 
 // outcome is what a session came to.
@@ -174,6 +178,9 @@ func (ss *session) run(line string) {
 	defer stop()
 	o := ss.dispatch(line)
 	ss.release()
+	ss.last.Lock() // from here on nobody else speaks
+	ss.over = true
+	ss.last.Unlock()
 	if ss.revoked.Load() {
 		ss.tell(context.Cause(ss.ctx))
 		o.status = max(o.status, 1)
@@ -393,6 +400,8 @@ func (ss *session) keepCause(err error) {
 			return
 		}
 	}
+	ss.causes.Lock()
+	defer ss.causes.Unlock()
 	ss.cause = app.Clip(strings.Join(strings.Fields(err.Error()), " "), maxCause)
 }
 
@@ -412,7 +421,11 @@ func (ss *session) giveUp(err error) {
 		_ = ss.ch.Close()
 	}
 	t := time.AfterFunc(lastWords, end) // it may not read what it is told
-	ss.tell(err)
+	ss.last.Lock()
+	if !ss.over {
+		ss.tell(err)
+	}
+	ss.last.Unlock()
 	t.Stop()
 	end()
 }

@@ -106,9 +106,23 @@ func (b *bench) bundleOf(pid int) (string, error) {
 	return found, err
 }
 
+// layers are what gitd's shim was told to mount, bottom first. Where they are mapped to another user, what it mounts is seen by it alone.
+func layers(bundle string) []string {
+	var config struct{ Layers []string }
+	text, err := os.ReadFile(filepath.Join(bundle, "shim.json"))
+	if err != nil || json.Unmarshal(text, &config) != nil {
+		return nil
+	}
+	return config.Layers
+}
+
 // mountRoot mounts the layers that are the root of a process, once more. Their names may be relative to the bundle.
 func (r *bareRunc) mountRoot(pid int, bundle, target string) error {
+	told := layers(bundle)
 	absolute := func(path string) string {
+		if n, err := strconv.Atoi(path); err == nil && n < len(told) { // the shim's name for one
+			return told[n]
+		}
 		for _, from := range []string{"", filepath.Join(bundle, "lower"), bundle} { // where gitd's shim stands when it mounts
 			if real, err := filepath.EvalSymlinks(filepath.Join(from, path)); err == nil && filepath.IsAbs(real) {
 				return real

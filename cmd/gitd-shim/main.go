@@ -70,7 +70,7 @@ func (s *watcher) run(dir string) error {
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, unix.SIGTERM)
-	// Nothing that we have open, or got from whoever started gitd, goes on to a container.
+	// Nothing that we have open, or inherited from what started gitd, goes on to a container.
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil { // before Linux 5.11
 		unix.CloseOnExec(shim.ReportFD)
 		unix.CloseOnExec(shim.AliveFD)

@@ -101,7 +101,7 @@ func TestQueue_OnePlace(t *testing.T) {
 	})
 }
 
-// Never more builds than places, never a place that is lost, whoever gives up when.
+// Never more builds than places, never a place that is lost, no matter which build gives up when.
 func TestQueue_Random(t *testing.T) {
 	q := NewQueue(4)
 	var running, most atomic.Int64

@@ -44,7 +44,7 @@ func (s *Server) rechecks() uint64 {
 	return s.rechecked
 }
 
-// Recheck ends every command, push and connection whose key has lost the right to it: removed, registered anew, or its app destroyed. It is called
+// Recheck ends every command, push and connection whose key has lost the right to it: removed, registered again, or its app destroyed. It is called
 // when keys or apps have changed. An error means that not all could be asked about: call it again.
 func (s *Server) Recheck(ctx context.Context) error {
 	s.mu.Lock()

@@ -192,7 +192,7 @@ func (m *modules) urls(ctx context.Context, l level, entries []entry) (map[strin
 			return nil, nil
 		}
 		if errors.As(err, &g) {
-			return nil, app.Errorf(app.InvalidInput, "mend it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Plain(strings.Join(g.lines, "; ")))
+			return nil, app.Errorf(app.InvalidInput, "correct it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Plain(strings.Join(g.lines, "; ")))
 		}
 		return nil, err
 	}
@@ -242,7 +242,7 @@ func (m *modules) fetch(ctx context.Context, from remote, commit string) (object
 			return o, nil
 		}
 		if n, err := folderSize(o.repository); (err != nil || n > m.opts.MaxPack) && !mine && st.onlyUser(folder) {
-			if err := disk.RemoveAll(o.repository); err != nil { // begun anew
+			if err := disk.RemoveAll(o.repository); err != nil { // begun again
 				return o, err
 			}
 		}

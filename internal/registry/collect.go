@@ -25,7 +25,7 @@ type Needed func(repository string) (digests []string, err error)
 // tagged "latest". It returns the bytes freed.
 //
 // Nobody waits for it: the lock is held for one repository, or a part of the blobs, at a time. It is safe beside pushes that are under way, since
-// whoever comes to refer to a blob makes it young first, and its age is looked at again right before it is removed.
+// a push that refers to a blob makes it young first, and its age is looked at again right before it is removed.
 func (r *Registry) Collect(ctx context.Context, needed Needed, since time.Time) (int64, error) {
 	c := &collection{Registry: r, ctx: ctx, needed: needed, since: since, marked: map[string]bool{}, tidy: true}
 	names, err := r.list()
@@ -350,7 +350,7 @@ type references struct {
 
 func (r *Registry) references(hexDigest string) (refs references) {
 	if raw, err := r.readBlob(hexDigest); err == nil {
-		_ = json.Unmarshal(raw, &refs) // whoever asks for the image is told what is wrong with it
+		_ = json.Unmarshal(raw, &refs) // a request for the image is told what is wrong with it
 	}
 	return refs
 }

@@ -15,7 +15,7 @@ const (
 	denied    verdict = iota // the repository is somebody else's, or these credentials may only read
 	fine                     // distribution answers
 	unknown                  // there is no such thing in a repository that the caller may read: clients fall back on something else
-	noMethod                 // that is not done here, whoever asks
+	noMethod                 // that is not done here, for any credentials
 	badDigest                // a digest that is not computed here
 )
 

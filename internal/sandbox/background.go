@@ -75,7 +75,7 @@ func (g *cgroups) make(id string, l RoomLimits) error {
 	}
 	limits := []struct{ name, value string }{ // in this order: memory with swap cannot be less than memory
 		{"memory.limit_in_bytes", strconv.FormatInt(l.Memory, 10)}, {"memory.memsw.limit_in_bytes", strconv.FormatInt(l.Memory, 10)},
-		{"memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(l.Memory, 10)},
+		{tcpLimit, strconv.FormatInt(l.Memory, 10)},
 		{"memory.max", strconv.FormatInt(l.Memory, 10)}, {"memory.swap.max", "0"}, {"memory.oom.group", "1"},
 		{"pids.max", strconv.FormatInt(l.PIDs, 10)},
 		{"cpu.max", quota + " " + strconv.Itoa(period)},

@@ -135,24 +135,17 @@ func (g *cgroups) swap() bool {
 	return false
 }
 
-// tcpApart says whether the buffers of TCP connections have a limit of their own (version 1): without it they have none.
-func (g *cgroups) tcpApart() bool {
-	for _, r := range g.roots {
-		if !g.unified && has(r, "memory.kmem.tcp.limit_in_bytes") {
-			return true
-		}
-	}
-	return false
-}
+// tcpLimit is where the buffers of TCP connections have a limit of their own (version 1). Without it they have none.
+const tcpLimit = "memory.kmem.tcp.limit_in_bytes"
 
 // limitTCP gives the buffers of a container's TCP connections the limit that its memory has, where they are apart. The runtime does not.
 func (g *cgroups) limitTCP(id string, memory int64) {
-	if memory <= 0 || !g.tcpApart() {
+	if memory <= 0 || g.unified {
 		return
 	}
 	for _, d := range g.dirs(id) {
-		if f := filepath.Join(d, "memory.kmem.tcp.limit_in_bytes"); has(d, "memory.kmem.tcp.limit_in_bytes") {
-			_ = os.WriteFile(f, []byte(strconv.FormatInt(memory, 10)), 0)
+		if has(d, tcpLimit) {
+			_ = os.WriteFile(filepath.Join(d, tcpLimit), []byte(strconv.FormatInt(memory, 10)), 0)
 		}
 	}
 }

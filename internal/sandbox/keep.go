@@ -29,11 +29,11 @@ func (w *firewall) keep() {
 				return
 			case <-changed:
 				stale = true
-				w.mend()
+				w.restore()
 				time.Sleep(betweenLooks)
 			case <-t.C:
 				if !told {
-					w.mend()
+					w.restore()
 				}
 				if stale || !told {
 					stale = false
@@ -78,8 +78,8 @@ func (w *firewall) listen(changed chan<- struct{}) bool {
 	return true
 }
 
-// mend puts back what others took away.
-func (w *firewall) mend() {
+// restore puts back what others took away.
+func (w *firewall) restore() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c, err := nftables.New()

@@ -98,7 +98,7 @@ func TestKilledShim(t *testing.T) {
 }
 
 // An app fills the host's disk through its own log, past every limit: its standard output is the log's file, so it can allocate blocks
-// beyond the end of it, cut it, or take a lease that stops whoever opens it for 45 seconds.
+// beyond the end of it, cut it, or take a lease that stops every process that opens it for 45 seconds.
 // What a container has is a pipe, and no descriptor of it, nor its folder, nor a mount leads to a file of the host that can be written.
 func TestAttack_LogFile(t *testing.T) {
 	h := openHost(t)

@@ -259,20 +259,20 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	case tar.TypeChar, tar.TypeBlock, tar.TypeXGlobalHeader: // containers get their devices from the runtime
 		return nil
 	}
-	return app.Errorf(app.InvalidInput, "build the image anew", "it is a kind of entry that layers do not have (%q)", h.Typeflag)
+	return app.Errorf(app.InvalidInput, "build the image again", "it is a kind of entry that layers do not have (%q)", h.Typeflag)
 }
 
 // entryName cleans an entry's name. An absolute one means the layer's root.
 func entryName(name string) (string, error) {
 	if strings.ContainsRune(name, 0) {
-		return "", app.Errorf(app.InvalidInput, "build the image anew", "a name has a NUL")
+		return "", app.Errorf(app.InvalidInput, "build the image again", "a name has a NUL")
 	}
 	clean := path.Clean(strings.TrimLeft(name, "/"))
 	if clean == "" {
 		clean = "."
 	}
 	if clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", app.Errorf(app.InvalidInput, "build the image anew", "the name leads out of the layer")
+		return "", app.Errorf(app.InvalidInput, "build the image again", "the name leads out of the layer")
 	}
 	return clean, nil
 }
@@ -338,7 +338,7 @@ func (u *unpacker) makeParents(name string) (int, error) {
 		next, err := u.openDir(name[:end])
 		if errors.Is(err, unix.ENOENT) {
 			if err = unix.Mkdirat(fd, name[i:end], 0o755); err == unix.EEXIST {
-				err = app.Errorf(app.InvalidInput, "build the image anew", "it lies behind a link that leads out of the layer")
+				err = app.Errorf(app.InvalidInput, "build the image again", "it lies behind a link that leads out of the layer")
 			} else if err == nil {
 				if err = unix.Fchmodat(fd, name[i:end], 0o755, 0); err == nil {
 					next, err = u.openDir(name[:end])

@@ -23,7 +23,7 @@ const (
 	hostKeyFile  = "ssh_host_ed25519_key"
 )
 
-// prepare makes the data directory if need be, private to root, also where there was one that was not: systemd and whoever mounts a disk make
+// prepare makes the data directory if need be, private to root, also where there was one that was not: systemd and a mounted disk make
 // it readable for everybody. It returns an *app.Error where it cannot be used. It needs no room on the disk.
 func prepare(dir string) error {
 	refuse := func(err error) error {

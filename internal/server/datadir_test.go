@@ -8,7 +8,7 @@ import (
 	"github.com/gitd-io/gitd/internal/store"
 )
 
-// A data directory that was there before, as systemd and whoever mounts a disk make it, is readable for everybody, and so was the database in
+// A data directory that was there before, as systemd and a mounted disk make it, is readable for everybody, and so was the database in
 // it with the configuration of all apps. A start takes the rights away, from what an earlier gitd wrote as well.
 func TestAttack_ReadableDataDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

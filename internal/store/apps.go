@@ -25,7 +25,7 @@ func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, e
 	return a, err
 }
 
-// EnsureApp is CreateApp, but that it is no error where the app exists, whoever owns it.
+// EnsureApp is CreateApp, but that it is no error where the app exists, no matter which key owns it.
 func (s *Store) EnsureApp(ctx context.Context, name, owner string) (app.App, error) {
 	a, err := s.CreateApp(ctx, name, owner)
 	if app.CodeOf(err) == app.Exists {

@@ -93,7 +93,7 @@ func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (ap
 }
 
 // CreateAppAs creates an app that belongs to caller, in one transaction with the decision that it may. It returns an *app.Error: Exists
-// where there is one by then, whoever owns it, or what CreateApp returns.
+// where there is one by then, no matter which key owns it, or what CreateApp returns.
 func (s *Store) CreateAppAs(ctx context.Context, caller app.Caller, name string) (a app.App, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		if _, err := authorize(ctx, tx, caller, name, app.Create); err != nil {

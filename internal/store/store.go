@@ -39,7 +39,7 @@ type Store struct {
 // makes of it is given back after that.
 const (
 	maxLog         = 16 << 20 // bytes that the log keeps when it is not in use
-	maxConnections = 16       // each has a cache of 2 MiB; whoever comes later waits for a moment
+	maxConnections = 16       // each has a cache of 2 MiB; a later caller waits for a moment
 	idle           = 4        // of them, kept for the next
 )
 

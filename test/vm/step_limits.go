@@ -57,8 +57,8 @@ func usersStep(_ context.Context, t *trial) error {
 		return t.sh(fmt.Sprintf(`for p in $(%s); do awk '/^Uid:/ {print $2}' /proc/$p/status; done | sort -u | tr '\n' ' '`, pids(app)))
 	}
 	probe, node := user("probe"), user("node")
-	t.check("the user of probe is none of the machine", `^\d{5,}( \d{5,})*$`, probe)
-	t.check("the user of node is none of the machine", `^\d{5,}( \d{5,})*$`, node)
+	t.check("the user of probe is not one of the machine's", `^\d{5,}( \d{5,})*$`, probe)
+	t.check("the user of node is not one of the machine's", `^\d{5,}( \d{5,})*$`, node)
 	t.report.add("they differ", probe != node, "two users", probe+" and "+node)
 	return nil
 }

@@ -130,7 +130,7 @@ func (t *trailing) Read(b []byte) (int, error) {
 	n, err := t.ReadCloser.Read(b)
 	if err == io.EOF {
 		for name := range t.request.Trailer {
-			if yes, underscore := told(name); name == "Host" || yes && (!t.trusted || underscore) {
+			if name == "Host" || refused(name, t.trusted) {
 				delete(t.request.Trailer, name)
 			}
 		}
@@ -140,10 +140,8 @@ func (t *trailing) Read(b []byte) (int, error) {
 
 // pass keeps net/http from adding to a response, and refuses a status that no client can be sent.
 func (x *exchange) pass(r *http.Response) error {
-	if r.StatusCode < 200 || r.StatusCode > 999 {
-		if r.StatusCode != http.StatusSwitchingProtocols {
-			return fmt.Errorf("the app answered with the status %03d", r.StatusCode)
-		}
+	if r.StatusCode != http.StatusSwitchingProtocols && (r.StatusCode < 200 || r.StatusCode > 999) {
+		return fmt.Errorf("the app answered with the status %03d", r.StatusCode)
 	}
 	if len(r.Trailer) > 0 { // an HTTP/1 response that has trailers is a chunked one: an HTTP/2 origin may send a length as well
 		r.Header.Del("Content-Length")

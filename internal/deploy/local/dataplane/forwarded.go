@@ -60,6 +60,12 @@ func told(name string) (yes, underscore bool) {
 	return toldNames[string(folded)] || begins(string(folded)), underscore
 }
 
+// refused says whether a peer may not tell the app a header or trailer of this name.
+func refused(name string, trusted bool) bool {
+	yes, underscore := told(name)
+	return yes && (!trusted || underscore)
+}
+
 func begins(folded string) bool {
 	for _, p := range toldBegin {
 		if strings.HasPrefix(folded, p) {
@@ -73,7 +79,7 @@ func begins(folded string) bool {
 // passed on; what a trusted peer says stays, and the peer's address is added. in is the request as it came, out what goes to the app.
 func forward(in, out *http.Request, trusted bool) {
 	for name := range out.Header {
-		if yes, underscore := told(name); yes && (!trusted || underscore) {
+		if refused(name, trusted) {
 			delete(out.Header, name)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -137,6 +138,26 @@ func TestOpen(t *testing.T) {
 		_, err := Open(c.file, c.context)
 		if app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What the API server says of an error reaches callers of Client.REST: the reason, and the sentence.
+func TestStatus(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+			"message": "pods \"a\" is forbidden: User \"u\" cannot get it", "details": {"name": "a", "kind": "pods"}}`)
+	}))
+	defer s.Close()
+	c := open(t, s.URL)
+	path := "/api/v1/namespaces/mine/pods/a/log"
+	_, stream := c.REST.Get().AbsPath(path).Stream(t.Context())
+	for how, err := range map[string]error{"do": c.REST.Get().AbsPath(path).Do(t.Context()).Error(), "stream": stream} {
+		var status apierrors.APIStatus
+		if !errors.As(err, &status) || !apierrors.IsForbidden(err) || !strings.Contains(fmt.Sprint(status.Status()), `User "u" cannot get it`) {
+			t.Errorf("%s: %v", how, err)
 		}
 	}
 }

@@ -32,17 +32,17 @@ func (c *caps) set(o *server.Options) error {
 		}
 		v, err := resource.ParseQuantity(q.text)
 		if err != nil || v.Sign() < 0 {
-			return app.Errorf(app.InvalidInput, "give one such as 2Gi, or 0 for no bound", "--%s: %q is not an amount of bytes", q.flag, q.text)
+			return app.Errorf(app.CodeInvalidInput, "give one such as 2Gi, or 0 for no bound", "--%s: %q is not an amount of bytes", q.flag, q.text)
 		}
 		*q.to = v.Value()
 	}
 	v, err := resource.ParseQuantity(c.cpu)
 	if err != nil || v.Sign() < 0 {
-		return app.Errorf(app.InvalidInput, "give one such as 2 or 500m, or 0 for no bound", "--max-cpu: %q is not a number of cores", c.cpu)
+		return app.Errorf(app.CodeInvalidInput, "give one such as 2 or 500m, or 0 for no bound", "--max-cpu: %q is not a number of cores", c.cpu)
 	}
 	o.Caps.CPU = v.MilliValue()
 	if o.Caps.Scale < 0 || o.Caps.MinScale < 0 || o.AppsPerKey < 0 {
-		return app.Errorf(app.InvalidInput, "give 0 for no bound", "--max-scale, --max-min-scale and --max-apps-per-key cannot be negative")
+		return app.Errorf(app.CodeInvalidInput, "give 0 for no bound", "--max-scale, --max-min-scale and --max-apps-per-key cannot be negative")
 	}
 	return nil
 }

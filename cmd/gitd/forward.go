@@ -81,7 +81,7 @@ func run(ctx context.Context, data string, line []string, stdin []byte) (int, er
 			return code, err
 		}
 		if errors.Is(err, os.ErrPermission) {
-			return 1, app.Errorf(app.Unavailable, "run the command as root: sudo gitd …", "no right to ask the server of %s", data)
+			return 1, app.Errorf(app.CodeUnavailable, "run the command as root: sudo gitd …", "no right to ask the server of %s", data)
 		}
 		code, err = server.RunOffline(ctx, data, line, bytes.NewReader(stdin), os.Stdout, os.Stderr)
 		if !errors.Is(err, server.ErrLocked) || time.Now().After(deadline) {

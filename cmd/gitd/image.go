@@ -35,9 +35,9 @@ func imageCommand() *cobra.Command {
 			dir, isLayout := strings.CutPrefix(output, "oci:")
 			switch {
 			case push.reference == "" && output == "":
-				return app.Errorf(app.InvalidInput, "give --push registry.example.com/team/gitd:1, or --output oci:DIR", "nothing says where the image is to go")
+				return app.Errorf(app.CodeInvalidInput, "give --push registry.example.com/team/gitd:1, or --output oci:DIR", "nothing says where the image is to go")
 			case output != "" && (!isLayout || dir == ""):
-				return app.Errorf(app.InvalidInput, "give one such as --output oci:gitd-image", "--output: %q is no OCI layout", output)
+				return app.Errorf(app.CodeInvalidInput, "give one such as --output oci:gitd-image", "--output: %q is no OCI layout", output)
 			}
 			var target *image.Target
 			if push.reference != "" { // a registry that cannot be used is told before minutes of work

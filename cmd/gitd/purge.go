@@ -17,7 +17,7 @@ func purge() *cobra.Command {
 		Long: "Stop every instance of a data directory's apps and remove their namespaces, interfaces, firewall table and control groups, then the directory itself. Apps on a cluster are removed from it. The server must not be running.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !yes {
-				return app.Errorf(app.InvalidInput, "say so: --yes", "purge removes all apps in %s for good", data)
+				return app.Errorf(app.CodeInvalidInput, "say so: --yes", "purge removes all apps in %s for good", data)
 			}
 			dir, err := filepath.Abs(data)
 			if err != nil {

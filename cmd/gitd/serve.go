@@ -38,12 +38,12 @@ func serve() *cobra.Command {
 			}{{"build-memory", memory, &o.Limits.Memory}, {"build-disk", disk, &o.Limits.Disk}, {"build-cache", cache, &o.Limits.Cache}, {"min-free", free, &o.MinFree}} {
 				v, err := resource.ParseQuantity(q.text)
 				if err != nil || v.Value() <= 0 {
-					return app.Errorf(app.InvalidInput, "give one such as 2Gi", "--%s: %q is not an amount of bytes", q.flag, q.text)
+					return app.Errorf(app.CodeInvalidInput, "give one such as 2Gi", "--%s: %q is not an amount of bytes", q.flag, q.text)
 				}
 				*q.to = v.Value()
 			}
 			if o.Builds < 0 {
-				return app.Errorf(app.InvalidInput, "give 1 or more, or leave it out", "--build-concurrency: %d builds at a time are not possible", o.Builds)
+				return app.Errorf(app.CodeInvalidInput, "give 1 or more, or leave it out", "--build-concurrency: %d builds at a time are not possible", o.Builds)
 			}
 			switch indexer {
 			case "git":
@@ -51,7 +51,7 @@ func serve() *cobra.Command {
 			case "gitd":
 				o.Indexer = receive.NewPackIndexer()
 			default:
-				return app.Errorf(app.InvalidInput, "use --indexer git or --indexer gitd", "there is no indexer %q", indexer)
+				return app.Errorf(app.CodeInvalidInput, "use --indexer git or --indexer gitd", "there is no indexer %q", indexer)
 			}
 			var err error
 			if uids != "" {
@@ -69,20 +69,20 @@ func serve() *cobra.Command {
 				return err
 			}
 			if o.HTTPConnections < 0 || o.HTTPPerAddress < 0 {
-				return app.Errorf(app.InvalidInput, "give a number of connections, or leave it out", "--http-connections and --http-connections-per-address are not below 0")
+				return app.Errorf(app.CodeInvalidInput, "give a number of connections, or leave it out", "--http-connections and --http-connections-per-address are not below 0")
 			}
 			switch platform {
 			case "local":
 				if flag := firstSet(cmd, clusterFlags); flag != "" {
-					return app.Errorf(app.InvalidInput, "add --platform knative, or leave it out", "--%s requires --platform knative", flag)
+					return app.Errorf(app.CodeInvalidInput, "add --platform knative, or leave it out", "--%s requires --platform knative", flag)
 				}
 			case "knative":
 				if flag := firstSet(cmd, machineFlags); flag != "" {
-					return app.Errorf(app.InvalidInput, "leave it out", "--%s: on a cluster, its ingress takes the apps' requests", flag)
+					return app.Errorf(app.CodeInvalidInput, "leave it out", "--%s: on a cluster, its ingress takes the apps' requests", flag)
 				}
 				o.Cluster, http = &cluster, ""
 			default:
-				return app.Errorf(app.InvalidInput, "use --platform local or --platform knative", "there is no platform %q", platform)
+				return app.Errorf(app.CodeInvalidInput, "use --platform local or --platform knative", "there is no platform %q", platform)
 			}
 			if err := limits.set(&o); err != nil {
 				return err
@@ -157,7 +157,7 @@ func networks(flag string, texts []string) ([]netip.Prefix, error) {
 			p, err = a.Prefix(a.BitLen())
 		}
 		if err != nil {
-			return nil, app.Errorf(app.InvalidInput, "give one such as 10.1.2.0/24, or an address", "--%s: %q is not a network", flag, text)
+			return nil, app.Errorf(app.CodeInvalidInput, "give one such as 10.1.2.0/24, or an address", "--%s: %q is not a network", flag, text)
 		}
 		if p.Addr().Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
@@ -169,7 +169,7 @@ func networks(flag string, texts []string) ([]netip.Prefix, error) {
 
 func runServer(ctx context.Context, o server.Options, sshAddress, httpAddress string) error {
 	if os.Geteuid() != 0 && o.Cluster == nil {
-		return app.Errorf(app.Unavailable, "run it as root: sudo gitd serve", "gitd serve makes containers and network namespaces, and needs root for that")
+		return app.Errorf(app.CodeUnavailable, "run it as root: sudo gitd serve", "gitd serve makes containers and network namespaces, and needs root for that")
 	}
 	data, err := filepath.Abs(o.Data)
 	if err != nil {
@@ -229,10 +229,10 @@ func listen(what, address string) (net.Listener, error) {
 	case err == nil:
 		return l, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, app.Errorf(app.Unavailable, fmt.Sprintf("stop what listens there (ss -ltnp shows it), or choose another: --%s ADDRESS", what),
+		return nil, app.Errorf(app.CodeUnavailable, fmt.Sprintf("stop what listens there (ss -ltnp shows it), or choose another: --%s ADDRESS", what),
 			"the %s address %s is taken by another program", what, address)
 	case errors.Is(err, syscall.EACCES):
-		return nil, app.Errorf(app.Unavailable, "run gitd as root, or choose a port above 1023", "no right to listen on the %s address %s", what, address)
+		return nil, app.Errorf(app.CodeUnavailable, "run gitd as root, or choose a port above 1023", "no right to listen on the %s address %s", what, address)
 	}
-	return nil, app.Errorf(app.Unavailable, fmt.Sprintf("give one such as --%s 127.0.0.1:8022", what), "cannot listen on the %s address %s: %w", what, address, err)
+	return nil, app.Errorf(app.CodeUnavailable, fmt.Sprintf("give one such as --%s 127.0.0.1:8022", what), "cannot listen on the %s address %s: %w", what, address, err)
 }

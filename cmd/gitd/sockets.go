@@ -24,16 +24,16 @@ func handedOver(names ...string) (map[string]net.Listener, error) {
 		usable += len(list)
 	}
 	if pid == strconv.Itoa(os.Getpid()) && count != strconv.Itoa(usable) {
-		return nil, app.Errorf(app.InvalidInput, "give its unit ListenStream=ADDRESS:PORT", "systemd hands over %s descriptors (%s), of which %d are listening sockets", count, expected, usable)
+		return nil, app.Errorf(app.CodeInvalidInput, "give its unit ListenStream=ADDRESS:PORT", "systemd hands over %s descriptors (%s), of which %d are listening sockets", count, expected, usable)
 	}
 	found := map[string]net.Listener{}
 	for name, list := range all {
 		if !slices.Contains(names, name) || len(list) != 1 {
-			return nil, app.Errorf(app.InvalidInput, "give each socket unit one ListenStream= and FileDescriptorName="+strings.Join(names, " or FileDescriptorName="),
+			return nil, app.Errorf(app.CodeInvalidInput, "give each socket unit one ListenStream= and FileDescriptorName="+strings.Join(names, " or FileDescriptorName="),
 				"systemd hands over the sockets %q", expected)
 		}
 		if _, ok := list[0].Addr().(*net.TCPAddr); !ok {
-			return nil, app.Errorf(app.InvalidInput, "give its unit ListenStream=ADDRESS:PORT", "the socket %s of systemd is not a TCP socket", name)
+			return nil, app.Errorf(app.CodeInvalidInput, "give its unit ListenStream=ADDRESS:PORT", "the socket %s of systemd is not a TCP socket", name)
 		}
 		found[name] = list[0]
 	}

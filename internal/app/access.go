@@ -20,23 +20,23 @@ func (c Caller) Name() string {
 }
 
 // Allow says whether key may do verb with the app named name; a is nil where there is no such app yet. It returns an *Error:
-// Forbidden, or NotFound for what needs an app that is not there. It is a pure decision: store.Authorize asks it with the rights of
+// CodeForbidden, or CodeNotFound for what needs an app that is not there. It is a pure decision: store.Authorize asks it with the rights of
 // this moment.
 //
 // An admin may do everything. A key with a list of apps may read and push those. Any other key may create apps, and do everything
 // with those it created.
 func Allow(key Key, name string, a *App, verb Verb) error {
-	if a == nil && verb != Create && verb != Push {
+	if a == nil && verb != VerbCreate && verb != VerbPush {
 		if !key.Admin && len(key.Apps) > 0 && !slices.ContainsFunc(key.Apps, func(s Scope) bool { return s.Name == name }) {
 			return forbidden(key, name, verb) // a key learns only about its own apps
 		}
-		return Errorf(NotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main", "there is no app %q", name)
+		return Errorf(CodeNotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main", "there is no app %q", name)
 	}
 	switch {
 	case key.Admin:
 		return nil
 	case len(key.Apps) > 0:
-		if a != nil && a.ID != 0 && slices.Contains(key.Apps, Scope{name, a.ID}) && (verb == Read || verb == Push) {
+		if a != nil && a.ID != 0 && slices.Contains(key.Apps, Scope{name, a.ID}) && (verb == VerbRead || verb == VerbPush) {
 			return nil
 		}
 	case a == nil || a.Owner == key.Name:
@@ -46,5 +46,5 @@ func Allow(key Key, name string, a *App, verb Verb) error {
 }
 
 func forbidden(key Key, name string, verb Verb) error {
-	return Errorf(Forbidden, "ask the operator for a key with the right to it", "the key %q has no right to %s the app %q", key.Name, verb, name)
+	return Errorf(CodeForbidden, "ask the operator for a key with the right to it", "the key %q has no right to %s the app %q", key.Name, verb, name)
 }

@@ -16,7 +16,7 @@ func TestParseName(t *testing.T) {
 	}
 	for _, in := range []string{"", "/", "../x", "a/b", "Hello", strings.Repeat("a", 41), strings.Repeat("a", 80), "-x", "x-", "1x", "a b", "a\n", "a.b", "ä", "/../../etc", ".git", "gitd", "/gitd.git"} {
 		_, err := ParseName(in)
-		if CodeOf(err) != InvalidName {
+		if CodeOf(err) != CodeInvalidName {
 			t.Errorf("ParseName(%q) = %v", in, err)
 		}
 		if err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
@@ -49,8 +49,8 @@ func FuzzParseName(f *testing.F) {
 }
 
 func TestError_KeepsCauseAndCode(t *testing.T) {
-	err := fmt.Errorf("outer: %w", Errorf(LimitExceeded, "do this", "too big: %w", fs.ErrInvalid))
-	if CodeOf(err) != LimitExceeded || !errors.Is(err, fs.ErrInvalid) {
+	err := fmt.Errorf("outer: %w", Errorf(CodeLimitExceeded, "do this", "too big: %w", fs.ErrInvalid))
+	if CodeOf(err) != CodeLimitExceeded || !errors.Is(err, fs.ErrInvalid) {
 		t.Fatal(CodeOf(err))
 	}
 	m, next := Explain(err)
@@ -69,7 +69,7 @@ func TestLog_Lines(t *testing.T) {
 	l.Copy(&copied)
 	fmt.Fprintf(l, "a\nb 10%%\rb 100%%\r\nunfinished")
 	l.Flush()
-	l.Fail(Errorf(BuildFailed, "mend it", "broken"))
+	l.Fail(Errorf(CodeBuildFailed, "mend it", "broken"))
 	want := "-----> one\x1b[31mred\x1b[0m\n       a\n       b 100%\n       unfinished\n !     broken\n !     mend it\n"
 	if b.String() != want {
 		t.Fatalf("%q", b.String())

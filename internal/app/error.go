@@ -10,24 +10,24 @@ type Code string
 
 // The codes. New ones are added at the end.
 const (
-	Internal      Code = "internal"       // a defect or a failing disk: the cause is in the server's log
-	InvalidName   Code = "invalid-name"   // a name that cannot be an app's or a key's
-	NotFound      Code = "not-found"      // no such app, release or key
-	Exists        Code = "exists"         // the name is taken
-	Forbidden     Code = "forbidden"      // the key is known but has no right to do this
-	InvalidInput  Code = "invalid-input"  // a bad argument, ref, pack or file in the app
-	DetectFailed  Code = "detect-failed"  // no buildpack wants the source
-	BuildFailed   Code = "build-failed"   // a buildpack failed
-	ExportFailed  Code = "export-failed"  // the image could not be written
-	LimitExceeded Code = "limit-exceeded" // over a memory, time, disk or size limit
-	StartFailed   Code = "start-failed"   // the new revision did not come up
-	Unhealthy     Code = "unhealthy"      // it came up and failed its check
-	Superseded    Code = "superseded"     // a newer push replaced this one
-	Cancelled     Code = "cancelled"      // the client went away
-	Unavailable   Code = "unavailable"    // the server is shutting down, or something that it needs is missing
-	ImageMissing  Code = "image-missing"  // a release's image is not in the registry any more
-	ReleaseFailed Code = "release-failed" // the release command failed
-	DryRun        Code = "dry-run"        // all went well, and it was asked for that nothing be deployed
+	CodeInternal      Code = "internal"       // a defect or a failing disk: the cause is in the server's log
+	CodeInvalidName   Code = "invalid-name"   // a name that cannot be an app's or a key's
+	CodeNotFound      Code = "not-found"      // no such app, release or key
+	CodeExists        Code = "exists"         // the name is taken
+	CodeForbidden     Code = "forbidden"      // the key is known but has no right to do this
+	CodeInvalidInput  Code = "invalid-input"  // a bad argument, ref, pack or file in the app
+	CodeDetectFailed  Code = "detect-failed"  // no buildpack wants the source
+	CodeBuildFailed   Code = "build-failed"   // a buildpack failed
+	CodeExportFailed  Code = "export-failed"  // the image could not be written
+	CodeLimitExceeded Code = "limit-exceeded" // over a memory, time, disk or size limit
+	CodeStartFailed   Code = "start-failed"   // the new revision did not come up
+	CodeUnhealthy     Code = "unhealthy"      // it came up and failed its check
+	CodeSuperseded    Code = "superseded"     // a newer push replaced this one
+	CodeCancelled     Code = "cancelled"      // the client went away
+	CodeUnavailable   Code = "unavailable"    // the server is shutting down, or something that it needs is missing
+	CodeImageMissing  Code = "image-missing"  // a release's image is not in the registry any more
+	CodeReleaseFailed Code = "release-failed" // the release command failed
+	CodeDryRun        Code = "dry-run"        // all went well, and it was asked for that nothing be deployed
 )
 
 // Error is a failure told to a person: what failed (with why), and what to do next. Anything that is not an *Error is a
@@ -60,7 +60,7 @@ func CodeOf(err error) Code {
 	if errors.As(err, &e) {
 		return e.Code
 	}
-	return Internal
+	return CodeInternal
 }
 
 // Explain splits err into the line that says what failed and why, and the line that says what to do next.

@@ -35,9 +35,9 @@ type Verb string
 
 // The verbs.
 const (
-	Read   Verb = "read"   // fetch, releases, logs
-	Push   Verb = "push"   // push, rollback, config
-	Create Verb = "create" // create the app, by its first push or by command
-	Delete Verb = "delete" // destroy it
-	Use    Verb = "use"    // what concerns no app; the key alone is asked about
+	VerbRead   Verb = "read"   // fetch, releases, logs
+	VerbPush   Verb = "push"   // push, rollback, config
+	VerbCreate Verb = "create" // create the app, by its first push or by command
+	VerbDelete Verb = "delete" // destroy it
+	VerbUse    Verb = "use"    // what concerns no app; the key alone is asked about
 )

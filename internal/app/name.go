@@ -12,7 +12,7 @@ const MaxNameLength = 40
 var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
 
 // ParseName turns what stands behind the host in a remote's address ("hello", "/hello", "hello.git") into the name of an app.
-// It returns an *Error with code InvalidName when the rest is no DNS label that starts with a letter, or is
+// It returns an *Error with code CodeInvalidName when the rest is no DNS label that starts with a letter, or is
 // "gitd": the build cache of such an app would be among the registry's own images.
 func ParseName(s string) (string, error) {
 	n := strings.TrimSuffix(strings.TrimPrefix(s, "/"), ".git")
@@ -30,7 +30,7 @@ func ParseName(s string) (string, error) {
 		why = "gitd keeps images of its own under it"
 	}
 	if why != "" {
-		return "", Errorf(InvalidName, "use a name like \"hello\" or \"my-app\": git remote set-url platform ssh://git@HOST:PORT/my-app",
+		return "", Errorf(CodeInvalidName, "use a name like \"hello\" or \"my-app\": git remote set-url platform ssh://git@HOST:PORT/my-app",
 			"invalid app name %q: %s", Clip(s, 60), why)
 	}
 	return n, nil

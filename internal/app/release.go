@@ -26,22 +26,22 @@ type State string
 
 // The states of a release.
 const (
-	Received  State = "received"
-	Building  State = "building"
-	Built     State = "built"
-	Releasing State = "releasing"
-	Starting  State = "starting"
-	Shifting  State = "shifting"
-	Live      State = "live"
-	Ready     State = "ready" // started and healthy, without traffic: it was asked for so
-	Failed    State = "failed"
-	Stopped   State = "cancelled"
-	Replaced  State = "superseded"
+	StateReceived   State = "received"
+	StateBuilding   State = "building"
+	StateBuilt      State = "built"
+	StateReleasing  State = "releasing"
+	StateStarting   State = "starting"
+	StateShifting   State = "shifting"
+	StateLive       State = "live"
+	StateReady      State = "ready" // started and healthy, without traffic: it was asked for so
+	StateFailed     State = "failed"
+	StateCancelled  State = "cancelled"
+	StateSuperseded State = "superseded"
 )
 
 // Final says whether no transition leads out of s.
 func (s State) Final() bool {
-	return s == Live || s == Ready || s == Failed || s == Stopped || s == Replaced
+	return s == StateLive || s == StateReady || s == StateFailed || s == StateCancelled || s == StateSuperseded
 }
 
 // Release is one entry of an app's ledger. Entries are added, and never rewritten: only State and what the states after it

@@ -26,7 +26,7 @@ func (c *session) apps() *cobra.Command {
 	apps.AddCommand(&cobra.Command{
 		Use: "create NAME", Short: "Create an app (the first push does so as well)", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := c.allow(cmd.Context(), args[0], app.Create)
+			name, err := c.allow(cmd.Context(), args[0], app.VerbCreate)
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func (c *session) apps() *cobra.Command {
 	}, &cobra.Command{
 		Use: "destroy NAME", Short: "Remove an app: its instances, releases, images and repository", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := c.allow(cmd.Context(), args[0], app.Delete)
+			name, err := c.allow(cmd.Context(), args[0], app.VerbDelete)
 			if err != nil {
 				return err
 			}
@@ -64,13 +64,13 @@ func (c *session) listApps(cmd *cobra.Command) error {
 	}
 	w := table(cmd.OutOrStdout(), "APP", "RELEASE", "STATE", "OWNER", "URL")
 	for _, a := range all {
-		if _, err := c.allow(cmd.Context(), a.Name, app.Read); err != nil {
+		if _, err := c.allow(cmd.Context(), a.Name, app.VerbRead); err != nil {
 			continue
 		}
 		at := standings[a.Name]
 		version, state := "-", "new"
 		if at.Live > 0 {
-			version, state = fmt.Sprintf("v%d", at.Live), string(app.Live)
+			version, state = fmt.Sprintf("v%d", at.Live), string(app.StateLive)
 		}
 		if at.Newest > 0 && !at.State.Final() {
 			state = fmt.Sprintf("v%d %s", at.Newest, at.State)
@@ -81,7 +81,7 @@ func (c *session) listApps(cmd *cobra.Command) error {
 }
 
 func (c *session) showApp(cmd *cobra.Command, arg string) error {
-	name, err := c.allow(cmd.Context(), arg, app.Read)
+	name, err := c.allow(cmd.Context(), arg, app.VerbRead)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (c *session) showApp(cmd *cobra.Command, arg string) error {
 // showWorkers names the process types that run beside web, where there are some.
 func (c *session) showWorkers(cmd *cobra.Command, name string) error {
 	live, err := c.Store.Live(cmd.Context(), name)
-	if app.CodeOf(err) == app.NotFound {
+	if app.CodeOf(err) == app.CodeNotFound {
 		return nil
 	} else if err != nil {
 		return err

@@ -47,7 +47,7 @@ func New(s *Services, caller app.Caller, in io.Reader, out, errOut io.Writer) *c
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return app.Errorf(app.InvalidInput, "see what there is: gitd help", "unknown command %q", args[0])
+				return app.Errorf(app.CodeInvalidInput, "see what there is: gitd help", "unknown command %q", args[0])
 			}
 			return nil
 		},
@@ -73,13 +73,13 @@ func Run(ctx context.Context, s *Services, caller app.Caller, args []string, in 
 	if err == nil {
 		return 0
 	}
-	if ctx.Err() != nil && app.CodeOf(err) == app.Internal {
-		err = app.Errorf(app.Cancelled, "run it again", "interrupted: %w", err)
+	if ctx.Err() != nil && app.CodeOf(err) == app.CodeInternal {
+		err = app.Errorf(app.CodeCancelled, "run it again", "interrupted: %w", err)
 	}
 	if s.Database != "" {
 		err = store.Explain(err, s.Database)
 	}
-	if app.CodeOf(err) == app.Internal && s.Log != nil {
+	if app.CodeOf(err) == app.CodeInternal && s.Log != nil {
 		s.Log("command %q by %s failed: %v", app.Clip(strings.Join(args, " "), 200), caller.Name(), err)
 	}
 	Fail(errOut, err, caller.Local)
@@ -88,8 +88,8 @@ func Run(ctx context.Context, s *Services, caller app.Caller, args []string, in 
 
 // Fail tells an error to a person. What was not made for people is an internal error, whose cause is told where cause is set.
 func Fail(w io.Writer, err error, cause bool) {
-	if cause && app.CodeOf(err) == app.Internal {
-		err = app.Errorf(app.Internal, "this is a defect of gitd, or a fault of the machine: look for disks, memory and permissions first", "internal error: %w", err)
+	if cause && app.CodeOf(err) == app.CodeInternal {
+		err = app.Errorf(app.CodeInternal, "this is a defect of gitd, or a fault of the machine: look for disks, memory and permissions first", "internal error: %w", err)
 	}
 	app.NewLog(w).Fail(err)
 }
@@ -119,7 +119,7 @@ func usageError(c *cobra.Command, err error) error {
 	if c.HasParent() {
 		how = strings.Join(append([]string{"gitd", "help"}, strings.Fields(c.CommandPath())[1:]...), " ")
 	}
-	return app.Errorf(app.InvalidInput, "see how: "+how, "%s", app.Plain(app.Clip(err.Error(), 300)))
+	return app.Errorf(app.CodeInvalidInput, "see how: "+how, "%s", app.Plain(app.Clip(err.Error(), 300)))
 }
 
 // readsInput marks a command that reads its standard input. What is sent to any other is dropped.
@@ -141,8 +141,8 @@ func (c *session) allow(ctx context.Context, arg string, verb app.Verb) (string,
 		return "", err
 	}
 	a, err := c.Store.Authorize(ctx, c.caller, name, verb)
-	if err == nil && a.ID == 0 && verb != app.Create {
-		err = app.Errorf(app.NotFound, "see what there is: gitd apps", "there is no app %q", name)
+	if err == nil && a.ID == 0 && verb != app.VerbCreate {
+		err = app.Errorf(app.CodeNotFound, "see what there is: gitd apps", "there is no app %q", name)
 	}
 	return name, err
 }

@@ -32,7 +32,7 @@ func (c *session) keys() *cobra.Command {
 				return err
 			}
 			if admin && len(apps) > 0 {
-				return app.Errorf(app.InvalidInput, "leave one of them out", "--admin and --app exclude one another: an admin may do everything")
+				return app.Errorf(app.CodeInvalidInput, "leave one of them out", "--admin and --app exclude one another: an admin may do everything")
 			}
 			for _, a := range apps {
 				name, err := app.ParseName(a)
@@ -87,7 +87,7 @@ func (c *session) keys() *cobra.Command {
 // parseKey reads one line of authorized_keys form without options.
 func parseKey(name string, in io.Reader) (app.Key, error) {
 	if !keyName.MatchString(name) {
-		return app.Key{}, app.Errorf(app.InvalidName, "use letters, digits and . _ @ - (at most 63)", "%q cannot be the name of a key", app.Plain(name))
+		return app.Key{}, app.Errorf(app.CodeInvalidName, "use letters, digits and . _ @ - (at most 63)", "%q cannot be the name of a key", app.Plain(name))
 	}
 	const how = "give the .pub file of an SSH key: gitd keys add NAME < ~/.ssh/id_ed25519.pub"
 	b, err := io.ReadAll(io.LimitReader(in, maxKeySize))
@@ -95,19 +95,19 @@ func parseKey(name string, in io.Reader) (app.Key, error) {
 		return app.Key{}, err
 	}
 	if bytes.Contains(b, []byte("PRIVATE KEY")) {
-		return app.Key{}, app.Errorf(app.InvalidInput, how, "this is a private key: keep it to yourself, and give the public one")
+		return app.Key{}, app.Errorf(app.CodeInvalidInput, how, "this is a private key: keep it to yourself, and give the public one")
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
-		return app.Key{}, app.Errorf(app.InvalidInput, how, "no key on standard input")
+		return app.Key{}, app.Errorf(app.CodeInvalidInput, how, "no key on standard input")
 	}
 	key, _, options, rest, err := ssh.ParseAuthorizedKey(b)
 	switch {
 	case err != nil:
-		return app.Key{}, app.Errorf(app.InvalidInput, how, "standard input is not an SSH public key: %w", err)
+		return app.Key{}, app.Errorf(app.CodeInvalidInput, how, "standard input is not an SSH public key: %w", err)
 	case len(options) > 0:
-		return app.Key{}, app.Errorf(app.InvalidInput, how, "a key with options (%s) is not supported", app.Plain(options[0]))
+		return app.Key{}, app.Errorf(app.CodeInvalidInput, how, "a key with options (%s) is not supported", app.Plain(options[0]))
 	case len(bytes.TrimSpace(rest)) > 0:
-		return app.Key{}, app.Errorf(app.InvalidInput, how, "more than one key on standard input: add them one by one")
+		return app.Key{}, app.Errorf(app.CodeInvalidInput, how, "more than one key on standard input: add them one by one")
 	}
 	if err := strong(key); err != nil {
 		return app.Key{}, err
@@ -125,11 +125,11 @@ func strong(key ssh.PublicKey) error {
 		return nil
 	case ssh.KeyAlgoRSA:
 		if bits := rsaBits(key); bits < 2048 {
-			return app.Errorf(app.InvalidInput, next, "an RSA key of %d bits is too weak: at least 2048", bits)
+			return app.Errorf(app.CodeInvalidInput, next, "an RSA key of %d bits is too weak: at least 2048", bits)
 		}
 		return nil
 	}
-	return app.Errorf(app.InvalidInput, next, "keys of type %s are not accepted", app.Plain(key.Type()))
+	return app.Errorf(app.CodeInvalidInput, next, "keys of type %s are not accepted", app.Plain(key.Type()))
 }
 
 // scopes lists the apps that a key is bound to.

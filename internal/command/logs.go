@@ -19,7 +19,7 @@ func (c *session) logs() *cobra.Command {
 	logs := &cobra.Command{
 		Use: "logs APP [-f] [-n LINES] | logs APP --build [vN]", Short: "Show what an app writes, or the log of a push", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := c.allow(cmd.Context(), args[0], app.Read)
+			name, err := c.allow(cmd.Context(), args[0], app.VerbRead)
 			if err != nil {
 				return err
 			}
@@ -27,11 +27,11 @@ func (c *session) logs() *cobra.Command {
 				return c.buildLog(cmd, name, args[1:], follow)
 			}
 			if len(args) == 2 {
-				return app.Errorf(app.InvalidInput, "for the log of a push: gitd logs "+name+" --build "+app.Plain(args[1]), "logs takes one app")
+				return app.Errorf(app.CodeInvalidInput, "for the log of a push: gitd logs "+name+" --build "+app.Plain(args[1]), "logs takes one app")
 			}
 			err = c.Platform.Logs(cmd.Context(), name, deploy.LogOptions{Follow: follow, Tail: tail}, cmd.OutOrStdout())
 			if errors.Is(err, deploy.ErrNotFound) {
-				return app.Errorf(app.NotFound, "push it first; the log of a failed push: gitd logs "+name+" --build", "%s was never live: there are no logs", name)
+				return app.Errorf(app.CodeNotFound, "push it first; the log of a failed push: gitd logs "+name+" --build", "%s was never live: there are no logs", name)
 			}
 			if cmd.Context().Err() != nil {
 				return nil
@@ -85,12 +85,12 @@ func (c *session) noLog(ctx context.Context, name string, version int) error {
 	if _, err := c.Store.Find(ctx, name, version); err != nil {
 		return err
 	}
-	return app.Errorf(app.NotFound, "see how each release ended: gitd releases "+name, "the log of v%d of %s is not kept any more", version, name)
+	return app.Errorf(app.CodeNotFound, "see how each release ended: gitd releases "+name, "the log of v%d of %s is not kept any more", version, name)
 }
 
 func (c *session) ended(ctx context.Context, name string, version int) (bool, error) {
 	r, err := c.Store.Find(ctx, name, version)
-	if app.CodeOf(err) == app.NotFound { // the app was destroyed meanwhile
+	if app.CodeOf(err) == app.CodeNotFound { // the app was destroyed meanwhile
 		return true, nil
 	}
 	return r.State.Final(), err

@@ -21,12 +21,12 @@ func (c *session) releases() *cobra.Command {
 	releases := &cobra.Command{
 		Use: "releases APP [-n LINES] [--before vN]", Short: "List the releases of an app, newest first", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := c.allow(cmd.Context(), args[0], app.Read)
+			name, err := c.allow(cmd.Context(), args[0], app.VerbRead)
 			if err != nil {
 				return err
 			}
 			if lines < 1 || lines > maxPage {
-				return app.Errorf(app.InvalidInput, "see the older ones page by page: gitd releases "+name+" --before vN", "-n takes a number from 1 to %d", maxPage)
+				return app.Errorf(app.CodeInvalidInput, "see the older ones page by page: gitd releases "+name+" --before vN", "-n takes a number from 1 to %d", maxPage)
 			}
 			return c.listReleases(cmd, name, before, lines)
 		},
@@ -42,7 +42,7 @@ func (c *session) listReleases(cmd *cobra.Command, name string, before, lines in
 		return err
 	}
 	live, err := c.Store.Live(cmd.Context(), name)
-	if err != nil && app.CodeOf(err) != app.NotFound {
+	if err != nil && app.CodeOf(err) != app.CodeNotFound {
 		return err
 	}
 	more := len(page) > lines
@@ -55,7 +55,7 @@ func (c *session) listReleases(cmd *cobra.Command, name string, before, lines in
 	w := table(cmd.OutOrStdout(), append(head, "WHAT")...)
 	for _, r := range page {
 		state := string(r.State)
-		if r.State == app.Live && r.Version != live.Version {
+		if r.State == app.StateLive && r.Version != live.Version {
 			state = "was live"
 		}
 		what := r.Reason

@@ -13,7 +13,7 @@ func (c *session) rollback() *cobra.Command {
 		Use: "rollback APP [vN]", Short: "Bring back an earlier release: its image and its configuration", Args: cobra.RangeArgs(1, 2),
 		Long: "Bring back an earlier release: its image and its configuration. Without a version, the one that was live before.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := c.allow(cmd.Context(), args[0], app.Push)
+			name, err := c.allow(cmd.Context(), args[0], app.VerbPush)
 			if err != nil {
 				return err
 			}
@@ -31,7 +31,7 @@ func (c *session) rollback() *cobra.Command {
 func parseVersion(s string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(s, "v"))
 	if err != nil || n < 1 {
-		return 0, app.Errorf(app.InvalidInput, "give one such as v3; gitd releases APP lists them", "%q is not a release", s)
+		return 0, app.Errorf(app.CodeInvalidInput, "give one such as v3; gitd releases APP lists them", "%q is not a release", s)
 	}
 	return n, nil
 }

@@ -35,7 +35,7 @@ type Platform interface {
 	// Apply creates the Service or moves it to svc's spec: the revision of the template comes to be if it does not exist,
 	// and traffic goes as spec.traffic says (each target by revisionName). New requests follow the new split when Apply
 	// returns; a revision with traffic but no instance gets one, and requests wait for it.
-	// Validation is Knative's own; its error reaches the caller as an *app.Error with code InvalidInput.
+	// Validation is Knative's own; its error reaches the caller as an *app.Error with code CodeInvalidInput.
 	Apply(ctx context.Context, svc *servingv1.Service) error
 	// Get returns the Service with its status (traffic, latest created and ready revision, URL), or ErrNotFound.
 	Get(ctx context.Context, service string) (*servingv1.Service, error)

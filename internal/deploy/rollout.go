@@ -36,7 +36,7 @@ type Plan struct {
 	// NoTraffic ends the rollout when the new revision has passed its check: it stays under the tag green, and traffic where it is.
 	NoTraffic bool
 	Log       *app.Log
-	// OnState is called with app.Shifting when the revision has passed its check and before it gets traffic. An error ends
+	// OnState is called with app.StateShifting when the revision has passed its check and before it gets traffic. An error ends
 	// the rollout. It may be nil.
 	OnState func(app.State) error
 }
@@ -70,7 +70,7 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 		r.plan.Check.Path = "/"
 	}
 	if u, err := url.ParseRequestURI(r.plan.Check.Path); err != nil || u.IsAbs() || u.Host != "" {
-		return nil, app.Errorf(app.InvalidInput, "give a path like /health", "the path %q of the health check is not valid", r.plan.Check.Path)
+		return nil, app.Errorf(app.CodeInvalidInput, "give a path like /health", "the path %q of the health check is not valid", r.plan.Check.Path)
 	}
 	if r.plan.Check.Timeout == 0 {
 		r.plan.Check.Timeout = 30 * time.Second
@@ -86,7 +86,7 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 		return nil, r.explain(ctx, err)
 	}
 	if plan.NoTraffic && len(r.blue) == 0 {
-		return nil, app.Errorf(app.InvalidInput, "take a first release live", "%s has nothing live that could keep its traffic", r.service)
+		return nil, app.Errorf(app.CodeInvalidInput, "take a first release live", "%s has nothing live that could keep its traffic", r.service)
 	}
 	if err := r.run(ctx); err != nil {
 		told := r.explain(ctx, err)
@@ -165,7 +165,7 @@ func (r *rollout) run(ctx context.Context) error {
 	if r.plan.NoTraffic {
 		return nil
 	}
-	if err := r.plan.OnState(app.Shifting); err != nil {
+	if err := r.plan.OnState(app.StateShifting); err != nil {
 		return err
 	}
 	from := int64(0)
@@ -333,7 +333,7 @@ func (r *rollout) unhealthy(ctx context.Context, status int, err, why error) err
 			reason, next = ": "+reason, "the server cannot reach the ingress: ask the operator to give its address (gitd serve --ingress HOST:PORT)"
 		}
 	}
-	return &app.Error{Code: app.Unhealthy, Err: err,
+	return &app.Error{Code: app.CodeUnhealthy, Err: err,
 		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s%s", r.plan.Check.Path, got, app.Elapsed(r.plan.Check.Timeout), reason), Next: next}
 }
 
@@ -378,22 +378,22 @@ func (r *rollout) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &start):
 		r.tell(start.LogTail)
-		if errors.As(start.Err, &known) && known.Code == app.StartFailed { // the runtime knows what the owner can do
+		if errors.As(start.Err, &known) && known.Code == app.CodeStartFailed { // the runtime knows what the owner can do
 			return known
 		}
 		if start.Missing {
-			return &app.Error{Code: app.ImageMissing, Err: err,
+			return &app.Error{Code: app.CodeImageMissing, Err: err,
 				Message: fmt.Sprintf("the image of %s is not in the registry any more: %s", r.version(), start.Detail),
 				Next:    "push its commit again to build a new image"}
 		}
-		return &app.Error{Code: app.StartFailed, Err: err, Message: start.Error(), Next: start.next()}
+		return &app.Error{Code: app.CodeStartFailed, Err: err, Message: start.Error(), Next: start.next()}
 	case errors.As(err, &known):
 		return err
 	case ctx.Err() != nil:
 		if errors.As(context.Cause(ctx), &known) {
 			return known
 		}
-		return &app.Error{Code: app.Cancelled, Err: context.Cause(ctx), Message: "the rollout was cancelled"}
+		return &app.Error{Code: app.CodeCancelled, Err: context.Cause(ctx), Message: "the rollout was cancelled"}
 	}
 	return fmt.Errorf("roll out %s: %w", r.green, err)
 }

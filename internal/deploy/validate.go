@@ -12,7 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Complete returns a copy of svc in that namespace with Knative's defaults filled in and no status, or an *app.Error (InvalidInput) when
+// Complete returns a copy of svc in that namespace with Knative's defaults filled in and no status, or an *app.Error (CodeInvalidInput) when
 // Knative's validation does not take it, or its template has no name.
 func Complete(ctx context.Context, svc *servingv1.Service, namespace string) (*servingv1.Service, error) {
 	defaults, _ := apisconfig.NewDefaultsConfigFromMap(nil) // no input, no error
@@ -34,7 +34,7 @@ func Complete(ctx context.Context, svc *servingv1.Service, namespace string) (*s
 
 // Invalid is the error for a Service that a platform does not take.
 func Invalid(service, why string) error {
-	return app.Errorf(app.InvalidInput, "correct the Service's spec", "the Service %s is not valid: %s", service, why)
+	return app.Errorf(app.CodeInvalidInput, "correct the Service's spec", "the Service %s is not valid: %s", service, why)
 }
 
 // ImageReference splits REPOSITORY@sha256:…, the only form in which platforms take images.

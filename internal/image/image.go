@@ -125,18 +125,18 @@ func static(file string) error {
 	const next = "build it with CGO_ENABLED=0 (make build does), or name one: --binary FILE"
 	f, err := elf.Open(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return app.Errorf(app.InvalidInput, "name the gitd binary: --binary FILE", "the binary cannot be read: %w", err)
+		return app.Errorf(app.CodeInvalidInput, "name the gitd binary: --binary FILE", "the binary cannot be read: %w", err)
 	}
 	if err != nil {
-		return app.Errorf(app.InvalidInput, next, "%s is no Linux program: %w", file, err)
+		return app.Errorf(app.CodeInvalidInput, next, "%s is no Linux program: %w", file, err)
 	}
 	defer f.Close()
 	if want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]; want != f.Machine {
-		return app.Errorf(app.InvalidInput, next, "%s is for another kind of machine (%s)", file, f.Machine)
+		return app.Errorf(app.CodeInvalidInput, next, "%s is for another kind of machine (%s)", file, f.Machine)
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return app.Errorf(app.InvalidInput, next, "%s is dynamically linked: it runs only where this machine's libraries are", file)
+			return app.Errorf(app.CodeInvalidInput, next, "%s is dynamically linked: it runs only where this machine's libraries are", file)
 		}
 	}
 	return nil
@@ -146,7 +146,7 @@ func static(file string) error {
 func programsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, app.Errorf(app.Unavailable, "run make build, or name the folder: --parts DIR", "the programs that are shipped beside gitd are missing: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "run make build, or name the folder: --parts DIR", "the programs that are shipped beside gitd are missing: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
@@ -156,7 +156,7 @@ func programsIn(dir string) ([]string, error) {
 	}
 	for _, n := range []string{parts.Shim, parts.Buildpacks, parts.Lifecycle, parts.Launcher} {
 		if !slices.Contains(names, n) {
-			return nil, app.Errorf(app.Unavailable, "run make build, or name the folder: --parts DIR", "the program %s is missing in %s", n, dir)
+			return nil, app.Errorf(app.CodeUnavailable, "run make build, or name the folder: --parts DIR", "the program %s is missing in %s", n, dir)
 		}
 	}
 	slices.Sort(names)
@@ -174,7 +174,7 @@ func withUser(base v1.Image) (map[string][]byte, error) {
 			break
 		}
 		if err != nil {
-			return nil, app.Errorf(app.Unavailable, "try again; for the base image of a registry, check that it can be pulled", "the base image cannot be read: %w", err)
+			return nil, app.Errorf(app.CodeUnavailable, "try again; for the base image of a registry, check that it can be pulled", "the base image cannot be read: %w", err)
 		}
 		if _, wanted := lists[strings.TrimPrefix(h.Name, "./")]; wanted && h.Typeflag == tar.TypeReg {
 			if lists[strings.TrimPrefix(h.Name, "./")], err = io.ReadAll(io.LimitReader(t, 1<<20)); err != nil {

@@ -268,7 +268,7 @@ func TestMakeRefuses(t *testing.T) {
 		})
 	}
 	for _, reference := range []string{"gitd", "team/gitd:1", "registry.example.com", "registry.example.com/gitd@sha256:" + strings.Repeat("a", 64), "registry.example.com/Team/gitd:1"} {
-		if _, err := ParseTarget(context.Background(), reference, "", false); app.CodeOf(err) != app.InvalidInput {
+		if _, err := ParseTarget(context.Background(), reference, "", false); app.CodeOf(err) != app.CodeInvalidInput {
 			t.Errorf("%s: %v", reference, err)
 		}
 	}
@@ -292,7 +292,7 @@ func TestNameRunImage(t *testing.T) {
 		t.Errorf("label %s", got)
 	}
 	valid(t, named)
-	if _, err := NameRunImage(empty.Image, "x"); app.CodeOf(err) != app.InvalidInput {
+	if _, err := NameRunImage(empty.Image, "x"); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("got %v", err)
 	}
 }

@@ -28,12 +28,12 @@ func ParseTarget(ctx context.Context, reference, config string, insecure bool) (
 	const next = "name it as in --push registry.example.com/team/gitd:1"
 	tag, err := name.NewTag(reference)
 	if err != nil {
-		return nil, app.Errorf(app.InvalidInput, next, "%q is no reference that an image can be pushed to: %w", reference, err)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%q is no reference that an image can be pushed to: %w", reference, err)
 	}
 	path := tag.RepositoryStr()
 	host, _, _ := strings.Cut(reference, "/")
 	if !strings.ContainsAny(host, ".:") && host != "localhost" || host == reference {
-		return nil, app.Errorf(app.InvalidInput, next, "%q does not begin with the host of a registry", reference)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%q does not begin with the host of a registry", reference)
 	}
 	dir, last := "", path
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
@@ -81,12 +81,12 @@ func (t *Target) Push(ctx context.Context, tag string, img v1.Image, log *app.Lo
 // Layout writes an image into an OCI layout, under a name. The folder is made, or must be such a layout; an image of that name is replaced.
 func Layout(dir, as string, img v1.Image) error {
 	refuse := func(err error) error {
-		return app.Errorf(app.Unavailable, "name a folder that can be written: --output oci:DIR", "the image cannot be written to %s: %w", dir, err)
+		return app.Errorf(app.CodeUnavailable, "name a folder that can be written: --output oci:DIR", "the image cannot be written to %s: %w", dir, err)
 	}
 	p, err := layout.FromPath(dir)
 	if err != nil {
 		if entries, e := os.ReadDir(dir); e == nil && len(entries) > 0 {
-			return app.Errorf(app.InvalidInput, "name an empty folder, or one that does not exist yet", "%s is no OCI layout, and not empty", dir)
+			return app.Errorf(app.CodeInvalidInput, "name an empty folder, or one that does not exist yet", "%s is no OCI layout, and not empty", dir)
 		}
 		if err := os.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o755); err != nil {
 			return refuse(err)

@@ -40,13 +40,13 @@ func explain(err error) (code app.Code, why, next string) {
 	case errors.As(err, &away):
 		return nobody(away)
 	case errors.Is(err, context.DeadlineExceeded):
-		return app.Unavailable, "the cluster did not answer in time", "try again; if it stays so, look at the cluster's API server"
+		return app.CodeUnavailable, "the cluster did not answer in time", "try again; if it stays so, look at the cluster's API server"
 	case meta.IsNoMatchError(err):
-		return app.Unavailable, err.Error(), "install what is missing on the cluster"
+		return app.CodeUnavailable, err.Error(), "install what is missing on the cluster"
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
-		return app.Internal, err.Error(), ""
+		return app.CodeInternal, err.Error(), ""
 	}
 	s := status.Status()
 	return answered(err, s)
@@ -61,15 +61,15 @@ func answered(err error, s metav1.Status) (code app.Code, why, next string) {
 		if m := terminating.FindStringSubmatch(message); m != nil {
 			ns = m[1] + " "
 		}
-		return app.Unavailable, "the namespace " + ns + "is being deleted", "wait until it is gone, then push again"
+		return app.CodeUnavailable, "the namespace " + ns + "is being deleted", "wait until it is gone, then push again"
 	case strings.Contains(message, "exceeded quota: "):
 		_, quota, _ := strings.Cut(message, "exceeded quota: ")
-		return app.LimitExceeded, "the namespace's quota is used up: " + quota, "raise the ResourceQuota, or remove what is not needed"
+		return app.CodeLimitExceeded, "the namespace's quota is used up: " + quota, "raise the ResourceQuota, or remove what is not needed"
 	case webhook.MatchString(message):
 		m := webhook.FindStringSubmatch(message)
-		return app.InvalidInput, fmt.Sprintf("the admission webhook %s refused it: %s", m[1], m[2]), "change what it asks for, or ask who runs the cluster"
+		return app.CodeInvalidInput, fmt.Sprintf("the admission webhook %s refused it: %s", m[1], m[2]), "change what it asks for, or ask who runs the cluster"
 	case strings.Contains(message, "failed calling webhook"):
-		return app.Unavailable, message, "look at the pods of that webhook: kubectl get pods -A"
+		return app.CodeUnavailable, message, "look at the pods of that webhook: kubectl get pods -A"
 	case apierrors.IsForbidden(err):
 		return forbidden(message)
 	case len(Conflicts(err)) > 0:
@@ -77,26 +77,26 @@ func answered(err error, s metav1.Status) (code app.Code, why, next string) {
 		for _, c := range Conflicts(err) {
 			all = append(all, c.String())
 		}
-		return app.Unavailable, "other tools manage the same fields: " + strings.Join(all, "; "), ConflictNote
+		return app.CodeUnavailable, "other tools manage the same fields: " + strings.Join(all, "; "), ConflictNote
 	case apierrors.IsConflict(err):
-		return app.Unavailable, "it was changed by somebody else at the same time", "try again"
+		return app.CodeUnavailable, "it was changed by somebody else at the same time", "try again"
 	case apierrors.IsNotFound(err) && (s.Details == nil || s.Details.Name == ""):
 		what := "what gitd asks for"
 		if s.Details != nil && s.Details.Group != "" {
 			what = s.Details.Group + "/" + s.Details.Kind
 		}
 		if s.Details != nil && strings.HasSuffix(s.Details.Group, "knative.dev") {
-			return app.Unavailable, "the cluster does not know " + what + ": Knative Serving is not installed", "install Knative Serving, then try again"
+			return app.CodeUnavailable, "the cluster does not know " + what + ": Knative Serving is not installed", "install Knative Serving, then try again"
 		}
-		return app.Unavailable, "the cluster does not know " + what, "look whether its version is supported"
+		return app.CodeUnavailable, "the cluster does not know " + what, "look whether its version is supported"
 	case apierrors.IsNotFound(err):
-		return app.NotFound, message, ""
+		return app.CodeNotFound, message, ""
 	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
-		return app.InvalidInput, message, "correct what the message names"
+		return app.CodeInvalidInput, message, "correct what the message names"
 	case apierrors.IsRequestEntityTooLargeError(err):
-		return app.LimitExceeded, message, "make it smaller: a cluster takes objects up to about 1 MiB"
+		return app.CodeLimitExceeded, message, "make it smaller: a cluster takes objects up to about 1 MiB"
 	}
-	return app.Unavailable, message, "try again; if it stays so, look at the cluster's API server"
+	return app.CodeUnavailable, message, "try again; if it stays so, look at the cluster's API server"
 }
 
 var (
@@ -109,10 +109,10 @@ var (
 func forbidden(message string) (app.Code, string, string) {
 	m := denied.FindStringSubmatch(message)
 	if m == nil {
-		return app.Unavailable, message, "ask who runs the cluster"
+		return app.CodeUnavailable, message, "ask who runs the cluster"
 	}
 	why, next := MissingRight(m[1], m[2], m[3], m[4], m[5])
-	return app.Unavailable, why, next
+	return app.CodeUnavailable, why, next
 }
 
 // MissingRight says in words that RBAC lets user not do verb with a resource of group ("" for the core) in a namespace ("" for all of the
@@ -143,10 +143,10 @@ func MissingRight(user, verb, resource, group, namespace string) (why, next stri
 
 func unauthorized(who identity) (app.Code, string, string) {
 	if !who.expired.IsZero() && time.Now().After(who.expired) {
-		return app.Unavailable, fmt.Sprintf("the client certificate in %s expired on %s", who.source, who.expired.UTC().Format("2006-01-02 15:04 MST")),
+		return app.CodeUnavailable, fmt.Sprintf("the client certificate in %s expired on %s", who.source, who.expired.UTC().Format("2006-01-02 15:04 MST")),
 			"get a new kubeconfig from who runs the cluster"
 	}
-	return app.Unavailable, fmt.Sprintf("the cluster at %s does not accept the credentials in %s", who.address, who.source),
+	return app.CodeUnavailable, fmt.Sprintf("the cluster at %s does not accept the credentials in %s", who.address, who.source),
 		"get a new kubeconfig from who runs the cluster"
 }
 
@@ -161,16 +161,16 @@ func nobody(e *unreachable) (app.Code, string, string) {
 	where := fmt.Sprintf("%s (from %s)", e.address, e.source)
 	switch {
 	case errors.As(e.err, &authority):
-		return app.Unavailable, "the certificate of " + where + " is signed by an authority that the kubeconfig does not name",
+		return app.CodeUnavailable, "the certificate of " + where + " is signed by an authority that the kubeconfig does not name",
 			"take certificate-authority-data from who runs the cluster; something may sit between here and there"
 	case errors.As(e.err, &host):
-		return app.Unavailable, "the certificate of " + where + " is for another name: " + host.Error(), "use a name in the kubeconfig that the certificate has"
+		return app.CodeUnavailable, "the certificate of " + where + " is for another name: " + host.Error(), "use a name in the kubeconfig that the certificate has"
 	case errors.As(e.err, &invalid):
-		return app.Unavailable, "the certificate of " + where + " is not valid: " + invalid.Error(), "ask who runs the cluster to renew it; look at this machine's clock"
+		return app.CodeUnavailable, "the certificate of " + where + " is not valid: " + invalid.Error(), "ask who runs the cluster to renew it; look at this machine's clock"
 	case strings.Contains(e.err.Error(), "tls: expired certificate") || strings.Contains(e.err.Error(), "tls: bad certificate"):
 		return unauthorized(e.identity)
 	case errors.As(e.err, &dns):
-		return app.Unavailable, "the cluster's name in " + where + " does not resolve: " + dns.Err, "check the server address in the kubeconfig"
+		return app.CodeUnavailable, "the cluster's name in " + where + " does not resolve: " + dns.Err, "check the server address in the kubeconfig"
 	}
 	why := e.err.Error()
 	if errors.As(e.err, &op) {
@@ -179,5 +179,5 @@ func nobody(e *unreachable) (app.Code, string, string) {
 			why = why[i+2:]
 		}
 	}
-	return app.Unavailable, "no cluster answers at " + where + ": " + why, "check that the cluster runs, and that the kubeconfig is the right one"
+	return app.CodeUnavailable, "no cluster answers at " + where + ": " + why, "check that the cluster runs, and that the kubeconfig is the right one"
 }

@@ -91,14 +91,14 @@ func load(kubeconfig, context string) (config *rest.Config, namespace, source st
 	source = cmp.Or(kubeconfig, os.Getenv("KUBECONFIG"), clientcmd.RecommendedHomeFile)
 	if kubeconfig != "" {
 		if _, err := os.Stat(kubeconfig); err != nil {
-			return nil, "", "", app.Errorf(app.InvalidInput, "give the path of a kubeconfig file", "the kubeconfig cannot be read: %w", err)
+			return nil, "", "", app.Errorf(app.CodeInvalidInput, "give the path of a kubeconfig file", "the kubeconfig cannot be read: %w", err)
 		}
 	}
 	deferred := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
 	config, err = deferred.ClientConfig()
 	if err != nil {
 		if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
-			return nil, "", "", app.Errorf(app.InvalidInput, "give a kubeconfig file with --kubeconfig, or run gitd in a pod of the cluster",
+			return nil, "", "", app.Errorf(app.CodeInvalidInput, "give a kubeconfig file with --kubeconfig, or run gitd in a pod of the cluster",
 				"no cluster is configured: %s names none, and gitd does not run in one", source)
 		}
 		return nil, "", "", misconfigured(source, err)
@@ -108,7 +108,7 @@ func load(kubeconfig, context string) (config *rest.Config, namespace, source st
 }
 
 func misconfigured(source string, err error) error {
-	return app.Errorf(app.InvalidInput, "correct the file; kubectl config view shows what is in it", "the kubeconfig %s is not usable: %w", source, err)
+	return app.Errorf(app.CodeInvalidInput, "correct the file; kubectl config view shows what is in it", "the kubeconfig %s is not usable: %w", source, err)
 }
 
 // identity says whom a client talks to and as whom: what errors have to name.

@@ -111,7 +111,7 @@ func TestPatience(t *testing.T) {
 	c := open(t, s.URL)
 	err := c.REST.Get().AbsPath("/version").Do(WithPatience(t.Context(), 300*time.Millisecond)).Error()
 	e := Explain(err, "reach the cluster")
-	if e.Code != app.Unavailable || !strings.Contains(e.Message, "no cluster answers at "+s.URL+" (from ") || !strings.HasSuffix(e.Message, ": connection refused") {
+	if e.Code != app.CodeUnavailable || !strings.Contains(e.Message, "no cluster answers at "+s.URL+" (from ") || !strings.HasSuffix(e.Message, ": connection refused") {
 		t.Errorf("%v", e)
 	}
 	stop := errors.New("stop")
@@ -136,7 +136,7 @@ func TestOpen(t *testing.T) {
 		"nothing set": {"", "", "no cluster is configured"},
 	} {
 		_, err := Open(c.file, c.context)
-		if app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), c.want) {
+		if app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -38,7 +38,7 @@ func Path(name string) (string, error) {
 	}
 	p := filepath.Join(d, name)
 	if _, err := os.Stat(p); err != nil {
-		return "", app.Errorf(app.Unavailable, "run make build, or set GITD_PARTS to the folder that has it", "the program %s is missing: %w", p, err)
+		return "", app.Errorf(app.CodeUnavailable, "run make build, or set GITD_PARTS to the folder that has it", "the program %s is missing: %w", p, err)
 	}
 	return p, nil
 }

@@ -57,7 +57,7 @@ func TestFiles(t *testing.T) {
 		{"Many", fmt.Sprintf("[io.buildpacks]\ninclude = [%s]\n", strings.Repeat("'a',", 201)), "201 patterns, more than 200"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := Parse(tt.text); app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "project.toml: ") {
+			if _, err := Parse(tt.text); app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "project.toml: ") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -96,7 +96,7 @@ func TestAttack_PatternWork(t *testing.T) {
 		}
 		slowest = max(slowest, time.Since(last))
 	}
-	if app.CodeOf(err) != app.LimitExceeded || slowest > 2*time.Second {
+	if app.CodeOf(err) != app.CodeLimitExceeded || slowest > 2*time.Second {
 		t.Errorf("%v after %v, one file in %v", err, time.Since(began), slowest)
 	}
 	t.Logf("%v, one file in %v", time.Since(began), slowest)

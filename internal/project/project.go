@@ -111,7 +111,7 @@ type file struct {
 }
 
 // Read reads the descriptor by read, which opens a file at the root of the source. Where there is none, the defaults hold.
-// It returns an *app.Error with code InvalidInput, naming the line or the key, for a malformed one.
+// It returns an *app.Error with code CodeInvalidInput, naming the line or the key, for a malformed one.
 func Read(read func(name string, limit int64) ([]byte, error)) (Descriptor, error) {
 	b, err := read(File, int64(maxText.Size))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -304,5 +304,5 @@ func envName(s string) bool {
 }
 
 func bad(format string, args ...any) error {
-	return app.Errorf(app.InvalidInput, "mend the file, commit and push again; docs/apps.md lists the settings", "%s: %s", File, fmt.Sprintf(format, args...))
+	return app.Errorf(app.CodeInvalidInput, "mend the file, commit and push again; docs/apps.md lists the settings", "%s: %s", File, fmt.Sprintf(format, args...))
 }

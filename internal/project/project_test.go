@@ -77,7 +77,7 @@ func TestParse_Errors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse(tt.text)
-			if app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "project.toml: ") {
+			if app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "project.toml: ") {
 				t.Fatalf("err = %v (%s), want %q", err, app.CodeOf(err), tt.want)
 			}
 		})
@@ -95,7 +95,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("[io.gitd.web]\nport = 1\n")
 	f.Add("[[build.env]]\nname = \"A\"\n")
 	f.Fuzz(func(t *testing.T, s string) {
-		if _, err := Parse(s); err != nil && app.CodeOf(err) != app.InvalidInput {
+		if _, err := Parse(s); err != nil && app.CodeOf(err) != app.CodeInvalidInput {
 			t.Fatal(err)
 		}
 	})

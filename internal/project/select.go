@@ -52,7 +52,7 @@ func (s *Selector) Keeps(path string) (bool, error) {
 	}
 	decided := s.match(file)
 	if s.left < 0 {
-		return false, app.Errorf(app.LimitExceeded, "give fewer or simpler patterns, with fewer asterisks", "%s: include and exclude take too much work for this many files", File)
+		return false, app.Errorf(app.CodeLimitExceeded, "give fewer or simpler patterns, with fewer asterisks", "%s: include and exclude take too much work for this many files", File)
 	}
 	matched := decided >= 0 && !s.files.patterns[decided].negated
 	return matched == s.files.included, nil

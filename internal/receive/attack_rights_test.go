@@ -70,7 +70,7 @@ func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 		_ = c.Wait()
 		fx.logged("the detached release goes on")
 		fx.remove("temp")
-		if err := receiveOr(t, "the end of the build", ended); app.CodeOf(err) != app.Forbidden {
+		if err := receiveOr(t, "the end of the build", ended); app.CodeOf(err) != app.CodeForbidden {
 			t.Error(err)
 		}
 	})

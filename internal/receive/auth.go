@@ -40,9 +40,9 @@ func (s *Server) offered(ctx ssh.Context, key ssh.PublicKey) bool {
 	}
 	message, next := app.Explain(err)
 	switch code := app.CodeOf(err); {
-	case code == app.NotFound && id.certificate == nil:
+	case code == app.CodeNotFound && id.certificate == nil:
 		message, next = fmt.Sprintf("no key with fingerprint %s is registered: ask the operator to run: gitd keys add NAME", id.fingerprint), ""
-	case code != app.NotFound && code != app.Forbidden:
+	case code != app.CodeNotFound && code != app.CodeForbidden:
 		s.opts.Log("ssh %s: looking up key %s: %v", ctx.RemoteAddr(), label, err)
 		c.banner(message, next)
 		return false

@@ -64,7 +64,7 @@ func weak(key gossh.PublicKey) error {
 		return nil
 	}
 	if r, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok && r.N.BitLen() < minRSA {
-		return app.Errorf(app.Forbidden, "make a new one: ssh-keygen -t ed25519", "the RSA key %s has %d bits, fewer than %d",
+		return app.Errorf(app.CodeForbidden, "make a new one: ssh-keygen -t ed25519", "the RSA key %s has %d bits, fewer than %d",
 			gossh.FingerprintSHA256(key), r.N.BitLen(), minRSA)
 	}
 	return nil
@@ -88,7 +88,7 @@ const sourceAddress = "source-address"
 // where the client is, and without a condition that is not understood.
 func (s *Server) checkCertificate(c *gossh.Certificate, remote net.Addr) error {
 	refuse := func(next, format string, args ...any) error {
-		return app.Errorf(app.Forbidden, next, "the certificate %s %s", quoted(c.KeyId), fmt.Sprintf(format, args...))
+		return app.Errorf(app.CodeForbidden, next, "the certificate %s %s", quoted(c.KeyId), fmt.Sprintf(format, args...))
 	}
 	ca := c.SignatureKey.Marshal()
 	if !slices.ContainsFunc(s.opts.UserCAs, func(k gossh.PublicKey) bool { return bytes.Equal(k.Marshal(), ca) }) {
@@ -145,14 +145,14 @@ func (s *Server) certified(ctx context.Context, c *gossh.Certificate) (app.Key, 
 	var found []app.Key
 	for i, name := range c.ValidPrincipals {
 		if i == maxPrincipals {
-			return app.Key{}, app.Errorf(app.Forbidden, "name the one key that it is for: ssh-keygen -s CA -I ID -n NAME key.pub",
+			return app.Key{}, app.Errorf(app.CodeForbidden, "name the one key that it is for: ssh-keygen -s CA -I ID -n NAME key.pub",
 				"the certificate %s names more than %d principals", quoted(c.KeyId), maxPrincipals)
 		}
 		if slices.Contains(c.ValidPrincipals[:i], name) {
 			continue
 		}
 		key, err := s.opts.KeyByName(ctx, name)
-		if app.CodeOf(err) == app.NotFound {
+		if app.CodeOf(err) == app.CodeNotFound {
 			continue
 		}
 		if err != nil {
@@ -165,12 +165,12 @@ func (s *Server) certified(ctx context.Context, c *gossh.Certificate) (app.Key, 
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return app.Key{}, app.Errorf(app.Forbidden, "sign one for a single name: ssh-keygen -s CA -I ID -n NAME key.pub",
+		return app.Key{}, app.Errorf(app.CodeForbidden, "sign one for a single name: ssh-keygen -s CA -I ID -n NAME key.pub",
 			"the certificate %s names several registered keys: %s", quoted(c.KeyId), names)
 	case len(c.ValidPrincipals) == 0:
-		return app.Key{}, app.Errorf(app.Forbidden, "name the registered key that it is for: ssh-keygen -s CA -I ID -n NAME key.pub",
+		return app.Key{}, app.Errorf(app.CodeForbidden, "name the registered key that it is for: ssh-keygen -s CA -I ID -n NAME key.pub",
 			"the certificate %s names no principal", quoted(c.KeyId))
 	}
-	return app.Key{}, app.Errorf(app.NotFound, "ask the operator to run: gitd keys add NAME", "no key is registered with the name that the certificate %s is for: %s",
+	return app.Key{}, app.Errorf(app.CodeNotFound, "ask the operator to run: gitd keys add NAME", "no key is registered with the name that the certificate %s is for: %s",
 		quoted(c.KeyId), names)
 }

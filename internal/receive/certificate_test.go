@@ -32,7 +32,7 @@ func (h *handler) keyByName(_ context.Context, name string) (app.Key, error) {
 			return k, nil
 		}
 	}
-	return app.Key{}, app.Errorf(app.NotFound, "", "no key is named %q", name)
+	return app.Key{}, app.Errorf(app.CodeNotFound, "", "no key is named %q", name)
 }
 
 func whoami(_ context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {

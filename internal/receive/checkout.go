@@ -50,7 +50,7 @@ func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
 		})
 		var large *tooLargeError
 		if errors.As(err, &large) {
-			return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Plain(name), app.Size(limit))
+			return nil, app.Errorf(app.CodeLimitExceeded, "make it smaller", "%s is larger than %s", app.Plain(name), app.Size(limit))
 		}
 		return b, err
 	}
@@ -213,7 +213,7 @@ func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
 		}
 		kind, n, err := c.answer()
 		if errors.Is(err, errMissing) || err == nil && kind != "blob" {
-			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "the push is incomplete: %s is missing", quote(e.path))
+			return app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck", "the push is incomplete: %s is missing", quote(e.path))
 		}
 		if err != nil {
 			return err
@@ -241,7 +241,7 @@ func (w *writer) large(ctx context.Context, e entry) error {
 		if err := e.large.store.Remove(e.large.OID); err != nil {
 			return err
 		}
-		return &app.Error{Code: app.Internal, Message: "the server's copy of " + quote(e.path) + " in Git LFS is damaged, and was removed",
+		return &app.Error{Code: app.CodeInternal, Message: "the server's copy of " + quote(e.path) + " in Git LFS is damaged, and was removed",
 			Next: "send it again, then push again: git lfs push --all platform main", Err: err}
 	}
 	return err
@@ -250,7 +250,7 @@ func (w *writer) large(ctx context.Context, e entry) error {
 // readLarge is ReadFile for such an object.
 func readLarge(e entry, limit int64) ([]byte, error) {
 	if e.large.Size > limit {
-		return nil, app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", app.Plain(e.path), app.Size(limit))
+		return nil, app.Errorf(app.CodeLimitExceeded, "make it smaller", "%s is larger than %s", app.Plain(e.path), app.Size(limit))
 	}
 	var b bytes.Buffer
 	err := e.large.store.CopyTo(context.Background(), &b, e.large.Pointer, make([]byte, 32<<10))

@@ -52,8 +52,8 @@ func TestCheckoutByMany(t *testing.T) {
 			}
 		}
 		ended, cancel := context.WithCancelCause(ctx)
-		cancel(app.Errorf(app.Superseded, "", "a newer push"))
-		if err := p.Source.Checkout(ended, t.TempDir(), 0, 0); app.CodeOf(err) != app.Superseded {
+		cancel(app.Errorf(app.CodeSuperseded, "", "a newer push"))
+		if err := p.Source.Checkout(ended, t.TempDir(), 0, 0); app.CodeOf(err) != app.CodeSuperseded {
 			t.Errorf("cancelled: %v", err)
 		}
 		return p.Accept()

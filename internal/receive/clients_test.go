@@ -236,7 +236,7 @@ var protocolRows = []struct {
 		dir := c.work(name)
 		c.git(dir, "push", "platform", "main")
 		live := c.git(dir, "rev-parse", "HEAD")
-		dryRun := app.Errorf(app.DryRun, "push without it", "dry run: the build works")
+		dryRun := app.Errorf(app.CodeDryRun, "push without it", "dry run: the build works")
 		c.fx.h.setDeploy(func(_ context.Context, p *Push) error {
 			p.Version = 7
 			if p.Options.DryRun {
@@ -287,7 +287,7 @@ var protocolRows = []struct {
 	{"refused by the deployment", func(t *testing.T, c *gitClient, name string) {
 		dir := c.work(name)
 		c.fx.h.setDeploy(func(context.Context, *Push) error {
-			return app.Errorf(app.BuildFailed, "mend it", "it does not compile")
+			return app.Errorf(app.CodeBuildFailed, "mend it", "it does not compile")
 		})
 		defer c.fx.h.setDeploy(nil)
 		c.rejected(dir, []string{"[remote rejected] main -> main (it does not compile)", " !     mend it"}, "push", "platform", "main")
@@ -514,7 +514,7 @@ func TestProtocolWithOtherClients(t *testing.T) {
 			}
 
 			fx.h.setDeploy(func(context.Context, *Push) error {
-				return app.Errorf(app.BuildFailed, "mend it", "it does not compile")
+				return app.Errorf(app.CodeBuildFailed, "mend it", "it does not compile")
 			})
 			defer fx.h.setDeploy(nil)
 			fx.commit(dir, "broken", "x")

@@ -154,7 +154,7 @@ func (o objects) run(ctx context.Context, stdin string, limits Options, args ...
 	_ = in.Close()
 	err = c.Wait()
 	if out.over.Load() {
-		return "", app.Errorf(app.LimitExceeded, "put less into the commit", "git %s produced more than %s of output for this push", args[0], app.Size(maxOutput))
+		return "", app.Errorf(app.CodeLimitExceeded, "put less into the commit", "git %s produced more than %s of output for this push", args[0], app.Size(maxOutput))
 	}
 	if err != nil {
 		if e := context.Cause(ctx); e != nil {

@@ -86,7 +86,7 @@ func TestClientGoesWhileDeploying(t *testing.T) {
 			p := receiveOr(t, "the deployment starts", started)
 			c.kill(t, git)
 			at := time.Now()
-			if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.Cancelled {
+			if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeCancelled {
 				t.Errorf("cause: %v", err)
 			}
 			t.Logf("noticed after %v", time.Since(at))
@@ -122,7 +122,7 @@ func TestMultiplexedClientGoes(t *testing.T) {
 	receiveOr(t, "the deployment starts", started)
 	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
 	_ = git.Wait()
-	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.Cancelled {
+	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeCancelled {
 		t.Errorf("cause: %v", err)
 	}
 	fx.live("mux", "")

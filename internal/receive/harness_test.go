@@ -41,7 +41,7 @@ func (h *handler) Identify(_ context.Context, fingerprint string) (app.Key, erro
 	if k, ok := h.keys[fingerprint]; ok {
 		return k, nil
 	}
-	return app.Key{}, app.Errorf(app.NotFound, "gitd keys add NAME", "no key with fingerprint %s", fingerprint)
+	return app.Key{}, app.Errorf(app.CodeNotFound, "gitd keys add NAME", "no key with fingerprint %s", fingerprint)
 }
 
 func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.Verb) (app.App, error) {
@@ -52,7 +52,7 @@ func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.
 		a.ID = 1
 	}
 	if len(k.Apps) > 0 && !slices.ContainsFunc(k.Apps, func(s app.Scope) bool { return s.Name == name }) {
-		return a, app.Errorf(app.Forbidden, "ask the operator for the right", "the key %s may not %s %s", k.Name, verb, name)
+		return a, app.Errorf(app.CodeForbidden, "ask the operator for the right", "the key %s may not %s %s", k.Name, verb, name)
 	}
 	return a, nil
 }
@@ -62,14 +62,14 @@ func (h *handler) Confirm(ctx context.Context, k app.Key, name string, id int64,
 	now, ok := h.keys[k.Fingerprint]
 	h.mu.Unlock()
 	if !ok || !now.Same(k) {
-		return app.Errorf(app.Forbidden, "ask the operator", "the key %s was removed", k.Name)
+		return app.Errorf(app.CodeForbidden, "ask the operator", "the key %s was removed", k.Name)
 	}
-	if verb == app.Use {
+	if verb == app.VerbUse {
 		return nil
 	}
 	a, err := h.Authorize(ctx, k, name, verb)
 	if err == nil && id != 0 && a.ID != id {
-		err = app.Errorf(app.NotFound, "see what there is", "the app %s was destroyed meanwhile", name)
+		err = app.Errorf(app.CodeNotFound, "see what there is", "the app %s was destroyed meanwhile", name)
 	}
 	return err
 }

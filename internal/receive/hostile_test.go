@@ -385,7 +385,7 @@ func TestCheckLinks(t *testing.T) {
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		if err != nil && app.CodeOf(err) != app.InvalidInput {
+		if err != nil && app.CodeOf(err) != app.CodeInvalidInput {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

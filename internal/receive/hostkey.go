@@ -26,15 +26,15 @@ func hostKey(path string) (gossh.Signer, error) {
 		b, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, app.Errorf(app.Unavailable, "let the user that runs gitd read it", "the host key cannot be read: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "let the user that runs gitd read it", "the host key cannot be read: %w", err)
 	}
 	s, err := gossh.ParsePrivateKey(b)
 	if err != nil {
-		return nil, app.Errorf(app.Unavailable, "restore "+path+" from a backup; without it clients refuse to connect",
+		return nil, app.Errorf(app.CodeUnavailable, "restore "+path+" from a backup; without it clients refuse to connect",
 			"the host key %s is damaged: %w", path, err)
 	}
 	if err := weak(s.PublicKey()); err != nil {
-		return nil, app.Errorf(app.Unavailable, "make a new one: ssh-keygen -t ed25519 -f "+path, "the host key %s is too short: %w", path, err)
+		return nil, app.Errorf(app.CodeUnavailable, "make a new one: ssh-keygen -t ed25519 -f "+path, "the host key %s is too short: %w", path, err)
 	}
 	if m, ok := s.(gossh.MultiAlgorithmSigner); ok && s.PublicKey().Type() == gossh.KeyAlgoRSA {
 		return gossh.NewSignerWithAlgorithms(m, []string{gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256}) // and not SHA-1

@@ -82,17 +82,17 @@ func readPackHeader(r io.Reader, limits PackLimits) (header []byte, count uint32
 	header = make([]byte, packHeaderSize)
 	if _, err := io.ReadFull(r, header); err != nil {
 		if err == io.ErrUnexpectedEOF {
-			err = app.Errorf(app.InvalidInput, "push again", "the pack ended before it began")
+			err = app.Errorf(app.CodeInvalidInput, "push again", "the pack ended before it began")
 		}
 		return nil, 0, err
 	}
 	version := binary.BigEndian.Uint32(header[4:])
 	if string(header[:4]) != "PACK" || version != 2 && version != 3 {
-		return nil, 0, app.Errorf(app.InvalidInput, "push with git 1.6 or newer", "what was sent is not a pack that can be read")
+		return nil, 0, app.Errorf(app.CodeInvalidInput, "push with git 1.6 or newer", "what was sent is not a pack that can be read")
 	}
 	count = binary.BigEndian.Uint32(header[8:])
 	if count > limits.Objects {
-		return nil, 0, app.Errorf(app.LimitExceeded, "push a shorter history, for instance from a shallow clone",
+		return nil, 0, app.Errorf(app.CodeLimitExceeded, "push a shorter history, for instance from a shallow clone",
 			"the pack says it has %d objects; the limit is %d", count, limits.Objects)
 	}
 	return header, count, nil
@@ -167,7 +167,7 @@ func (gitIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits 
 func readEmptyTrailer(r io.Reader, header []byte) error {
 	var trailer [sha1.Size]byte
 	if _, err := io.ReadFull(r, trailer[:]); err != nil || trailer != sha1.Sum(header) {
-		return app.Errorf(app.InvalidInput, "push again", "the pack is damaged: its checksum does not match")
+		return app.Errorf(app.CodeInvalidInput, "push again", "the pack is damaged: its checksum does not match")
 	}
 	return nil
 }
@@ -182,19 +182,19 @@ func explainPack(g *gitError, limits PackLimits) error {
 	}
 	switch s := g.killedBy(); {
 	case g.says("No space left on device", "Disk quota exceeded"):
-		return told(app.Unavailable, "ask the operator to make room", "the server's disk is full")
+		return told(app.CodeUnavailable, "ask the operator to make room", "the server's disk is full")
 	case g.says("pack exceeds maximum allowed size"):
-		return told(app.LimitExceeded, "push a shorter history, for instance from a shallow clone, or leave large files out",
+		return told(app.CodeLimitExceeded, "push a shorter history, for instance from a shallow clone, or leave large files out",
 			"the pack is larger than %s", app.Size(limits.Bytes))
 	case s == syscall.SIGXCPU || s == syscall.SIGKILL:
-		return told(app.LimitExceeded, "push less at once", "unpacking took more than %v of processor time", limits.CPU)
+		return told(app.CodeLimitExceeded, "push less at once", "unpacking took more than %v of processor time", limits.CPU)
 	case g.says("ut of memory", "unable to create thread", "unable to mmap", "mmap failed"):
-		return told(app.LimitExceeded, "leave very large files out of the repository",
+		return told(app.CodeLimitExceeded, "leave very large files out of the repository",
 			"unpacking took more than %s of memory", app.Size(int64(limits.Memory)))
 	}
 	for _, l := range g.lines {
 		if m := fsckLine.FindStringSubmatch(l); m != nil {
-			return app.Errorf(app.InvalidInput, "see: git fsck --strict, and git show "+m[1][:12], "object %.12s is not sound: %s", m[1], m[2])
+			return app.Errorf(app.CodeInvalidInput, "see: git fsck --strict, and git show "+m[1][:12], "object %.12s is not sound: %s", m[1], m[2])
 		}
 	}
 	for _, l := range g.lines {
@@ -205,20 +205,20 @@ func explainPack(g *gitError, limits PackLimits) error {
 	next := "check your repository with git fsck, and push again"
 	switch n := len(g.lines); {
 	case n == 0:
-		return told(app.InvalidInput, next, "the pack is damaged: git index-pack failed")
+		return told(app.CodeInvalidInput, next, "the pack is damaged: git index-pack failed")
 	case g.says("unresolved delta"):
-		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: ErrIncomplete}
+		return &app.Error{Code: app.CodeInvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: ErrIncomplete}
 	case n == 1:
-		return app.Errorf(app.InvalidInput, next, "the pack is damaged: %s", app.Plain(g.lines[0]))
+		return app.Errorf(app.CodeInvalidInput, next, "the pack is damaged: %s", app.Plain(g.lines[0]))
 	default:
 		rest := &gitError{command: g.command, lines: g.lines[:n-1], err: g.err}
-		return &app.Error{Code: app.InvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: rest}
+		return &app.Error{Code: app.CodeInvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: rest}
 	}
 }
 
 // incomplete is the error of a push that leads to objects that are not here.
 func incomplete(format string, args ...any) *app.Error {
-	return &app.Error{Code: app.InvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
+	return &app.Error{Code: app.CodeInvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
 		Next: "check your repository with git fsck, and push again from a full clone", Err: ErrIncomplete}
 }
 

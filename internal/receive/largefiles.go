@@ -21,20 +21,20 @@ func (s *Server) largeFiles(ss *session, args []string) outcome {
 		return outcome{what: what, result: "refused: " + oneLine(err), status: 1}
 	}
 	if len(args) != 2 {
-		return refuse(what, app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer", "%s takes the name of an app, and upload or download", what))
+		return refuse(what, app.Errorf(app.CodeInvalidInput, "install Git LFS 3.0 or newer", "%s takes the name of an app, and upload or download", what))
 	}
 	name, err := parseName(args[0])
 	if err != nil {
 		return refuse(what, err)
 	}
 	op := lfs.Operation(args[1])
-	verb, title := app.Read, "lfs download "+name
+	verb, title := app.VerbRead, "lfs download "+name
 	switch op {
 	case lfs.Upload:
-		verb, title = app.Push, "lfs upload "+name
+		verb, title = app.VerbPush, "lfs upload "+name
 	case lfs.Download:
 	default:
-		return refuse(what, app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer", "unknown operation %q; use upload or download", app.Plain(app.Clip(args[1], 60))))
+		return refuse(what, app.Errorf(app.CodeInvalidInput, "install Git LFS 3.0 or newer", "unknown operation %q; use upload or download", app.Plain(app.Clip(args[1], 60))))
 	}
 	ref, _, err := s.store.live(name) // before asking, as for a push
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Server) largeFiles(ss *session, args []string) outcome {
 	}
 	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, verb)
 	if err == nil && a.ID == 0 && op == lfs.Download {
-		err = app.Errorf(app.NotFound, "create it with its first push: git push platform main", "there is no app %s", name)
+		err = app.Errorf(app.CodeNotFound, "create it with its first push: git push platform main", "there is no app %s", name)
 	}
 	// Objects come before the first push of an app. It is created for them, and its repository made: what lay there without an app would
 	// belong to the key that creates it.
@@ -131,7 +131,7 @@ func (q *quarantine) findLarge(ctx context.Context, tree string, entries []entry
 				continue
 			}
 			if p.Extended {
-				return app.Errorf(app.InvalidInput, "track it without the extension", "%s uses an extension of Git LFS, which gitd does not run", quote(e.path))
+				return app.Errorf(app.CodeInvalidInput, "track it without the extension", "%s uses an extension of Git LFS, which gitd does not run", quote(e.path))
 			}
 			here, err := store.Use(p.OID)
 			switch {
@@ -157,7 +157,7 @@ func (q *quarantine) findLarge(ctx context.Context, tree string, entries []entry
 		if n > 1 {
 			also = fmt.Sprintf(" (and %s)", count(n-1, "other file"))
 		}
-		return nil, app.Errorf(app.InvalidInput, "send what is missing, then push again: git lfs push --all platform main",
+		return nil, app.Errorf(app.CodeInvalidInput, "send what is missing, then push again: git lfs push --all platform main",
 			"the content of %s%s is not here: it is in Git LFS, and was not sent", quote(missing[0]), also)
 	}
 	return oids, nil
@@ -180,7 +180,7 @@ func (q *quarantine) mentionsLarge(ctx context.Context, entries []entry) (found 
 			var large *tooLargeError
 			switch {
 			case errors.As(err, &large):
-				return app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", quote(e.path), app.Size(maxAttributes))
+				return app.Errorf(app.CodeLimitExceeded, "make it smaller", "%s is larger than %s", quote(e.path), app.Size(maxAttributes))
 			case errors.Is(err, errMissing):
 				return incomplete("%s is missing", quote(e.path))
 			case err != nil:
@@ -237,6 +237,6 @@ func (q *quarantine) filtered(ctx context.Context, tree string, entries []entry,
 
 // tooMuch is the error of a commit with too many bytes.
 func tooMuch(limits Options) error {
-	return app.Errorf(app.LimitExceeded, "leave large files out of the repository",
+	return app.Errorf(app.CodeLimitExceeded, "leave large files out of the repository",
 		"the files of the commit are larger than %s together", app.Size(limits.MaxCheckout))
 }

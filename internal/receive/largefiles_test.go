@@ -181,7 +181,7 @@ func TestLargeFilesAreRefused(t *testing.T) {
 	if _, err := os.Stat(fx.bare("large")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("who may not push has made a repository")
 	}
-	if a, _ := fx.h.Authorize(context.Background(), app.Key{}, "large", app.Read); a.ID != 0 {
+	if a, _ := fx.h.Authorize(context.Background(), app.Key{}, "large", app.VerbRead); a.ID != 0 {
 		t.Error("who may not push has made an app")
 	}
 }
@@ -192,7 +192,7 @@ func TestLargeFilesBelongToAnApp(t *testing.T) {
 	fx.trackLarge(dir)
 	fx.commit(dir, "a.bin", "large\n")
 	fx.git(dir, "lfs", "push", "--all", "platform", "main") // nothing but that
-	if a, _ := fx.h.Authorize(context.Background(), app.Key{}, "new", app.Read); a.ID == 0 {
+	if a, _ := fx.h.Authorize(context.Background(), app.Key{}, "new", app.VerbRead); a.ID == 0 {
 		t.Error("objects are there, and nobody's")
 	}
 	fx.git(dir, "push", "platform", "main")

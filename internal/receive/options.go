@@ -90,20 +90,20 @@ func refusedOption(format string, args ...any) error {
 		}
 		all = append(all, text)
 	}
-	return app.Errorf(app.InvalidInput, "the push options are: "+strings.Join(all, ", "), format, args...)
+	return app.Errorf(app.CodeInvalidInput, "the push options are: "+strings.Join(all, ", "), format, args...)
 }
 
 // checkMessage keeps what is shown in one line of a table to one line.
 func checkMessage(text string) error {
 	switch {
 	case strings.TrimSpace(text) == "":
-		return app.Errorf(app.InvalidInput, "say what the release is about: -o message=TEXT", "push option \"message\" is empty")
+		return app.Errorf(app.CodeInvalidInput, "say what the release is about: -o message=TEXT", "push option \"message\" is empty")
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
-		return app.Errorf(app.InvalidInput, "write one line of text: -o message=TEXT", "push option \"message\" must be one line of UTF-8 text, without control characters")
+		return app.Errorf(app.CodeInvalidInput, "write one line of text: -o message=TEXT", "push option \"message\" must be one line of UTF-8 text, without control characters")
 	case strings.Contains(looksLike(text), "[signed"):
-		return app.Errorf(app.InvalidInput, "sign it: git push --signed", "push option \"message\" must not contain \"[signed\", which is reserved for signed pushes")
+		return app.Errorf(app.CodeInvalidInput, "sign it: git push --signed", "push option \"message\" must not contain \"[signed\", which is reserved for signed pushes")
 	case utf8.RuneCountInString(text) > maxMessage:
-		return app.Errorf(app.InvalidInput, "shorten the message", "push option \"message\" is longer than %d characters", maxMessage)
+		return app.Errorf(app.CodeInvalidInput, "shorten the message", "push option \"message\" is longer than %d characters", maxMessage)
 	}
 	return nil
 }

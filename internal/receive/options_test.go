@@ -57,7 +57,7 @@ func TestParsePushOptions(t *testing.T) {
 			got, err := parsePushOptions(tt.sent)
 			if tt.fail != "" {
 				message, next := app.Explain(err)
-				if app.CodeOf(err) != app.InvalidInput || !strings.HasPrefix(message, tt.fail) || strings.ContainsAny(message+next, "\x1b\n\x07") || len(message) > 300 {
+				if app.CodeOf(err) != app.CodeInvalidInput || !strings.HasPrefix(message, tt.fail) || strings.ContainsAny(message+next, "\x1b\n\x07") || len(message) > 300 {
 					t.Errorf("%v", err)
 				}
 				return
@@ -75,7 +75,7 @@ func FuzzPushOptions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sent string) {
 		o, err := parsePushOptions(strings.Split(sent, "\x00"))
 		if err != nil {
-			if line := oneLine(err); line == "" || strings.ContainsAny(line, "\n\x00\x1b") || app.CodeOf(err) != app.InvalidInput {
+			if line := oneLine(err); line == "" || strings.ContainsAny(line, "\n\x00\x1b") || app.CodeOf(err) != app.CodeInvalidInput {
 				t.Errorf("%q: %v", line, err)
 			}
 			return
@@ -127,7 +127,7 @@ func TestPushOptions(t *testing.T) {
 
 	t.Run("a dry run that went well", func(t *testing.T) {
 		fx.h.setDeploy(func(context.Context, *Push) error {
-			return app.Errorf(app.DryRun, "push without it", "dry run: the build works")
+			return app.Errorf(app.CodeDryRun, "push without it", "dry run: the build works")
 		})
 		defer fx.h.setDeploy(nil)
 		fx.rejected(dir, []string{"! [remote rejected] main -> main (dry run: the build works)", "remote:  !     push without it"}, "push", "-o", "dry-run", "platform", "main")
@@ -249,7 +249,7 @@ func TestDetachEndsWithTheServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = fx.s.Shutdown(ctx)
-	if err := receiveOr(t, "the deployment ends", ended); app.CodeOf(err) != app.Unavailable {
+	if err := receiveOr(t, "the deployment ends", ended); app.CodeOf(err) != app.CodeUnavailable {
 		t.Error(err)
 	}
 	fx.live("ends", "")

@@ -54,7 +54,7 @@ func TestPathsTogether(t *testing.T) {
 			_, _, err := c.walkTree(tt.tree, "", tt.known, fx.s.opts, nil)
 			return err
 		})
-		if !tt.fails && err != nil || tt.fails && (app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), "longer than 32 MB together")) {
+		if !tt.fails && err != nil || tt.fails && (app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "longer than 32 MB together")) {
 			t.Errorf("%+v: %v", tt, err)
 		}
 	}

@@ -164,7 +164,7 @@ func TestWaysToPush(t *testing.T) {
 		c := fx.commit(dir, "n", "n")
 		fx.git(dir, "-c", "protocol.version=1", "-c", "sendpack.sideband=false", "push", "platform", "+main")
 		fx.live("ways", c)
-		fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.BuildFailed, "", "no luck") })
+		fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.CodeBuildFailed, "", "no luck") })
 		defer fx.h.setDeploy(nil)
 		fx.commit(dir, "n", "nn")
 		fx.rejected(dir, []string{"! [remote rejected] main -> main (no luck)"}, "-c", "sendpack.sideband=false", "push", "platform", "main")
@@ -268,7 +268,7 @@ func TestFailedDeploy(t *testing.T) {
 	fx.h.setDeploy(func(_ context.Context, p *Push) error {
 		p.Log.Step("Building")
 		p.Log.Detail("main.go:3: undefined: x")
-		return app.Errorf(app.BuildFailed, "mend it and push again", "build failed: go build")
+		return app.Errorf(app.CodeBuildFailed, "mend it and push again", "build failed: go build")
 	})
 	out := fx.rejected(dir, []string{"remote: -----> Building", "remote:        main.go:3: undefined: x", "remote:  !     build failed: go build",
 		"remote:  !     mend it and push again", " ! [remote rejected] main -> main (build failed: go build)"}, "push", "platform", "main")

@@ -73,7 +73,7 @@ func room(dir string, need int64, what string) error {
 		return err
 	}
 	if short := free.Short(need); short != "" {
-		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s for %s", short, what)
+		return app.Errorf(app.CodeUnavailable, "ask the operator to make room", "the server's disk is nearly full: %s for %s", short, what)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (q *quarantine) cutHere() (cut []string, err error) {
 					return err
 				}
 				if kind != "commit" { // nobody has looked at the parents of a commit that is cut off
-					return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "object %.12s is a %s where a parent of commit %.12s must be", parent, kind, id)
+					return app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck", "object %.12s is a %s where a parent of commit %.12s must be", parent, kind, id)
 				}
 				if _, err := q.cat.out.Discard(int(n) + 1); err != nil {
 					return err
@@ -213,14 +213,14 @@ func (q *quarantine) inspect(ctx context.Context, commit string, limits Options)
 		case errors.Is(err, errMissing):
 			return incomplete("commit %.12s is missing", commit)
 		case errors.As(err, &large) || err == nil && kind != "commit":
-			return app.Errorf(app.InvalidInput, "push the commit itself: git push platform 'NAME^{commit}:refs/heads/main'",
+			return app.Errorf(app.CodeInvalidInput, "push the commit itself: git push platform 'NAME^{commit}:refs/heads/main'",
 				"%.12s is a %s, not a commit", commit, kind)
 		case err != nil:
 			return err
 		}
 		tree := headerValues(content, "tree")
 		if len(tree) != 1 {
-			return app.Errorf(app.InvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
+			return app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
 		}
 		root = tree[0]
 		entries, q.trees, err = q.cat.walkTree(root, "", tally{}, limits, q.store.trees.of(q.name))
@@ -237,7 +237,7 @@ func (q *quarantine) connected(ctx context.Context, commit string, limits Option
 		return err
 	}
 	if len(g.lines) == 0 || g.killedBy() != 0 || g.says("ut of memory") {
-		return &app.Error{Code: app.LimitExceeded, Message: fmt.Sprintf("checking connectivity took more than %s of memory, or more than %v of processor time",
+		return &app.Error{Code: app.CodeLimitExceeded, Message: fmt.Sprintf("checking connectivity took more than %s of memory, or more than %v of processor time",
 			app.Size(int64(limits.MaxMemory)), limits.MaxCPU), Next: "push less at once", Err: g}
 	}
 	e := incomplete("%s", app.Plain(g.lines[0]))

@@ -33,12 +33,12 @@ type Push struct {
 
 // Handler is what the front needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.
 type Handler interface {
-	// Identify returns the key with this fingerprint, or an *app.Error (NotFound).
+	// Identify returns the key with this fingerprint, or an *app.Error (CodeNotFound).
 	Identify(ctx context.Context, fingerprint string) (app.Key, error)
 	// Authorize says whether key may do verb with the app, by the rights that it has now, and returns the app. For Push to an app that does
 	// not exist it says whether the key may create it; the app's ID is then 0.
 	Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (app.App, error)
-	// Confirm says whether key still may do verb with the app that has this ID; 0 for one that did not exist. With verb app.Use it says whether
+	// Confirm says whether key still may do verb with the app that has this ID; 0 for one that did not exist. With verb app.VerbUse it says whether
 	// the key still is what it was.
 	Confirm(ctx context.Context, key app.Key, name string, id int64, verb app.Verb) error
 	// Create creates an app as the key's. Where there is one by now it returns that, if the key may push it, and otherwise an *app.Error.

@@ -203,11 +203,11 @@ func (s *Server) receivePack(ss *session, path string) outcome {
 	if err != nil {
 		return ss.refuse(err)
 	}
-	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.Push)
+	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.VerbPush)
 	if err != nil {
 		return o.and(ss.refuse(err))
 	}
-	if err := ss.hold(name, a.ID, app.Push, ss.giveUp); err != nil {
+	if err := ss.hold(name, a.ID, app.VerbPush, ss.giveUp); err != nil {
 		return o.and(ss.refuse(err))
 	}
 	if a.ID == 0 && ref != "" {
@@ -305,7 +305,7 @@ func (p *push) serve() outcome {
 			err = p.askForAll(err)
 			deploy.reason = oneLine(err)
 			ended := "failed"
-			if app.CodeOf(err) == app.DryRun {
+			if app.CodeOf(err) == app.CodeDryRun {
 				ended = "built"
 			}
 			result = fmt.Sprintf("%s %.7s %s: %s", strings.TrimPrefix(deploy.name, "refs/heads/"), deploy.new, ended, deploy.reason)
@@ -350,7 +350,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	life := p.newLifetime()
 	defer life.end()
 	ctx := life.ctx
-	release, err := p.hold(ctx, p.ss.asked, &lease{key: p.ss.key, name: p.name, id: p.app, verb: app.Push, end: life.cancel})
+	release, err := p.hold(ctx, p.ss.asked, &lease{key: p.ss.key, name: p.name, id: p.app, verb: app.VerbPush, end: life.cancel})
 	if err != nil {
 		return false, err
 	}
@@ -466,7 +466,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 
 // stalled is why a push ends whose client sends nothing, or too slowly.
 func stalled(format string, args ...any) error {
-	return app.Errorf(app.Cancelled, "push again, over a better network", format, args...)
+	return app.Errorf(app.CodeCancelled, "push again, over a better network", format, args...)
 }
 
 // manyObjects is where checking what a push leads to begins to take seconds.

@@ -269,13 +269,13 @@ func (s *store) largeFiles(name string) *lfs.Store {
 }
 
 // SetLive moves the app's branch to a commit whose objects are here: after a rollback, or when a crash came between a
-// deployment and its ref. It returns an *app.Error with code NotFound when they are not.
+// deployment and its ref. It returns an *app.Error with code CodeNotFound when they are not.
 func (s *Server) SetLive(name, commit string) error {
 	name, err := app.ParseName(name)
 	if err != nil {
 		return err
 	}
-	missing := app.Errorf(app.NotFound, "push that commit again", "commit %.12s of %s is not in its repository", commit, name)
+	missing := app.Errorf(app.CodeNotFound, "push that commit again", "commit %.12s of %s is not in its repository", commit, name)
 	if !objectID.MatchString(commit) {
 		return missing
 	}

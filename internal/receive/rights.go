@@ -12,7 +12,7 @@ type lease struct {
 	key  app.Key
 	name string   // of the app; "" where it concerns none
 	id   int64    // of the app when the right was found; 0 where there was no app yet
-	verb app.Verb // app.Use where it concerns no app
+	verb app.Verb // app.VerbUse where it concerns no app
 	end  func(error)
 }
 
@@ -64,7 +64,7 @@ func (s *Server) Recheck(ctx context.Context) error {
 	for _, h := range held {
 		switch err := s.opts.Handler.Confirm(ctx, h.key, h.name, h.id, h.verb); app.CodeOf(err) {
 		case "":
-		case app.Internal:
+		case app.CodeInternal:
 			failed = err
 		default:
 			go h.end(err) // it may tell a client that does not read
@@ -74,9 +74,9 @@ func (s *Server) Recheck(ctx context.Context) error {
 		c.mu.Lock()
 		key := c.key
 		c.mu.Unlock()
-		switch err := s.opts.Handler.Confirm(ctx, key, "", 0, app.Use); app.CodeOf(err) {
+		switch err := s.opts.Handler.Confirm(ctx, key, "", 0, app.VerbUse); app.CodeOf(err) {
 		case "":
-		case app.Internal:
+		case app.CodeInternal:
 			failed = err
 		default:
 			c.revoke(err)

@@ -59,7 +59,7 @@ type Options struct {
 
 	// UserCAs may sign certificates for users. A certificate stands for the registered key whose name is among its principals.
 	UserCAs []gossh.PublicKey
-	// KeyByName returns the registered key with this name, or an *app.Error (NotFound). It must be set where there are UserCAs.
+	// KeyByName returns the registered key with this name, or an *app.Error (CodeNotFound). It must be set where there are UserCAs.
 	KeyByName func(ctx context.Context, name string) (app.Key, error)
 
 	Log func(format string, args ...any) // the server's log: one line for each command
@@ -147,7 +147,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("receive: Dir, HostKeyFile and Handler must be set")
 	}
 	if _, err := exec.LookPath("git"); err != nil {
-		return nil, app.Errorf(app.Unavailable, "install git: apt-get install git", "git is missing: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "install git: apt-get install git", "git is missing: %w", err)
 	}
 	if err := checkCAs(o); err != nil {
 		return nil, err
@@ -288,7 +288,7 @@ func checkCAs(o Options) error {
 	for _, k := range o.UserCAs {
 		_, nested := k.(*gossh.Certificate)
 		if nested || k.Type() != gossh.KeyAlgoRSA && !slices.Contains(userKeys, k.Type()) {
-			return app.Errorf(app.InvalidInput, "use an ed25519 key: ssh-keygen -t ed25519", "a CA for users cannot have a key of type %s", k.Type())
+			return app.Errorf(app.CodeInvalidInput, "use an ed25519 key: ssh-keygen -t ed25519", "a CA for users cannot have a key of type %s", k.Type())
 		}
 		if err := weak(k); err != nil {
 			return err

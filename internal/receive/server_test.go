@@ -80,7 +80,7 @@ func TestSource(t *testing.T) {
 				t.Errorf("%q: %v", name, err)
 			}
 		}
-		if _, err := p.Source.ReadFile("hello.txt", 3); app.CodeOf(err) != app.LimitExceeded {
+		if _, err := p.Source.ReadFile("hello.txt", 3); app.CodeOf(err) != app.CodeLimitExceeded {
 			t.Error(err)
 		}
 		if b, err := p.Source.ReadFile("hello.txt", 6); err != nil || len(b) != 6 { // the process was started anew
@@ -165,7 +165,7 @@ func TestSetLive(t *testing.T) {
 	if got, err := fx.s.Live("back"); got != "" || err != nil {
 		t.Errorf("%q %v", got, err)
 	}
-	if err := fx.s.SetLive("back", one); app.CodeOf(err) != app.NotFound {
+	if err := fx.s.SetLive("back", one); app.CodeOf(err) != app.CodeNotFound {
 		t.Error(err)
 	}
 	fx.git(dir, "push", "platform", "main")
@@ -176,11 +176,11 @@ func TestSetLive(t *testing.T) {
 	}
 	fx.live("back", one)
 	for _, bad := range []string{"", "main", strings.Repeat("12", 20), fx.git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
-		if err := fx.s.SetLive("back", bad); app.CodeOf(err) != app.NotFound {
+		if err := fx.s.SetLive("back", bad); app.CodeOf(err) != app.CodeNotFound {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if err := fx.s.SetLive("../x", one); app.CodeOf(err) != app.InvalidName {
+	if err := fx.s.SetLive("../x", one); app.CodeOf(err) != app.CodeInvalidName {
 		t.Error(err)
 	}
 	if err := fx.s.SetLive("back", two); err != nil {
@@ -245,7 +245,7 @@ func TestShutdown(t *testing.T) {
 	if err := fx.s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.Unavailable {
+	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeUnavailable {
 		t.Error(err)
 	}
 	mustHold(t, receiveOr(t, "the client is told", out), "! [remote rejected] main -> main (the server is shutting down)")

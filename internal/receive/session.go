@@ -29,9 +29,9 @@ const (
 
 // Why a session ended early.
 var (
-	errGone        = app.Errorf(app.Cancelled, "", "the client went away")
-	errInterrupted = app.Errorf(app.Cancelled, "", "interrupted")
-	errShutdown    = app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down")
+	errGone        = app.Errorf(app.CodeCancelled, "", "the client went away")
+	errInterrupted = app.Errorf(app.CodeCancelled, "", "interrupted")
+	errShutdown    = app.Errorf(app.CodeUnavailable, "push again in a moment", "the server is shutting down")
 )
 
 // gitProtocol is what GIT_PROTOCOL may hold (gitprotocol-v2); keys that come after the version are left out.
@@ -273,7 +273,7 @@ func (ss *session) dispatch(line string) (o outcome) {
 	ss.key = key
 	words, err := split(line)
 	if err != nil {
-		ss.tell(app.Errorf(app.InvalidInput, "", "%v", err))
+		ss.tell(app.Errorf(app.CodeInvalidInput, "", "%v", err))
 		return outcome{result: err.Error(), status: 2}
 	}
 	if len(words) == 0 {
@@ -289,7 +289,7 @@ func (ss *session) dispatch(line string) (o outcome) {
 	switch words[0] {
 	case "git-receive-pack", "git-upload-pack":
 		if len(words) != 2 {
-			return ss.refuse(app.Errorf(app.InvalidInput, "name one app: ssh://git@HOST:PORT/my-app", "%s takes the name of an app", words[0]))
+			return ss.refuse(app.Errorf(app.CodeInvalidInput, "name one app: ssh://git@HOST:PORT/my-app", "%s takes the name of an app", words[0]))
 		}
 		if words[0] == "git-receive-pack" {
 			return ss.server.receivePack(ss, words[1])
@@ -298,16 +298,16 @@ func (ss *session) dispatch(line string) (o outcome) {
 	case "git-lfs-transfer":
 		return ss.server.largeFiles(ss, words[1:])
 	case "git-lfs-authenticate": // what Git LFS asks where the transfer over SSH has failed, and before 3.0 at once
-		ss.tell(app.Errorf(app.InvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH; where it is there: git config lfs.ssh.autoMultiplex false", "Git LFS works over SSH only"))
+		ss.tell(app.Errorf(app.CodeInvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH; where it is there: git config lfs.ssh.autoMultiplex false", "Git LFS works over SSH only"))
 		return outcome{what: words[0], result: "refused", status: 1}
 	case "git-upload-archive":
-		ss.tell(app.Errorf(app.InvalidInput, "use: git clone", "git archive is not served"))
+		ss.tell(app.Errorf(app.CodeInvalidInput, "use: git clone", "git archive is not served"))
 		return outcome{what: words[0], result: "refused", status: 1}
 	}
 	return ss.command(words)
 }
 
-// hold has end called when the key has lost its right: app.Use where no app is concerned.
+// hold has end called when the key has lost its right: app.VerbUse where no app is concerned.
 func (ss *session) hold(name string, id int64, verb app.Verb, end func(error)) error {
 	release, err := ss.server.hold(ss.ctx, ss.asked, &lease{key: ss.key, name: name, id: id, verb: verb, end: end})
 	ss.release = release
@@ -324,7 +324,7 @@ func (ss *session) end(err error) {
 // command hands a command over to the rest of gitd.
 func (ss *session) command(words []string) outcome {
 	what := fmt.Sprintf("%q", app.Clip(strings.Join(words, " "), 200))
-	if err := ss.hold("", 0, app.Use, ss.end); err != nil {
+	if err := ss.hold("", 0, app.VerbUse, ss.end); err != nil {
 		ss.tell(err)
 		return outcome{what: what, result: oneLine(err), status: 1}
 	}

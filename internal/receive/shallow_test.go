@@ -63,7 +63,7 @@ func TestParentThatIsNoCommit(t *testing.T) {
 	q := &quarantine{objects: objects{repository: repository}, cut: []string{strings.TrimSpace(string(id))}}
 	q.cat = &catFile{ctx: context.Background(), objects: q.objects, limits: fx.s.opts}
 	defer q.cat.close()
-	if err := q.accept(); app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), "is a blob where a parent of commit") {
+	if err := q.accept(); app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), "is a blob where a parent of commit") {
 		t.Error(err)
 	}
 }

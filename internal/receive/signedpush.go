@@ -145,7 +145,7 @@ func parseCertificate(text string) (*pushCertificate, error) {
 // than ssh's is noted, and not checked.
 func (p *push) verify(ctx context.Context, c *pushCertificate) (*Signature, error) {
 	refuse := func(next, format string, args ...any) (*Signature, error) {
-		return nil, app.Errorf(app.Forbidden, next, "the push's signature is not accepted: "+format, args...)
+		return nil, app.Errorf(app.CodeForbidden, next, "the push's signature is not accepted: "+format, args...)
 	}
 	if c.nonce != p.nonce {
 		return refuse("push again", "it was made for another push")
@@ -173,7 +173,7 @@ func (p *push) verify(ctx context.Context, c *pushCertificate) (*Signature, erro
 	switch code := app.CodeOf(err); {
 	case err == nil:
 		s.Key = known.Name
-	case code != app.NotFound && code != app.Forbidden:
+	case code != app.CodeNotFound && code != app.CodeForbidden:
 		return nil, err
 	}
 	return s, nil

@@ -221,7 +221,7 @@ func TestFrozenClient(t *testing.T) {
 	receiveOr(t, "the deployment starts", started)
 	stopGroup(git.Process.Pid)
 	defer killGroupAndWait(git)
-	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.Cancelled {
+	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeCancelled {
 		t.Errorf("cause: %v", err)
 	}
 	fx.live("frozen", "")
@@ -260,7 +260,7 @@ func TestHostKeyIsMadeOnce(t *testing.T) {
 	if err := os.WriteFile(p, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := hostKey(p); app.CodeOf(err) != app.Unavailable || !strings.Contains(err.Error(), "damaged") {
+	if _, err := hostKey(p); app.CodeOf(err) != app.CodeUnavailable || !strings.Contains(err.Error(), "damaged") {
 		t.Error(err)
 	}
 }

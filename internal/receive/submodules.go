@@ -54,7 +54,7 @@ type level struct {
 func (p *push) addSubmodules(ctx context.Context, q *quarantine, entries []entry) (all []entry, m *modules, err error) {
 	m = &modules{push: p, q: q, used: map[string]bool{}}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.ModulesTime,
-		app.Errorf(app.LimitExceeded, "push again, or have less to fetch", "fetching the submodules took longer than %v", p.opts.ModulesTime))
+		app.Errorf(app.CodeLimitExceeded, "push again, or have less to fetch", "fetching the submodules took longer than %v", p.opts.ModulesTime))
 	defer cancel()
 	all, err = m.expand(ctx, level{objects: q.objects, cat: q.cat}, entries, tallyOf(entries))
 	if err != nil {
@@ -113,13 +113,13 @@ func (m *modules) expand(ctx context.Context, l level, entries []entry, known ta
 func (m *modules) one(ctx context.Context, l level, e entry, url string, known tally) ([]entry, error) {
 	const orElse = "or put its files into this repository: git rm --cached PATH && git add PATH"
 	if url == "" {
-		return nil, app.Errorf(app.InvalidInput, "add it with: git submodule add URL PATH, "+orElse, ".gitmodules does not say where it comes from")
+		return nil, app.Errorf(app.CodeInvalidInput, "add it with: git submodule add URL PATH, "+orElse, ".gitmodules does not say where it comes from")
 	}
 	if l.depth >= maxNesting {
-		return nil, app.Errorf(app.LimitExceeded, "put its files into the repository that has it", "submodules are nested more than %d deep", maxNesting)
+		return nil, app.Errorf(app.CodeLimitExceeded, "put its files into the repository that has it", "submodules are nested more than %d deep", maxNesting)
 	}
 	if m.fetched++; m.fetched > m.opts.MaxModules {
-		return nil, app.Errorf(app.LimitExceeded, "reduce the number of submodules", "there are more than %d submodules", m.opts.MaxModules)
+		return nil, app.Errorf(app.CodeLimitExceeded, "reduce the number of submodules", "there are more than %d submodules", m.opts.MaxModules)
 	}
 	from, err := m.remote(l, url)
 	if err != nil {
@@ -140,7 +140,7 @@ func (m *modules) one(ctx context.Context, l level, e entry, url string, known t
 		}
 		tree := headerValues(content, "tree")
 		if kind != "commit" || len(tree) != 1 {
-			return app.Errorf(app.InvalidInput, "check it with: git fsck", "%.12s is no sound commit", e.id)
+			return app.Errorf(app.CodeInvalidInput, "check it with: git fsck", "%.12s is no sound commit", e.id)
 		}
 		inside, _, err = cat.walkTree(tree[0], e.path+"/", known, m.opts, nil)
 		return err
@@ -177,7 +177,7 @@ func (m *modules) urls(ctx context.Context, l level, entries []entry) (map[strin
 		_, _, err := l.cat.object(id, maxModuleURL)
 		var large *tooLargeError
 		if errors.As(err, &large) {
-			return app.Errorf(app.LimitExceeded, "make it smaller", "%s is larger than %s", quote(l.prefix+modulesFile), app.Size(maxModuleURL))
+			return app.Errorf(app.CodeLimitExceeded, "make it smaller", "%s is larger than %s", quote(l.prefix+modulesFile), app.Size(maxModuleURL))
 		}
 		return err
 	})
@@ -192,7 +192,7 @@ func (m *modules) urls(ctx context.Context, l level, entries []entry) (map[strin
 			return nil, nil
 		}
 		if errors.As(err, &g) {
-			return nil, app.Errorf(app.InvalidInput, "correct it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Plain(strings.Join(g.lines, "; ")))
+			return nil, app.Errorf(app.CodeInvalidInput, "correct it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Plain(strings.Join(g.lines, "; ")))
 		}
 		return nil, err
 	}
@@ -267,7 +267,7 @@ func (m *modules) fetch(ctx context.Context, from remote, commit string) (object
 }
 
 func notThere(from remote, commit string) error {
-	return app.Errorf(app.InvalidInput, "push it there first, then push again: git push --recurse-submodules=on-demand", "%s has no commit %.12s", from, commit)
+	return app.Errorf(app.CodeInvalidInput, "push it there first, then push again: git push --recurse-submodules=on-demand", "%s has no commit %.12s", from, commit)
 }
 
 // makeModule makes an empty bare repository, if there is none.
@@ -316,13 +316,13 @@ func (m *modules) get(ctx context.Context, o objects, from remote, commit string
 		return err
 	}
 	if from.scheme == "https" && !pinned() {
-		return app.Errorf(app.Unavailable, "name it by ssh:// in .gitmodules, or ask the operator to install git 2.37 or newer",
+		return app.Errorf(app.CodeUnavailable, "name it by ssh:// in .gitmodules, or ask the operator to install git 2.37 or newer",
 			"the server's git is too old to fetch over https from exactly the addresses that were checked")
 	}
 	public := ""
 	if from.scheme == "ssh" {
 		if m.app == 0 { // its key would belong to another key that creates the app first
-			return app.Errorf(app.NotFound, "create it first: apps create "+m.name+", see its key: deploy-key "+m.name, "app %s does not exist yet, so it has no deploy key", m.name)
+			return app.Errorf(app.CodeNotFound, "create it first: apps create "+m.name+", see its key: deploy-key "+m.name, "app %s does not exist yet, so it has no deploy key", m.name)
 		}
 		if public, err = m.store.deployKey(m.name, false); err != nil {
 			return err
@@ -369,27 +369,27 @@ func (m *modules) explain(g *gitError, from remote, commit, public string) error
 	}
 	switch {
 	case g.killedBy() == syscall.SIGXCPU, g.says("File too large", "invalid index-pack output", "ut of memory"): // that is all that git says of an index-pack that was killed
-		return told(app.LimitExceeded, "have less in it", "is too large: more than %s, or too much work", app.Size(m.opts.MaxPack))
+		return told(app.CodeLimitExceeded, "have less in it", "is too large: more than %s, or too much work", app.Size(m.opts.MaxPack))
 	case g.says("No space left on device", "Disk quota exceeded"):
-		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is full")
+		return app.Errorf(app.CodeUnavailable, "ask the operator to make room", "the server's disk is full")
 	case g.says("not our ref", "no such remote ref", "remote error: upload-pack"):
 		return notThere(from, commit)
 	case g.says("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED"):
-		return told(app.Forbidden, "if that is right, forget the old one: deploy-key "+m.name+" --forget-hosts", "shows another host key than before")
+		return told(app.CodeForbidden, "if that is right, forget the old one: deploy-key "+m.name+" --forget-hosts", "shows another host key than before")
 	case g.says("Permission denied", "Could not read from remote repository") && public != "":
-		return told(app.Forbidden, "let the app's deploy key read it: "+public, "cannot be read: it does not exist, or is private")
+		return told(app.CodeForbidden, "let the app's deploy key read it: "+public, "cannot be read: it does not exist, or is private")
 	case g.says("could not read Username", "could not read Password", "Authentication failed", "terminal prompts disabled", "error: 401", "error: 403"):
-		return told(app.Forbidden, "name it by ssh:// in .gitmodules, and let the app's deploy key read it: deploy-key "+m.name, "cannot be read without a login: it does not exist, or is private")
+		return told(app.CodeForbidden, "name it by ssh:// in .gitmodules, and let the app's deploy key read it: deploy-key "+m.name, "cannot be read without a login: it does not exist, or is private")
 	case g.says("redirect", "error: 30"):
-		return told(app.InvalidInput, "name it in .gitmodules by the URL that it has now", "is a redirection, which is not followed")
+		return told(app.CodeInvalidInput, "name it in .gitmodules by the URL that it has now", "is a redirection, which is not followed")
 	case g.says("SSL certificate", "server certificate", "certificate verif", "TLS"):
-		return told(app.InvalidInput, "ask the operator to add the certificate's authority to the server's", "has a certificate that this server does not trust")
+		return told(app.CodeInvalidInput, "ask the operator to add the certificate's authority to the server's", "has a certificate that this server does not trust")
 	}
 	why := "git fetch failed"
 	if n := len(g.lines); n > 0 {
 		why = app.Plain(strings.ReplaceAll(g.lines[n-1], from.url(), from.String()))
 	}
-	return told(app.InvalidInput, "see whether you can: git fetch "+from.String(), "cannot be fetched: %s", why)
+	return told(app.CodeInvalidInput, "see whether you can: git fetch "+from.String(), "cannot be fetched: %s", why)
 }
 
 // passedOn are the variables of our environment that say how the internet is reached.

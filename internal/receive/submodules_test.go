@@ -92,7 +92,7 @@ func TestOldGitPinsNothing(t *testing.T) {
 	defer func() { pinned = real }()
 	pinned = func() bool { return false }
 	err := (&modules{push: &push{Server: &Server{}}}).get(context.Background(), objects{}, remote{scheme: "https", host: "192.0.2.1", path: "/x"}, zeroID)
-	if app.CodeOf(err) != app.Unavailable || !strings.Contains(err.Error(), "too old to fetch over https") {
+	if app.CodeOf(err) != app.CodeUnavailable || !strings.Contains(err.Error(), "too old to fetch over https") {
 		t.Error(err)
 	}
 }
@@ -547,7 +547,7 @@ func TestPrivateSubmodulesOverSSH(t *testing.T) {
 		fx.rejected(other, []string{"is private", "gitd:other"}, "push", "platform", "main")
 	})
 	for _, name := range []string{"../x", ""} {
-		if _, err := fx.s.DeployKey(name, true); app.CodeOf(err) != app.InvalidName {
+		if _, err := fx.s.DeployKey(name, true); app.CodeOf(err) != app.CodeInvalidName {
 			t.Errorf("a deploy key for %q: %v", name, err)
 		}
 	}
@@ -567,13 +567,13 @@ func TestSubmodulesOfPushesThatFail(t *testing.T) {
 	one, two := fx.library(root, "one"), fx.library(root, "two")
 	dir := fx.work("fails")
 	fx.embed(dir, "one", url+"/one", fx.git(one, "rev-parse", "HEAD"))
-	fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.InvalidInput, "", "it does not build") })
+	fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.CodeInvalidInput, "", "it does not build") })
 	fx.rejected(dir, []string{"Fetching", "it does not build"}, "push", "platform", "main")
 	folders(0)
 	fx.h.setDeploy(nil)
 	fx.git(dir, "push", "platform", "main")
 	folders(1)
-	fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.InvalidInput, "", "it does not build") })
+	fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.CodeInvalidInput, "", "it does not build") })
 	fx.embed(dir, "two", url+"/two", fx.git(two, "rev-parse", "HEAD"))
 	fx.embed(dir, "older", url+"/one", fx.commit(one, "x", "x")) // the same folder, again
 	fx.rejected(dir, []string{"it does not build"}, "push", "platform", "main")

@@ -43,7 +43,7 @@ const howToName = "name it by https:// or ssh:// in .gitmodules, commit, and pus
 // parseRemote reads the URL of a submodule: https, ssh, and user@host:path. Everything else is refused, in words.
 func parseRemote(text string) (remote, error) {
 	refuse := func(why string) (remote, error) {
-		return remote{}, app.Errorf(app.InvalidInput, howToName, "its URL %s", why)
+		return remote{}, app.Errorf(app.CodeInvalidInput, howToName, "its URL %s", why)
 	}
 	if len(text) > maxRemote || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r == '\'' || r == '"' }) {
 		return refuse("is too long, or holds characters that no URL has")
@@ -112,7 +112,7 @@ func (r remote) resolve(text string) (remote, error) {
 			continue
 		}
 		if text = rest; up == "" || up == "." {
-			return remote{}, app.Errorf(app.InvalidInput, howToName, "its URL leads out of where it begins")
+			return remote{}, app.Errorf(app.CodeInvalidInput, howToName, "its URL leads out of where it begins")
 		}
 		if up = path.Dir(up); up == "." {
 			up = ""
@@ -121,7 +121,7 @@ func (r remote) resolve(text string) (remote, error) {
 	next := r
 	next.path = path.Join(up, text)
 	if next.path == "" || strings.HasPrefix(next.path, "..") {
-		return remote{}, app.Errorf(app.InvalidInput, howToName, "its URL names no repository")
+		return remote{}, app.Errorf(app.CodeInvalidInput, howToName, "its URL names no repository")
 	}
 	if !r.scp {
 		next.path = "/" + next.path
@@ -179,9 +179,9 @@ func (r remote) addresses(ctx context.Context, allowed []netip.Prefix) ([]netip.
 		var no *net.DNSError
 		switch {
 		case errors.As(err, &no) && no.IsNotFound:
-			return nil, app.Errorf(app.InvalidInput, "check its URL in .gitmodules", "there is no host %s", r.host)
+			return nil, app.Errorf(app.CodeInvalidInput, "check its URL in .gitmodules", "there is no host %s", r.host)
 		case err != nil:
-			return nil, app.Errorf(app.Unavailable, "push again in a moment", "cannot resolve host %s: %w", r.host, err)
+			return nil, app.Errorf(app.CodeUnavailable, "push again in a moment", "cannot resolve host %s: %w", r.host, err)
 		}
 	}
 	own, err := net.InterfaceAddrs()
@@ -192,7 +192,7 @@ func (r remote) addresses(ctx context.Context, allowed []netip.Prefix) ([]netip.
 		ip = ip.Unmap()
 		found[i] = ip
 		if !reachable(ip, own, allowed) {
-			return nil, app.Errorf(app.Forbidden, "use a host that others can reach as well, or ask the operator to allow this one", "host %s resolves to %s, which the server may not connect to", r.host, ip)
+			return nil, app.Errorf(app.CodeForbidden, "use a host that others can reach as well, or ask the operator to allow this one", "host %s resolves to %s, which the server may not connect to", r.host, ip)
 		}
 	}
 	return found, nil

@@ -33,7 +33,9 @@ func TestFollowTags(t *testing.T) {
 	fx.git(dir, "tag", "light")
 	fx.commit(dir, "c", "c")
 	fx.rejected(dir, []string{"main -> main", "[remote rejected] light -> light (tags are not deployed"}, "push", "platform", "main", "light")
-	fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.BuildFailed, "fix it", "the build failed") })
+	fx.h.setDeploy(func(context.Context, *Push) error {
+		return app.Errorf(app.CodeBuildFailed, "fix it", "the build failed")
+	})
 	fx.commit(dir, "d", "d")
 	fx.rejected(dir, []string{"[remote rejected] main -> main (the build failed)", "[remote rejected] v1 -> v1 (main was not deployed)"}, "-c", "push.followTags=true", "push", "platform", "main")
 }

@@ -79,7 +79,7 @@ func (c *catFile) walkTree(root, dir string, known tally, limits Options, before
 		return nil, nil, err
 	}
 	if len(w.entries) == 0 && dir == "" {
-		return nil, nil, app.Errorf(app.InvalidInput, "add files and commit them: git add -A && git commit", "the commit holds no files")
+		return nil, nil, app.Errorf(app.CodeInvalidInput, "add files and commit them: git add -A && git commit", "the commit holds no files")
 	}
 	if err := w.readLinks(); err != nil {
 		return nil, nil, err
@@ -101,7 +101,7 @@ type treeWalk struct {
 
 func (w *treeWalk) walk(id, dir string, depth int) error {
 	if depth > w.limits.MaxDepth {
-		return app.Errorf(app.LimitExceeded, "move the files up", "folders are nested more than %d deep: %s…", w.limits.MaxDepth, app.Clip(dir, 60))
+		return app.Errorf(app.CodeLimitExceeded, "move the files up", "folders are nested more than %d deep: %s…", w.limits.MaxDepth, app.Clip(dir, 60))
 	}
 	list, err := w.tree(id, dir)
 	if err != nil {
@@ -118,13 +118,13 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 	paths := joined(dir, few, length)
 	for _, e := range list {
 		if w.known+len(w.entries) >= w.limits.MaxFiles {
-			return app.Errorf(app.LimitExceeded, "leave generated files such as node_modules out of the repository",
+			return app.Errorf(app.CodeLimitExceeded, "leave generated files such as node_modules out of the repository",
 				"the commit has more than %d files", w.limits.MaxFiles)
 		}
 		n := len(dir) + len(e.path)
 		e.path, paths = paths[:n], paths[n:]
 		if len(e.path) > maxPath {
-			return app.Errorf(app.LimitExceeded, "use shorter names", "the path %s is longer than %d bytes", quote(e.path), maxPath)
+			return app.Errorf(app.CodeLimitExceeded, "use shorter names", "the path %s is longer than %d bytes", quote(e.path), maxPath)
 		}
 		if err := w.keeps(len(e.path)); err != nil {
 			return err
@@ -156,7 +156,7 @@ func joined(dir string, list []entry, length int) string {
 // keeps counts bytes of paths: a small tree under long names stands for many.
 func (w *treeWalk) keeps(n int) error {
 	if w.paths += n; w.paths > maxPaths {
-		return app.Errorf(app.LimitExceeded, "use shorter names", "the paths of the commit are longer than %s together", app.Size(maxPaths))
+		return app.Errorf(app.CodeLimitExceeded, "use shorter names", "the paths of the commit are longer than %s together", app.Size(maxPaths))
 	}
 	return nil
 }
@@ -184,15 +184,15 @@ func (w *treeWalk) answer(id, dir string) ([]entry, error) {
 	case errors.Is(err, errMissing):
 		return nil, incomplete("tree %.12s is missing", id)
 	case errors.As(err, &large):
-		return nil, app.Errorf(app.LimitExceeded, "spread the files over several folders", "the folder %q has too many files", "/"+app.Plain(dir))
+		return nil, app.Errorf(app.CodeLimitExceeded, "spread the files over several folders", "the folder %q has too many files", "/"+app.Plain(dir))
 	case err != nil:
 		return nil, err
 	case kind != "tree":
-		return nil, app.Errorf(app.InvalidInput, "check your repository with: git fsck", "object %.12s is a %s where a tree must be", id, kind)
+		return nil, app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck", "object %.12s is a %s where a tree must be", id, kind)
 	}
 	l, err := parseTree(b)
 	if err != nil {
-		return nil, app.Errorf(app.InvalidInput, "check your repository with: git fsck --strict", "tree %.12s is not sound: %v", id, err)
+		return nil, app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck --strict", "tree %.12s is not sound: %v", id, err)
 	}
 	if w.memoed += len(b); w.memoed < maxTreeMemo {
 		w.memo[id] = l
@@ -210,11 +210,11 @@ func (w *treeWalk) readLinks() error {
 		case errors.Is(err, errMissing):
 			return incomplete("%s is missing", quote(e.path))
 		case errors.As(err, &large):
-			return app.Errorf(app.InvalidInput, "remove it", "the symlink %s has a target of %d bytes", quote(e.path), large.size)
+			return app.Errorf(app.CodeInvalidInput, "remove it", "the symlink %s has a target of %d bytes", quote(e.path), large.size)
 		case err != nil:
 			return err
 		case kind != "blob" || len(b) == 0 || bytes.IndexByte(b, 0) >= 0:
-			return app.Errorf(app.InvalidInput, "remove it", "the symlink %s has no sound target", quote(e.path))
+			return app.Errorf(app.CodeInvalidInput, "remove it", "the symlink %s has no sound target", quote(e.path))
 		}
 		if err := w.keeps(len(b)); err != nil {
 			return err
@@ -284,7 +284,7 @@ func checkLinks(entries []entry) error {
 	}
 	for _, e := range entries {
 		if e.mode == modeSymlink && !staysInside(e.path, e.target, links) {
-			return app.Errorf(app.InvalidInput, "make it point to a file of the app, by a relative path, or remove it",
+			return app.Errorf(app.CodeInvalidInput, "make it point to a file of the app, by a relative path, or remove it",
 				"the symlink %s points outside of the app: %q", quote(e.path), app.Plain(app.Clip(e.target, 100)))
 		}
 	}

@@ -23,15 +23,15 @@ func (s *Server) uploadPack(ss *session, path string) outcome {
 		return ss.refuse(err)
 	}
 	o := outcome{what: "fetch " + name}
-	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.Read)
+	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.VerbRead)
 	if err == nil && a.ID == 0 {
-		err = app.Errorf(app.NotFound, "create it with its first push: git push platform main", "there is no app %s", name)
+		err = app.Errorf(app.CodeNotFound, "create it with its first push: git push platform main", "there is no app %s", name)
 	}
 	if err == nil {
 		err = s.store.ensure(name)
 	}
 	if err == nil {
-		err = ss.hold(name, a.ID, app.Read, ss.end)
+		err = ss.hold(name, a.ID, app.VerbRead, ss.end)
 	}
 	if err != nil {
 		return o.and(ss.refuse(err))

@@ -46,9 +46,9 @@ func (r *Registry) listen(ctx context.Context, o Options) (*network, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, app.Errorf(app.Unavailable, "stop what listens there (ss -ltnp shows it), or choose another: --registry-listen ADDRESS", "the registry's address %s is taken by another program", o.Listen)
+		return nil, app.Errorf(app.CodeUnavailable, "stop what listens there (ss -ltnp shows it), or choose another: --registry-listen ADDRESS", "the registry's address %s is taken by another program", o.Listen)
 	case err != nil:
-		return nil, app.Errorf(app.Unavailable, "give one such as --registry-listen :5000", "the registry cannot listen on %s: %w", o.Listen, err)
+		return nil, app.Errorf(app.CodeUnavailable, "give one such as --registry-listen :5000", "the registry cannot listen on %s: %w", o.Listen, err)
 	}
 	l = &limited{Listener: l, slots: make(chan struct{}, maxConnections), each: maxOfAddress, closed: make(chan struct{})}
 	n := &network{listener: l, served: make(chan struct{}), server: newServer(hurry(maxUnknown, r.authorise(r.bound(o, r.guard(r.app)))))}
@@ -56,7 +56,7 @@ func (r *Registry) listen(ctx context.Context, o Options) (*network, error) {
 		c := &certificate{cert: o.CertFile, key: o.KeyFile}
 		if _, err := c.get(nil); err != nil {
 			l.Close()
-			return nil, app.Errorf(app.InvalidInput, "name a certificate and its key, both as PEM files", "the registry's certificate cannot be used: %w", err)
+			return nil, app.Errorf(app.CodeInvalidInput, "name a certificate and its key, both as PEM files", "the registry's certificate cannot be used: %w", err)
 		}
 		n.server.TLSConfig = &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}
 	}

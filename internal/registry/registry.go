@@ -94,7 +94,7 @@ func OpenWith(ctx context.Context, o Options) (*Registry, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the registry's directory: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the registry's directory: %w", err)
 	}
 	r := &Registry{dir: dir, now: time.Now, opened: time.Now(), held: map[held]int{}, served: make(chan struct{})}
 	if _, err := rand.Read(r.secret[:]); err != nil {
@@ -107,7 +107,7 @@ func OpenWith(ctx context.Context, o Options) (*Registry, error) {
 		return nil, err
 	}
 	if r.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0"); err != nil {
-		return nil, app.Errorf(app.Unavailable, "check that the loopback interface is up", "the registry cannot listen: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "check that the loopback interface is up", "the registry cannot listen: %w", err)
 	}
 	r.server = newServer(r.authorise(r.guard(r.app)))
 	if o.Listen != "" {

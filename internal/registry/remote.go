@@ -57,7 +57,7 @@ func OpenRemote(o RemoteOptions) (*Remote, error) {
 	o.Prefix = strings.TrimSuffix(o.Prefix, "/")
 	host, path, _ := strings.Cut(o.Prefix, "/")
 	if !strings.ContainsAny(host, ".:") && host != "localhost" {
-		return nil, app.Errorf(app.InvalidInput, next, "%q does not begin with the host of a registry", o.Prefix)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%q does not begin with the host of a registry", o.Prefix)
 	}
 	r := &Remote{o: o, now: time.Now, client: patient(askTime), deletes: deleteTime}
 	var options []name.Option
@@ -68,10 +68,10 @@ func OpenRemote(o RemoteOptions) (*Remote, error) {
 	}
 	var err error
 	if r.registry, err = name.NewRegistry(host, append(options, name.StrictValidation)...); err != nil {
-		return nil, app.Errorf(app.InvalidInput, next, "%q is no registry: %w", host, err)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%q is no registry: %w", host, err)
 	}
 	if path != "" && !repositoryForm.MatchString(path) {
-		return nil, app.Errorf(app.InvalidInput, next, "%q cannot be part of a repository's name: use a-z, 0-9 and single - . _ /", path)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%q cannot be part of a repository's name: use a-z, 0-9 and single - . _ /", path)
 	}
 	if r.keychain, err = keychain(o.Config); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func keychain(file string) (authn.Keychain, error) {
 	}
 	k := configFile(file)
 	if _, err := k.auth("registry.example"); err != nil {
-		return nil, app.Errorf(app.InvalidInput, "name a file as docker login leaves it: --registry-config FILE", "the registry's credentials cannot be read: %w", err)
+		return nil, app.Errorf(app.CodeInvalidInput, "name a file as docker login leaves it: --registry-config FILE", "the registry's credentials cannot be read: %w", err)
 	}
 	return k, nil
 }
@@ -318,7 +318,7 @@ func (r *Remote) PullConfig(host, _ string) ([]byte, error) {
 	}
 	a, err := r.keychain.Resolve(repo)
 	if err != nil {
-		return nil, app.Errorf(app.Unavailable, "log in again, or look at the file of --registry-config", "the credentials for %s cannot be had: %w", r.o.Prefix, err)
+		return nil, app.Errorf(app.CodeUnavailable, "log in again, or look at the file of --registry-config", "the credentials for %s cannot be had: %w", r.o.Prefix, err)
 	}
 	return dockerConfig(host, a)
 }

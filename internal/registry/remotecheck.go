@@ -41,16 +41,16 @@ func (r *Remote) Check(ctx context.Context) error {
 		switch answer.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			if a, e := r.keychain.Resolve(repo); e == nil && a == authn.Anonymous {
-				return app.Errorf(app.Unavailable, r.nextLogin(), "the registry %s wants credentials, and there are none for it: %w", r.o.Prefix, err)
+				return app.Errorf(app.CodeUnavailable, r.nextLogin(), "the registry %s wants credentials, and there are none for it: %w", r.o.Prefix, err)
 			}
 			if answer.StatusCode == http.StatusUnauthorized {
-				return app.Errorf(app.Unavailable, r.nextLogin(), "the registry %s does not accept the credentials: %w", r.o.Prefix, err)
+				return app.Errorf(app.CodeUnavailable, r.nextLogin(), "the registry %s does not accept the credentials: %w", r.o.Prefix, err)
 			}
-			return app.Errorf(app.Unavailable, "give the account the right to push to "+r.o.Prefix, "the credentials may not push to %s: %w", r.o.Prefix, err)
+			return app.Errorf(app.CodeUnavailable, "give the account the right to push to "+r.o.Prefix, "the credentials may not push to %s: %w", r.o.Prefix, err)
 		case http.StatusNotFound:
-			return app.Errorf(app.Unavailable, "make the project there first, or name another", "the registry has no place called %s: %w", r.o.Prefix, err)
+			return app.Errorf(app.CodeUnavailable, "make the project there first, or name another", "the registry has no place called %s: %w", r.o.Prefix, err)
 		case http.StatusMethodNotAllowed:
-			return app.Errorf(app.Unavailable, "name one that images can be put into", "the registry %s is read-only: %w", r.o.Prefix, err)
+			return app.Errorf(app.CodeUnavailable, "name one that images can be put into", "the registry %s is read-only: %w", r.o.Prefix, err)
 		}
 	}
 	if err != nil {
@@ -84,13 +84,13 @@ func (r *Remote) speaks(ctx context.Context) error {
 	body, _ := io.ReadAll(io.LimitReader(a.Body, 4096))
 	switch {
 	case scheme == "http" && a.StatusCode == http.StatusBadRequest && strings.Contains(string(body), "HTTPS"):
-		return app.Errorf(app.InvalidInput, "leave out --registry-insecure", "the registry %s speaks TLS, not plain HTTP", r.o.Prefix)
+		return app.Errorf(app.CodeInvalidInput, "leave out --registry-insecure", "the registry %s speaks TLS, not plain HTTP", r.o.Prefix)
 	case a.StatusCode == http.StatusOK, a.StatusCode == http.StatusUnauthorized, a.StatusCode == http.StatusForbidden, a.StatusCode/100 == 3:
 		return nil
 	case a.StatusCode/100 == 5:
-		return app.Errorf(app.Unavailable, "look at the registry, then try again", "the registry %s is out of order: it answers %s", r.o.Prefix, a.Status)
+		return app.Errorf(app.CodeUnavailable, "look at the registry, then try again", "the registry %s is out of order: it answers %s", r.o.Prefix, a.Status)
 	}
-	return app.Errorf(app.InvalidInput, "check the name and the port", "%s is no registry: it answers %s to /v2/", r.registry.RegistryStr(), a.Status)
+	return app.Errorf(app.CodeInvalidInput, "check the name and the port", "%s is no registry: it answers %s to /v2/", r.registry.RegistryStr(), a.Status)
 }
 
 func isLoopback(host string) bool {
@@ -135,26 +135,26 @@ func (r *Remote) words(ctx context.Context, what string, err error) error {
 	)
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
-		return app.Errorf(app.InvalidInput, "allow that with --registry-insecure, where the network between is trusted", "the registry %s speaks plain HTTP, not TLS: %w", host, err)
+		return app.Errorf(app.CodeInvalidInput, "allow that with --registry-insecure, where the network between is trusted", "the registry %s speaks plain HTTP, not TLS: %w", host, err)
 	case errors.As(err, &authority):
-		return app.Errorf(app.Unavailable, "add the authority to this machine's (update-ca-certificates), or name a bundle in SSL_CERT_FILE; the nodes need it as well",
+		return app.Errorf(app.CodeUnavailable, "add the authority to this machine's (update-ca-certificates), or name a bundle in SSL_CERT_FILE; the nodes need it as well",
 			"the certificate of the registry %s is signed by an authority that is not trusted here: %w", host, err)
 	case errors.As(err, &hostname):
-		return app.Errorf(app.Unavailable, "use a name that the certificate is for", "the certificate of the registry is not for %s: %w", host, err)
+		return app.Errorf(app.CodeUnavailable, "use a name that the certificate is for", "the certificate of the registry is not for %s: %w", host, err)
 	case errors.As(err, &invalid):
-		return app.Errorf(app.Unavailable, "renew the certificate, and check the clocks", "the certificate of the registry %s is not valid: %w", host, err)
+		return app.Errorf(app.CodeUnavailable, "renew the certificate, and check the clocks", "the certificate of the registry %s is not valid: %w", host, err)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return app.Errorf(app.Unavailable, r.nextLogin(), "the registry %s refuses access to %s: %w", host, what, err)
+		return app.Errorf(app.CodeUnavailable, r.nextLogin(), "the registry %s refuses access to %s: %w", host, what, err)
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusTooManyRequests:
-		return app.Errorf(app.Unavailable, "try again later, or use an account with a larger quota", "the registry %s gets too many requests: %w", host, err)
+		return app.Errorf(app.CodeUnavailable, "try again later, or use an account with a larger quota", "the registry %s gets too many requests: %w", host, err)
 	case errors.As(err, &answer):
-		return app.Errorf(app.Unavailable, "look at the registry, then try again", "the registry %s failed on %s: %w", host, what, err)
+		return app.Errorf(app.CodeUnavailable, "look at the registry, then try again", "the registry %s failed on %s: %w", host, what, err)
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return app.Errorf(app.InvalidInput, "check the name", "the registry's host %s is not known", host)
+		return app.Errorf(app.CodeInvalidInput, "check the name", "the registry's host %s is not known", host)
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF):
-		return app.Errorf(app.Unavailable, "check that it runs, and the network and the proxy variables (https_proxy) between", "the registry %s cannot be reached: %w", host, err)
+		return app.Errorf(app.CodeUnavailable, "check that it runs, and the network and the proxy variables (https_proxy) between", "the registry %s cannot be reached: %w", host, err)
 	case errors.Is(err, errPlain):
-		return app.Errorf(app.InvalidInput, "allow that with --registry-insecure, where the network between is trusted", "the registry %s speaks plain HTTP only: %w", host, err)
+		return app.Errorf(app.CodeInvalidInput, "allow that with --registry-insecure, where the network between is trusted", "the registry %s speaks plain HTTP only: %w", host, err)
 	}
-	return app.Errorf(app.Unavailable, "look at the registry, then try again", "the registry %s failed on %s: %w", host, what, err)
+	return app.Errorf(app.CodeUnavailable, "look at the registry, then try again", "the registry %s failed on %s: %w", host, what, err)
 }

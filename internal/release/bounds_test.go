@@ -62,10 +62,10 @@ func TestAttack_ProcessTypes(t *testing.T) {
 			m := newMachine(t, builderFunc(func(context.Context, build.Request) (*build.Result, error) {
 				return &build.Result{Repository: "hello", Digest: "sha256:1", Processes: tt.processes}, nil
 			}), nil)
-			if _, err := push(t.Context(), m, "hello", strings.Repeat("1", 40)); app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), tt.want) {
+			if _, err := push(t.Context(), m, "hello", strings.Repeat("1", 40)); app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v", err)
 			}
-			if r := ledger(t, m, "hello")[0]; r.State != app.Failed || len(r.Processes) != 0 {
+			if r := ledger(t, m, "hello")[0]; r.State != app.StateFailed || len(r.Processes) != 0 {
 				t.Errorf("%s, %d process types", r.State, len(r.Processes))
 			}
 		})

@@ -28,7 +28,7 @@ type Caps struct {
 func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, procfileText []byte) error {
 	c, w := m.o.Caps, &d.Web
 	refuse := func(flag, format string, args ...any) error {
-		return app.Errorf(app.LimitExceeded, "ask for less in project.toml, or ask the operator (gitd serve --"+flag+")", format, args...)
+		return app.Errorf(app.CodeLimitExceeded, "ask for less in project.toml, or ask the operator (gitd serve --"+flag+")", format, args...)
 	}
 	if c.Memory > 0 && w.Memory.Value() > c.Memory {
 		return refuse("max-memory", "memory = %q is more than this server gives an instance: %s", w.Memory.String(), quantity(c.Memory))
@@ -90,7 +90,7 @@ func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, by
 			continue
 		}
 		live, err := m.o.Store.Live(ctx, a.Name)
-		if app.CodeOf(err) == app.NotFound {
+		if app.CodeOf(err) == app.CodeNotFound {
 			continue
 		} else if err != nil {
 			return "", 0, err

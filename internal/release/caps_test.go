@@ -29,7 +29,7 @@ func TestAttack_Caps(t *testing.T) {
 	built := 0
 	m := newMachine(t, builderFunc(func(context.Context, build.Request) (*build.Result, error) {
 		built++
-		return nil, app.Errorf(app.BuildFailed, "none", "it was built")
+		return nil, app.Errorf(app.CodeBuildFailed, "none", "it was built")
 	}), func(o *Options) {
 		o.Caps = Caps{Memory: 1 << 30, CPU: 2000, Scale: 20, MinScale: 3, KeyMemory: 1 << 30}
 	})
@@ -64,15 +64,15 @@ func TestAttack_Caps(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.words) {
 				t.Fatalf("%v, want %s", err, tt.words)
 			}
-			if want := tt.words == "it was built"; want != (built == 1) || !want && app.CodeOf(err) != app.LimitExceeded {
+			if want := tt.words == "it was built"; want != (built == 1) || !want && app.CodeOf(err) != app.CodeLimitExceeded {
 				t.Errorf("%d builds, %s", built, app.CodeOf(err))
 			}
 		})
 	}
-	if err := pushFiles("second", files{}); app.CodeOf(err) != app.BuildFailed {
+	if err := pushFiles("second", files{}); app.CodeOf(err) != app.CodeBuildFailed {
 		t.Error(err)
 	}
-	if err := pushFiles("third", files{}); app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), `the key "dev" owns 2 apps already`) {
+	if err := pushFiles("third", files{}); app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), `the key "dev" owns 2 apps already`) {
 		t.Error(err)
 	}
 }

@@ -42,7 +42,7 @@ func TestMachine_Collect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range []store.Event{{State: app.Starting, Revision: app.RevisionName("hello", v), Repository: "hello", Digest: fmt.Sprint("sha256:", v)}, {State: app.Live}} {
+		for _, e := range []store.Event{{State: app.StateStarting, Revision: app.RevisionName("hello", v), Repository: "hello", Digest: fmt.Sprint("sha256:", v)}, {State: app.StateLive}} {
 			if err := m.o.Store.AddEvent(t.Context(), "hello", r.Version, e); err != nil {
 				t.Fatal(err)
 			}

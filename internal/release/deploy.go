@@ -29,8 +29,8 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	if p.NoTraffic {
-		if _, err := m.o.Store.Live(ctx, p.App); app.CodeOf(err) == app.NotFound {
-			return app.Errorf(app.InvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", p.App)
+		if _, err := m.o.Store.Live(ctx, p.App); app.CodeOf(err) == app.CodeNotFound {
+			return app.Errorf(app.CodeInvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", p.App)
 		} else if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	if p.DryRun {
-		return app.Errorf(app.DryRun, "push without -o dry-run to take it live", "dry run: the build works; nothing was deployed")
+		return app.Errorf(app.CodeDryRun, "push without -o dry-run to take it live", "dry run: the build works; nothing was deployed")
 	}
 	if err := m.prepare(ctx, w, service); err != nil {
 		return err
@@ -64,12 +64,12 @@ func (m *Machine) prepare(ctx context.Context, w *work, service *servingv1.Servi
 	if !has(w.release.Processes, releaseProcess) {
 		return nil
 	}
-	if err := w.to(ctx, store.Event{State: app.Releasing}); err != nil {
+	if err := w.to(ctx, store.Event{State: app.StateReleasing}); err != nil {
 		return err
 	}
 	w.log.Step("Release v%d: running the release command", w.release.Version)
 	limit := m.o.Limits.WithDefaults().Time
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, app.Errorf(app.ReleaseFailed, "make it faster, or run it in parts",
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, app.Errorf(app.CodeReleaseFailed, "make it faster, or run it in parts",
 		"the release command did not end within %s", limit))
 	defer cancel()
 	began := time.Now()
@@ -83,11 +83,11 @@ func (m *Machine) prepare(ctx context.Context, w *work, service *servingv1.Servi
 	case ctx.Err() != nil && errors.As(context.Cause(ctx), &e):
 		return e
 	case errors.As(err, &ended) && ended.Reason == deploy.Exited && ended.Signal == "":
-		return app.Errorf(app.ReleaseFailed, "see its output above; what served before goes on serving", "the release command exited with status %d", ended.ExitCode)
+		return app.Errorf(app.CodeReleaseFailed, "see its output above; what served before goes on serving", "the release command exited with status %d", ended.ExitCode)
 	case errors.As(err, &ended) && ended.Reason == deploy.OutOfMemory:
-		return app.Errorf(app.ReleaseFailed, "give it more in project.toml: [io.gitd.web] memory", "the release command was killed at its memory limit of %s", ended.Detail)
+		return app.Errorf(app.CodeReleaseFailed, "give it more in project.toml: [io.gitd.web] memory", "the release command was killed at its memory limit of %s", ended.Detail)
 	case errors.As(err, &ended):
-		return app.Errorf(app.ReleaseFailed, "see its output above; what served before goes on serving", "the release command failed: %w", err)
+		return app.Errorf(app.CodeReleaseFailed, "see its output above; what served before goes on serving", "the release command failed: %w", err)
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.D
 	}
 	defer leave()
 	defer m.lease()()
-	if err := w.to(ctx, store.Event{State: app.Building}); err != nil {
+	if err := w.to(ctx, store.Event{State: app.StateBuilding}); err != nil {
 		return nil, err
 	}
 	result, err := m.o.Builder.Build(ctx, build.Request{
@@ -121,7 +121,7 @@ func (m *Machine) build(ctx context.Context, w *work, p Push, settings project.D
 	}
 	w.timings.Times = result.Times
 	w.release.Repository, w.release.Digest, w.release.Processes = result.Repository, result.Digest, result.Processes
-	return result, w.to(ctx, store.Event{State: app.Built, Repository: result.Repository, Digest: result.Digest, Processes: result.Processes})
+	return result, w.to(ctx, store.Event{State: app.StateBuilt, Repository: result.Repository, Digest: result.Digest, Processes: result.Processes})
 }
 
 // queue waits until the build may begin, and says so. Call leave when it has ended.
@@ -157,7 +157,7 @@ func (m *Machine) ready(ctx context.Context, w *work, o *deploy.Outcome, accept 
 	if err := accept(); err != nil {
 		return err
 	}
-	if err := w.to(context.WithoutCancel(ctx), store.Event{State: app.Ready, Reason: "gets no traffic"}); err != nil {
+	if err := w.to(context.WithoutCancel(ctx), store.Event{State: app.StateReady, Reason: "gets no traffic"}); err != nil {
 		return err
 	}
 	w.log.Detail("%s is ready, without traffic, until the next push: %s (%s)", w.release.Revision, o.GreenURL, app.Elapsed(time.Since(w.start)))
@@ -168,7 +168,7 @@ func (m *Machine) ready(ctx context.Context, w *work, o *deploy.Outcome, accept 
 
 // allowed asks again, by the rights of this moment, whether the release may go live: its build may have taken long.
 func (w *work) allowed(ctx context.Context) error {
-	return w.m.o.Store.Confirm(ctx, w.by, w.release.App, w.release.AppID, app.Push)
+	return w.m.o.Store.Confirm(ctx, w.by, w.release.App, w.release.AppID, app.VerbPush)
 }
 
 // rollOut takes a Service live and says so in the ledger. accept is called when the new revision is healthy, before it gets traffic.
@@ -178,7 +178,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 		return err
 	}
 	revision := service.Spec.Template.Name
-	if err := w.to(ctx, store.Event{State: app.Starting, Repository: w.release.Repository, Digest: w.release.Digest, Processes: w.release.Processes,
+	if err := w.to(ctx, store.Event{State: app.StateStarting, Repository: w.release.Repository, Digest: w.release.Digest, Processes: w.release.Processes,
 		Revision: revision, Service: manifest}); err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 		NoTraffic: noTraffic,
 		Log:       w.log,
 		OnState: func(s app.State) error {
-			if s != app.Shifting {
+			if s != app.StateShifting {
 				return nil
 			}
 			shifted = time.Now()
@@ -203,7 +203,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 					return err
 				}
 			}
-			return w.to(ctx, store.Event{State: app.Shifting})
+			return w.to(ctx, store.Event{State: app.StateShifting})
 		},
 	})
 	if err != nil {
@@ -214,7 +214,7 @@ func (m *Machine) rollOut(ctx context.Context, w *work, service *servingv1.Servi
 	}
 	// All traffic is on the new revision: from here on nothing turns back, also not a client that goes away.
 	m.employ(ctx, w, service)
-	if err := w.to(context.WithoutCancel(ctx), store.Event{State: app.Live}); err != nil {
+	if err := w.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive}); err != nil {
 		return err
 	}
 	w.timings.Start, w.timings.Shift = shifted.Sub(started), time.Since(shifted)

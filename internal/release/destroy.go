@@ -26,7 +26,7 @@ func (m *Machine) Destroy(ctx context.Context, by app.Caller, name string, rest 
 	}
 	defer m.leave(name, me)
 	if before != nil {
-		before.cancel(app.Errorf(app.Superseded, "nothing to do: its app is no more", "the app %s was destroyed", name))
+		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: its app is no more", "the app %s was destroyed", name))
 		<-before.done
 	}
 	ctx = context.WithoutCancel(ctx) // a half of it would leave an app that is there by its name alone
@@ -54,7 +54,7 @@ func (m *Machine) enterToDestroy(ctx context.Context, by app.Caller, name string
 	if before != nil && before.destroys {
 		return app.App{}, nil, beingDestroyed(name)
 	}
-	a, err := m.o.Store.Authorize(ctx, by, name, app.Delete)
+	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbDelete)
 	if err == nil {
 		m.current[name] = me
 	}
@@ -62,5 +62,5 @@ func (m *Machine) enterToDestroy(ctx context.Context, by app.Caller, name string
 }
 
 func beingDestroyed(name string) error {
-	return app.Errorf(app.Unavailable, "try again in a moment", "the app %s is being destroyed", name)
+	return app.Errorf(app.CodeUnavailable, "try again in a moment", "the app %s is being destroyed", name)
 }

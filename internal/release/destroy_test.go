@@ -43,14 +43,14 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 	destroyed := make(chan error, 1)
 	rest := func(ctx context.Context) error { return ctx.Err() }
 	go func() { destroyed <- m.Destroy(ctx, app.Root, "hello", rest) }()
-	if err := <-under; app.CodeOf(err) != app.Superseded || !strings.Contains(err.Error(), "destroyed") {
+	if err := <-under; app.CodeOf(err) != app.CodeSuperseded || !strings.Contains(err.Error(), "destroyed") {
 		t.Fatal(err)
 	}
 	<-p.deleting
 	leave()
 	refused := func(what string, err error) {
 		t.Helper()
-		if app.CodeOf(err) != app.Unavailable || !strings.Contains(err.Error(), "the app hello is being destroyed") {
+		if app.CodeOf(err) != app.CodeUnavailable || !strings.Contains(err.Error(), "the app hello is being destroyed") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -63,10 +63,10 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 	if err := <-destroyed; err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.o.Store.App(t.Context(), "hello"); app.CodeOf(err) != app.NotFound {
+	if _, err := m.o.Store.App(t.Context(), "hello"); app.CodeOf(err) != app.CodeNotFound {
 		t.Fatal(err)
 	}
-	if err := m.Destroy(t.Context(), app.Root, "hello", rest); app.CodeOf(err) != app.NotFound {
+	if err := m.Destroy(t.Context(), app.Root, "hello", rest); app.CodeOf(err) != app.CodeNotFound {
 		t.Error("a second time:", err)
 	}
 }
@@ -95,7 +95,7 @@ func TestAttack_RightGoneInTheBuild(t *testing.T) {
 	if err := m.o.Store.RemoveKey(t.Context(), "temp"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.allowed(t.Context()); app.CodeOf(err) != app.Forbidden || !strings.Contains(err.Error(), "the key temp was removed") {
+	if err := w.allowed(t.Context()); app.CodeOf(err) != app.CodeForbidden || !strings.Contains(err.Error(), "the key temp was removed") {
 		t.Fatal(err)
 	}
 }

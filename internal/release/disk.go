@@ -19,7 +19,7 @@ func (m *Machine) enoughDisk() error {
 	}
 	if short := free.Short(m.o.MinFree); short != "" {
 		m.askSweep()
-		return app.Errorf(app.LimitExceeded, "ask the operator to free space, or destroy apps that are not needed: gitd apps destroy NAME",
+		return app.Errorf(app.CodeLimitExceeded, "ask the operator to free space, or destroy apps that are not needed: gitd apps destroy NAME",
 			"the server's disk is nearly full: %s", short)
 	}
 	return nil

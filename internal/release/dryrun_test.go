@@ -37,11 +37,11 @@ func TestMachine_DryRun(t *testing.T) {
 		return &build.Result{Repository: "hello", Digest: "sha256:1", Processes: processes}, nil
 	}), func(o *Options) { o.Images = images })
 	_, err := dryRun(context.Background(), m, "hello", "c")
-	if app.CodeOf(err) != app.DryRun || err.Error() != "dry run: the build works; nothing was deployed" {
+	if app.CodeOf(err) != app.CodeDryRun || err.Error() != "dry run: the build works; nothing was deployed" {
 		t.Fatal(err)
 	}
 	r := ledger(t, m, "hello")[0]
-	if r.State != app.Stopped || r.Reason != err.Error() || r.Message != "just a try" {
+	if r.State != app.StateCancelled || r.Reason != err.Error() || r.Message != "just a try" {
 		t.Errorf("%+v", r)
 	}
 	m.Sweep(t.Context())
@@ -49,7 +49,7 @@ func TestMachine_DryRun(t *testing.T) {
 		t.Errorf("kept: %v", keep)
 	}
 	processes = nil
-	if _, err := dryRun(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.StartFailed {
+	if _, err := dryRun(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.CodeStartFailed {
 		t.Errorf("an image that cannot be started: %v", err)
 	}
 }
@@ -71,7 +71,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-proceed:
-			return nil, app.Errorf(app.BuildFailed, "", "%s ends here", r.Commit)
+			return nil, app.Errorf(app.CodeBuildFailed, "", "%s ends here", r.Commit)
 		}
 	}), nil)
 	ctx := context.Background()
@@ -79,7 +79,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 	defer wg.Wait()
 	defer m.Close()
 	wg.Go(func() {
-		if _, err := push(ctx, m, "hello", "first"); app.CodeOf(err) != app.BuildFailed {
+		if _, err := push(ctx, m, "hello", "first"); app.CodeOf(err) != app.CodeBuildFailed {
 			t.Error("first:", err)
 		}
 	})
@@ -88,7 +88,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 	}
 	gone, leave := context.WithCancel(ctx)
 	err := m.Deploy(gone, Push{App: "hello", By: app.Root, Commit: "try", DryRun: true, Source: noSource{}, Log: app.NewLog(firstWrite(leave))})
-	if app.CodeOf(err) != app.Cancelled {
+	if app.CodeOf(err) != app.CodeCancelled {
 		t.Fatal("a dry run whose client went away while it waited:", err)
 	}
 	waiting := make(chan struct{})
@@ -97,7 +97,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 		var kept strings.Builder
 		log.Copy(&kept)
 		err := m.Deploy(ctx, Push{App: "hello", By: app.Root, Commit: "try", DryRun: true, Source: noSource{}, Log: log})
-		if app.CodeOf(err) != app.Superseded || !strings.Contains(kept.String(), "Waiting for the release of hello that is under way") {
+		if app.CodeOf(err) != app.CodeSuperseded || !strings.Contains(kept.String(), "Waiting for the release of hello that is under way") {
 			t.Errorf("try: %v\n%s", err, kept.String())
 		}
 	})
@@ -108,7 +108,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 		t.Fatal(got)
 	}
 	wg.Go(func() {
-		if _, err := push(ctx, m, "hello", "second"); app.CodeOf(err) != app.BuildFailed {
+		if _, err := push(ctx, m, "hello", "second"); app.CodeOf(err) != app.CodeBuildFailed {
 			t.Error("second:", err)
 		}
 	})

@@ -89,7 +89,7 @@ func (m *Machine) sweepLogs(ctx context.Context) {
 		switch {
 		case err == nil:
 			err = m.pruneLogs(ctx, e.Name(), keptLogs, 0)
-		case app.CodeOf(err) == app.NotFound && !m.underWay(e.Name()):
+		case app.CodeOf(err) == app.CodeNotFound && !m.underWay(e.Name()):
 			err = disk.RemoveAll(filepath.Join(m.o.LogDir, e.Name()))
 		}
 		if err != nil {

@@ -81,7 +81,7 @@ func (m *Machine) Close() {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
-	m.stop(app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down"))
+	m.stop(app.Errorf(app.CodeUnavailable, "push again in a moment", "the server is shutting down"))
 	m.runs.Wait()
 }
 
@@ -100,9 +100,9 @@ type Push struct {
 	Accept  func() error      // keeps the pushed objects for good; called once, right before traffic shifts
 	Entered func(version int) // called with the release's number; may be nil
 	Clear   bool              // build without the cache
-	// NoTraffic ends the release when it is healthy, in the state app.Ready: what serves goes on serving. Rollback to it takes it live.
+	// NoTraffic ends the release when it is healthy, in the state app.StateReady: what serves goes on serving. Rollback to it takes it live.
 	NoTraffic bool
-	DryRun    bool // end after the build, with an error whose code is app.DryRun. It waits for the release under way, and stops none
+	DryRun    bool // end after the build, with an error whose code is app.CodeDryRun. It waits for the release under way, and stops none
 }
 
 // Deploy builds the push and takes it live. It returns nil when it is live, and otherwise an error made for people; the
@@ -152,7 +152,7 @@ func (m *Machine) run(ctx context.Context, by app.Caller, r app.Release, patient
 	w := &work{m: m, by: by, release: r, log: log, start: start}
 	if before != nil {
 		log.Step("Stopping the release of %s that is under way: this one is newer", r.App)
-		before.cancel(app.Errorf(app.Superseded, "nothing to do: the newer one goes on", "superseded by v%d (%.7s)", r.Version, r.Commit))
+		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: the newer one goes on", "superseded by v%d (%.7s)", r.Version, r.Commit))
 		<-before.done // also when ctx has ended: whoever comes after us waits for us alone
 	}
 	file, err := m.openLog(r)
@@ -166,7 +166,7 @@ func (m *Machine) run(ctx context.Context, by app.Caller, r app.Release, patient
 	if err = ctx.Err(); err == nil {
 		err = do(ctx, w)
 	}
-	if err != nil && ctx.Err() != nil && w.release.State != app.Live && w.release.State != app.Ready {
+	if err != nil && ctx.Err() != nil && w.release.State != app.StateLive && w.release.State != app.StateReady {
 		err = cause(ctx)
 	}
 	if err != nil {
@@ -181,7 +181,7 @@ func (m *Machine) begin() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return app.Errorf(app.Unavailable, "push again in a moment", "the server is shutting down")
+		return app.Errorf(app.CodeUnavailable, "push again in a moment", "the server is shutting down")
 	}
 	m.runs.Add(1)
 	return nil
@@ -234,7 +234,7 @@ func cause(ctx context.Context) error {
 	if errors.As(err, &e) {
 		return e
 	}
-	return app.Errorf(app.Cancelled, "push again to deploy", "cancelled: the client went away (%w)", err)
+	return app.Errorf(app.CodeCancelled, "push again to deploy", "cancelled: the client went away (%w)", err)
 }
 
 // fail ends a release in the ledger. It must succeed with the client gone: the context of the push has ended by then.
@@ -242,7 +242,7 @@ func (m *Machine) fail(w *work, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	message, _ := app.Explain(err)
-	if app.CodeOf(err) == app.Internal {
+	if app.CodeOf(err) == app.CodeInternal {
 		m.o.Log("release %s v%d: %v", w.release.App, w.release.Version, err)
 	}
 	if e := w.to(ctx, store.Event{State: ending(app.CodeOf(err)), Reason: message}); e != nil {

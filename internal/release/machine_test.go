@@ -89,7 +89,7 @@ func TestMachine_NewestPushWins(t *testing.T) {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("stopped: %w", ctx.Err())
 		case <-release:
-			return nil, app.Errorf(app.BuildFailed, "", "it ends here")
+			return nil, app.Errorf(app.CodeBuildFailed, "", "it ends here")
 		}
 	}), nil)
 
@@ -105,9 +105,9 @@ func TestMachine_NewestPushWins(t *testing.T) {
 	close(release)
 	wg.Wait()
 	for i, err := range errs {
-		want, text := app.Superseded, fmt.Sprintf("superseded by v%d", i+2)
+		want, text := app.CodeSuperseded, fmt.Sprintf("superseded by v%d", i+2)
 		if i == n-1 {
-			want, text = app.BuildFailed, "it ends here"
+			want, text = app.CodeBuildFailed, "it ends here"
 		}
 		if app.CodeOf(err) != want || !strings.Contains(err.Error(), text) {
 			t.Errorf("push %d: %v", i, err)
@@ -117,7 +117,7 @@ func TestMachine_NewestPushWins(t *testing.T) {
 		t.Errorf("%d builds at once", most)
 	}
 	for i, r := range ledger(t, m, "hello") {
-		if want := map[bool]app.State{true: app.Failed, false: app.Replaced}[i == n-1]; r.State != want {
+		if want := map[bool]app.State{true: app.StateFailed, false: app.StateSuperseded}[i == n-1]; r.State != want {
 			t.Errorf("v%d: %s, want %s", r.Version, r.State, want)
 		}
 	}
@@ -133,14 +133,14 @@ func TestMachine_AppsDoNotWaitForOneAnother(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		return nil, app.Errorf(app.BuildFailed, "", "done")
+		return nil, app.Errorf(app.CodeBuildFailed, "", "done")
 	}), nil)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	for i := range cap(all) {
 		wg.Go(func() {
-			if _, err := push(ctx, m, fmt.Sprintf("app-%d", i), "c"); app.CodeOf(err) != app.BuildFailed {
+			if _, err := push(ctx, m, fmt.Sprintf("app-%d", i), "c"); app.CodeOf(err) != app.CodeBuildFailed {
 				t.Error(err)
 			}
 		})
@@ -155,9 +155,9 @@ func TestMachine_EndsOfAPush(t *testing.T) {
 		code  app.Code
 		state app.State
 	}{
-		{"BuildFailed", func(context.CancelFunc) error { return app.Errorf(app.BuildFailed, "", "no") }, app.BuildFailed, app.Failed},
-		{"Defect", func(context.CancelFunc) error { return errors.New("a secret path") }, app.Internal, app.Failed},
-		{"ClientGone", func(cancel context.CancelFunc) error { cancel(); return context.Canceled }, app.Cancelled, app.Stopped},
+		{"BuildFailed", func(context.CancelFunc) error { return app.Errorf(app.CodeBuildFailed, "", "no") }, app.CodeBuildFailed, app.StateFailed},
+		{"Defect", func(context.CancelFunc) error { return errors.New("a secret path") }, app.CodeInternal, app.StateFailed},
+		{"ClientGone", func(cancel context.CancelFunc) error { cancel(); return context.Canceled }, app.CodeCancelled, app.StateCancelled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -189,20 +189,20 @@ func TestMachine_ShutdownTellsPushes(t *testing.T) {
 	go func() { _, err := push(context.Background(), m, "hello", "c"); done <- err }()
 	<-entered
 	m.Close()
-	if err := <-done; app.CodeOf(err) != app.Unavailable {
+	if err := <-done; app.CodeOf(err) != app.CodeUnavailable {
 		t.Fatal(err)
 	}
-	if _, err := push(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.Unavailable {
+	if _, err := push(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.CodeUnavailable {
 		t.Fatal("a closed machine took a push:", err)
 	}
 }
 
 func TestMachine_FullDisk(t *testing.T) {
 	m := newMachine(t, nil, func(o *Options) { o.MinFree = 1 << 60 })
-	if _, err := push(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.LimitExceeded || !strings.Contains(err.Error(), "nearly full") {
+	if _, err := push(context.Background(), m, "hello", "c"); app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "nearly full") {
 		t.Fatal(err)
 	}
-	if _, err := m.o.Store.App(context.Background(), "hello"); app.CodeOf(err) != app.NotFound {
+	if _, err := m.o.Store.App(context.Background(), "hello"); app.CodeOf(err) != app.CodeNotFound {
 		t.Fatal("a refused push made the app")
 	}
 }
@@ -217,7 +217,7 @@ func past(t *testing.T, m *Machine, state app.State, revision string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []store.Event{{State: app.Starting, Repository: "a", Digest: "sha256:" + revision, Revision: revision, Service: []byte("{}")}, {State: state}} {
+	for _, e := range []store.Event{{State: app.StateStarting, Repository: "a", Digest: "sha256:" + revision, Revision: revision, Service: []byte("{}")}, {State: state}} {
 		if err := m.o.Store.AddEvent(t.Context(), "a", r.Version, e); err != nil {
 			t.Fatal(err)
 		}
@@ -232,17 +232,17 @@ func TestRollbackTarget(t *testing.T) {
 			t.Errorf("%s: v%d, %v", name, r.Version, err)
 		}
 	}
-	ask("Empty", 0, 0, app.NotFound)
-	past(t, m, app.Live, "a-v1")
-	ask("OnlyOne", 0, 0, app.NotFound)
-	past(t, m, app.Live, "a-v2")
-	past(t, m, app.Failed, "a-v3")
-	past(t, m, app.Live, "a-v4")
+	ask("Empty", 0, 0, app.CodeNotFound)
+	past(t, m, app.StateLive, "a-v1")
+	ask("OnlyOne", 0, 0, app.CodeNotFound)
+	past(t, m, app.StateLive, "a-v2")
+	past(t, m, app.StateFailed, "a-v3")
+	past(t, m, app.StateLive, "a-v4")
 	ask("Previous", 0, 2, "")
 	ask("Named", 1, 1, "")
-	ask("NeverLive", 3, 0, app.InvalidInput)
-	ask("Unknown", 9, 0, app.NotFound)
-	past(t, m, app.Live, "a-v2")
+	ask("NeverLive", 3, 0, app.CodeInvalidInput)
+	ask("Unknown", 9, 0, app.CodeNotFound)
+	past(t, m, app.StateLive, "a-v2")
 	ask("AfterARollback", 0, 4, "") // v5 went back to v2: "back" now means v4
 }
 
@@ -251,7 +251,7 @@ func TestTransitions_EveryStateEnds(t *testing.T) {
 		if from.Final() {
 			t.Errorf("a way leads out of %s", from)
 		}
-		for _, end := range []app.State{app.Failed, app.Stopped, app.Replaced} {
+		for _, end := range []app.State{app.StateFailed, app.StateCancelled, app.StateSuperseded} {
 			if !follows(from, end) {
 				t.Errorf("%s cannot end in %s", from, end)
 			}
@@ -270,7 +270,7 @@ func TestMachine_LogIsBounded(t *testing.T) {
 		for range maxLog>>20 + 2 {
 			r.Log.Detail("%s", line)
 		}
-		return nil, app.Errorf(app.BuildFailed, "", "done")
+		return nil, app.Errorf(app.CodeBuildFailed, "", "done")
 	}), nil)
 	if _, err := push(context.Background(), m, "hello", "c"); err == nil {
 		t.Fatal("no error")

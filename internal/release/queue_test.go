@@ -18,7 +18,7 @@ func TestMachine_Queue(t *testing.T) {
 	m := newMachine(t, builderFunc(func(_ context.Context, r build.Request) (*build.Result, error) {
 		builds <- r.App
 		<-finish
-		return nil, app.Errorf(app.BuildFailed, "", "it ends here")
+		return nil, app.Errorf(app.CodeBuildFailed, "", "it ends here")
 	}), func(o *Options) { o.Queue = build.NewQueue(1) })
 	type ended struct {
 		log string
@@ -35,7 +35,7 @@ func TestMachine_Queue(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	cancel(errors.New("gone"))
 	began := time.Now()
-	if e := <-second; app.CodeOf(e.err) != app.Cancelled || !strings.Contains(e.log, "-----> Waiting for 1 build ahead\n") || time.Since(began) > time.Second {
+	if e := <-second; app.CodeOf(e.err) != app.CodeCancelled || !strings.Contains(e.log, "-----> Waiting for 1 build ahead\n") || time.Since(began) > time.Second {
 		t.Errorf("%v\n%s", e.err, e.log)
 	}
 	go func() { log, err := dryRun(t.Context(), m, "third", strings.Repeat("3", 40)); third <- ended{log, err} }()
@@ -52,7 +52,7 @@ func TestMachine_Queue(t *testing.T) {
 		t.Errorf("%s builds", got)
 	}
 	finish <- struct{}{}
-	if e := <-third; app.CodeOf(e.err) != app.BuildFailed || !strings.Contains(e.log, "       waited ") {
+	if e := <-third; app.CodeOf(e.err) != app.CodeBuildFailed || !strings.Contains(e.log, "       waited ") {
 		t.Errorf("%v\n%s", e.err, e.log)
 	}
 }

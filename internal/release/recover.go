@@ -88,10 +88,10 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 	case err != nil:
 		return err
 	}
-	if r.State == app.Shifting && service != nil && serves(service, r.Revision) {
+	if r.State == app.StateShifting && service != nil && serves(service, r.Revision) {
 		m.o.Log("release %s v%d: the server stopped while traffic shifted; all of it is on %s: live", r.App, r.Version, r.Revision)
 		m.resume(ctx, r)
-		return w.to(ctx, store.Event{State: app.Live, Reason: "finished after a restart of the server"})
+		return w.to(ctx, store.Event{State: app.StateLive, Reason: "finished after a restart of the server"})
 	}
 	m.o.Log("release %s v%d: the server stopped in state %s; it failed, and the release before it serves", r.App, r.Version, r.State)
 	if service != nil {
@@ -99,13 +99,13 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 			return err
 		}
 	}
-	return w.to(ctx, store.Event{State: app.Failed, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
+	return w.to(ctx, store.Event{State: app.StateFailed, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
 }
 
 // restore gives the traffic back to the last live release, and removes what the unfinished one left on the platform.
 func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	live, err := m.o.Store.Live(ctx, r.App)
-	if app.CodeOf(err) == app.NotFound {
+	if app.CodeOf(err) == app.CodeNotFound {
 		return m.o.Platform.Delete(ctx, r.App)
 	} else if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 		return err
 	}
 	for _, other := range others {
-		if other.State == app.Live || other.State == app.Ready { // a rollback's revision is an older release's as well
+		if other.State == app.StateLive || other.State == app.StateReady { // a rollback's revision is an older release's as well
 			return nil
 		}
 	}

@@ -39,7 +39,7 @@ func TestMachine_RecoverSetsWrongRefs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := m.o.Store.AddEvent(t.Context(), name, r.Version, store.Event{State: app.Live}); err != nil {
+			if err := m.o.Store.AddEvent(t.Context(), name, r.Version, store.Event{State: app.StateLive}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -108,7 +108,7 @@ func buildOf(building, proceed chan struct{}) func(context.Context, build.Reques
 	return func(context.Context, build.Request) (*build.Result, error) {
 		building <- struct{}{}
 		<-proceed
-		return nil, app.Errorf(app.BuildFailed, "", "done")
+		return nil, app.Errorf(app.CodeBuildFailed, "", "done")
 	}
 }
 

@@ -10,11 +10,11 @@ import (
 )
 
 // Rollback takes live the image and the configuration of a release that was live before, or that is ready, as a new entry of the ledger. version 0 means the release
-// that was live before the current one. It returns an *app.Error: NotFound for a version that is not there, InvalidInput for one
-// that never was live; Forbidden where by has no right to push the app.
+// that was live before the current one. It returns an *app.Error: CodeNotFound for a version that is not there, CodeInvalidInput for one
+// that never was live; CodeForbidden where by has no right to push the app.
 func (m *Machine) Rollback(ctx context.Context, by app.Caller, name string, version int, log *app.Log) error {
 	start := time.Now()
-	a, err := m.o.Store.Authorize(ctx, by, name, app.Push)
+	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbPush)
 	if err == nil && a.ID == 0 {
 		_, err = m.o.Store.App(ctx, name)
 	}
@@ -34,7 +34,7 @@ func (m *Machine) Rollback(ctx context.Context, by app.Caller, name string, vers
 		deploy.SetAppID(service, w.release.AppID) // releases of an older gitd have none
 		w.release.Repository, w.release.Digest, w.release.Processes = target.Repository, target.Digest, target.Processes
 		way := "back to"
-		if target.State == app.Ready {
+		if target.State == app.StateReady {
 			way = "traffic for"
 		}
 		log.Step("Release v%d: %s v%d (%.7s), revision %s", w.release.Version, way, target.Version, target.Commit, service.Spec.Template.Name)
@@ -51,8 +51,8 @@ func (m *Machine) rollbackTarget(ctx context.Context, name string, version int) 
 		return m.o.Store.Previous(ctx, name)
 	}
 	r, err := m.o.Store.Find(ctx, name, version)
-	if err == nil && r.State != app.Live && r.State != app.Ready {
-		err = app.Errorf(app.InvalidInput, "see what there is: gitd releases "+name, "v%d of %s was never live (%s): there is nothing to go back to", version, name, r.State)
+	if err == nil && r.State != app.StateLive && r.State != app.StateReady {
+		err = app.Errorf(app.CodeInvalidInput, "see what there is: gitd releases "+name, "v%d of %s was never live (%s): there is nothing to go back to", version, name, r.State)
 	}
 	return r, err
 }

@@ -29,7 +29,7 @@ const (
 // newService is the Service of a release, without traffic: the rollout decides on that.
 func newService(r app.Release, result *build.Result, w project.Web, workers []string) (*servingv1.Service, error) {
 	if !has(result.Processes, webProcess) {
-		return nil, app.Errorf(app.StartFailed, "add a line such as \"web: ./server\" to a Procfile at the root of the app",
+		return nil, app.Errorf(app.CodeStartFailed, "add a line such as \"web: ./server\" to a Procfile at the root of the app",
 			"the image has no process type web (it has: %s)", types(result.Processes))
 	}
 	env := make([]corev1.EnvVar, 0, len(w.Env))

@@ -73,7 +73,7 @@ func (s *selected) Checkout(ctx context.Context, dir string, uid, gid int) error
 		return err
 	}
 	if kept == 0 {
-		return app.Errorf(app.InvalidInput, "mend include or exclude in project.toml, commit and push again", "project.toml leaves no file for the build")
+		return app.Errorf(app.CodeInvalidInput, "mend include or exclude in project.toml, commit and push again", "project.toml leaves no file for the build")
 	}
 	if removed == 0 {
 		return nil

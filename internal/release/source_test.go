@@ -87,7 +87,7 @@ func TestSelectFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = selectFiles(source, settings.Files, app.NewLog(&log)).Checkout(t.Context(), t.TempDir(), 0, 0)
-	if app.CodeOf(err) != app.InvalidInput || err.Error() != "project.toml leaves no file for the build" {
+	if app.CodeOf(err) != app.CodeInvalidInput || err.Error() != "project.toml leaves no file for the build" {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -4,12 +4,12 @@ import "github.com/gitd-io/gitd/internal/app"
 
 // transitions is the whole state machine of a release: what may follow what.
 var transitions = map[app.State][]app.State{
-	app.Received:  {app.Building, app.Starting, app.Failed, app.Stopped, app.Replaced}, // Starting at once: a rollback has its image
-	app.Building:  {app.Built, app.Failed, app.Stopped, app.Replaced},
-	app.Built:     {app.Releasing, app.Starting, app.Failed, app.Stopped, app.Replaced},
-	app.Releasing: {app.Starting, app.Failed, app.Stopped, app.Replaced},
-	app.Starting:  {app.Shifting, app.Ready, app.Failed, app.Stopped, app.Replaced},
-	app.Shifting:  {app.Live, app.Failed, app.Stopped, app.Replaced},
+	app.StateReceived:  {app.StateBuilding, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Starting at once: a rollback has its image
+	app.StateBuilding:  {app.StateBuilt, app.StateFailed, app.StateCancelled, app.StateSuperseded},
+	app.StateBuilt:     {app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
+	app.StateReleasing: {app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
+	app.StateStarting:  {app.StateShifting, app.StateReady, app.StateFailed, app.StateCancelled, app.StateSuperseded},
+	app.StateShifting:  {app.StateLive, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 }
 
 // follows says whether a release in state from may go to state to.
@@ -25,10 +25,10 @@ func follows(from, to app.State) bool {
 // ending is the final state for a failure with this code.
 func ending(c app.Code) app.State {
 	switch c {
-	case app.Superseded:
-		return app.Replaced
-	case app.Cancelled, app.DryRun:
-		return app.Stopped
+	case app.CodeSuperseded:
+		return app.StateSuperseded
+	case app.CodeCancelled, app.CodeDryRun:
+		return app.StateCancelled
 	}
-	return app.Failed
+	return app.StateFailed
 }

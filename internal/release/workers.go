@@ -35,7 +35,7 @@ func workerTypes(read func(name string, limit int64) ([]byte, error), image []ap
 	for _, t := range slices.Sorted(maps.Keys(instances)) {
 		switch {
 		case !has(image, t):
-			return nil, app.Errorf(app.InvalidInput, "add it to the Procfile, or take it out of project.toml",
+			return nil, app.Errorf(app.CodeInvalidInput, "add it to the Procfile, or take it out of project.toml",
 				"project.toml: io.gitd.processes.%s: the image has no such process type (it has: %s)", t, types(image))
 		case instances[t] == 0:
 			workers = slices.DeleteFunc(workers, func(w string) bool { return w == t })
@@ -68,11 +68,11 @@ const (
 func checkProcesses(all []app.Process) error {
 	const next = "give the app fewer process types, or move what they run into a script"
 	if len(all) > maxProcesses {
-		return app.Errorf(app.LimitExceeded, next, "the image has %d process types, more than %d", len(all), maxProcesses)
+		return app.Errorf(app.CodeLimitExceeded, next, "the image has %d process types, more than %d", len(all), maxProcesses)
 	}
 	b, err := json.Marshal(all)
 	if err == nil && len(b) > maxProcessesSize {
-		err = app.Errorf(app.LimitExceeded, next, "the commands of the image's process types take more than %d KiB together", maxProcessesSize>>10)
+		err = app.Errorf(app.CodeLimitExceeded, next, "the commands of the image's process types take more than %d KiB together", maxProcessesSize>>10)
 	}
 	return err
 }
@@ -96,7 +96,7 @@ func (m *Machine) employ(ctx context.Context, w *work, service *servingv1.Servic
 	workers := Workers(service)
 	if err := m.o.Platform.SetWorkers(ctx, service, workers); err != nil {
 		message, next := app.Explain(err)
-		if app.CodeOf(err) == app.Internal {
+		if app.CodeOf(err) == app.CodeInternal {
 			m.o.Log("release %s v%d: workers: %v", w.release.App, w.release.Version, err)
 		}
 		w.log.Error("the app is live, but its workers are not set: %s", message)

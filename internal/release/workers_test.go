@@ -40,7 +40,7 @@ func TestWorkerTypes(t *testing.T) {
 				}
 				return []byte(tt.procfile), nil
 			}, image, tt.instances)
-			if strings.Join(got, " ") != tt.want || tt.err == "" && err != nil || tt.err != "" && (app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), tt.err)) {
+			if strings.Join(got, " ") != tt.want || tt.err == "" && err != nil || tt.err != "" && (app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), tt.err)) {
 				t.Errorf("%q, %v", got, err)
 			}
 		})
@@ -95,7 +95,7 @@ func TestMachine_Employ(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := m.o.Store.AddEvent(t.Context(), "hello", 2, store.Event{State: app.Starting, Revision: "hello-v2", Service: manifest}); err != nil {
+	if err := m.o.Store.AddEvent(t.Context(), "hello", 2, store.Event{State: app.StateStarting, Revision: "hello-v2", Service: manifest}); err != nil {
 		t.Fatal(err)
 	}
 	m.resume(t.Context(), r)
@@ -114,7 +114,7 @@ func TestMachine_Employ(t *testing.T) {
 		err  error
 		want string
 	}{
-		{app.Errorf(app.Unavailable, "try again", "no room"), " !     the app is live, but its workers are not set: no room\n       try again\n"},
+		{app.Errorf(app.CodeUnavailable, "try again", "no room"), " !     the app is live, but its workers are not set: no room\n       try again\n"},
 		{errors.New("a secret path"), " !     the app is live, but its workers are not set: internal error\n"},
 	} {
 		b.Reset()
@@ -156,11 +156,11 @@ func TestMachine_RecoverSetsWorkers(t *testing.T) {
 		state   app.State
 		calls   []string
 	}{
-		{"AllOfIt", 100, nil, nil, app.Live, []string{"hello-v2: worker clock"}},
-		{"NotAllOfIt", 50, nil, nil, app.Failed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
-		{"TheLiveOneDoesNotRun", 50, nil, &deploy.StartError{Reason: deploy.Exited, ExitCode: 7}, app.Failed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
-		{"NotApplied", 50, nil, errors.New("refused"), app.Shifting, []string{"apply hello-v1"}},
-		{"Away", 50, errors.New("no answer"), nil, app.Shifting, nil},
+		{"AllOfIt", 100, nil, nil, app.StateLive, []string{"hello-v2: worker clock"}},
+		{"NotAllOfIt", 50, nil, nil, app.StateFailed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
+		{"TheLiveOneDoesNotRun", 50, nil, &deploy.StartError{Reason: deploy.Exited, ExitCode: 7}, app.StateFailed, []string{"apply hello-v1", "hello-v1: worker", "delete hello-v2"}},
+		{"NotApplied", 50, nil, errors.New("refused"), app.StateShifting, []string{"apply hello-v1"}},
+		{"Away", 50, errors.New("no answer"), nil, app.StateShifting, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &applied{away: tt.away, start: tt.start}
@@ -173,7 +173,7 @@ func TestMachine_RecoverSetsWorkers(t *testing.T) {
 				revision string
 				workers  []string
 				last     app.State
-			}{{"hello-v1", []string{"worker"}, app.Live}, {"hello-v2", []string{"worker", "clock"}, app.Shifting}} {
+			}{{"hello-v1", []string{"worker"}, app.StateLive}, {"hello-v2", []string{"worker", "clock"}, app.StateShifting}} {
 				r, err := m.o.Store.AddRelease(ctx, app.Release{App: "hello", Commit: strings.Repeat("1", 40), Ref: "refs/heads/main", Key: "dev", Revision: v.revision})
 				if err != nil {
 					t.Fatal(err)
@@ -193,7 +193,7 @@ func TestMachine_RecoverSetsWorkers(t *testing.T) {
 				}
 				p.service = s
 				w := &work{m: m, release: r}
-				for _, e := range []store.Event{{State: app.Starting, Revision: v.revision, Service: manifest}, {State: app.Shifting}, {State: v.last}} {
+				for _, e := range []store.Event{{State: app.StateStarting, Revision: v.revision, Service: manifest}, {State: app.StateShifting}, {State: v.last}} {
 					if w.release.State == e.State {
 						continue
 					}

@@ -186,7 +186,7 @@ func TestAttack_NoStartWithoutFirewall(t *testing.T) {
 	w.mu.Unlock()
 	for _, egress := range []bool{true, false} {
 		_, err := h.Run(within(t, time.Minute), Spec{ID: "open", Layers: []string{probe}, Args: []string{"/probe", "exit", "0"}, Egress: egress})
-		if (app.CodeOf(err) == app.Unavailable) != egress {
+		if (app.CodeOf(err) == app.CodeUnavailable) != egress {
 			t.Errorf("way out %v: %v", egress, err)
 		}
 	}

@@ -53,12 +53,12 @@ func openCgroups(parent string) (*cgroups, error) {
 		memory = strings.Contains(" "+strings.TrimSpace(string(c))+" ", " memory ")
 	}
 	if !memory {
-		return nil, app.Errorf(app.Unavailable, "boot with cgroup_enable=memory, and mount the control groups at /sys/fs/cgroup",
+		return nil, app.Errorf(app.CodeUnavailable, "boot with cgroup_enable=memory, and mount the control groups at /sys/fs/cgroup",
 			"the kernel's memory control group is missing: apps could not be limited")
 	}
 	for _, d := range g.shims() {
 		if err := os.MkdirAll(d, 0o755); err != nil {
-			return nil, app.Errorf(app.Unavailable, "gitd needs write access to /sys/fs/cgroup", "cannot make control groups: %w", err)
+			return nil, app.Errorf(app.CodeUnavailable, "gitd needs write access to /sys/fs/cgroup", "cannot make control groups: %w", err)
 		}
 	}
 	return g, nil

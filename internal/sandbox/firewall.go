@@ -59,7 +59,7 @@ func openFirewall(prefix, table string, log func(string, ...any)) (*firewall, er
 }
 
 func unavailable(err error) error {
-	return app.Errorf(app.Unavailable, "load the kernel's modules: modprobe -a nf_tables nft_masq nft_fib_inet nft_ct", "cannot make firewall rules with nftables: %w", err)
+	return app.Errorf(app.CodeUnavailable, "load the kernel's modules: modprobe -a nf_tables nft_masq nft_fib_inet nft_ct", "cannot make firewall rules with nftables: %w", err)
 }
 
 // put writes the table, in one transaction. w.mu is held, or nobody else knows w yet.

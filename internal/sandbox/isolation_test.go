@@ -275,7 +275,7 @@ func TestFailedStart(t *testing.T) {
 				_ = c.Remove(t.Context())
 			}
 			t.Log(err)
-			if s.Mounts == nil && s.Layers[0] == probe && app.CodeOf(err) == app.Internal {
+			if s.Mounts == nil && s.Layers[0] == probe && app.CodeOf(err) == app.CodeInternal {
 				t.Errorf("not told to a person: %v", err)
 			}
 			if _, err := h.Run(within(t, time.Minute), s); err == nil {
@@ -285,7 +285,7 @@ func TestFailedStart(t *testing.T) {
 		})
 	}
 	c := start(t, h, Spec{ID: "taken", Args: []string{"/probe", "sleep", "1h"}})
-	if _, err := h.Start(t.Context(), Spec{ID: "taken", Layers: []string{probe}, Args: []string{"/probe"}}); app.CodeOf(err) != app.Exists {
+	if _, err := h.Start(t.Context(), Spec{ID: "taken", Layers: []string{probe}, Args: []string{"/probe"}}); app.CodeOf(err) != app.CodeExists {
 		t.Error(err)
 	}
 	select {

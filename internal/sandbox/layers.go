@@ -152,7 +152,7 @@ func (l *Layers) Ensure(ctx context.Context, img v1.Image) ([]string, error) {
 		return nil, fmt.Errorf("sandbox: read the image's layers: %w", err)
 	}
 	if len(layers) != len(ids) {
-		return nil, app.Errorf(app.InvalidInput, "build the image again", "the image has %d layers but names %d", len(layers), len(ids))
+		return nil, app.Errorf(app.CodeInvalidInput, "build the image again", "the image has %d layers but names %d", len(layers), len(ids))
 	}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func (l *Layers) Ensure(ctx context.Context, img v1.Image) ([]string, error) {
 // checkDiffID keeps names of strangers out of paths.
 func checkDiffID(id v1.Hash) error {
 	if id.Algorithm != "sha256" || len(id.Hex) != 64 || strings.Trim(id.Hex, "0123456789abcdef") != "" {
-		return app.Errorf(app.InvalidInput, "build the image again", "%q is no layer's diff ID", id.String())
+		return app.Errorf(app.CodeInvalidInput, "build the image again", "%q is no layer's diff ID", id.String())
 	}
 	return nil
 }
@@ -241,7 +241,7 @@ func (l *Layers) add(ctx context.Context, id v1.Hash, layer v1.Layer) (err error
 		return fmt.Errorf("unpack layer %s: %w", id, err)
 	}
 	if sum != id.Hex {
-		return app.Errorf(app.ImageMissing, "push again to rebuild the image", "layer %s is damaged: its content is sha256:%s", id, sum)
+		return app.Errorf(app.CodeImageMissing, "push again to rebuild the image", "layer %s is damaged: its content is sha256:%s", id, sum)
 	}
 	if err := os.Rename(temp, final); err != nil {
 		return err

@@ -218,10 +218,10 @@ func TestLayerLimits(t *testing.T) {
 	}
 	l := OpenLayers(t.TempDir())
 	l.MaxEntries, l.MaxBytes = 49, 1<<20
-	if _, err := l.Ensure(t.Context(), image(t, archive(t, many...))); app.CodeOf(err) != app.LimitExceeded {
+	if _, err := l.Ensure(t.Context(), image(t, archive(t, many...))); app.CodeOf(err) != app.CodeLimitExceeded {
 		t.Error(err)
 	}
-	if _, err := l.Ensure(t.Context(), image(t, archive(t, file("big", strings.Repeat("x", 1<<20))))); app.CodeOf(err) != app.LimitExceeded {
+	if _, err := l.Ensure(t.Context(), image(t, archive(t, file("big", strings.Repeat("x", 1<<20))))); app.CodeOf(err) != app.CodeLimitExceeded {
 		t.Error(err)
 	}
 	if _, err := l.Ensure(t.Context(), image(t, archive(t, many[:40]...))); err != nil {
@@ -256,7 +256,7 @@ func TestDamagedLayer(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := t.TempDir()
-		if _, err := OpenLayers(dir).Ensure(t.Context(), img); err == nil || cut == 0 && app.CodeOf(err) != app.ImageMissing {
+		if _, err := OpenLayers(dir).Ensure(t.Context(), img); err == nil || cut == 0 && app.CodeOf(err) != app.CodeImageMissing {
 			t.Errorf("cut %d: %v", cut, err)
 		}
 		if e, _ := os.ReadDir(dir); len(e) != 1 { // the lock

@@ -128,7 +128,7 @@ func (o *othersRules) docker(tool string) error {
 	for _, r := range rules { // each goes before the last
 		if exec.Command(tool, append([]string{"-w", "-C"}, r...)...).Run() != nil {
 			if out, err := exec.Command(tool, append([]string{"-w", "-I"}, r...)...).CombinedOutput(); err != nil {
-				return app.Errorf(app.Unavailable, "", "%s: %w", strings.TrimSpace(string(out)), err)
+				return app.Errorf(app.CodeUnavailable, "", "%s: %w", strings.TrimSpace(string(out)), err)
 			}
 		}
 		o.iptables = append(o.iptables, append([]string{tool, "-w", "-D"}, r...))

@@ -33,7 +33,7 @@ type RoomLimits struct {
 // Room makes one. Its id is unique on the Host, containers included; [a-z0-9-].
 func (h *Host) Room(id string, l RoomLimits) (*Room, error) {
 	if !validID.MatchString(id) {
-		return nil, app.Errorf(app.InvalidInput, "use a-z, 0-9 and -", "%q cannot be the ID of a room", id)
+		return nil, app.Errorf(app.CodeInvalidInput, "use a-z, 0-9 and -", "%q cannot be the ID of a room", id)
 	}
 	r := &Room{host: h, id: id}
 	if err := h.cgroups.make(id, l); err != nil {

@@ -56,12 +56,12 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		o.UIDs = DefaultUIDs
 	}
 	if os.Geteuid() != 0 {
-		return nil, app.Errorf(app.Unavailable, "run it with sudo", "gitd serve needs root: it makes containers, network namespaces and firewall rules")
+		return nil, app.Errorf(app.CodeUnavailable, "run it with sudo", "gitd serve needs root: it makes containers, network namespaces and firewall rules")
 	}
 	h := &Host{opts: o, containers: map[string]*Container{}}
 	var err error
 	if h.runtime, err = exec.LookPath(o.Runtime); err != nil {
-		return nil, app.Errorf(app.Unavailable, "install it: apt-get install "+filepath.Base(o.Runtime), "the container runtime %s is not installed: %w", o.Runtime, err)
+		return nil, app.Errorf(app.CodeUnavailable, "install it: apt-get install "+filepath.Base(o.Runtime), "the container runtime %s is not installed: %w", o.Runtime, err)
 	}
 	if h.runtime, err = filepath.Abs(h.runtime); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		return nil, err
 	}
 	if err := makeBase(o.Dir); err != nil {
-		return nil, app.Errorf(app.Unavailable, "choose a data directory that root can write to", "cannot prepare the sandbox's directory: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "choose a data directory that root can write to", "cannot prepare the sandbox's directory: %w", err)
 	}
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, err
@@ -170,7 +170,7 @@ func haveOverlay(ctx context.Context) error {
 		_ = exec.CommandContext(ctx, "modprobe", "overlay").Run()
 	}
 	if !has() {
-		return app.Errorf(app.Unavailable, "load it: modprobe overlay", "the kernel has no overlayfs")
+		return app.Errorf(app.CodeUnavailable, "load it: modprobe overlay", "the kernel has no overlayfs")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func TestAttack_SparseLayer(t *testing.T) {
 	pax := sparse(size)
 	l := OpenLayers(t.TempDir())
 	l.MaxBytes = 1 << 20
-	if _, err := l.Ensure(t.Context(), image(t, pax)); app.CodeOf(err) != app.LimitExceeded {
+	if _, err := l.Ensure(t.Context(), image(t, pax)); app.CodeOf(err) != app.CodeLimitExceeded {
 		t.Errorf("PAX: %v", err)
 	}
 	old := oldSparse("file", []byte("content"), 8192)

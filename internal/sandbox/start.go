@@ -214,7 +214,7 @@ func startError(message string) error {
 	m := strings.TrimPrefix(message, "runc run failed: ")
 	m = strings.TrimPrefix(m, "unable to start container process: ")
 	if strings.HasPrefix(m, "exec: ") || strings.HasPrefix(m, "exec /") {
-		return app.Errorf(app.StartFailed, "look at the start command: the file must exist in the image and be executable", "the command could not be started: %s", m)
+		return app.Errorf(app.CodeStartFailed, "look at the start command: the file must exist in the image and be executable", "the command could not be started: %s", m)
 	}
 	return errors.New("sandbox: " + message)
 }
@@ -287,7 +287,7 @@ func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) 
 		return file, err
 	}
 	if err := os.Rename(dir, c.dir); errors.Is(err, os.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
-		return file, app.Errorf(app.Exists, "remove it first", "there is a container %s already", s.ID)
+		return file, app.Errorf(app.CodeExists, "remove it first", "there is a container %s already", s.ID)
 	} else if err != nil {
 		return file, err
 	}

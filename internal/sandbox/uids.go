@@ -26,7 +26,7 @@ func ParseUIDs(s string) (UIDs, error) {
 		b, err = strconv.ParseUint(last, 10, 32)
 	}
 	if err != nil || a < 1000 || b < a || b >= 1<<31 || a <= nobody && nobody <= b {
-		return UIDs{}, app.Errorf(app.InvalidInput, fmt.Sprintf("give it as FIRST-LAST, such as %d-%d, from 1000 on and without %d", DefaultUIDs.First, DefaultUIDs.Last, nobody),
+		return UIDs{}, app.Errorf(app.CodeInvalidInput, fmt.Sprintf("give it as FIRST-LAST, such as %d-%d, from 1000 on and without %d", DefaultUIDs.First, DefaultUIDs.Last, nobody),
 			"%q is no range of user IDs", s)
 	}
 	return UIDs{uint32(a), uint32(b)}, nil

@@ -68,7 +68,7 @@ func (u *unpacker) unpack(ctx context.Context, blob io.Reader, dir string) (sum 
 			break
 		}
 		if err == nil && n >= u.maxEntries {
-			err = app.Errorf(app.LimitExceeded, "make the image smaller", "the layer has more than %d entries", u.maxEntries)
+			err = app.Errorf(app.CodeLimitExceeded, "make the image smaller", "the layer has more than %d entries", u.maxEntries)
 		}
 		if err == nil {
 			if err = u.entry(h, archive); err != nil {
@@ -131,7 +131,7 @@ type capped struct {
 func (c *capped) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	if *c.left -= int64(n); *c.left < 0 {
-		return 0, app.Errorf(app.LimitExceeded, "make the image smaller", "the layer is too large")
+		return 0, app.Errorf(app.CodeLimitExceeded, "make the image smaller", "the layer is too large")
 	}
 	return n, err
 }
@@ -235,7 +235,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return own(parent, base, h, true)
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
 		if u.left -= max(h.Size, 0); u.left < 0 {
-			return app.Errorf(app.LimitExceeded, "make the image smaller", "the layer is too large")
+			return app.Errorf(app.CodeLimitExceeded, "make the image smaller", "the layer is too large")
 		}
 		if err := u.file(parent, base, h, content); err != nil {
 			return err
@@ -259,20 +259,20 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	case tar.TypeChar, tar.TypeBlock, tar.TypeXGlobalHeader: // containers get their devices from the runtime
 		return nil
 	}
-	return app.Errorf(app.InvalidInput, "build the image again", "it is a kind of entry that layers do not have (%q)", h.Typeflag)
+	return app.Errorf(app.CodeInvalidInput, "build the image again", "it is a kind of entry that layers do not have (%q)", h.Typeflag)
 }
 
 // entryName cleans an entry's name. An absolute one means the layer's root.
 func entryName(name string) (string, error) {
 	if strings.ContainsRune(name, 0) {
-		return "", app.Errorf(app.InvalidInput, "build the image again", "a name has a NUL")
+		return "", app.Errorf(app.CodeInvalidInput, "build the image again", "a name has a NUL")
 	}
 	clean := path.Clean(strings.TrimLeft(name, "/"))
 	if clean == "" {
 		clean = "."
 	}
 	if clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", app.Errorf(app.InvalidInput, "build the image again", "the name leads out of the layer")
+		return "", app.Errorf(app.CodeInvalidInput, "build the image again", "the name leads out of the layer")
 	}
 	return clean, nil
 }
@@ -338,7 +338,7 @@ func (u *unpacker) makeParents(name string) (int, error) {
 		next, err := u.openDir(name[:end])
 		if errors.Is(err, unix.ENOENT) {
 			if err = unix.Mkdirat(fd, name[i:end], 0o755); err == unix.EEXIST {
-				err = app.Errorf(app.InvalidInput, "build the image again", "it lies behind a link that leads out of the layer")
+				err = app.Errorf(app.CodeInvalidInput, "build the image again", "it lies behind a link that leads out of the layer")
 			} else if err == nil {
 				if err = unix.Fchmodat(fd, name[i:end], 0o755, 0); err == nil {
 					next, err = u.openDir(name[:end])

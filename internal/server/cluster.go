@@ -118,7 +118,7 @@ func (s *Server) openImages(ctx context.Context) (registry.Images, addresses, er
 		return remote, addresses{r.Ref, r.Ref, r.Insecure}, nil // Pull and Push are of our own, which config/ has set
 	}
 	if r.Pull == "" {
-		return nil, addresses{}, app.Errorf(app.InvalidInput,
+		return nil, addresses{}, app.Errorf(app.CodeInvalidInput,
 			"give the address of this machine that nodes reach: --registry-pull HOST:PORT; or another registry: --registry registry.example.com/team",
 			"where nodes pull images from is not known")
 	}

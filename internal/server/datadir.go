@@ -31,7 +31,7 @@ func prepare(dir string) error {
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		return app.Errorf(app.Unavailable, "run gitd as root, or name another folder: --data DIR", "the data directory %s cannot be used: %w", dir, err)
+		return app.Errorf(app.CodeUnavailable, "run gitd as root, or name another folder: --data DIR", "the data directory %s cannot be used: %w", dir, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return refuse(err)
@@ -65,7 +65,7 @@ func hasLedger(dir string) error {
 	if len(apps) == 0 {
 		return nil
 	}
-	return app.Errorf(app.Unavailable, "put "+databaseFile+" back from a backup (docs/operations.md, Backup); to begin without those apps: gitd purge --yes --data "+dir,
+	return app.Errorf(app.CodeUnavailable, "put "+databaseFile+" back from a backup (docs/operations.md, Backup); to begin without those apps: gitd purge --yes --data "+dir,
 		"the data directory %s has repositories (%d) and no %s: it does not say whose they are", dir, len(apps), databaseFile)
 }
 
@@ -79,7 +79,7 @@ func private(dir string) error {
 		return err
 	}
 	if me := os.Geteuid(); me == 0 && s.Uid != 0 {
-		return app.Errorf(app.Unavailable, fmt.Sprintf("give it to root: chown root: %s, or name another folder: --data DIR", dir),
+		return app.Errorf(app.CodeUnavailable, fmt.Sprintf("give it to root: chown root: %s, or name another folder: --data DIR", dir),
 			"the data directory %s belongs to another user (number %d)", dir, s.Uid)
 	} else if me != 0 && int(s.Uid) != me {
 		return nil // in a Pod a volume belongs to root, and the Pod alone has it
@@ -104,7 +104,7 @@ func private(dir string) error {
 func lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if isFull(err) {
-		return nil, app.Errorf(app.Unavailable, "make room on the disk, or name another folder: --data DIR", "the disk of the data directory %s is full: %w", dir, err)
+		return nil, app.Errorf(app.CodeUnavailable, "make room on the disk, or name another folder: --data DIR", "the disk of the data directory %s is full: %w", dir, err)
 	}
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func lock(dir string) (*os.File, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
-		e := app.Errorf(app.Unavailable, "stop that one first, or name another folder: --data DIR",
+		e := app.Errorf(app.CodeUnavailable, "stop that one first, or name another folder: --data DIR",
 			"another gitd (process %s) works on %s", strings.TrimSpace(string(holder)), dir)
 		e.Err = ErrLocked
 		return nil, e

@@ -32,8 +32,8 @@ func (f *front) Confirm(ctx context.Context, key app.Key, name string, id int64,
 func (f *front) Create(ctx context.Context, key app.Key, name string) (app.App, error) {
 	caller := app.Caller{Key: key}
 	a, err := f.store.CreateAppAs(ctx, caller, name)
-	if app.CodeOf(err) == app.Exists { // two pushes of one key at a time
-		return f.store.Authorize(ctx, caller, name, app.Push)
+	if app.CodeOf(err) == app.CodeExists { // two pushes of one key at a time
+		return f.store.Authorize(ctx, caller, name, app.VerbPush)
 	}
 	return a, err
 }

@@ -82,7 +82,7 @@ func isData(data string) error {
 	}
 	for _, e := range entries {
 		if name := e.Name(); !slices.Contains(ownNames, strings.TrimSuffix(name, ".new")) && !strings.HasPrefix(name, ".write-test-") && !strings.HasPrefix(name, ".new-") {
-			return app.Errorf(app.InvalidInput, "name gitd's own: --data DIR",
+			return app.Errorf(app.CodeInvalidInput, "name gitd's own: --data DIR",
 				"%s is no data directory of gitd: it has no %s, and %s in it is not gitd's", data, databaseFile, name)
 		}
 	}
@@ -118,7 +118,7 @@ func purgeCluster(ctx context.Context, data string, log *app.Log) (err error) {
 			return
 		}
 		message, _ := app.Explain(err)
-		err = &app.Error{Code: app.Unavailable, Err: err, Message: "the apps are still on the cluster: " + message,
+		err = &app.Error{Code: app.CodeUnavailable, Err: err, Message: "the apps are still on the cluster: " + message,
 			Next: "try again when it can be reached; where it is gone for good, remove " + data + "/" + platformFile + " first"}
 	}()
 	before, err := platformOf(data)

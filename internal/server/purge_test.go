@@ -45,7 +45,7 @@ func TestPurge(t *testing.T) {
 			}
 			err := Purge(t.Context(), dir, app.NewLog(io.Discard))
 			_, there := os.Stat(dir)
-			if tt.err == "" && (err != nil || !os.IsNotExist(there)) || tt.err != "" && (app.CodeOf(err) != app.InvalidInput || !strings.Contains(err.Error(), tt.err) || there != nil) {
+			if tt.err == "" && (err != nil || !os.IsNotExist(there)) || tt.err != "" && (app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), tt.err) || there != nil) {
 				t.Errorf("%v; %v", err, there)
 			}
 			if err := Purge(t.Context(), filepath.Join(dir, "missing"), app.NewLog(io.Discard)); err != nil {
@@ -73,7 +73,7 @@ func TestPurge_ClusterAway(t *testing.T) {
 	}
 	err = Purge(t.Context(), dir, app.NewLog(io.Discard))
 	message, next := app.Explain(err)
-	if app.CodeOf(err) != app.Unavailable || !strings.HasPrefix(message, "the apps are still on the cluster: ") || !strings.Contains(next, platformFile) {
+	if app.CodeOf(err) != app.CodeUnavailable || !strings.HasPrefix(message, "the apps are still on the cluster: ") || !strings.Contains(next, platformFile) {
 		t.Errorf("%s / %s", message, next)
 	}
 	t.Log(message, "/", next)
@@ -100,7 +100,7 @@ func TestInstance(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, instanceFile), []byte(damaged), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if id, err := of(dir); app.CodeOf(err) != app.Unavailable {
+		if id, err := of(dir); app.CodeOf(err) != app.CodeUnavailable {
 			t.Errorf("%q is taken for %q, %v", damaged, id, err)
 		}
 	}

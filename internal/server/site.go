@@ -59,7 +59,7 @@ func (s *Server) rememberPlatform(ctx context.Context) error {
 			return err
 		}
 		if len(apps) > 0 {
-			return app.Errorf(app.InvalidInput, "serve it with --platform "+before.name()+", or name another folder: --data DIR",
+			return app.Errorf(app.CodeInvalidInput, "serve it with --platform "+before.name()+", or name another folder: --data DIR",
 				"the apps in %s run on the platform %s, not on %s", s.o.Data, before.name(), s.o.Cluster.name())
 		}
 	}
@@ -92,7 +92,7 @@ func platformOf(data string) (*remembered, error) {
 	}
 	var r remembered
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, app.Errorf(app.Unavailable, "remove it: the next start writes it anew", "%s/%s cannot be read: %w", data, platformFile, err)
+		return nil, app.Errorf(app.CodeUnavailable, "remove it: the next start writes it anew", "%s/%s cannot be read: %w", data, platformFile, err)
 	}
 	return &r, nil
 }
@@ -103,7 +103,7 @@ func (s *Server) instance() (string, error) {
 	if id := strings.TrimSpace(string(b)); err == nil && instanceForm.MatchString(id) {
 		return id, nil
 	} else if err == nil {
-		return "", app.Errorf(app.Unavailable, "write back what it said: kubectl get ksvc -A -L gitd.io/instance shows it", "%s cannot be understood: %q", s.path(instanceFile), app.Clip(id, 20))
+		return "", app.Errorf(app.CodeUnavailable, "write back what it said: kubectl get ksvc -A -L gitd.io/instance shows it", "%s cannot be understood: %q", s.path(instanceFile), app.Clip(id, 20))
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}

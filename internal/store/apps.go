@@ -15,7 +15,7 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// CreateApp adds an app. It returns an *app.Error with code Exists when there is one of that name, and InvalidName when the name cannot stand
+// CreateApp adds an app. It returns an *app.Error with code CodeExists when there is one of that name, and CodeInvalidName when the name cannot stand
 // beside another's (app.Clash).
 func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
@@ -28,7 +28,7 @@ func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, e
 // EnsureApp is CreateApp, but that it is no error where the app exists, no matter which key owns it.
 func (s *Store) EnsureApp(ctx context.Context, name, owner string) (app.App, error) {
 	a, err := s.CreateApp(ctx, name, owner)
-	if app.CodeOf(err) == app.Exists {
+	if app.CodeOf(err) == app.CodeExists {
 		return s.App(ctx, name)
 	}
 	return a, err
@@ -42,10 +42,10 @@ func createApp(ctx context.Context, tx querier, a app.App) (app.App, error) {
 	}
 	for _, other := range all {
 		if other.Name == a.Name {
-			return a, app.Errorf(app.Exists, "choose another name", "an app named %q exists already", a.Name)
+			return a, app.Errorf(app.CodeExists, "choose another name", "an app named %q exists already", a.Name)
 		}
 		if why := app.Clash(a.Name, other.Name); why != "" {
-			return a, app.Errorf(app.InvalidName, "choose another name", "the name %q cannot be used: %s", a.Name, why)
+			return a, app.Errorf(app.CodeInvalidName, "choose another name", "the name %q cannot be used: %s", a.Name, why)
 		}
 	}
 	if err := tx.QueryRowContext(ctx, "UPDATE last_ids SET id = id + 1 WHERE kind = 'app' RETURNING id").Scan(&a.ID); err != nil {
@@ -60,7 +60,7 @@ func createApp(ctx context.Context, tx querier, a app.App) (app.App, error) {
 	return a, err
 }
 
-// App returns one app, or an *app.Error with code NotFound.
+// App returns one app, or an *app.Error with code CodeNotFound.
 func (s *Store) App(ctx context.Context, name string) (app.App, error) {
 	return oneApp(ctx, s.db, name)
 }

@@ -28,14 +28,14 @@ func authorize(ctx context.Context, q querier, caller app.Caller, name string, v
 		}
 		key = now
 	}
-	if verb == app.Use {
+	if verb == app.VerbUse {
 		return app.App{}, nil
 	}
 	a, err := oneApp(ctx, q, name)
 	switch {
 	case err == nil:
 		return a, app.Allow(key, name, &a, verb)
-	case app.CodeOf(err) == app.NotFound:
+	case app.CodeOf(err) == app.CodeNotFound:
 		return app.App{Name: name}, app.Allow(key, name, nil, verb)
 	}
 	return a, err
@@ -49,9 +49,9 @@ func presentKey(ctx context.Context, q querier, was app.Key) (app.Key, error) {
 	case err != nil:
 		return app.Key{}, err
 	case len(keys) == 0:
-		return app.Key{}, app.Errorf(app.Forbidden, next, "the key %s was removed", was.Name)
+		return app.Key{}, app.Errorf(app.CodeForbidden, next, "the key %s was removed", was.Name)
 	case !keys[0].Same(was):
-		return app.Key{}, app.Errorf(app.Forbidden, "connect again, with the key that is registered now", "the key %s was changed", was.Name)
+		return app.Key{}, app.Errorf(app.CodeForbidden, "connect again, with the key that is registered now", "the key %s was changed", was.Name)
 	}
 	return keys[0], nil
 }
@@ -63,8 +63,8 @@ func (s *Store) Confirm(ctx context.Context, caller app.Caller, name string, id 
 
 func confirm(ctx context.Context, q querier, caller app.Caller, name string, id int64, verb app.Verb) error {
 	a, err := authorize(ctx, q, caller, name, verb)
-	if id != 0 && a.ID != id && (err == nil || app.CodeOf(err) == app.NotFound) {
-		return app.Errorf(app.NotFound, "see what there is: gitd apps", "the app %s was destroyed meanwhile", name)
+	if id != 0 && a.ID != id && (err == nil || app.CodeOf(err) == app.CodeNotFound) {
+		return app.Errorf(app.CodeNotFound, "see what there is: gitd apps", "the app %s was destroyed meanwhile", name)
 	}
 	return err
 }
@@ -75,11 +75,11 @@ func confirm(ctx context.Context, q querier, caller app.Caller, name string, id 
 func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (app.Release, error) {
 	r.Key = caller.Name()
 	err := s.change(ctx, func(tx *sql.Tx) error {
-		if err := confirm(ctx, tx, caller, r.App, r.AppID, app.Push); err != nil {
+		if err := confirm(ctx, tx, caller, r.App, r.AppID, app.VerbPush); err != nil {
 			return err
 		}
 		a, err := oneApp(ctx, tx, r.App)
-		if app.CodeOf(err) == app.NotFound && r.RollbackOf == 0 {
+		if app.CodeOf(err) == app.CodeNotFound && r.RollbackOf == 0 {
 			a, err = s.createAs(ctx, tx, caller, r.App)
 		}
 		if err != nil {
@@ -92,11 +92,11 @@ func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (ap
 	return r, err
 }
 
-// CreateAppAs creates an app that belongs to caller, in one transaction with the decision that it may. It returns an *app.Error: Exists
+// CreateAppAs creates an app that belongs to caller, in one transaction with the decision that it may. It returns an *app.Error: CodeExists
 // where there is one by then, no matter which key owns it, or what CreateApp returns.
 func (s *Store) CreateAppAs(ctx context.Context, caller app.Caller, name string) (a app.App, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
-		if _, err := authorize(ctx, tx, caller, name, app.Create); err != nil {
+		if _, err := authorize(ctx, tx, caller, name, app.VerbCreate); err != nil {
 			return err
 		}
 		a, err = s.createAs(ctx, tx, caller, name)
@@ -113,7 +113,7 @@ func (s *Store) createAs(ctx context.Context, tx querier, caller app.Caller, nam
 			return app.App{}, err
 		}
 		if has >= s.AppsPerKey {
-			return app.App{}, app.Errorf(app.LimitExceeded, "destroy one that is not needed (gitd apps destroy NAME), or ask the operator (gitd serve --max-apps-per-key)",
+			return app.App{}, app.Errorf(app.CodeLimitExceeded, "destroy one that is not needed (gitd apps destroy NAME), or ask the operator (gitd serve --max-apps-per-key)",
 				"the key %q owns %d apps already, as many as a key may", caller.Key.Name, has)
 		}
 	}
@@ -138,7 +138,7 @@ func (s *Store) WhileAllowed(ctx context.Context, caller app.Caller, name string
 func (s *Store) WhileAbsent(ctx context.Context, name string, f func() error) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
 		_, err := oneApp(ctx, tx, name)
-		if app.CodeOf(err) != app.NotFound {
+		if app.CodeOf(err) != app.CodeNotFound {
 			return err
 		}
 		return f()

@@ -45,7 +45,7 @@ func TestAttack_Enter(t *testing.T) {
 	s, _ := mustOpen(t)
 	owner, other := caller(t, s, app.Key{Name: "owner"}), caller(t, s, app.Key{Name: "other"})
 	for _, c := range []app.Caller{owner, other} {
-		if a, err := s.Authorize(t.Context(), c, "shop", app.Push); err != nil || a.ID != 0 {
+		if a, err := s.Authorize(t.Context(), c, "shop", app.VerbPush); err != nil || a.ID != 0 {
 			t.Fatal(a, err)
 		}
 	}
@@ -54,21 +54,21 @@ func TestAttack_Enter(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	_, err = enter(s, other, "shop", 0)
-	wantError(t, err, app.Forbidden, `the key "other" has no right to push the app "shop"`)
+	wantError(t, err, app.CodeForbidden, `the key "other" has no right to push the app "shop"`)
 	_, err = s.CreateAppAs(t.Context(), other, "shop")
-	wantError(t, err, app.Forbidden, "no right")
+	wantError(t, err, app.CodeForbidden, "no right")
 	wantError(t, s.WhileAbsent(t.Context(), "shop", func() error { t.Error("called"); return nil }), "", "")
 	if _, err := enter(s, owner, "shop", r.AppID); err != nil {
 		t.Fatal(err)
 	}
 	deleteApp(t, s, "shop")
 	_, err = enter(s, owner, "shop", r.AppID)
-	wantError(t, err, app.NotFound, "destroyed meanwhile")
+	wantError(t, err, app.CodeNotFound, "destroyed meanwhile")
 	if _, err := s.CreateAppAs(t.Context(), owner, "shop"); err != nil {
 		t.Fatal(err)
 	}
 	_, err = enter(s, owner, "shop", r.AppID)
-	wantError(t, err, app.NotFound, "destroyed meanwhile")
+	wantError(t, err, app.CodeNotFound, "destroyed meanwhile")
 	if page, err := s.Page(t.Context(), "shop", 0, 10); err != nil || len(page) != 0 {
 		t.Fatal(page, err)
 	}
@@ -87,7 +87,7 @@ func TestAttack_CreateAtOnce(t *testing.T) {
 				mu.Lock()
 				won = append(won, c.Key.Name)
 				mu.Unlock()
-			} else if app.CodeOf(err) != app.Forbidden {
+			} else if app.CodeOf(err) != app.CodeForbidden {
 				t.Error(err)
 			}
 		})
@@ -125,11 +125,11 @@ func TestAttack_ChangedKey(t *testing.T) {
 				caller(t, s, *tt.again)
 			}
 			_, err = enter(s, c, "shop", r.AppID)
-			wantError(t, err, app.Forbidden, tt.words)
-			wantError(t, s.Confirm(t.Context(), c, "shop", r.AppID, app.Push), app.Forbidden, tt.words)
-			wantError(t, s.Confirm(t.Context(), c, "", 0, app.Use), app.Forbidden, tt.words)
-			_, err = s.Authorize(t.Context(), c, "shop", app.Read)
-			wantError(t, err, app.Forbidden, tt.words)
+			wantError(t, err, app.CodeForbidden, tt.words)
+			wantError(t, s.Confirm(t.Context(), c, "shop", r.AppID, app.VerbPush), app.CodeForbidden, tt.words)
+			wantError(t, s.Confirm(t.Context(), c, "", 0, app.VerbUse), app.CodeForbidden, tt.words)
+			_, err = s.Authorize(t.Context(), c, "shop", app.VerbRead)
+			wantError(t, err, app.CodeForbidden, tt.words)
 		})
 	}
 }
@@ -140,7 +140,7 @@ func TestAttack_ScopeFollowsNoName(t *testing.T) {
 	owner, third := caller(t, s, app.Key{Name: "owner"}), caller(t, s, app.Key{Name: "third"})
 	before := caller(t, s, app.Key{Name: "before", Apps: []app.Scope{{Name: "shop"}}})
 	_, err := enter(s, before, "shop", 0)
-	wantError(t, err, app.Forbidden, "no right")
+	wantError(t, err, app.CodeForbidden, "no right")
 	if _, err := enter(s, owner, "shop", 0); err != nil {
 		t.Fatal(err)
 	}
@@ -152,16 +152,16 @@ func TestAttack_ScopeFollowsNoName(t *testing.T) {
 	}
 	deleteApp(t, s, "shop")
 	for _, c := range []app.Caller{before, after} {
-		_, err = s.Authorize(t.Context(), c, "shop", app.Push)
-		wantError(t, err, app.Forbidden, "no right")
+		_, err = s.Authorize(t.Context(), c, "shop", app.VerbPush)
+		wantError(t, err, app.CodeForbidden, "no right")
 	}
 	if _, err := enter(s, third, "shop", 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []app.Caller{before, after} {
-		for _, verb := range []app.Verb{app.Read, app.Push, app.Delete} {
+		for _, verb := range []app.Verb{app.VerbRead, app.VerbPush, app.VerbDelete} {
 			_, err = s.Authorize(t.Context(), c, "shop", verb)
-			wantError(t, err, app.Forbidden, "no right")
+			wantError(t, err, app.CodeForbidden, "no right")
 		}
 	}
 }
@@ -216,7 +216,7 @@ func TestStore_Watch(t *testing.T) {
 	next("a key was removed by another process")
 	caller(t, s, app.Key{Name: "b"})
 	next("another key was added")
-	wantError(t, s.Confirm(ctx, c, "", 0, app.Use), app.Forbidden, "removed")
+	wantError(t, s.Confirm(ctx, c, "", 0, app.VerbUse), app.CodeForbidden, "removed")
 	stop()
 	if err := <-ended; err != nil {
 		t.Fatal(err)

@@ -17,16 +17,16 @@ func Explain(err error, file string) error {
 	}
 	switch e.Code() & 0xff { // the rest of the code says it in detail
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		return app.Errorf(app.Unavailable, "stop gitd and restore a backup of it (docs/operations.md, Backup); keep the damaged file", "the database %s is damaged: %w", file, err)
+		return app.Errorf(app.CodeUnavailable, "stop gitd and restore a backup of it (docs/operations.md, Backup); keep the damaged file", "the database %s is damaged: %w", file, err)
 	case sqlite3.SQLITE_FULL:
-		return app.Errorf(app.Unavailable, "make room on its disk", "the database %s cannot be written: the disk is full: %w", file, err)
+		return app.Errorf(app.CodeUnavailable, "make room on its disk", "the database %s cannot be written: the disk is full: %w", file, err)
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
-		return app.Errorf(app.Unavailable, "check its owner and mode, and that its folder is there; run gitd as root", "the database %s cannot be opened for writing: %w", file, err)
+		return app.Errorf(app.CodeUnavailable, "check its owner and mode, and that its folder is there; run gitd as root", "the database %s cannot be opened for writing: %w", file, err)
 	}
 	return err
 }
 
 // newer is the error of a database that a later version has changed.
 func newer(have int) error {
-	return app.Errorf(app.Unavailable, "run that gitd, or a later one", "the database was written by a newer gitd (%s)", fmt.Sprintf("schema %d, this one knows %d", have, len(migrations)))
+	return app.Errorf(app.CodeUnavailable, "run that gitd, or a later one", "the database was written by a newer gitd (%s)", fmt.Sprintf("schema %d, this one knows %d", have, len(migrations)))
 }

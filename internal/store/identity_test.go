@@ -58,7 +58,7 @@ func TestStore_AppIDs(t *testing.T) {
 	}
 	newApp(s, "hello")
 	newApp(s, "shop")
-	if _, err := s.CreateApp(ctx, "shop", "other"); app.CodeOf(err) != app.Exists {
+	if _, err := s.CreateApp(ctx, "shop", "other"); app.CodeOf(err) != app.CodeExists {
 		t.Fatal(err)
 	}
 	if a, err := s.EnsureApp(ctx, "shop", "other"); err != nil || a.Owner != "laptop" || ids[a.ID] != "shop" {

@@ -10,7 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// AddKey registers a key. It returns an *app.Error with code Exists when its name or the key itself is registered already. Each of k.Apps is bound to the app of that name that exists now, or else to the first one that is created; its ID is looked up here.
+// AddKey registers a key. It returns an *app.Error with code CodeExists when its name or the key itself is registered already. Each of k.Apps is bound to the app of that name that exists now, or else to the first one that is created; its ID is looked up here.
 func (s *Store) AddKey(ctx context.Context, k app.Key) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO keys (name, public, fingerprint, admin, apps, added) VALUES (?, ?, ?, ?, '[]', ?)",
@@ -27,18 +27,18 @@ func (s *Store) AddKey(ctx context.Context, k app.Key) error {
 	})
 	if taken(err) {
 		if other, e := s.KeyByFingerprint(ctx, k.Fingerprint); e == nil {
-			return app.Errorf(app.Exists, "remove it first: gitd keys remove "+other.Name, "this key is registered already, as %q", other.Name)
+			return app.Errorf(app.CodeExists, "remove it first: gitd keys remove "+other.Name, "this key is registered already, as %q", other.Name)
 		}
-		return app.Errorf(app.Exists, "choose another name, or remove it first: gitd keys remove "+k.Name, "a key named %q is registered already", k.Name)
+		return app.Errorf(app.CodeExists, "choose another name, or remove it first: gitd keys remove "+k.Name, "a key named %q is registered already", k.Name)
 	}
 	return err
 }
 
-// KeyByFingerprint returns the key with a fingerprint ("SHA256:…"), or an *app.Error with code NotFound.
+// KeyByFingerprint returns the key with a fingerprint ("SHA256:…"), or an *app.Error with code CodeNotFound.
 func (s *Store) KeyByFingerprint(ctx context.Context, fingerprint string) (app.Key, error) {
 	keys, err := listKeys(ctx, s.db, "WHERE fingerprint = ?", fingerprint)
 	if err == nil && len(keys) == 0 {
-		err = app.Errorf(app.NotFound, "ask the operator to run: gitd keys add NAME < key.pub", "no key with fingerprint %s is registered", fingerprint)
+		err = app.Errorf(app.CodeNotFound, "ask the operator to run: gitd keys add NAME < key.pub", "no key with fingerprint %s is registered", fingerprint)
 	}
 	if err != nil {
 		return app.Key{}, err
@@ -46,7 +46,7 @@ func (s *Store) KeyByFingerprint(ctx context.Context, fingerprint string) (app.K
 	return keys[0], nil
 }
 
-// KeyByName returns the key with a name, or an *app.Error with code NotFound.
+// KeyByName returns the key with a name, or an *app.Error with code CodeNotFound.
 func (s *Store) KeyByName(ctx context.Context, name string) (app.Key, error) {
 	keys, err := listKeys(ctx, s.db, "WHERE name = ?", name)
 	if err == nil && len(keys) == 0 {
@@ -61,7 +61,7 @@ func (s *Store) KeyByName(ctx context.Context, name string) (app.Key, error) {
 // Keys returns all keys by name.
 func (s *Store) Keys(ctx context.Context) ([]app.Key, error) { return listKeys(ctx, s.db, "") }
 
-// RemoveKey forgets a key, or returns an *app.Error with code NotFound.
+// RemoveKey forgets a key, or returns an *app.Error with code CodeNotFound.
 func (s *Store) RemoveKey(ctx context.Context, name string) error {
 	r, err := s.db.ExecContext(ctx, "DELETE FROM keys WHERE name = ?", name)
 	if err != nil {

@@ -41,25 +41,25 @@ const (
 		ON r.app = a.name AND r.version = (SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1)`
 )
 
-// Find returns one release, or an *app.Error with code NotFound.
+// Find returns one release, or an *app.Error with code CodeNotFound.
 func (s *Store) Find(ctx context.Context, name string, version int) (app.Release, error) {
-	return s.one(ctx, app.Errorf(app.NotFound, seeReleases(name), "there is no release v%d of %s", version, name), queryFind, name, version)
+	return s.one(ctx, app.Errorf(app.CodeNotFound, seeReleases(name), "there is no release v%d of %s", version, name), queryFind, name, version)
 }
 
-// Newest returns the newest release of an app, whatever its state, or an *app.Error with code NotFound.
+// Newest returns the newest release of an app, whatever its state, or an *app.Error with code CodeNotFound.
 func (s *Store) Newest(ctx context.Context, name string) (app.Release, error) {
-	return s.one(ctx, app.Errorf(app.NotFound, "push it first", "%s has no releases", name), queryPage, name, math.MaxInt64, 1)
+	return s.one(ctx, app.Errorf(app.CodeNotFound, "push it first", "%s has no releases", name), queryPage, name, math.MaxInt64, 1)
 }
 
-// Live returns the release that serves, which is the newest one that reached app.Live, or an *app.Error with code NotFound.
+// Live returns the release that serves, which is the newest one that reached app.StateLive, or an *app.Error with code CodeNotFound.
 func (s *Store) Live(ctx context.Context, name string) (app.Release, error) {
-	return s.one(ctx, app.Errorf(app.NotFound, "push it first", "nothing of %s is live yet", name), queryLive, name)
+	return s.one(ctx, app.Errorf(app.CodeNotFound, "push it first", "nothing of %s is live yet", name), queryLive, name)
 }
 
 // Previous returns the release that was live before the one that serves: the newest one with another revision. Where there is none, it
-// returns an *app.Error with code NotFound.
+// returns an *app.Error with code CodeNotFound.
 func (s *Store) Previous(ctx context.Context, name string) (app.Release, error) {
-	none := app.Errorf(app.NotFound, seeReleases(name), "there is no earlier release of %s to go back to", name)
+	none := app.Errorf(app.CodeNotFound, seeReleases(name), "there is no earlier release of %s to go back to", name)
 	live, err := s.one(ctx, none, queryLive, name)
 	if err != nil {
 		return live, err
@@ -114,12 +114,12 @@ func (s *Store) OfRevision(ctx context.Context, name, revision string) ([]app.Re
 }
 
 // Service returns the serving.knative.dev/v1 Service of a release as JSON, traffic apart. A release that never got as far as to start has none:
-// that is an *app.Error with code NotFound.
+// that is an *app.Error with code CodeNotFound.
 func (s *Store) Service(ctx context.Context, name string, version int) ([]byte, error) {
 	var facts string
 	err := s.db.QueryRowContext(ctx, queryService, name, version).Scan(&facts)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, app.Errorf(app.NotFound, seeReleases(name), "v%d of %s was never started", version, name)
+		return nil, app.Errorf(app.CodeNotFound, seeReleases(name), "v%d of %s was never started", version, name)
 	} else if err != nil {
 		return nil, err
 	}

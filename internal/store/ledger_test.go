@@ -34,9 +34,9 @@ func addRelease(t *testing.T, s *Store, name string, steps ...Event) app.Release
 // wentLive are the steps of a release that went live as a revision; of is the version that it is of.
 func wentLive(name string, of int) []Event {
 	digest := fmt.Sprint("sha256:", of)
-	return []Event{{State: app.Building}, {State: app.Built, Repository: name, Digest: digest},
-		{State: app.Starting, Repository: name, Digest: digest, Revision: app.RevisionName(name, of), Service: fmt.Appendf(nil, `{"of":%d}`, of)},
-		{State: app.Shifting}, {State: app.Live}}
+	return []Event{{State: app.StateBuilding}, {State: app.StateBuilt, Repository: name, Digest: digest},
+		{State: app.StateStarting, Repository: name, Digest: digest, Revision: app.RevisionName(name, of), Service: fmt.Appendf(nil, `{"of":%d}`, of)},
+		{State: app.StateShifting}, {State: app.StateLive}}
 }
 
 func mustCreate(t *testing.T, s *Store, name string) {
@@ -62,11 +62,11 @@ func TestStore_Ledger(t *testing.T) {
 	}
 	addRelease(t, s, "hello", wentLive("hello", 1)...)
 	addRelease(t, s, "hello", wentLive("hello", 2)...)
-	addRelease(t, s, "hello", Event{State: app.Building}, Event{State: app.Failed, Reason: "no"})
+	addRelease(t, s, "hello", Event{State: app.StateBuilding}, Event{State: app.StateFailed, Reason: "no"})
 	addRelease(t, s, "hello", wentLive("hello", 4)...)
 	addRelease(t, s, "hello", wentLive("hello", 2)...) // v5 goes back to v2
 	ready := wentLive("hello", 6)[:3]
-	addRelease(t, s, "hello", append(ready, Event{State: app.Ready, Reason: "gets no traffic"})...)
+	addRelease(t, s, "hello", append(ready, Event{State: app.StateReady, Reason: "gets no traffic"})...)
 	addRelease(t, s, "hello", wentLive("hello", 7)[:2]...) // v7 is built
 	addRelease(t, s, "hello")                              // v8 has just come
 	addRelease(t, s, "other", wentLive("other", 1)...)
@@ -85,20 +85,20 @@ func TestStore_Ledger(t *testing.T) {
 	r, err = s.Previous(ctx, "hello") // "back" from v5, which is v2's revision, is v4
 	one("Previous", r, err, 4, "")
 	r, err = s.Previous(ctx, "other")
-	one("Previous of the only one", r, err, 0, app.NotFound)
+	one("Previous of the only one", r, err, 0, app.CodeNotFound)
 	r, err = s.Live(ctx, "empty")
-	one("Live of none", r, err, 0, app.NotFound)
+	one("Live of none", r, err, 0, app.CodeNotFound)
 	r, err = s.Newest(ctx, "empty")
-	one("Newest of none", r, err, 0, app.NotFound)
+	one("Newest of none", r, err, 0, app.CodeNotFound)
 	r, err = s.Newest(ctx, "hello")
 	one("Newest", r, err, 8, "")
 	r, err = s.Find(ctx, "hello", 3)
 	one("Find", r, err, 3, "")
-	if r.State != app.Failed || r.Reason != "no" {
+	if r.State != app.StateFailed || r.Reason != "no" {
 		t.Errorf("v3 = %+v", r)
 	}
 	r, err = s.Find(ctx, "hello", 9)
-	one("Find of none", r, err, 0, app.NotFound)
+	one("Find of none", r, err, 0, app.CodeNotFound)
 
 	list := func(what, want string, rs []app.Release, err error) {
 		t.Helper()
@@ -124,11 +124,11 @@ func TestStore_Ledger(t *testing.T) {
 	if b, err := s.Service(ctx, "hello", 5); err != nil || string(b) != `{"of":2}` {
 		t.Errorf("Service = %s, %v", b, err)
 	}
-	if _, err := s.Service(ctx, "hello", 3); app.CodeOf(err) != app.NotFound {
+	if _, err := s.Service(ctx, "hello", 3); app.CodeOf(err) != app.CodeNotFound {
 		t.Errorf("Service of what never started: %v", err)
 	}
 	standings, err := s.Standings(ctx)
-	if want := map[string]Standing{"hello": {5, 8, app.Received}, "other": {1, 1, app.Live}}; err != nil || !reflect.DeepEqual(standings, want) {
+	if want := map[string]Standing{"hello": {5, 8, app.StateReceived}, "other": {1, 1, app.StateLive}}; err != nil || !reflect.DeepEqual(standings, want) {
 		t.Errorf("Standings = %v, %v", standings, err)
 	}
 	commits, err := s.LiveCommits(ctx)
@@ -226,10 +226,10 @@ func TestMigration_Large(t *testing.T) {
 	}
 	bounded("brought up to date", 1<<20)
 	for range 300 {
-		addRelease(t, s, "app-7", Event{State: app.Starting, Revision: "x", Service: storetest.SmallService("app-7", 1)}, Event{State: app.Failed})
+		addRelease(t, s, "app-7", Event{State: app.StateStarting, Revision: "x", Service: storetest.SmallService("app-7", 1)}, Event{State: app.StateFailed})
 	}
 	bounded("after 300 releases", maxLog)
-	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 500, app.Failed}) {
+	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 500, app.StateFailed}) {
 		t.Fatal(standings, err)
 	}
 	if open, err := s.Unfinished(t.Context()); err != nil || len(open) > 0 {

@@ -59,13 +59,13 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 		r.App, r.Version, r.Commit, r.Ref, r.Key, r.RollbackOf); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, insertEvent, r.App, r.Version, now, app.Received, "", string(facts)); err != nil {
+	if _, err := tx.ExecContext(ctx, insertEvent, r.App, r.Version, now, app.StateReceived, "", string(facts)); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.Received, r.Message, now, r.Signed); err != nil {
+	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.StateReceived, r.Message, now, r.Signed); err != nil {
 		return r, err
 	}
-	r.State, r.Created = app.Received, time.UnixMilli(now)
+	r.State, r.Created = app.StateReceived, time.UnixMilli(now)
 	return r, nil
 }
 

@@ -64,7 +64,7 @@ func Open(file string) (*Store, error) {
 	s := &Store{db: db, now: time.Now}
 	if err := s.migrate(); err != nil {
 		db.Close()
-		if err = Explain(err, file); app.CodeOf(err) == app.Internal {
+		if err = Explain(err, file); app.CodeOf(err) == app.CodeInternal {
 			err = fmt.Errorf("database %s: %w", file, err)
 		}
 		return nil, err
@@ -125,5 +125,5 @@ func taken(err error) bool {
 }
 
 func notFound(what, name, next string) error {
-	return app.Errorf(app.NotFound, next, "there is no %s %q", what, name)
+	return app.Errorf(app.CodeNotFound, next, "there is no %s %q", what, name)
 }

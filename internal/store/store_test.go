@@ -36,9 +36,9 @@ func TestStore_Apps(t *testing.T) {
 	ctx := context.Background()
 	s, file := mustOpen(t)
 	wantCode(t, create(s, "hello", "laptop"), "")
-	wantCode(t, create(s, "hello", "other"), app.Exists)
-	wantCode(t, create(s, "green-hello", "other"), app.InvalidName)
-	wantCode(t, create(s, "hello-v3", "laptop"), app.InvalidName)
+	wantCode(t, create(s, "hello", "other"), app.CodeExists)
+	wantCode(t, create(s, "green-hello", "other"), app.CodeInvalidName)
+	wantCode(t, create(s, "hello-v3", "laptop"), app.CodeInvalidName)
 	again, err := Open(file) // what was written is there for another process
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestStore_Apps(t *testing.T) {
 		t.Fatalf("App = %+v, %v", a, err)
 	}
 	_, err = s.App(ctx, "none")
-	wantCode(t, err, app.NotFound)
+	wantCode(t, err, app.CodeNotFound)
 	deleteApp(t, s, "hello")
 	if all, err := s.Apps(ctx); err != nil || len(all) != 0 {
 		t.Fatalf("Apps = %v, %v", all, err)
@@ -61,8 +61,8 @@ func TestStore_Keys(t *testing.T) {
 	s, _ := mustOpen(t)
 	k := app.Key{Name: "laptop", Public: "ssh-ed25519 AAAA", Fingerprint: "SHA256:a", Admin: true, Apps: []app.Scope{{Name: "x"}}}
 	wantCode(t, s.AddKey(ctx, k), "")
-	wantCode(t, s.AddKey(ctx, app.Key{Name: "laptop", Fingerprint: "SHA256:b"}), app.Exists)
-	wantCode(t, s.AddKey(ctx, app.Key{Name: "second", Fingerprint: "SHA256:a"}), app.Exists)
+	wantCode(t, s.AddKey(ctx, app.Key{Name: "laptop", Fingerprint: "SHA256:b"}), app.CodeExists)
+	wantCode(t, s.AddKey(ctx, app.Key{Name: "second", Fingerprint: "SHA256:a"}), app.CodeExists)
 	got, err := s.KeyByFingerprint(ctx, "SHA256:a")
 	if err != nil || got.Name != "laptop" || !got.Admin || len(got.Apps) != 1 {
 		t.Fatalf("KeyByFingerprint = %+v, %v", got, err)
@@ -71,11 +71,11 @@ func TestStore_Keys(t *testing.T) {
 		t.Fatalf("KeyByName = %+v, %v", got, err)
 	}
 	_, err = s.KeyByName(ctx, "none")
-	wantCode(t, err, app.NotFound)
+	wantCode(t, err, app.CodeNotFound)
 	_, err = s.KeyByFingerprint(ctx, "SHA256:none")
-	wantCode(t, err, app.NotFound)
+	wantCode(t, err, app.CodeNotFound)
 	wantCode(t, s.RemoveKey(ctx, "laptop"), "")
-	wantCode(t, s.RemoveKey(ctx, "laptop"), app.NotFound)
+	wantCode(t, s.RemoveKey(ctx, "laptop"), app.CodeNotFound)
 }
 
 func TestStore_Releases(t *testing.T) {
@@ -92,17 +92,17 @@ func TestStore_Releases(t *testing.T) {
 	}
 	wg.Wait()
 	steps := []Event{
-		{State: app.Building},
-		{State: app.Built, Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}},
-		{State: app.Starting, Revision: "hello-v20", Service: []byte("{}")},
-		{State: app.Live},
+		{State: app.StateBuilding},
+		{State: app.StateBuilt, Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}},
+		{State: app.StateStarting, Revision: "hello-v20", Service: []byte("{}")},
+		{State: app.StateLive},
 	}
 	for _, e := range steps {
 		if err := s.AddEvent(ctx, "hello", 20, e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.AddEvent(ctx, "hello", 19, Event{State: app.Failed, Reason: "build failed"}); err != nil {
+	if err := s.AddEvent(ctx, "hello", 19, Event{State: app.StateFailed, Reason: "build failed"}); err != nil {
 		t.Fatal(err)
 	}
 	all, err := s.Page(ctx, "hello", 0, 100)
@@ -110,11 +110,11 @@ func TestStore_Releases(t *testing.T) {
 		t.Fatalf("%d releases, %v", len(all), err)
 	}
 	last := all[0]
-	if last.Version != 20 || last.State != app.Live || last.Digest != "sha256:1" || last.Revision != "hello-v20" || last.Message != "what it is" ||
+	if last.Version != 20 || last.State != app.StateLive || last.Digest != "sha256:1" || last.Revision != "hello-v20" || last.Message != "what it is" ||
 		len(last.Processes) != 1 || last.Finished.IsZero() {
 		t.Fatalf("last = %+v", last)
 	}
-	if all[1].State != app.Failed || all[1].Reason != "build failed" {
+	if all[1].State != app.StateFailed || all[1].Reason != "build failed" {
 		t.Fatalf("v19 = %+v", all[1])
 	}
 	open, err := s.Unfinished(ctx)
@@ -124,7 +124,7 @@ func TestStore_Releases(t *testing.T) {
 	if _, err := s.db.Exec("UPDATE release_events SET state = 'live'"); err == nil {
 		t.Fatal("the ledger was rewritten")
 	}
-	if err := s.AddEvent(ctx, "nope", 1, Event{State: app.Live}); err == nil {
+	if err := s.AddEvent(ctx, "nope", 1, Event{State: app.StateLive}); err == nil {
 		t.Fatal("an event without a release was taken")
 	}
 	deleteApp(t, s, "hello")

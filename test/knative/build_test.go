@@ -321,18 +321,18 @@ func TestBuildFails(t *testing.T) {
 	broken := goApp("x")
 	broken["main.go"] = "package main\n\nfunc main() { undefinedFunction() }\n"
 	_, log, err := b.build(context.Background(), broken, nil)
-	apptest.WantError(t, err, app.BuildFailed, "build by gitd/go ", "main.go:3:15: undefined: undefinedFunction")
+	apptest.WantError(t, err, app.CodeBuildFailed, "build by gitd/go ", "main.go:3:15: undefined: undefinedFunction")
 	if strings.Contains(log, "-----> Image") {
 		t.Errorf("an image:\n%s", log)
 	}
 	_, _, err = b.build(context.Background(), source{"README": "x"}, nil)
-	apptest.WantError(t, err, app.DetectFailed, "no language detected: looked for ", "go.mod")
+	apptest.WantError(t, err, app.CodeDetectFailed, "no language detected: looked for ", "go.mod")
 	_, log, err = b.build(context.Background(), source{"package.json": "{"}, nil)
-	apptest.WantError(t, err, app.DetectFailed, "package.json is not valid JSON")
+	apptest.WantError(t, err, app.CodeDetectFailed, "package.json is not valid JSON")
 	if strings.Contains(log, "Building with") {
 		t.Errorf("it went on:\n%s", log)
 	}
-	failing := app.Errorf(app.InvalidInput, "use fewer files", "the tree has too many files")
+	failing := app.Errorf(app.CodeInvalidInput, "use fewer files", "the tree has too many files")
 	_, _, err = b.build(context.Background(), failingSource{failing}, nil)
 	if !errors.Is(err, failing) {
 		t.Errorf("got %v, want the checkout's error", err)
@@ -349,7 +349,7 @@ func TestBuildCancelled(t *testing.T) {
 	t.Parallel()
 	b := newBuilds(t, nil)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cause := app.Errorf(app.Superseded, "", "replaced by a newer push")
+	cause := app.Errorf(app.CodeSuperseded, "", "replaced by a newer push")
 	l := &log{}
 	ended := make(chan error, 1)
 	go func() {
@@ -368,7 +368,7 @@ func TestBuildCancelled(t *testing.T) {
 	cancel(cause)
 	err := <-ended
 	t.Logf("cancelled in %.1f s", time.Since(began).Seconds())
-	if !errors.Is(err, cause) || app.CodeOf(err) != app.Superseded {
+	if !errors.Is(err, cause) || app.CodeOf(err) != app.CodeSuperseded {
 		t.Errorf("got %v", err)
 	}
 	for _, p := range b.pods() {
@@ -447,7 +447,7 @@ func TestBuildHostile(t *testing.T) {
 	}
 	// Files of the phases that are not what they should be.
 	_, _, err := b.build(context.Background(), script("rm -f /layers/group.toml", "ln -s /gitd-credentials/config.json /layers/group.toml"), nil)
-	apptest.WantError(t, err, app.ExportFailed)
+	apptest.WantError(t, err, app.CodeExportFailed)
 	if strings.Contains(err.Error(), secretWord) {
 		t.Error("the credentials are in the error")
 	}
@@ -552,10 +552,10 @@ func TestBuildLimits(t *testing.T) {
 				}
 				r.Limits = c.limits
 			})
-			if app.CodeOf(err) != app.LimitExceeded {
+			if app.CodeOf(err) != app.CodeLimitExceeded {
 				t.Log(log)
 			}
-			apptest.WantError(t, err, app.LimitExceeded, c.words...)
+			apptest.WantError(t, err, app.CodeLimitExceeded, c.words...)
 		})
 	}
 	b.noPods()
@@ -572,28 +572,28 @@ func TestBuildCannotStart(t *testing.T) {
 			o.Builder = &p
 		})
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		apptest.WantError(t, err, app.Unavailable, "cannot pull the builder image", "not found")
+		apptest.WantError(t, err, app.CodeUnavailable, "cannot pull the builder image", "not found")
 		b.noPods()
 	})
 	t.Run("a registry that nodes cannot reach", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.Pull, o.Push = "127.0.0.1:9", o.Pull })
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		apptest.WantError(t, err, app.Unavailable, "cannot pull the builder image", "connection refused")
+		apptest.WantError(t, err, app.CodeUnavailable, "cannot pull the builder image", "connection refused")
 		b.noPods()
 	})
 	t.Run("a registry that Pods cannot reach", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.Push = "127.0.0.1:9" })
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		apptest.WantError(t, err, app.Unavailable, "cannot use the registry", "connection refused")
+		apptest.WantError(t, err, app.CodeUnavailable, "cannot use the registry", "connection refused")
 		b.noPods()
 	})
 	t.Run("no room", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "missing" })
 		_, log, err := b.build(context.Background(), goApp("x"), nil)
-		apptest.WantError(t, err, app.Unavailable, "no node took the build within 1m0s: ")
+		apptest.WantError(t, err, app.CodeUnavailable, "no node took the build within 1m0s: ")
 		if !strings.Contains(log, "waiting for a node (at most 1m0s): ") {
 			t.Errorf("it was not told at once:\n%s", log)
 		}
@@ -608,7 +608,7 @@ func TestBuildCannotStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err := b.build(context.Background(), goApp("x"), nil)
-		apptest.WantError(t, err, app.LimitExceeded, "cannot start the build's Pod", "quota")
+		apptest.WantError(t, err, app.CodeLimitExceeded, "cannot start the build's Pod", "quota")
 	})
 	t.Run("rights", func(t *testing.T) {
 		t.Parallel()
@@ -617,7 +617,7 @@ func TestBuildCannotStart(t *testing.T) {
 		if _, err := cluster.New(context.Background(), b.options); err == nil {
 			t.Error("an engine without any rights")
 		} else {
-			apptest.WantError(t, err, app.Unavailable, "list the Pods of earlier builds", "somebody", "list pods")
+			apptest.WantError(t, err, app.CodeUnavailable, "list the Pods of earlier builds", "somebody", "list pods")
 		}
 	})
 	t.Run("a namespace that goes", func(t *testing.T) {
@@ -639,7 +639,7 @@ func TestBuildCannotStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err := b.build(ctx, goApp("x"), nil)
-		apptest.WantError(t, err, app.Unavailable, "cannot start the build's Pod", "is being deleted")
+		apptest.WantError(t, err, app.CodeUnavailable, "cannot start the build's Pod", "is being deleted")
 	})
 }
 
@@ -665,7 +665,7 @@ func TestBuildLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apptest.WantError(t, <-ended, app.Unavailable, "removed by somebody else")
+	apptest.WantError(t, <-ended, app.CodeUnavailable, "removed by somebody else")
 	b.noPods()
 
 	_, ended = under(b.app)
@@ -681,7 +681,7 @@ func TestBuildLost(t *testing.T) {
 	}
 	b.restart()
 	b.noPods()
-	apptest.WantError(t, <-ended, app.Unavailable, "removed by somebody else")
+	apptest.WantError(t, <-ended, app.CodeUnavailable, "removed by somebody else")
 }
 
 // TestBuildVolume: the cache of an app is a volume.
@@ -794,7 +794,7 @@ func TestBuildFaults(t *testing.T) {
 		defer control(t, "start", "node")
 		err := <-ended
 		t.Logf("told after %.0f s: %v", time.Since(began).Seconds(), err)
-		apptest.WantError(t, err, app.Unavailable, "the node ", " was lost during the build")
+		apptest.WantError(t, err, app.CodeUnavailable, "the node ", " was lost during the build")
 		b.noPods()
 	})
 	t.Run("it goes on", func(t *testing.T) { b.mustBuild(goApp("x")) })
@@ -896,7 +896,7 @@ func TestBuildRights(t *testing.T) {
 	for _, i := range []int{0, 1, 2, 5, 6} {
 		t.Run("no "+rules[i].verbs+" "+rules[i].resource, func(t *testing.T) {
 			t.Parallel()
-			apptest.WantError(t, try(t, i), app.Unavailable, strings.Fields(rules[i].verbs)[0]+" "+rules[i].resource)
+			apptest.WantError(t, try(t, i), app.CodeUnavailable, strings.Fields(rules[i].verbs)[0]+" "+rules[i].resource)
 		})
 	}
 }

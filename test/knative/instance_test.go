@@ -39,7 +39,7 @@ func TestInstances(t *testing.T) {
 	refused := func(p deploy.Platform, message string) {
 		t.Helper()
 		_, err := roll(t, p, service("shop", "v1", ref, "COLOUR=red"))
-		if app.CodeOf(err) != app.Exists || err == nil || err.Error() != message {
+		if app.CodeOf(err) != app.CodeExists || err == nil || err.Error() != message {
 			t.Errorf("another one's app: %v, want %q", err, message)
 		}
 	}

@@ -158,7 +158,7 @@ func TestRefused(t *testing.T) {
 		}
 		began := time.Now()
 		told, err := roll(t, s.p, s.svc)
-		if app.CodeOf(err) != app.StartFailed || !strings.HasPrefix(err.Error(), s.want) || strings.Contains(err.Error(), "\n") {
+		if app.CodeOf(err) != app.CodeStartFailed || !strings.HasPrefix(err.Error(), s.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q (%s), want %q\n%s", err, app.CodeOf(err), s.want, told)
 		}
 		t.Logf("refused after %s: %v", time.Since(began).Round(100*time.Millisecond), err)
@@ -189,7 +189,7 @@ func TestForeignService(t *testing.T) {
 	}
 	p := open(t, options(t, c, namespace))
 	told, err := roll(t, p, service("app", "v1", ref))
-	if app.CodeOf(err) != app.Exists || err.Error() != "there is a Service app in the namespace "+namespace+" that gitd did not make" {
+	if app.CodeOf(err) != app.CodeExists || err.Error() != "there is a Service app in the namespace "+namespace+" that gitd did not make" {
 		t.Errorf("%v\n%s", err, told)
 	}
 	if _, err := p.Get(t.Context(), "app"); !errors.Is(err, deploy.ErrNotFound) {
@@ -353,9 +353,9 @@ func TestOpenErrors(t *testing.T) {
 			{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: every},
 		}
 	}
-	fails(clientAs(t, someone), app.Unavailable, "the cluster does not let mallory ", "config/")
+	fails(clientAs(t, someone), app.CodeUnavailable, "the cluster does not let mallory ", "config/")
 	grant(all("delete revisions")...)
-	fails(clientAs(t, someone), app.Unavailable, "the cluster does not let mallory delete revisions.serving.knative.dev in the namespace "+namespace+" (RBAC)",
+	fails(clientAs(t, someone), app.CodeUnavailable, "the cluster does not let mallory delete revisions.serving.knative.dev in the namespace "+namespace+" (RBAC)",
 		"grant it: kubectl -n "+namespace+" create role gitd-delete-revisions --verb=delete --resource=revisions.serving.knative.dev")
 	grant(all("")...)
 	// These rights are enough for everything.
@@ -379,12 +379,12 @@ func TestOpenErrors(t *testing.T) {
 		t.Error(err)
 	}
 
-	fails(clientAs(t, func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { *a = clientcmdapi.AuthInfo{Token: "wrong"} }), app.Unavailable,
+	fails(clientAs(t, func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { *a = clientcmdapi.AuthInfo{Token: "wrong"} }), app.CodeUnavailable,
 		"cannot reach the cluster: the cluster at ", "get a new kubeconfig")
 	fails(clientAs(t, func(_ *clientcmdapi.AuthInfo, c *clientcmdapi.Cluster) {
 		c.CertificateAuthorityData, c.CertificateAuthority = nil, ""
-	}), app.Unavailable,
+	}), app.CodeUnavailable,
 		"is signed by an authority that the kubeconfig does not name", "certificate-authority-data")
-	fails(clientAs(t, func(_ *clientcmdapi.AuthInfo, c *clientcmdapi.Cluster) { c.Server = "https://127.0.0.1:1" }), app.Unavailable,
+	fails(clientAs(t, func(_ *clientcmdapi.AuthInfo, c *clientcmdapi.Cluster) { c.Server = "https://127.0.0.1:1" }), app.CodeUnavailable,
 		"no cluster answers at https://127.0.0.1:1 (from ", "check that the cluster runs")
 }

@@ -35,7 +35,7 @@ type Options struct {
 
 // Ensure returns the builder, making or pulling it if need be: once per machine and content, guarded by a lock file against
 // other processes. A second call takes milliseconds. The errors are *app.Error: Unavailable where something is missing here
-// or out of reach, InvalidInput where the reference names nothing that can be used.
+// or out of reach, CodeInvalidInput where the reference names nothing that can be used.
 //
 // What is returned stays on the disk until this process ends, whatever another one removes from the cache meanwhile.
 //
@@ -90,10 +90,10 @@ func userID(env []string, name string) (int, error) {
 		if v, ok := strings.CutPrefix(e, name+"="); ok {
 			n, err := strconv.Atoi(v)
 			if err != nil || n <= 0 || n > 1<<31-2 {
-				return 0, app.Errorf(app.InvalidInput, "", "its %s is %q, not the number of an ordinary user", name, v)
+				return 0, app.Errorf(app.CodeInvalidInput, "", "its %s is %q, not the number of an ordinary user", name, v)
 			}
 			return n, nil
 		}
 	}
-	return 0, app.Errorf(app.InvalidInput, "", "its environment has no %s", name)
+	return 0, app.Errorf(app.CodeInvalidInput, "", "its environment has no %s", name)
 }

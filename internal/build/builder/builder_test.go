@@ -122,7 +122,7 @@ func TestLayoutErrors(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := Ensure(t.Context(), Options{Ref: "oci:" + c.dir, Cache: t.TempDir()})
-			apptest.WantError(t, err, app.InvalidInput, c.says)
+			apptest.WantError(t, err, app.CodeInvalidInput, c.says)
 		})
 	}
 }
@@ -159,7 +159,7 @@ func TestRegistry(t *testing.T) {
 
 	for bad, says := range map[string]string{plain: "no builder", other: "linux/" + otherArch, host + "/none:1": "there is no image", lost: "run image", "Not A Ref": "no image reference"} {
 		_, err := Ensure(t.Context(), Options{Ref: bad, Cache: cache})
-		apptest.WantError(t, err, app.InvalidInput, says)
+		apptest.WantError(t, err, app.CodeInvalidInput, says)
 	}
 
 	push("builder:1", tinyImage(t, "cnb/newer", runtime.GOARCH, map[string]string{metadataLabel: `{"stack":{"runImage":{"image":"` + run + `"}}}`}, "CNB_USER_ID=7", "CNB_GROUP_ID=7"))
@@ -177,13 +177,13 @@ func TestRegistry(t *testing.T) {
 		t.Fatalf("with the registry away: %+v, %v", again, err)
 	}
 	_, err = Ensure(t.Context(), Options{Ref: ref, Cache: t.TempDir()})
-	apptest.WantError(t, err, app.Unavailable, "cannot be reached", host)
+	apptest.WantError(t, err, app.CodeUnavailable, "cannot be reached", host)
 }
 
 func TestMissingPart(t *testing.T) {
 	t.Setenv("GITD_PARTS", t.TempDir())
 	_, err := Ensure(t.Context(), Options{Cache: t.TempDir()})
-	apptest.WantError(t, err, app.Unavailable, "missing")
+	apptest.WantError(t, err, app.CodeUnavailable, "missing")
 }
 
 // TestUnwritableCache: a cache below a file.
@@ -193,7 +193,7 @@ func TestUnwritableCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Ensure(t.Context(), Options{Cache: filepath.Join(file, "cache")})
-	apptest.WantError(t, err, app.Unavailable, "cannot be written")
+	apptest.WantError(t, err, app.CodeUnavailable, "cannot be written")
 }
 
 func TestRunImages(t *testing.T) {

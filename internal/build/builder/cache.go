@@ -43,7 +43,7 @@ func DefaultCache() (string, error) {
 		if os.Getenv("XDG_CACHE_HOME") == "" {
 			return "/var/cache/gitd", nil
 		}
-		return "", app.Errorf(app.InvalidInput, "set XDG_CACHE_HOME to an absolute path, or unset it", "the cache directory cannot be used: %w", err)
+		return "", app.Errorf(app.CodeInvalidInput, "set XDG_CACHE_HOME to an absolute path, or unset it", "the cache directory cannot be used: %w", err)
 	}
 	return filepath.Join(dir, "gitd"), nil
 }
@@ -71,7 +71,7 @@ func openCache(o Options) (*cache, error) {
 			err = os.Chmod(filepath.Join(dir, d), mode)
 		}
 		if err != nil {
-			return nil, app.Errorf(app.Unavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache cannot be written: %w", err)
+			return nil, app.Errorf(app.CodeUnavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache cannot be written: %w", err)
 		}
 	}
 	return c, nil
@@ -180,7 +180,7 @@ func (c *cache) needSpace(bytes int64) error {
 		return err
 	}
 	if short := free.Short(bytes); short != "" {
-		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
+		return app.Errorf(app.CodeUnavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
 			"there is too little disk space in %s to make the builder image: %s", c.dir, short)
 	}
 	return nil
@@ -189,7 +189,7 @@ func (c *cache) needSpace(bytes int64) error {
 // diskFull words an error that comes of a full disk.
 func diskFull(dir string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "the disk of %s is full: %w", dir, err)
+		return app.Errorf(app.CodeUnavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "the disk of %s is full: %w", dir, err)
 	}
 	return err
 }

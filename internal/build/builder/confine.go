@@ -114,20 +114,20 @@ func (c *cache) words(err error, what string) error {
 	}
 	switch {
 	case has("No module named pip", `"python3": executable file not found`):
-		return app.Errorf(app.InvalidInput, "name a base image that has python3 and python3-pip", "%s failed: the base image has no pip", what)
+		return app.Errorf(app.CodeInvalidInput, "name a base image that has python3 and python3-pip", "%s failed: the base image has no pip", what)
 	case has("No space left on device", "Disk quota exceeded"):
-		return app.Errorf(app.Unavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "%s failed: the disk of %s is full", what, c.dir)
+		return app.Errorf(app.CodeUnavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "%s failed: the disk of %s is full", what, c.dir)
 	case has("Temporary failure resolving", "Could not resolve", "Name or service not known", "Failed to establish a new connection",
 		"Could not connect", "Unable to connect", "Connection timed out", "Network is unreachable", "Temporary failure in name resolution"):
-		return app.Errorf(app.Unavailable, "check the network, the proxy variables (https_proxy) and the package sources of this machine, then try again",
+		return app.Errorf(app.CodeUnavailable, "check the network, the proxy variables (https_proxy) and the package sources of this machine, then try again",
 			"%s failed: the packages cannot be downloaded", what)
 	case has("CERTIFICATE_VERIFY_FAILED", "certificate verification failed", "Certificate verification failed"):
-		return app.Errorf(app.Unavailable, "name the bundle that has your network's certificate authority in SSL_CERT_FILE",
+		return app.Errorf(app.CodeUnavailable, "name the bundle that has your network's certificate authority in SSL_CERT_FILE",
 			"%s failed: the certificate of the package server is not trusted", what)
 	case has("NO_PUBKEY", "gpgv", "keyring"):
-		return app.Errorf(app.Unavailable, "run apt-get install debian-archive-keyring", "%s failed: the packages' signatures cannot be checked", what)
+		return app.Errorf(app.CodeUnavailable, "run apt-get install debian-archive-keyring", "%s failed: the packages' signatures cannot be checked", what)
 	}
-	return app.Errorf(app.Unavailable, "the lines above say why; try again with gitd builder create", "%s failed: %s", what, lastLine(out))
+	return app.Errorf(app.CodeUnavailable, "the lines above say why; try again with gitd builder create", "%s failed: %s", what, lastLine(out))
 }
 
 // tailWriter passes output on and remembers its end.

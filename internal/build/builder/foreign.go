@@ -28,9 +28,9 @@ const metadataLabel = "io.buildpacks.builder.metadata"
 
 func notABuilder(ref, why string) *app.Error {
 	if ref == "" {
-		return app.Errorf(app.Internal, "make it anew with gitd builder create", "our builder image is broken: %s", why)
+		return app.Errorf(app.CodeInternal, "make it anew with gitd builder create", "our builder image is broken: %s", why)
 	}
-	return app.Errorf(app.InvalidInput, "name the image of a Cloud Native Buildpacks builder with --builder", "%s is no builder: %s", ref, why)
+	return app.Errorf(app.CodeInvalidInput, "name the image of a Cloud Native Buildpacks builder with --builder", "%s is no builder: %s", ref, why)
 }
 
 // runImages returns the names of the run images that a builder's apps may stand on, the preferred one first.
@@ -125,11 +125,11 @@ func readLayout(ref, dir string) ([]layoutImage, error) {
 	const next = "name a folder with oci-layout, index.json and blobs: oci:DIR"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, app.Errorf(app.InvalidInput, next, "there is no whole OCI layout in %s: %w", dir, err)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "there is no whole OCI layout in %s: %w", dir, err)
 	case err != nil:
-		return nil, app.Errorf(app.InvalidInput, next, "the OCI layout in %s cannot be read: %w", dir, err)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "the OCI layout in %s cannot be read: %w", dir, err)
 	case len(images) == 0:
-		return nil, app.Errorf(app.InvalidInput, next, "%s holds no image", ref)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%s holds no image", ref)
 	}
 	return images, nil
 }
@@ -152,7 +152,7 @@ func forThisMachine(ref string, images []layoutImage) ([]layoutImage, error) {
 }
 
 func wrongPlatform(ref, has string) error {
-	return app.Errorf(app.InvalidInput, "name an image that was made for this architecture", "%s is for %s; this machine is linux/%s", ref, has, runtime.GOARCH)
+	return app.Errorf(app.CodeInvalidInput, "name an image that was made for this architecture", "%s is for %s; this machine is linux/%s", ref, has, runtime.GOARCH)
 }
 
 // fromLayout finds the builder and its run image in an OCI layout. A run image that is not in the layout is pulled.
@@ -273,7 +273,7 @@ func (c *cache) base(ctx context.Context, o Options) (v1.Image, error) {
 func (c *cache) pull(ctx context.Context, reference string, force bool) (v1.Image, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return nil, app.Errorf(app.InvalidInput, "name a registry reference such as registry.example/builder:1, or oci:DIR", "%q is no image reference: %w", reference, err)
+		return nil, app.Errorf(app.CodeInvalidInput, "name a registry reference such as registry.example/builder:1, or oci:DIR", "%q is no image reference: %w", reference, err)
 	}
 	link := filepath.Join("image", key(ref.Name(), runtime.GOARCH))
 	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH})}
@@ -284,7 +284,7 @@ func (c *cache) pull(ctx context.Context, reference string, force bool) (v1.Imag
 	desc, err := remote.Get(ref, options...)
 	if err != nil {
 		worded := registryError(ctx, reference, ref, err)
-		if cached != nil && !force && app.CodeOf(worded) == app.Unavailable {
+		if cached != nil && !force && app.CodeOf(worded) == app.CodeUnavailable {
 			c.log.Detail("%s; using the image of the last time", worded)
 			return cached, nil
 		}
@@ -394,13 +394,13 @@ func registryError(ctx context.Context, reference string, ref name.Reference, er
 	var network net.Error
 	switch {
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
-		return app.Errorf(app.InvalidInput, "check the name and the tag", "there is no image %s in the registry %s: %w", reference, host, err)
+		return app.Errorf(app.CodeInvalidInput, "check the name and the tag", "there is no image %s in the registry %s: %w", reference, host, err)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return app.Errorf(app.InvalidInput, "check the name, and log in for root as docker login does (~/.docker/config.json)", "the registry %s does not give out %s: %w", host, reference, err)
+		return app.Errorf(app.CodeInvalidInput, "check the name, and log in for root as docker login does (~/.docker/config.json)", "the registry %s does not give out %s: %w", host, reference, err)
 	case errors.As(err, &answer):
-		return app.Errorf(app.Unavailable, "try again later", "the registry %s failed: %w", host, err)
+		return app.Errorf(app.CodeUnavailable, "try again later", "the registry %s failed: %w", host, err)
 	case errors.As(err, &network) || errors.Is(err, os.ErrDeadlineExceeded):
-		return app.Errorf(app.Unavailable, "check the network and the proxy variables (https_proxy); oci:DIR takes a builder from a folder", "the registry %s cannot be reached: %w", host, err)
+		return app.Errorf(app.CodeUnavailable, "check the network and the proxy variables (https_proxy); oci:DIR takes a builder from a folder", "the registry %s cannot be reached: %w", host, err)
 	}
-	return app.Errorf(app.Unavailable, "try again later; oci:DIR takes a builder from a folder", "%s cannot be pulled: %w", reference, err)
+	return app.Errorf(app.CodeUnavailable, "try again later; oci:DIR takes a builder from a folder", "%s cannot be pulled: %w", reference, err)
 }

@@ -81,7 +81,7 @@ func (c *cache) own(ctx context.Context, o Options) (img, run v1.Image, err erro
 func (m *maker) make(ctx context.Context, link string) error {
 	began := time.Now()
 	if os.Geteuid() != 0 {
-		return app.Errorf(app.Unavailable, "run gitd builder create as root", "only root can make the builder image")
+		return app.Errorf(app.CodeUnavailable, "run gitd builder create as root", "only root can make the builder image")
 	}
 	run, build, err := m.images(ctx)
 	if err != nil {
@@ -120,7 +120,7 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	m.log.Step("Making the builder image, once on this machine")
 	t, ok := toolchains[m.recipe.arch]
 	if !ok {
-		return nil, nil, app.Errorf(app.Unavailable, "name a builder image for this machine with --builder", "there is no builder of ours for the architecture %s", m.recipe.arch)
+		return nil, nil, app.Errorf(app.CodeUnavailable, "name a builder image for this machine with --builder", "there is no builder of ours for the architecture %s", m.recipe.arch)
 	}
 	base := m.recipe.base
 	distro := map[string]string{"ID": "debian", "VERSION_ID": debianVersion}
@@ -249,11 +249,11 @@ func (m *maker) bootstrap(ctx context.Context, name, title string, packages []st
 	packages = slices.Compact(slices.Sorted(slices.Values(packages)))
 	return m.stage(ctx, name, title, []any{debianRelease, packages}, func(ctx context.Context, work string, w *layerWriter) error {
 		if os.Geteuid() != 0 {
-			return app.Errorf(app.Unavailable, "run the command as root", "only root can bootstrap %s", debianName)
+			return app.Errorf(app.CodeUnavailable, "run the command as root", "only root can bootstrap %s", debianName)
 		}
 		program, err := findProgram("mmdebstrap")
 		if err != nil {
-			return app.Errorf(app.Unavailable, "run apt-get install mmdebstrap, or name a base image with gitd builder create --base", "mmdebstrap, which bootstraps Debian, is not installed")
+			return app.Errorf(app.CodeUnavailable, "run apt-get install mmdebstrap, or name a base image with gitd builder create --base", "mmdebstrap, which bootstraps Debian, is not installed")
 		}
 		if err := m.needSpace(3 << 30); err != nil {
 			return err
@@ -425,7 +425,7 @@ func (m *maker) distribution(ctx context.Context, base v1.Image) (map[string]str
 			return parseOSRelease(bytes.NewReader(b)), nil
 		}
 	}
-	return nil, app.Errorf(app.InvalidInput, "name an image of a Debian-like system with python3-pip", "the base image has no /etc/os-release")
+	return nil, app.Errorf(app.CodeInvalidInput, "name an image of a Debian-like system with python3-pip", "the base image has no /etc/os-release")
 }
 
 // configure sets what the Buildpacks platform specification wants of build and run images.

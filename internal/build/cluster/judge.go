@@ -63,15 +63,15 @@ func (j *judge) ended(p *corev1.Pod) error {
 		if ownDisk.MatchString(p.Status.Message) {
 			return diskExceeded(j.limits)
 		}
-		return app.Errorf(app.Unavailable, "push again; where it happens again, ask the operator to make room on the nodes",
+		return app.Errorf(app.CodeUnavailable, "push again; where it happens again, ask the operator to make room on the nodes",
 			"the node %s put the build out: %s", p.Spec.NodeName, message)
 	case "DeadlineExceeded":
-		return app.Errorf(app.LimitExceeded, "make the build faster, or ask the operator for a higher time limit",
+		return app.Errorf(app.CodeLimitExceeded, "make the build faster, or ask the operator for a higher time limit",
 			"the build was stopped at its time limit of %s", j.limits.Time)
 	case "NodeLost", "NodeAffinity", "NodeShutdown", "Terminated", "Shutdown":
 		return lost(p)
 	}
-	return app.Errorf(app.Unavailable, "push again; where it happens again, ask the operator to look at the node",
+	return app.Errorf(app.CodeUnavailable, "push again; where it happens again, ask the operator to look at the node",
 		"the node %s ended the build: %s", p.Spec.NodeName, lifecycle.Clip(strings.TrimSpace(p.Status.Reason+" "+p.Status.Message)))
 }
 
@@ -79,16 +79,16 @@ func (j *judge) ended(p *corev1.Pod) error {
 var ownDisk = regexp.MustCompile(`(?i)exceeds the (total )?limit|exceeded its local ephemeral storage limit`)
 
 func diskExceeded(limits build.Limits) error {
-	return app.Errorf(app.LimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
+	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
 		"build stopped at its disk limit of %s for source, layers and cache together", lifecycle.Size(limits.Disk))
 }
 
 func removed() error {
-	return app.Errorf(app.Unavailable, pushAgain, "the build's Pod was removed by somebody else")
+	return app.Errorf(app.CodeUnavailable, pushAgain, "the build's Pod was removed by somebody else")
 }
 
 func lost(p *corev1.Pod) error {
-	return app.Errorf(app.Unavailable, pushAgain, "the node %s was lost during the build", cmp.Or(p.Spec.NodeName, "of the build"))
+	return app.Errorf(app.CodeUnavailable, pushAgain, "the node %s was lost during the build", cmp.Or(p.Spec.NodeName, "of the build"))
 }
 
 // gone is about Pods that somebody removes who is not we.
@@ -101,9 +101,9 @@ func (j *judge) gone(p *corev1.Pod) error {
 		case "DeletionByTaintManager", "DeletionByPodGC":
 			return lost(p)
 		case "PreemptionByScheduler":
-			return app.Errorf(app.Unavailable, "push again, or ask the operator for more room on the cluster", "the build had to make room on the node %s for a Pod of higher priority", p.Spec.NodeName)
+			return app.Errorf(app.CodeUnavailable, "push again, or ask the operator for more room on the cluster", "the build had to make room on the node %s for a Pod of higher priority", p.Spec.NodeName)
 		case "EvictionByEvictionAPI":
-			return app.Errorf(app.Unavailable, pushAgain, "the node %s is being emptied, and the build with it", p.Spec.NodeName)
+			return app.Errorf(app.CodeUnavailable, pushAgain, "the node %s is being emptied, and the build with it", p.Spec.NodeName)
 		}
 	}
 	if p.Status.Reason == "NodeLost" {
@@ -126,7 +126,7 @@ func (j *judge) unscheduled(p *corev1.Pod, now time.Time) error {
 			j.say("waiting for a node (at most %s): %s", j.schedule, why)
 		}
 		if now.Sub(j.waiting) > j.schedule {
-			return app.Errorf(app.Unavailable, "push again when other builds are done, or ask the operator for more room on the cluster",
+			return app.Errorf(app.CodeUnavailable, "push again when other builds are done, or ask the operator for more room on the cluster",
 				"no node took the build within %s: %s", j.schedule, cmp.Or(why, "the scheduler does not say why"))
 		}
 		return nil
@@ -157,12 +157,12 @@ func (j *judge) stuck(p *corev1.Pod, now time.Time) error {
 				j.say("the node %s cannot pull the builder image yet: %s", p.Spec.NodeName, why)
 			}
 			if lastingPull.MatchString(message) || now.Sub(j.failing) > j.pull {
-				return app.Errorf(app.Unavailable, "ask the operator: the nodes must be able to pull "+s.Image,
+				return app.Errorf(app.CodeUnavailable, "ask the operator: the nodes must be able to pull "+s.Image,
 					"the node %s cannot pull the builder image: %s", p.Spec.NodeName, cmp.Or(why, reason))
 			}
 			return nil
 		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun":
-			return app.Errorf(app.Unavailable, "ask the operator to look at the node and the builder image",
+			return app.Errorf(app.CodeUnavailable, "ask the operator to look at the node and the builder image",
 				"the node %s cannot start the build: %s", p.Spec.NodeName, lifecycle.Clip(cmp.Or(message, reason)))
 		}
 	}

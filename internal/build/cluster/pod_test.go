@@ -129,10 +129,10 @@ func TestProcesses(t *testing.T) {
 
 func TestInvalidApp(t *testing.T) {
 	e := testEngine(open{}, "")
-	if _, err := e.Build(context.Background(), build.Request{App: "../x"}); app.CodeOf(err) != app.InvalidName {
+	if _, err := e.Build(context.Background(), build.Request{App: "../x"}); app.CodeOf(err) != app.CodeInvalidName {
 		t.Errorf("got %v", err)
 	}
-	if err := e.PurgeCache(context.Background(), "../x"); app.CodeOf(err) != app.InvalidName {
+	if err := e.PurgeCache(context.Background(), "../x"); app.CodeOf(err) != app.CodeInvalidName {
 		t.Errorf("got %v", err)
 	}
 }

@@ -63,7 +63,7 @@ func Publish(ctx context.Context, b *builder.Builder, to Publisher, log *app.Log
 	}
 	p := &Published{UID: b.UID, GID: b.GID}
 	if p.API, err = lifecycle.PlatformAPI(config.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
-		return nil, app.Errorf(app.Unavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
+		return nil, app.Errorf(app.CodeUnavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
 			"the builder image %s cannot be used: %w", b.Ref, err)
 	}
 	program, err := parts.Path(parts.Pod)

@@ -76,13 +76,13 @@ func TestPublish(t *testing.T) {
 	}
 
 	b.Image = labelled(`{"platform":{"supported":["0.7"]}}`)
-	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.Unavailable {
+	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.CodeUnavailable {
 		t.Errorf("a builder of long ago: %v", err)
 	}
 	if err := os.Remove(filepath.Join(programs, parts.Pod)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.Unavailable {
+	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.CodeUnavailable {
 		t.Errorf("no gitd-pod: %v", err)
 	}
 }

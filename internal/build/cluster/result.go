@@ -19,14 +19,14 @@ func (b *running) finish(e *wire.Exported) error {
 	r.Repository, r.Digest = b.request.App, e.Digest
 	r.Times.Export = time.Duration(e.Milliseconds) * time.Millisecond
 	if err := b.o.Images.Pushed(b.request.App, e.Digest); err != nil {
-		return app.Errorf(app.ExportFailed, pushAgain, "export failed: %w", err)
+		return app.Errorf(app.CodeExportFailed, pushAgain, "export failed: %w", err)
 	}
 	img, err := b.o.Images.Image(b.request.App, e.Digest)
 	if err == nil {
 		err = b.read(img)
 	}
 	if err != nil {
-		return app.Errorf(app.ExportFailed, "push again; where it fails again, ask the operator whether gitd and the Pods mean the same registry",
+		return app.Errorf(app.CodeExportFailed, "push again; where it fails again, ask the operator whether gitd and the Pods mean the same registry",
 			"export failed: the image cannot be read back from the registry: %w", err)
 	}
 	added := fmt.Sprintf("%d added", r.LayersAdded)

@@ -50,7 +50,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	if n, err := app.ParseName(r.App); err != nil {
 		return nil, err
 	} else if n != r.App {
-		return nil, app.Errorf(app.InvalidName, "", "invalid app name %q", r.App)
+		return nil, app.Errorf(app.CodeInvalidName, "", "invalid app name %q", r.App)
 	}
 	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
 	if err != nil {
@@ -80,7 +80,7 @@ func (b *running) run(ctx context.Context, release func()) error {
 
 	dir, err := os.MkdirTemp(b.home, b.request.App+"-")
 	if err != nil {
-		return app.Errorf(app.Unavailable, "ask the operator to look at the server's disk", "the source cannot be written: %w", err)
+		return app.Errorf(app.CodeUnavailable, "ask the operator to look at the server's disk", "the source cannot be written: %w", err)
 	}
 	b.after.Go(func() { // the tree may hold very many files: nobody waits for its end
 		<-stop
@@ -119,7 +119,7 @@ func (b *running) run(ctx context.Context, release func()) error {
 			return err
 		}
 		if try == 3 {
-			return app.Errorf(app.Unavailable, "push again; where it fails again, look at the cluster's API server", "the source could not be handed to the build's Pod: %s", lifecycle.Clip(broken.Error()))
+			return app.Errorf(app.CodeUnavailable, "push again; where it fails again, look at the cluster's API server", "the source could not be handed to the build's Pod: %s", lifecycle.Clip(broken.Error()))
 		}
 		b.request.Log.Detail("the connection to the build's Pod broke before the source was there: once more")
 	}
@@ -347,13 +347,13 @@ func (b *running) registryFailure(f *wire.Failed) error {
 	cause := fmt.Errorf("%s: exit status %d: %s", f.Phase, f.Code, f.Message)
 	switch f.Phase {
 	case "analyze":
-		return &app.Error{Code: app.Unavailable, Err: cause, Message: "the build's Pod cannot use the registry: " + lastCause(f.Message),
+		return &app.Error{Code: app.CodeUnavailable, Err: cause, Message: "the build's Pod cannot use the registry: " + lastCause(f.Message),
 			Next: "ask the operator: Pods must be able to reach " + b.o.Push + " and to push to it"}
 	case "restore":
-		return &app.Error{Code: app.BuildFailed, Err: cause, Message: "restore failed: what the build before left could not be read: " + message,
+		return &app.Error{Code: app.CodeBuildFailed, Err: cause, Message: "restore failed: what the build before left could not be read: " + message,
 			Next: "push again with the cache cleared; where it fails again, ask the operator to look at the server's log"}
 	}
-	return &app.Error{Code: app.ExportFailed, Err: cause, Message: "export failed: the image could not be written: " + message,
+	return &app.Error{Code: app.CodeExportFailed, Err: cause, Message: "export failed: the image could not be written: " + message,
 		Next: "push again; where it fails again, look at the layers that the buildpack wrote, and at the registry"}
 }
 
@@ -388,9 +388,9 @@ func (b *running) died(ctx context.Context, container, phase string) error {
 	}
 	t := s.State.Terminated
 	if t.Reason == "OOMKilled" {
-		return app.Errorf(app.LimitExceeded, "ask the operator for a higher memory limit", "the build was killed at its memory limit of %s, in the %s", lifecycle.Size(b.limits.Memory), phase)
+		return app.Errorf(app.CodeLimitExceeded, "ask the operator for a higher memory limit", "the build was killed at its memory limit of %s, in the %s", lifecycle.Size(b.limits.Memory), phase)
 	}
-	return app.Errorf(app.Unavailable, "push again; where it fails again, ask the operator to look at the builder image and the nodes",
+	return app.Errorf(app.CodeUnavailable, "push again; where it fails again, ask the operator to look at the builder image and the nodes",
 		"the %s ended without a word (%s)", phase, strings.TrimSpace(fmt.Sprintf("%s, exit status %d %s", t.Reason, t.ExitCode, lifecycle.Clip(t.Message))))
 }
 

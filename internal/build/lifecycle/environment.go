@@ -77,7 +77,7 @@ func PlatformEnv(request map[string]string, at Places, lookup func(string) (stri
 	}
 	for n, v := range request {
 		if !variableForm.MatchString(n) || strings.ContainsRune(v, 0) {
-			return nil, app.Errorf(app.InvalidInput, "use letters, digits and _ in names of build variables, and no NUL in values", "invalid build variable %q", n)
+			return nil, app.Errorf(app.CodeInvalidInput, "use letters, digits and _ in names of build variables, and no NUL in values", "invalid build variable %q", n)
 		}
 		env[n] = v
 	}

@@ -45,15 +45,15 @@ func Failure(exit Exit, o *Output, limits build.Limits) error {
 	}
 	switch {
 	case exit.OutOfMemory:
-		return app.Errorf(app.LimitExceeded, "have the build use less memory, such as by fewer parallel jobs, or ask the operator for a higher memory limit",
+		return app.Errorf(app.CodeLimitExceeded, "have the build use less memory, such as by fewer parallel jobs, or ask the operator for a higher memory limit",
 			"the build was killed at its memory limit of %s, in the %s", Size(limits.Memory), phase)
 	case exit.Signal == "file size limit exceeded" || fileTooLarge.MatchString(lines):
-		return app.Errorf(app.LimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit",
+		return app.Errorf(app.CodeLimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit",
 			"the build was stopped at its disk limit of %s for a file, in the %s", Size(limits.Disk), phase)
 	case outOfProcesses.MatchString(lines):
 		return ProcessesExceeded(limits)
 	case diskIsFull.MatchString(lines):
-		return app.Errorf(app.LimitExceeded, "have the build write less, or ask the operator to make room on the server's disk",
+		return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator to make room on the server's disk",
 			"no space was left for the build, in the %s", phase)
 	}
 	if !building {
@@ -62,18 +62,18 @@ func Failure(exit Exit, o *Output, limits build.Limits) error {
 	reason := o.reason()
 	switch {
 	case exit.Code == exitCode(platform.FailedBuildWithErrors) && reason != "":
-		return app.Errorf(app.BuildFailed, "mend what the lines above say, commit and push again", "%s failed: %s", phase, reason)
+		return app.Errorf(app.CodeBuildFailed, "mend what the lines above say, commit and push again", "%s failed: %s", phase, reason)
 	case exit.Code == exitCode(platform.FailedBuildWithErrors):
-		return app.Errorf(app.BuildFailed, "look at the lines above, commit and push again", "%s failed: the buildpack gave no reason", phase)
+		return app.Errorf(app.CodeBuildFailed, "look at the lines above, commit and push again", "%s failed: the buildpack gave no reason", phase)
 	case exit.Signal != "":
-		return app.Errorf(app.BuildFailed, "push again; where it ends the same way, look at the lines above", "%s failed: it was ended by a signal (%s)", phase, exit.Signal)
+		return app.Errorf(app.CodeBuildFailed, "push again; where it ends the same way, look at the lines above", "%s failed: it was ended by a signal (%s)", phase, exit.Signal)
 	}
-	return app.Errorf(app.BuildFailed, "ask the operator whether the builder image is whole", "%s failed: %s", phase, lifecycleReason(exit, o))
+	return app.Errorf(app.CodeBuildFailed, "ask the operator whether the builder image is whole", "%s failed: %s", phase, lifecycleReason(exit, o))
 }
 
 // ProcessesExceeded is the error of a build that was stopped at its limit of processes.
 func ProcessesExceeded(limits build.Limits) error {
-	return app.Errorf(app.LimitExceeded, "have the build run fewer processes at once, or ask the operator for a higher limit",
+	return app.Errorf(app.CodeLimitExceeded, "have the build run fewer processes at once, or ask the operator for a higher limit",
 		"the build was stopped at its limit of %d processes and threads", limits.PIDs)
 }
 
@@ -85,7 +85,7 @@ func (o *Output) Refusal() error {
 		return nil
 	}
 	o.log.Detail("%s", o.told)
-	return app.Errorf(app.DetectFailed, "mend what the line above says, commit and push again",
+	return app.Errorf(app.CodeDetectFailed, "mend what the line above says, commit and push again",
 		"detection by %s failed: %s", named(o.toldBy), Clip(o.told))
 }
 
@@ -104,7 +104,7 @@ func detectionFailure(exit Exit, o *Output) error {
 		if len(o.lookedFor) == 0 {
 			what = "none of " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ") + " wants it"
 		}
-		return app.Errorf(app.DetectFailed, "add one of these files at the root of the repository, commit and push again",
+		return app.Errorf(app.CodeDetectFailed, "add one of these files at the root of the repository, commit and push again",
 			"no language detected: %s", what)
 	case exitCode(platform.FailedDetectWithErrors):
 		if len(o.broken) == 0 {
@@ -120,12 +120,12 @@ func detectionFailure(exit Exit, o *Output) error {
 		if said := o.broken[all[0]]; len(said) > 0 {
 			last = Clip(said[len(said)-1])
 		}
-		return app.Errorf(app.DetectFailed, "mend the file that it names, commit and push again", "detection by %s failed: %s", named(all[0]), last)
+		return app.Errorf(app.CodeDetectFailed, "mend the file that it names, commit and push again", "detection by %s failed: %s", named(all[0]), last)
 	}
 	o.mu.Unlock()
 	reason := lifecycleReason(exit, o)
 	o.mu.Lock()
-	return app.Errorf(app.DetectFailed, "ask the operator whether the builder image is whole", "detection failed: %s", reason)
+	return app.Errorf(app.CodeDetectFailed, "ask the operator whether the builder image is whole", "detection failed: %s", reason)
 }
 
 // lifecycleReason is what the lifecycle itself says, for failures that are not of the app.

@@ -11,10 +11,10 @@ import (
 // TellGroup says which buildpacks take part, and returns them. A group that could not be read, and one with image extensions, is an error.
 func TellGroup(log *app.Log, o *Output, g phase.Group, unread error) ([]build.Buildpack, error) {
 	if unread != nil {
-		return nil, app.Errorf(app.DetectFailed, "ask the operator whether the builder image is whole", "detection failed: its result cannot be read: %s", Clip(unread.Error()))
+		return nil, app.Errorf(app.CodeDetectFailed, "ask the operator whether the builder image is whole", "detection failed: its result cannot be read: %s", Clip(unread.Error()))
 	}
 	if len(g.Extensions) > 0 {
-		return nil, app.Errorf(app.DetectFailed, "ask the operator for a builder without image extensions",
+		return nil, app.Errorf(app.CodeDetectFailed, "ask the operator for a builder without image extensions",
 			"the builder wants to change its image by the extension %s, which this engine does not do", Clip(g.Extensions[0].ID))
 	}
 	var out []build.Buildpack

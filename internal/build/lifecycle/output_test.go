@@ -94,27 +94,27 @@ func TestFailure(t *testing.T) {
 		code         app.Code
 		message      string
 	}{
-		{"nothing detected", detection + "MARK detected 20\n", Exit{Code: 20}, app.DetectFailed, "no language detected: looked for package.json, Procfile"},
+		{"nothing detected", detection + "MARK detected 20\n", Exit{Code: 20}, app.CodeDetectFailed, "no language detected: looked for package.json, Procfile"},
 		{"a foreign builder", "======== Results ========\nfail: a/b@1\nfail: c/d@2\nERROR: No buildpack groups passed detection.\nMARK detected 20\n",
-			Exit{Code: 20}, app.DetectFailed, "no language detected: none of a/b 1, c/d 2 wants it"},
+			Exit{Code: 20}, app.CodeDetectFailed, "no language detected: none of a/b 1, c/d 2 wants it"},
 		{"an error of detect", "======== Output: a/b@1 ========\npackage.json: unexpected end\n======== Results ========\nerr:  a/b@1 (1)\nMARK detected 21\n",
-			Exit{Code: 21}, app.DetectFailed, "detection by a/b 1 failed: package.json: unexpected end"},
+			Exit{Code: 21}, app.CodeDetectFailed, "detection by a/b 1 failed: package.json: unexpected end"},
 		{"what a buildpack says is wrong", "======== Output: a/b@1 ========\ngitd-error: package.json: line 1: unexpected end; mend it\n======== Results ========\nerr:  a/b@1 (1)\nfail: c/d@2\nMARK detected 20\n",
-			Exit{Code: 20}, app.DetectFailed, "detection by a/b 1 failed: package.json: line 1: unexpected end; mend it"},
-		{"an error of nobody", "MARK detected 21\n", Exit{Code: 21}, app.DetectFailed, "detection failed: exit status 21"},
-		{"a broken builder", "ERROR: failed to read order\nMARK detected 22\n", Exit{Code: 22}, app.DetectFailed, "detection failed: failed to read order"},
-		{"no lifecycle", "sh: /cnb/lifecycle/detector: not found\nMARK detected 127\n", Exit{Code: 127}, app.DetectFailed,
+			Exit{Code: 20}, app.CodeDetectFailed, "detection by a/b 1 failed: package.json: line 1: unexpected end; mend it"},
+		{"an error of nobody", "MARK detected 21\n", Exit{Code: 21}, app.CodeDetectFailed, "detection failed: exit status 21"},
+		{"a broken builder", "ERROR: failed to read order\nMARK detected 22\n", Exit{Code: 22}, app.CodeDetectFailed, "detection failed: failed to read order"},
+		{"no lifecycle", "sh: /cnb/lifecycle/detector: not found\nMARK detected 127\n", Exit{Code: 127}, app.CodeDetectFailed,
 			"detection failed: the builder image has no lifecycle in /cnb/lifecycle, or no shell"},
 		{"a buildpack", "MARK detected 0\nRunning build for buildpack a/b@1\nx.c:1:1: bad\nERROR: failed to build: exit status 1\n",
-			Exit{Code: 51}, app.BuildFailed, "build by a/b 1 failed: x.c:1:1: bad"},
-		{"a silent buildpack", "MARK detected 0\nRunning build for buildpack a/b@1\n", Exit{Code: 51}, app.BuildFailed, "build by a/b 1 failed: the buildpack gave no reason"},
-		{"the lifecycle", "MARK detected 0\nERROR: failed to build: bad layer\n", Exit{Code: 52}, app.BuildFailed, "build failed: failed to build: bad layer"},
-		{"a signal", "MARK detected 0\n", Exit{Code: 137, Signal: "killed"}, app.BuildFailed, "build failed: it was ended by a signal (killed)"},
-		{"memory", "MARK detected 0\nRunning build for buildpack a/b@1\nKilled\n", Exit{Code: 51, OutOfMemory: true}, app.LimitExceeded,
+			Exit{Code: 51}, app.CodeBuildFailed, "build by a/b 1 failed: x.c:1:1: bad"},
+		{"a silent buildpack", "MARK detected 0\nRunning build for buildpack a/b@1\n", Exit{Code: 51}, app.CodeBuildFailed, "build by a/b 1 failed: the buildpack gave no reason"},
+		{"the lifecycle", "MARK detected 0\nERROR: failed to build: bad layer\n", Exit{Code: 52}, app.CodeBuildFailed, "build failed: failed to build: bad layer"},
+		{"a signal", "MARK detected 0\n", Exit{Code: 137, Signal: "killed"}, app.CodeBuildFailed, "build failed: it was ended by a signal (killed)"},
+		{"memory", "MARK detected 0\nRunning build for buildpack a/b@1\nKilled\n", Exit{Code: 51, OutOfMemory: true}, app.CodeLimitExceeded,
 			"the build was killed at its memory limit of 2 GiB, in the build by a/b 1"},
-		{"processes", "MARK detected 0\nsh: 1: Cannot fork\n", Exit{Code: 51}, app.LimitExceeded, "the build was stopped at its limit of 2048 processes and threads"},
-		{"a large file", "MARK detected 0\nwrite x: file too large\n", Exit{Code: 51}, app.LimitExceeded, "the build was stopped at its disk limit of 8 GiB for a file, in the build"},
-		{"a full disk", "MARK detected 0\nwrite x: no space left on device\n", Exit{Code: 51}, app.LimitExceeded, "no space was left for the build, in the build"},
+		{"processes", "MARK detected 0\nsh: 1: Cannot fork\n", Exit{Code: 51}, app.CodeLimitExceeded, "the build was stopped at its limit of 2048 processes and threads"},
+		{"a large file", "MARK detected 0\nwrite x: file too large\n", Exit{Code: 51}, app.CodeLimitExceeded, "the build was stopped at its disk limit of 8 GiB for a file, in the build"},
+		{"a full disk", "MARK detected 0\nwrite x: no space left on device\n", Exit{Code: 51}, app.CodeLimitExceeded, "no space was left for the build, in the build"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			o, _ := read(c.output, 4096, func() {})
@@ -167,7 +167,7 @@ func TestPlatformEnv(t *testing.T) {
 		t.Error("an empty variable of the host was passed on")
 	}
 	for _, bad := range []string{"", "A B", "../x", "A=B", "1A"} {
-		if _, err := PlatformEnv(map[string]string{bad: "1"}, Places{}, func(string) (string, bool) { return "", false }); app.CodeOf(err) != app.InvalidInput {
+		if _, err := PlatformEnv(map[string]string{bad: "1"}, Places{}, func(string) (string, bool) { return "", false }); app.CodeOf(err) != app.CodeInvalidInput {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

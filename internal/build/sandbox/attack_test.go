@@ -31,10 +31,10 @@ func TestAttack_LayerDescriptions(t *testing.T) {
 		code   app.Code
 		words  string
 	}{
-		"Deep":  {"{ " + dots + "; echo 'a = 1'; } > /layers/group.toml", app.BuildFailed, "what the build says of its layers cannot be read: /layers/group.toml: line 1: keys, tables"},
-		"Large": {"head -c 5000000 /dev/zero > /layers/group.toml", app.BuildFailed, "larger than 4194304 bytes"},
-		"Pipe":  {"rm /layers/group.toml; mkfifo /layers/group.toml", app.BuildFailed, "it is not a file"},
-		"Wide":  {"cp wide /layers/group.toml", app.LimitExceeded, "what the build left could not be read within its memory limit of 256 MiB"},
+		"Deep":  {"{ " + dots + "; echo 'a = 1'; } > /layers/group.toml", app.CodeBuildFailed, "what the build says of its layers cannot be read: /layers/group.toml: line 1: keys, tables"},
+		"Large": {"head -c 5000000 /dev/zero > /layers/group.toml", app.CodeBuildFailed, "larger than 4194304 bytes"},
+		"Pipe":  {"rm /layers/group.toml; mkfifo /layers/group.toml", app.CodeBuildFailed, "it is not a file"},
+		"Wide":  {"cp wide /layers/group.toml", app.CodeLimitExceeded, "what the build left could not be read within its memory limit of 256 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()

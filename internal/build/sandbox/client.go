@@ -151,10 +151,10 @@ func (h *helperProcess) died() error {
 	const next = "have the build write less into /layers/*.toml and the files beside the layers that describe them"
 	switch {
 	case outOfMemory:
-		return app.Errorf(app.LimitExceeded, next+", or ask the operator for a higher memory limit",
+		return app.Errorf(app.CodeLimitExceeded, next+", or ask the operator for a higher memory limit",
 			"what the build left could not be read within its memory limit of %s", lifecycle.Size(h.memory))
 	case errors.Is(h.replies.Err(), bufio.ErrTooLong):
-		return app.Errorf(app.LimitExceeded, next, "what the build left says more of its process types than %s", lifecycle.Size(maxReply))
+		return app.Errorf(app.CodeLimitExceeded, next, "what the build left says more of its process types than %s", lifecycle.Size(maxReply))
 	}
 	return fmt.Errorf("build helper ended early (%v): %s", h.command.ProcessState, h.stderr.String())
 }
@@ -181,13 +181,13 @@ func (h *helperProcess) failure(f *failed) error {
 	err := fmt.Errorf("%s: %s", f.Phase, f.Message)
 	switch f.Phase {
 	case "export":
-		return &app.Error{Code: app.ExportFailed, Err: err, Message: "export failed: the image could not be written: " + lifecycle.Clip(f.Message),
+		return &app.Error{Code: app.CodeExportFailed, Err: err, Message: "export failed: the image could not be written: " + lifecycle.Clip(f.Message),
 			Next: "push again; where it fails again, look at the layers that the buildpack wrote, and at the server's disk"}
 	case "check":
-		return &app.Error{Code: app.BuildFailed, Err: err, Message: "what the build says of its layers cannot be read: " + lifecycle.Clip(f.Message),
+		return &app.Error{Code: app.CodeBuildFailed, Err: err, Message: "what the build says of its layers cannot be read: " + lifecycle.Clip(f.Message),
 			Next: "look at what writes the file, in the build or a buildpack of yours"}
 	case "analyze", "restore":
-		return &app.Error{Code: app.BuildFailed, Err: err, Message: f.Phase + " failed: what the build before left could not be read: " + lifecycle.Clip(f.Message),
+		return &app.Error{Code: app.CodeBuildFailed, Err: err, Message: f.Phase + " failed: what the build before left could not be read: " + lifecycle.Clip(f.Message),
 			Next: "push again with the cache cleared; where it fails again, ask the operator to look at the server's log"}
 	}
 	return fmt.Errorf("build helper: %w", err)

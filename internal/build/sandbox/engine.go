@@ -67,7 +67,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
 	})
 	if err := os.MkdirAll(filepath.Join(dir, "apps"), 0o700); err != nil {
-		return nil, app.Errorf(app.Unavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
 	}
 	e.removeLeftovers()
 	e.distrustCaches()
@@ -110,7 +110,7 @@ func (e *Engine) readBuilder() error {
 	}
 	e.launcher = c.Config.Labels["io.buildpacks.lifecycle.version"]
 	if e.api, err = lifecycle.PlatformAPI(c.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
-		return app.Errorf(app.Unavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
+		return app.Errorf(app.CodeUnavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
 			"the builder image %s cannot be used: %w", e.opts.Builder.Ref, err)
 	}
 	return nil

@@ -114,7 +114,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	_, _, err = f.build(context.Background(), s, func(r *build.Request) { r.Env = map[string]string{"../x": "1"} })
-	apptest.WantError(t, err, app.InvalidInput, "../x")
+	apptest.WantError(t, err, app.CodeInvalidInput, "../x")
 }
 
 // TestNoReach is the hostile build: it looks for what is not its own.
@@ -148,7 +148,7 @@ func TestHostileLayers(t *testing.T) {
 		t.Errorf("the image has %q", got)
 	}
 	_, _, err := f.build(context.Background(), script("rm -f /layers/group.toml", "ln -s "+f.opts.Dir+" /layers/group.toml"), nil)
-	apptest.WantError(t, err, app.ExportFailed)
+	apptest.WantError(t, err, app.CodeExportFailed)
 	_, _, err = f.build(context.Background(), script("echo '[[[' > $L/x.toml", "mkdir $L/x"), nil)
 	if err == nil {
 		t.Error("malformed layer metadata was taken")
@@ -159,12 +159,12 @@ func TestHostileLayers(t *testing.T) {
 func TestDetectFails(t *testing.T) {
 	f := newFixture(t)
 	_, log, err := f.build(context.Background(), source{"README": "x"}, nil)
-	apptest.WantError(t, err, app.DetectFailed, "no language detected: looked for other.txt, build.sh")
+	apptest.WantError(t, err, app.CodeDetectFailed, "no language detected: looked for other.txt, build.sh")
 	if strings.Contains(log, "=====") {
 		t.Errorf("noise:\n%s", log)
 	}
 	_, log, err = f.build(context.Background(), source{"broken.txt": "x"}, nil)
-	apptest.WantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: broken.txt: line 1: this is not a list")
+	apptest.WantError(t, err, app.CodeDetectFailed, "detection by test/other 1.0 failed: broken.txt: line 1: this is not a list")
 	wantLines(t, log, "broken.txt: line 1")
 }
 
@@ -174,19 +174,19 @@ func TestDetectErrorIsFinal(t *testing.T) {
 	s := script("echo BUILT", "sleep 1000")
 	s["wrong.txt"] = "x"
 	_, log, err := f.build(context.Background(), s, nil)
-	apptest.WantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
+	apptest.WantError(t, err, app.CodeDetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
 	wantLines(t, log, "       wrong.txt: line 2: unexpected end\n")
 	if strings.Contains(log, "Detecting:") || strings.Contains(log, "Image hello") {
 		t.Errorf("it went on:\n%s", log)
 	}
 	_, _, err = f.build(context.Background(), source{"wrong.txt": "x"}, nil)
-	apptest.WantError(t, err, app.DetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
+	apptest.WantError(t, err, app.CodeDetectFailed, "detection by test/other 1.0 failed: wrong.txt: line 2: unexpected end")
 }
 
 func TestBuildFails(t *testing.T) {
 	f := newFixture(t)
 	_, log, err := f.build(context.Background(), source{"build.sh": "echo compiling\necho './main.go:12:2: undefined: foo'\nexit 3\n"}, nil)
-	apptest.WantError(t, err, app.BuildFailed, "build by test/script 0.1.0 failed: ./main.go:12:2: undefined: foo")
+	apptest.WantError(t, err, app.CodeBuildFailed, "build by test/script 0.1.0 failed: ./main.go:12:2: undefined: foo")
 	wantLines(t, log, "       ./main.go:12:2: undefined: foo")
 	if strings.Contains(log, "Image hello") {
 		t.Errorf("an image:\n%s", log)
@@ -218,16 +218,16 @@ func TestLimits(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			_, log, err := f.build(context.Background(), source{"build.sh": c.script}, func(r *build.Request) { r.Limits = c.limits })
-			if app.CodeOf(err) != app.LimitExceeded {
+			if app.CodeOf(err) != app.CodeLimitExceeded {
 				t.Log(log)
 			}
-			apptest.WantError(t, err, app.LimitExceeded, c.words...)
+			apptest.WantError(t, err, app.CodeLimitExceeded, c.words...)
 		})
 	}
 	t.Run("full disk at the start", func(t *testing.T) {
 		f.free = func(string) (disk.Space, error) { return disk.Space{Bytes: 100 << 20}, nil }
 		_, _, err := f.build(context.Background(), script(), nil)
-		apptest.WantError(t, err, app.LimitExceeded, "nearly full", "100 MB free, 512 MB needed")
+		apptest.WantError(t, err, app.CodeLimitExceeded, "nearly full", "100 MB free, 512 MB needed")
 	})
 	t.Run("full disk on the way", func(t *testing.T) {
 		calls := 0
@@ -238,7 +238,7 @@ func TestLimits(t *testing.T) {
 			return disk.Space{Bytes: 1 << 40}, nil
 		}
 		_, _, err := f.build(context.Background(), source{"build.sh": "sleep 1000"}, nil)
-		apptest.WantError(t, err, app.LimitExceeded, "nearly full")
+		apptest.WantError(t, err, app.CodeLimitExceeded, "nearly full")
 	})
 	f.free = disk.Free
 	f.mustBuild(script("echo fine again"))
@@ -251,7 +251,7 @@ func fill(dir string) string {
 
 func TestCancel(t *testing.T) {
 	f := newFixture(t)
-	cause := app.Errorf(app.Superseded, "", "replaced by a newer push")
+	cause := app.Errorf(app.CodeSuperseded, "", "replaced by a newer push")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	log := &lockedBuffer{}
 	ended := make(chan error, 1)
@@ -267,7 +267,7 @@ func TestCancel(t *testing.T) {
 	}()
 	waitFor(t, func() bool { return strings.Contains(log.String(), "waiting for the build before") })
 	cancel(cause)
-	if err := <-ended; !errors.Is(err, cause) || app.CodeOf(err) != app.Superseded {
+	if err := <-ended; !errors.Is(err, cause) || app.CodeOf(err) != app.CodeSuperseded {
 		t.Errorf("got %v", err)
 	}
 	if err := <-next; err != nil {
@@ -414,7 +414,7 @@ func TestAttack_CachesAfterPowerCut(t *testing.T) {
 func TestInvalidApp(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{"", "../x", "A", "hello.git", "/hello"} {
-		if _, _, err := f.build(context.Background(), script(), func(r *build.Request) { r.App = name }); app.CodeOf(err) != app.InvalidName {
+		if _, _, err := f.build(context.Background(), script(), func(r *build.Request) { r.App = name }); app.CodeOf(err) != app.CodeInvalidName {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -74,17 +74,17 @@ func (e *Engine) minFree() int64 {
 }
 
 func diskExceeded(limit int64) error {
-	return app.Errorf(app.LimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
+	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
 		"build stopped at its disk limit of %s for source, layers and cache together", lifecycle.Size(limit))
 }
 
 func filesExceeded(limit int64) error {
-	return app.Errorf(app.LimitExceeded, "have the build write fewer files, or ask the operator for a higher limit",
+	return app.Errorf(app.CodeLimitExceeded, "have the build write fewer files, or ask the operator for a higher limit",
 		"build stopped at its limit of %d files and folders for source, layers and cache together", limit)
 }
 
 func diskFull(short string) error {
-	return app.Errorf(app.LimitExceeded, "ask the operator to make room on the server's disk, then push again",
+	return app.Errorf(app.CodeLimitExceeded, "ask the operator to make room on the server's disk, then push again",
 		"build stopped: the server's disk is nearly full (%s)", short)
 }
 
@@ -94,7 +94,7 @@ func (e *Engine) checkRoom() error {
 		return fmt.Errorf("disk space: %w", err)
 	}
 	if short := free.Short(e.minFree()); short != "" {
-		return app.Errorf(app.LimitExceeded, "ask the operator to make room on the server's disk, then push again",
+		return app.Errorf(app.CodeLimitExceeded, "ask the operator to make room on the server's disk, then push again",
 			"build not started: the server's disk is nearly full (%s)", short)
 	}
 	return nil

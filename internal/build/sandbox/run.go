@@ -38,7 +38,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	if n, err := app.ParseName(r.App); err != nil {
 		return nil, err
 	} else if n != r.App {
-		return nil, app.Errorf(app.InvalidName, "", "invalid app name %q", r.App)
+		return nil, app.Errorf(app.CodeInvalidName, "", "invalid app name %q", r.App)
 	}
 	b := &running{Engine: e, request: r, owner: int(e.opts.Host.UID(r.AppID, r.App)), limits: r.Limits.WithDefaults(), began: time.Now(), progress: lifecycle.NewProgress(r.Log, e.patience)}
 	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
@@ -287,7 +287,7 @@ func (b *running) export(ctx context.Context, h *helperProcess) error {
 		return errors.New("build helper: no image")
 	}
 	if err := b.opts.Registry.Sync(b.request.App, r.Done.Digest); err != nil {
-		return app.Errorf(app.ExportFailed, "push again; where it fails again, look at the server's disk", "export failed: %w", err)
+		return app.Errorf(app.CodeExportFailed, "push again; where it fails again, look at the server's disk", "export failed: %w", err)
 	}
 	b.result.Times.Export = time.Since(began)
 	b.result.Repository, b.result.Digest, b.result.Processes = b.request.App, r.Done.Digest, r.Done.Processes

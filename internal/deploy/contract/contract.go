@@ -326,12 +326,12 @@ func (s *suite) failed(t *testing.T) {
 		code          app.Code
 		message, told string
 	}{
-		{"MODE=exit", s.env.Start, app.StartFailed, "the app exited with status 3 before it answered", "cannot find the database\n"},
-		{"MODE=dies", s.env.Start, app.StartFailed, "the app exited with status 3 before it answered", "cannot find the database\n"},
-		{"MODE=elsewhere", patience, app.StartFailed, elsewhere, "starts as"},
-		{"MODE=never", s.env.Progress, app.StartFailed, "the app did not listen on $PORT (8080) within " + s.env.Progress, "starts as"},
-		{"MODE=hog", s.env.Start, app.StartFailed, "the app was killed at its memory limit: 64 MiB", ""},
-		{"MODE=broken", s.env.Start, app.Unhealthy, "health check failed: HTTP GET / answered with status 500 (Internal Server Error) for " + app.Elapsed(s.env.Check), "a request that fails\n"},
+		{"MODE=exit", s.env.Start, app.CodeStartFailed, "the app exited with status 3 before it answered", "cannot find the database\n"},
+		{"MODE=dies", s.env.Start, app.CodeStartFailed, "the app exited with status 3 before it answered", "cannot find the database\n"},
+		{"MODE=elsewhere", patience, app.CodeStartFailed, elsewhere, "starts as"},
+		{"MODE=never", s.env.Progress, app.CodeStartFailed, "the app did not listen on $PORT (8080) within " + s.env.Progress, "starts as"},
+		{"MODE=hog", s.env.Start, app.CodeStartFailed, "the app was killed at its memory limit: 64 MiB", ""},
+		{"MODE=broken", s.env.Start, app.CodeUnhealthy, "health check failed: HTTP GET / answered with status 500 (Internal Server Error) for " + app.Elapsed(s.env.Check), "a request that fails\n"},
 	} {
 		version := fmt.Sprint("v", i+2)
 		svc := s.service("failed", version, c.env)
@@ -387,7 +387,7 @@ func (s *suite) brokenBlue(t *testing.T) {
 
 func (s *suite) failedFirst(t *testing.T) {
 	_, _, err := s.roll(t, s.service("first", "v1", "MODE=exit"))
-	if app.CodeOf(err) != app.StartFailed {
+	if app.CodeOf(err) != app.CodeStartFailed {
 		t.Errorf("%v", err)
 	}
 	if _, err := s.env.Platform.Get(within(t), "first"); !errors.Is(err, deploy.ErrNotFound) {
@@ -418,8 +418,8 @@ func (s *suite) rollback(t *testing.T) {
 	s.want(t, "rollback", "/", "v1")
 	// A failed rollback leaves the older revision there. v3 is idle or gone by now; its check is made to fail.
 	_, err := deploy.Rollout(within(t), s.env.Platform, deploy.Plan{Service: s.service("rollback", "v3"), Log: app.NewLog(io.Discard),
-		OnState: func(app.State) error { return app.Errorf(app.Forbidden, "", "refused") }})
-	if app.CodeOf(err) != app.Forbidden {
+		OnState: func(app.State) error { return app.Errorf(app.CodeForbidden, "", "refused") }})
+	if app.CodeOf(err) != app.CodeForbidden {
 		t.Errorf("%v", err)
 	}
 	s.want(t, "rollback", "/", "v1")
@@ -466,7 +466,7 @@ func (s *suite) configuration(t *testing.T) {
 		user = s.env.User("configuration")
 	}
 	s.want(t, "configuration", "/who", user+" /app")
-	if err := s.env.Platform.Apply(within(t), s.service("configuration", "v1", "COLOUR=green")); app.CodeOf(err) != app.InvalidInput {
+	if err := s.env.Platform.Apply(within(t), s.service("configuration", "v1", "COLOUR=green")); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("a revision was changed: %v", err)
 	}
 }
@@ -630,7 +630,7 @@ func (s *suite) invalid(t *testing.T) {
 	} {
 		svc := s.service("invalid", "v1")
 		change(svc)
-		if err := s.env.Platform.Apply(within(t), svc); app.CodeOf(err) != app.InvalidInput || strings.Contains(err.Error(), "\n") {
+		if err := s.env.Platform.Apply(within(t), svc); app.CodeOf(err) != app.CodeInvalidInput || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -645,7 +645,7 @@ func (s *suite) missing(t *testing.T) {
 	repository, _, _ := strings.Cut(s.env.Image, "@")
 	svc.Spec.Template.Spec.Containers[0].Image = repository + "@sha256:" + strings.Repeat("0", 64)
 	_, _, err := s.roll(t, svc)
-	if app.CodeOf(err) != app.ImageMissing || !strings.HasPrefix(err.Error(), "the image of v2 is not in the registry any more: ") {
+	if app.CodeOf(err) != app.CodeImageMissing || !strings.HasPrefix(err.Error(), "the image of v2 is not in the registry any more: ") {
 		t.Errorf("%v", err)
 	}
 	s.want(t, "missing", "/", "v1")
@@ -653,7 +653,7 @@ func (s *suite) missing(t *testing.T) {
 
 func (s *suite) cancelled(t *testing.T) {
 	s.mustRoll(t, s.service("cancelled", "v1"))
-	newer := app.Errorf(app.Superseded, "", "a newer push replaced this one")
+	newer := app.Errorf(app.CodeSuperseded, "", "a newer push replaced this one")
 	ctx, cancel := context.WithCancelCause(within(t))
 	go func() {
 		for ctx.Err() == nil {
@@ -678,7 +678,7 @@ func (s *suite) noTraffic(t *testing.T) {
 	plan := func(version string) deploy.Plan {
 		return deploy.Plan{Service: s.service("quiet", version), Log: app.NewLog(io.Discard), NoTraffic: true}
 	}
-	if _, err := deploy.Rollout(within(t), s.env.Platform, plan("v0")); app.CodeOf(err) != app.InvalidInput {
+	if _, err := deploy.Rollout(within(t), s.env.Platform, plan("v0")); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("a first release without traffic: %v", err)
 	}
 	s.mustRoll(t, s.service("quiet", "v1"))

@@ -53,7 +53,7 @@ func (s *suite) process(t *testing.T) {
 	if err = p.RunProcess(within(t), s.service("process", "v4"), "missing", io.Discard); !errors.As(err, &ended) {
 		t.Errorf("a type that is not there: %v", err)
 	}
-	stopped := app.Errorf(app.Superseded, "", "a newer push replaced this one")
+	stopped := app.Errorf(app.CodeSuperseded, "", "a newer push replaced this one")
 	ctx, cancel := context.WithCancelCause(within(t))
 	defer cancel(nil)
 	err = p.RunProcess(ctx, s.service("process", "v5"), "job", writerFunc(func(text []byte) { cancel(stopped) }))
@@ -92,7 +92,7 @@ func (s *suite) workers(t *testing.T) {
 		t.Errorf("workers of no Service: %v", err)
 	}
 	s.mustRoll(t, v1)
-	if err := p.SetWorkers(within(t), v1, []string{"no/such"}); app.CodeOf(err) != app.InvalidInput {
+	if err := p.SetWorkers(within(t), v1, []string{"no/such"}); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("a name that is none: %v", err)
 	}
 	for range 2 { // twice is the same as once

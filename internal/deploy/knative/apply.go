@@ -65,7 +65,7 @@ func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release
 		if p.others(live) {
 			whose = "of another gitd"
 		}
-		return app.Errorf(app.Exists, "give the app another name, or remove that Service", "there is a Service %s in the namespace %s %s", svc.Name, namespace, whose)
+		return app.Errorf(app.CodeExists, "give the app another name, or remove that Service", "there is a Service %s in the namespace %s %s", svc.Name, namespace, whose)
 	}
 	there, err := p.revisions(ctx, namespace, svc.Name)
 	if err != nil {
@@ -168,7 +168,7 @@ func (p *Platform) usable(ctx context.Context, svc *servingv1.Service, r *releas
 	for _, t := range slices.Clone(traffic) {
 		rev := there[t.RevisionName]
 		if rev == nil && t.RevisionName != r.name {
-			return nil, app.Errorf(app.InvalidInput, "name revisions that exist in spec.traffic",
+			return nil, app.Errorf(app.CodeInvalidInput, "name revisions that exist in spec.traffic",
 				"the traffic of %s cannot be resolved: there is no revision %s", svc.Name, t.RevisionName)
 		}
 		if t.RevisionName != r.name && rev.IsFailed() {
@@ -243,7 +243,7 @@ func (p *Platform) keep(ctx context.Context, namespace, service string, r *relea
 		_, _, err = p.c.Apply(ctx, secrets, want)
 		return err
 	case err == nil && have.Labels[managedBy] != manager:
-		return app.Errorf(app.Exists, "rename or remove that Secret", "there is a Secret %s in the namespace %s that gitd did not make", want.Name, namespace)
+		return app.Errorf(app.CodeExists, "rename or remove that Secret", "there is a Secret %s in the namespace %s that gitd did not make", want.Name, namespace)
 	}
 	return err
 }
@@ -283,7 +283,7 @@ func (p *Platform) settle(ctx context.Context, want *servingv1.Service, r *relea
 		}
 		if live.Spec.Template.Name != want.Spec.Template.Name || !sameTraffic(live.Spec.Traffic, want.Spec.Traffic) {
 			if again++; again > 3 {
-				return app.Errorf(app.Unavailable, kube.ConflictNote, "the Service %s is changed by somebody else again and again", want.Name)
+				return app.Errorf(app.CodeUnavailable, kube.ConflictNote, "the Service %s is changed by somebody else again and again", want.Name)
 			}
 			if err := p.send(ctx, want, live, r); err != nil {
 				return err
@@ -335,7 +335,7 @@ func (w *settling) look(ctx context.Context, live *servingv1.Service) (done bool
 		rev := there[t.RevisionName]
 		switch {
 		case rev == nil:
-			return false, app.Errorf(app.Unavailable, "try again", "the revision %s was deleted while traffic was to go to it", t.RevisionName)
+			return false, app.Errorf(app.CodeUnavailable, "try again", "the revision %s was deleted while traffic was to go to it", t.RevisionName)
 		case rev.IsReady():
 			continue
 		}
@@ -395,7 +395,7 @@ func (p *Platform) slowRoute(ctx context.Context, c *apis.Condition, service str
 	}
 	why, next := p.routeProblem(c)
 	if waited > routeTime {
-		return &app.Error{Code: app.Unavailable, Err: deploy.ErrNotRouted, Message: fmt.Sprintf("requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why), Next: next}
+		return &app.Error{Code: app.CodeUnavailable, Err: deploy.ErrNotRouted, Message: fmt.Sprintf("requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why), Next: next}
 	}
 	if !*told {
 		*told = true

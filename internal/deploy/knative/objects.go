@@ -83,7 +83,7 @@ func (p *Platform) none(ctx context.Context, namespace, selector string, kinds .
 			select {
 			case <-time.After(100 * time.Millisecond):
 			case <-ctx.Done():
-				return app.Errorf(app.Unavailable, "look what keeps it: kubectl -n "+namespace+" get "+gvr.Resource+" "+l.Items[0].GetName()+" -o yaml",
+				return app.Errorf(app.CodeUnavailable, "look what keeps it: kubectl -n "+namespace+" get "+gvr.Resource+" "+l.Items[0].GetName()+" -o yaml",
 					"the %s %s is still being deleted", gvr.GroupResource(), l.Items[0].GetName())
 			}
 		}
@@ -126,7 +126,7 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		case err != nil && ctx.Err() == nil:
 			return kube.Explain(err, "look at the namespace "+name)
 		case err == nil && p.others(ns):
-			return app.Errorf(app.Exists, "give the app another name; where that gitd is gone for good: kubectl delete namespace "+name, "the namespace %s is of another gitd", name)
+			return app.Errorf(app.CodeExists, "give the app another name; where that gitd is gone for good: kubectl delete namespace "+name, "the namespace %s is of another gitd", name)
 		case err == nil && ns.DeletionTimestamp == nil:
 			if ns.Labels[managedBy] == manager && ns.Labels[podSecurity] == "" { // of an earlier gitd
 				return p.makeNamespace(ctx, name)
@@ -140,7 +140,7 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
-			return app.Errorf(app.Unavailable, "see what keeps it: kubectl get namespace "+name+" -o yaml",
+			return app.Errorf(app.CodeUnavailable, "see what keeps it: kubectl get namespace "+name+" -o yaml",
 				"the namespace %s is still being deleted after %s", name, terminating)
 		}
 	}

@@ -72,7 +72,7 @@ func (p *Platform) preflight(ctx context.Context) error {
 func (p *Platform) installed(ctx context.Context) error {
 	body, err := p.c.REST.Get().AbsPath("/apis/serving.knative.dev/v1").DoRaw(ctx)
 	if apierrors.IsNotFound(err) {
-		return app.Errorf(app.Unavailable, "install Knative Serving and an ingress for it: https://knative.dev/docs/install/",
+		return app.Errorf(app.CodeUnavailable, "install Knative Serving and an ingress for it: https://knative.dev/docs/install/",
 			"Knative Serving is not installed on the cluster at %s: it has no serving.knative.dev/v1", p.c.Config.Host)
 	}
 	if err != nil {
@@ -87,7 +87,7 @@ func (p *Platform) installed(ctx context.Context) error {
 		delete(missing, r.Name)
 	}
 	for name := range missing {
-		return app.Errorf(app.Unavailable, "install Knative Serving again", "Knative Serving is installed in part only: it has no %s", name)
+		return app.Errorf(app.CodeUnavailable, "install Knative Serving again", "Knative Serving is installed in part only: it has no %s", name)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (p *Platform) may(ctx context.Context, r right, verb string) error {
 		return nil
 	}
 	why, next := kube.MissingRight(p.c.User(ctx), verb, r.resource, r.group, namespace)
-	return &app.Error{Code: app.Unavailable, Message: why, Next: next}
+	return &app.Error{Code: app.CodeUnavailable, Message: why, Next: next}
 }
 
 // findIngress notes the class of the ingress that Knative uses, as far as gitd may know it.

@@ -49,7 +49,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 		return err
 	}
 	if !validProcess.MatchString(process) {
-		return app.Errorf(app.InvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", process)
+		return app.Errorf(app.CodeInvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", process)
 	}
 	name := objectName(r.name+"."+process, 52) + "-" + strings.ToLower(rand.Text()[:5])
 	spec, err := p.processSpec(service, r, process, name)
@@ -176,7 +176,7 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 func (p *Platform) jobEnd(ctx context.Context, namespace, job string, noPod bool) (*batchv1.JobCondition, error) {
 	j, err := get[batchv1.Job](ctx, p.c, jobs, namespace, job)
 	if apierrors.IsNotFound(err) {
-		return nil, app.Errorf(app.Cancelled, "", "the Job %s was deleted", job)
+		return nil, app.Errorf(app.CodeCancelled, "", "the Job %s was deleted", job)
 	} else if err != nil {
 		return nil, err
 	}

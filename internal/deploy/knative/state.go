@@ -286,7 +286,7 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 		if t.Tag != "" {
 			what = "has the tag " + t.Tag
 		}
-		return app.Errorf(app.InvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revision, what)
+		return app.Errorf(app.CodeInvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revision, what)
 	}
 	if live.Spec.Template.Name == revision { // Knative would make it again
 		var start *deploy.StartError // then it is done, and the one that serves does not run
@@ -323,7 +323,7 @@ func (p *Platform) stepBack(ctx context.Context, live *servingv1.Service) error 
 		return err
 	}
 	if back.Spec.Template.Name == "" {
-		return app.Errorf(app.InvalidInput, "roll another revision out first", "the revision %s cannot be deleted: no other one serves", name)
+		return app.Errorf(app.CodeInvalidInput, "roll another revision out first", "the revision %s cannot be deleted: no other one serves", name)
 	}
 	r, err := newRelease(back.Spec.Template)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 func (p *Platform) SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error {
 	for _, t := range types {
 		if !validProcess.MatchString(t) {
-			return app.Errorf(app.InvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
+			return app.Errorf(app.CodeInvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
 		}
 	}
 	_, r, err := p.accept(ctx, svc)

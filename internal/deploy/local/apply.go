@@ -28,7 +28,7 @@ func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 	}
 	defer p.lock(want.Name)()
 	if p.ctx.Err() != nil {
-		return app.Errorf(app.Unavailable, "try again in a moment", "the server is shutting down")
+		return app.Errorf(app.CodeUnavailable, "try again in a moment", "the server is shutting down")
 	}
 	p.mu.RLock()
 	old := p.services[want.Name]
@@ -221,7 +221,7 @@ func (p *Platform) detach(name, revisionName string) (*revision, error) {
 		if t.Tag != "" {
 			what = "has the tag " + t.Tag
 		}
-		return nil, app.Errorf(app.InvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revisionName, what)
+		return nil, app.Errorf(app.CodeInvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revisionName, what)
 	}
 	revisions := maps.Clone(s.revisions)
 	delete(revisions, revisionName)

@@ -305,7 +305,7 @@ func TestCrash(t *testing.T) {
 		}
 		return strings.Contains(b.String(), "gitd: the instance exited with status 7")
 	})
-	if err := p.DeleteRevision(t.Context(), "crash", "crash-v1"); app.CodeOf(err) != app.InvalidInput {
+	if err := p.DeleteRevision(t.Context(), "crash", "crash-v1"); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("delete of a revision with traffic: %v", err)
 	}
 	if err := p.Delete(t.Context(), "crash"); err != nil {

@@ -54,7 +54,7 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 		return deploy.Invalid(want.Name, err.Error())
 	}
 	if p.ctx.Err() != nil {
-		return app.Errorf(app.Unavailable, "try again in a moment", "the server is shutting down")
+		return app.Errorf(app.CodeUnavailable, "try again in a moment", "the server is shutting down")
 	}
 	p.mu.Lock()
 	p.processes[r] = struct{}{} // its layers stay while it runs

@@ -43,7 +43,7 @@ func resolveTraffic(svc *servingv1.Service, revisions map[string]*revision) ([]s
 	}
 	config, err := traffic.BuildTrafficConfiguration(listers.NewConfigurationLister(configurations), listers.NewRevisionLister(known), route)
 	if err != nil {
-		return nil, app.Errorf(app.InvalidInput, "name revisions that exist in spec.traffic", "the traffic of %s cannot be resolved: %w", svc.Name, err)
+		return nil, app.Errorf(app.CodeInvalidInput, "name revisions that exist in spec.traffic", "the traffic of %s cannot be resolved: %w", svc.Name, err)
 	}
 	// The configuration groups targets by host; the list of the spec, with the revision names filled in, keeps both percentages and tags.
 	out := make([]servingv1.TrafficTarget, 0, len(route.Spec.Traffic))

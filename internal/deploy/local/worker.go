@@ -35,12 +35,12 @@ var validProcess = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types []string) error {
 	for _, t := range types {
 		if !validProcess.MatchString(t) {
-			return app.Errorf(app.InvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
+			return app.Errorf(app.CodeInvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
 		}
 	}
 	defer p.lock(svc.Name)()
 	if p.ctx.Err() != nil {
-		return app.Errorf(app.Unavailable, "try again in a moment", "the server is shutting down")
+		return app.Errorf(app.CodeUnavailable, "try again in a moment", "the server is shutting down")
 	}
 	r, err := p.find(svc.Name, svc.Spec.Template.Name)
 	if err != nil {

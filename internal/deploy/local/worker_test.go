@@ -193,7 +193,7 @@ func TestWorkers_Refused(t *testing.T) {
 	p := m.open(t, nil)
 	image := m.add(t, "testapp", contract.Image(t))
 	base(t, p, "jobs", image)
-	if err := p.SetWorkers(t.Context(), version("jobs", "v1", image), []string{"../../bin/sh"}); app.CodeOf(err) != app.InvalidInput {
+	if err := p.SetWorkers(t.Context(), version("jobs", "v1", image), []string{"../../bin/sh"}); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("a path as type: %v", err)
 	}
 	for _, svc := range []*servingv1.Service{version("jobs", "v1", image), version("other", "v1", image)} {

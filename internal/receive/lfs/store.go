@@ -174,7 +174,7 @@ func (s *Store) measure() error {
 // reserve makes room for size bytes: on the disk, and in the app's share of it, for which it removes what was not used for longest.
 func (s *Store) reserve(size int64) error {
 	if size > s.limits.Object {
-		return app.Errorf(app.LimitExceeded, "keep it elsewhere, and let the app fetch it", "a large file of %s is more than the limit of %s", app.Size(size), app.Size(s.limits.Object))
+		return app.Errorf(app.CodeLimitExceeded, "keep it elsewhere, and let the app fetch it", "a large file of %s is more than the limit of %s", app.Size(size), app.Size(s.limits.Object))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +187,7 @@ func (s *Store) reserve(size int64) error {
 		}
 	}
 	if s.used+size > s.limits.App {
-		return app.Errorf(app.LimitExceeded, "remove large files that are not needed, or ask the operator for more",
+		return app.Errorf(app.CodeLimitExceeded, "remove large files that are not needed, or ask the operator for more",
 			"the app's large files take %s, and %s more would be over its limit of %s", app.Size(s.used), app.Size(size), app.Size(s.limits.App))
 	}
 	if err := s.room(size); err != nil {
@@ -210,7 +210,7 @@ func (s *Store) room(size int64) error {
 		return err
 	}
 	if short := free.Short(s.limits.MinFree + size); short != "" {
-		return app.Errorf(app.Unavailable, "ask the operator to make room", "the server's disk is nearly full: %s", short)
+		return app.Errorf(app.CodeUnavailable, "ask the operator to make room", "the server's disk is nearly full: %s", short)
 	}
 	return nil
 }

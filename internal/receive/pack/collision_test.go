@@ -43,7 +43,7 @@ func TestCollisions(t *testing.T) {
 			made.offsetDelta(at, append(delta(n, n+1, 1, half[0]), copies(n)...))
 			for way, pack := range map[string][]byte{"whole": whole.end(), "delta": made.end()} {
 				_, _, err := take(t, pack, Options{headless: true})
-				if err == nil || codeOf(t, err) != app.InvalidInput || !strings.Contains(err.Error(), " is part of an attack on SHA-1") {
+				if err == nil || codeOf(t, err) != app.CodeInvalidInput || !strings.Contains(err.Error(), " is part of an attack on SHA-1") {
 					t.Errorf("%s, %s: %v", name, way, err)
 				}
 			}

@@ -54,7 +54,7 @@ func (x *indexer) complete() (err error) {
 		x.doneReading()
 	}
 	if left := x.unresolved(); len(left) > 0 {
-		return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("the pack is damaged: object %.12s is missing, which a delta builds on", left[0].base),
+		return &app.Error{Code: app.CodeInvalidInput, Message: fmt.Sprintf("the pack is damaged: object %.12s is missing, which a delta builds on", left[0].base),
 			Next: "check your repository with git fsck, and push again", Err: ErrIncomplete}
 	}
 	x.result.Completed = x.total - x.count

@@ -16,23 +16,23 @@ var ErrIncomplete = errors.New("objects are missing")
 
 // damaged says that a pack is not a sound pack.
 func damaged(format string, args ...any) error {
-	return app.Errorf(app.InvalidInput, "check your repository with git fsck, and push again", "the pack is damaged: "+format, args...)
+	return app.Errorf(app.CodeInvalidInput, "check your repository with git fsck, and push again", "the pack is damaged: "+format, args...)
 }
 
 // incomplete says that a pack does not bring all that it needs.
 func incomplete(format string, args ...any) error {
-	return &app.Error{Code: app.InvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
+	return &app.Error{Code: app.CodeInvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
 		Next: "check your repository with git fsck, and push again from a full clone", Err: ErrIncomplete}
 }
 
 // tooMuch says that a pack is over a limit.
 func tooMuch(next, format string, args ...any) error {
-	return app.Errorf(app.LimitExceeded, next, format, args...)
+	return app.Errorf(app.CodeLimitExceeded, next, format, args...)
 }
 
 // unsound says that an object is not as it should be.
 func unsound(id ID, problem error) error {
-	return &app.Error{Code: app.InvalidInput, Message: fmt.Sprintf("object %.12s is not sound: %s", id, app.Plain(problem.Error())),
+	return &app.Error{Code: app.CodeInvalidInput, Message: fmt.Sprintf("object %.12s is not sound: %s", id, app.Plain(problem.Error())),
 		Next: fmt.Sprintf("see: git fsck --strict, and git show %.12s", id), Err: problem}
 }
 

@@ -139,7 +139,7 @@ func sameAsGit(t *testing.T, repository string, pack []byte, mayDiffer bool) {
 	dir := t.TempDir()
 	res, err := Index(context.Background(), bufio.NewReaderSize(bytes.NewReader(pack), 512), Options{Dir: dir, Workers: 2, NoSync: true,
 		Limits: Limits{Object: 1 << 20, Inflated: 1 << 26, Memory: 8 << 20, Objects: 5000}})
-	if err != nil && (mayDiffer || app.CodeOf(err) == app.LimitExceeded) {
+	if err != nil && (mayDiffer || app.CodeOf(err) == app.CodeLimitExceeded) {
 		codeOf(t, err)
 		return
 	}

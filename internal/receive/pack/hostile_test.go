@@ -209,7 +209,7 @@ func hostilePacks() (all []hostilePack) {
 	add := func(name string, code app.Code, words string, pack []byte) {
 		all = append(all, hostilePack{name, pack, code, words})
 	}
-	bad, much := app.InvalidInput, app.LimitExceeded
+	bad, much := app.CodeInvalidInput, app.CodeLimitExceeded
 	one := func(f func(p *packWriter)) []byte {
 		p := newPack(1)
 		f(p)
@@ -385,7 +385,7 @@ func TestHostilePacks(t *testing.T) {
 			if code := codeOf(t, err); code != h.code || !strings.Contains(err.Error(), h.words) {
 				t.Errorf("%s: %v, not %s with %q", code, err, h.code, h.words)
 			}
-			if len(h.pack) > 1<<20 || h.code == app.LimitExceeded {
+			if len(h.pack) > 1<<20 || h.code == app.CodeLimitExceeded {
 				a, _ := inProcess(t, bytes.NewReader(h.pack), Options{Dir: t.TempDir(), Limits: hostileLimits, Workers: 2})
 				if a.Error == "" || !raced() && a.Peak > 96<<20 {
 					t.Errorf("%d MB of memory; %s", a.Peak>>20, a.Error)
@@ -442,7 +442,7 @@ func TestTruncated(t *testing.T) {
 	dir := t.TempDir()
 	for n := 1; n < len(whole); n++ {
 		_, err := Index(context.Background(), bufio.NewReader(bytes.NewReader(whole[:n])), Options{Dir: dir})
-		if err == nil || codeOf(t, err) != app.InvalidInput || !strings.Contains(err.Error(), "ends early") {
+		if err == nil || codeOf(t, err) != app.CodeInvalidInput || !strings.Contains(err.Error(), "ends early") {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}

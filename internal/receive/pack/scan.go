@@ -54,7 +54,7 @@ func (x *indexer) scan(r *bufio.Reader) error {
 			return io.EOF
 		}
 		if len(head) >= 4 && string(head[:4]) != "PACK" || len(head) == headerSize && binary.BigEndian.Uint32(head[4:])-2 > 1 {
-			return app.Errorf(app.InvalidInput, "push with git 1.6 or newer", "what was sent is not a pack that can be read")
+			return app.Errorf(app.CodeInvalidInput, "push with git 1.6 or newer", "what was sent is not a pack that can be read")
 		}
 		if err != nil {
 			if err == io.EOF {

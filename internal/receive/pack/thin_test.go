@@ -127,7 +127,7 @@ func TestDiskFull(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	pack := packObjects(t, repository(t), "", "--all")
 	_, _, err := take(t, pack, Options{Dir: dir})
-	if err == nil || codeOf(t, err) != app.Unavailable || !strings.Contains(err.Error(), "disk is full") {
+	if err == nil || codeOf(t, err) != app.CodeUnavailable || !strings.Contains(err.Error(), "disk is full") {
 		t.Error(err)
 	}
 }

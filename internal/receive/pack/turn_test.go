@@ -98,7 +98,7 @@ func TestLargeTree(t *testing.T) {
 	p.object(kindTree, bytes.Repeat([]byte{0}, maxText+1))
 	dir := t.TempDir()
 	_, err := Index(context.Background(), bufio.NewReader(bytes.NewReader(p.end())), Options{Dir: dir})
-	if codeOf(t, err) != app.LimitExceeded || !strings.Contains(err.Error(), "the pack has a tree of 32 MB") {
+	if codeOf(t, err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "the pack has a tree of 32 MB") {
 		t.Error(err)
 	}
 	if found, _ := os.ReadDir(dir); len(found) > 0 {

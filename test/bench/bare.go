@@ -116,6 +116,25 @@ func layers(bundle string) []string {
 	return config.Layers
 }
 
+// overlayDirs reads the options of an overlay mount: its lower directories, and its upper one, which has the container's own /etc/hosts and the like.
+func overlayDirs(options string, absolute func(string) string) (lower []string, upper string) {
+	for _, o := range strings.Split(options, ",") {
+		l, ok := strings.CutPrefix(o, "lowerdir=")
+		if !ok {
+			l, ok = strings.CutPrefix(o, "lowerdir+=")
+		}
+		if ok {
+			for _, d := range strings.Split(l, ":") {
+				lower = append(lower, absolute(d))
+			}
+		}
+		if u, ok := strings.CutPrefix(o, "upperdir="); ok {
+			upper = absolute(u)
+		}
+	}
+	return lower, upper
+}
+
 // mountRoot mounts the layers that are the root of a process, once more. Their names may be relative to the bundle.
 func (r *bareRunc) mountRoot(pid int, bundle, target string) error {
 	told := layers(bundle)
@@ -137,22 +156,7 @@ func (r *bareRunc) mountRoot(pid int, bundle, target string) error {
 		if !ok || len(f) < 5 || f[4] != "/" || len(s) < 3 || s[0] != "overlay" {
 			continue
 		}
-		var lower []string
-		theirs := "" // the upper directory has the container's own /etc/hosts and the like
-		for _, o := range strings.Split(s[2], ",") {
-			l, ok := strings.CutPrefix(o, "lowerdir=")
-			if !ok {
-				l, ok = strings.CutPrefix(o, "lowerdir+=")
-			}
-			if ok {
-				for _, d := range strings.Split(l, ":") {
-					lower = append(lower, absolute(d))
-				}
-			}
-			if u, ok := strings.CutPrefix(o, "upperdir="); ok {
-				theirs = absolute(u)
-			}
-		}
+		lower, theirs := overlayDirs(s[2], absolute)
 		options := "lowerdir=" + strings.Join(lower, ":")
 		if len(lower) == 1 && theirs == "" { // overlay wants two; an empty one changes nothing
 			empty := filepath.Join(r.bundle, "empty")

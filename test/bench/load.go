@@ -155,6 +155,21 @@ func (b *bench) cutover() error {
 	return nil
 }
 
+// firstAnswer returns how long after a moment the app web answers again; 0 is not within a minute.
+func (b *bench) firstAnswer(address string, since time.Time) time.Duration {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	for b.ctx.Err() == nil {
+		if i, err := b.ask(client, "http://"+address+"/who", "web"); err == nil && i.build != "" {
+			return time.Since(since)
+		}
+		if time.Since(since) > time.Minute {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return 0
+}
+
 // restart kills gitd under load and starts it again on the same addresses.
 func (b *bench) restart() error {
 	s, _, err := b.web()
@@ -176,18 +191,7 @@ func (b *bench) restart() error {
 		again := make(chan error, 1)
 		ssh, web := s.SSH, s.HTTP
 		go func() { again <- s.serve(ssh, web) }()
-		// A client of its own finds the moment at which the app answers again.
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-		var took time.Duration
-		for took == 0 && b.ctx.Err() == nil {
-			if i, err := b.ask(client, "http://"+web+"/who", "web"); err == nil && i.build != "" {
-				took = time.Since(killed)
-			} else if time.Since(killed) > time.Minute {
-				break
-			} else {
-				time.Sleep(2 * time.Millisecond)
-			}
-		}
+		took := b.firstAnswer(web, killed)
 		err := <-again
 		time.Sleep(500 * time.Millisecond)
 		l.stop()

@@ -75,6 +75,22 @@ func (b *bench) measureProxy(kinds []string) error {
 		ways = append(ways, w)
 	}
 
+	if err := b.load(ways); err != nil {
+		return err
+	}
+	after, err := s.who("web")
+	if err != nil {
+		return err
+	}
+	if after != i {
+		return fmt.Errorf("the instance behind the proxies changed under way: %v, then %v", i, after)
+	}
+	b.reportProxy(ways)
+	return nil
+}
+
+// load loads the ways in turn.
+func (b *bench) load(ways []*way) error {
 	length := time.Duration(b.rounds(4, 2)) * time.Second
 	rounds := b.rounds(5, 3)
 	for _, w := range ways {
@@ -93,13 +109,10 @@ func (b *bench) measureProxy(kinds []string) error {
 		}
 		b.say("%s", line)
 	}
-	after, err := s.who("web")
-	if err != nil {
-		return err
-	}
-	if after != i {
-		return fmt.Errorf("the instance behind the proxies changed under way: %v, then %v", i, after)
-	}
+	return nil
+}
+
+func (b *bench) reportProxy(ways []*way) {
 	b.report.title("Proxy: small responses, wrk -t2 -c64, a container of the same spec behind each")
 	gitd := ways[0]
 	for _, w := range ways[1:] {
@@ -111,7 +124,6 @@ func (b *bench) measureProxy(kinds []string) error {
 		}
 	}
 	b.report.count("failed requests through gitd", gitd.failed, gitd.requests)
-	return nil
 }
 
 func micro(s samples) string {

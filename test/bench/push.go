@@ -84,88 +84,121 @@ func (b *bench) measurePush(example, language string, rounds int, peers []*peer)
 	if err != nil {
 		return err
 	}
-	// A word that no compiler's cache on this machine has seen, in this run or an earlier one.
-	word := func(what any) string { return fmt.Sprintf("hello-%d-%v", b.began.UnixNano(), what) }
-	round := func(word string) (time.Duration, *release.Timing, error) {
-		if err := src.change(word); err != nil {
-			return 0, nil, err
-		}
-		if err := b.commit(src); err != nil {
-			return 0, nil, err
-		}
-		wall, t, err := s.push(name, src)
-		if err != nil {
-			return 0, nil, err
-		}
-		if status, body, err := s.get(s.client, name, "/"); err != nil || status != 200 || !strings.Contains(body, word) {
-			return 0, nil, fmt.Errorf("after the push of %q the app answers %d %q (%v)", word, status, clip(body), err)
-		}
-		return wall, t, nil
+	m := &pushes{bench: b, server: s, name: name, src: src, peers: peers, split: make([]samples, len(parts))}
+	if err := m.warm(); err != nil {
+		return err
 	}
+	for i := range rounds {
+		if err := m.round(i, rounds); err != nil {
+			return err
+		}
+	}
+	m.report(language)
+	return nil
+}
 
-	b.say("first push of %s", name)
-	first, _, err := round(word("first"))
+// pushes measures pushes of one app in turn with its peers.
+type pushes struct {
+	*bench
+	server *server
+	name   string
+	src    *source
+	peers  []*peer
+
+	first                      time.Duration // the first push, with cold caches
+	walls, totals, client, own samples
+	split                      []samples // as parts
+}
+
+// word is one that no compiler's cache on this machine has seen, in this run or an earlier one.
+func (m *pushes) word(what any) string { return fmt.Sprintf("hello-%d-%v", m.began.UnixNano(), what) }
+
+// push changes the app to say a word, pushes it, and wants the word as the answer.
+func (m *pushes) push(word string) (time.Duration, *release.Timing, error) {
+	if err := m.src.change(word); err != nil {
+		return 0, nil, err
+	}
+	if err := m.commit(m.src); err != nil {
+		return 0, nil, err
+	}
+	wall, t, err := m.server.push(m.name, m.src)
+	if err != nil {
+		return 0, nil, err
+	}
+	if status, body, err := m.server.get(m.server.client, m.name, "/"); err != nil || status != 200 || !strings.Contains(body, word) {
+		return 0, nil, fmt.Errorf("after the push of %q the app answers %d %q (%v)", word, status, clip(body), err)
+	}
+	return wall, t, nil
+}
+
+// build changes a peer's source to say a word, and builds it.
+func (m *pushes) build(p *peer, word string) (time.Duration, error) {
+	if err := p.src.change(word); err != nil {
+		return 0, err
+	}
+	return p.build()
+}
+
+// warm fills the caches of all: the first change after a cold build still does.
+func (m *pushes) warm() (err error) {
+	m.say("first push of %s", m.name)
+	if m.first, _, err = m.push(m.word("first")); err != nil {
+		return err
+	}
+	m.say("  live after %s", seconds(m.first.Seconds()))
+	for i := range 2 {
+		if _, _, err := m.push(m.word(fmt.Sprint("warm", i))); err != nil {
+			return err
+		}
+	}
+	for _, p := range m.peers {
+		m.say("first build by %s", p.name)
+		for i := range 2 {
+			if _, err := m.build(p, m.word(fmt.Sprint("warm", i))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *pushes) round(i, rounds int) error {
+	wall, t, err := m.push(m.word(i))
 	if err != nil {
 		return err
 	}
-	b.say("  live after %s", seconds(first.Seconds()))
-	for i := range 2 { // the first change after a cold build still fills caches
-		if _, _, err := round(word(fmt.Sprint("warm", i))); err != nil {
-			return err
-		}
+	m.walls.add(wall)
+	m.totals = append(m.totals, t.Total/1000)
+	m.client = append(m.client, wall.Seconds()-t.Total/1000)
+	m.own = append(m.own, (t.Total-t.Receive-t.Build)/1000)
+	for j, p := range parts {
+		m.split[j] = append(m.split[j], p.of(t)/1000)
 	}
-	for _, p := range peers {
-		b.say("first build by %s", p.name)
-		for i := range 2 {
-			if err := p.src.change(word(fmt.Sprint("warm", i))); err != nil {
-				return err
-			}
-			if _, err := p.build(); err != nil {
-				return err
-			}
-		}
-	}
-
-	var walls, totals, client, own samples
-	split := make([]samples, len(parts))
-	for i := range rounds {
-		wall, t, err := round(word(i))
+	line := fmt.Sprintf("  round %d of %d: gitd %s", i+1, rounds, seconds(wall.Seconds()))
+	for _, p := range m.peers {
+		d, err := m.build(p, m.word(i))
 		if err != nil {
 			return err
 		}
-		walls.add(wall)
-		totals = append(totals, t.Total/1000)
-		client = append(client, wall.Seconds()-t.Total/1000)
-		own = append(own, (t.Total-t.Receive-t.Build)/1000)
-		for j, p := range parts {
-			split[j] = append(split[j], p.of(t)/1000)
-		}
-		line := fmt.Sprintf("  round %d of %d: gitd %s", i+1, rounds, seconds(wall.Seconds()))
-		for _, p := range peers {
-			if err := p.src.change(word(i)); err != nil {
-				return err
-			}
-			d, err := p.build()
-			if err != nil {
-				return err
-			}
-			p.times.add(d)
-			line += fmt.Sprintf(", %s %s", p.name, seconds(d.Seconds()))
-		}
-		b.say("%s", line)
+		p.times.add(d)
+		line += fmt.Sprintf(", %s %s", p.name, seconds(d.Seconds()))
 	}
-
-	b.report.title(language + ": warm one-line change")
-	b.report.duration("push → live, as git push sees it", walls)
-	for _, p := range peers {
-		b.report.ratio("push → live against "+p.name, walls, p.times, p.target)
-	}
-	b.report.durationAtMost("gitd's own share (all but receive and the buildpacks)", own, 1)
-	b.report.duration("total on the server", totals)
-	for j, p := range parts {
-		b.report.duration("  "+p.name, split[j])
-	}
-	b.report.duration("git client and SSH around it", client)
-	b.report.text("first push, cold", seconds(first.Seconds()), "")
+	m.say("%s", line)
 	return nil
+}
+
+func (m *pushes) report(language string) {
+	r := m.bench.report
+	r.title(language + ": warm one-line change")
+	r.duration("push → live, as git push sees it", m.walls)
+	for _, p := range m.peers {
+		r.ratio("push → live against "+p.name, m.walls, p.times, p.target)
+	}
+	r.durationAtMost("gitd's own share (all but receive and the buildpacks)", m.own, 1)
+	r.duration("total on the server", m.totals)
+	for j, p := range parts {
+		r.duration("  "+p.name, m.split[j])
+	}
+	r.duration("git client and SSH around it", m.client)
+	r.text("first push, cold", seconds(m.first.Seconds()), "")
 }

@@ -64,13 +64,8 @@ func daemon(dir Dir, listeners []*os.File) error {
 	if err != nil {
 		return err
 	}
-	targets := []string{"127.0.0.1:6443", gatewayIP + ":80", fmt.Sprintf("127.0.0.1:%d", s.RegistryPort)}
-	for i, f := range listeners {
-		l, err := net.FileListener(f)
-		if err != nil {
-			return err
-		}
-		go forward(l, network, targets[i])
+	if err := forwardAll(listeners, network, s.RegistryPort); err != nil {
+		return err
 	}
 	select {
 	case err := <-ended:
@@ -78,6 +73,19 @@ func daemon(dir Dir, listeners []*os.File) error {
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// forwardAll takes connections to the sockets of this machine into the node's network: the API server's, the ingress's, the registry's.
+func forwardAll(listeners []*os.File, network *namespace, registryPort int) error {
+	targets := []string{"127.0.0.1:6443", gatewayIP + ":80", fmt.Sprintf("127.0.0.1:%d", registryPort)}
+	for i, f := range listeners {
+		l, err := net.FileListener(f)
+		if err != nil {
+			return err
+		}
+		go forward(l, network, targets[i])
+	}
+	return nil
 }
 
 // startSlirp gives the node an interface tap0 whose packets slirp4netns turns into ordinary connections of its own: a way out
@@ -113,6 +121,24 @@ func errOf(err error) error {
 	return err
 }
 
+// listenAll listens on ports that the kernel chooses, and notes them. The caller closes the sockets, those returned with an error too.
+func listenAll(ports []*int) (listeners []*os.File, err error) {
+	for _, port := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return listeners, err
+		}
+		*port = l.Addr().(*net.TCPAddr).Port
+		f, err := l.(*net.TCPListener).File()
+		l.Close()
+		if err != nil {
+			return listeners, err
+		}
+		listeners = append(listeners, f)
+	}
+	return listeners, nil
+}
+
 // startDaemon leaves a daemon behind that is a copy of this program: the program may be a temporary file of `go run`.
 func startDaemon(dir Dir, s *Settings) error {
 	self, err := os.Executable()
@@ -131,20 +157,12 @@ func startDaemon(dir Dir, s *Settings) error {
 	if s.Bare {
 		ports = ports[:1]
 	}
-	var listeners []*os.File
-	for _, port := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		*port = l.Addr().(*net.TCPAddr).Port
-		f, err := l.(*net.TCPListener).File()
-		if err != nil {
-			return err
-		}
-		l.Close()
+	listeners, err := listenAll(ports)
+	for _, f := range listeners {
 		defer f.Close()
-		listeners = append(listeners, f)
+	}
+	if err != nil {
+		return err
 	}
 	if err := dir.save(*s); err != nil {
 		return err
@@ -162,6 +180,11 @@ func startDaemon(dir Dir, s *Settings) error {
 	if err := os.MkdirAll(dir.path("log"), 0o755); err != nil {
 		return err
 	}
+	return launchDaemon(dir, listeners)
+}
+
+// launchDaemon starts the process that outlives this one, and notes its ID.
+func launchDaemon(dir Dir, listeners []*os.File) error {
 	log, err := os.Create(dir.path("log", "daemon.log"))
 	if err != nil {
 		return err

@@ -71,6 +71,41 @@ func enterRoot(dir Dir, s Settings, cgroups []string) error {
 		return err
 	}
 	in := func(path string) string { return filepath.Join(root, path) }
+	if err := makeFolders(dir, in); err != nil {
+		return err
+	}
+	if err := bindAll(dir, s, in); err != nil {
+		return err
+	}
+	if err := writeFiles(in); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", in("proc"), "proc", 0, ""); err != nil {
+		return err
+	}
+	// sysfs shows the network interfaces of the namespace it was mounted in.
+	if err := unix.Mount("sysfs", in("sys"), "sysfs", 0, ""); err != nil {
+		return err
+	}
+	if err := mountCgroups(in("sys/fs/cgroup"), cgroups); err != nil {
+		return err
+	}
+	old := in("run") // out of the way in a moment
+	if err := unix.PivotRoot(root, old); err != nil {
+		return fmt.Errorf("pivot_root: %w", err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	if err := unix.Unmount("/run", unix.MNT_DETACH); err != nil {
+		return err
+	}
+	// Volumes that the kubelet mounts must appear in containers that already see the directory.
+	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
+}
+
+// makeFolders makes the folders of the node's root, and those of the cluster's directory that it mounts.
+func makeFolders(dir Dir, in func(string) string) error {
 	for _, d := range []string{"etc", "proc", "sys", "dev", "tmp", "run", "var", "root", "cluster", "programs", "images"} {
 		if err := os.Mkdir(in(d), 0o755); err != nil {
 			return err
@@ -87,6 +122,11 @@ func enterRoot(dir Dir, s Settings, cgroups []string) error {
 	if err := os.Symlink("/run", dir.path("var", "run")); err != nil && !os.IsExist(err) {
 		return err
 	}
+	return nil
+}
+
+// bindAll mounts what the node sees of this machine, and its own data.
+func bindAll(dir Dir, s Settings, in func(string) string) error {
 	binds := []struct {
 		from, to string
 		readOnly bool
@@ -121,6 +161,11 @@ func enterRoot(dir Dir, s Settings, cgroups []string) error {
 			return fmt.Errorf("bind %s: %w", b.from, err)
 		}
 	}
+	return nil
+}
+
+// writeFiles writes the node's own files in /etc.
+func writeFiles(in func(string) string) error {
 	for file, content := range map[string]string{
 		"etc/hosts":       "127.0.0.1 localhost\n" + nodeIP + " " + nodeName + "\n", // and no ::1: kube-proxy serves node ports on IPv4
 		"etc/hostname":    nodeName + "\n",
@@ -131,28 +176,7 @@ func enterRoot(dir Dir, s Settings, cgroups []string) error {
 			return err
 		}
 	}
-	if err := unix.Mount("proc", in("proc"), "proc", 0, ""); err != nil {
-		return err
-	}
-	// sysfs shows the network interfaces of the namespace it was mounted in.
-	if err := unix.Mount("sysfs", in("sys"), "sysfs", 0, ""); err != nil {
-		return err
-	}
-	if err := mountCgroups(in("sys/fs/cgroup"), cgroups); err != nil {
-		return err
-	}
-	old := in("run") // out of the way in a moment
-	if err := unix.PivotRoot(root, old); err != nil {
-		return fmt.Errorf("pivot_root: %w", err)
-	}
-	if err := os.Chdir("/"); err != nil {
-		return err
-	}
-	if err := unix.Unmount("/run", unix.MNT_DETACH); err != nil {
-		return err
-	}
-	// Volumes that the kubelet mounts must appear in containers that already see the directory.
-	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
+	return nil
 }
 
 func bind(from, to string, readOnly bool) error {

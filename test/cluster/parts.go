@@ -124,17 +124,13 @@ func (m *manager) start(ctx context.Context) error {
 			imported <- err
 		}()
 	}
-	if err := m.launch("etcd"); err != nil {
-		return err
-	}
-	if err := m.wait(ctx, "etcd"); err != nil {
-		return err
-	}
-	if err := m.launch("kube-apiserver"); err != nil {
-		return err
-	}
-	if err := m.wait(ctx, "kube-apiserver"); err != nil {
-		return err
+	for _, part := range []string{"etcd", "kube-apiserver"} {
+		if err := m.launch(part); err != nil {
+			return err
+		}
+		if err := m.wait(ctx, part); err != nil {
+			return err
+		}
 	}
 	took("API server ready")
 	if m.settings.Bare {
@@ -147,6 +143,15 @@ func (m *manager) start(ctx context.Context) error {
 	if err := <-imported; err != nil {
 		return err
 	}
+	if err := m.kubelet(ctx); err != nil {
+		return err
+	}
+	took("node ready")
+	return nil
+}
+
+// kubelet starts the last part, and returns when all parts and the node are ready.
+func (m *manager) kubelet(ctx context.Context) error {
 	if err := m.launch("kubelet"); err != nil {
 		return err
 	}
@@ -157,11 +162,7 @@ func (m *manager) start(ctx context.Context) error {
 	if err := m.wait(ctx, names...); err != nil {
 		return err
 	}
-	if err := nodeReady(ctx, time.Time{}); err != nil {
-		return err
-	}
-	took("node ready")
-	return nil
+	return nodeReady(ctx, time.Time{})
 }
 
 func (m *manager) part(name string) (part, error) {

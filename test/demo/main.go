@@ -35,6 +35,7 @@ type stage struct {
 	server    *exec.Cmd
 	ended     chan error // the server's end
 	log       *os.File   // what the server says beside the story
+	first     string     // what the first version answers
 }
 
 func demo(ctx context.Context) (err error) {
@@ -49,14 +50,24 @@ func demo(ctx context.Context) (err error) {
 	s := &stage{ctx: ctx, dir: dir, gitd: gitd}
 	defer func() { err = errors.Join(err, s.clean()) }()
 
+	for _, chapter := range []func() error{s.begin, s.firstPush, s.secondPush, s.rollback} {
+		if err := chapter(); err != nil {
+			return err
+		}
+	}
+	return s.run(nil, s.gitd, "releases", "hello", "--data", s.data())
+}
+
+func (s *stage) begin() error {
 	title("A server, with nothing but a folder of its own")
 	if err := s.serve(); err != nil {
 		return err
 	}
 	title("A developer registers an SSH key")
-	if err := s.key(); err != nil {
-		return err
-	}
+	return s.key()
+}
+
+func (s *stage) firstPush() (err error) {
 	title("The first push of a Go app")
 	if err := s.app(); err != nil {
 		return err
@@ -64,18 +75,20 @@ func demo(ctx context.Context) (err error) {
 	if err := s.git("push", "platform", "main"); err != nil {
 		return err
 	}
-	first, err := s.get()
-	if err != nil {
+	if s.first, err = s.get(); err != nil {
 		return err
 	}
-	fmt.Printf("$ curl http://hello.localhost%s/\n%s\n", s.http[strings.LastIndexByte(s.http, ':'):], first)
+	fmt.Printf("$ curl http://hello.localhost%s/\n%s\n", s.http[strings.LastIndexByte(s.http, ':'):], s.first)
+	return nil
+}
 
-	title("A second push, while 16 clients ask all the time")
+func (s *stage) secondPush() error {
+	title("A second push, while 16 clients send requests")
 	if err := s.edit(); err != nil {
 		return err
 	}
-	load := start(ctx, s.http, "hello.localhost", 16)
-	err = s.git("push", "platform", "main")
+	load := start(s.ctx, s.http, "hello.localhost", 16)
+	err := s.git("push", "platform", "main")
 	time.Sleep(time.Second) // some more answers from the new version, for the table
 	load.stop()
 	if err != nil {
@@ -86,13 +99,13 @@ func demo(ctx context.Context) (err error) {
 		return fmt.Errorf("%d of %d requests failed", load.failed(), load.total())
 	}
 	second, err := s.get()
-	if err != nil {
-		return err
+	if err == nil && s.first == second {
+		err = errors.New("the second version is not live")
 	}
-	if first == second {
-		return errors.New("the second version is not live")
-	}
+	return err
+}
 
+func (s *stage) rollback() error {
 	title("A rollback")
 	began := time.Now()
 	if err := s.run(nil, s.gitd, "rollback", "hello", "--data", s.data()); err != nil {
@@ -104,13 +117,13 @@ func demo(ctx context.Context) (err error) {
 		return err
 	}
 	fmt.Printf("%s\nback in %.2f s\n", third, took.Seconds())
-	if third != first {
+	if third != s.first {
 		return errors.New("the rollback did not bring the first version back")
 	}
 	if took > time.Second {
-		fmt.Println("(slower than the second that we aim for: is the machine busy?)")
+		fmt.Println("(slower than the target of one second: is the machine busy?)")
 	}
-	return s.run(nil, s.gitd, "releases", "hello", "--data", s.data())
+	return nil
 }
 
 func title(s string) { fmt.Printf("\n=== %s\n", s) }

@@ -104,13 +104,13 @@ func (c *session) showApp(cmd *cobra.Command, arg string) error {
 
 // showWorkers names the process types that run beside web, where there are some.
 func (c *session) showWorkers(cmd *cobra.Command, name string) error {
-	live, err := c.Store.Live(cmd.Context(), name)
+	live, err := c.Store.Ledger(name).Live(cmd.Context())
 	if app.CodeOf(err) == app.CodeNotFound {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	manifest, err := c.Store.Service(cmd.Context(), name, live.Version)
+	manifest, err := c.Store.Ledger(name).Service(cmd.Context(), live.Version)
 	if err != nil {
 		return err
 	}

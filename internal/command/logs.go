@@ -46,7 +46,7 @@ func (c *session) logs() *cobra.Command {
 }
 
 func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follow bool) error {
-	newest, err := c.Store.Newest(cmd.Context(), name)
+	newest, err := c.Store.Ledger(name).Newest(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -82,14 +82,14 @@ func (c *session) buildLog(cmd *cobra.Command, name string, args []string, follo
 
 // noLog says why there is no log of a release's push.
 func (c *session) noLog(ctx context.Context, name string, version int) error {
-	if _, err := c.Store.Find(ctx, name, version); err != nil {
+	if _, err := c.Store.Ledger(name).Find(ctx, version); err != nil {
 		return err
 	}
 	return app.Errorf(app.CodeNotFound, "see how each release ended: gitd releases "+name, "the log of v%d of %s is not kept any more", version, name)
 }
 
 func (c *session) ended(ctx context.Context, name string, version int) (bool, error) {
-	r, err := c.Store.Find(ctx, name, version)
+	r, err := c.Store.Ledger(name).Find(ctx, version)
 	if app.CodeOf(err) == app.CodeNotFound { // the app was destroyed meanwhile
 		return true, nil
 	}

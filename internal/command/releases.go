@@ -37,11 +37,11 @@ func (c *session) releases() *cobra.Command {
 }
 
 func (c *session) listReleases(cmd *cobra.Command, name string, before, lines int) error {
-	page, err := c.Store.Page(cmd.Context(), name, before, lines+1)
+	page, err := c.Store.Ledger(name).Page(cmd.Context(), before, lines+1)
 	if err != nil {
 		return err
 	}
-	live, err := c.Store.Live(cmd.Context(), name)
+	live, err := c.Store.Ledger(name).Live(cmd.Context())
 	if err != nil && app.CodeOf(err) != app.CodeNotFound {
 		return err
 	}

@@ -3,7 +3,6 @@ package release
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"strconv"
 
@@ -76,36 +75,17 @@ func workersAsked(procfileText []byte, instances map[string]int64) map[string]bo
 
 // reserved returns who owns the app of a release, and what the instances that always run of that key's other apps take.
 func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, bytes int64, err error) {
-	apps, err := m.o.Store.Apps(ctx)
-	if err != nil {
+	a, err := m.o.Store.App(ctx, r.App)
+	if err != nil || a.Owner == "" {
 		return "", 0, err
 	}
-	for _, a := range apps {
-		if a.ID == r.AppID {
-			owner = a.Owner
-		}
-	}
-	for _, a := range apps {
-		if owner == "" || a.Owner != owner || a.ID == r.AppID {
-			continue
-		}
-		live, err := m.o.Store.Live(ctx, a.Name)
-		if app.CodeOf(err) == app.CodeNotFound {
-			continue
-		} else if err != nil {
-			return "", 0, err
-		}
-		text, err := m.o.Store.Service(ctx, a.Name, live.Version)
-		if err != nil {
-			return "", 0, err
-		}
+	err = m.o.Store.LiveServices(ctx, a.Owner, r.AppID, func(_ string, text []byte) error {
 		var s servingv1.Service
-		if err := json.Unmarshal(text, &s); err != nil {
-			return "", 0, fmt.Errorf("service of %s v%d: %w", a.Name, live.Version, err)
-		}
+		err := json.Unmarshal(text, &s)
 		bytes += alwaysTakes(&s)
-	}
-	return owner, bytes, nil
+		return err
+	})
+	return a.Owner, bytes, err
 }
 
 // alwaysTakes is the memory of the instances of a Service that always run.

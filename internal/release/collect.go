@@ -40,7 +40,7 @@ func (m *Machine) Sweep(ctx context.Context) {
 
 // needed returns the digests of the images that an app needs: those of kept releases, and of releases under way.
 func (m *Machine) needed(ctx context.Context, name string) ([]string, error) {
-	releases, err := m.o.Store.Kept(ctx, name, kept)
+	releases, err := m.o.Store.Ledger(name).Kept(ctx, kept)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (m *Machine) collectRevisions(ctx context.Context, name string) error {
 	} else if err != nil {
 		return err
 	}
-	needed, err := m.o.Store.Kept(ctx, name, kept) // after Describe: a revision of a release that began meanwhile is not in there
+	needed, err := m.o.Store.Ledger(name).Kept(ctx, kept) // after Describe: a revision of a release that began meanwhile is not in there
 	if err != nil {
 		return err
 	}
@@ -138,9 +138,9 @@ func (m *Machine) collectRevisions(ctx context.Context, name string) error {
 		if slices.ContainsFunc(needed, func(k app.Release) bool { return k.Revision == r.Name }) {
 			continue
 		}
-		if ours, err := m.o.Store.OfRevision(ctx, name, r.Name); err != nil {
+		if ours, err := m.o.Store.Ledger(name).Knows(ctx, r.Name); err != nil {
 			return err
-		} else if len(ours) == 0 {
+		} else if !ours {
 			continue // not of a release: somebody made it by hand
 		}
 		if err := m.o.Platform.DeleteRevision(ctx, name, r.Name); err != nil && !errors.Is(err, deploy.ErrNotFound) {

@@ -29,7 +29,7 @@ func (m *Machine) deploy(ctx context.Context, w *work, p Push) error {
 		return err
 	}
 	if p.NoTraffic {
-		if _, err := m.o.Store.Live(ctx, p.App); app.CodeOf(err) == app.CodeNotFound {
+		if _, err := m.o.Store.Ledger(p.App).Live(ctx); app.CodeOf(err) == app.CodeNotFound {
 			return app.Errorf(app.CodeInvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", p.App)
 		} else if err != nil {
 			return err

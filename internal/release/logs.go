@@ -35,7 +35,7 @@ func (m *Machine) pruneLogs(ctx context.Context, name string, last int, room int
 	}
 	var needed []app.Release
 	if len(logs) > last {
-		if needed, err = m.o.Store.Kept(ctx, name, kept); err != nil {
+		if needed, err = m.o.Store.Ledger(name).Kept(ctx, kept); err != nil {
 			return err
 		}
 	}

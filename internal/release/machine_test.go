@@ -63,7 +63,7 @@ func dryRun(ctx context.Context, m *Machine, name, commit string) (string, error
 
 func ledger(t *testing.T, m *Machine, name string) []app.Release {
 	t.Helper()
-	all, err := m.o.Store.Page(context.Background(), name, 0, 1000)
+	all, err := m.o.Store.Ledger(name).Page(context.Background(), 0, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

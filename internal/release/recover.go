@@ -104,7 +104,7 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 
 // restore gives the traffic back to the last live release, and removes what the unfinished one left on the platform.
 func (m *Machine) restore(ctx context.Context, r app.Release) error {
-	live, err := m.o.Store.Live(ctx, r.App)
+	live, err := m.o.Store.Ledger(r.App).Live(ctx)
 	if app.CodeOf(err) == app.CodeNotFound {
 		return m.o.Platform.Delete(ctx, r.App)
 	} else if err != nil {
@@ -129,14 +129,8 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 		return err
 	}
 	m.resume(ctx, live)
-	others, err := m.o.Store.OfRevision(ctx, r.App, r.Revision)
-	if err != nil {
+	if needed, err := m.o.Store.Ledger(r.App).Serves(ctx, r.Revision); err != nil || needed { // a rollback's revision is an older release's as well
 		return err
-	}
-	for _, other := range others {
-		if other.State == app.StateLive || other.State == app.StateReady { // a rollback's revision is an older release's as well
-			return nil
-		}
 	}
 	if err := m.o.Platform.DeleteRevision(ctx, r.App, r.Revision); err != nil && r.Revision != "" && !errors.Is(err, deploy.ErrNotFound) {
 		return err

@@ -48,9 +48,9 @@ func (m *Machine) Rollback(ctx context.Context, by app.Caller, name string, vers
 // rollbackTarget is the release that a rollback takes live; version 0 means the one before that which is.
 func (m *Machine) rollbackTarget(ctx context.Context, name string, version int) (app.Release, error) {
 	if version == 0 {
-		return m.o.Store.Previous(ctx, name)
+		return m.o.Store.Ledger(name).Previous(ctx)
 	}
-	r, err := m.o.Store.Find(ctx, name, version)
+	r, err := m.o.Store.Ledger(name).Find(ctx, version)
 	if err == nil && r.State != app.StateLive && r.State != app.StateReady {
 		err = app.Errorf(app.CodeInvalidInput, "see what there is: gitd releases "+name, "v%d of %s was never live (%s): there is nothing to go back to", version, name, r.State)
 	}

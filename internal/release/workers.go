@@ -113,7 +113,7 @@ func (m *Machine) employ(ctx context.Context, w *work, service *servingv1.Servic
 
 // service reads the Service of a release from the ledger.
 func (m *Machine) service(ctx context.Context, r app.Release) (*servingv1.Service, error) {
-	manifest, err := m.o.Store.Service(ctx, r.App, r.Version)
+	manifest, err := m.o.Store.Ledger(r.App).Service(ctx, r.Version)
 	if err != nil {
 		return nil, err
 	}

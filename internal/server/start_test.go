@@ -84,7 +84,7 @@ func TestServe_AnswersBeforeItHasRecovered(t *testing.T) {
 		if !stop {
 			close(p.answer)
 			for r := (app.Release{}); r.State != app.StateFailed; time.Sleep(10 * time.Millisecond) {
-				if r, err = s.store.Find(t.Context(), "hello", 1); err != nil {
+				if r, err = s.store.Ledger("hello").Find(t.Context(), 1); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -69,7 +69,7 @@ func TestAttack_Enter(t *testing.T) {
 	}
 	_, err = enter(s, owner, "shop", r.AppID)
 	wantError(t, err, app.CodeNotFound, "destroyed meanwhile")
-	if page, err := s.Page(t.Context(), "shop", 0, 10); err != nil || len(page) != 0 {
+	if page, err := s.Ledger("shop").Page(t.Context(), 0, 10); err != nil || len(page) != 0 {
 		t.Fatal(page, err)
 	}
 }

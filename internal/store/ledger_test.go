@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func TestStore_Ledger(t *testing.T) {
 	}
 	addRelease(t, s, "hello", wentLive("hello", 1)...)
 	addRelease(t, s, "hello", wentLive("hello", 2)...)
-	addRelease(t, s, "hello", Event{State: app.StateBuilding}, Event{State: app.StateFailed, Reason: "no"})
+	addRelease(t, s, "hello", Event{State: app.StateStarting, Revision: "hello-v3"}, Event{State: app.StateFailed, Reason: "no"})
 	addRelease(t, s, "hello", wentLive("hello", 4)...)
 	addRelease(t, s, "hello", wentLive("hello", 2)...) // v5 goes back to v2
 	ready := wentLive("hello", 6)[:3]
@@ -71,33 +72,34 @@ func TestStore_Ledger(t *testing.T) {
 	addRelease(t, s, "hello")                              // v8 has just come
 	addRelease(t, s, "other", wentLive("other", 1)...)
 
+	hello := s.Ledger("hello")
 	one := func(what string, r app.Release, err error, want int, code app.Code) {
 		t.Helper()
 		if app.CodeOf(err) != code || r.Version != want {
 			t.Errorf("%s: v%d, %v; want v%d, %q", what, r.Version, err, want, code)
 		}
 	}
-	r, err := s.Live(ctx, "hello")
+	r, err := hello.Live(ctx)
 	one("Live", r, err, 5, "")
 	if r.Revision != "hello-v2" || r.Digest != "sha256:2" || r.Message != "words" || r.Finished.IsZero() || r.Created.IsZero() {
 		t.Errorf("Live = %+v", r)
 	}
-	r, err = s.Previous(ctx, "hello") // "back" from v5, which is v2's revision, is v4
+	r, err = hello.Previous(ctx) // "back" from v5, which is v2's revision, is v4
 	one("Previous", r, err, 4, "")
-	r, err = s.Previous(ctx, "other")
+	r, err = s.Ledger("other").Previous(ctx)
 	one("Previous of the only one", r, err, 0, app.CodeNotFound)
-	r, err = s.Live(ctx, "empty")
+	r, err = s.Ledger("empty").Live(ctx)
 	one("Live of none", r, err, 0, app.CodeNotFound)
-	r, err = s.Newest(ctx, "empty")
+	r, err = s.Ledger("empty").Newest(ctx)
 	one("Newest of none", r, err, 0, app.CodeNotFound)
-	r, err = s.Newest(ctx, "hello")
+	r, err = hello.Newest(ctx)
 	one("Newest", r, err, 8, "")
-	r, err = s.Find(ctx, "hello", 3)
+	r, err = hello.Find(ctx, 3)
 	one("Find", r, err, 3, "")
 	if r.State != app.StateFailed || r.Reason != "no" {
 		t.Errorf("v3 = %+v", r)
 	}
-	r, err = s.Find(ctx, "hello", 9)
+	r, err = hello.Find(ctx, 9)
 	one("Find of none", r, err, 0, app.CodeNotFound)
 
 	list := func(what, want string, rs []app.Release, err error) {
@@ -106,30 +108,41 @@ func TestStore_Ledger(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", what, got, err, want)
 		}
 	}
-	rs, err := s.Page(ctx, "hello", 0, 3)
+	rs, err := hello.Page(ctx, 0, 3)
 	list("Page", "8 7 6", rs, err)
-	rs, err = s.Page(ctx, "hello", 3, 10)
+	rs, err = hello.Page(ctx, 3, 10)
 	list("Page before v3", "2 1", rs, err)
 	rs, err = s.Unfinished(ctx)
 	list("Unfinished", "7 8", rs, err)
-	rs, err = s.Kept(ctx, "hello", 10)
+	rs, err = hello.Kept(ctx, 10)
 	list("Kept", "7 6 5 4 1", rs, err) // v5 has the revision of v2
-	rs, err = s.Kept(ctx, "hello", 2)
+	rs, err = hello.Kept(ctx, 2)
 	list("Kept, two", "7 6 5", rs, err)
-	rs, err = s.OfRevision(ctx, "hello", "hello-v2")
-	list("OfRevision", "5 2", rs, err)
-	rs, err = s.OfRevision(ctx, "hello", "")
-	list("OfRevision, none", "", rs, err)
+	for revision, want := range map[string][2]bool{"hello-v2": {true, true}, "hello-v6": {true, true}, "hello-v7": {false, false}, "hello-v3": {false, true}, "hello-v9": {}, "": {}} {
+		serves, err := hello.Serves(ctx, revision)
+		knows, err2 := hello.Knows(ctx, revision)
+		if got := [2]bool{serves, knows}; err != nil || err2 != nil || got != want {
+			t.Errorf("Serves, Knows %q: %v, %v, %v; want %v", revision, got, err, err2, want)
+		}
+	}
 
-	if b, err := s.Service(ctx, "hello", 5); err != nil || string(b) != `{"of":2}` {
+	if b, err := hello.Service(ctx, 5); err != nil || string(b) != `{"of":2}` {
 		t.Errorf("Service = %s, %v", b, err)
 	}
-	if _, err := s.Service(ctx, "hello", 3); app.CodeOf(err) != app.CodeNotFound {
+	if _, err := hello.Service(ctx, 3); app.CodeOf(err) != app.CodeNotFound {
 		t.Errorf("Service of what never started: %v", err)
 	}
 	standings, err := s.Standings(ctx)
 	if want := map[string]Standing{"hello": {5, 8, app.StateReceived}, "other": {1, 1, app.StateLive}}; err != nil || !reflect.DeepEqual(standings, want) {
 		t.Errorf("Standings = %v, %v", standings, err)
+	}
+	var services []string
+	err = s.LiveServices(ctx, "dev", 2, func(name string, service []byte) error {
+		services = append(services, fmt.Sprintf("%s %s", name, service))
+		return nil
+	})
+	if err != nil || !slices.Equal(services, []string{`hello {"of":2}`}) { // not of other, which has the ID 2
+		t.Errorf("LiveServices = %q, %v", services, err)
 	}
 	commits, err := s.LiveCommits(ctx)
 	if want := []LiveCommit{{"hello", 5, "c"}, {"other", 1, "c"}}; err != nil || !reflect.DeepEqual(commits, want) {
@@ -137,12 +150,12 @@ func TestStore_Ledger(t *testing.T) {
 	}
 }
 
-// No question reads a whole table, or sorts what it reads: with a ledger of years the answer costs what it costs today. The two that
+// No question reads a whole table, or sorts what it reads: with a ledger of years the answer costs what it costs today. Those that
 // ask about all apps go through the apps, and read an index for each.
 func TestStore_QueriesReadIndexes(t *testing.T) {
 	s, _ := mustOpen(t)
 	for name, q := range map[string]string{"Find": queryFind, "Page": queryPage, "Live": queryLive, "Previous": queryPrevious, "served": queryServed, "open": queryOpen,
-		"Unfinished": queryUnfinished, "OfRevision": queryRevision, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits} {
+		"Unfinished": queryUnfinished, "Serves": queryServes, "Knows": queryKnows, "LiveServices": queryLiveServices, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits} {
 		rows, err := s.db.Query("EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
 		if err != nil {
 			t.Fatal(name, err)
@@ -176,13 +189,13 @@ func TestMigration_ReleaseStates(t *testing.T) {
 	defer s.Close()
 	for _, name := range l.Apps {
 		want := fold(t, s, name)
-		got, err := s.Page(t.Context(), name, 0, 1000)
+		got, err := s.Ledger(name).Page(t.Context(), 0, 1000)
 		if err != nil || len(got) != 30 || len(want) != 30 {
 			t.Fatalf("%d releases, %v; by the events %d", len(got), err, len(want))
 		}
 		for i, r := range got {
 			w := want[len(want)-1-i]
-			if service, err := s.Service(t.Context(), name, r.Version); err != nil && w.service != nil || string(service) != string(w.service) {
+			if service, err := s.Ledger(name).Service(t.Context(), r.Version); err != nil && w.service != nil || string(service) != string(w.service) {
 				t.Errorf("%s v%d: Service %s, %v; want %s", name, r.Version, service, err, w.service)
 			}
 			if !reflect.DeepEqual(r, w.Release) {
@@ -190,7 +203,7 @@ func TestMigration_ReleaseStates(t *testing.T) {
 			}
 		}
 	}
-	if r, err := s.Live(t.Context(), "shop"); err != nil || r.Version != 30 || r.Commit != l.Commit {
+	if r, err := s.Ledger("shop").Live(t.Context()); err != nil || r.Version != 30 || r.Commit != l.Commit {
 		t.Errorf("Live = %+v, %v", r, err)
 	}
 	if r, err := s.AddRelease(t.Context(), app.Release{App: "shop", Commit: "c"}); err != nil || r.Version != 31 {

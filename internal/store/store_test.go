@@ -105,7 +105,7 @@ func TestStore_Releases(t *testing.T) {
 	if err := s.AddEvent(ctx, "hello", 19, Event{State: app.StateFailed, Reason: "build failed"}); err != nil {
 		t.Fatal(err)
 	}
-	all, err := s.Page(ctx, "hello", 0, 100)
+	all, err := s.Ledger("hello").Page(ctx, 0, 100)
 	if err != nil || len(all) != 20 {
 		t.Fatalf("%d releases, %v", len(all), err)
 	}
@@ -128,7 +128,7 @@ func TestStore_Releases(t *testing.T) {
 		t.Fatal("an event without a release was taken")
 	}
 	deleteApp(t, s, "hello")
-	if all, err := s.Page(ctx, "hello", 0, 100); err != nil || len(all) != 0 {
+	if all, err := s.Ledger("hello").Page(ctx, 0, 100); err != nil || len(all) != 0 {
 		t.Fatalf("after delete: %v, %v", all, err)
 	}
 }

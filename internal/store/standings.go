@@ -1,0 +1,102 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// Questions about the releases of all apps. An index is read for each app.
+const (
+	queryUnfinished = selectRelease + "WHERE s.finished = 0 ORDER BY s.app, s.version"
+	queryStandings  = `SELECT a.name, coalesce((SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1), 0),
+		n.version, n.state FROM apps a CROSS JOIN release_states n
+		ON n.app = a.name AND n.version = (SELECT s.version FROM release_states s WHERE s.app = a.name ORDER BY s.version DESC LIMIT 1)`
+	queryLiveCommits = `SELECT a.name, r.version, r.commit_id FROM apps a CROSS JOIN releases r
+		ON r.app = a.name AND r.version = (SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1)`
+	queryLiveServices = `SELECT a.name, s.version, e.facts FROM apps a CROSS JOIN release_states s
+		ON s.app = a.name AND s.version = (SELECT n.version FROM release_states n WHERE n.app = a.name AND n.state = 'live' ORDER BY n.version DESC LIMIT 1)
+		CROSS JOIN release_events e ON e.id = s.service WHERE a.owner = ? AND a.id <> ?`
+)
+
+// Unfinished returns the releases of all apps whose state is not final, by app and version: what a killed process left behind.
+func (s *Store) Unfinished(ctx context.Context) ([]app.Release, error) {
+	return s.many(ctx, queryUnfinished)
+}
+
+// Standing says where an app stands.
+type Standing struct {
+	Live   int       // version that serves; 0 for none
+	Newest int       // version of the newest release
+	State  app.State // of the newest release
+}
+
+// Standings returns where each app that has releases stands, by its name.
+func (s *Store) Standings(ctx context.Context) (map[string]Standing, error) {
+	rows, err := s.db.QueryContext(ctx, queryStandings)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]Standing{}
+	for rows.Next() {
+		var name string
+		var st Standing
+		if err := rows.Scan(&name, &st.Live, &st.Newest, &st.State); err != nil {
+			return nil, err
+		}
+		all[name] = st
+	}
+	return all, rows.Err()
+}
+
+// LiveCommit is the commit that an app serves.
+type LiveCommit struct {
+	App     string
+	Version int
+	Commit  string // 40 hex digits
+}
+
+// LiveCommits returns what each app serves, of those that do.
+func (s *Store) LiveCommits(ctx context.Context) ([]LiveCommit, error) {
+	rows, err := s.db.QueryContext(ctx, queryLiveCommits)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []LiveCommit
+	for rows.Next() {
+		var c LiveCommit
+		if err := rows.Scan(&c.App, &c.Version, &c.Commit); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, rows.Err()
+}
+
+// LiveServices calls do with the Service (see Ledger.Service) of each app that the key with this name owns and that serves, but for the app with
+// the ID except. It ends with do's first error.
+func (s *Store) LiveServices(ctx context.Context, owner string, except int64, do func(name string, service []byte) error) error {
+	rows, err := s.db.QueryContext(ctx, queryLiveServices, owner, except)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, facts string
+		var version int
+		if err := rows.Scan(&name, &version, &facts); err != nil {
+			return err
+		}
+		service, err := serviceIn(facts)
+		if err == nil {
+			err = do(name, service)
+		}
+		if err != nil {
+			return fmt.Errorf("v%d of %s: %w", version, name, err)
+		}
+	}
+	return rows.Err()
+}

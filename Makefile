@@ -7,6 +7,7 @@ SHELL := /bin/bash
 export GOFLAGS ?= -buildvcs=false
 VERSION ?= 0.1.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 
 include make/parts.mk
 include make/cluster.mk
@@ -32,9 +33,9 @@ demo: need-serve need-git build ## push a sample app, push again under load, rol
 .PHONY: test
 test: need-serve need-git need-languages need-clients check build ## everything that needs no cluster
 	@echo "-----> Unit and part tests, with the race detector"
-	GITD_PARTS=$(CURDIR)/bin/parts go test -race -timeout 20m $$(go list ./... | grep -v /test/)
+	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,unit,pkgname,-race -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/knative))
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
-	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -timeout 40m ./test/e2e/...
+	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,e2e,testname,-count=1 -timeout 40m ./test/e2e/...)
 
 # Attacks are tests like all others, found by their names: scripts attack_*.txtar, Go tests TestAttack_*. Each opens with its story.
 .PHONY: attack
@@ -49,9 +50,10 @@ test-cluster: need-serve need-git build cluster-up ## everything that needs Kube
 	@echo "-----> Tests of the platform and the builder on the cluster"
 	trap 'make --no-print-directory cluster-down' EXIT; \
 	. $(GITD_CLUSTER_DIR)/env; export GITD_PARTS=$(CURDIR)/bin/parts; \
-	ended=0; GITD_CLUSTER_FAULTS=1 go test -count=1 -race -timeout 30m ./test/knative/... || ended=1; \
+	ended=0; export GITD_CLUSTER_FAULTS=1; \
+	( $(call test,knative,testname,-count=1 -race -timeout 30m ./test/knative/...) ) || ended=1; \
 	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
-	go test -count=1 -timeout 40m ./test/e2e/... || ended=1; \
+	( $(call test,e2e-cluster,testname,-count=1 -timeout 40m ./test/e2e/...) ) || ended=1; \
 	exit $$ended
 
 .PHONY: bench
@@ -69,6 +71,13 @@ check: ## gofmt, vet, staticcheck
 	@bad=$$(gofmt -l buildpacks cmd examples internal test); if [ -n "$$bad" ]; then echo "not gofmt-ed: $$bad"; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) ./...
+
+# test runs go test with the arguments $(3), shows the results in gotestsum's format $(2), and names the slowest tests. $(1) names its file of results.
+test = mkdir -p bin/results; failed=0; \
+	go run $(GOTESTSUM) --format $(2) --hide-summary skipped --jsonfile bin/results/$(1).json -- $(3) || failed=1; \
+	echo "-----> The slowest of them"; \
+	go run $(GOTESTSUM) tool slowest --num 15 --jsonfile bin/results/$(1).json || true; \
+	exit $$failed
 
 # need installs the Debian package $(2) unless the command $(1) succeeds.
 need = if ! PATH=$$PATH:/usr/sbin:/sbin sh -c "$(1)" >/dev/null 2>&1; then \

@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"knative.dev/pkg/ptr"
@@ -18,8 +14,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Check is the health check of a new revision: a GET that goes the way of a client's request. A 5xx, and no answer, are
-// tried again until the time is over; any other status passes.
+// Check is the health check of a new revision: a GET that goes the way of a client's request. A 5xx, or no answer, is
+// retried until the timeout; any other status passes.
 type Check struct {
 	Path    string        // default "/"
 	Timeout time.Duration // default 30 s, counted from when the revision is ready
@@ -51,11 +47,11 @@ type Outcome struct {
 	Healthy  time.Duration
 }
 
-// Times that bound what a rollout does besides the plan's own.
+// Bounds of a rollout, besides those of its plan.
 const (
 	restoreTime  = 2 * time.Minute       // to undo a rollout, whatever happened to its context
-	unroutedTime = 15 * time.Second      // the same, where nothing routes: what is wanted is written down, and nobody can wait until it is so
-	drainTime    = 2 * time.Second       // how long a push waits to see blue drained
+	unroutedTime = 15 * time.Second      // the same, where routing is down: the platform keeps the wanted traffic and applies it later
+	drainTime    = 2 * time.Second       // how long a push waits for blue to drain
 	probeTime    = 10 * time.Second      // one attempt of the check
 	probePause   = 50 * time.Millisecond // between the first attempts; doubled up to a second
 	logLines     = 20                    // of the app's output, shown where it failed
@@ -65,33 +61,21 @@ const (
 // it, moves the traffic, and keeps blue for a rollback. When it fails, or ctx ends before the last step, traffic
 // is as it was before, the new revision is removed, and the error is an *app.Error.
 func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
-	r := &rollout{Platform: p, plan: plan, service: plan.Service.Name, green: plan.Service.Spec.Template.Name}
-	if r.plan.Check.Path == "" {
-		r.plan.Check.Path = "/"
+	r, err := newRollout(p, plan)
+	if err != nil {
+		return nil, err
 	}
-	if u, err := url.ParseRequestURI(r.plan.Check.Path); err != nil || u.IsAbs() || u.Host != "" {
-		return nil, app.Errorf(app.CodeInvalidInput, "give a path like /health", "the path %q of the health check is not valid", r.plan.Check.Path)
-	}
-	if r.plan.Check.Timeout == 0 {
-		r.plan.Check.Timeout = 30 * time.Second
-	}
-	if n := len(plan.Steps); n == 0 || plan.Steps[n-1] != 100 {
-		r.plan.Steps = append(slices.Clone(plan.Steps), 100)
-	}
-	if r.plan.OnState == nil {
-		r.plan.OnState = func(app.State) error { return nil }
-	}
-	ctx = WithNotice(ctx, plan.Log.Detail)
-	if err := r.look(ctx); err != nil {
+	ctx = app.WithNotice(ctx, plan.Log.Detail)
+	if err := r.inspect(ctx); err != nil {
 		return nil, r.explain(ctx, err)
 	}
 	if plan.NoTraffic && len(r.blue) == 0 {
-		return nil, app.Errorf(app.CodeInvalidInput, "take a first release live", "%s has nothing live that could keep its traffic", r.service)
+		return nil, app.Errorf(app.CodeInvalidInput, "roll the first release out with traffic", "%s has no live release that could keep its traffic", r.service)
 	}
 	if err := r.run(ctx); err != nil {
-		told := r.explain(ctx, err)
+		explained := r.explain(ctx, err)
 		r.undo(ctx, err)
-		return nil, told
+		return nil, explained
 	}
 	out := &Outcome{Revision: r.green, Previous: r.blue, Status: r.status, Healthy: r.healthy}
 	if plan.NoTraffic {
@@ -103,25 +87,53 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 	return out, nil
 }
 
+// rollout is one rollout under way. Its stages, in order:
+//
+//  1. inspect notes what serves now (blue), and the traffic to restore if a later stage fails.
+//  2. start applies the new revision (green) with no traffic and the tag green, and waits until it is ready.
+//  3. check asks green for its health path, by its tag, the way of a client's request. With NoTraffic the rollout ends here.
+//  4. OnState(app.StateShifting): the caller may still refuse.
+//  5. shift applies one step of the traffic after the other; between two steps it waits, and checks again.
+//  6. drain waits a moment for blue's last requests. Blue stays without traffic, for a rollback.
+//
+// undo restores what inspect found when a stage from 2 to 5 fails, or ctx ends during one.
 type rollout struct {
 	Platform
 	plan    Plan
 	service string
-	green   string
+	green   string // the new revision
 
+	// What inspect found.
 	before  *servingv1.Service // nil for a first release
 	traffic []servingv1.TrafficTarget
-	existed bool     // the revision was there before
-	blue    []string // revisions that get traffic, the largest share first
-	shares  map[string]int64
+	existed bool             // green was there already: the plan is a rollback
+	blue    []string         // revisions that get traffic, the largest share first
+	shares  map[string]int64 // of the traffic in percent, by revision
+
+	// What start and check found.
 	began   time.Time
-	status  int
-	healthy time.Duration
+	status  int           // of the health check
+	healthy time.Duration // from the start to the first check that passed
 }
 
-// look notes how things are before the rollout.
-func (r *rollout) look(ctx context.Context) error {
-	r.shares = map[string]int64{}
+// newRollout fills in the plan's defaults. A plan that is not valid is an *app.Error.
+func newRollout(p Platform, plan Plan) (*rollout, error) {
+	plan.Check.Path = cmp.Or(plan.Check.Path, "/")
+	plan.Check.Timeout = cmp.Or(plan.Check.Timeout, 30*time.Second)
+	if u, err := url.ParseRequestURI(plan.Check.Path); err != nil || u.IsAbs() || u.Host != "" {
+		return nil, app.Errorf(app.CodeInvalidInput, "give a path like /health", "the path %q of the health check is not valid", plan.Check.Path)
+	}
+	if n := len(plan.Steps); n == 0 || plan.Steps[n-1] != 100 {
+		plan.Steps = append(slices.Clone(plan.Steps), 100)
+	}
+	if plan.OnState == nil {
+		plan.OnState = func(app.State) error { return nil }
+	}
+	return &rollout{Platform: p, plan: plan, service: plan.Service.Name, green: plan.Service.Spec.Template.Name, shares: map[string]int64{}}, nil
+}
+
+// inspect notes how things are before the rollout.
+func (r *rollout) inspect(ctx context.Context) error {
 	svc, err := r.Get(ctx, r.service)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -149,12 +161,9 @@ func (r *rollout) look(ctx context.Context) error {
 	return nil
 }
 
+// run goes through the stages 2 to 5.
 func (r *rollout) run(ctx context.Context) error {
-	r.began = time.Now()
-	if err := r.Apply(ctx, r.with(r.split(0, false))); err != nil {
-		return err
-	}
-	if err := r.WaitReady(ctx, r.service, r.green); err != nil {
+	if err := r.start(ctx); err != nil {
 		return err
 	}
 	if err := r.check(ctx); err != nil {
@@ -168,6 +177,20 @@ func (r *rollout) run(ctx context.Context) error {
 	if err := r.plan.OnState(app.StateShifting); err != nil {
 		return err
 	}
+	return r.shift(ctx)
+}
+
+// start brings the new revision up beside the one that serves.
+func (r *rollout) start(ctx context.Context) error {
+	r.began = time.Now()
+	if err := r.Apply(ctx, r.with(r.split(0, false))); err != nil {
+		return err
+	}
+	return r.WaitReady(ctx, r.service, r.green)
+}
+
+// shift moves the traffic, step by step.
+func (r *rollout) shift(ctx context.Context) error {
 	from := int64(0)
 	if len(r.blue) > 0 {
 		from = r.shares[r.green]
@@ -175,7 +198,7 @@ func (r *rollout) run(ctx context.Context) error {
 	for i, step := range r.plan.Steps {
 		last := i == len(r.plan.Steps)-1
 		if r.before == nil && !last {
-			continue // there is nobody to share with
+			continue // no other revision could take the rest
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -200,263 +223,14 @@ func (r *rollout) run(ctx context.Context) error {
 	return nil
 }
 
-// with is the plan's Service with that traffic.
+// with returns the plan's Service with that traffic.
 func (r *rollout) with(traffic []servingv1.TrafficTarget) *servingv1.Service {
 	svc := r.plan.Service.DeepCopy()
 	svc.Spec.Traffic = traffic
 	return svc
 }
 
-// split gives green the percentage and blue the rest, in the proportions from before. Tags other than green stay where they are. What served
-// before has no address of its own: people could go on using a version that was replaced for its faults.
-func (r *rollout) split(green int64, last bool) []servingv1.TrafficTarget {
-	if len(r.blue) == 0 {
-		green = 100
-	}
-	out := []servingv1.TrafficTarget{target(r.green, green, "")}
-	if !last {
-		out[0].Tag = GreenTag
-	}
-	rest := 100 - green
-	old := int64(0)
-	var others []string
-	for _, b := range r.blue {
-		if b != r.green {
-			others = append(others, b)
-			old += r.shares[b]
-		}
-	}
-	if len(others) == 0 { // green serves alone already
-		out[0].Percent = ptr.Int64(100)
-	}
-	left := rest
-	for i, b := range others {
-		n := rest * r.shares[b] / old
-		if i == len(others)-1 {
-			n = left
-		}
-		left -= n
-		if n > 0 {
-			out = append(out, target(b, n, ""))
-		}
-	}
-	for _, t := range r.traffic {
-		if t.Tag != "" && t.Tag != GreenTag && t.Tag != BlueTag {
-			out = append(out, target(t.RevisionName, 0, t.Tag))
-		}
-	}
-	return out
-}
-
-func target(revision string, percent int64, tag string) servingv1.TrafficTarget {
-	return servingv1.TrafficTarget{RevisionName: revision, Percent: ptr.Int64(percent), Tag: tag, LatestRevision: ptr.Bool(false)}
-}
-
-// change says what a step does: "hello-v1 100% → 0%, hello-v2 0% → 100%".
-func (r *rollout) change(from, to int64) string {
-	var parts []string
-	old := int64(0)
-	for _, b := range r.blue {
-		if b != r.green {
-			old += r.shares[b]
-		}
-	}
-	for _, b := range r.blue {
-		if b != r.green {
-			parts = append(parts, fmt.Sprintf("%s %d%% → %d%%", b, (100-from)*r.shares[b]/old, (100-to)*r.shares[b]/old))
-		}
-	}
-	return strings.Join(append(parts, fmt.Sprintf("%s %d%% → %d%%", r.green, from, to)), ", ")
-}
-
-// check sends the health check until it passes or its time is over.
-func (r *rollout) check(ctx context.Context) error {
-	deadline := time.Now().Add(r.plan.Check.Timeout)
-	whole, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	var status int
-	var err, why error // why: of the last attempt that did not just run out of time
-	for pause := probePause; ; pause = min(2*pause, time.Second) {
-		attempt, stop := context.WithTimeout(whole, probeTime)
-		status, err = r.Probe(attempt, r.service, GreenTag, r.plan.Check.Path)
-		if err == nil || attempt.Err() == nil {
-			why = err
-		}
-		stop()
-		if err == nil && status < 500 {
-			r.status = status
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		// It may have ended over the question, or before the answer of the ingress: then how it ended is the reason.
-		if err := r.hasEnded(whole); err != nil {
-			return err
-		}
-		var start *StartError
-		if werr := r.WaitReady(whole, r.service, r.green); errors.As(werr, &start) {
-			return werr
-		}
-		select {
-		case <-time.After(pause):
-		case <-whole.Done():
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := r.hasEnded(whole); err != nil {
-			return err
-		}
-		if whole.Err() != nil {
-			return r.unhealthy(ctx, status, err, why)
-		}
-	}
-}
-
-// hasEnded returns how an instance ended since the rollout began. Another one may be up already: it would end as well.
-func (r *rollout) hasEnded(ctx context.Context) error {
-	var start *StartError
-	if err := r.Ended(ctx, r.service, r.green, r.began); errors.As(err, &start) {
-		return err
-	}
-	return nil
-}
-
-func (r *rollout) unhealthy(ctx context.Context, status int, err, why error) error {
-	r.tell(r.lastLines(ctx))
-	got := fmt.Sprintf("answered with status %d (%s)", status, http.StatusText(status))
-	reason, next := "", "see what the app wrote, above; the check passes with any status below 500"
-	if err != nil {
-		got = "was not answered"
-		if reason = unanswered(cmp.Or(why, err)); reason != "" {
-			reason, next = ": "+reason, "the server cannot reach the ingress: ask the operator to give its address (gitd serve --ingress HOST:PORT)"
-		}
-	}
-	return &app.Error{Code: app.CodeUnhealthy, Err: err,
-		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s%s", r.plan.Check.Path, got, app.Elapsed(r.plan.Check.Timeout), reason), Next: next}
-}
-
-// unanswered says why a request did not get as far as the ingress; "" where that is not known.
-func unanswered(err error) string {
-	var dns *net.DNSError
-	var dial *net.OpError
-	switch {
-	case errors.As(err, &dns):
-		return fmt.Sprintf("the name %s cannot be resolved (%s)", dns.Name, dns.Err)
-	case errors.As(err, &dial) && dial.Op == "dial":
-		return fmt.Sprintf("no connection to %s (%v)", dial.Addr, dial.Err)
-	}
-	return ""
-}
-
-// lastLines are the last lines of the revision's output.
-func (r *rollout) lastLines(ctx context.Context) []string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
-	defer cancel()
-	var b strings.Builder
-	if err := r.Logs(ctx, r.service, LogOptions{Revision: r.green, Tail: logLines}, &b); err != nil || b.Len() == 0 {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-}
-
-func (r *rollout) tell(lines []string) {
-	if len(lines) == 0 {
-		return
-	}
-	r.plan.Log.Detail("the last lines of %s:", r.green)
-	for _, l := range lines {
-		r.plan.Log.Detail("  %s", l)
-	}
-}
-
-// explain makes err one that a person understands.
-func (r *rollout) explain(ctx context.Context, err error) error {
-	var known *app.Error
-	var start *StartError
-	switch {
-	case errors.As(err, &start):
-		r.tell(start.LogTail)
-		if errors.As(start.Err, &known) && known.Code == app.CodeStartFailed { // the runtime knows what the owner can do
-			return known
-		}
-		if start.Missing {
-			return &app.Error{Code: app.CodeImageMissing, Err: err,
-				Message: fmt.Sprintf("the image of %s is not in the registry any more: %s", r.version(), start.Detail),
-				Next:    "push its commit again to build a new image"}
-		}
-		return &app.Error{Code: app.CodeStartFailed, Err: err, Message: start.Error(), Next: start.next()}
-	case errors.As(err, &known):
-		return err
-	case ctx.Err() != nil:
-		if errors.As(context.Cause(ctx), &known) {
-			return known
-		}
-		return &app.Error{Code: app.CodeCancelled, Err: context.Cause(ctx), Message: "the rollout was cancelled"}
-	}
-	return fmt.Errorf("roll out %s: %w", r.green, err)
-}
-
-// version is the release's name in words: "v3" of hello-v3.
-func (r *rollout) version() string {
-	return strings.TrimPrefix(r.green, r.service+"-")
-}
-
-// undo brings back what was before, after a rollout that failed because of why. It does not depend on ctx, which may have ended.
-func (r *rollout) undo(ctx context.Context, why error) {
-	limit := restoreTime
-	if r.before != nil && errors.Is(why, ErrNotRouted) {
-		limit = unroutedTime
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	failed := func(err error) {
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			r.plan.Log.Error("the state before could not be restored in full: %v", err)
-		}
-	}
-	if r.before == nil {
-		failed(r.Delete(ctx, r.service))
-		return
-	}
-	svc := r.before.DeepCopy()
-	svc.Spec.Traffic = nil
-	for _, t := range r.traffic {
-		svc.Spec.Traffic = append(svc.Spec.Traffic, target(t.RevisionName, ptr.Int64Value(t.Percent), t.Tag))
-	}
-	if err := r.Apply(ctx, svc); err != nil {
-		var start *StartError
-		if errors.Is(why, ErrNotRouted) && ctx.Err() != nil {
-			r.plan.Log.Detail("the traffic of before is wanted again; it comes when requests are routed")
-			return
-		}
-		if !errors.As(err, &start) {
-			failed(err)
-			return
-		}
-		r.plan.Log.Error("what served before does not run: %v", start) // else all is as it was
-	}
-	if !r.existed {
-		failed(r.DeleteRevision(ctx, r.service, r.green))
-	}
-}
-
-// drain waits a little for blue's last requests. They end in any case: blue stays, without traffic.
-func (r *rollout) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
-	for _, b := range r.blue {
-		if b == r.green {
-			continue
-		}
-		if err := r.WaitDrained(ctx, r.service, b); err != nil && !errors.Is(err, ErrNotFound) {
-			r.plan.Log.Detail("%s still has requests in flight; they are let to their end", b)
-		}
-	}
-}
-
-// greenURL is where the new revision answers under its tag.
+// greenURL returns the address of the new revision's tag; "" where the platform gives none.
 func (r *rollout) greenURL(ctx context.Context) string {
 	svc, err := r.Get(context.WithoutCancel(ctx), r.service)
 	if err != nil {
@@ -470,6 +244,7 @@ func (r *rollout) greenURL(ctx context.Context) string {
 	return ""
 }
 
+// url returns the address of the Service; "" where the platform gives none.
 func (r *rollout) url(ctx context.Context) string {
 	svc, err := r.Get(context.WithoutCancel(ctx), r.service)
 	if err != nil || svc.Status.URL == nil {

@@ -12,7 +12,7 @@ func (e *StartError) sentence() string {
 	switch e.Reason {
 	case Exited:
 		if e.Signal != "" {
-			return fmt.Sprintf("the app was ended by a signal (%s) before it answered", e.Signal)
+			return fmt.Sprintf("the app was terminated by a signal (%s) before it answered", e.Signal)
 		}
 		return fmt.Sprintf("the app exited with status %d before it answered", e.ExitCode)
 	case OutOfMemory:
@@ -32,25 +32,25 @@ func (e *StartError) sentence() string {
 	return "the app could not be started: " + e.Detail
 }
 
-// next says what the app's owner can do about it.
+// next returns what the app's owner can do about it.
 func (e *StartError) next() string {
 	if e.ReadOnly {
-		return "have the app write to /tmp: its file system is read-only but for /tmp and /dev/shm"
+		return "let the app write to /tmp: its file system is read-only except for /tmp and /dev/shm"
 	}
 	switch e.Reason {
 	case Exited:
 		if e.Signal == syscall.SIGKILL.String() {
-			return "see what the app wrote, above; a process that needs more memory than it may have often ends like this"
+			return "see what the app wrote, above; a process that exceeds its memory limit often ends like this"
 		}
 		return "see what the app wrote, above; run it with the same command to find out why it ends"
 	case OutOfMemory:
-		return "make the app need less memory, or give it a higher limit"
+		return "reduce the app's memory use, or raise its limit"
 	case NotListening:
 		return fmt.Sprintf("make the app listen on the port in the environment variable PORT (%d)", e.Port)
 	case ImageError:
 		return "push again to build a new image"
 	case NoRoom:
-		return "have the app ask for less memory or CPU (project.toml), or ask the operator for room in the cluster"
+		return "request less memory or CPU (project.toml), or ask the operator for more capacity in the cluster"
 	}
 	return "the server's log has the details; ask the operator to look"
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Complete returns a copy of svc in that namespace with Knative's defaults filled in and no status, or an *app.Error (CodeInvalidInput) when
-// Knative's validation does not take it, or its template has no name.
+// Complete returns a copy of svc in that namespace with Knative's defaults filled in and no status, or an *app.Error (InvalidInput) where
+// Knative's validation rejects it, or its template has no name.
 func Complete(ctx context.Context, svc *servingv1.Service, namespace string) (*servingv1.Service, error) {
 	defaults, _ := apisconfig.NewDefaultsConfigFromMap(nil) // no input, no error
 	features, _ := apisconfig.NewFeaturesConfigFromMap(nil)
-	ctx = apisconfig.ToContext(ctx, &apisconfig.Config{Defaults: defaults, Features: features}) // its API types do not work without
+	ctx = apisconfig.ToContext(ctx, &apisconfig.Config{Defaults: defaults, Features: features}) // Knative's API types require it
 	svc = svc.DeepCopy()
 	svc.APIVersion, svc.Kind = "serving.knative.dev/v1", "Service"
 	svc.Namespace = namespace
@@ -32,16 +32,16 @@ func Complete(ctx context.Context, svc *servingv1.Service, namespace string) (*s
 	return svc, nil
 }
 
-// Invalid is the error for a Service that a platform does not take.
+// Invalid is the error for a Service that a platform rejects.
 func Invalid(service, why string) error {
 	return app.Errorf(app.CodeInvalidInput, "correct the Service's spec", "the Service %s is not valid: %s", service, why)
 }
 
-// ImageReference splits REPOSITORY@sha256:…, the only form in which platforms take images.
+// ImageReference splits REPOSITORY@sha256:…, the only form in which platforms accept images.
 func ImageReference(image string) (repository, digest string, err error) {
 	repository, digest, ok := strings.Cut(image, "@")
 	if !ok || repository == "" || !strings.HasPrefix(digest, "sha256:") {
-		return "", "", fmt.Errorf("the image %q is not given as REPOSITORY@sha256:…", image)
+		return "", "", fmt.Errorf("the image %q does not have the form REPOSITORY@sha256:…", image)
 	}
 	return repository, digest, nil
 }

@@ -1,7 +1,7 @@
-// Package kube is how gitd talks to a Kubernetes cluster: one client for everything, server-side apply, and errors in words.
+// Package kube is gitd's client for a Kubernetes cluster: one client for every resource, server-side apply, and readable errors.
 //
-// Every request is sent again while the API server is away, within the patience of its context (WithPatience); whoever waits is told
-// so once (WithNotice).
+// Requests are retried while the API server is away, for the time that their context sets (WithRetryTime); the caller is told once
+// (app.WithNotice).
 package kube
 
 import (
@@ -31,28 +31,28 @@ const FieldManager = "gitd"
 // Version is gitd's own, for the user agent. The program sets it before it opens a client.
 var Version = "dev"
 
-// Client is a cluster, as one user of it.
+// Client is a connection to a cluster as one user.
 type Client struct {
 	Config    *rest.Config
 	Dynamic   dynamic.Interface
-	REST      rest.Interface // for what is no resource: logs, attach, version. Paths are given in full with AbsPath
+	REST      rest.Interface // for requests outside of resources: logs, attach, version. Paths are given in full with AbsPath
 	Namespace string         // of the kubeconfig's context, or of the service account; "default" where neither names one
 }
 
 // The folder where Kubernetes puts a pod's service account.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// Open makes a client by a kubeconfig file and one of its contexts ("" for the current one). With no file, it is the service account
-// of the pod that gitd runs in, and outside of a cluster the kubeconfig that kubectl would take. Nothing is sent yet.
+// Open makes a client from a kubeconfig file and one of its contexts ("" for the current one). Without a file, it uses the service account
+// of the pod that gitd runs in, and outside of a cluster the kubeconfig that kubectl would use. It sends no request.
 func Open(kubeconfig, context string) (*Client, error) {
 	config, namespace, source, err := load(kubeconfig, context)
 	if err != nil {
 		return nil, err
 	}
 	config.UserAgent = "gitd/" + Version
-	config.QPS = -1 // the API server has its own fairness; a limit here only makes waits that nobody can explain
+	config.QPS = -1 // the API server has its own fairness; a limit here only adds waits that are hard to explain
 	config.Timeout = 0
-	config.WarningHandler = rest.NoWarnings{} // they would go to standard error
+	config.WarningHandler = rest.NoWarnings{} // warnings would go to standard error
 	known := identity{address: config.Host, source: source, user: user(config)}
 	known.expired = expiry(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &transport{next: next, identity: known} })
@@ -99,7 +99,7 @@ func load(kubeconfig, context string) (config *rest.Config, namespace, source st
 	if err != nil {
 		if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
 			return nil, "", "", app.Errorf(app.CodeInvalidInput, "give a kubeconfig file with --kubeconfig, or run gitd in a pod of the cluster",
-				"no cluster is configured: %s names none, and gitd does not run in one", source)
+				"no cluster is configured: %s does not name one, and gitd does not run in one", source)
 		}
 		return nil, "", "", misconfigured(source, err)
 	}
@@ -111,13 +111,13 @@ func misconfigured(source string, err error) error {
 	return app.Errorf(app.CodeInvalidInput, "correct the file; kubectl config view shows what is in it", "the kubeconfig %s is not usable: %w", source, err)
 }
 
-// identity says whom a client talks to and as whom: what errors have to name.
+// identity is the cluster that a client talks to and the user that it is: what errors have to name.
 type identity struct {
 	address, source, user string
 	expired               time.Time // when the client certificate ends; zero where there is none
 }
 
-// User is the name that the cluster knows the client by; "gitd" where it does not say.
+// User returns the name that the cluster knows the client by; "gitd" where it does not say.
 func (c *Client) User(ctx context.Context) string {
 	review := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 	gvr := schema.GroupVersionResource{Group: "authentication.k8s.io", Version: "v1", Resource: "selfsubjectreviews"}

@@ -8,38 +8,27 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
-type patienceKey struct{}
+type retryKey struct{}
 
-// WithPatience sets how long a request waits for an API server that does not answer. The default is a minute. The context's own deadline
-// holds in any case.
-func WithPatience(ctx context.Context, d time.Duration) context.Context {
-	return context.WithValue(ctx, patienceKey{}, d)
+// WithRetryTime returns a context whose requests are retried for that long while the API server does not answer. The default is a minute.
+// The context's own deadline holds in any case.
+func WithRetryTime(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, retryKey{}, d)
 }
 
-type noticeKey struct{}
-
-type notice struct {
-	tell func(format string, args ...any)
-	told atomic.Bool
-}
-
-// WithNotice sets who is told, once for this context, that a request waits for the API server.
-func WithNotice(ctx context.Context, tell func(format string, args ...any)) context.Context {
-	return context.WithValue(ctx, noticeKey{}, &notice{tell: tell})
-}
-
-// transport sends requests again that met an API server in a bad moment: one that restarts, or whose store changes its leader.
+// transport retries requests that failed for a passing reason: the API server restarts, or its store elects a leader.
 type transport struct {
 	next     http.RoundTripper
 	identity identity
 }
 
-// unreachable is a request that nothing answered.
+// unreachable is the error of a request without a response.
 type unreachable struct {
 	identity
 	err error
@@ -48,7 +37,7 @@ type unreachable struct {
 func (e *unreachable) Error() string { return e.err.Error() }
 func (e *unreachable) Unwrap() error { return e.err }
 
-// refused is an answer 401, with what is known of the credentials.
+// refused is the error of a response 401, with what is known of the credentials.
 type refused struct{ identity }
 
 func (e *refused) Error() string { return "Unauthorized" }
@@ -56,9 +45,9 @@ func (e *refused) Error() string { return "Unauthorized" }
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(q *http.Request) (*http.Response, error) {
 	ctx := q.Context()
-	patience, ok := ctx.Value(patienceKey{}).(time.Duration)
+	limit, ok := ctx.Value(retryKey{}).(time.Duration)
 	if !ok {
-		patience = time.Minute
+		limit = time.Minute
 	}
 	began := time.Now()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
@@ -68,7 +57,7 @@ func (t *transport) RoundTrip(q *http.Request) (*http.Response, error) {
 			return nil, &refused{t.identity}
 		}
 		why := transient(q, res, err)
-		if why == "" || ctx.Err() != nil || time.Since(began)+pause > patience {
+		if why == "" || ctx.Err() != nil || time.Since(began)+pause > limit {
 			if err != nil && ctx.Err() == nil {
 				err = &unreachable{t.identity, err}
 			}
@@ -87,8 +76,8 @@ func (t *transport) RoundTrip(q *http.Request) (*http.Response, error) {
 			_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
 			_ = res.Body.Close()
 		}
-		if n, ok := ctx.Value(noticeKey{}).(*notice); ok && time.Since(began) > 500*time.Millisecond && n.told.CompareAndSwap(false, true) {
-			n.tell("waiting for the API server (at most %s): %s", patience.Round(time.Second), why)
+		if time.Since(began) > 500*time.Millisecond {
+			app.NoticeOnce(ctx, "waiting for the API server (at most %s): %s", limit.Round(time.Second), why)
 		}
 		select {
 		case <-ctx.Done():
@@ -99,8 +88,8 @@ func (t *transport) RoundTrip(q *http.Request) (*http.Response, error) {
 	}
 }
 
-// transient says why a request is worth another try; "" where it is not. One that may have had an effect is sent again only when
-// doing it twice is the same as once.
+// transient says why a request is worth a retry; "" where it is not. One that may have had an effect is retried only when it is
+// idempotent.
 func transient(q *http.Request, res *http.Response, err error) string {
 	again := q.Method != http.MethodPost
 	if err != nil {
@@ -120,7 +109,7 @@ func transient(q *http.Request, res *http.Response, err error) string {
 	case http.StatusServiceUnavailable:
 		return "it answers 503"
 	case http.StatusTooManyRequests:
-		if res.Header.Get("Retry-After") == "" { // with it, client-go does the same
+		if res.Header.Get("Retry-After") == "" { // with it, client-go retries
 			return "it answers 429"
 		}
 	case http.StatusInternalServerError, http.StatusForbidden:
@@ -132,17 +121,17 @@ func transient(q *http.Request, res *http.Response, err error) string {
 		text := string(head)
 		switch {
 		case strings.Contains(text, "etcdserver: ") && again:
-			return "its store changes its leader"
-		case strings.Contains(text, "failed calling webhook") && webhookAway(text): // the object did not get through: also a POST had no effect
+			return "its store elects a leader"
+		case strings.Contains(text, "failed calling webhook") && webhookAway(text): // the object was not stored: even a POST had no effect
 			return "an admission webhook does not answer"
 		case strings.Contains(text, "not yet ready to handle request"):
-			return "it starts"
+			return "it is starting"
 		}
 	}
 	return ""
 }
 
-// webhookAway tells a webhook that nothing answers for from one that answers nonsense.
+// webhookAway reports whether a webhook was not reached, as opposed to one that gave a wrong answer.
 func webhookAway(text string) bool {
 	for _, s := range []string{"connection refused", "no endpoints available", "context deadline exceeded", "connection reset", "EOF", "i/o timeout"} {
 		if strings.Contains(text, s) {
@@ -152,7 +141,7 @@ func webhookAway(text string) bool {
 	return false
 }
 
-// isNoHost is a name that does not resolve: waiting does not help.
+// isNoHost reports whether a name does not resolve, where waiting does not help.
 func isNoHost(err error) bool {
 	var dns *net.DNSError
 	return errors.As(err, &dns) && dns.IsNotFound

@@ -74,7 +74,7 @@ func TestTransient(t *testing.T) {
 	gvr := schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	var told atomic.Int64
 	began := make(chan struct{}, 1)
-	ctx := WithNotice(t.Context(), func(format string, args ...any) {
+	ctx := app.WithNotice(t.Context(), func(format string, args ...any) {
 		told.Add(1)
 		if s := fmt.Sprintf(format, args...); !strings.Contains(s, "waiting for the API server") {
 			t.Error(s)
@@ -104,12 +104,12 @@ func TestTransient(t *testing.T) {
 	}
 }
 
-// Patience ends, and a context that ends is not waited for.
-func TestPatience(t *testing.T) {
+// Retries end after the time that is set, and with the context.
+func TestRetryTime(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
 	c := open(t, s.URL)
-	err := c.REST.Get().AbsPath("/version").Do(WithPatience(t.Context(), 300*time.Millisecond)).Error()
+	err := c.REST.Get().AbsPath("/version").Do(WithRetryTime(t.Context(), 300*time.Millisecond)).Error()
 	e := Explain(err, "reach the cluster")
 	if e.Code != app.CodeUnavailable || !strings.Contains(e.Message, "no cluster answers at "+s.URL+" (from ") || !strings.HasSuffix(e.Message, ": connection refused") {
 		t.Errorf("%v", e)

@@ -147,7 +147,7 @@ func (b *running) attempt(ctx context.Context, deliver *delivery, claim string, 
 		return err
 	}
 	b.name, b.watched, b.asked = pod.Name, &watched{changed: make(chan struct{})}, time.Now()
-	asked := kube.WithNotice(ctx, b.request.Log.Detail)
+	asked := app.WithNotice(ctx, b.request.Log.Detail)
 	_, err = b.o.Client.Resource(pods, b.o.Namespace).Create(asked, u, metav1.CreateOptions{FieldManager: kube.FieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) { // the name is nobody else's: an answer was lost
 		b.removeNow(ctx) // it may have got through
@@ -629,7 +629,7 @@ func (b *running) lines(ctx context.Context, container string, each func(string)
 
 // remove ends the Pod, and returns when nothing of it runs any more, or gitd cannot know.
 func (b *running) remove(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(kube.WithPatience(context.WithoutCancel(ctx), 5*time.Second), 20*time.Second)
+	ctx, cancel := context.WithTimeout(kube.WithRetryTime(context.WithoutCancel(ctx), 5*time.Second), 20*time.Second)
 	defer cancel()
 	// With a grace of 1 s, the least there is, the node itself removes the Pod when its containers have ended.
 	if err := b.deletePod(ctx, b.name, 1); err != nil {
@@ -647,7 +647,7 @@ func (b *running) remove(ctx context.Context) {
 
 // removeNow removes a Pod in which nothing is under way.
 func (b *running) removeNow(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(kube.WithPatience(context.WithoutCancel(ctx), 10*time.Second), 30*time.Second)
+	ctx, cancel := context.WithTimeout(kube.WithRetryTime(context.WithoutCancel(ctx), 10*time.Second), 30*time.Second)
 	defer cancel()
 	if err := b.deletePod(ctx, b.name, 0); err != nil {
 		b.o.Log("build of %s v%d: its Pod %s is left: %v", b.request.App, b.request.Version, b.name, err)

@@ -76,7 +76,7 @@ func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {
 			"create and update": s.update, "traffic split and tags": s.split, "failed revisions": s.failed, "failed first release": s.failedFirst,
 			"rollback": s.rollback, "scale to zero and back": s.zero, "configuration": s.configuration, "delete": s.delete, "logs": s.logs,
 			"concurrent updates": s.concurrent, "invalid input": s.invalid, "missing image": s.missing, "cancelled rollout": s.cancelled,
-			"steps": s.steps, "without traffic": s.noTraffic, "broken blue": s.brokenBlue, "drift": s.drift, "collected revision": s.collected, "process": s.process, "workers": s.workers, "HTTP/2": s.http2,
+			"steps": s.steps, "without traffic": s.noTraffic, "broken blue": s.brokenBlue, "drift": s.drift, "collected revision": s.collected, "process": s.process, "process names": s.processNames, "workers": s.workers, "HTTP/2": s.http2,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -645,7 +645,7 @@ func (s *suite) missing(t *testing.T) {
 	repository, _, _ := strings.Cut(s.env.Image, "@")
 	svc.Spec.Template.Spec.Containers[0].Image = repository + "@sha256:" + strings.Repeat("0", 64)
 	_, _, err := s.roll(t, svc)
-	if app.CodeOf(err) != app.CodeImageMissing || !strings.HasPrefix(err.Error(), "the image of v2 is not in the registry any more: ") {
+	if app.CodeOf(err) != app.CodeImageMissing || !strings.HasPrefix(err.Error(), "the image of v2 is no longer in the registry: ") {
 		t.Errorf("%v", err)
 	}
 	s.want(t, "missing", "/", "v1")

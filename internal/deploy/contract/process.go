@@ -51,7 +51,7 @@ func (s *suite) process(t *testing.T) {
 		t.Errorf("%+v", err)
 	}
 	if err = p.RunProcess(within(t), s.service("process", "v4"), "missing", io.Discard); !errors.As(err, &ended) {
-		t.Errorf("a type that is not there: %v", err)
+		t.Errorf("a type that the image does not have: %v", err)
 	}
 	stopped := app.Errorf(app.CodeSuperseded, "", "a newer push replaced this one")
 	ctx, cancel := context.WithCancelCause(within(t))
@@ -67,6 +67,20 @@ type writerFunc func([]byte)
 func (f writerFunc) Write(b []byte) (int, error) {
 	f(b)
 	return len(b), nil
+}
+
+// processNames: the same names of process types are refused on every platform, before anything is created.
+func (s *suite) processNames(t *testing.T) {
+	p := s.env.Platform
+	svc := s.service("names", "v1")
+	for _, name := range []string{"", ".", "..", "no/such", "../job", "_job", "job-", "-job", "job\n", "jöb", strings.Repeat("j", 64)} {
+		if err := p.RunProcess(within(t), svc, name, io.Discard); app.CodeOf(err) != app.CodeInvalidInput {
+			t.Errorf("run %q: %v", name, err)
+		}
+		if err := p.SetWorkers(within(t), svc, []string{"job", name}); app.CodeOf(err) != app.CodeInvalidInput {
+			t.Errorf("worker %q: %v", name, err)
+		}
+	}
 }
 
 // workers run beside web, in the version that they are set to, and one of each type.
@@ -89,12 +103,9 @@ func (s *suite) workers(t *testing.T) {
 	}
 	v1, v2 := s.service("workers", "v1", "COLOUR=red"), s.service("workers", "v2", "COLOUR=blue")
 	if err := p.SetWorkers(within(t), v1, []string{"job"}); !errors.Is(err, deploy.ErrNotFound) {
-		t.Errorf("workers of no Service: %v", err)
+		t.Errorf("workers of a Service that does not exist: %v", err)
 	}
 	s.mustRoll(t, v1)
-	if err := p.SetWorkers(within(t), v1, []string{"no/such"}); app.CodeOf(err) != app.CodeInvalidInput {
-		t.Errorf("a name that is none: %v", err)
-	}
 	for range 2 { // twice is the same as once
 		if err := p.SetWorkers(within(t), v1, []string{"job"}); err != nil {
 			t.Fatal(err)

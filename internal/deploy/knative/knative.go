@@ -14,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/kube"
 )
@@ -123,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		return nil, err
 	}
 	p.pulls = config != nil
-	ctx = kube.WithNotice(ctx, o.Log)
+	ctx = app.WithNotice(ctx, o.Log)
 	if err := p.preflight(ctx); err != nil {
 		return nil, err
 	}
@@ -144,7 +145,8 @@ func (p *Platform) namespace(service string) string {
 	return cmp.Or(p.o.Namespace, p.o.NamespacePrefix+service)
 }
 
-// lock serialises the changes to one Service.
+// lock serialises the changes to one Service. A change holds it until the cluster has made it so (settle), which can take minutes: a
+// second change waits for the first, as a second rollout of the app would. Reads (Get, Describe, Logs, Probe) take no lock.
 func (p *Platform) lock(service string) (unlock func()) {
 	p.mu.Lock()
 	m := p.locks[service]
@@ -157,16 +159,16 @@ func (p *Platform) lock(service string) (unlock func()) {
 	return m.Unlock
 }
 
-// tell says something to who waits for this call, else to gitd's log.
+// tell reports something to the caller, else to gitd's log.
 func (p *Platform) tell(ctx context.Context, format string, args ...any) {
-	if tell := deploy.Notice(ctx); tell != nil {
+	if tell := app.Notice(ctx); tell != nil {
 		tell(format, args...)
 		return
 	}
 	p.o.Log("deploy: %s", fmt.Sprintf(format, args...))
 }
 
-// calling prepares the context of a call: who waits is told when the API server is away.
+// calling prepares the context of a call: its caller, else gitd's log, is told once when the API server is away.
 func (p *Platform) calling(ctx context.Context) context.Context {
-	return kube.WithNotice(ctx, func(format string, args ...any) { p.tell(ctx, format, args...) })
+	return app.WithNotice(ctx, func(format string, args ...any) { p.tell(ctx, format, args...) })
 }

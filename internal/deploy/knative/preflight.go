@@ -50,7 +50,7 @@ func (p *Platform) rights() []right {
 const preflightTime = 10 * time.Second // for an API server that does not answer
 
 func (p *Platform) preflight(ctx context.Context) error {
-	ctx = kube.WithPatience(ctx, preflightTime)
+	ctx = kube.WithRetryTime(ctx, preflightTime)
 	if err := p.c.REST.Get().AbsPath("/version").Do(ctx).Error(); err != nil {
 		return kube.Explain(err, "reach the cluster")
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +23,6 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// processDir is where an image has a launcher for each of its process types (Platform Interface Specification, "Launch").
-const processDir = "/cnb/process/"
-
 // jobTTL is how long Kubernetes keeps a finished Job that gitd could not delete.
 const jobTTL = 10 * time.Minute
 
@@ -35,6 +31,9 @@ const lastOutput = 10 * time.Second
 
 // RunProcess implements deploy.Platform: a Job with one pod, that is not tried again and goes when it has ended.
 func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
+	if err := deploy.CheckProcesses(process); err != nil {
+		return err
+	}
 	_, r, err := p.accept(ctx, svc)
 	if err != nil {
 		return err
@@ -48,9 +47,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 	if err := p.ensureNamespace(ctx, namespace); err != nil {
 		return err
 	}
-	if !validProcess.MatchString(process) {
-		return app.Errorf(app.CodeInvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", process)
-	}
+
 	name := objectName(r.name+"."+process, 52) + "-" + strings.ToLower(rand.Text()[:5])
 	spec, err := p.processSpec(service, r, process, name)
 	if err != nil {
@@ -98,7 +95,7 @@ func (p *Platform) processSpec(service string, r *release, process, config strin
 	if len(web.Ports) > 0 {
 		port = web.Ports[0].ContainerPort
 	}
-	spec := &corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: web.Image, Command: []string{processDir + process},
+	spec := &corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: web.Image, Command: []string{deploy.ProcessDir + process},
 		WorkingDir: web.WorkingDir, Resources: web.Resources,
 		Env: []corev1.EnvVar{{Name: "PORT", Value: strconv.Itoa(int(port))}, {Name: "K_SERVICE", Value: service},
 			{Name: "K_CONFIGURATION", Value: service}, {Name: "K_REVISION", Value: r.name}}}}}
@@ -219,9 +216,6 @@ func stateOf(pod *corev1.Pod) *corev1.ContainerStatus {
 	}
 	return nil
 }
-
-// validProcess is what the name of a process type may look like (Buildpack Interface Specification, "launch.toml"), and a label.
-var validProcess = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 
 // objectName makes a name for an object out of one that may have other characters, or more than n of them. Different ones stay different.
 func objectName(name string, n int) string {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // A node may ask the registry before it sees the Secret that was made a moment before the pod. The pod is replaced, once, and the push says
@@ -19,7 +19,7 @@ func TestStart_PodBeforeItsSecret(t *testing.T) {
 			"state": {"waiting": {"reason": "ErrImagePull", "message": "failed to authorize: 401 Unauthorized"}}}]}`)
 	}
 	var told []string
-	ctx := deploy.WithNotice(t.Context(), func(format string, args ...any) { told = append(told, format) })
+	ctx := app.WithNotice(t.Context(), func(format string, args ...any) { told = append(told, format) })
 	s := o.on(t).newStart("app-app", "app", "app-v1")
 	waits()
 	if ready, err := s.look(ctx); ready || err != nil || o[pod] != "" {

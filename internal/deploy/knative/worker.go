@@ -10,7 +10,6 @@ import (
 	"knative.dev/pkg/ptr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
-	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
@@ -18,10 +17,8 @@ import (
 // when the old one has ended. The node starts a worker that ended again; its pause grows to the node's own limit, which is five minutes where
 // nobody set another.
 func (p *Platform) SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error {
-	for _, t := range types {
-		if !validProcess.MatchString(t) {
-			return app.Errorf(app.CodeInvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
-		}
+	if err := deploy.CheckProcesses(types...); err != nil {
+		return err
 	}
 	_, r, err := p.accept(ctx, svc)
 	if err != nil {

@@ -259,7 +259,7 @@ func (in *instance) create(ctx context.Context) error {
 	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = in.id, in.log, p.opts.LogLimit, p.opts.StopGrace
 	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
 	if in.process != "" {
-		spec.Args, spec.Labels[labelProcess] = []string{processDir + in.process}, in.process
+		spec.Args, spec.Labels[labelProcess] = []string{deploy.ProcessDir + in.process}, in.process
 	}
 	c, err := p.opts.Host.Start(ctx, spec)
 	if err != nil {

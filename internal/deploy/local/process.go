@@ -17,9 +17,6 @@ import (
 	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
-// processDir is where an image has a launcher for each of its process types (Platform Interface Specification, "Launch").
-const processDir = "/cnb/process/"
-
 // processID is a name for a container of a process type: the type with what a name cannot hold replaced, and five characters
 // of chance.
 func processID(revision, process string) string {
@@ -45,6 +42,9 @@ func (r *readOnlyWatch) Write(b []byte) (int, error) {
 
 // RunProcess implements deploy.Platform.
 func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
+	if err := deploy.CheckProcesses(process); err != nil {
+		return err
+	}
 	want, err := complete(ctx, svc)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 	spec := r.spec(img)
 	spec.ID = processID(r.name, process)
 	watched := &readOnlyWatch{w: w}
-	spec.Args, spec.Output = []string{processDir + process}, watched
+	spec.Args, spec.Output = []string{deploy.ProcessDir + process}, watched
 	exit, err := p.opts.Host.Run(ctx, spec)
 	switch {
 	case err != nil && ctx.Err() != nil:

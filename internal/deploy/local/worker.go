@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -28,15 +27,10 @@ type worker struct {
 	gone     chan struct{}      // closed when it has ended, and nothing of it runs
 }
 
-// validProcess is what the name of a process type may look like (Buildpack Interface Specification, "launch.toml").
-var validProcess = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-
 // SetWorkers implements deploy.Platform. Of one process type never two run at once: the new one starts when the old one has ended.
 func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types []string) error {
-	for _, t := range types {
-		if !validProcess.MatchString(t) {
-			return app.Errorf(app.CodeInvalidInput, "use letters, digits, '-', '_' and '.'", "%q cannot be a process type", t)
-		}
+	if err := deploy.CheckProcesses(types...); err != nil {
+		return err
 	}
 	defer p.lock(svc.Name)()
 	if p.ctx.Err() != nil {

@@ -1,0 +1,42 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// explain turns err into an *app.Error, with what the app's owner can do.
+func (r *rollout) explain(ctx context.Context, err error) error {
+	var known *app.Error
+	var start *StartError
+	switch {
+	case errors.As(err, &start):
+		r.show(start.LogTail)
+		if errors.As(start.Err, &known) && known.Code == app.CodeStartFailed { // the runtime knows what the owner can do
+			return known
+		}
+		if start.Missing {
+			return &app.Error{Code: app.CodeImageMissing, Err: err,
+				Message: fmt.Sprintf("the image of %s is no longer in the registry: %s", r.version(), start.Detail),
+				Next:    "push its commit again to build a new image"}
+		}
+		return &app.Error{Code: app.CodeStartFailed, Err: err, Message: start.Error(), Next: start.next()}
+	case errors.As(err, &known):
+		return err
+	case ctx.Err() != nil:
+		if errors.As(context.Cause(ctx), &known) {
+			return known
+		}
+		return &app.Error{Code: app.CodeCancelled, Err: context.Cause(ctx), Message: "the rollout was cancelled", Next: "push again"}
+	}
+	return fmt.Errorf("roll out %s: %w", r.green, err)
+}
+
+// version returns the release's own part of the revision's name: "v3" of hello-v3.
+func (r *rollout) version() string {
+	return strings.TrimPrefix(r.green, r.service+"-")
+}

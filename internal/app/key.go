@@ -36,7 +36,7 @@ type Verb string
 // The verbs.
 const (
 	VerbRead   Verb = "read"   // fetch, releases, logs
-	VerbPush   Verb = "push"   // push, rollback, config
+	VerbPush   Verb = "push"   // push, rollback, promote
 	VerbCreate Verb = "create" // create the app, by its first push or by command
 	VerbDelete Verb = "delete" // destroy it
 	VerbUse    Verb = "use"    // what concerns no app; the key alone is asked about

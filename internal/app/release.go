@@ -44,6 +44,16 @@ func (s State) Final() bool {
 	return s == StateLive || s == StateReady || s == StateFailed || s == StateCancelled || s == StateSuperseded
 }
 
+// Kind says where a release comes from.
+type Kind string
+
+// The kinds of releases.
+const (
+	KindPush      Kind = "push"
+	KindRollback  Kind = "rollback"  // to a release that was live
+	KindPromotion Kind = "promotion" // of a release that was ready, and never live
+)
+
 // Release is one entry of an app's ledger. Entries are added, and never rewritten: only State and what the states after it
 // bring (image, reason) grow, each as an event.
 type Release struct {
@@ -60,8 +70,9 @@ type Release struct {
 	Repository string // repository of the image in the registry: the app's name
 	Digest     string // "sha256:…"
 	Processes  []Process
-	Revision   string // name of the revision that serves it: "hello-v3"; a rollback names the older one
-	RollbackOf int    // the version whose image and configuration this one brings back; 0 otherwise
+	Revision   string // name of the revision that serves it: "hello-v3"; a rollback and a promotion name the older one
+	Kind       Kind
+	Of         int // the version that a rollback or a promotion takes live, with its image and configuration; 0 for a push
 	Created    time.Time
 	Finished   time.Time // zero until State is final
 }

@@ -57,7 +57,7 @@ func New(s *Services, caller app.Caller, in io.Reader, out, errOut io.Writer) *c
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(c.apps(), c.releases(), c.rollback(), c.deployKey(), c.logs(), c.version())
+	root.AddCommand(c.apps(), c.releases(), c.rollback(), c.promote(), c.deployKey(), c.logs(), c.version())
 	if caller.Local || caller.Key.Admin {
 		root.AddCommand(c.keys())
 	}

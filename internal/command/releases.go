@@ -62,8 +62,11 @@ func (c *session) listReleases(cmd *cobra.Command, name string, before, lines in
 		if r.Message != "" {
 			what = strings.TrimSpace(fmt.Sprintf("%q %s", r.Message, r.Reason))
 		}
-		if r.RollbackOf != 0 {
-			what = fmt.Sprintf("rollback to v%d %s", r.RollbackOf, what)
+		switch r.Kind {
+		case app.KindRollback:
+			what = fmt.Sprintf("rollback to v%d %s", r.Of, what)
+		case app.KindPromotion:
+			what = fmt.Sprintf("promotion of v%d %s", r.Of, what)
 		}
 		cells := []any{fmt.Sprintf("v%d", r.Version), state, fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime)}
 		if signed {

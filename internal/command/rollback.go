@@ -28,6 +28,23 @@ func (c *session) rollback() *cobra.Command {
 	}
 }
 
+func (c *session) promote() *cobra.Command {
+	return &cobra.Command{
+		Use: "promote APP vN", Short: "Take a release live that was pushed with -o no-traffic", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := c.allow(cmd.Context(), args[0], app.VerbPush)
+			if err != nil {
+				return err
+			}
+			version, err := parseVersion(args[1])
+			if err != nil {
+				return err
+			}
+			return c.Machine.Promote(cmd.Context(), c.caller, name, version, app.NewLog(cmd.OutOrStdout()))
+		},
+	}
+}
+
 func parseVersion(s string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(s, "v"))
 	if err != nil || n < 1 {

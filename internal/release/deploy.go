@@ -161,7 +161,7 @@ func (m *Machine) ready(ctx context.Context, w *work, o *deploy.Outcome, accept 
 		return err
 	}
 	w.log.Detail("%s is ready, without traffic, until the next push: %s (%s)", w.release.Revision, o.GreenURL, app.Elapsed(time.Since(w.start)))
-	w.log.Detail("take it live: rollback %s v%d", w.release.App, w.release.Version)
+	w.log.Detail("take it live: promote %s v%d", w.release.App, w.release.Version)
 	m.runs.Go(func() { m.Collect(m.ctx, w.release.App) })
 	return nil
 }

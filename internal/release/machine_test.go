@@ -224,28 +224,6 @@ func past(t *testing.T, m *Machine, state app.State, revision string) {
 	}
 }
 
-func TestRollbackTarget(t *testing.T) {
-	m := newMachine(t, nil, nil)
-	ask := func(name string, version, want int, code app.Code) {
-		t.Helper()
-		if r, err := m.rollbackTarget(t.Context(), "a", version); app.CodeOf(err) != code || err == nil && r.Version != want {
-			t.Errorf("%s: v%d, %v", name, r.Version, err)
-		}
-	}
-	ask("Empty", 0, 0, app.CodeNotFound)
-	past(t, m, app.StateLive, "a-v1")
-	ask("OnlyOne", 0, 0, app.CodeNotFound)
-	past(t, m, app.StateLive, "a-v2")
-	past(t, m, app.StateFailed, "a-v3")
-	past(t, m, app.StateLive, "a-v4")
-	ask("Previous", 0, 2, "")
-	ask("Named", 1, 1, "")
-	ask("NeverLive", 3, 0, app.CodeInvalidInput)
-	ask("Unknown", 9, 0, app.CodeNotFound)
-	past(t, m, app.StateLive, "a-v2")
-	ask("AfterARollback", 0, 4, "") // v5 went back to v2: "back" now means v4
-}
-
 func TestTransitions_EveryStateEnds(t *testing.T) {
 	for from, to := range transitions {
 		if from.Final() {

@@ -4,7 +4,7 @@ import "github.com/gitd-io/gitd/internal/app"
 
 // transitions is the whole state machine of a release: what may follow what.
 var transitions = map[app.State][]app.State{
-	app.StateReceived:  {app.StateBuilding, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Starting at once: a rollback has its image
+	app.StateReceived:  {app.StateBuilding, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Starting at once: a rollback and a promotion have their image
 	app.StateBuilding:  {app.StateBuilt, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateBuilt:     {app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateReleasing: {app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},

@@ -70,7 +70,7 @@ func confirm(ctx context.Context, q querier, caller app.Caller, name string, id 
 }
 
 // Enter adds a release to the ledger for caller, in one transaction with the decision that it may: with the rights of this moment, and,
-// where r.AppID is set, for that very app. An app that does not exist is created as the caller's, unless r is a rollback. It
+// where r.AppID is set, for that very app. An app that does not exist is created as the caller's, unless r is one of an older version (r.Of). It
 // returns the release with its version and the app's ID.
 func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (app.Release, error) {
 	r.Key = caller.Name()
@@ -79,7 +79,7 @@ func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (ap
 			return err
 		}
 		a, err := oneApp(ctx, tx, r.App)
-		if app.CodeOf(err) == app.CodeNotFound && r.RollbackOf == 0 {
+		if app.CodeOf(err) == app.CodeNotFound && r.Of == 0 {
 			a, err = s.createAs(ctx, tx, caller, r.App)
 		}
 		if err != nil {

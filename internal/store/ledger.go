@@ -16,7 +16,7 @@ import (
 
 const (
 	columns = `SELECT s.app, s.version, r.commit_id, r.ref, r.key, r.rollback_of,
-		s.state, s.reason, s.message, s.repository, s.digest, s.processes, s.revision, s.created, s.finished, s.signed FROM release_states s `
+		s.state, s.reason, s.message, s.repository, s.digest, s.processes, s.revision, s.created, s.finished, s.signed, s.kind FROM release_states s `
 	entries       = "CROSS JOIN releases r ON r.app = s.app AND r.version = s.version "
 	selectRelease = columns + entries
 )
@@ -31,6 +31,7 @@ const (
 	queryOpen     = selectRelease + "WHERE s.app = ? AND s.finished = 0 ORDER BY s.version"
 	queryServes   = "SELECT 1 FROM release_states s INDEXED BY release_states_by_revision WHERE s.app = ? AND s.revision = ? AND s.state IN ('live', 'ready') LIMIT 1"
 	queryKnows    = "SELECT 1 FROM release_states s INDEXED BY release_states_by_revision WHERE s.app = ? AND s.revision = ? LIMIT 1"
+	queryWasLive  = "SELECT 1 FROM release_states s INDEXED BY release_states_by_revision WHERE s.app = ? AND s.revision = ? AND s.state = 'live' LIMIT 1"
 	queryService  = "SELECT e.facts FROM release_states s CROSS JOIN release_events e ON e.id = s.service WHERE s.app = ? AND s.version = ?"
 )
 

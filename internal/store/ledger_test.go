@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -155,7 +157,7 @@ func TestStore_Ledger(t *testing.T) {
 func TestStore_QueriesReadIndexes(t *testing.T) {
 	s, _ := mustOpen(t)
 	for name, q := range map[string]string{"Find": queryFind, "Page": queryPage, "Live": queryLive, "Previous": queryPrevious, "served": queryServed, "open": queryOpen,
-		"Unfinished": queryUnfinished, "Serves": queryServes, "Knows": queryKnows, "LiveServices": queryLiveServices, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits} {
+		"Unfinished": queryUnfinished, "Serves": queryServes, "wasLive": queryWasLive, "Knows": queryKnows, "LiveServices": queryLiveServices, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits} {
 		rows, err := s.db.Query("EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
 		if err != nil {
 			t.Fatal(name, err)
@@ -208,6 +210,36 @@ func TestMigration_ReleaseStates(t *testing.T) {
 	}
 	if r, err := s.AddRelease(t.Context(), app.Release{App: "shop", Commit: "c"}); err != nil || r.Version != 31 {
 		t.Errorf("AddRelease = %+v, %v", r, err)
+	}
+}
+
+// What an older gitd called a rollback is one; a promotion had no name of its own.
+func TestMigration_ReleaseKinds(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "old.db")
+	if err := storetest.Fill(t.Context(), file, storetest.Ledger{Apps: []string{"hello"}, Releases: 2, Owner: "dev"}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`INSERT INTO releases VALUES ('hello', 3, 'c', 'refs/heads/main', 'dev', 1);
+		INSERT INTO release_events (app, version, at, state, reason, facts) VALUES ('hello', 3, 1, 'received', '', '{}')`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.AddRelease(t.Context(), app.Release{App: "hello", Commit: "c", Kind: app.KindPromotion, Of: 2}); err != nil {
+		t.Fatal(err)
+	}
+	for version, want := range map[int]app.Release{2: {Kind: app.KindPush}, 3: {Kind: app.KindRollback, Of: 1}, 4: {Kind: app.KindPromotion, Of: 2}} {
+		if r, err := s.Ledger("hello").Find(t.Context(), version); err != nil || r.Kind != want.Kind || r.Of != want.Of {
+			t.Errorf("v%d: %s of v%d, %v; want %s of v%d", version, r.Kind, r.Of, err, want.Kind, want.Of)
+		}
 	}
 }
 
@@ -271,11 +303,11 @@ func fold(t *testing.T, s *Store, name string) []folded {
 		var facts string
 		var state app.State
 		var reason string
-		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.RollbackOf, &at, &state, &reason, &facts); err != nil {
+		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.Of, &at, &state, &reason, &facts); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(all); n == 0 || all[n-1].Version != r.Version {
-			r.Created = time.UnixMilli(at)
+			r.Created, r.Kind = time.UnixMilli(at), app.KindPush
 			all = append(all, r)
 		}
 		last := &all[len(all)-1]

@@ -1,7 +1,7 @@
 package store
 
 // migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
-var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases}
+var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases, releaseKinds}
 
 const initialSchema = `
 CREATE TABLE apps (
@@ -84,3 +84,9 @@ CREATE TRIGGER apps_delete_changes_access AFTER DELETE ON apps BEGIN UPDATE acce
 
 // signedReleases keeps who signed a push apart from what the push says of itself.
 const signedReleases = "ALTER TABLE release_states ADD COLUMN signed TEXT NOT NULL DEFAULT ''"
+
+// releaseKinds tells rollbacks from promotions. Before it both were called rollbacks.
+const releaseKinds = `
+ALTER TABLE release_states ADD COLUMN kind TEXT NOT NULL DEFAULT 'push';
+UPDATE release_states SET kind = 'rollback' WHERE (app, version) IN (SELECT app, version FROM releases WHERE rollback_of <> 0);
+`

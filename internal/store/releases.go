@@ -16,7 +16,8 @@ type Event struct {
 	State      app.State     `json:"-"`
 	Reason     string        `json:"-"`
 	Message    string        `json:"message,omitempty"`
-	Signed     string        `json:"signed,omitempty"` // with the first event alone
+	Signed     string        `json:"signed,omitempty"` // this and Kind come with the first event alone
+	Kind       app.Kind      `json:"kind,omitempty"`
 	Repository string        `json:"repository,omitempty"`
 	Digest     string        `json:"digest,omitempty"`
 	Processes  []app.Process `json:"processes,omitempty"`
@@ -26,8 +27,8 @@ type Event struct {
 
 const (
 	insertEvent = "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, ?, ?)"
-	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed)
-		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?)`
+	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed, kind)
+		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?, ?)`
 	// An empty fact leaves what is there.
 	updateState = `UPDATE release_states SET state = ?1, reason = ?2,
 		message = iif(?3 = '', message, ?3),
@@ -50,19 +51,22 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if err := tx.QueryRowContext(ctx, "SELECT 1 + coalesce(max(version), 0) FROM releases WHERE app = ?", r.App).Scan(&r.Version); err != nil {
 		return r, err
 	}
-	facts, err := json.Marshal(Event{Message: r.Message, Signed: r.Signed})
+	if r.Kind == "" {
+		r.Kind = app.KindPush
+	}
+	facts, err := json.Marshal(Event{Message: r.Message, Signed: r.Signed, Kind: r.Kind})
 	if err != nil {
 		return r, err
 	}
 	now := s.now().UnixMilli()
 	if _, err := tx.ExecContext(ctx, "INSERT INTO releases (app, version, commit_id, ref, key, rollback_of) VALUES (?, ?, ?, ?, ?, ?)",
-		r.App, r.Version, r.Commit, r.Ref, r.Key, r.RollbackOf); err != nil {
+		r.App, r.Version, r.Commit, r.Ref, r.Key, r.Of); err != nil {
 		return r, err
 	}
 	if _, err := tx.ExecContext(ctx, insertEvent, r.App, r.Version, now, app.StateReceived, "", string(facts)); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.StateReceived, r.Message, now, r.Signed); err != nil {
+	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.StateReceived, r.Message, now, r.Signed, r.Kind); err != nil {
 		return r, err
 	}
 	r.State, r.Created = app.StateReceived, time.UnixMilli(now)

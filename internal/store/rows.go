@@ -40,8 +40,8 @@ func (s *Store) each(ctx context.Context, do func(app.Release) bool, query strin
 		var r app.Release
 		var processes string
 		var created, finished int64
-		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.RollbackOf,
-			&r.State, &r.Reason, &r.Message, &r.Repository, &r.Digest, &processes, &r.Revision, &created, &finished, &r.Signed); err != nil {
+		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.Of,
+			&r.State, &r.Reason, &r.Message, &r.Repository, &r.Digest, &processes, &r.Revision, &created, &finished, &r.Signed, &r.Kind); err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(processes), &r.Processes); err != nil {

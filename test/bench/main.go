@@ -47,6 +47,7 @@ var sections = []section{
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
 	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
 	{"scale", "a start, commands and pushes with 200,000 releases of 1,000 apps", []string{"git", "ssh", "ssh-keygen"}, (*bench).scale},
+	{"running", "500 apps with an instance each: memory, descriptors, kill -9, commands and pushes", []string{"git", "ssh", "ssh-keygen"}, (*bench).running},
 }
 
 // packageOf names the Debian package that brings a program.

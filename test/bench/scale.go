@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,15 +21,15 @@ import (
 // seedApp is the real app. Its name stands nowhere in its files but as a name.
 const seedApp = "zzseed"
 
-// scaleSize is how much there is.
-type scaleSize struct{ apps, releases int }
+// scaleSize is how much there is: running are those of the apps that have an instance all the time.
+type scaleSize struct{ apps, releases, running int }
 
 func (b *bench) scale() error {
-	size := scaleSize{1000, 200}
+	size := scaleSize{apps: 1000, releases: 200, running: 1}
 	if b.quick {
-		size = scaleSize{100, 50}
+		size = scaleSize{apps: 100, releases: 50, running: 1}
 	}
-	s, src, err := b.seedServer()
+	s, src, err := b.seedServer("scale")
 	if err != nil {
 		return err
 	}
@@ -41,6 +40,14 @@ func (b *bench) scale() error {
 	if err := b.measureStart(s); err != nil {
 		return err
 	}
+	if err := b.measureCommands(s); err != nil {
+		return err
+	}
+	return b.measurePushes(s, src)
+}
+
+// measureCommands asks what people ask most.
+func (b *bench) measureCommands(s *server) error {
 	for _, args := range [][]string{{"apps"}, {"releases", seedApp}} {
 		cpu, wall, err := s.cost(func() error {
 			_, err := b.command("", nil, append(append([]string{"ssh"}, s.sshTo()...), args...)...)
@@ -52,15 +59,15 @@ func (b *bench) scale() error {
 		b.report.text("gitd "+strings.Join(args, " ")+": CPU", fmt.Sprintf("%.2f s", cpu), "")
 		b.report.text("  wall", seconds(wall.Seconds()), "")
 	}
-	return b.measurePushes(s, src)
+	return nil
 }
 
 // seedServer starts a server of its own with the real app on it.
-func (b *bench) seedServer() (*server, *source, error) {
+func (b *bench) seedServer(section string) (*server, *source, error) {
 	shared := b.server
 	b.server = nil
 	keep := b.dir
-	b.dir = filepath.Join(keep, "scale")
+	b.dir = filepath.Join(keep, section)
 	defer func() { b.dir = keep }()
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, nil, err
@@ -115,8 +122,8 @@ func (b *bench) growServer(s *server, src *source, size scaleSize) error {
 		return err
 	}
 	b.say("  %d copies of the app", size.apps-1)
-	for _, name := range apps[1:] {
-		if err := copyApp(s.data, name, size.releases); err != nil {
+	for i, name := range apps[1:] {
+		if err := copyApp(s.data, name, size.releases, i+1 < size.running); err != nil {
 			return err
 		}
 	}
@@ -137,12 +144,15 @@ func (b *bench) growServer(s *server, src *source, size scaleSize) error {
 	return nil
 }
 
-// copyApp gives an app what the real one has: its live revision is that of its newest release.
-func copyApp(data, name string, version int) error {
+// copyApp gives an app what the real one has: its live revision is that of its newest release. Where it does not run, it is at zero.
+func copyApp(data, name string, version int, running bool) error {
 	for _, dir := range []string{"repositories/%s.git", "registry/docker/registry/v2/repositories/%s", "platform/services/%s"} {
 		from, to := filepath.Join(data, fmt.Sprintf(dir, seedApp)), filepath.Join(data, fmt.Sprintf(dir, name))
-		rename := strings.NewReplacer(seedApp+"-v1", fmt.Sprintf("%s-v%d", name, version), seedApp, name,
-			`min-scale":"1"`, `min-scale":"0"`, `minScale":"1"`, `minScale":"0"`)
+		pairs := []string{seedApp + "-v1", fmt.Sprintf("%s-v%d", name, version), seedApp, name}
+		if !running {
+			pairs = append(pairs, `min-scale":"1"`, `min-scale":"0"`, `minScale":"1"`, `minScale":"0"`)
+		}
+		rename := strings.NewReplacer(pairs...)
 		err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
@@ -177,6 +187,30 @@ func copyApp(data, name string, version int) error {
 	return nil
 }
 
+// untilAnswered asks an app until it answers.
+func (b *bench) untilAnswered(address, app string, longest time.Duration) error {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
+	for began := time.Now(); b.ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
+		q, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://"+address+"/", nil)
+		if err != nil {
+			return err
+		}
+		q.Host = app + ".localhost"
+		a, err := client.Do(q)
+		if err == nil {
+			a.Body.Close()
+			if a.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = errors.New(a.Status)
+		}
+		if time.Since(began) > longest {
+			return fmt.Errorf("%s: no answer after %s: %w", app, longest, err)
+		}
+	}
+	return b.ctx.Err()
+}
+
 // measureStart starts the server on what there is, as after a crash.
 func (b *bench) measureStart(s *server) error {
 	var answers, readies samples
@@ -189,24 +223,8 @@ func (b *bench) measureStart(s *server) error {
 		began := time.Now()
 		started := make(chan error, 1)
 		go func() { started <- s.serve(ssh, web) }()
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
-		for b.ctx.Err() == nil {
-			q, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://"+web+"/", nil)
-			if err != nil {
-				return err
-			}
-			q.Host = seedApp + ".localhost"
-			a, err := client.Do(q)
-			if err == nil {
-				a.Body.Close()
-				if a.StatusCode == http.StatusOK {
-					break
-				}
-			}
-			if time.Since(began) > 5*time.Minute {
-				return fmt.Errorf("no answer after %s: %v", time.Since(began), err)
-			}
-			time.Sleep(2 * time.Millisecond)
+		if err := b.untilAnswered(web, seedApp, 5*time.Minute); err != nil {
+			return err
 		}
 		answers.add(time.Since(began))
 		if err := <-started; err != nil {
@@ -277,58 +295,4 @@ func (b *bench) measurePushes(s *server, src *source) error {
 	b.report.duration("a push to another app right after one, live", after)
 	b.report.duration("  until its build begins", afterReceive)
 	return nil
-}
-
-func (s *server) sshTo() []string {
-	host, port, _ := strings.Cut(s.SSH, ":")
-	return append(s.sshOptions(), "-p", port, "git@"+host)
-}
-
-// used returns the processor time of the server and of the processes that it started and that have ended, in seconds.
-func (s *server) used() float64 {
-	f, ok := statFields(s.process.pid())
-	if !ok || len(f) < 15 {
-		return 0
-	}
-	var ticks float64
-	for _, n := range f[11:15] {
-		t, _ := strconv.ParseFloat(n, 64)
-		ticks += t
-	}
-	return ticks / 100
-}
-
-// peak returns the most memory that the server had, in megabytes.
-func (s *server) peak() float64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.pid()))
-	for line := range strings.SplitSeq(string(text), "\n") {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kb / 1024
-		}
-	}
-	return 0
-}
-
-// cost returns the processor time that the server needs for something and for what follows it, and how long the thing took.
-func (s *server) cost(do func() error) (cpu float64, wall time.Duration, err error) {
-	before, began := s.used(), time.Now()
-	if err := do(); err != nil {
-		return 0, 0, err
-	}
-	wall = time.Since(began)
-	s.rest()
-	return s.used() - before, wall, nil
-}
-
-// rest waits until the server does nothing any more.
-func (s *server) rest() {
-	for last, quiet := s.used(), 0; quiet < 4; {
-		time.Sleep(250 * time.Millisecond)
-		now := s.used()
-		if quiet++; now-last > 0.02 {
-			quiet = 0
-		}
-		last = now
-	}
 }

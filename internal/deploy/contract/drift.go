@@ -6,7 +6,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// drift: somebody edits the Service by hand. The next rollout begins at what is there, wins, and says so.
+// drift: somebody edits the Service by hand. The next rollout starts from the edited state, overrides it, and reports that.
 func (s *suite) drift(t *testing.T) {
 	if s.env.Edit == nil {
 		t.Skip(s.env.NoEdit)
@@ -27,14 +27,14 @@ func (s *suite) drift(t *testing.T) {
 		_, body, _ := s.get(within(t), "drift", "/")
 		return body == "v1" && s.describe(t, "drift")["drift-v1"].Percent == 100
 	})
-	// Traffic: blue is what serves, whoever said so.
+	// Traffic: blue is what serves, also after an edit by hand.
 	told, out := s.mustRoll(t, s.service("drift", "v3", "COLOUR=blue"))
 	contains(t, told, "was changed by "+Editor, ".spec.traffic", "Traffic: drift-v1 100% → 0%, drift-v3 0% → 100%")
 	if len(out.Previous) != 1 || out.Previous[0] != "drift-v1" {
 		t.Errorf("previous: %v", out.Previous)
 	}
 	s.want(t, "drift", "/", "v3")
-	// The template: another image, a variable, as a revision of its own.
+	// The template: another image and a variable, as a revision of its own.
 	edit(func(svc *servingv1.Service) {
 		svc.Spec.Template.Name = "drift-hand"
 		c := &svc.Spec.Template.Spec.Containers[0]
@@ -46,7 +46,7 @@ func (s *suite) drift(t *testing.T) {
 		_, body, _ := s.get(within(t), "drift", "/env?name=COLOUR")
 		return body == "hand" && s.describe(t, "drift")["drift-hand"].Percent == 100
 	})
-	_, _, err := s.roll(t, s.service("drift", "v4", "MODE=exit")) // what fails leaves it as it was
+	_, _, err := s.roll(t, s.service("drift", "v4", "MODE=exit")) // a failed rollout changes nothing
 	if err == nil {
 		t.Error("an app that exits went live")
 	}
@@ -59,7 +59,7 @@ func (s *suite) drift(t *testing.T) {
 	}
 }
 
-// collected: a revision that the platform removed by itself comes back with its image and its configuration.
+// collected: a revision that the platform removed by itself is rolled out again with its image and its configuration.
 func (s *suite) collected(t *testing.T) {
 	colours := map[string]string{"v1": "red", "v2": "green", "v3": "blue"}
 	for _, v := range []string{"v1", "v2", "v3"} {

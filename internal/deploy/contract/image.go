@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image builds the image of the test app: one layer with a static program, that is its process type job as well, and an
-// /etc/passwd that knows the user "app".
+// Image builds the image of the test app: one layer with a static program, which is also its process type job, and an
+// /etc/passwd with the user "app".
 func Image(t testing.TB) v1.Image {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "testapp")
@@ -85,7 +85,7 @@ func ImageOf(t testing.TB, config v1.Config, files ...File) v1.Image {
 	return mutate.ConfigMediaType(img, types.OCIConfigJSON)
 }
 
-// Reference names an image as platforms take it.
+// Reference returns the reference of an image in the form that platforms accept.
 func Reference(t testing.TB, repository string, img v1.Image) string {
 	t.Helper()
 	d, err := img.Digest()

@@ -16,7 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// limited gives a Service little memory.
+// limited gives a Service a low memory limit.
 func limited(svc *servingv1.Service) *servingv1.Service {
 	svc.Spec.Template.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
 	return svc
@@ -41,7 +41,7 @@ func (s *suite) process(t *testing.T) {
 	if !errors.As(err, &ended) || ended.Reason != deploy.Exited || ended.ExitCode != 4 || !strings.HasPrefix(b.String(), "job of v2") {
 		t.Errorf("%+v, %q", err, b.String())
 	}
-	for range 3 { // a busy node may learn of the end before it learns that the memory limit was the reason, and a job has no second start
+	for range 3 { // a busy node may see the exit before it learns that the memory limit caused it, and a job is not restarted
 		err = p.RunProcess(within(t), limited(s.service("process", "v3", "MODE=hog")), "job", io.Discard)
 		if ended = nil; !errors.As(err, &ended) || ended.Signal == "" {
 			break
@@ -83,7 +83,7 @@ func (s *suite) processNames(t *testing.T) {
 	}
 }
 
-// workers run beside web, in the version that they are set to, and one of each type.
+// workers: they run beside web, in the version that they are set to, one of each type.
 func (s *suite) workers(t *testing.T) {
 	p := s.env.Platform
 	says := func(parts ...string) {
@@ -106,7 +106,7 @@ func (s *suite) workers(t *testing.T) {
 		t.Errorf("workers of a Service that does not exist: %v", err)
 	}
 	s.mustRoll(t, v1)
-	for range 2 { // twice is the same as once
+	for range 2 { // SetWorkers is idempotent
 		if err := p.SetWorkers(within(t), v1, []string{"job"}); err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ func (s *suite) restart(t *testing.T) {
 
 var errKilled = errors.New("the process was killed")
 
-// mortal is a platform whose process is killed after some calls of Apply: from then on nothing that it is asked for happens.
+// mortal is a platform whose process is killed after some calls of Apply: later calls have no effect.
 type mortal struct {
 	deploy.Platform
 	left atomic.Int64
@@ -63,14 +63,14 @@ func (m *mortal) Apply(ctx context.Context, svc *servingv1.Service) error {
 }
 
 func (m *mortal) Delete(ctx context.Context, service string) error {
-	return errors.Join(m.alive(), errKilled) // a rollout deletes only where it undoes
+	return errors.Join(m.alive(), errKilled) // a rollout deletes only in undo
 }
 
 func (m *mortal) DeleteRevision(ctx context.Context, service, revision string) error {
 	return errKilled
 }
 
-// killed: gitd is killed between two steps of a rollout. What serves goes on, and the next process can finish it as well as turn back.
+// killed: gitd is killed between two steps of a rollout. The app keeps serving, and the next process can finish the rollout or undo it.
 func (s *suite) killed(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -92,12 +92,12 @@ func (s *suite) killed(t *testing.T) {
 		if ok, failed := stop(); ok == 0 || len(failed) > 0 {
 			t.Errorf("%s: %d requests were answered, %d failed: %s", c.name, ok, len(failed), failed[:min(3, len(failed))])
 		}
-		if c.after == 2 { // the next process finishes it
+		if c.after == 2 { // the next process finishes the rollout
 			s.mustRoll(t, s.service(c.name, "v2"))
 			s.want(t, c.name, "/", "v2")
 			continue
 		}
-		// The next one turns back.
+		// The next process undoes it.
 		if err := s.env.Platform.Apply(within(t), traffic(s.service(c.name, "v1"), c.name+"-v1 100")); err != nil {
 			t.Fatal(err)
 		}

@@ -69,6 +69,20 @@ func main() {
 	if ms, _ := strconv.Atoi(os.Getenv("DELAY")); ms > 0 {
 		time.Sleep(time.Duration(ms) * time.Millisecond)
 	}
+	routes(id)
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	server := &http.Server{Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(os.Getenv("PROTOCOL") != "h2c")
+	server.Protocols.SetUnencryptedHTTP2(os.Getenv("PROTOCOL") == "h2c") // as gRPC servers: nothing else
+	fmt.Println(server.Serve(l))
+}
+
+// routes are the paths by which tests look into the app and make it do things.
+func routes(id string) {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if os.Getenv("MODE") == "broken" {
 			fmt.Println("a request that fails")
@@ -96,13 +110,4 @@ func main() {
 		time.Sleep(time.Duration(ms) * time.Millisecond)
 		_, _ = io.WriteString(w, os.Getenv("VERSION"))
 	})
-	l, err := net.Listen("tcp", ":"+port)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	server := &http.Server{Protocols: new(http.Protocols)}
-	server.Protocols.SetHTTP1(os.Getenv("PROTOCOL") != "h2c")
-	server.Protocols.SetUnencryptedHTTP2(os.Getenv("PROTOCOL") == "h2c") // as gRPC servers: nothing else
-	fmt.Println(server.Serve(l))
 }

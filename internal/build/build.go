@@ -8,16 +8,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Source is the tree that was pushed.
-type Source interface {
-	// Checkout writes the whole tree to dir, which exists and is empty, everything owned by uid and gid. It keeps to the
-	// limits on depth, number of files and bytes, and returns an *app.Error when the tree breaks them.
-	Checkout(ctx context.Context, dir string, uid, gid int) error
-	// ReadFile returns a regular file at the root of the tree, at most limit bytes long.
-	// It returns fs.ErrNotExist (wrapped) where there is none.
-	ReadFile(name string, limit int64) ([]byte, error)
-}
-
 // Limits bound one build. Zero values stand for the defaults.
 type Limits struct {
 	Memory int64         // bytes; default 2 GiB
@@ -56,7 +46,7 @@ type Request struct {
 	AppID      int64  // the app's ID, from 1: no other app ever has it
 	Version    int    // the release that the image is for; it names what the build leaves on disk
 	Commit     string // 40 hex digits
-	Source     Source
+	Source     app.Source
 	Env        map[string]string // build environment (platform/env): never run-time configuration
 	ClearCache bool
 	Limits     Limits

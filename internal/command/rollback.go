@@ -23,7 +23,8 @@ func (c *session) rollback() *cobra.Command {
 					return err
 				}
 			}
-			return c.Machine.Rollback(cmd.Context(), c.caller, name, version, app.NewLog(cmd.OutOrStdout()))
+			_, err = c.Machine.Rollback(cmd.Context(), c.caller, name, version, app.NewLog(cmd.OutOrStdout()))
+			return err
 		},
 	}
 }
@@ -40,7 +41,8 @@ func (c *session) promote() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.Machine.Promote(cmd.Context(), c.caller, name, version, app.NewLog(cmd.OutOrStdout()))
+			_, err = c.Machine.Promote(cmd.Context(), c.caller, name, version, app.NewLog(cmd.OutOrStdout()))
+			return err
 		},
 	}
 }

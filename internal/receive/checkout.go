@@ -27,7 +27,7 @@ type source struct {
 	limits  Options
 }
 
-// ReadFile implements build.Source.
+// ReadFile implements app.Source.
 func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
 	for _, e := range s.entries {
 		if e.path != name {
@@ -57,7 +57,7 @@ func (s *source) ReadFile(name string, limit int64) ([]byte, error) {
 	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 }
 
-// Checkout implements build.Source. Nothing is ever written through a symlink: every path is resolved below dir by os.Root,
+// Checkout implements app.Source. Nothing is ever written through a symlink: every path is resolved below dir by os.Root,
 // every file is made anew, and symlinks come last.
 func (s *source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	root, err := os.OpenRoot(dir)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/build"
 )
 
 // Push is one push to an app's main branch whose objects are in quarantine.
@@ -22,7 +21,7 @@ type Push struct {
 	Bytes     int64  // of the pack
 	Options   PushOptions
 	Signature *Signature // nil where the push is not signed
-	Source    build.Source
+	Source    app.Source
 	Log       *app.Log  // over the sideband
 	Started   time.Time // when the client asked to push
 	// Accept moves the objects out of quarantine, synced to disk: called once, before traffic shifts. The ref follows when Deploy returns nil.

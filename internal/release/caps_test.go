@@ -42,7 +42,8 @@ func TestAttack_Caps(t *testing.T) {
 		t.Fatal(err)
 	}
 	pushFiles := func(name string, f files) error {
-		return m.Deploy(t.Context(), Push{App: name, By: app.Caller{Key: dev}, Ref: "refs/heads/main", Commit: "c", Source: f, Log: app.NewLog(&strings.Builder{}), Start: time.Now()})
+		_, err := m.Deploy(t.Context(), app.Push{App: name, By: app.Caller{Key: dev}, Ref: "refs/heads/main", Commit: "c", Source: f, Log: app.NewLog(&strings.Builder{}), Started: time.Now()})
+		return err
 	}
 	for _, tt := range []struct{ name, web, procfile, words string }{
 		{"Within", "memory = \"512Mi\"\ncpu = \"2\"\nmax-scale = 20\nmin-scale = 2", "", "it was built"},

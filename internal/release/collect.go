@@ -16,7 +16,7 @@ func (m *Machine) Collect(ctx context.Context, name string) {
 	if err := m.collectRevisions(ctx, name); err != nil {
 		m.o.Log("collect: revisions of %s: %v", name, err)
 	}
-	since := m.building() // before the ledger is read: an image that is not in there yet is younger
+	since := m.leases.oldest() // before the ledger is read: an image that is not in there yet is younger
 	digests, err := m.needed(ctx, name)
 	if err == nil {
 		err = m.o.Images.CollectRepository(ctx, name, digests, since)
@@ -28,7 +28,7 @@ func (m *Machine) Collect(ctx context.Context, name string) {
 
 // Sweep removes what no release of any app needs any more: images, blobs, logs of pushes. Builds and pushes go on meanwhile.
 func (m *Machine) Sweep(ctx context.Context) {
-	since := m.building()
+	since := m.leases.oldest()
 	freed, err := m.o.Images.Collect(ctx, func(repository string) ([]string, error) { return m.needed(ctx, repository) }, since)
 	if err != nil && ctx.Err() == nil {
 		m.o.Log("collect: %v", err)
@@ -49,33 +49,6 @@ func (m *Machine) needed(ctx context.Context, name string) ([]string, error) {
 		digests = append(digests, r.Digest)
 	}
 	return digests, nil
-}
-
-// lease notes that a build is under way until release is called: its image is not in the ledger before it ends.
-func (m *Machine) lease() (release func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	began := time.Now()
-	id := new(time.Time)
-	m.leases[id] = began
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.leases, id)
-	}
-}
-
-// building returns when the oldest build under way began; now, where there is none.
-func (m *Machine) building() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	oldest := time.Now()
-	for _, began := range m.leases {
-		if began.Before(oldest) {
-			oldest = began
-		}
-	}
-	return oldest
 }
 
 // When the next Sweep is due.

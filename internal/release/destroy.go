@@ -17,14 +17,18 @@ func (m *Machine) Destroy(ctx context.Context, by app.Caller, name string, rest 
 	if err := m.begin(); err != nil {
 		return err
 	}
-	defer m.runs.Done()
-	me := &run{destroys: true, cancel: func(error) {}, done: make(chan struct{})}
+	defer m.running.Done()
+	me := &turn{destroys: true, cancel: func(error) {}, done: make(chan struct{})}
 	defer close(me.done)
-	a, before, err := m.enterToDestroy(ctx, by, name, me)
+	var a app.App
+	before, err := m.turns.enter(name, me, func(*turn) (err error) {
+		a, err = m.o.Store.Authorize(ctx, by, name, app.VerbDelete)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer m.leave(name, me)
+	defer m.turns.leave(name, me)
 	if before != nil {
 		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: its app is no more", "the app %s was destroyed", name))
 		<-before.done
@@ -44,23 +48,4 @@ func (m *Machine) Destroy(ctx context.Context, by app.Caller, name string, rest 
 	}
 	m.askSweep()
 	return nil
-}
-
-// enterToDestroy makes me what is under way for an app that by may delete. It returns the app, and what was under way before.
-func (m *Machine) enterToDestroy(ctx context.Context, by app.Caller, name string, me *run) (app.App, *run, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	before := m.current[name]
-	if before != nil && before.destroys {
-		return app.App{}, nil, beingDestroyed(name)
-	}
-	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbDelete)
-	if err == nil {
-		m.current[name] = me
-	}
-	return a, before, err
-}
-
-func beingDestroyed(name string) error {
-	return app.Errorf(app.CodeUnavailable, "try again in a moment", "the app %s is being destroyed", name)
 }

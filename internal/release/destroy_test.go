@@ -88,14 +88,14 @@ func TestAttack_RightGoneInTheBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &work{m: m, by: app.Caller{Key: k}, release: r}
-	if err := w.allowed(t.Context()); err != nil {
+	d := &deployment{m: m, by: app.Caller{Key: k}, release: r}
+	if err := d.allowed(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.o.Store.RemoveKey(t.Context(), "temp"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.allowed(t.Context()); app.CodeOf(err) != app.CodeForbidden || !strings.Contains(err.Error(), "the key temp was removed") {
+	if err := d.allowed(t.Context()); app.CodeOf(err) != app.CodeForbidden || !strings.Contains(err.Error(), "the key temp was removed") {
 		t.Fatal(err)
 	}
 }

@@ -87,7 +87,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 		t.Fatal(got)
 	}
 	gone, leave := context.WithCancel(ctx)
-	err := m.Deploy(gone, Push{App: "hello", By: app.Root, Commit: "try", DryRun: true, Source: noSource{}, Log: app.NewLog(firstWrite(leave))})
+	_, err := m.Deploy(gone, app.Push{App: "hello", By: app.Root, Commit: "try", Mode: app.ModeDryRun, Source: noSource{}, Log: app.NewLog(firstWrite(leave))})
 	if app.CodeOf(err) != app.CodeCancelled {
 		t.Fatal("a dry run whose client went away while it waited:", err)
 	}
@@ -96,7 +96,7 @@ func TestMachine_DryRunGivesWay(t *testing.T) {
 		log := app.NewLog(firstWrite(sync.OnceFunc(func() { close(waiting) })))
 		var kept strings.Builder
 		log.Copy(&kept)
-		err := m.Deploy(ctx, Push{App: "hello", By: app.Root, Commit: "try", DryRun: true, Source: noSource{}, Log: log})
+		_, err := m.Deploy(ctx, app.Push{App: "hello", By: app.Root, Commit: "try", Mode: app.ModeDryRun, Source: noSource{}, Log: log})
 		if app.CodeOf(err) != app.CodeSuperseded || !strings.Contains(kept.String(), "Waiting for the release of hello that is under way") {
 			t.Errorf("try: %v\n%s", err, kept.String())
 		}

@@ -89,8 +89,8 @@ func (m *Machine) sweepLogs(ctx context.Context) {
 		switch {
 		case err == nil:
 			err = m.pruneLogs(ctx, e.Name(), keptLogs, 0)
-		case app.CodeOf(err) == app.CodeNotFound && !m.underWay(e.Name()):
-			err = disk.RemoveAll(filepath.Join(m.o.LogDir, e.Name()))
+		case app.CodeOf(err) == app.CodeNotFound:
+			err = m.turns.whileIdle(e.Name(), func() error { return m.removeLogs(ctx, e.Name()) })
 		}
 		if err != nil {
 			m.o.Log("logs of %s: %v", e.Name(), err)
@@ -98,8 +98,10 @@ func (m *Machine) sweepLogs(ctx context.Context) {
 	}
 }
 
-func (m *Machine) underWay(name string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.current[name] != nil
+// removeLogs removes the logs of an app that does not exist.
+func (m *Machine) removeLogs(ctx context.Context, name string) error {
+	if _, err := m.o.Store.App(ctx, name); app.CodeOf(err) != app.CodeNotFound {
+		return err // it was created meanwhile
+	}
+	return disk.RemoveAll(filepath.Join(m.o.LogDir, name))
 }

@@ -79,7 +79,9 @@ func TestMachine_SweepsLogs(t *testing.T) {
 	writeLogs(t, m, "a", 1, 1, 10)
 	writeLogs(t, m, "gone", 1, 3, 10)
 	writeLogs(t, m, "starts", 1, 1, 10)
-	m.current["starts"] = &run{}
+	if _, err := m.turns.enter("starts", &turn{}, func(*turn) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
 	m.sweepLogs(t.Context())
 	if len(logsOf(t, m, "a")) != 1 || len(logsOf(t, m, "starts")) != 1 {
 		t.Error("a log that is needed is gone")

@@ -49,15 +49,15 @@ func newMachine(t *testing.T, b build.Builder, change func(*Options)) *Machine {
 
 func push(ctx context.Context, m *Machine, name, commit string) (string, error) {
 	var log strings.Builder
-	err := m.Deploy(ctx, Push{App: name, By: app.Root, Ref: "refs/heads/main", Commit: commit, Source: noSource{}, Log: app.NewLog(&log), Start: time.Now()})
+	_, err := m.Deploy(ctx, app.Push{App: name, By: app.Root, Ref: "refs/heads/main", Commit: commit, Source: noSource{}, Log: app.NewLog(&log), Started: time.Now()})
 	return log.String(), err
 }
 
 // dryRun is push with -o dry-run.
 func dryRun(ctx context.Context, m *Machine, name, commit string) (string, error) {
 	var log strings.Builder
-	err := m.Deploy(ctx, Push{App: name, By: app.Root, Ref: "refs/heads/main", Commit: commit, Message: "just a try", DryRun: true, Clear: true,
-		Source: noSource{}, Log: app.NewLog(&log), Start: time.Now()})
+	_, err := m.Deploy(ctx, app.Push{App: name, By: app.Root, Ref: "refs/heads/main", Commit: commit, Message: "just a try", Mode: app.ModeDryRun, ClearCache: true,
+		Source: noSource{}, Log: app.NewLog(&log), Started: time.Now()})
 	return log.String(), err
 }
 

@@ -48,7 +48,7 @@ func (m *Machine) Recover(ctx context.Context) error {
 	if err := m.setRefs(ctx); err != nil {
 		return err
 	}
-	m.runs.Go(m.sweepOften)
+	m.running.Go(m.sweepOften)
 	return nil
 }
 
@@ -80,7 +80,7 @@ const recoverLimit = 2 * time.Minute
 func (m *Machine) recover(ctx context.Context, r app.Release) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
 	defer cancel()
-	w := &work{m: m, release: r}
+	d := &deployment{m: m, release: r}
 	service, err := m.o.Platform.Get(ctx, r.App)
 	switch {
 	case errors.Is(err, deploy.ErrNotFound):
@@ -90,8 +90,8 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 	}
 	if r.State == app.StateShifting && service != nil && serves(service, r.Revision) {
 		m.o.Log("release %s v%d: the server stopped while traffic shifted; all of it is on %s: live", r.App, r.Version, r.Revision)
-		m.resume(ctx, r)
-		return w.to(ctx, store.Event{State: app.StateLive, Reason: "finished after a restart of the server"})
+		m.resumeWorkers(ctx, r)
+		return d.to(ctx, store.Event{State: app.StateLive, Reason: "finished after a restart of the server"})
 	}
 	m.o.Log("release %s v%d: the server stopped in state %s; it failed, and the release before it serves", r.App, r.Version, r.State)
 	if service != nil {
@@ -99,7 +99,7 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 			return err
 		}
 	}
-	return w.to(ctx, store.Event{State: app.StateFailed, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
+	return d.to(ctx, store.Event{State: app.StateFailed, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
 }
 
 // restore gives the traffic back to the last live release, and removes what the unfinished one left on the platform.
@@ -128,7 +128,7 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	} else if err != nil {
 		return err
 	}
-	m.resume(ctx, live)
+	m.resumeWorkers(ctx, live)
 	if needed, err := m.o.Store.Ledger(r.App).Serves(ctx, r.Revision); err != nil || needed { // a rollback's revision is an older release's as well
 		return err
 	}

@@ -134,7 +134,7 @@ func TestMachine_SweepBesideBuilds(t *testing.T) {
 	sweep.Wait()
 	close(proceed)
 	pushes.Wait()
-	if since := m.building(); time.Since(since) > time.Second {
+	if since := m.leases.oldest(); time.Since(since) > time.Second {
 		t.Errorf("a build that has ended counts since %s", since)
 	}
 }
@@ -155,7 +155,7 @@ func TestMachine_SweepsHourly(t *testing.T) {
 		began := time.Now()
 		var at []time.Duration
 		m := New(Options{Images: noted(func() { at = append(at, time.Since(began)) }), LogDir: t.TempDir(), Log: t.Logf})
-		m.runs.Go(m.sweepOften)
+		m.running.Go(m.sweepOften)
 		time.Sleep(2*time.Hour + 30*time.Minute) // 1m, 1h1m, 2h1m
 		for range 100 {
 			m.askSweep() // once, and soon

@@ -26,6 +26,12 @@ const (
 	workersAnnotation = "gitd.io/workers" // process types, separated by commas
 )
 
+// The process types that are no workers.
+const (
+	webProcess     = "web"     // gets the requests
+	releaseProcess = "release" // runs before a release starts, as on Heroku
+)
+
 // newService is the Service of a release, without traffic: the rollout decides on that.
 func newService(r app.Release, result *build.Result, w project.Web, workers []string) (*servingv1.Service, error) {
 	if !has(result.Processes, webProcess) {

@@ -9,26 +9,25 @@ import (
 	"slices"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/project"
 )
 
 // selected is a source without the files that project.toml leaves out of the build.
 type selected struct {
-	build.Source
+	app.Source
 	files project.Files
 	log   *app.Log
 }
 
 // selectFiles is what the build sees of the source.
-func selectFiles(s build.Source, files project.Files, log *app.Log) build.Source {
+func selectFiles(s app.Source, files project.Files, log *app.Log) app.Source {
 	if files.All() {
 		return s
 	}
 	return &selected{s, files, log}
 }
 
-// ReadFile implements build.Source.
+// ReadFile implements app.Source.
 func (s *selected) ReadFile(name string, limit int64) ([]byte, error) {
 	if keeps, err := s.files.Keeps(name); err != nil {
 		return nil, err
@@ -38,7 +37,7 @@ func (s *selected) ReadFile(name string, limit int64) ([]byte, error) {
 	return s.Source.ReadFile(name, limit)
 }
 
-// Checkout implements build.Source. All is written, then what the build is not to see goes, and the folders that this empties.
+// Checkout implements app.Source. All is written, then what the build is not to see goes, and the folders that this empties.
 func (s *selected) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	if err := s.Source.Checkout(ctx, dir, uid, gid); err != nil {
 		return err

@@ -35,26 +35,27 @@ type Timing struct {
 const maxTimings = 1 << 20
 
 // note appends the release's timings to the file that make bench reads.
-func (m *Machine) note(w *work) {
-	if m.o.Timings == "" {
+func (d *deployment) note() {
+	file := d.m.o.Timings
+	if file == "" {
 		return
 	}
-	t := w.timings
-	b, err := json.Marshal(Timing{App: w.release.App, Version: w.release.Version, Receive: ms(t.Receive), Queue: ms(t.Queue), Checkout: ms(t.Checkout), Wait: ms(t.Wait), Analyze: ms(t.Analyze),
+	t := d.timings
+	b, err := json.Marshal(Timing{App: d.release.App, Version: d.release.Version, Receive: ms(t.Receive), Queue: ms(t.Queue), Checkout: ms(t.Checkout), Wait: ms(t.Wait), Analyze: ms(t.Analyze),
 		Detect: ms(t.Detect), Build: ms(t.Build), Export: ms(t.Export), Start: ms(t.Start), Shift: ms(t.Shift), Total: ms(t.Total)})
 	if err == nil {
 		var f *os.File
 		flags := os.O_CREATE | os.O_APPEND | os.O_WRONLY
-		if info, err := os.Stat(m.o.Timings); err == nil && info.Size() >= maxTimings {
+		if info, err := os.Stat(file); err == nil && info.Size() >= maxTimings {
 			flags |= os.O_TRUNC
 		}
-		if f, err = os.OpenFile(m.o.Timings, flags, 0o600); err == nil {
+		if f, err = os.OpenFile(file, flags, 0o600); err == nil {
 			_, err = f.Write(append(b, '\n'))
 			f.Close()
 		}
 	}
 	if err != nil {
-		m.o.Log("timings: %v", err)
+		d.m.o.Log("timings: %v", err)
 	}
 }
 

@@ -88,26 +88,26 @@ func Workers(s *servingv1.Service) []string {
 // workersLimit bounds what a platform may take to set the workers of an app.
 const workersLimit = time.Minute
 
-// employ makes the release's workers run in place of those of the release before. It is called when the release serves, and is not
+// setWorkers makes the release's workers run in place of those of the release before. It is called when the release serves, and is not
 // what decides on that: a failure is told.
-func (m *Machine) employ(ctx context.Context, w *work, service *servingv1.Service) {
+func (d *deployment) setWorkers(ctx context.Context, service *servingv1.Service) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workersLimit)
 	defer cancel()
 	workers := Workers(service)
-	if err := m.o.Platform.SetWorkers(ctx, service, workers); err != nil {
+	if err := d.m.o.Platform.SetWorkers(ctx, service, workers); err != nil {
 		message, next := app.Explain(err)
 		if app.CodeOf(err) == app.CodeInternal {
-			m.o.Log("release %s v%d: workers: %v", w.release.App, w.release.Version, err)
+			d.m.o.Log("release %s v%d: workers: %v", d.release.App, d.release.Version, err)
 		}
-		w.log.Error("the app is live, but its workers are not set: %s", message)
+		d.log.Error("the app is live, but its workers are not set: %s", message)
 		if next != "" {
-			w.log.Detail("%s", next)
+			d.log.Detail("%s", next)
 		}
 		return
 	}
 	if len(workers) > 0 {
-		w.log.Step("Workers: %s", strings.Join(workers, ", "))
-		w.log.Detail("one instance each, started again when it ends; what it says is in the app's log")
+		d.log.Step("Workers: %s", strings.Join(workers, ", "))
+		d.log.Detail("one instance each, started again when it ends; what it says is in the app's log")
 	}
 }
 
@@ -124,8 +124,8 @@ func (m *Machine) service(ctx context.Context, r app.Release) (*servingv1.Servic
 	return &service, nil
 }
 
-// resume sets the workers of a release that serves, after a restart of the server.
-func (m *Machine) resume(ctx context.Context, r app.Release) {
+// resumeWorkers sets the workers of a release that serves, after a restart of the server.
+func (m *Machine) resumeWorkers(ctx context.Context, r app.Release) {
 	service, err := m.service(ctx, r)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, workersLimit)

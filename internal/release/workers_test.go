@@ -78,8 +78,8 @@ func TestMachine_Employ(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	w := &work{m: m, release: r, log: app.NewLog(&b)}
-	m.employ(t.Context(), w, service)
+	d := &deployment{m: m, release: r, log: app.NewLog(&b)}
+	d.setWorkers(t.Context(), service)
 	if !strings.Contains(b.String(), "-----> Workers: worker, clock\n") {
 		t.Error(b.String())
 	}
@@ -98,12 +98,12 @@ func TestMachine_Employ(t *testing.T) {
 	if err := m.o.Store.AddEvent(t.Context(), "hello", 2, store.Event{State: app.StateStarting, Revision: "hello-v2", Service: manifest}); err != nil {
 		t.Fatal(err)
 	}
-	m.resume(t.Context(), r)
+	m.resumeWorkers(t.Context(), r)
 	if service, err = newService(r, result, settings.Web, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.Reset()
-	m.employ(t.Context(), w, service)
+	d.setWorkers(t.Context(), service)
 	if b.Len() > 0 {
 		t.Error(b.String())
 	}
@@ -119,7 +119,7 @@ func TestMachine_Employ(t *testing.T) {
 	} {
 		b.Reset()
 		p.err = tt.err
-		m.employ(t.Context(), w, service)
+		d.setWorkers(t.Context(), service)
 		if !strings.HasPrefix(b.String(), tt.want) {
 			t.Error(b.String())
 		}
@@ -192,12 +192,12 @@ func TestMachine_RecoverSetsWorkers(t *testing.T) {
 					t.Fatal(err)
 				}
 				p.service = s
-				w := &work{m: m, release: r}
+				d := &deployment{m: m, release: r}
 				for _, e := range []store.Event{{State: app.StateStarting, Revision: v.revision, Service: manifest}, {State: app.StateShifting}, {State: v.last}} {
-					if w.release.State == e.State {
+					if d.release.State == e.State {
 						continue
 					}
-					if err := w.to(ctx, e); err != nil {
+					if err := d.to(ctx, e); err != nil {
 						t.Fatal(err)
 					}
 				}

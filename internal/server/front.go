@@ -7,7 +7,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/receive"
-	"github.com/gitd-io/gitd/internal/release"
 )
 
 // front is what the SSH front sees of the server.
@@ -48,11 +47,19 @@ func (f *front) ReadsInput(args []string) bool { return command.ReadsInput(args)
 
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
-	return f.machine.Deploy(ctx, release.Push{
-		App: p.App, AppID: p.AppID, By: app.Caller{Key: p.Key}, Ref: p.Ref, Commit: p.Commit, Message: p.Options.Message, Signed: signed(p), Source: p.Source, Log: p.Log, Start: p.Started,
-		Accept: p.Accept, Clear: p.Options.ClearCache, DryRun: p.Options.DryRun, NoTraffic: p.Options.NoTraffic,
-		Entered: func(version int) { p.Version = version },
+	mode := app.ModeLive
+	switch {
+	case p.Options.DryRun:
+		mode = app.ModeDryRun
+	case p.Options.NoTraffic:
+		mode = app.ModeNoTraffic
+	}
+	result, err := f.machine.Deploy(ctx, app.Push{
+		App: p.App, AppID: p.AppID, By: app.Caller{Key: p.Key}, Ref: p.Ref, Commit: p.Commit, Message: p.Options.Message, Signed: signed(p), Source: p.Source, Log: p.Log, Started: p.Started,
+		Accept: p.Accept, ClearCache: p.Options.ClearCache, Mode: mode,
 	})
+	p.Version = result.Version
+	return err
 }
 
 // Command implements receive.Handler.

@@ -204,7 +204,7 @@ func (b *builds) restart() {
 	b.t.Cleanup(func() { _ = e.Close() })
 }
 
-func (b *builds) build(ctx context.Context, s build.Source, change func(*build.Request)) (*build.Result, string, error) {
+func (b *builds) build(ctx context.Context, s app.Source, change func(*build.Request)) (*build.Result, string, error) {
 	b.version++
 	l := &log{}
 	r := build.Request{App: b.app, Version: b.version, Commit: strings.Repeat("0", 40), Source: s, Log: app.NewLog(l), Limits: build.Limits{Time: 5 * time.Minute}}
@@ -221,7 +221,7 @@ func (b *builds) build(ctx context.Context, s build.Source, change func(*build.R
 	return result, l.String(), err
 }
 
-func (b *builds) mustBuild(s build.Source) (*build.Result, string) {
+func (b *builds) mustBuild(s app.Source) (*build.Result, string) {
 	b.t.Helper()
 	r, log, err := b.build(context.Background(), s, nil)
 	if err != nil {

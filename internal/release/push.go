@@ -1,0 +1,133 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/store"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// Deploy builds the push and takes it live. Without an error it is live, or ready where it was to get no traffic; otherwise the error is made
+// for people, and the app serves what it served before. A dry run waits for the release under way, and cancels none.
+func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
+	if err := m.enoughDisk(); err != nil {
+		return app.Result{}, err
+	}
+	d := &deployment{m: m, by: p.By, log: p.Log, start: p.Started, waits: p.Mode == app.ModeDryRun, release: app.Release{
+		App: p.App, AppID: p.AppID, Kind: app.KindPush, Commit: p.Commit, Ref: p.Ref, Message: p.Message, Signed: p.Signed,
+	}}
+	err := d.run(ctx, func(ctx context.Context) error { return d.push(ctx, p) })
+	return d.result(), err
+}
+
+// push takes a release from its settings to its end.
+func (d *deployment) push(ctx context.Context, p app.Push) error {
+	settings, err := project.Read(p.Source.ReadFile)
+	if err != nil {
+		return err
+	}
+	p.Source = selectFiles(p.Source, settings.Files, d.log)
+	procfile, err := readProcfile(p.Source.ReadFile) // before the build takes its time
+	if err != nil {
+		return err
+	}
+	if err := d.m.checkCaps(ctx, d.release, &settings, procfile); err != nil {
+		return err
+	}
+	if p.Mode == app.ModeNoTraffic {
+		if err := d.servesAlready(ctx); err != nil {
+			return err
+		}
+	}
+	service, err := d.image(ctx, p, settings)
+	if err != nil {
+		return err
+	}
+	if p.Mode == app.ModeDryRun {
+		return app.Errorf(app.CodeDryRun, "push without -o dry-run to take it live", "dry run: the build works; nothing was deployed")
+	}
+	if err := d.runReleaseCommand(ctx, service); err != nil {
+		return err
+	}
+	d.log.Step("Release v%d: starting revision %s", d.release.Version, d.release.Revision)
+	return d.rollOut(ctx, launch{service: service, steps: settings.Web.Steps, stepTime: settings.Web.StepTime, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic})
+}
+
+// servesAlready fails where nothing of the app is live.
+func (d *deployment) servesAlready(ctx context.Context) error {
+	_, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
+	if app.CodeOf(err) == app.CodeNotFound {
+		return app.Errorf(app.CodeInvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", d.release.App)
+	}
+	return err
+}
+
+// image builds, and returns the Service that runs the image.
+func (d *deployment) image(ctx context.Context, p app.Push, settings project.Descriptor) (*servingv1.Service, error) {
+	result, err := d.build(ctx, p, settings)
+	if err != nil {
+		return nil, err
+	}
+	d.release.Revision = app.RevisionName(p.App, d.release.Version)
+	workers, err := workerTypes(p.Source.ReadFile, result.Processes, settings.Instances)
+	if err != nil {
+		return nil, err
+	}
+	return newService(d.release, result, settings.Web, workers)
+}
+
+func (d *deployment) build(ctx context.Context, p app.Push, settings project.Descriptor) (*build.Result, error) {
+	d.timings.Receive = time.Since(d.start)
+	leave, err := d.queue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	defer d.m.leases.take()()
+	if err := d.to(ctx, store.Event{State: app.StateBuilding}); err != nil {
+		return nil, err
+	}
+	result, err := d.m.o.Builder.Build(ctx, build.Request{
+		App: p.App, AppID: d.release.AppID, Version: d.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv,
+		ClearCache: p.ClearCache, Limits: d.m.o.Limits, Log: d.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkProcesses(result.Processes); err != nil {
+		return nil, err
+	}
+	d.timings.Times = result.Times
+	d.release.Repository, d.release.Digest, d.release.Processes = result.Repository, result.Digest, result.Processes
+	return result, d.to(ctx, store.Event{State: app.StateBuilt, Repository: result.Repository, Digest: result.Digest, Processes: result.Processes})
+}
+
+// queue waits until the build may begin, and says so. Call leave when it has ended.
+func (d *deployment) queue(ctx context.Context) (leave func(), err error) {
+	if d.m.o.Queue == nil {
+		return func() {}, nil
+	}
+	began, told := time.Now(), false
+	leave, err = d.m.o.Queue.Enter(ctx, d.by.Name(), func(n int) {
+		builds := fmt.Sprintf("%d builds", n)
+		if n == 1 {
+			builds = "1 build"
+		}
+		if !told {
+			told = true
+			d.log.Step("Waiting for %s ahead", builds)
+		} else {
+			d.log.Detail("waiting for %s ahead", builds)
+		}
+	})
+	d.timings.Queue = time.Since(began)
+	if err == nil && told {
+		d.log.Detail("waited %s", app.Elapsed(d.timings.Queue))
+	}
+	return leave, err
+}

@@ -1,0 +1,99 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/store"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// launch is what a rollout takes live, and how.
+type launch struct {
+	service   *servingv1.Service
+	steps     []int64       // see deploy.Plan
+	stepTime  time.Duration // each of them stays
+	accept    func() error  // called when the new revision is healthy, before it gets traffic; may be nil
+	noTraffic bool
+}
+
+// rollOut takes a Service live and says so in the ledger.
+func (d *deployment) rollOut(ctx context.Context, l launch) error {
+	manifest, err := json.Marshal(l.service)
+	if err != nil {
+		return err
+	}
+	d.release.Revision = l.service.Spec.Template.Name
+	if err := d.to(ctx, store.Event{State: app.StateStarting, Repository: d.release.Repository, Digest: d.release.Digest, Processes: d.release.Processes,
+		Revision: d.release.Revision, Service: manifest}); err != nil {
+		return err
+	}
+	path, timeout := check(l.service)
+	started, shifted := time.Now(), time.Time{}
+	outcome, err := deploy.Rollout(ctx, d.m.o.Platform, deploy.Plan{
+		Service: l.service,
+		Check:   deploy.Check{Path: path, Timeout: timeout},
+		Steps:   l.steps, StepWait: l.stepTime,
+		NoTraffic: l.noTraffic,
+		Log:       d.log,
+		OnState: func(s app.State) error {
+			if s != app.StateShifting {
+				return nil
+			}
+			shifted = time.Now()
+			if err := d.accept(ctx, l.accept); err != nil {
+				return err
+			}
+			return d.to(ctx, store.Event{State: app.StateShifting})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if l.noTraffic {
+		return d.ready(ctx, outcome, l.accept)
+	}
+	// All traffic is on the new revision: from here on nothing turns back, also not a client that goes away.
+	d.setWorkers(ctx, l.service)
+	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive}); err != nil {
+		return err
+	}
+	d.timings.Start, d.timings.Shift = shifted.Sub(started), time.Since(shifted)
+	d.timings.Total = time.Since(d.start)
+	d.url = d.m.o.URL(d.release.App)
+	d.log.Detail("%s is live (%s)", d.url, app.Elapsed(d.timings.Total))
+	d.note()
+	d.collect()
+	return nil
+}
+
+// ready ends a release that was asked to get no traffic.
+func (d *deployment) ready(ctx context.Context, o *deploy.Outcome, accept func() error) error {
+	if err := d.accept(ctx, accept); err != nil {
+		return err
+	}
+	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateReady, Reason: "gets no traffic"}); err != nil {
+		return err
+	}
+	d.url = o.GreenURL
+	d.log.Detail("%s is ready, without traffic, until the next push: %s (%s)", d.release.Revision, d.url, app.Elapsed(time.Since(d.start)))
+	d.log.Detail("take it live: promote %s v%d", d.release.App, d.release.Version)
+	d.collect()
+	return nil
+}
+
+// accept asks again, by the rights of this moment, whether the release may go live, since its build may have taken long. Then it keeps what was pushed.
+func (d *deployment) accept(ctx context.Context, keep func() error) error {
+	if err := d.allowed(ctx); err != nil || keep == nil {
+		return err
+	}
+	return keep()
+}
+
+// collect removes, behind the deployment, what its app needs no more.
+func (d *deployment) collect() {
+	d.m.running.Go(func() { d.m.Collect(d.m.ctx, d.release.App) })
+}

@@ -46,6 +46,13 @@ func (l *Log) Fail(err error) {
 	}
 }
 
+// Replay passes on a line that another Log wrote, in another process.
+func (l *Log) Replay(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.emit("", strings.TrimRight(line, "\n"))
+}
+
 // Write takes the raw output of a tool and passes it on as details, a line at a time.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()

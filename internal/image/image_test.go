@@ -126,7 +126,7 @@ func options(t *testing.T) Options {
 	t.Helper()
 	binary := program(t, "CGO_ENABLED=0")
 	dir := t.TempDir()
-	for _, n := range []string{parts.Shim, parts.Buildpacks, parts.Lifecycle, parts.Launcher, "gitd-other", ".hidden"} {
+	for _, n := range []string{parts.Shim, parts.Buildpacks, parts.Lifecycle, parts.Launcher, parts.Builder, "gitd-other", ".hidden"} {
 		if err := os.WriteFile(filepath.Join(dir, n), []byte("the program "+n), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -182,8 +182,10 @@ func TestMake(t *testing.T) {
 			t.Errorf("%s: %q", n, files[n])
 		}
 	}
-	if _, ok := files[Home+"/parts/.hidden"]; ok {
-		t.Error("a hidden file went in")
+	for _, n := range []string{".hidden", parts.Builder} {
+		if _, ok := files[Home+"/parts/"+n]; ok {
+			t.Errorf("%s went in", n)
+		}
 	}
 
 	t.Run("again", func(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package parts finds the programs that are shipped beside gitd: the shim that watches an instance, the buildpacks, the
-// lifecycle and its launcher, and what runs in the Pods of builds.
+// lifecycle and its launcher, what makes the builder image, and what runs in the Pods of builds.
 package parts
 
 import (
@@ -11,11 +11,12 @@ import (
 
 // The parts. Each is a static binary.
 const (
-	Shim       = "gitd-shim"  // watches one container: cmd/gitd-shim
-	Buildpacks = "buildpacks" // all of our buildpacks: buildpacks/
-	Lifecycle  = "lifecycle"  // github.com/buildpacks/lifecycle/cmd/lifecycle
-	Launcher   = "launcher"   // github.com/buildpacks/lifecycle/cmd/launcher
-	Pod        = "gitd-pod"   // runs in the Pods of builds on a cluster: cmd/gitd-pod
+	Shim       = "gitd-shim"    // watches one container: cmd/gitd-shim
+	Buildpacks = "buildpacks"   // all of our buildpacks: buildpacks/
+	Lifecycle  = "lifecycle"    // github.com/buildpacks/lifecycle/cmd/lifecycle
+	Launcher   = "launcher"     // github.com/buildpacks/lifecycle/cmd/launcher
+	Builder    = "gitd-builder" // makes the builder image: cmd/gitd-builder
+	Pod        = "gitd-pod"     // runs in the Pods of builds on a cluster: cmd/gitd-pod
 )
 
 // Dir is where the parts are: $GITD_PARTS, else the folder "parts" beside the executable.

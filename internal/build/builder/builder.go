@@ -1,4 +1,5 @@
-// Package builder has the builder image: it makes ours, and takes any other from a registry or an OCI layout.
+// Package builder has the builder image: ours, which the program gitd-builder makes (package maker), and any other from a registry or an OCI
+// layout.
 package builder
 
 import (
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/sandbox"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -29,7 +31,7 @@ type Options struct {
 	Ref   string   // "": our own, made if need be; "oci:DIR": an OCI layout; else a registry reference
 	Base  string   // base image for our own: "" bootstraps Debian; else a reference of an image with apt's packages in place
 	Cache string   // default: gitd in the user's cache directory
-	Force bool     // make our own anew, pull others anew
+	Force bool     // make our own again, pull others again
 	Log   *app.Log // progress
 }
 
@@ -38,48 +40,46 @@ type Options struct {
 // or out of reach, CodeInvalidInput where the reference names nothing that can be used.
 //
 // What is returned stays on the disk until this process ends, whatever another one removes from the cache meanwhile.
-//
-// Making runs functions of this program in processes of their own: main and TestMain must call reexec.Init.
 func Ensure(ctx context.Context, o Options) (*Builder, error) {
-	c, err := openCache(o)
+	c, err := cache.Open(o.Cache, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	img, run, err := c.images(ctx, o)
+	img, run, err := images(ctx, c, o)
 	if err != nil {
 		return nil, err
 	}
-	return c.ready(ctx, o, img, run)
+	return ready(ctx, c, o, img, run)
 }
 
-func (c *cache) images(ctx context.Context, o Options) (img, run v1.Image, err error) {
+func images(ctx context.Context, c *cache.Cache, o Options) (img, run v1.Image, err error) {
 	switch dir, isLayout := strings.CutPrefix(o.Ref, "oci:"); {
 	case o.Ref == "":
-		return c.own(ctx, o)
+		return own(ctx, c, o)
 	case isLayout:
-		return c.fromLayout(ctx, o, dir)
+		return fromLayout(ctx, c, o, dir)
 	}
-	return c.fromRegistry(ctx, o, o.Ref)
+	return fromRegistry(ctx, c, o, o.Ref)
 }
 
 // ready checks the images and unpacks the layers that are not there yet.
-func (c *cache) ready(ctx context.Context, o Options, img, run v1.Image) (*Builder, error) {
+func ready(ctx context.Context, c *cache.Cache, o Options, img, run v1.Image) (*Builder, error) {
 	b, err := describe(o.Ref, img, run)
 	if err != nil {
 		return nil, err
 	}
-	b.Shared = c.layersDir()
-	p := start(c.log, 2*time.Second, "Unpacking the builder's layers")
-	defer p.stop()
-	layers := sandbox.OpenLayers(c.layersDir())
-	if err := c.markRun(run); err != nil {
-		return nil, diskFull(c.dir, err)
+	b.Shared = c.LayersDir()
+	p := cache.Start(c.Log, 2*time.Second, "Unpacking the builder's layers")
+	defer p.Stop()
+	layers := sandbox.OpenLayers(c.LayersDir())
+	if err := c.MarkRun(run); err != nil {
+		return nil, cache.DiskFull(c.Dir, err)
 	}
-	if b.Layers, err = c.holdLayers(func() ([]string, error) { return layers.Ensure(ctx, img) }); err != nil {
-		return nil, diskFull(c.dir, err)
+	if b.Layers, err = c.HoldLayers(func() ([]string, error) { return layers.Ensure(ctx, img) }); err != nil {
+		return nil, cache.DiskFull(c.Dir, err)
 	}
 	if _, err = layers.Ensure(ctx, run); err != nil {
-		return nil, diskFull(c.dir, err)
+		return nil, cache.DiskFull(c.Dir, err)
 	}
 	return b, nil
 }

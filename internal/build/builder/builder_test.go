@@ -1,8 +1,6 @@
 package builder
 
 import (
-	"context"
-	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -15,69 +13,25 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/app/apptest"
-	"github.com/gitd-io/gitd/internal/reexec"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
+	"github.com/gitd-io/gitd/internal/build/builder/cachetest"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-func TestMain(m *testing.M) {
-	reexec.Init()
-	os.Exit(m.Run())
-}
-
-// tinyImage has one file, and the labels and environment given.
-func tinyImage(t *testing.T, file, arch string, labels map[string]string, env ...string) v1.Image {
-	t.Helper()
-	l, err := writeLayer(t.TempDir(), func(w *layerWriter) error { return w.bytes(file, 0o644, []byte("content of "+file)) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err := mutate.AppendLayers(emptyImage(arch), l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config = config.DeepCopy()
-	config.Config.Labels, config.Config.Env = labels, env
-	if img, err = mutate.ConfigFile(img, config); err != nil {
-		t.Fatal(err)
-	}
-	return img
-}
-
 func tinyBuilder(t *testing.T, arch, run string) v1.Image {
-	return tinyImage(t, "cnb/order.toml", arch, map[string]string{metadataLabel: `{"images":[{"image":"` + run + `"}],"stack":{"runImage":{"image":""}}}`},
+	return cachetest.Image(t, "cnb/order.toml", arch, map[string]string{cache.MetadataLabel: `{"images":[{"image":"` + run + `"}],"stack":{"runImage":{"image":""}}}`},
 		"CNB_USER_ID=1001", "CNB_GROUP_ID=1002", "PATH=/bin")
-}
-
-func tinyLayout(t *testing.T, images map[string]v1.Image) string {
-	t.Helper()
-	dir := t.TempDir()
-	p, err := newLayout(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n, img := range images {
-		if err := p.AppendImage(img, layout.WithAnnotations(map[string]string{refName: n})); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 const otherArch = "riscv64"
 
 // TestLayout: builder and run image from a folder, unpacked, and at once the second time.
 func TestLayout(t *testing.T) {
-	run := tinyImage(t, "etc/run", runtime.GOARCH, nil)
-	dir := tinyLayout(t, map[string]v1.Image{"me/builder:1": tinyBuilder(t, runtime.GOARCH, "me/run"), "me/run:latest": run, "other": tinyBuilder(t, otherArch, "me/run")})
+	run := cachetest.Image(t, "etc/run", runtime.GOARCH, nil)
+	dir := cachetest.Layout(t, map[string]v1.Image{"me/builder:1": tinyBuilder(t, runtime.GOARCH, "me/run"), "me/run:latest": run, "other": tinyBuilder(t, otherArch, "me/run")})
 	o := Options{Ref: "oci:" + dir, Cache: t.TempDir()}
 	for range 2 {
 		b, err := Ensure(t.Context(), o)
@@ -105,20 +59,20 @@ func TestLayout(t *testing.T) {
 }
 
 func TestLayoutErrors(t *testing.T) {
-	plain := tinyImage(t, "x", runtime.GOARCH, nil)
-	broken := tinyImage(t, "x", runtime.GOARCH, map[string]string{metadataLabel: "{"})
-	rootUser := tinyImage(t, "x", runtime.GOARCH, map[string]string{metadataLabel: `{"images":[{"image":"run"}]}`}, "CNB_USER_ID=0", "CNB_GROUP_ID=0")
+	plain := cachetest.Image(t, "x", runtime.GOARCH, nil)
+	broken := cachetest.Image(t, "x", runtime.GOARCH, map[string]string{cache.MetadataLabel: "{"})
+	rootUser := cachetest.Image(t, "x", runtime.GOARCH, map[string]string{cache.MetadataLabel: `{"images":[{"image":"run"}]}`}, "CNB_USER_ID=0", "CNB_GROUP_ID=0")
 	for what, c := range map[string]struct {
 		dir  string
 		says string
 	}{
 		"no folder":      {filepath.Join(t.TempDir(), "none"), "no whole OCI layout"},
 		"empty folder":   {t.TempDir(), "no whole OCI layout"},
-		"no images":      {tinyLayout(t, nil), "no image"},
-		"no builder":     {tinyLayout(t, map[string]v1.Image{"a": plain}), "no builder"},
-		"wrong platform": {tinyLayout(t, map[string]v1.Image{"a": tinyBuilder(t, otherArch, "run")}), "linux/" + otherArch},
-		"bad label":      {tinyLayout(t, map[string]v1.Image{"a": broken}), "cannot be read"},
-		"builds as root": {tinyLayout(t, map[string]v1.Image{"a": rootUser, "run": plain}), "CNB_USER_ID"},
+		"no images":      {cachetest.Layout(t, nil), "no image"},
+		"no builder":     {cachetest.Layout(t, map[string]v1.Image{"a": plain}), "no builder"},
+		"wrong platform": {cachetest.Layout(t, map[string]v1.Image{"a": tinyBuilder(t, otherArch, "run")}), "linux/" + otherArch},
+		"bad label":      {cachetest.Layout(t, map[string]v1.Image{"a": broken}), "cannot be read"},
+		"builds as root": {cachetest.Layout(t, map[string]v1.Image{"a": rootUser, "run": plain}), "CNB_USER_ID"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := Ensure(t.Context(), Options{Ref: "oci:" + c.dir, Cache: t.TempDir()})
@@ -143,13 +97,13 @@ func TestRegistry(t *testing.T) {
 		}
 		return ref.String()
 	}
-	run := push("run:1", tinyImage(t, "etc/run", runtime.GOARCH, nil))
+	run := push("run:1", cachetest.Image(t, "etc/run", runtime.GOARCH, nil))
 	ref := push("builder:1", tinyBuilder(t, runtime.GOARCH, run))
-	plain := push("plain:1", tinyImage(t, "x", runtime.GOARCH, nil))
+	plain := push("plain:1", cachetest.Image(t, "x", runtime.GOARCH, nil))
 	other := push("other:1", tinyBuilder(t, otherArch, run))
 	lost := push("lost:1", tinyBuilder(t, runtime.GOARCH, host+"/gone:1"))
-	cache := t.TempDir()
-	first, err := Ensure(t.Context(), Options{Ref: ref, Cache: cache})
+	dir := t.TempDir()
+	first, err := Ensure(t.Context(), Options{Ref: ref, Cache: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,12 +112,12 @@ func TestRegistry(t *testing.T) {
 	}
 
 	for bad, says := range map[string]string{plain: "no builder", other: "linux/" + otherArch, host + "/none:1": "there is no image", lost: "run image", "Not A Ref": "no image reference"} {
-		_, err := Ensure(t.Context(), Options{Ref: bad, Cache: cache})
+		_, err := Ensure(t.Context(), Options{Ref: bad, Cache: dir})
 		apptest.WantError(t, err, app.CodeInvalidInput, says)
 	}
 
-	push("builder:1", tinyImage(t, "cnb/newer", runtime.GOARCH, map[string]string{metadataLabel: `{"stack":{"runImage":{"image":"` + run + `"}}}`}, "CNB_USER_ID=7", "CNB_GROUP_ID=7"))
-	second, err := Ensure(t.Context(), Options{Ref: ref, Cache: cache})
+	push("builder:1", cachetest.Image(t, "cnb/newer", runtime.GOARCH, map[string]string{cache.MetadataLabel: `{"stack":{"runImage":{"image":"` + run + `"}}}`}, "CNB_USER_ID=7", "CNB_GROUP_ID=7"))
+	second, err := Ensure(t.Context(), Options{Ref: ref, Cache: dir})
 	if err != nil || second.Digest == first.Digest || second.UID != 7 {
 		t.Fatalf("after the tag moved: %+v, %v", second, err)
 	}
@@ -172,7 +126,7 @@ func TestRegistry(t *testing.T) {
 	}
 
 	server.Close()
-	again, err := Ensure(t.Context(), Options{Ref: ref, Cache: cache})
+	again, err := Ensure(t.Context(), Options{Ref: ref, Cache: dir})
 	if err != nil || again.Digest != second.Digest {
 		t.Fatalf("with the registry away: %+v, %v", again, err)
 	}
@@ -204,28 +158,9 @@ func TestRunImages(t *testing.T) {
 		`{}`:                                                                                              "",
 		`[]`:                                                                                              "",
 	} {
-		names, err := runImages("ref", &v1.ConfigFile{Config: v1.Config{Labels: map[string]string{metadataLabel: label}}})
+		names, err := runImages("ref", &v1.ConfigFile{Config: v1.Config{Labels: map[string]string{cache.MetadataLabel: label}}})
 		if got := strings.Join(names, " "); got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v; want %q", label, got, err, want)
 		}
-	}
-}
-
-// TestCancelled: nothing is made, and the cause comes through.
-func TestCancelled(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cause := errors.New("the client went away")
-	c, err := openCache(Options{Cache: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	unlock, err := c.lock(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	cancel(cause)
-	if _, err := c.lock(ctx); !errors.Is(err, cause) {
-		t.Errorf("waiting for the lock ended with %v, want %v", err, cause)
 	}
 }

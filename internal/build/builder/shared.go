@@ -1,11 +1,13 @@
 package builder
 
+import "github.com/gitd-io/gitd/internal/build/builder/cache"
+
 // SharedLayers is the directory of unpacked layers that every server on this machine has in common: Builder.Shared, known before
-// there is a builder. cache is Options.Cache.
-func SharedLayers(cache string) (string, error) {
-	c, err := openCache(Options{Cache: cache})
+// there is a builder. dir is Options.Cache.
+func SharedLayers(dir string) (string, error) {
+	c, err := cache.Open(dir, nil)
 	if err != nil {
 		return "", err
 	}
-	return c.layersDir(), nil
+	return c.LayersDir(), nil
 }

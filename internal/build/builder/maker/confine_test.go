@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"bufio"
@@ -15,8 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/reexec"
 )
+
+func TestMain(m *testing.M) {
+	reexec.Init()
+	os.Exit(m.Run())
+}
 
 // programs makes this machine's programs those of a root that has nothing else.
 func programs() (binds []bind) {
@@ -131,14 +137,14 @@ func processes(t *testing.T, argument string) (pids []int) {
 
 func init() {
 	reexec.Register("builder-test-hold", func(args []string) int {
-		c, err := openCache(Options{Cache: args[0]})
+		c, err := cache.Open(args[0], nil)
 		if err != nil {
 			panic(err)
 		}
-		if _, err := c.lock(context.Background()); err != nil {
+		if _, err := c.Lock(context.Background()); err != nil {
 			panic(err)
 		}
-		work, err := c.temp("work")
+		work, err := c.Temp("work")
 		if err != nil {
 			panic(err)
 		}
@@ -178,11 +184,11 @@ func TestKilled(t *testing.T) {
 		t.Fatalf("it ended with %v", err)
 	}
 	eventually(t, "what it started is gone", func() bool { return len(processes(t, mark)) == 0 })
-	c, err := openCache(Options{Cache: dir})
+	c, err := cache.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := c.lock(t.Context())
+	unlock, err := c.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

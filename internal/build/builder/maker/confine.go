@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"golang.org/x/sys/unix"
 )
@@ -94,10 +95,10 @@ func lastLine(s string) string {
 }
 
 // words makes an error for people of a failed job: what says what was being done.
-func (c *cache) words(err error, what string) error {
+func (m *maker) words(err error, what string) error {
 	var j *jobError
 	if !errors.As(err, &j) {
-		return diskFull(c.dir, err)
+		return cache.DiskFull(m.Dir, err)
 	}
 	out := j.output
 	has := func(parts ...string) bool {
@@ -108,15 +109,15 @@ func (c *cache) words(err error, what string) error {
 		}
 		return false
 	}
-	c.log.Error("%s failed. The end of its output:", j.program)
+	m.Log.Error("%s failed. The end of its output:", j.program)
 	for line := range strings.SplitSeq(strings.TrimSpace(out), "\n") {
-		c.log.Detail("%s", line)
+		m.Log.Detail("%s", line)
 	}
 	switch {
 	case has("No module named pip", `"python3": executable file not found`):
 		return app.Errorf(app.CodeInvalidInput, "name a base image that has python3 and python3-pip", "%s failed: the base image has no pip", what)
 	case has("No space left on device", "Disk quota exceeded"):
-		return app.Errorf(app.CodeUnavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "%s failed: the disk of %s is full", what, c.dir)
+		return app.Errorf(app.CodeUnavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "%s failed: the disk of %s is full", what, m.Dir)
 	case has("Temporary failure resolving", "Could not resolve", "Name or service not known", "Failed to establish a new connection",
 		"Could not connect", "Unable to connect", "Connection timed out", "Network is unreachable", "Temporary failure in name resolution"):
 		return app.Errorf(app.CodeUnavailable, "check the network, the proxy variables (https_proxy) and the package sources of this machine, then try again",

@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"bufio"
@@ -10,17 +10,19 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
+	"github.com/gitd-io/gitd/internal/build/builder/recipe"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/layer"
@@ -31,72 +33,82 @@ const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 // maker makes our own builder. It runs under the cache's lock.
 type maker struct {
-	*cache
-	recipe *recipe
+	*cache.Cache
+	recipe *recipe.Recipe
 	force  bool
-	now    *progress // of the stage that is being made
+	now    *cache.Progress // of the stage that is being made
 }
 
 func (m *maker) note(format string, args ...any) {
 	if m.now != nil {
-		m.now.note(format, args...)
+		m.now.Note(format, args...)
 	}
 }
 
-// own returns our own builder and its run image.
-func (c *cache) own(ctx context.Context, o Options) (img, run v1.Image, err error) {
-	r, err := c.recipe(ctx, o)
+// makeBuilder makes our own builder image, unless the cache has it, and returns its link in the cache.
+func makeBuilder(ctx context.Context, c *cache.Cache, base string, force bool) (link string, err error) {
+	r, err := recipe.New(ctx, c, base, force)
 	if err != nil {
-		return nil, nil, err
+		return "", err
 	}
-	link := filepath.Join("builder", r.key())
-	if !o.Force {
-		if img, run, err = c.entry(link); err == nil {
-			return img, run, nil
-		}
-	}
-	unlock, err := c.lock(ctx)
+	link = r.Link()
+	unlock, err := c.Lock(ctx)
 	if err != nil {
-		return nil, nil, err
+		return "", err
 	}
 	defer unlock()
-	if !o.Force { // another process may have made it while we waited
-		if img, run, err = c.entry(link); err == nil {
-			return img, run, nil
+	if !force { // another process may have made it while we waited
+		if _, _, err = c.Entry(link); err == nil {
+			return link, nil
 		}
 	}
-	m := &maker{cache: c, recipe: r, force: o.Force}
+	m := &maker{Cache: c, recipe: r, force: force}
 	if err := m.make(ctx, link); err != nil {
 		if ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
+			return "", context.Cause(ctx)
 		}
-		return nil, nil, m.words(err, "making the builder image")
+		return "", m.words(err, "making the builder image")
 	}
-	img, run, err = c.entry(link)
-	c.makeRoom()
-	return img, run, err
+	_, _, err = c.Entry(link)
+	c.MakeRoom()
+	return link, err
+}
+
+// makeBase makes a layer with Debian and these packages, unless the cache has it, and returns its folder in the cache.
+func makeBase(ctx context.Context, c *cache.Cache, force bool, packages []string) (dir string, err error) {
+	unlock, err := c.Lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	m := &maker{Cache: c, recipe: &recipe.Recipe{Arch: runtime.GOARCH}, force: force}
+	system, err := m.bootstrap(ctx, "base", "Bootstrapping "+recipe.DebianName, packages)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		return "", m.words(err, "bootstrapping "+recipe.DebianName)
+	}
+	return filepath.Rel(c.Dir, filepath.Dir(system.File))
 }
 
 // make makes the builder, stage by stage, and puts it into the cache.
 func (m *maker) make(ctx context.Context, link string) error {
 	began := time.Now()
-	if os.Geteuid() != 0 {
-		return app.Errorf(app.CodeUnavailable, "run gitd builder create as root", "only root can make the builder image")
-	}
 	run, build, err := m.images(ctx)
 	if err != nil {
 		return err
 	}
-	m.now = start(m.log, 0, "Putting the builder image together")
-	defer m.now.stop()
-	dir, err := m.temp("builder")
+	m.now = cache.Start(m.Log, 0, "Putting the builder image together")
+	defer m.now.Stop()
+	dir, err := m.Temp("builder")
 	if err != nil {
 		return err
 	}
 	if err := m.createBuilder(ctx, dir, run, build); err != nil {
 		return err
 	}
-	img, _, err := readEntry(dir)
+	img, _, err := cache.ReadEntry(dir)
 	if err != nil {
 		return err
 	}
@@ -104,11 +116,11 @@ func (m *maker) make(ctx context.Context, link string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.put(dir, link, digest.String()); err != nil {
+	if _, err := m.Put(dir, link, digest.String()); err != nil {
 		return err
 	}
-	m.now.stop()
-	m.log.Step("Builder image %s is ready (%.0f s)", digest.Hex[:12], time.Since(began).Seconds())
+	m.now.Stop()
+	m.Log.Step("Builder image %s is ready (%.0f s)", digest.Hex[:12], time.Since(began).Seconds())
 	return nil
 }
 
@@ -117,34 +129,34 @@ func (m *maker) make(ctx context.Context, link string) error {
 //	run:    base, user
 //	build:  base, user, build packages, Go, Node.js, Go's cache, buildpacks
 func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
-	m.log.Step("Making the builder image, once on this machine")
-	t, ok := toolchains[m.recipe.arch]
+	m.Log.Step("Making the builder image, once on this machine")
+	t, ok := recipe.Toolchains[m.recipe.Arch]
 	if !ok {
-		return nil, nil, app.Errorf(app.CodeUnavailable, "name a builder image for this machine with --builder", "there is no builder of ours for the architecture %s", m.recipe.arch)
+		return nil, nil, app.Errorf(app.CodeUnavailable, "name a builder image for this machine with --builder", "there is no builder of ours for the architecture %s", m.recipe.Arch)
 	}
-	base := m.recipe.base
-	distro := map[string]string{"ID": "debian", "VERSION_ID": debianVersion}
+	base := m.recipe.Base
+	distro := map[string]string{"ID": "debian", "VERSION_ID": recipe.DebianVersion}
 	if base == nil {
 		system, err := m.system(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		if base, err = m.append(emptyImage(m.recipe.arch), system); err != nil {
+		if base, err = cache.Append(cache.EmptyImage(m.recipe.Arch), system); err != nil {
 			return nil, nil, err
 		}
 	} else if distro, err = m.distribution(ctx, base); err != nil {
 		return nil, nil, err
 	}
-	m.recipe.base = base
+	m.recipe.Base = base
 	user, err := m.user(ctx, base)
 	if err != nil {
 		return nil, nil, err
 	}
-	if run, err = m.append(base, user); err != nil {
+	if run, err = cache.Append(base, user); err != nil {
 		return nil, nil, err
 	}
-	layers := []*fileLayer{user}
-	if m.recipe.baseDigest == "" {
+	layers := []*cache.Layer{user}
+	if m.recipe.BaseDigest == "" {
 		packages, err := m.packages(ctx, user)
 		if err != nil {
 			return nil, nil, err
@@ -155,7 +167,7 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	nodeLayer, err := m.toolchain(ctx, t.Node, layers, addNode(m.recipe.arch))
+	nodeLayer, err := m.toolchain(ctx, t.Node, layers, addNode(m.recipe.Arch))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -167,7 +179,7 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if build, err = m.append(base, append(layers, nodeLayer, goLayer, cacheLayer, programs)...); err != nil {
+	if build, err = cache.Append(base, append(layers, nodeLayer, goLayer, cacheLayer, programs)...); err != nil {
 		return nil, nil, err
 	}
 	if run, err = configure(run, distro, nil); err != nil {
@@ -177,44 +189,36 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	return run, build, err
 }
 
-func (m *maker) append(base v1.Image, layers ...*fileLayer) (v1.Image, error) {
-	var all []mutate.Addendum
-	for _, l := range layers {
-		all = append(all, mutate.Addendum{Layer: l, History: v1.History{Created: v1.Time{Time: layer.Made}, CreatedBy: "gitd"}})
-	}
-	return mutate.Append(base, all...)
-}
-
 // unpacked returns the directories of the base image's layers and of these on top.
-func (m *maker) unpacked(ctx context.Context, layers []*fileLayer) ([]string, error) {
-	img, err := m.append(m.recipe.base, layers...)
+func (m *maker) unpacked(ctx context.Context, layers []*cache.Layer) ([]string, error) {
+	img, err := cache.Append(m.recipe.Base, layers...)
 	if err != nil {
 		return nil, err
 	}
-	return sandbox.OpenLayers(m.layersDir()).Ensure(ctx, img)
+	return sandbox.OpenLayers(m.LayersDir()).Ensure(ctx, img)
 }
 
 // stage returns a layer of the cache, or makes it: do works in a folder of its own and writes the layer. inputs are all that
 // decides the content.
-func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do func(ctx context.Context, work string, w *layerWriter) error) (*fileLayer, error) {
-	final := filepath.Join(m.dir, "stage", name+"-"+key(layersVersion, m.recipe.arch, inputs))
+func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do func(ctx context.Context, work string, w *layerWriter) error) (*cache.Layer, error) {
+	final := filepath.Join(m.Dir, "stage", name+"-"+cache.Key(recipe.LayersVersion, m.recipe.Arch, inputs))
 	if !m.force {
-		l, err := readLayer(final)
+		l, err := cache.ReadLayer(final)
 		if err != nil || l != nil {
-			touch(final)
+			cache.Touch(final)
 			return l, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	m.now = start(m.log, 0, "%s", title)
-	defer m.now.stop()
-	dir, err := m.temp(name)
+	m.now = cache.Start(m.Log, 0, "%s", title)
+	defer m.now.Stop()
+	dir, err := m.Temp(name)
 	if err != nil {
 		return nil, err
 	}
-	work, err := m.temp(name)
+	work, err := m.Temp(name)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +229,7 @@ func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do 
 	if err != nil {
 		return nil, err
 	}
-	if err := syncFileSystem(dir); err != nil {
+	if err := cache.SyncFileSystem(dir); err != nil {
 		return nil, err
 	}
 	if err := disk.RemoveAll(final); err != nil {
@@ -234,40 +238,40 @@ func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do 
 	if err := os.Rename(dir, final); err != nil {
 		return nil, err
 	}
-	l.file = filepath.Join(final, filepath.Base(l.file))
-	m.now.finish("%s: %d MB", title, l.info.Size>>20)
+	l.File = filepath.Join(final, filepath.Base(l.File))
+	m.now.Finish("%s: %d MB", title, l.Info.Size>>20)
 	return l, nil
 }
 
 // system makes the layer with the system that apps run on.
-func (m *maker) system(ctx context.Context) (*fileLayer, error) {
-	return m.bootstrap(ctx, "system", "Bootstrapping "+debianName, append([]string{"ca-certificates"}, catalog.RunPackages...))
+func (m *maker) system(ctx context.Context) (*cache.Layer, error) {
+	return m.bootstrap(ctx, "system", "Bootstrapping "+recipe.DebianName, append([]string{"ca-certificates"}, catalog.RunPackages...))
 }
 
 // bootstrap makes a layer with Debian and these packages, by mmdebstrap.
-func (m *maker) bootstrap(ctx context.Context, name, title string, packages []string) (*fileLayer, error) {
+func (m *maker) bootstrap(ctx context.Context, name, title string, packages []string) (*cache.Layer, error) {
 	packages = slices.Compact(slices.Sorted(slices.Values(packages)))
-	return m.stage(ctx, name, title, []any{debianRelease, packages}, func(ctx context.Context, work string, w *layerWriter) error {
+	return m.stage(ctx, name, title, []any{recipe.DebianRelease, packages}, func(ctx context.Context, work string, w *layerWriter) error {
 		if os.Geteuid() != 0 {
-			return app.Errorf(app.CodeUnavailable, "run the command as root", "only root can bootstrap %s", debianName)
+			return app.Errorf(app.CodeUnavailable, "run the command as root", "only root can bootstrap %s", recipe.DebianName)
 		}
 		program, err := findProgram("mmdebstrap")
 		if err != nil {
 			return app.Errorf(app.CodeUnavailable, "run apt-get install mmdebstrap, or name a base image with gitd builder create --base", "mmdebstrap, which bootstraps Debian, is not installed")
 		}
-		if err := m.needSpace(3 << 30); err != nil {
+		if err := m.NeedSpace(3 << 30); err != nil {
 			return err
 		}
 		root := filepath.Join(work, "root")
-		args := []string{program, "--mode=root", "--verbose", "--variant=minbase", "--format=directory", "--architectures=" + m.recipe.arch,
+		args := []string{program, "--mode=root", "--verbose", "--variant=minbase", "--format=directory", "--architectures=" + m.recipe.Arch,
 			"--include=" + strings.Join(packages, ","), "--dpkgopt=force-unsafe-io",
 			"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 			"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*", "--dpkgopt=path-exclude=/usr/share/locale/*"}
 		for _, o := range aptProxies(ctx) {
 			args = append(args, "--aptopt="+o)
 		}
-		args = append(args, debianRelease, root)
-		if sources := hostSources("/etc", debianRelease); len(sources) > 0 {
+		args = append(args, recipe.DebianRelease, root)
+		if sources := hostSources("/etc", recipe.DebianRelease); len(sources) > 0 {
 			list := filepath.Join(work, "sources.list")
 			if err := os.WriteFile(list, []byte(lines(sources)), 0o600); err != nil {
 				return err
@@ -277,32 +281,32 @@ func (m *maker) bootstrap(ctx context.Context, name, title string, packages []st
 		j := job{Args: args, Output: m.watchPackages(), Dir: "/",
 			Env: append(passed(phase.Proxies...), "PATH="+standardPath, "LC_ALL=C.UTF-8", "TMPDIR="+work)}
 		if err := j.run(ctx); err != nil {
-			return m.words(err, "bootstrapping "+debianName)
+			return m.words(err, "bootstrapping "+recipe.DebianName)
 		}
 		m.note("packing")
 		sources := aptSources(filepath.Join(root, "etc/apt"))
-		return errors.Join(w.tree(root, "", m.now.began, func(name string, d fs.DirEntry) bool {
+		return errors.Join(w.tree(root, "", m.now.Began, func(name string, d fs.DirEntry) bool {
 			return hostOnly(name) || name == "etc/apt/sources.list" || path.Dir(name) == "etc/apt/sources.list.d"
 		}), w.bytes("etc/apt/sources.list", 0o644, []byte(lines(withoutPasswords(sources)))), emptyFiles(w))
 	})
 }
 
 // packages makes the layer with what builds need on top of the system and the user: installing changes the list of users as well.
-func (m *maker) packages(ctx context.Context, user *fileLayer) (*fileLayer, error) {
+func (m *maker) packages(ctx context.Context, user *cache.Layer) (*cache.Layer, error) {
 	packages := slices.Compact(slices.Sorted(slices.Values(catalog.BuildPackages)))
-	digest, err := m.recipe.base.Digest()
+	digest, err := m.recipe.Base.Digest()
 	if err != nil {
 		return nil, err
 	}
-	return m.stage(ctx, "packages", "Installing compilers and tools for builds", []any{packages, user.info.DiffID, digest}, func(ctx context.Context, work string, w *layerWriter) error {
-		layers, err := m.unpacked(ctx, []*fileLayer{user})
+	return m.stage(ctx, "packages", "Installing compilers and tools for builds", []any{packages, user.Info.DiffID, digest}, func(ctx context.Context, work string, w *layerWriter) error {
+		layers, err := m.unpacked(ctx, []*cache.Layer{user})
 		if err != nil {
 			return err
 		}
 		files, env := hostNetwork()
 		conf := aptProxies(ctx)
 		conf = append(conf, `APT::Sandbox::User "root"`, `Acquire::https::CaInfo "/run/gitd/ca.crt"`, `Acquire::Languages "none"`)
-		if sources := hostSources("/etc", debianRelease); len(sources) > 0 {
+		if sources := hostSources("/etc", recipe.DebianRelease); len(sources) > 0 {
 			files["gitd/sources.list"] = lines(sources)
 			conf = append(conf, `Dir::Etc::SourceList "/run/gitd/sources.list"`, `Dir::Etc::SourceParts "/dev/null"`)
 		}
@@ -316,7 +320,7 @@ func (m *maker) packages(ctx context.Context, user *fileLayer) (*fileLayer, erro
 			return m.words(err, "installing compilers and tools")
 		}
 		m.note("packing")
-		return w.tree(upper, "", m.now.began, func(name string, d fs.DirEntry) bool { return hostOnly(name) })
+		return w.tree(upper, "", m.now.Began, func(name string, d fs.DirEntry) bool { return hostOnly(name) })
 	})
 }
 
@@ -360,7 +364,7 @@ func emptyFiles(w *layerWriter) error {
 }
 
 // user makes the layer with the user that builds and apps run as, and its folders.
-func (m *maker) user(ctx context.Context, base v1.Image) (*fileLayer, error) {
+func (m *maker) user(ctx context.Context, base v1.Image) (*cache.Layer, error) {
 	digest, err := base.Digest()
 	if err != nil {
 		return nil, err
@@ -389,9 +393,9 @@ func (m *maker) user(ctx context.Context, base v1.Image) (*fileLayer, error) {
 }
 
 // buildpacks makes the layer with the program that all our buildpacks are. They refer to it by links, so that it is in the image once.
-func (m *maker) buildpacks(ctx context.Context) (*fileLayer, error) {
-	return m.stage(ctx, "buildpacks", "Adding the buildpacks", []any{m.recipe.buildpacks.digest}, func(ctx context.Context, _ string, w *layerWriter) error {
-		return errors.Join(w.program(buildpacksProgram[1:], m.recipe.buildpacks.path), w.folder("cache", 0o755, 1000))
+func (m *maker) buildpacks(ctx context.Context) (*cache.Layer, error) {
+	return m.stage(ctx, "buildpacks", "Adding the buildpacks", []any{m.recipe.Buildpacks.Digest}, func(ctx context.Context, _ string, w *layerWriter) error {
+		return errors.Join(w.program(buildpacksProgram[1:], m.recipe.Buildpacks.Path), w.folder("cache", 0o755, 1000))
 	})
 }
 
@@ -416,7 +420,7 @@ func readTop(layers []string, name string) ([]byte, error) {
 
 // distribution reads what a base image says of itself.
 func (m *maker) distribution(ctx context.Context, base v1.Image) (map[string]string, error) {
-	layers, err := sandbox.OpenLayers(m.layersDir()).Ensure(ctx, base)
+	layers, err := sandbox.OpenLayers(m.LayersDir()).Ensure(ctx, base)
 	if err != nil {
 		return nil, err
 	}
@@ -452,15 +456,6 @@ func configure(img v1.Image, distro map[string]string, env []string) (v1.Image, 
 	return mutate.ConfigFile(img, config)
 }
 
-func emptyImage(arch string) v1.Image {
-	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, ociManifest), ociConfig)
-	img, err := mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: arch, RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{}}})
-	if err != nil {
-		panic(err) // plain values
-	}
-	return img
-}
-
 var packageLine = regexp.MustCompile(`^(?:(\d+) upgraded, (\d+) newly installed|(Unpacking|Setting up) )`)
 
 // watchPackages tells, from the output of apt and dpkg, how far they are.
@@ -482,36 +477,6 @@ func (m *maker) watchPackages() *lineWriter {
 		total = max(total, unpacked, set)
 		m.note("%d packages, %d unpacked, %d set up", total, unpacked, set)
 	}}
-}
-
-// watchSize tells how large a folder has grown until ctx ends.
-func (m *maker) watchSize(ctx context.Context, dir string) {
-	now := m.now
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			if n := size(dir); n > 1<<20 {
-				now.note("%d MB", n>>20)
-			}
-		}
-	}
-}
-
-func size(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			n += info.Size()
-		}
-		return nil
-	})
-	return n
 }
 
 // lineWriter hands on whole lines.

@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"encoding/json"
@@ -9,40 +9,44 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
+	"github.com/gitd-io/gitd/internal/build/builder/cachetest"
+	"github.com/gitd-io/gitd/internal/build/builder/recipe"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
 // TestCreateBuilder has pack make a builder of tiny images and the real catalog.
 func TestCreateBuilder(t *testing.T) {
-	c, err := openCache(Options{Cache: t.TempDir()})
+	c, err := cache.Open(t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	part := func(name string) partFile {
+	part := func(name string) recipe.Part {
 		p := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(p, []byte("#!/bin/sh\n# "+name+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		return partFile{path: p}
+		return recipe.Part{Path: p}
 	}
-	m := &maker{cache: c, recipe: &recipe{arch: runtime.GOARCH, buildpacks: part("buildpacks"), lifecycle: part("lifecycle"), launcher: part("launcher")}}
+	m := &maker{Cache: c, recipe: &recipe.Recipe{Arch: runtime.GOARCH, Buildpacks: part("buildpacks"), Lifecycle: part("lifecycle"), Launcher: part("launcher")}}
 	distro := map[string]string{"ID": "debian", "VERSION_ID": "12"}
-	run, err := configure(tinyImage(t, "etc/run", runtime.GOARCH, nil), distro, nil)
+	run, err := configure(cachetest.Image(t, "etc/run", runtime.GOARCH, nil), distro, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	build, err := configure(tinyImage(t, "etc/build", runtime.GOARCH, nil), distro, []string{"CNB_USER_ID=1000", "CNB_GROUP_ID=1000"})
+	build, err := configure(cachetest.Image(t, "etc/build", runtime.GOARCH, nil), distro, []string{"CNB_USER_ID=1000", "CNB_GROUP_ID=1000"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := c.temp("builder")
+	dir, err := c.Temp("builder")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := m.createBuilder(t.Context(), dir, run, build); err != nil {
 		t.Fatal(err)
 	}
-	img, gotRun, err := readEntry(dir)
+	img, gotRun, err := cache.ReadEntry(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,30 +61,36 @@ func TestCreateBuilder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names, err := runImages("", config); err != nil || len(names) != 1 || names[0] != runName {
-		t.Errorf("run images %q, %v", names, err)
+	type image struct {
+		Image   string
+		Mirrors []string
 	}
 	var metadata struct {
 		Lifecycle struct{ Version string }
+		Images    []image
+		Stack     struct{ RunImage image }
 	}
-	if err := json.Unmarshal([]byte(config.Config.Labels[metadataLabel]), &metadata); err != nil || metadata.Lifecycle.Version != lifecycleVersion {
+	if err := json.Unmarshal([]byte(config.Config.Labels[cache.MetadataLabel]), &metadata); err != nil || metadata.Lifecycle.Version != lifecycleVersion {
 		t.Errorf("lifecycle %q, %v", metadata.Lifecycle.Version, err)
+	}
+	if i := metadata.Images; len(i) != 1 || i[0].Image != cache.RunName || len(i[0].Mirrors) != 0 || metadata.Stack.RunImage.Image != "" {
+		t.Errorf("run images %+v", metadata)
 	}
 
 	digest, err := img.Digest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	final, err := c.put(dir, "builder/x", digest.String())
+	final, err := c.Put(dir, "builder/x", digest.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Ensure(t.Context(), Options{Ref: "oci:" + final, Cache: c.dir})
+	b, err := builder.Ensure(t.Context(), builder.Options{Ref: "oci:" + final, Cache: c.Dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, says := range map[string]string{
-		"cnb/order.toml": catalog.Go, "cnb/run.toml": runName, "cnb/lifecycle/lifecycle": "# lifecycle", "cnb/lifecycle/launcher": "# launcher",
+		"cnb/order.toml": catalog.Go, "cnb/run.toml": cache.RunName, "cnb/lifecycle/lifecycle": "# lifecycle", "cnb/lifecycle/launcher": "# launcher",
 		"cnb/lifecycle/detector": "# lifecycle", "etc/build": "content",
 		filepath.Join(catalog.All()[0].Dir()[1:], "buildpack.toml"): catalog.Go,
 	} {
@@ -98,14 +108,14 @@ func TestCreateBuilder(t *testing.T) {
 		t.Error("the buildpacks do not refer to their program")
 	}
 	// The same again is the same image: a second server on another machine has the same builder.
-	again, err := c.temp("builder")
+	again, err := c.Temp("builder")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := m.createBuilder(t.Context(), again, run, build); err != nil {
 		t.Fatal(err)
 	}
-	img, _, err = readEntry(again)
+	img, _, err = cache.ReadEntry(again)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +131,7 @@ func TestLifecycleDescriptor(t *testing.T) {
 			t.Errorf("no %s in\n%s", s, d)
 		}
 	}
-	mod, err := os.ReadFile("../../../go.mod")
+	mod, err := os.ReadFile("../../../../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}

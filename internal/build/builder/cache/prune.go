@@ -1,4 +1,4 @@
-package builder
+package cache
 
 import (
 	"errors"
@@ -39,9 +39,9 @@ var held struct {
 	files map[string]*os.File
 }
 
-// hold takes a shared lock on a folder of the cache, which lasts as long as this process does, and notes its use. It
+// Hold takes a shared lock on a folder of the cache, which lasts as long as this process does, and notes its use. It
 // reports false where the folder has gone.
-func hold(dir string) (bool, error) {
+func Hold(dir string) (bool, error) {
 	held.Lock()
 	defer held.Unlock()
 	f := held.files[dir]
@@ -90,14 +90,14 @@ func same(f *os.File, dir string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// touch notes the use of an entry or stage. A cache that cannot be written only forgets.
-func touch(dir string) {
+// Touch notes the use of an entry or stage. A cache that cannot be written only forgets.
+func Touch(dir string) {
 	now := time.Now()
 	_ = os.Chtimes(dir, now, now)
 }
 
-// holdLayers unpacks what is missing of an image, and holds its layers.
-func (c *cache) holdLayers(ensure func() ([]string, error)) ([]string, error) {
+// HoldLayers unpacks what is missing of an image, and holds its layers.
+func (c *Cache) HoldLayers(ensure func() ([]string, error)) ([]string, error) {
 	for range 10 { // a pruner may be at work between the two
 		dirs, err := ensure()
 		if err != nil {
@@ -105,7 +105,7 @@ func (c *cache) holdLayers(ensure func() ([]string, error)) ([]string, error) {
 		}
 		all := true
 		for _, d := range dirs {
-			ok, err := hold(d)
+			ok, err := Hold(d)
 			if err != nil {
 				return nil, err
 			}
@@ -115,17 +115,17 @@ func (c *cache) holdLayers(ensure func() ([]string, error)) ([]string, error) {
 			return dirs, nil
 		}
 	}
-	return nil, errors.New("the unpacked layers in " + c.layersDir() + " vanish as soon as they are made")
+	return nil, errors.New("the unpacked layers in " + c.LayersDir() + " vanish as soon as they are made")
 }
 
-// markRun notes for good that an app may run on an image's layers.
-func (c *cache) markRun(img v1.Image) error {
+// MarkRun notes for good that an app may run on an image's layers.
+func (c *Cache) MarkRun(img v1.Image) error {
 	config, err := img.ConfigFile()
 	if err != nil {
 		return err
 	}
 	for _, id := range config.RootFS.DiffIDs {
-		f, err := os.OpenFile(filepath.Join(c.dir, "run", id.Hex), os.O_CREATE|os.O_WRONLY, 0o644)
+		f, err := os.OpenFile(filepath.Join(c.Dir, "run", id.Hex), os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
 		}
@@ -142,8 +142,8 @@ type folder struct {
 }
 
 // folders returns the entries below a folder of the cache, the one used last first.
-func (c *cache) folders(kind string) ([]folder, error) {
-	dir := filepath.Join(c.dir, kind)
+func (c *Cache) folders(kind string) ([]folder, error) {
+	dir := filepath.Join(c.Dir, kind)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -167,15 +167,15 @@ func (c *cache) folders(kind string) ([]folder, error) {
 	return all, nil
 }
 
-// makeRoom prunes after something new came. What fails takes disk space and no more.
-func (c *cache) makeRoom() {
+// MakeRoom prunes after something new came. What fails takes disk space and no more.
+func (c *Cache) MakeRoom() {
 	if err := c.prune(time.Now()); err != nil {
-		c.log.Detail("the cache of builder images could not be pruned: %v", err)
+		c.Log.Detail("the cache of builder images could not be pruned: %v", err)
 	}
 }
 
 // prune makes room. The caller holds the cache's lock.
-func (c *cache) prune(now time.Time) error {
+func (c *Cache) prune(now time.Time) error {
 	old := func(t time.Time) bool { return now.Sub(t) > keepUnused }
 	builders, err := c.folders("builder")
 	if err != nil {
@@ -237,8 +237,8 @@ func (c *cache) prune(now time.Time) error {
 		}
 	}
 	for hex := range candidates {
-		dir := filepath.Join(c.layersDir(), hex)
-		if _, err := os.Lstat(filepath.Join(c.dir, "run", hex)); err == nil || kept[hex] || !filled(dir) {
+		dir := filepath.Join(c.LayersDir(), hex)
+		if _, err := os.Lstat(filepath.Join(c.Dir, "run", hex)); err == nil || kept[hex] || !filled(dir) {
 			continue
 		}
 		if _, err := c.remove(dir, func() error { return nil }); err != nil {
@@ -255,7 +255,7 @@ func filled(dir string) bool {
 }
 
 // remove removes a folder of the cache unless a process holds it. first is called under the lock.
-func (c *cache) remove(dir string, first func() error) (bool, error) {
+func (c *Cache) remove(dir string, first func() error) (bool, error) {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
@@ -274,7 +274,7 @@ func (c *cache) remove(dir string, first func() error) (bool, error) {
 		return false, err
 	}
 	// It disappears at once; whoever holds the lock of the cache next clears what we do not get done.
-	tmp, err := c.temp("pruned")
+	tmp, err := c.Temp("pruned")
 	if err != nil {
 		return false, err
 	}
@@ -286,20 +286,20 @@ func (c *cache) remove(dir string, first func() error) (bool, error) {
 
 // builderLayers returns the diff IDs, in hex, of the layers that builds alone need of an entry, and marks those that apps
 // may need: caches of earlier versions have no marks.
-func (c *cache) builderLayers(dir string) ([]string, error) {
+func (c *Cache) builderLayers(dir string) ([]string, error) {
 	all, err := layoutImages(dir)
 	if err != nil {
 		return nil, nil // not whole: of no use, and nothing is known of its layers
 	}
 	var layers []string
 	for _, i := range all {
-		if i.config.Config.Labels[metadataLabel] == "" {
-			if err := c.markRun(i.image); err != nil {
+		if i.Config.Config.Labels[MetadataLabel] == "" {
+			if err := c.MarkRun(i.Image); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		for _, id := range i.config.RootFS.DiffIDs {
+		for _, id := range i.Config.RootFS.DiffIDs {
 			layers = append(layers, id.Hex)
 		}
 	}
@@ -307,7 +307,7 @@ func (c *cache) builderLayers(dir string) ([]string, error) {
 }
 
 // pruneStages removes the stages that nobody uses any more.
-func (c *cache) pruneStages(old func(time.Time) bool) error {
+func (c *Cache) pruneStages(old func(time.Time) bool) error {
 	stages, err := c.folders("stage")
 	if err != nil {
 		return err
@@ -330,8 +330,8 @@ func linked(file string) bool {
 }
 
 // pruneDigests forgets the digests of programs that are of an earlier version, or gone.
-func (c *cache) pruneDigests(old func(time.Time) bool) {
-	files, _ := filepath.Glob(filepath.Join(c.dir, digestPrefix+"*"))
+func (c *Cache) pruneDigests(old func(time.Time) bool) {
+	files, _ := filepath.Glob(filepath.Join(c.Dir, digestPrefix+"*"))
 	for _, f := range files {
 		if info, err := os.Lstat(f); err == nil && info.Mode().IsRegular() && old(info.ModTime()) {
 			_ = os.Remove(f)

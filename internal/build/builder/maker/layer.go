@@ -1,4 +1,4 @@
-package builder
+package maker
 
 import (
 	"archive/tar"
@@ -18,74 +18,17 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sys/unix"
 
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/layer"
 )
 
-// fileLayer is a gzip-compressed layer in a file whose digests are known.
-type fileLayer struct {
-	file string
-	info layerInfo
-}
-
-// layerInfo is what layer.json holds.
-type layerInfo struct {
-	Digest v1.Hash `json:"digest"`
-	DiffID v1.Hash `json:"diffID"`
-	Size   int64   `json:"size"` // compressed, in bytes
-}
-
-var _ v1.Layer = (*fileLayer)(nil)
-
-func (l *fileLayer) Digest() (v1.Hash, error)             { return l.info.Digest, nil }
-func (l *fileLayer) DiffID() (v1.Hash, error)             { return l.info.DiffID, nil }
-func (l *fileLayer) Size() (int64, error)                 { return l.info.Size, nil }
-func (l *fileLayer) MediaType() (types.MediaType, error)  { return types.OCILayer, nil }
-func (l *fileLayer) Compressed() (io.ReadCloser, error)   { return os.Open(l.file) }
-func (l *fileLayer) Uncompressed() (io.ReadCloser, error) { return uncompressed(l.file) }
-
-func uncompressed(file string) (io.ReadCloser, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	z, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<18))
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{z, f}, nil
-}
-
-// readLayer reads a layer that writeLayer has left in dir, nil where there is none.
-func readLayer(dir string) (*fileLayer, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "layer.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	l := &fileLayer{file: filepath.Join(dir, "layer.tar.gz")}
-	if err := json.Unmarshal(b, &l.info); err != nil {
-		return nil, nil // not ours, or not whole: made anew
-	}
-	if s, err := os.Stat(l.file); err != nil || s.Size() != l.info.Size {
-		return nil, nil
-	}
-	return l, nil
-}
-
 // writeLayer makes a layer of what fill writes: dir/layer.tar.gz and dir/layer.json. It is compressed once, and fast: the layers
 // stay on this machine.
-func writeLayer(dir string, fill func(w *layerWriter) error) (*fileLayer, error) {
-	file := filepath.Join(dir, "layer.tar.gz")
+func writeLayer(dir string, fill func(w *layerWriter) error) (*cache.Layer, error) {
+	file := filepath.Join(dir, cache.LayerFile)
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -105,12 +48,12 @@ func writeLayer(dir string, fill func(w *layerWriter) error) (*fileLayer, error)
 		return nil, err
 	}
 	sum := func(h hash.Hash) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))} }
-	l := &fileLayer{file: file, info: layerInfo{Digest: sum(digest), DiffID: sum(diffID), Size: size.n}}
-	b, err := json.Marshal(l.info)
+	l := &cache.Layer{File: file, Info: cache.LayerInfo{Digest: sum(digest), DiffID: sum(diffID), Size: size.n}}
+	b, err := json.Marshal(l.Info)
 	if err != nil {
 		return nil, err
 	}
-	return l, os.WriteFile(filepath.Join(dir, "layer.json"), b, 0o644)
+	return l, os.WriteFile(filepath.Join(dir, cache.InfoFile), b, 0o644)
 }
 
 type counter struct{ n int64 }

@@ -1,4 +1,6 @@
-package builder
+// Package cache is the folder in which builder images and their parts are made and kept, shared by all processes of the machine: the server and
+// the commands read it, gitd-builder fills it.
+package cache
 
 import (
 	"context"
@@ -18,7 +20,7 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
-// cache is the directory that everything is made in and kept in:
+// Cache is the directory that everything is made in and kept in:
 //
 //	builder/KEY         link to builder/KEY-DIGEST, an OCI layout with a builder image and its run image
 //	stage/NAME-KEY/     one layer that took long to make: layer.tar.gz, layer.json
@@ -30,14 +32,14 @@ import (
 //	lock
 //
 // prune.go says what goes when.
-type cache struct {
-	dir string
-	log *app.Log
+type Cache struct {
+	Dir string
+	Log *app.Log
 }
 
-// DefaultCache is gitd's folder in the user's cache directory: $XDG_CACHE_HOME/gitd, ~/.cache/gitd, or /var/cache/gitd for a
+// Default is gitd's folder in the user's cache directory: $XDG_CACHE_HOME/gitd, ~/.cache/gitd, or /var/cache/gitd for a
 // service that has neither.
-func DefaultCache() (string, error) {
+func Default() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		if os.Getenv("XDG_CACHE_HOME") == "" {
@@ -48,11 +50,11 @@ func DefaultCache() (string, error) {
 	return filepath.Join(dir, "gitd"), nil
 }
 
-func openCache(o Options) (*cache, error) {
-	dir := o.Cache
+// Open returns the cache in dir, by default in Default; log is told of progress, and may be nil.
+func Open(dir string, log *app.Log) (*Cache, error) {
 	if dir == "" {
 		var err error
-		if dir, err = DefaultCache(); err != nil {
+		if dir, err = Default(); err != nil {
 			return nil, err
 		}
 	}
@@ -60,9 +62,9 @@ func openCache(o Options) (*cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cache{dir: dir, log: o.Log}
-	if c.log == nil {
-		c.log = app.NewLog(io.Discard)
+	c := &Cache{Dir: dir, Log: log}
+	if c.Log == nil {
+		c.Log = app.NewLog(io.Discard)
 	}
 	// Unpacked systems have set-user-ID programs, which are nothing for the users of this machine: such folders are root's alone.
 	for d, mode := range map[string]os.FileMode{"builder": 0o755, "stage": 0o755, "image": 0o755, "run": 0o755, "layers": 0o700, "tmp": 0o700} {
@@ -77,16 +79,17 @@ func openCache(o Options) (*cache, error) {
 	return c, nil
 }
 
-func (c *cache) layersDir() string { return filepath.Join(c.dir, "layers") }
+// LayersDir is the folder of the unpacked layers, for sandbox.OpenLayers.
+func (c *Cache) LayersDir() string { return filepath.Join(c.Dir, "layers") }
 
-// lock waits until no other process makes a builder in this cache, then clears what a killed one has left. The lock ends with
+// Lock waits until no other process makes a builder in this cache, then clears what a killed one has left. The lock ends with
 // the process that holds it, however that ends.
-func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
+func (c *Cache) Lock(ctx context.Context) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(c.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	var p *progress
+	var p *Progress
 	for tick := 10 * time.Millisecond; ; tick = min(2*tick, 500*time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
@@ -94,22 +97,22 @@ func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			f.Close()
-			p.stop()
+			p.Stop()
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 		if p == nil {
 			holder, _ := io.ReadAll(io.NewSectionReader(f, 0, 20))
-			p = start(c.log, 0, "Waiting for process %s, which makes the builder image in %s", strings.TrimSpace(string(holder)), c.dir)
+			p = Start(c.Log, 0, "Waiting for process %s, which makes the builder image in %s", strings.TrimSpace(string(holder)), c.Dir)
 		}
 		select {
 		case <-ctx.Done():
 			f.Close()
-			p.stop()
+			p.Stop()
 			return nil, context.Cause(ctx)
 		case <-time.After(tick):
 		}
 	}
-	p.stop()
+	p.Stop()
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
@@ -124,38 +127,38 @@ func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // clean removes work in progress. Only the holder of the lock may.
-func (c *cache) clean() error {
-	entries, err := os.ReadDir(filepath.Join(c.dir, "tmp"))
+func (c *Cache) clean() error {
+	entries, err := os.ReadDir(filepath.Join(c.Dir, "tmp"))
 	for _, e := range entries {
-		if err := disk.RemoveAll(filepath.Join(c.dir, "tmp", e.Name())); err != nil {
+		if err := disk.RemoveAll(filepath.Join(c.Dir, "tmp", e.Name())); err != nil {
 			return err
 		}
 	}
 	return err
 }
 
-// temp makes a folder for work in progress. It is on the file system of the entries, so that finished work moves by rename.
-func (c *cache) temp(name string) (string, error) {
-	d, err := os.MkdirTemp(filepath.Join(c.dir, "tmp"), name+"-")
+// Temp makes a folder for work in progress. It is on the file system of the entries, so that finished work moves by rename.
+func (c *Cache) Temp(name string) (string, error) {
+	d, err := os.MkdirTemp(filepath.Join(c.Dir, "tmp"), name+"-")
 	if err == nil {
 		err = os.Chmod(d, 0o755)
 	}
 	return d, err
 }
 
-// put makes the folder dir the entry that link (below the cache's directory) names. A folder that was there stays under its own name: another
+// Put makes the folder dir the entry that link (below the cache's directory) names. A folder that was there stays under its own name: another
 // process may be reading it.
-func (c *cache) put(dir, link, digest string) (string, error) {
-	if err := syncFileSystem(dir); err != nil {
+func (c *Cache) Put(dir, link, digest string) (string, error) {
+	if err := SyncFileSystem(dir); err != nil {
 		return "", err
 	}
-	link = filepath.Join(c.dir, link)
+	link = filepath.Join(c.Dir, link)
 	_, hex, _ := strings.Cut(digest, ":")
 	final := link + "-" + hex[:min(16, len(hex))]
 	if err := os.Rename(dir, final); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
 		return "", err
 	}
-	next := filepath.Join(c.dir, "tmp", filepath.Base(final)+".link")
+	next := filepath.Join(c.Dir, "tmp", filepath.Base(final)+".link")
 	_ = os.Remove(next)
 	if err := os.Symlink(filepath.Base(final), next); err != nil {
 		return "", err
@@ -163,8 +166,8 @@ func (c *cache) put(dir, link, digest string) (string, error) {
 	return final, os.Rename(next, link)
 }
 
-// syncFileSystem makes sure that an entry that is there after a power cut is whole.
-func syncFileSystem(dir string) error {
+// SyncFileSystem makes sure that an entry that is there after a power cut is whole.
+func SyncFileSystem(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -173,21 +176,21 @@ func syncFileSystem(dir string) error {
 	return unix.Syncfs(int(f.Fd()))
 }
 
-// needSpace fails early, and in words, where the disk is too full for what comes.
-func (c *cache) needSpace(bytes int64) error {
-	free, err := disk.Free(c.dir)
+// NeedSpace fails early, and in words, where the disk is too full for what comes.
+func (c *Cache) NeedSpace(bytes int64) error {
+	free, err := disk.Free(c.Dir)
 	if err != nil {
 		return err
 	}
 	if short := free.Short(bytes); short != "" {
 		return app.Errorf(app.CodeUnavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
-			"there is too little disk space in %s to make the builder image: %s", c.dir, short)
+			"there is too little disk space in %s to make the builder image: %s", c.Dir, short)
 	}
 	return nil
 }
 
-// diskFull words an error that comes of a full disk.
-func diskFull(dir string, err error) error {
+// DiskFull words an error that comes of a full disk.
+func DiskFull(dir string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return app.Errorf(app.CodeUnavailable, "free some space, or set XDG_CACHE_HOME to a folder on a larger disk", "the disk of %s is full: %w", dir, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"strconv"
 
-	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/project"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -24,7 +23,7 @@ type Caps struct {
 }
 
 // checkCaps refuses settings over the caps, before anything is built. What sets no bound gets the cap.
-func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, procfileText []byte) error {
+func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, declared []string) error {
 	c, w := m.o.Caps, &d.Web
 	refuse := func(flag, format string, args ...any) error {
 		return app.Errorf(app.CodeLimitExceeded, "ask for less in project.toml, or ask the operator (gitd serve --"+flag+")", format, args...)
@@ -41,7 +40,7 @@ func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descr
 	if c.Scale > 0 && (w.MaxScale == 0 || w.MaxScale > c.Scale) { // no bound, or the default
 		w.MaxScale = max(c.Scale, w.MinScale)
 	}
-	always := w.MinScale + int64(len(workersAsked(procfileText, d.Instances)))
+	always := w.MinScale + int64(len(workersAsked(declared, d.Instances)))
 	if c.MinScale > 0 && always > c.MinScale {
 		return refuse("max-min-scale", "%d instances that always run (min-scale, and workers) are more than this server gives an app: %d", always, c.MinScale)
 	}
@@ -59,12 +58,10 @@ func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descr
 }
 
 // workersAsked are the process types that are to run beside web, as far as that is known before the build.
-func workersAsked(procfileText []byte, instances map[string]int64) map[string]bool {
+func workersAsked(declared []string, instances map[string]int64) map[string]bool {
 	asked := map[string]bool{}
-	if lines, err := procfile.Parse(procfileText); err == nil {
-		for _, p := range lines {
-			asked[p.Type] = p.Type != webProcess && p.Type != releaseProcess
-		}
+	for _, t := range declared {
+		asked[t] = t != webProcess && t != releaseProcess
 	}
 	for t, n := range instances {
 		asked[t] = n > 0

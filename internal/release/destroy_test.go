@@ -36,6 +36,8 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}), func(o *Options) { o.Platform = p; o.Images = make(collected, 10) })
+	past(t, m, "hello", app.StateLive, "hello-v1")
+	past(t, m, "hello", app.StateReady, "hello-v2")
 	under := make(chan error, 1)
 	go func() { _, err := push(t.Context(), m, "hello", "c"); under <- err }()
 	<-building
@@ -58,6 +60,11 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 	refused("push", err)
 	_, err = dryRun(t.Context(), m, "hello", "d")
 	refused("dry run", err)
+	log := app.NewLog(&strings.Builder{})
+	_, err = m.Rollback(t.Context(), app.Root, "hello", 1, log)
+	refused("rollback", err)
+	_, err = m.Promote(t.Context(), app.Root, "hello", 2, log)
+	refused("promotion", err)
 	refused("destroy", m.Destroy(t.Context(), app.Root, "hello", rest))
 	close(p.proceed)
 	if err := <-destroyed; err != nil {

@@ -42,11 +42,11 @@ func writeLogs(t *testing.T, m *Machine, name string, from, to int, bytes int64)
 func TestMachine_KeepsLogs(t *testing.T) {
 	m := newMachine(t, nil, nil)
 	for v := 1; v <= 15; v++ {
-		past(t, m, app.StateLive, app.RevisionName("a", v))
+		past(t, m, "a", app.StateLive, app.RevisionName("a", v))
 	}
-	past(t, m, app.StateLive, "a-v3") // v16 went back to v3
+	past(t, m, "a", app.StateLive, "a-v3") // v16 went back to v3
 	for range 30 {
-		past(t, m, app.StateFailed, "")
+		past(t, m, "a", app.StateFailed, "")
 	}
 	writeLogs(t, m, "a", 1, 46, 10)
 	if err := m.pruneLogs(t.Context(), "a", keptLogs, maxLog); err != nil {
@@ -75,7 +75,7 @@ func TestMachine_LogsAreBounded(t *testing.T) {
 // Logs of apps that are gone go as well.
 func TestMachine_SweepsLogs(t *testing.T) {
 	m := newMachine(t, nil, nil)
-	past(t, m, app.StateLive, "a-v1")
+	past(t, m, "a", app.StateLive, "a-v1")
 	writeLogs(t, m, "a", 1, 1, 10)
 	writeLogs(t, m, "gone", 1, 3, 10)
 	writeLogs(t, m, "starts", 1, 1, 10)

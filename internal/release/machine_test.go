@@ -207,18 +207,18 @@ func TestMachine_FullDisk(t *testing.T) {
 	}
 }
 
-// past adds a release of the app "a" to the ledger that ended in this state, with a revision.
-func past(t *testing.T, m *Machine, state app.State, revision string) {
+// past adds a release of an app to the ledger that ended in this state, with a revision.
+func past(t *testing.T, m *Machine, name string, state app.State, revision string) {
 	t.Helper()
-	if _, err := m.o.Store.EnsureApp(t.Context(), "a", "dev"); err != nil {
+	if _, err := m.o.Store.EnsureApp(t.Context(), name, "dev"); err != nil {
 		t.Fatal(err)
 	}
-	r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "a", Commit: "c", Ref: "refs/heads/main", Key: "dev"})
+	r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: name, Commit: "c", Ref: "refs/heads/main", Key: "dev"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []store.Event{{State: app.StateStarting, Repository: "a", Digest: "sha256:" + revision, Revision: revision, Service: []byte("{}")}, {State: state}} {
-		if err := m.o.Store.AddEvent(t.Context(), "a", r.Version, e); err != nil {
+	for _, e := range []store.Event{{State: app.StateStarting, Repository: name, Digest: "sha256:" + revision, Revision: revision, Service: []byte("{}")}, {State: state}} {
+		if err := m.o.Store.AddEvent(t.Context(), name, r.Version, e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -32,11 +32,11 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 		return err
 	}
 	p.Source = selectFiles(p.Source, settings.Files, d.log)
-	procfile, err := readProcfile(p.Source.ReadFile) // before the build takes its time
+	declared, err := build.Declared(p.Source) // before the build takes its time
 	if err != nil {
 		return err
 	}
-	if err := d.m.checkCaps(ctx, d.release, &settings, procfile); err != nil {
+	if err := d.m.checkCaps(ctx, d.release, &settings, declared); err != nil {
 		return err
 	}
 	if p.Mode == app.ModeNoTraffic {
@@ -44,7 +44,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 			return err
 		}
 	}
-	service, err := d.image(ctx, p, settings)
+	service, err := d.image(ctx, p, settings, declared)
 	if err != nil {
 		return err
 	}
@@ -68,13 +68,13 @@ func (d *deployment) servesAlready(ctx context.Context) error {
 }
 
 // image builds, and returns the Service that runs the image.
-func (d *deployment) image(ctx context.Context, p app.Push, settings project.Descriptor) (*servingv1.Service, error) {
+func (d *deployment) image(ctx context.Context, p app.Push, settings project.Descriptor, declared []string) (*servingv1.Service, error) {
 	result, err := d.build(ctx, p, settings)
 	if err != nil {
 		return nil, err
 	}
 	d.release.Revision = app.RevisionName(p.App, d.release.Version)
-	workers, err := workerTypes(p.Source.ReadFile, result.Processes, settings.Instances)
+	workers, err := workerTypes(declared, result.Processes, settings.Instances)
 	if err != nil {
 		return nil, err
 	}

@@ -3,33 +3,24 @@ package release
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/internal/app"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// workerTypes are the process types that run beside web: those that the app's Procfile names, and those that project.toml asks for
+// workerTypes are the process types that run beside web: those that the app's Procfile declares, and those that project.toml asks for
 // (instances, by type). Others in the image are the buildpacks' own idea (a console, each of a Go app's programs): they don't run
 // unasked. The error is an *app.Error, for a type in project.toml that the image does not have.
-func workerTypes(read func(name string, limit int64) ([]byte, error), image []app.Process, instances map[string]int64) ([]string, error) {
-	text, err := readProcfile(read)
-	if err != nil {
-		return nil, err
-	}
+func workerTypes(declared []string, image []app.Process, instances map[string]int64) ([]string, error) {
 	var workers []string
-	if lines, err := procfile.Parse(text); err == nil { // a malformed one is the buildpacks' to complain about
-		for _, p := range lines {
-			if p.Type != webProcess && p.Type != releaseProcess && has(image, p.Type) {
-				workers = append(workers, p.Type)
-			}
+	for _, t := range declared {
+		if t != webProcess && t != releaseProcess && has(image, t) {
+			workers = append(workers, t)
 		}
 	}
 	for _, t := range slices.Sorted(maps.Keys(instances)) {
@@ -44,18 +35,6 @@ func workerTypes(read func(name string, limit int64) ([]byte, error), image []ap
 		}
 	}
 	return workers, nil
-}
-
-// maxProcfile is far more than a Procfile needs, in bytes.
-const maxProcfile = 64 << 10
-
-// readProcfile returns the app's Procfile, nil where it has none. The error is an *app.Error for one that is too large.
-func readProcfile(read func(name string, limit int64) ([]byte, error)) ([]byte, error) {
-	text, err := read(procfile.Name, maxProcfile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return text, err
 }
 
 // Bounds on the process types of an image. The build writes them, and the ledger keeps them with each release.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -21,33 +20,23 @@ import (
 func TestWorkerTypes(t *testing.T) {
 	image := []app.Process{{Type: "web"}, {Type: "release"}, {Type: "worker"}, {Type: "clock"}, {Type: "console"}}
 	for _, tt := range []struct {
-		name, procfile string
+		name, declared string
 		instances      map[string]int64
 		want, err      string
 	}{
 		{"NoProcfile", "", nil, "", ""},
-		{"OfTheProcfile", "web: a\nrelease: b\nworker: c\nclock: d\n", nil, "worker clock", ""},
-		{"NotInTheImage", "web: a\nother: c\n", nil, "", ""},
-		{"Malformed", "worker", nil, "", ""},
-		{"Off", "web: a\nworker: c\nclock: d\n", map[string]int64{"worker": 0}, "clock", ""},
-		{"On", "web: a\nworker: c\n", map[string]int64{"console": 1, "worker": 1}, "worker console", ""},
-		{"Unknown", "web: a\n", map[string]int64{"wroker": 0}, "", "io.gitd.processes.wroker: the image has no such process type (it has: web, release, worker, clock, console)"},
+		{"OfTheProcfile", "web release worker clock", nil, "worker clock", ""},
+		{"NotInTheImage", "web other", nil, "", ""},
+		{"Off", "web worker clock", map[string]int64{"worker": 0}, "clock", ""},
+		{"On", "web worker", map[string]int64{"console": 1, "worker": 1}, "worker console", ""},
+		{"Unknown", "web", map[string]int64{"wroker": 0}, "", "io.gitd.processes.wroker: the image has no such process type (it has: web, release, worker, clock, console)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := workerTypes(func(name string, _ int64) ([]byte, error) {
-				if name != "Procfile" || tt.procfile == "" {
-					return nil, fs.ErrNotExist
-				}
-				return []byte(tt.procfile), nil
-			}, image, tt.instances)
+			got, err := workerTypes(strings.Fields(tt.declared), image, tt.instances)
 			if strings.Join(got, " ") != tt.want || tt.err == "" && err != nil || tt.err != "" && (app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), tt.err)) {
 				t.Errorf("%q, %v", got, err)
 			}
 		})
-	}
-	broken := errors.New("broken")
-	if _, err := workerTypes(func(string, int64) ([]byte, error) { return nil, broken }, image, nil); !errors.Is(err, broken) {
-		t.Error(err)
 	}
 }
 

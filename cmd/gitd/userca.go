@@ -15,13 +15,13 @@ func readUserCAs(file string) ([]gossh.PublicKey, error) {
 	}
 	rest, err := os.ReadFile(file)
 	if err != nil {
-		return nil, app.Errorf(app.CodeInvalidInput, "name a file with public keys, one a line", "--user-ca: %w", err)
+		return nil, app.Errorf(app.CodeInvalidInput, "name a file with public keys, one a line", "--user-ca: %s cannot be read: %w", file, err)
 	}
 	var keys []gossh.PublicKey
 	for len(bytes.TrimSpace(rest)) > 0 {
 		key, _, _, left, err := gossh.ParseAuthorizedKey(rest)
 		if err != nil {
-			return nil, app.Errorf(app.CodeInvalidInput, "each line is the .pub file of a key", "--user-ca: key %d of %s is none: %w", len(keys)+1, file, err)
+			return nil, app.Errorf(app.CodeInvalidInput, "each line is the .pub file of a key", "--user-ca: key %d of %s cannot be read: %w", len(keys)+1, file, err)
 		}
 		keys, rest = append(keys, key), left
 	}

@@ -3,8 +3,17 @@ package app
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
 	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -59,6 +68,81 @@ func TestError_KeepsCauseAndCode(t *testing.T) {
 	}
 	if m, _ := Explain(errors.New("open /var/lib/gitd/secret")); m != "internal error" {
 		t.Fatal("a detail leaked:", m)
+	}
+}
+
+// What people read of a cause is its reason; the log has all of it, and what was said on the way.
+func TestErrorf_TellsReasonsOnly(t *testing.T) {
+	_, missing := os.Open("/nowhere/x")
+	for want, err := range map[string]error{
+		"the key /nowhere/x cannot be read: no such file or directory": Errorf(CodeInvalidInput, "n", "the key /nowhere/x cannot be read: %w", missing),
+		"it cannot be read: load: no such file or directory":           Errorf(CodeInvalidInput, "n", "it cannot be read: %w", fmt.Errorf("load: %w", missing)),
+		"no registry: 127.0.0.1:1: connection refused":                 Errorf(CodeUnavailable, "n", "no registry: %w", &url.Error{Op: "Get", URL: "http://x", Err: refused()}),
+		"it failed: two lines, and more":                               Errorf(CodeUnavailable, "n", "it failed: %w", errors.New("two lines,\n\tand\x1b[2K more\n")),
+		"it failed: " + strings.Repeat("x", 300) + "…":                 Errorf(CodeUnavailable, "n", "it failed: %v", errors.New(strings.Repeat("x", 400))),
+		"status 7 of EOF":                  Errorf(CodeUnavailable, "n", "status %d of %s", 7, io.EOF),
+		"the push failed":                  Wrap(missing, CodeUnavailable, "n", "the push failed"),
+		"the outer words: the inner words": Errorf(CodeUnavailable, "n", "the outer words: %w", Errorf(CodeNotFound, "n", "the inner words")),
+	} {
+		if err.Error() != want {
+			t.Errorf("got  %q\nwant %q", err, want)
+		}
+	}
+	if e := Errorf(CodeInvalidInput, "n", "it cannot be read: %w", missing); !errors.Is(e, fs.ErrNotExist) || e.Err != missing {
+		t.Errorf("the cause is %v", e.Err)
+	}
+}
+
+func refused() error {
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+func TestCause(t *testing.T) {
+	_, missing := os.Open("/nowhere/x")
+	inner := Errorf(CodeNotFound, "n", "there is no app: %w", missing)
+	for want, err := range map[string]error{
+		"": Errorf(CodeNotFound, "n", "there is no app"),
+		"open /nowhere/x: no such file or directory":                                             inner,
+		"enter v3: open /nowhere/x: no such file or directory":                                   fmt.Errorf("enter v3: %w", inner),
+		"there is no app: no such file or directory: open /nowhere/x: no such file or directory": Wrap(inner, CodeUnavailable, "n", "try again"),
+		"EOF":      io.EOF,
+		"roll out": fmt.Errorf("roll out: %w", Errorf(CodeUnavailable, "n", "it is away: %w", io.EOF)),
+	} {
+		if got := Cause(err); got != want {
+			t.Errorf("%v:\ngot  %q\nwant %q", err, got, want)
+		}
+	}
+}
+
+// Every code has an exit status, and none but a success has 0.
+func TestExitStatus(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "error.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok && len(v.Values) == 1 {
+			if id, ok := v.Type.(*ast.Ident); ok && id.Name == "Code" {
+				code, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if status, ok := exits[Code(code)]; !ok || status == 0 && Code(code) != CodeDryRun {
+					t.Errorf("%s exits with status %d", code, status)
+				}
+				codes++
+			}
+		}
+		return true
+	})
+	if codes < 18 || len(exits) != codes+1 {
+		t.Errorf("%d codes, %d statuses", codes, len(exits))
+	}
+	for want, err := range map[int]error{0: nil, 1: io.EOF, 3: fmt.Errorf("x: %w", Errorf(CodeNotFound, "n", "gone")), 130: Errorf(CodeCancelled, "n", "gone")} {
+		if got := ExitStatus(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
 	}
 }
 

@@ -3,12 +3,13 @@ package app
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code says what kind of failure an Error is. Codes reach people in events and stay stable.
 type Code string
 
-// The codes. New ones are added at the end.
+// The codes. New ones are added at the end, with their exit status in exit.go.
 const (
 	CodeInternal      Code = "internal"       // a defect or a failing disk: the cause is in the server's log
 	CodeInvalidName   Code = "invalid-name"   // a name that cannot be an app's or a key's
@@ -16,7 +17,7 @@ const (
 	CodeExists        Code = "exists"         // the name is taken
 	CodeForbidden     Code = "forbidden"      // the key is known but has no right to do this
 	CodeInvalidInput  Code = "invalid-input"  // a bad argument, ref, pack or file in the app
-	CodeDetectFailed  Code = "detect-failed"  // no buildpack wants the source
+	CodeDetectFailed  Code = "detect-failed"  // no buildpack matched the source
 	CodeBuildFailed   Code = "build-failed"   // a buildpack failed
 	CodeExportFailed  Code = "export-failed"  // the image could not be written
 	CodeLimitExceeded Code = "limit-exceeded" // over a memory, time, disk or size limit
@@ -30,19 +31,48 @@ const (
 	CodeDryRun        Code = "dry-run"        // all went well, and it was asked for that nothing be deployed
 )
 
-// Error is a failure told to a person: what failed (with why), and what to do next. Anything that is not an *Error is a
-// defect and is shown as an internal error.
+// Error is a failure told to a person: what failed, why, and what to do next. Any other error is an internal error: people are told only that,
+// and the server's log has its text.
 type Error struct {
 	Code    Code
 	Message string // one line: what failed and why; no trailing full stop
-	Next    string // one line: what to do next; may be empty
+	Next    string // one line: what to do next; never empty
 	Err     error  // the cause, for the server's log; may be nil
 }
 
-// Errorf makes an Error. next says what to do; a %w in format keeps the cause.
+// askOperator is what to do next where nothing better is known.
+const askOperator = "the server's log has the details; ask the operator to look"
+
+// Errorf makes an Error. next says what to do, and must not be empty. A %w in format keeps the cause for the server's log; what people read of it is its
+// reason alone: "no such file or directory" of "open /srv/x: no such file or directory".
 func Errorf(code Code, next, format string, args ...any) *Error {
+	for i, a := range args {
+		if err, ok := a.(error); ok {
+			if r := reason(err); r != err.Error() {
+				args[i] = &shortened{r, err}
+			}
+		}
+	}
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Next: next, Err: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if s, ok := cause.(*shortened); ok {
+		cause = s.error
+	}
+	return &Error{Code: code, Message: err.Error(), Next: orAsk(next), Err: cause}
+}
+
+// Wrap is Errorf with a cause that is for the server's log alone: nothing of it is in the message.
+func Wrap(cause error, code Code, next, format string, args ...any) *Error {
+	e := Errorf(code, next, format, args...)
+	e.Err = cause
+	return e
+}
+
+func orAsk(next string) string {
+	if next == "" {
+		return askOperator
+	}
+	return next
 }
 
 // Error returns the message: one line, what failed and why.
@@ -68,7 +98,34 @@ func CodeOf(err error) Code {
 func Explain(err error) (message, next string) {
 	var e *Error
 	if errors.As(err, &e) {
-		return e.Message, e.Next
+		return e.Message, orAsk(e.Next)
 	}
-	return "internal error", "the server's log has the details; ask the operator to look"
+	return "internal error", askOperator
+}
+
+// Cause returns what Explain leaves out, for the server's log: the context that was added to an *Error on its way (fmt.Errorf("…: %w", err)), and its cause
+// in the cause's own words; of any other error, all of it. "" where there is nothing to add.
+func Cause(err error) string {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	told := e.Message
+	var parts []string
+	add := func(s string) {
+		if s != "" && !strings.Contains(told, s) {
+			parts = append(parts, s)
+			told += "\n" + s
+		}
+	}
+	add(strings.TrimSuffix(strings.TrimSuffix(err.Error(), e.Message), ": "))
+	for e.Err != nil {
+		add(e.Err.Error())
+		var below *Error
+		if !errors.As(e.Err, &below) {
+			break
+		}
+		e = below
+	}
+	return strings.Join(parts, ": ")
 }

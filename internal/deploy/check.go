@@ -78,8 +78,7 @@ func (r *rollout) unhealthy(ctx context.Context, status int, err, why error) err
 			reason, next = ": "+reason, "the server cannot reach the ingress: ask the operator to give its address (gitd serve --ingress HOST:PORT)"
 		}
 	}
-	return &app.Error{Code: app.CodeUnhealthy, Err: err,
-		Message: fmt.Sprintf("health check failed: HTTP GET %s %s for %s%s", r.plan.Check.Path, got, app.Elapsed(r.plan.Check.Timeout), reason), Next: next}
+	return app.Wrap(err, app.CodeUnhealthy, next, "health check failed: HTTP GET %s %s for %s%s", r.plan.Check.Path, got, app.Elapsed(r.plan.Check.Timeout), reason)
 }
 
 // unanswered says why a request did not reach the ingress; "" where that is not known.

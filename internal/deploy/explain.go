@@ -20,18 +20,17 @@ func (r *rollout) explain(ctx context.Context, err error) error {
 			return known
 		}
 		if start.Missing {
-			return &app.Error{Code: app.CodeImageMissing, Err: err,
-				Message: fmt.Sprintf("the image of %s is no longer in the registry: %s", r.version(), start.Detail),
-				Next:    "push its commit again to build a new image"}
+			return app.Wrap(err, app.CodeImageMissing, "push its commit again to build a new image",
+				"the image of %s is no longer in the registry: %s", r.version(), start.Detail)
 		}
-		return &app.Error{Code: app.CodeStartFailed, Err: err, Message: start.Error(), Next: start.next()}
+		return app.Wrap(err, app.CodeStartFailed, start.next(), "%s", start.Error())
 	case errors.As(err, &known):
 		return err
 	case ctx.Err() != nil:
 		if errors.As(context.Cause(ctx), &known) {
 			return known
 		}
-		return &app.Error{Code: app.CodeCancelled, Err: context.Cause(ctx), Message: "the rollout was cancelled", Next: "push again"}
+		return app.Wrap(context.Cause(ctx), app.CodeCancelled, "push again", "the rollout was cancelled")
 	}
 	return fmt.Errorf("roll out %s: %w", r.green, err)
 }

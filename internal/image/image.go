@@ -125,7 +125,7 @@ func static(file string) error {
 	const next = "build it with CGO_ENABLED=0 (make build does), or name one: --binary FILE"
 	f, err := elf.Open(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return app.Errorf(app.CodeInvalidInput, "name the gitd binary: --binary FILE", "the binary cannot be read: %w", err)
+		return app.Errorf(app.CodeInvalidInput, "name the gitd binary: --binary FILE", "the binary %s cannot be read: %w", file, err)
 	}
 	if err != nil {
 		return app.Errorf(app.CodeInvalidInput, next, "%s is no Linux program: %w", file, err)
@@ -147,7 +147,7 @@ func static(file string) error {
 func programsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, app.Errorf(app.CodeUnavailable, "run make build, or name the folder: --parts DIR", "the programs that are shipped beside gitd are missing: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "run make build, or name the folder: --parts DIR", "the programs that are shipped beside gitd are missing from %s: %w", dir, err)
 	}
 	var names []string
 	for _, e := range entries {

@@ -25,8 +25,7 @@ func Explain(err error, doing string) *app.Error {
 		return known
 	}
 	code, why, next := explain(err)
-	message := "cannot " + doing + ": " + why
-	return &app.Error{Code: code, Message: strings.Join(strings.Fields(message), " "), Next: next, Err: err}
+	return app.Wrap(err, code, next, "cannot %s: %s", doing, strings.Join(strings.Fields(why), " "))
 }
 
 func explain(err error) (code app.Code, why, next string) {
@@ -46,7 +45,7 @@ func explain(err error) (code app.Code, why, next string) {
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
-		return app.CodeInternal, err.Error(), ""
+		return app.CodeInternal, err.Error(), "look at the server's log, and at the cluster's API server"
 	}
 	s := status.Status()
 	return answered(err, s)
@@ -90,7 +89,7 @@ func answered(err error, s metav1.Status) (code app.Code, why, next string) {
 		}
 		return app.CodeUnavailable, "the cluster does not know " + what, "look whether its version is supported"
 	case apierrors.IsNotFound(err):
-		return app.CodeNotFound, message, ""
+		return app.CodeNotFound, message, "see what there is: kubectl get"
 	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
 		return app.CodeInvalidInput, message, "correct what the message names"
 	case apierrors.IsRequestEntityTooLargeError(err):

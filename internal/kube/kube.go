@@ -91,7 +91,7 @@ func load(kubeconfig, context string) (config *rest.Config, namespace, source st
 	source = cmp.Or(kubeconfig, os.Getenv("KUBECONFIG"), clientcmd.RecommendedHomeFile)
 	if kubeconfig != "" {
 		if _, err := os.Stat(kubeconfig); err != nil {
-			return nil, "", "", app.Errorf(app.CodeInvalidInput, "give the path of a kubeconfig file", "the kubeconfig cannot be read: %w", err)
+			return nil, "", "", app.Errorf(app.CodeInvalidInput, "give the path of a kubeconfig file", "the kubeconfig %s cannot be read: %w", kubeconfig, err)
 		}
 	}
 	deferred := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})

@@ -130,7 +130,7 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ file, context, want string }{
-		"no file":     {"/none/such", "", "the kubeconfig cannot be read: stat /none/such: no such file or directory"},
+		"no file":     {"/none/such", "", "the kubeconfig /none/such cannot be read: no such file or directory"},
 		"not yaml":    {bad, "", "is not usable"},
 		"no context":  {config(t, "http://127.0.0.1:1"), "other", `context "other" does not exist`},
 		"nothing set": {"", "", "no cluster is configured"},

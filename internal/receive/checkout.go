@@ -241,8 +241,8 @@ func (w *writer) large(ctx context.Context, e entry) error {
 		if err := e.large.store.Remove(e.large.OID); err != nil {
 			return err
 		}
-		return &app.Error{Code: app.CodeInternal, Message: "the server's copy of " + quote(e.path) + " in Git LFS is damaged, and was removed",
-			Next: "send it again, then push again: git lfs push --all platform main", Err: err}
+		return app.Wrap(err, app.CodeInternal, "send it again, then push again: git lfs push --all platform main",
+			"the server's copy of %s in Git LFS is damaged, and was removed", quote(e.path))
 	}
 	return err
 }

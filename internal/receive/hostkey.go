@@ -26,7 +26,7 @@ func hostKey(path string) (gossh.Signer, error) {
 		b, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, app.Errorf(app.CodeUnavailable, "let the user that runs gitd read it", "the host key cannot be read: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "let the user that runs gitd read it", "the host key %s cannot be read: %w", path, err)
 	}
 	s, err := gossh.ParsePrivateKey(b)
 	if err != nil {

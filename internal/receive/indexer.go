@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/receive/pack"
 )
 
 // PackLimits bound one pack.
@@ -72,7 +72,7 @@ type Indexer interface {
 }
 
 // ErrIncomplete is in the chain of an Indexer's error when the pack builds on objects that are nowhere.
-var ErrIncomplete = errors.New("objects are missing")
+var ErrIncomplete = pack.ErrIncomplete
 
 // packHeaderSize is "PACK", version and number of objects.
 const packHeaderSize = 12
@@ -177,19 +177,16 @@ var fsckLine = regexp.MustCompile(`^object ([0-9a-f]{40}): (\w+: .*)$`)
 
 // explainPack puts into words why git index-pack refused a pack.
 func explainPack(g *gitError, limits PackLimits) error {
-	told := func(code app.Code, next, format string, args ...any) error {
-		return &app.Error{Code: code, Message: fmt.Sprintf(format, args...), Next: next, Err: g}
-	}
 	switch s := g.killedBy(); {
 	case g.says("No space left on device", "Disk quota exceeded"):
-		return told(app.CodeUnavailable, "ask the operator to make room", "the server's disk is full")
+		return app.Wrap(g, app.CodeUnavailable, "ask the operator to make room", "the server's disk is full")
 	case g.says("pack exceeds maximum allowed size"):
-		return told(app.CodeLimitExceeded, "push a shorter history, for instance from a shallow clone, or leave large files out",
+		return app.Wrap(g, app.CodeLimitExceeded, "push a shorter history, for instance from a shallow clone, or leave large files out",
 			"the pack is larger than %s", app.Size(limits.Bytes))
 	case s == syscall.SIGXCPU || s == syscall.SIGKILL:
-		return told(app.CodeLimitExceeded, "push less at once", "unpacking took more than %v of processor time", limits.CPU)
+		return app.Wrap(g, app.CodeLimitExceeded, "push less at once", "unpacking took more than %v of processor time", limits.CPU)
 	case g.says("ut of memory", "unable to create thread", "unable to mmap", "mmap failed"):
-		return told(app.CodeLimitExceeded, "leave very large files out of the repository",
+		return app.Wrap(g, app.CodeLimitExceeded, "leave very large files out of the repository",
 			"unpacking took more than %s of memory", app.Size(int64(limits.Memory)))
 	}
 	for _, l := range g.lines {
@@ -205,21 +202,25 @@ func explainPack(g *gitError, limits PackLimits) error {
 	next := "check your repository with git fsck, and push again"
 	switch n := len(g.lines); {
 	case n == 0:
-		return told(app.CodeInvalidInput, next, "the pack is damaged: git index-pack failed")
+		return app.Wrap(g, app.CodeInvalidInput, next, "the pack is damaged: git index-pack failed")
 	case g.says("unresolved delta"):
-		return &app.Error{Code: app.CodeInvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: ErrIncomplete}
+		return app.Wrap(ErrIncomplete, app.CodeInvalidInput, next, "the pack is damaged: %s", app.Plain(g.lines[n-1]))
 	case n == 1:
 		return app.Errorf(app.CodeInvalidInput, next, "the pack is damaged: %s", app.Plain(g.lines[0]))
 	default:
 		rest := &gitError{command: g.command, lines: g.lines[:n-1], err: g.err}
-		return &app.Error{Code: app.CodeInvalidInput, Message: "the pack is damaged: " + app.Plain(g.lines[n-1]), Next: next, Err: rest}
+		return app.Wrap(rest, app.CodeInvalidInput, next, "the pack is damaged: %s", app.Plain(g.lines[n-1]))
 	}
 }
 
 // incomplete is the error of a push that leads to objects that are not here.
-func incomplete(format string, args ...any) *app.Error {
-	return &app.Error{Code: app.CodeInvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
-		Next: "check your repository with git fsck, and push again from a full clone", Err: ErrIncomplete}
+func incomplete(format string, args ...any) error {
+	return incompleteSince(ErrIncomplete, format, args...)
+}
+
+// incompleteSince is incomplete with a cause that has ErrIncomplete in its chain.
+func incompleteSince(cause error, format string, args ...any) error {
+	return app.Wrap(cause, app.CodeInvalidInput, "check your repository with git fsck, and push again from a full clone", "the push is incomplete: "+format, args...)
 }
 
 // countingWriter counts what goes through.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/receive/pack"
 )
 
@@ -44,10 +43,6 @@ func (packIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits
 		Progress: progress,
 	}
 	res, err := pack.Index(ctx, in, o)
-	var told *app.Error
-	if errors.Is(err, pack.ErrIncomplete) && errors.As(err, &told) {
-		told.Err = ErrIncomplete
-	}
 	if err != nil {
 		return PackStats{}, err
 	}

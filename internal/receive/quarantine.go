@@ -237,12 +237,11 @@ func (q *quarantine) connected(ctx context.Context, commit string, limits Option
 		return err
 	}
 	if len(g.lines) == 0 || g.killedBy() != 0 || g.says("ut of memory") {
-		return &app.Error{Code: app.CodeLimitExceeded, Message: fmt.Sprintf("checking connectivity took more than %s of memory, or more than %v of processor time",
-			app.Size(int64(limits.MaxMemory)), limits.MaxCPU), Next: "push less at once", Err: g}
+		return app.Wrap(g, app.CodeLimitExceeded, "push less at once", "checking connectivity took more than %s of memory, or more than %v of processor time",
+			app.Size(int64(limits.MaxMemory)), limits.MaxCPU)
 	}
-	e := incomplete("%s", app.Plain(g.lines[0]))
 	if len(g.lines) > 1 {
-		e.Err = fmt.Errorf("%w: %w", ErrIncomplete, g)
+		return incompleteSince(fmt.Errorf("%w: %w", ErrIncomplete, g), "%s", app.Plain(g.lines[0]))
 	}
-	return e
+	return incomplete("%s", app.Plain(g.lines[0]))
 }

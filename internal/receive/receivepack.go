@@ -333,9 +333,7 @@ func (p *push) askForAll(err error) error {
 		return err
 	}
 	p.store.state(p.name).wantsAll.Store(true)
-	told := *e
-	told.Next = "push again: only the end of the history is here, and now all of it is asked for"
-	return &told
+	return app.Wrap(err, e.Code, "push again: only the end of the history is here, and now all of it is asked for", "%s", e.Message)
 }
 
 // fail tells the client what went wrong, and keeps for the server's log what the client is not told.

@@ -3,7 +3,6 @@ package receive
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,8 +28,8 @@ const (
 
 // Why a session ended early.
 var (
-	errGone        = app.Errorf(app.CodeCancelled, "", "the client went away")
-	errInterrupted = app.Errorf(app.CodeCancelled, "", "interrupted")
+	errGone        = app.Errorf(app.CodeCancelled, "try again", "the client went away")
+	errInterrupted = app.Errorf(app.CodeCancelled, "try again", "interrupted")
 	errShutdown    = app.Errorf(app.CodeUnavailable, "push again in a moment", "the server is shutting down")
 )
 
@@ -273,7 +272,7 @@ func (ss *session) dispatch(line string) (o outcome) {
 	ss.key = key
 	words, err := split(line)
 	if err != nil {
-		ss.tell(app.Errorf(app.CodeInvalidInput, "", "%v", err))
+		ss.tell(app.Errorf(app.CodeInvalidInput, "quote its words as for a POSIX shell", "%v", err))
 		return outcome{result: err.Error(), status: 2}
 	}
 	if len(words) == 0 {
@@ -394,15 +393,13 @@ func (ss *session) tell(err error) {
 
 // keepCause keeps for the operator's line of the log what is not for the client's eyes. What the client is told is in it anyway.
 func (ss *session) keepCause(err error) {
-	var e *app.Error
-	if errors.As(err, &e) {
-		if err = e.Err; err == nil || err == ErrIncomplete || strings.Contains(e.Message, err.Error()) {
-			return
-		}
+	cause := app.Cause(err)
+	if cause == "" || cause == ErrIncomplete.Error() {
+		return
 	}
 	ss.causes.Lock()
 	defer ss.causes.Unlock()
-	ss.cause = app.Clip(strings.Join(strings.Fields(err.Error()), " "), maxCause)
+	ss.cause = app.Clip(strings.Join(strings.Fields(cause), " "), maxCause)
 }
 
 // maxCause is how many bytes of a cause are logged.

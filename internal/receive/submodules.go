@@ -365,7 +365,7 @@ func hasResolve(version string) bool {
 // explain puts into words why git could not fetch.
 func (m *modules) explain(g *gitError, from remote, commit, public string) error {
 	told := func(code app.Code, next, format string, args ...any) error {
-		return &app.Error{Code: code, Next: next, Message: fmt.Sprintf("%s ", from) + fmt.Sprintf(format, args...), Err: g}
+		return app.Wrap(g, code, next, "%s %s", from, fmt.Sprintf(format, args...))
 	}
 	switch {
 	case g.killedBy() == syscall.SIGXCPU, g.says("File too large", "invalid index-pack output", "ut of memory"): // that is all that git says of an index-pack that was killed

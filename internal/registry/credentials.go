@@ -45,7 +45,7 @@ func (r *Registry) loadPullSecret() error {
 		return nil
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return app.Errorf(app.CodeUnavailable, "check who owns the data directory", "cannot read the registry's key: %w", err)
+		return app.Errorf(app.CodeUnavailable, "check who owns the data directory", "cannot read the registry's key %s: %w", file, err)
 	}
 	if _, err := rand.Read(r.pull[:]); err != nil {
 		return err

@@ -56,7 +56,7 @@ func (r *Registry) listen(ctx context.Context, o Options) (*network, error) {
 		c := &certificate{cert: o.CertFile, key: o.KeyFile}
 		if _, err := c.get(nil); err != nil {
 			l.Close()
-			return nil, app.Errorf(app.CodeInvalidInput, "name a certificate and its key, both as PEM files", "the registry's certificate cannot be used: %w", err)
+			return nil, app.Errorf(app.CodeInvalidInput, "name a certificate and its key, both as PEM files", "the registry's certificate %s cannot be used: %w", o.CertFile, err)
 		}
 		n.server.TLSConfig = &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}
 	}

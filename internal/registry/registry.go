@@ -94,7 +94,7 @@ func OpenWith(ctx context.Context, o Options) (*Registry, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the registry's directory: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the registry's directory %s: %w", dir, err)
 	}
 	r := &Registry{dir: dir, now: time.Now, opened: time.Now(), held: map[held]int{}, served: make(chan struct{})}
 	if _, err := rand.Read(r.secret[:]); err != nil {

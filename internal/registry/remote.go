@@ -98,7 +98,7 @@ func keychain(file string) (authn.Keychain, error) {
 	}
 	k := configFile(file)
 	if _, err := k.auth("registry.example"); err != nil {
-		return nil, app.Errorf(app.CodeInvalidInput, "name a file as docker login leaves it: --registry-config FILE", "the registry's credentials cannot be read: %w", err)
+		return nil, app.Errorf(app.CodeInvalidInput, "name a file as docker login leaves it: --registry-config FILE", "the registry's credentials in %s cannot be read: %w", file, err)
 	}
 	return k, nil
 }
@@ -318,7 +318,7 @@ func (r *Remote) PullConfig(host, _ string) ([]byte, error) {
 	}
 	a, err := r.keychain.Resolve(repo)
 	if err != nil {
-		return nil, app.Errorf(app.CodeUnavailable, "log in again, or look at the file of --registry-config", "the credentials for %s cannot be had: %w", r.o.Prefix, err)
+		return nil, app.Errorf(app.CodeUnavailable, "log in again, or look at the file of --registry-config", "the credentials for %s cannot be read: %w", r.o.Prefix, err)
 	}
 	return dockerConfig(host, a)
 }

@@ -58,7 +58,7 @@ func openCgroups(parent string) (*cgroups, error) {
 	}
 	for _, d := range g.shims() {
 		if err := os.MkdirAll(d, 0o755); err != nil {
-			return nil, app.Errorf(app.CodeUnavailable, "gitd needs write access to /sys/fs/cgroup", "cannot make control groups: %w", err)
+			return nil, app.Errorf(app.CodeUnavailable, "gitd needs write access to /sys/fs/cgroup", "cannot make the control group %s: %w", d, err)
 		}
 	}
 	return g, nil

@@ -76,13 +76,13 @@ func (n *network) forward() error {
 	const f = "/proc/sys/net/ipv4/ip_forward"
 	b, err := os.ReadFile(f)
 	if err != nil {
-		return app.Errorf(app.CodeUnavailable, "gitd needs /proc/sys/net", "cannot read whether the kernel forwards packets: %w", err)
+		return app.Errorf(app.CodeUnavailable, "gitd needs /proc/sys/net", "cannot read whether the kernel forwards packets (%s): %w", f, err)
 	}
 	if strings.TrimSpace(string(b)) == "1" {
 		return nil
 	}
 	if err := os.WriteFile(f, []byte("1"), 0); err != nil {
-		return app.Errorf(app.CodeUnavailable, "run: sysctl -w net.ipv4.ip_forward=1", "cannot make the kernel forward packets: %w", err)
+		return app.Errorf(app.CodeUnavailable, "run: sysctl -w net.ipv4.ip_forward=1", "cannot make the kernel forward packets (%s): %w", f, err)
 	}
 	n.log("set net.ipv4.ip_forward to 1: builds and apps reach the network through this host")
 	return nil

@@ -128,7 +128,8 @@ func (o *othersRules) docker(tool string) error {
 	for _, r := range rules { // each goes before the last
 		if exec.Command(tool, append([]string{"-w", "-C"}, r...)...).Run() != nil {
 			if out, err := exec.Command(tool, append([]string{"-w", "-I"}, r...)...).CombinedOutput(); err != nil {
-				return app.Errorf(app.CodeUnavailable, "", "%s: %w", strings.TrimSpace(string(out)), err)
+				return app.Wrap(fmt.Errorf("%s: %w", strings.TrimSpace(string(out)), err), app.CodeUnavailable,
+					"look at Docker's rules: "+tool+" -S DOCKER-USER", "cannot let the apps' packets pass Docker's firewall rules (%s)", tool)
 			}
 		}
 		o.iptables = append(o.iptables, append([]string{tool, "-w", "-D"}, r...))

@@ -73,7 +73,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		return nil, err
 	}
 	if err := makeBase(o.Dir); err != nil {
-		return nil, app.Errorf(app.CodeUnavailable, "choose a data directory that root can write to", "cannot prepare the sandbox's directory: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "choose a data directory that root can write to", "cannot prepare the sandbox's directory %s: %w", o.Dir, err)
 	}
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, err

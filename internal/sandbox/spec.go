@@ -62,13 +62,13 @@ func (s *Spec) validate() error {
 	case !validID.MatchString(s.ID):
 		return app.Errorf(app.CodeInvalidInput, "use a-z, 0-9 and -", "%q cannot be a container's ID", s.ID)
 	case len(s.Args) == 0:
-		return app.Errorf(app.CodeInvalidInput, "", "container %s has no command", s.ID)
+		return app.Errorf(app.CodeInvalidInput, "name the program that it runs", "container %s has no command", s.ID)
 	case len(s.Layers) == 0:
-		return app.Errorf(app.CodeInvalidInput, "", "container %s has no layers", s.ID)
+		return app.Errorf(app.CodeInvalidInput, "name the layers of its image", "container %s has no layers", s.ID)
 	}
 	for _, a := range s.Args {
 		if strings.ContainsRune(a, 0) {
-			return app.Errorf(app.CodeInvalidInput, "", "an argument of container %s has a NUL", s.ID)
+			return app.Errorf(app.CodeInvalidInput, "leave it out", "an argument of container %s has a NUL", s.ID)
 		}
 	}
 	return nil

@@ -118,8 +118,8 @@ func purgeCluster(ctx context.Context, data string, log *app.Log) (err error) {
 			return
 		}
 		message, _ := app.Explain(err)
-		err = &app.Error{Code: app.CodeUnavailable, Err: err, Message: "the apps are still on the cluster: " + message,
-			Next: "try again when it can be reached; where it is gone for good, remove " + data + "/" + platformFile + " first"}
+		err = app.Wrap(err, app.CodeUnavailable, "try again when it can be reached; where it is gone for good, remove "+data+"/"+platformFile+" first",
+			"the apps are still on the cluster: %s", message)
 	}()
 	before, err := platformOf(data)
 	if err != nil {

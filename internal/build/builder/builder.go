@@ -84,16 +84,19 @@ func ready(ctx context.Context, c *cache.Cache, o Options, img, run v1.Image) (*
 	return b, nil
 }
 
+// otherBuilder is what to do about a builder image that cannot be used.
+const otherBuilder = "use another builder image, or leave --builder out"
+
 // userID reads one of the two numbers that the build runs as. Root is refused, as the Buildpacks platform specification asks.
 func userID(env []string, name string) (int, error) {
 	for _, e := range env {
 		if v, ok := strings.CutPrefix(e, name+"="); ok {
 			n, err := strconv.Atoi(v)
 			if err != nil || n <= 0 || n > 1<<31-2 {
-				return 0, app.Errorf(app.CodeInvalidInput, "", "its %s is %q, not the number of an ordinary user", name, v)
+				return 0, app.Errorf(app.CodeInvalidInput, otherBuilder, "its %s is %q, not the number of an ordinary user", name, v)
 			}
 			return n, nil
 		}
 	}
-	return 0, app.Errorf(app.CodeInvalidInput, "", "its environment has no %s", name)
+	return 0, app.Errorf(app.CodeInvalidInput, otherBuilder, "its environment has no %s", name)
 }

@@ -107,7 +107,7 @@ func replies(out io.Reader, log *app.Log) (made string, err error) {
 		case r.Failed != nil && r.Failed.Code == app.CodeInternal && r.Failed.Next == "":
 			return "", errors.New(r.Failed.Message)
 		case r.Failed != nil:
-			return "", &app.Error{Code: r.Failed.Code, Message: r.Failed.Message, Next: r.Failed.Next}
+			return "", app.Errorf(r.Failed.Code, r.Failed.Next, "%s", r.Failed.Message)
 		default:
 			log.Replay(r.Line)
 		}

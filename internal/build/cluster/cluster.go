@@ -130,7 +130,7 @@ func (e *Engine) makeHome() (string, error) {
 	}
 	home := filepath.Join(dir, "sources")
 	if err := errors.Join(disk.RemoveAll(home), os.MkdirAll(home, 0o700)); err != nil {
-		return "", app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
+		return "", app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory %s: %w", home, err)
 	}
 	return home, nil
 }

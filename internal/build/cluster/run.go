@@ -50,7 +50,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	if n, err := app.ParseName(r.App); err != nil {
 		return nil, err
 	} else if n != r.App {
-		return nil, app.Errorf(app.CodeInvalidName, "", "invalid app name %q", r.App)
+		return nil, app.Errorf(app.CodeInvalidName, "use the name "+n, "invalid app name %q", r.App)
 	}
 	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
 	if err != nil {
@@ -347,14 +347,14 @@ func (b *running) registryFailure(f *wire.Failed) error {
 	cause := fmt.Errorf("%s: exit status %d: %s", f.Phase, f.Code, f.Message)
 	switch f.Phase {
 	case "analyze":
-		return &app.Error{Code: app.CodeUnavailable, Err: cause, Message: "the build's Pod cannot use the registry: " + lastCause(f.Message),
-			Next: "ask the operator: Pods must be able to reach " + b.o.Push + " and to push to it"}
+		return app.Wrap(cause, app.CodeUnavailable, "ask the operator: Pods must be able to reach "+b.o.Push+" and to push to it",
+			"the build's Pod cannot use the registry: %s", lastCause(f.Message))
 	case "restore":
-		return &app.Error{Code: app.CodeBuildFailed, Err: cause, Message: "restore failed: what the build before left could not be read: " + message,
-			Next: "push again with the cache cleared; where it fails again, ask the operator to look at the server's log"}
+		return app.Wrap(cause, app.CodeBuildFailed, "push again with the cache cleared; where it fails again, ask the operator to look at the server's log",
+			"restore failed: what the build before left could not be read: %s", message)
 	}
-	return &app.Error{Code: app.CodeExportFailed, Err: cause, Message: "export failed: the image could not be written: " + message,
-		Next: "push again; where it fails again, look at the layers that the buildpack wrote, and at the registry"}
+	return app.Wrap(cause, app.CodeExportFailed, "push again; where it fails again, look at the layers that the buildpack wrote, and at the registry",
+		"export failed: the image could not be written: %s", message)
 }
 
 // failed is what a container left behind as its last words.

@@ -181,14 +181,14 @@ func (h *helperProcess) failure(f *failed) error {
 	err := fmt.Errorf("%s: %s", f.Phase, f.Message)
 	switch f.Phase {
 	case "export":
-		return &app.Error{Code: app.CodeExportFailed, Err: err, Message: "export failed: the image could not be written: " + lifecycle.Clip(f.Message),
-			Next: "push again; where it fails again, look at the layers that the buildpack wrote, and at the server's disk"}
+		return app.Wrap(err, app.CodeExportFailed, "push again; where it fails again, look at the layers that the buildpack wrote, and at the server's disk",
+			"export failed: the image could not be written: %s", lifecycle.Clip(f.Message))
 	case "check":
-		return &app.Error{Code: app.CodeBuildFailed, Err: err, Message: "what the build says of its layers cannot be read: " + lifecycle.Clip(f.Message),
-			Next: "look at what writes the file, in the build or a buildpack of yours"}
+		return app.Wrap(err, app.CodeBuildFailed, "look at what writes the file, in the build or a buildpack of yours",
+			"what the build says of its layers cannot be read: %s", lifecycle.Clip(f.Message))
 	case "analyze", "restore":
-		return &app.Error{Code: app.CodeBuildFailed, Err: err, Message: f.Phase + " failed: what the build before left could not be read: " + lifecycle.Clip(f.Message),
-			Next: "push again with the cache cleared; where it fails again, ask the operator to look at the server's log"}
+		return app.Wrap(err, app.CodeBuildFailed, "push again with the cache cleared; where it fails again, ask the operator to look at the server's log",
+			"%s failed: what the build before left could not be read: %s", f.Phase, lifecycle.Clip(f.Message))
 	}
 	return fmt.Errorf("build helper: %w", err)
 }

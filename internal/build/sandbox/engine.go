@@ -67,7 +67,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
 	})
 	if err := os.MkdirAll(filepath.Join(dir, "apps"), 0o700); err != nil {
-		return nil, app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory: %w", err)
+		return nil, app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory %s: %w", filepath.Join(dir, "apps"), err)
 	}
 	e.removeLeftovers()
 	e.distrustCaches()

@@ -38,7 +38,7 @@ func (e *Engine) Build(ctx context.Context, r build.Request) (*build.Result, err
 	if n, err := app.ParseName(r.App); err != nil {
 		return nil, err
 	} else if n != r.App {
-		return nil, app.Errorf(app.CodeInvalidName, "", "invalid app name %q", r.App)
+		return nil, app.Errorf(app.CodeInvalidName, "use the name "+n, "invalid app name %q", r.App)
 	}
 	b := &running{Engine: e, request: r, owner: int(e.opts.Host.UID(r.AppID, r.App)), limits: r.Limits.WithDefaults(), began: time.Now(), progress: lifecycle.NewProgress(r.Log, e.patience)}
 	release, err := e.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })

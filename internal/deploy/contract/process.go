@@ -53,7 +53,7 @@ func (s *suite) process(t *testing.T) {
 	if err = p.RunProcess(within(t), s.service("process", "v4"), "missing", io.Discard); !errors.As(err, &ended) {
 		t.Errorf("a type that the image does not have: %v", err)
 	}
-	stopped := app.Errorf(app.CodeSuperseded, "", "a newer push replaced this one")
+	stopped := app.Errorf(app.CodeSuperseded, "push again", "a newer push replaced this one")
 	ctx, cancel := context.WithCancelCause(within(t))
 	defer cancel(nil)
 	err = p.RunProcess(ctx, s.service("process", "v5"), "job", writerFunc(func(text []byte) { cancel(stopped) }))

@@ -160,7 +160,7 @@ func (s *suite) rollback(t *testing.T) {
 	s.want(t, "rollback", "/", "v1")
 	// A failed rollback keeps the older revision. v3 is idle or gone by now; OnState refuses it.
 	_, err := deploy.Rollout(within(t), s.env.Platform, deploy.Plan{Service: s.service("rollback", "v3"), Log: app.NewLog(io.Discard),
-		OnState: func(app.State) error { return app.Errorf(app.CodeForbidden, "", "refused") }})
+		OnState: func(app.State) error { return app.Errorf(app.CodeForbidden, "ask the operator", "refused") }})
 	if app.CodeOf(err) != app.CodeForbidden {
 		t.Errorf("%v", err)
 	}
@@ -175,7 +175,7 @@ func (s *suite) rollback(t *testing.T) {
 
 func (s *suite) cancelled(t *testing.T) {
 	s.mustRoll(t, s.service("cancelled", "v1"))
-	newer := app.Errorf(app.CodeSuperseded, "", "a newer push replaced this one")
+	newer := app.Errorf(app.CodeSuperseded, "push again", "a newer push replaced this one")
 	ctx, cancel := context.WithCancelCause(within(t))
 	go func() {
 		for ctx.Err() == nil {

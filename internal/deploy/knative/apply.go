@@ -395,7 +395,7 @@ func (p *Platform) slowRoute(ctx context.Context, c *apis.Condition, service str
 	}
 	why, next := p.routeProblem(c)
 	if waited > routeTime {
-		return &app.Error{Code: app.CodeUnavailable, Err: deploy.ErrNotRouted, Message: fmt.Sprintf("requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why), Next: next}
+		return app.Wrap(deploy.ErrNotRouted, app.CodeUnavailable, next, "requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why)
 	}
 	if !*told {
 		*told = true

@@ -159,7 +159,7 @@ func (p *Platform) may(ctx context.Context, r right, verb string) error {
 		return nil
 	}
 	why, next := kube.MissingRight(p.c.User(ctx), verb, r.resource, r.group, namespace)
-	return &app.Error{Code: app.CodeUnavailable, Message: why, Next: next}
+	return app.Errorf(app.CodeUnavailable, next, "%s", why)
 }
 
 // findIngress notes the class of the ingress that Knative uses, as far as gitd may know it.

@@ -173,7 +173,7 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 func (p *Platform) jobEnd(ctx context.Context, namespace, job string, noPod bool) (*batchv1.JobCondition, error) {
 	j, err := get[batchv1.Job](ctx, p.c, jobs, namespace, job)
 	if apierrors.IsNotFound(err) {
-		return nil, app.Errorf(app.CodeCancelled, "", "the Job %s was deleted", job)
+		return nil, app.Errorf(app.CodeCancelled, "push again", "the Job %s was deleted", job)
 	} else if err != nil {
 		return nil, err
 	}

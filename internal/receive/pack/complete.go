@@ -6,7 +6,6 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"slices"
@@ -54,8 +53,8 @@ func (x *indexer) complete() (err error) {
 		x.doneReading()
 	}
 	if left := x.unresolved(); len(left) > 0 {
-		return &app.Error{Code: app.CodeInvalidInput, Message: fmt.Sprintf("the pack is damaged: object %.12s is missing, which a delta builds on", left[0].base),
-			Next: "check your repository with git fsck, and push again", Err: ErrIncomplete}
+		return app.Wrap(ErrIncomplete, app.CodeInvalidInput, "check your repository with git fsck, and push again",
+			"the pack is damaged: object %.12s is missing, which a delta builds on", left[0].base)
 	}
 	x.result.Completed = x.total - x.count
 	return x.reseal(end)

@@ -21,8 +21,7 @@ func damaged(format string, args ...any) error {
 
 // incomplete says that a pack does not bring all that it needs.
 func incomplete(format string, args ...any) error {
-	return &app.Error{Code: app.CodeInvalidInput, Message: "the push is incomplete: " + fmt.Sprintf(format, args...),
-		Next: "check your repository with git fsck, and push again from a full clone", Err: ErrIncomplete}
+	return app.Wrap(ErrIncomplete, app.CodeInvalidInput, "check your repository with git fsck, and push again from a full clone", "the push is incomplete: "+format, args...)
 }
 
 // tooMuch says that a pack is over a limit.
@@ -32,8 +31,7 @@ func tooMuch(next, format string, args ...any) error {
 
 // unsound says that an object is not as it should be.
 func unsound(id ID, problem error) error {
-	return &app.Error{Code: app.CodeInvalidInput, Message: fmt.Sprintf("object %.12s is not sound: %s", id, app.Plain(problem.Error())),
-		Next: fmt.Sprintf("see: git fsck --strict, and git show %.12s", id), Err: problem}
+	return app.Wrap(problem, app.CodeInvalidInput, fmt.Sprintf("see: git fsck --strict, and git show %.12s", id), "object %.12s is not sound: %s", id, app.Plain(problem.Error()))
 }
 
 // guard runs f, and turns a panic into an error: a mapped file that cannot be read, or a defect here, must not take the

@@ -362,7 +362,7 @@ func (x *indexer) explain(err error) error {
 	case err == io.EOF || errors.As(err, &told):
 		return err
 	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
-		return &app.Error{Code: app.CodeUnavailable, Message: "the server's disk is full", Next: "ask the operator to make room", Err: err}
+		return app.Wrap(err, app.CodeUnavailable, "ask the operator to make room", "the server's disk is full")
 	}
 	return fmt.Errorf("index pack: %w", err)
 }

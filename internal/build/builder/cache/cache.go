@@ -73,7 +73,7 @@ func Open(dir string, log *app.Log) (*Cache, error) {
 			err = os.Chmod(filepath.Join(dir, d), mode)
 		}
 		if err != nil {
-			return nil, app.Errorf(app.CodeUnavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache cannot be written: %w", err)
+			return nil, app.Errorf(app.CodeUnavailable, "make the folder writable, or set XDG_CACHE_HOME to one that is", "the cache %s cannot be written: %w", dir, err)
 		}
 	}
 	return c, nil

@@ -32,57 +32,75 @@ func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 	}
 	p.mu.RLock()
 	old := p.services[want.Name]
-	revisions := map[string]*revision{}
-	if old != nil {
-		maps.Copy(revisions, old.revisions)
-	}
 	p.mu.RUnlock()
-
-	now := time.Now().UTC()
-	want.Generation, want.CreationTimestamp = 1, metav1.NewTime(now)
+	p.setMeta(want, old)
+	s := &service{object: want, revisions: map[string]*revision{}}
 	if old != nil {
-		want.CreationTimestamp = old.object.CreationTimestamp
-		want.Generation = old.object.Generation
-		if !equality.Semantic.DeepEqual(old.object.Spec, want.Spec) {
-			want.Generation++
-		}
+		maps.Copy(s.revisions, old.revisions)
 	}
-	name := want.Spec.Template.Name
-	r := revisions[name]
-	if r != nil {
-		if !equality.Semantic.DeepEqual(r.template.Template, want.Spec.Template) {
-			return deploy.Invalid(want.Name, fmt.Sprintf("the revision %s exists with another content; a revision does not change", name))
-		}
-	} else {
-		r, err = p.newRevision(want.Name, template{Template: want.Spec.Template, Created: now, Generation: want.Generation}, false)
-		if err != nil {
-			return deploy.Invalid(want.Name, err.Error())
-		}
-		revisions[name] = r
-	}
-	traffic, err := resolveTraffic(want, revisions)
+	created, err := p.ensureRevision(s)
 	if err != nil {
 		return err
 	}
-	isNew := old == nil || old.revisions[name] == nil
-	if isNew {
-		if err := p.store.saveRevision(want.Name, r.template); err != nil {
-			return fmt.Errorf("keep revision %s: %w", name, err)
-		}
+	if s.traffic, err = resolveTraffic(want, s.revisions); err != nil {
+		return err
 	}
-	if err := p.store.saveService(want); err != nil {
-		if isNew {
-			_ = p.store.removeRevision(want.Name, name)
-		}
-		return fmt.Errorf("keep service %s: %w", want.Name, err)
+	if err := p.save(want, created); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.services[want.Name] = &service{object: want, traffic: traffic, revisions: revisions}
-	if isNew {
-		p.run(r)
+	p.services[want.Name] = s
+	if created != nil {
+		p.run(created)
 	}
 	p.publish()
+	return nil
+}
+
+// setMeta sets what a cluster would: the time of creation, and the generation, which counts changes of the spec.
+func (p *Platform) setMeta(want *servingv1.Service, old *service) {
+	want.Generation, want.CreationTimestamp = 1, metav1.NewTime(time.Now().UTC())
+	if old == nil {
+		return
+	}
+	want.Generation, want.CreationTimestamp = old.object.Generation, old.object.CreationTimestamp
+	if !equality.Semantic.DeepEqual(old.object.Spec, want.Spec) {
+		want.Generation++
+	}
+}
+
+// ensureRevision adds the template's revision to s where it does not exist, and then returns it. One that exists must be the same.
+func (p *Platform) ensureRevision(s *service) (created *revision, err error) {
+	want := s.object
+	name := want.Spec.Template.Name
+	if r := s.revisions[name]; r != nil {
+		if !equality.Semantic.DeepEqual(r.template.Template, want.Spec.Template) {
+			return nil, deploy.Invalid(want.Name, fmt.Sprintf("the revision %s exists with different content; a revision cannot change", name))
+		}
+		return nil, nil
+	}
+	created, err = p.newRevision(want.Name, template{Template: want.Spec.Template, Created: time.Now().UTC(), Generation: want.Generation}, false)
+	if err != nil {
+		return nil, deploy.Invalid(want.Name, err.Error())
+	}
+	s.revisions[name] = created
+	return created, nil
+}
+
+// save stores a Service, and the revision that was created for it, if any: both or neither.
+func (p *Platform) save(want *servingv1.Service, created *revision) error {
+	if created != nil {
+		if err := p.store.saveRevision(want.Name, created.template); err != nil {
+			return fmt.Errorf("save revision %s: %w", created.name, err)
+		}
+	}
+	if err := p.store.saveService(want); err != nil {
+		if created != nil {
+			_ = p.store.removeRevision(want.Name, created.name)
+		}
+		return fmt.Errorf("save service %s: %w", want.Name, err)
+	}
 	return nil
 }
 
@@ -108,7 +126,7 @@ func (p *Platform) List(context.Context) ([]*servingv1.Service, error) {
 	return out, nil
 }
 
-// withStatus returns a copy of the Service as it stands. The caller holds mu.
+// withStatus returns a copy of the Service with its current status. The caller holds mu.
 func (p *Platform) withStatus(s *service) *servingv1.Service {
 	svc := s.object.DeepCopy()
 	st := &svc.Status
@@ -180,7 +198,8 @@ func (p *Platform) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// DeleteRevision implements deploy.Platform. Other changes to the Service do not wait for the requests that end with the revision.
+// DeleteRevision implements deploy.Platform. It holds the Service's lock only to detach the revision: other changes to the Service do not
+// wait for the revision's last requests.
 func (p *Platform) DeleteRevision(ctx context.Context, name, revisionName string) error {
 	r, err := p.detach(name, revisionName)
 	if err != nil {
@@ -193,7 +212,7 @@ func (p *Platform) DeleteRevision(ctx context.Context, name, revisionName string
 	delete(p.processes, r)
 	p.mu.Unlock()
 	defer p.lock(name)()
-	if _, err := p.find(name, revisionName); err == nil { // there is one of that name again
+	if _, err := p.find(name, revisionName); err == nil { // it was created again meanwhile
 		return nil
 	}
 	if err := disk.RemoveAll(p.logDir(name, revisionName)); err != nil {
@@ -203,7 +222,7 @@ func (p *Platform) DeleteRevision(ctx context.Context, name, revisionName string
 	return nil
 }
 
-// detach takes a revision out of its Service, for good: also a new process does not find it any more.
+// detach removes a revision from its Service, also on disk.
 func (p *Platform) detach(name, revisionName string) (*revision, error) {
 	defer p.lock(name)()
 	r, err := p.find(name, revisionName)
@@ -286,7 +305,7 @@ func (p *Platform) Describe(_ context.Context, name string) ([]deploy.RevisionSt
 	return out, nil
 }
 
-// prune removes, in the background, the unpacked layers that no revision has any more.
+// prune removes, in the background, the unpacked layers that no revision uses any more.
 func (p *Platform) prune() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -310,7 +329,7 @@ func (p *Platform) prune() {
 }
 
 func (p *Platform) pruneOnce() {
-	mark := p.opts.Layers.Mark() // revisions that come later keep their layers by it
+	mark := p.opts.Layers.Mark() // layers unpacked after it stay, for revisions that are created meanwhile
 	p.mu.RLock()
 	var all []*revision
 	all = slices.AppendSeq(all, maps.Keys(p.processes))
@@ -334,7 +353,7 @@ func (p *Platform) pruneOnce() {
 		r.mu.Lock()
 		used := r.image != nil || len(r.instances) > 0 || len(r.workers) > 0
 		r.mu.Unlock()
-		if used { // its layers cannot be named, and it needs them
+		if used { // it needs its layers, and which they are is unknown
 			p.opts.Log("deploy: no layers are removed while %s runs without its image: %v", r.name, err)
 			return
 		}

@@ -99,7 +99,7 @@ func TestNoMemoryNoMoreInstances(t *testing.T) {
 	eventually(t, "it wants more, and says that there is no memory", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.wanted == 2 && !r.scarce.IsZero()
+		return r.wanted == 2 && !r.lowMemory.IsZero()
 	})
 	if n := instances(); n != 1 {
 		t.Errorf("%d instances", n)

@@ -4,30 +4,26 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
+// state is where an instance is in its life.
 type state int
 
-// The states of an instance. Its revision's mu guards the state.
 const (
 	starting  state = iota
 	inService       // ready: requests go to it
-	stopping        // out of routing
+	stopping        // not routed to any more
 )
 
-// The labels of an instance's container: all that it takes to adopt it.
+// The labels of an instance's container: all that the next process needs to adopt it.
 const (
 	labelPlatform = "gitd.platform"
 	labelService  = "gitd.service"
@@ -37,7 +33,15 @@ const (
 	platformLocal = "local"
 )
 
-// instance is one container of a revision.
+// instance is one container of a revision. Its life:
+//
+//  1. launch makes it, starting, and supervise runs start: image, container, readiness probe. A container of an earlier process begins
+//     at the probe instead (adopt).
+//  2. When the probe passes, serve puts it into routing, inService. When it does not, startFailed notes why and discards it.
+//  3. watch waits for its end. One that ends by itself is stopping, noted in its log, discarded and replaced.
+//  4. retire, when fewer instances are wanted, makes it stopping: no new requests; drain, stop, discard.
+//
+// discard closes gone: nothing but the log is left. When the process ends, the container stays, in any of these states.
 type instance struct {
 	revision  *revision
 	id        string // container ID: revision, "-", five characters; a worker's has its process type between them
@@ -45,10 +49,12 @@ type instance struct {
 	log       string // file
 	container *sandbox.Container
 	proxy     *dataplane.Instance // nil for a worker
-	state     state
-	since     time.Time          // ready
-	cancel    context.CancelFunc // ends the start
-	gone      chan struct{}      // closed when the container is removed
+	cancel    context.CancelFunc  // ends the start
+	gone      chan struct{}       // closed when the container is removed
+
+	// The revision's mu guards the following.
+	state state
+	since time.Time // when it became ready
 }
 
 func (r *revision) newInstance(id, log string) *instance {
@@ -59,11 +65,11 @@ func (r *revision) newInstance(id, log string) *instance {
 func (r *revision) launch() {
 	short := strings.ToLower(rand.Text()[:5])
 	in := r.newInstance(r.name+"-"+short, filepath.Join(r.p.logDir(r.service, r.name), logName(time.Now(), short)))
-	r.raise(in, in.start)
+	r.supervise(in, in.start)
 }
 
-// raise brings an instance up by start, and then watches it. The caller holds mu.
-func (r *revision) raise(in *instance, start func(ctx context.Context) error) {
+// supervise brings an instance up by start, and then watches it, in the background. The caller holds mu.
+func (r *revision) supervise(in *instance, start func(ctx context.Context) error) {
 	ctx, cancel := context.WithCancel(r.p.ctx)
 	in.cancel = cancel
 	r.instances = append(r.instances, in)
@@ -73,14 +79,14 @@ func (r *revision) raise(in *instance, start func(ctx context.Context) error) {
 		err := start(ctx)
 		r.p.promised.Add(-r.memory())
 		if err != nil {
-			r.fell(in, err)
+			r.startFailed(in, err)
 			return
 		}
 		r.mu.Lock()
 		if in.state == starting && ctx.Err() == nil {
 			in.serve()
-			r.tell(nil)
-		} else { // it was given up in the last moment
+			r.notify(nil)
+		} else { // it was cancelled at the last moment
 			in.state = stopping
 			r.mu.Unlock()
 			r.discard(in)
@@ -99,9 +105,9 @@ func (in *instance) serve() {
 	in.revision.publish()
 }
 
-// fell handles an instance that did not become ready.
-func (r *revision) fell(in *instance, err error) {
-	if r.p.ctx.Err() != nil { // Close leaves everything as it is
+// startFailed handles an instance that did not become ready.
+func (r *revision) startFailed(in *instance, err error) {
+	if r.p.ctx.Err() != nil { // Close leaves the container for the next process
 		return
 	}
 	r.mu.Lock()
@@ -117,12 +123,12 @@ func (r *revision) fell(in *instance, err error) {
 		why = &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
 	}
 	r.mu.Lock()
-	r.failed(why, time.Now())
+	r.noteFailure(why, time.Now())
 	r.mu.Unlock()
 	r.poke()
 }
 
-// discard removes every trace of an instance but its log.
+// discard removes everything of an instance but its log.
 func (r *revision) discard(in *instance) {
 	if in.container != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.p.ctx), time.Minute)
@@ -142,7 +148,7 @@ func (r *revision) discard(in *instance) {
 	r.poke()
 }
 
-// watch waits for the end of a ready instance. One that ended by itself is replaced.
+// watch waits for the end of a ready instance, and lets one that ended by itself be replaced.
 func (r *revision) watch(in *instance) {
 	select {
 	case <-in.container.Done():
@@ -150,7 +156,7 @@ func (r *revision) watch(in *instance) {
 		return
 	}
 	r.mu.Lock()
-	if in.state != inService { // it was told to end
+	if in.state != inService { // retire stopped it
 		r.mu.Unlock()
 		return
 	}
@@ -164,10 +170,10 @@ func (r *revision) watch(in *instance) {
 	if !exit.Told {
 		r.failures++
 	}
-	if r.failures > 1 { // once may happen; more often it is something lasting
+	if r.failures > 1 { // a single crash is replaced at once; repeated ones are delayed
 		r.retryAt = now.Add(backOff(r.failures))
 		if ready, _ := r.count(); ready == 0 && r.failures >= 3 {
-			r.proxy.SetFailing("ends again and again: its log says why; tell its owner")
+			r.proxy.SetFailing("crashes repeatedly: its log says why; tell its owner")
 		}
 	}
 	r.mu.Unlock()
@@ -181,7 +187,7 @@ func (r *revision) watch(in *instance) {
 	r.discard(in)
 }
 
-// retire takes an instance out of routing, lets its requests end, and stops it. The caller holds mu.
+// retire takes an instance out of routing, lets its requests finish, and stops it. The caller holds mu.
 func (r *revision) retire(in *instance) {
 	if in == nil || in.state == stopping {
 		return
@@ -204,7 +210,7 @@ func (r *revision) retire(in *instance) {
 	})
 }
 
-// drain waits until nothing is in flight at the instance, or the time for that is over. It returns false when the Platform
+// drain waits until no request is in flight at the instance, or the limit is over. It returns false when the Platform
 // was closed: the instance then stays for the next process.
 func (r *revision) drain(in *instance) bool {
 	r.mu.Lock()
@@ -230,229 +236,4 @@ func (r *revision) drain(in *instance) bool {
 		}
 	}
 	return r.p.ctx.Err() == nil
-}
-
-// start starts the container and waits until the app answers.
-func (in *instance) start(ctx context.Context) error {
-	if err := in.create(ctx); err != nil {
-		return err
-	}
-	return in.settle(ctx, in.revision.deadline)
-}
-
-// create unpacks what is missing of the image and starts the container.
-func (in *instance) create(ctx context.Context) error {
-	r, p := in.revision, in.revision.p
-	img, err := r.prepare(ctx) // outside of the turns: a large image is nobody else's matter
-	if err != nil {
-		return err
-	}
-	give, err := p.starts.take(ctx, r.service)
-	if err != nil {
-		return err
-	}
-	defer give()
-	if err := makeLog(in.log); err != nil {
-		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
-	}
-	spec := r.spec(img)
-	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = in.id, in.log, p.opts.LogLimit, p.opts.StopGrace
-	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
-	if in.process != "" {
-		spec.Args, spec.Labels[labelProcess] = []string{deploy.ProcessDir + in.process}, in.process
-	}
-	c, err := p.opts.Host.Start(ctx, spec)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
-	}
-	in.take(c)
-	return nil
-}
-
-// take makes the container the instance's own.
-func (in *instance) take(c *sandbox.Container) {
-	in.container = c
-	if in.process != "" {
-		return
-	}
-	port := in.revision.port
-	in.proxy = dataplane.NewInstance(in.id, in.revision.h2c, func(ctx context.Context) (net.Conn, error) { return c.Dial(ctx, port) })
-}
-
-// settle polls the readiness probe until it passes.
-func (in *instance) settle(ctx context.Context, limit time.Duration) error {
-	r, c := in.revision, in.container
-	began := time.Now()
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	check, needed := readiness(r.probe, in.id, r.port, r.h2c, c.Dial)
-	if r.probe != nil && r.probe.InitialDelaySeconds > 0 {
-		select {
-		case <-time.After(time.Duration(r.probe.InitialDelaySeconds) * time.Second):
-		case <-c.Done():
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	var elsewhere, looked time.Time
-	for passed := 0; ; {
-		if check(ctx) {
-			if passed++; passed >= needed {
-				return nil
-			}
-		} else {
-			passed = 0
-		}
-		waited := time.Since(began)
-		pause := time.Millisecond
-		switch {
-		case waited > 5*time.Second:
-			pause = 100 * time.Millisecond
-		case waited > time.Second:
-			pause = 25 * time.Millisecond
-		case waited > 100*time.Millisecond:
-			pause = 5 * time.Millisecond
-		}
-		select {
-		case <-c.Done():
-			return in.exited()
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-deadline.C:
-			ports, _ := c.Listening()
-			return in.silent(slices.DeleteFunc(ports, func(p int) bool { return p == r.port }), r.deadline)
-		case <-time.After(pause):
-		}
-		if time.Since(looked) < 250*time.Millisecond || waited < 500*time.Millisecond {
-			continue
-		}
-		looked = time.Now()
-		switch ports, err := c.Listening(); {
-		case err != nil || len(ports) == 0 || slices.Contains(ports, r.port):
-			elsewhere = time.Time{}
-		case elsewhere.IsZero():
-			elsewhere = looked
-		case time.Since(elsewhere) > 3*time.Second: // it has made up its mind
-			return in.silent(ports, waited)
-		}
-	}
-}
-
-func (in *instance) silent(ports []int, waited time.Duration) error {
-	e := &deploy.StartError{Reason: deploy.NotListening, Port: in.revision.port, Listens: ports, Waited: waited}
-	e.LogTail, e.ReadOnly = tailOf(in.log)
-	return e
-}
-
-func (in *instance) exited() *deploy.StartError {
-	exit := in.container.Exit()
-	e := &deploy.StartError{Reason: deploy.Exited, Port: in.revision.port, ExitCode: exit.Code, Signal: exit.Signal}
-	e.LogTail, e.ReadOnly = tailOf(in.log)
-	if exit.OutOfMemory {
-		e.Reason, e.Detail = deploy.OutOfMemory, byteSize(in.revision.memory())
-	}
-	return e
-}
-
-func describeExit(e sandbox.Exit, memory int64) string {
-	switch {
-	case e.Told:
-		return "was ended with the machine, or by a signal to gitd-shim"
-	case e.OutOfMemory:
-		return "was killed at its memory limit of " + byteSize(memory)
-	case e.Signal != "":
-		return "was ended by a signal (" + e.Signal + ")"
-	}
-	return fmt.Sprintf("exited with status %d", e.Code)
-}
-
-func byteSize(n int64) string {
-	if n >= 1<<30 && n%(1<<30) == 0 {
-		return fmt.Sprintf("%d GiB", n>>30)
-	}
-	return fmt.Sprintf("%d MiB", n>>20)
-}
-
-// memory is the memory limit of an instance in bytes.
-func (r *revision) memory() int64 {
-	limits := r.template.Template.Spec.Containers[0].Resources.Limits
-	if q, ok := limits[corev1.ResourceMemory]; ok && q.Value() > 0 {
-		return q.Value()
-	}
-	return r.p.opts.Memory
-}
-
-// adopt takes over the containers that an earlier process left: those of revisions that there still are go on serving, what
-// ended or belongs to nothing is removed.
-func (p *Platform) adopt(ctx context.Context) error {
-	containers, err := p.opts.Host.Containers(ctx)
-	if err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	waiting := 0
-	p.resume(containers)
-	for _, c := range containers {
-		if c.Labels[labelPlatform] != platformLocal {
-			continue
-		}
-		var r *revision
-		if s := p.services[c.Labels[labelService]]; s != nil {
-			r = s.revisions[c.Labels[labelRevision]]
-		}
-		if r != nil && c.Labels[labelProcess] != "" {
-			continue // resume has seen to it
-		}
-		ended := false
-		select {
-		case <-c.Done():
-			ended = true
-		default:
-		}
-		if r == nil || ended {
-			p.tasks.Go(func() {
-				if err := c.Remove(context.WithoutCancel(p.ctx)); err != nil {
-					p.opts.Log("deploy: remove %s: %v", c.ID, err)
-				}
-			})
-			continue
-		}
-		in := r.newInstance(c.ID, c.Labels[labelLog])
-		in.take(c)
-		r.mu.Lock()
-		r.wanted++
-		answered := make(chan struct{})
-		r.raise(in, func(ctx context.Context) error {
-			defer close(answered)
-			return in.settle(ctx, r.deadline)
-		})
-		r.mu.Unlock()
-		waiting++
-		go func() {
-			select {
-			case <-answered:
-			case <-p.ctx.Done():
-			}
-			done <- struct{}{}
-		}()
-	}
-	// An app that served before answers at once; one that does not must not keep the others waiting.
-	limit := time.NewTimer(time.Second)
-	defer limit.Stop()
-	for i := range waiting {
-		select {
-		case <-done:
-		case <-limit.C:
-			go func(left int) {
-				for range left {
-					<-done
-				}
-			}(waiting - i)
-			return nil
-		}
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -120,21 +119,21 @@ func (m *machine) add(t *testing.T, repository string, img v1.Image) string {
 	return contract.Reference(t, repository, img)
 }
 
-// front is a server whose handler can be exchanged.
-type front struct {
+// testServer is a server whose handler can be exchanged.
+type testServer struct {
 	address string
 	handler atomic.Pointer[Platform]
 }
 
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.Load().ServeHTTP(w, r) }
+func (f *testServer) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.Load().ServeHTTP(w, r) }
 
-func serve(t *testing.T, p *Platform) *front {
+func serve(t *testing.T, p *Platform) *testServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &front{address: l.Addr().String()}
+	f := &testServer{address: l.Addr().String()}
 	f.handler.Store(p)
 	s := NewServer(f)
 	go func() { _ = s.Serve(l) }()
@@ -376,95 +375,4 @@ func TestScaleUp(t *testing.T) {
 		t.Errorf("%d requests failed", failed.Load())
 	}
 	eventually(t, "one instance", func() bool { return instances() == 1 })
-}
-
-func TestUser(t *testing.T) {
-	dir := t.TempDir()
-	write := func(layer, name, text string) {
-		f := filepath.Join(dir, layer, name)
-		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(f, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("low", "etc/passwd", "root:x:0:0::/root:\napp:x:7:7::/low:\n")
-	write("high", "etc/passwd", "root:x:0:0::/root:\nbad\napp:x:1000:1001::/app:/bin/sh\nevil:x:0:0::/:\n99:x:5:5::/n:\n")
-	write("high", "etc/group", "staff:x:50:\n")
-	if err := os.MkdirAll(filepath.Join(dir, "link", "etc"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link", "etc", "passwd")); err != nil {
-		t.Fatal(err)
-	}
-	for user, want := range map[string]string{
-		"app": "1000 1001 /app", "1000": "1000 1001 /app", "1000:1000": "1000 1000 /app", "app:staff": "1000 50 /app", "2000": "2000 0 /", "2000:30": "2000 30 /",
-		"": "it runs as root; set a user in the image", "0": "it runs as root; set a user in the image", "root": "it runs as root; set a user in the image",
-		"evil": "it runs as root; set a user in the image", "nobody": `it has no user "nobody"`, "app:wheel": `it has no group "wheel"`, "-1": `it has no user "-1"`,
-		"4294967296": `it has no user "4294967296"`,
-	} {
-		i := &image{layers: []string{filepath.Join(dir, "low"), filepath.Join(dir, "high")}}
-		got := ""
-		if err := i.user(user); err != nil {
-			got = err.Error()
-		} else {
-			got = fmt.Sprint(i.uid, " ", i.gid, " ", i.home)
-		}
-		if got != want {
-			t.Errorf("%q: %s, want %s", user, got, want)
-		}
-	}
-	i := &image{layers: []string{filepath.Join(dir, "link")}}
-	if err := i.user("daemon"); err == nil {
-		t.Error("a link led to the host's own /etc/passwd")
-	}
-}
-
-// What is on the disk is complete, whatever was under way: leftovers of a write are ignored, a broken file costs one Service.
-func TestStore(t *testing.T) {
-	s := store{t.TempDir()}
-	good := newService("good", "x@sha256:"+strings.Repeat("0", 64))
-	if err := s.saveService(good); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.saveRevision("good", template{Template: good.Spec.Template}); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"good/.new-123": "{", "bad/service.json": "{", "half/revisions/half-v1.json": "{}", ".removed-old/service.json": "{}"} {
-		f := filepath.Join(s.dir, name)
-		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(f, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var told []string
-	records, err := s.load(func(f string, a ...any) { told = append(told, fmt.Sprintf(f, a...)) })
-	if err != nil || len(records) != 1 || len(records[0].revisions) != 1 || records[0].service.Name != "good" {
-		b, _ := json.Marshal(records)
-		t.Errorf("%s, %v", b, err)
-	}
-	if len(told) != 1 || !strings.Contains(told[0], "bad") {
-		t.Errorf("%q", told)
-	}
-	for _, gone := range []string{"half", ".removed-old"} {
-		if _, err := os.Stat(filepath.Join(s.dir, gone)); !os.IsNotExist(err) {
-			t.Errorf("%s is left", gone)
-		}
-	}
-	st, err := os.Stat(filepath.Join(s.dir, "good", "service.json"))
-	if err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", st.Mode(), err)
-	}
-	if err := s.removeRevision("good", "good-v1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.removeService("good"); err != nil {
-		t.Fatal(err)
-	}
-	if records, err = s.load(t.Logf); err != nil || len(records) != 0 {
-		t.Errorf("%v, %v", records, err)
-	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// memoryLeft is how much memory the machine can still give, in bytes, without swapping; a very large number where that is not known.
+// memoryLeft is the machine's available memory in bytes, without swapping; a very large number where that is not known.
 func memoryLeft() int64 {
 	const unknown = int64(1) << 62
 	f, err := os.Open("/proc/meminfo")
@@ -27,12 +27,12 @@ func memoryLeft() int64 {
 	return unknown
 }
 
-// scarceNote is how often the log says that a revision gets no more instances.
-const scarceNote = time.Minute
+// lowMemoryEvery is how often the log repeats that a revision gets no more instances.
+const lowMemoryEvery = time.Minute
 
-// room says whether the machine has memory for one more instance beside those that run: for all that it may take, and for what those that
-// start now may take. The first instance of a revision is started in any case: an app without one answers nothing. The caller holds mu.
-func (r *revision) room(alive int, now time.Time) bool {
+// hasMemory reports whether the machine has memory for one more instance: for its limit, and for the limits of the instances that are
+// starting. The first instance of a revision is started in any case: an app needs one to answer. The caller holds mu.
+func (r *revision) hasMemory(alive int, now time.Time) bool {
 	if alive == 0 {
 		return true
 	}
@@ -40,9 +40,9 @@ func (r *revision) room(alive int, now time.Time) bool {
 	if left >= need {
 		return true
 	}
-	if now.Sub(r.scarce) >= scarceNote {
-		r.scarce = now
-		r.p.opts.Log("deploy: %s stays at %d instances: the machine has %s of memory left, and another one may take %s",
+	if now.Sub(r.lowMemory) >= lowMemoryEvery {
+		r.lowMemory = now
+		r.p.opts.Log("deploy: %s stays at %d instances: the machine has %s of memory left, and an instance may use %s",
 			r.name, alive, byteSize(max(left, 0)), byteSize(need))
 	}
 	return false

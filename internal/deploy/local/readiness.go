@@ -5,12 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/gitd-io/gitd/internal/deploy"
 )
 
 // readiness returns the check that a readiness probe asks for, and how often in a row it has to pass. Knative's default is
@@ -80,31 +77,4 @@ func httpGet(ctx context.Context, get *corev1.HTTPGetAction, host string, h2c bo
 	_, _ = io.CopyN(io.Discard, res.Body, 10<<10)
 	_ = res.Body.Close()
 	return res.StatusCode >= 200 && res.StatusCode < 400
-}
-
-// lastEnd is how the last instance ended that had been ready and ended by itself.
-type lastEnd struct {
-	mu  sync.Mutex
-	at  time.Time
-	why *deploy.StartError
-}
-
-func (l *lastEnd) note(why *deploy.StartError) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.at, l.why = time.Now(), why
-}
-
-// Ended implements deploy.Platform.
-func (p *Platform) Ended(_ context.Context, service, revision string, since time.Time) error {
-	r, err := p.find(service, revision)
-	if err != nil {
-		return err
-	}
-	r.ended.mu.Lock()
-	defer r.ended.mu.Unlock()
-	if r.ended.why == nil || r.ended.at.Before(since) {
-		return nil
-	}
-	return r.ended.why
 }

@@ -5,111 +5,58 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"knative.dev/pkg/ptr"
-	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-
-	gosync "sync"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
 	"github.com/gitd-io/gitd/internal/deploy/local/scale"
 )
 
-// revision is one revision with its instances. A goroutine of its own compares what should be with what is: once a second
-// while there is something to see to, else only when it is poked.
+// revision is one revision with its instances. A goroutine of its own (run) compares the wanted with the actual state: once a second
+// while the revision has instances, requests or a retry to wait for, else only after a poke. Its life:
+//
+//  1. newRevision makes it from a template; Apply or Open publishes it, and run starts its goroutine.
+//  2. step decides how many instances there should be, by the autoscaler, the traffic and the callers of WaitReady, and starts or
+//     stops the difference. At zero instances a request, a tag or WaitReady pokes it.
+//  3. Instances that do not start, or crash, delay the next start (retryAt); after some of them requests are answered 503 with the reason.
+//  4. close ends it, when its Service or the revision itself is deleted: no new starts, requests in flight finish within a limit, then
+//     instances and workers are stopped. When the process ends instead, instances stay, and the next process adopts them.
 type revision struct {
 	p        *Platform
 	service  string
 	name     string
 	template template
+	settings
 
-	proxy    *dataplane.Revision
-	scaling  scale.Options
-	fewest   int // min-scale
-	port     int
-	h2c      bool
-	probe    *corev1.Probe
-	deadline time.Duration // for an instance to become ready
-	poked    chan struct{}
-	stop     context.CancelFunc // of the goroutine
-	stopped  chan struct{}
-	ended    lastEnd
+	proxy   *dataplane.Revision
+	poked   chan struct{}
+	stop    context.CancelFunc // of the goroutine
+	stopped chan struct{}      // closed when the goroutine has ended
+	ended   lastEnd
 
-	mu        gosync.Mutex
-	image     *image // what was found out about the image; nil before the first start
+	mu sync.Mutex // mu guards the following, and the state of the instances
+
+	image     *image // layers and configuration; nil before the first start
 	instances []*instance
-	workers   map[*worker]struct{} // also those that are on their way out
-	scaler    *scale.Scaler        // nil while there is nothing to decide
-	wanted    int
-	reachable bool
-	started   bool      // an instance was ready once
-	gone      bool      // deleted
-	drainBy   time.Time // when what is in flight is broken off; zero until it is deleted
-	scarce    time.Time // when the log last said that there is no memory for more instances
-	pins      int       // callers of WaitReady
-	waiters   map[chan error]struct{}
-	failures  int       // starts in a row that failed
-	retryAt   time.Time // no start before; zero for at once
-}
+	workers   map[*worker]struct{} // also those that are being stopped
+	gone      bool                 // deleted
+	drainBy   time.Time            // when requests in flight are cut off; zero until the revision is deleted
 
-func (p *Platform) newRevision(service string, t template, started bool) (*revision, error) {
-	spec := &t.Template.Spec
-	if len(spec.Containers) != 1 {
-		return nil, fmt.Errorf("it has %d containers", len(spec.Containers))
-	}
-	c := &spec.Containers[0]
-	r := &revision{p: p, service: service, name: t.Template.Name, template: t, port: 8080, probe: c.ReadinessProbe,
-		poked: make(chan struct{}, 1), stopped: make(chan struct{}), waiters: map[chan error]struct{}{}, workers: map[*worker]struct{}{}, started: started,
-		deadline: p.opts.ProgressDeadline}
-	http1 := false
-	if len(c.Ports) > 0 { // the names are Knative's
-		r.port = int(c.Ports[0].ContainerPort)
-		r.h2c = c.Ports[0].Name == "h2c"
-		http1 = c.Ports[0].Name == "http1"
-	}
-	if v := t.Template.Annotations[serving.ProgressDeadlineAnnotationKey]; v != "" {
-		d, err := time.ParseDuration(v)
-		if err != nil {
-			return nil, err
-		}
-		r.deadline = d
-	}
-	r.scaling = scale.Options{Annotations: t.Template.Annotations, Concurrency: ptr.Int64Value(spec.ContainerConcurrency),
-		Grace: p.opts.ScaleToZeroGrace, Most: p.opts.MaxScale}
-	s, err := scale.New(r.scaling, 0, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	r.fewest, _ = s.Bounds()
-	r.proxy = dataplane.NewRevision(dataplane.RevisionOptions{
-		App:         service,
-		Concurrency: int(r.scaling.Concurrency),
-		Timeout:     time.Duration(ptr.Int64Value(spec.TimeoutSeconds)) * time.Second,
-		Wake:        r.poke,
-		HTTP1:       http1,
-		H2C:         t.H2C,
-		Learned:     r.speaksH2C,
-	}, time.Now())
-	return r, nil
-}
+	// For step: how many instances there should be.
+	scaler    *scale.Scaler // nil while there is nothing to decide
+	wanted    int           // what the scaler decided last
+	reachable bool          // it has traffic or a tag
+	started   bool          // an instance was ready once
+	lowMemory time.Time     // when the log last said that there is no memory for more instances
 
-// speaksH2C notes what the app turned out to speak, for the next process. It does not block.
-func (r *revision) speaksH2C() {
-	r.p.tasks.Go(func() {
-		defer r.p.lock(r.service)()
-		if now, err := r.p.find(r.service, r.name); err != nil || now != r {
-			return
-		}
-		t := r.template
-		t.H2C = true
-		if err := r.p.store.saveRevision(r.service, t); err != nil {
-			r.p.opts.Log("deploy: keep that %s speaks HTTP/2: %v", r.name, err)
-		}
-	})
+	// For WaitReady, and for starts that fail.
+	waiters  map[chan error]struct{} // each gets the result of the next start
+	pins     int                     // callers of WaitReady: they keep one instance
+	failures int                     // failed starts in a row
+	retryAt  time.Time               // no start before that; zero where the next one may begin
 }
 
 // run starts the revision's goroutine.
@@ -136,7 +83,7 @@ func (p *Platform) run(r *revision) {
 	})
 }
 
-// poke makes the revision look again soon. It does not block.
+// poke makes the revision's goroutine take a step soon. It does not block.
 func (r *revision) poke() {
 	select {
 	case r.poked <- struct{}{}:
@@ -154,8 +101,8 @@ func (r *revision) setReachable(yes bool) {
 	}
 }
 
-// step decides how many instances there should be and starts or removes what differs. It returns when to look again; 0 for
-// not before a poke.
+// step decides how many instances there should be, and starts or stops the difference. It returns the time until the next step; 0 for
+// none before a poke.
 func (r *revision) step(now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,9 +121,9 @@ func (r *revision) step(now time.Time) time.Duration {
 		return 0
 	}
 	if r.scaler == nil {
-		_ = r.proxy.Report(now) // of a time that does not count
+		_ = r.proxy.Report(now) // discards what was counted without a scaler
 		s, err := scale.New(r.scaling, max(ready, r.wanted), now)
-		if err != nil { // it worked before
+		if err != nil { // cannot be: newRevision has done the same
 			r.p.opts.Log("deploy: %s: %v", r.name, err)
 			return time.Second
 		}
@@ -184,11 +131,11 @@ func (r *revision) step(now time.Time) time.Duration {
 	}
 	r.scaler.Record(now, r.proxy.Report)
 	r.wanted = r.scaler.Decide(now, scale.State{Ready: ready, Wanted: r.wanted, InFlight: inflight, Reachable: r.reachable, Started: r.started})
-	want := max(r.wanted, r.holding())
+	want := max(r.wanted, r.withSockets())
 	if r.pins > 0 {
 		want = max(want, 1)
 	}
-	for ; alive < want && r.retryAt.IsZero() && r.room(alive, now); alive++ {
+	for ; alive < want && r.retryAt.IsZero() && r.hasMemory(alive, now); alive++ {
 		r.launch()
 	}
 	for ; alive > want; alive-- {
@@ -201,7 +148,7 @@ func (r *revision) step(now time.Time) time.Duration {
 	return again
 }
 
-// count returns how many instances take requests, and how many of all are not on their way out. The caller holds mu.
+// count returns how many instances take requests, and how many are not being stopped. The caller holds mu.
 func (r *revision) count() (ready, alive int) {
 	for _, in := range r.instances {
 		switch in.state {
@@ -215,8 +162,8 @@ func (r *revision) count() (ready, alive int) {
 	return ready, alive
 }
 
-// holding is how many instances have open WebSockets: scaling down does not cut them. The caller holds mu.
-func (r *revision) holding() (n int) {
+// withSockets is how many instances have open WebSockets: scaling down does not cut them. The caller holds mu.
+func (r *revision) withSockets() (n int) {
 	for _, in := range r.instances {
 		if in.state == inService && in.proxy.Sockets() > 0 {
 			n++
@@ -225,7 +172,7 @@ func (r *revision) holding() (n int) {
 	return n
 }
 
-// surplus returns the instance to part with first: one that is starting, else one without WebSockets, the least busy. The caller holds mu.
+// surplus returns the instance to stop first: one that is starting, else one without WebSockets, the least busy. The caller holds mu.
 func (r *revision) surplus() *instance {
 	var best *instance
 	for _, in := range r.instances {
@@ -244,7 +191,7 @@ func (in *instance) lighter(than *instance) bool {
 	return a != b && !a || a == b && in.proxy.InFlight() < than.proxy.InFlight()
 }
 
-// publish tells the data plane which instances there are. The caller holds mu.
+// publish gives the data plane the instances that take requests. The caller holds mu.
 func (r *revision) publish() {
 	var list []*dataplane.Instance
 	for _, in := range r.instances {
@@ -255,83 +202,14 @@ func (r *revision) publish() {
 	r.proxy.SetInstances(list)
 }
 
-// tell answers the callers of WaitReady. The caller holds mu.
-func (r *revision) tell(err error) {
-	for ch := range r.waiters {
-		ch <- err
-		delete(r.waiters, ch)
-	}
-}
-
-// waitReady blocks until an instance is ready or one has failed to start.
-func (r *revision) waitReady(ctx context.Context) error {
-	ch := make(chan error, 1)
-	r.mu.Lock()
-	if r.gone {
-		r.mu.Unlock()
-		return fmt.Errorf("revision %s: %w", r.name, deploy.ErrNotFound)
-	}
-	if ready, _ := r.count(); ready > 0 {
-		r.mu.Unlock()
-		return nil
-	}
-	r.waiters[ch] = struct{}{}
-	r.pins++
-	r.retryAt = time.Time{}
-	r.mu.Unlock()
-	r.poke()
-	defer func() {
-		r.mu.Lock()
-		r.pins--
-		delete(r.waiters, ch)
-		r.mu.Unlock()
-		r.poke()
-	}()
-	select {
-	case err := <-ch:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-r.p.ctx.Done():
-		return context.Canceled
-	}
-}
-
-// backOff is how long to wait after so many failures in a row.
-func backOff(failures int) time.Duration {
-	return min(250*time.Millisecond<<min(failures, 10), time.Minute)
-}
-
-// failed notes an instance that did not come up. The caller holds mu.
-func (r *revision) failed(err *deploy.StartError, now time.Time) {
-	r.failures++
-	r.retryAt = now.Add(backOff(r.failures))
-	r.tell(err)
-	if ready, _ := r.count(); ready == 0 && (r.failures >= 3 || err.Reason != deploy.Exited && err.Reason != deploy.OutOfMemory) {
-		r.proxy.SetFailing(notStarting(err.Reason))
-	}
-	r.p.opts.Log("deploy: an instance of %s did not come up: %v; next try in %s", r.name, err, backOff(r.failures))
-}
-
-// notStarting is what people who ask for an app are told while it does not start. The app's log knows nothing of what is the server's own.
-func notStarting(why deploy.StartReason) string {
-	switch why {
-	case deploy.RuntimeError, deploy.NoRoom:
-		return "cannot be started: the server's log says why; tell its operator"
-	case deploy.ImageError:
-		return "cannot be started, since its image cannot be had: its owner can push it again"
-	}
-	return "does not start: its log says why; tell its owner"
-}
-
-// close ends the revision: its workers are told to end, requests that are in flight go to their end, then the instances go.
+// close ends the revision: it stops its workers, lets requests in flight finish, then stops the instances.
 func (r *revision) close(ctx context.Context) error {
 	deadline := time.Now().Add(r.p.opts.DrainTimeout)
 	r.mu.Lock()
 	r.gone, r.drainBy = true, deadline
-	r.tell(fmt.Errorf("revision %s was deleted: %w", r.name, deploy.ErrNotFound))
+	r.notify(fmt.Errorf("revision %s was deleted: %w", r.name, deploy.ErrNotFound))
 	for _, in := range r.instances {
-		if in.state == starting { // nobody uses it; requests that wait end with it
+		if in.state == starting { // it has no requests; waiting ones fail with it
 			in.cancel()
 		}
 	}
@@ -346,7 +224,7 @@ func (r *revision) close(ctx context.Context) error {
 	r.stop()
 	<-r.stopped
 	drain, cancel := context.WithDeadline(ctx, deadline)
-	_ = r.proxy.Close(drain) // what is in flight after the time is broken off
+	_ = r.proxy.Close(drain) // requests still in flight after the limit are cut off
 	cancel()
 	r.mu.Lock()
 	left := append([]*instance(nil), r.instances...)

@@ -6,22 +6,23 @@ import (
 	"sync"
 )
 
-// starts bounds how many instances start at once on the machine. Turns go round the apps: one that asks for many instances waits for its
-// own, and not the others for them.
+// starts bounds how many instances start at once on the machine. Slots go round the apps: an app that starts many instances waits for its
+// own, and the other apps do not wait for them.
 type starts struct {
-	mu      sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	free    int
 	running map[string]int             // by Service
-	waiting map[string][]chan struct{} // by Service, first come first; a channel is closed when its turn has come
-	order   []string                   // Services with waiting ones, the one that had no turn for longest first
+	waiting map[string][]chan struct{} // by Service, in the order of arrival; a channel is closed when its start gets a slot
+	order   []string                   // Services with waiting starts, the one without a slot for longest first
 }
 
 func newStarts(n int) *starts {
 	return &starts{free: n, running: map[string]int{}, waiting: map[string][]chan struct{}{}}
 }
 
-// take waits for a turn, and returns the function that gives it back. It fails only when ctx ends.
-func (s *starts) take(ctx context.Context, service string) (give func(), err error) {
+// acquire waits for a slot, and returns the function that releases it. It fails only when ctx ends.
+func (s *starts) acquire(ctx context.Context, service string) (release func(), err error) {
 	turn := make(chan struct{})
 	s.mu.Lock()
 	if len(s.waiting[service]) == 0 {
@@ -30,22 +31,22 @@ func (s *starts) take(ctx context.Context, service string) (give func(), err err
 	s.waiting[service] = append(s.waiting[service], turn)
 	s.next()
 	s.mu.Unlock()
-	give = sync.OnceFunc(func() { s.give(service) })
+	release = sync.OnceFunc(func() { s.release(service) })
 	select {
 	case <-turn:
-		return give, nil
+		return release, nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	left := s.forget(service, turn)
 	s.mu.Unlock()
-	if !left { // its turn came at the same time
-		give()
+	if !left { // it got its slot at the same time
+		release()
 	}
 	return nil, ctx.Err()
 }
 
-func (s *starts) give(service string) {
+func (s *starts) release(service string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free++
@@ -55,7 +56,7 @@ func (s *starts) give(service string) {
 	s.next()
 }
 
-// next gives the free turns away. The caller holds mu.
+// next hands out the free slots. The caller holds mu.
 func (s *starts) next() {
 	for s.free > 0 && len(s.order) > 0 {
 		service := s.order[0]
@@ -75,7 +76,7 @@ func (s *starts) next() {
 	}
 }
 
-// forget takes one out of its queue, and says whether it was in there. The caller holds mu.
+// forget removes a start from its queue, and reports whether it was in there. The caller holds mu.
 func (s *starts) forget(service string, turn chan struct{}) bool {
 	queue := s.waiting[service]
 	i := slices.Index(queue, turn)

@@ -6,65 +6,60 @@ import (
 	"time"
 )
 
-// An app that starts very many instances delays another one by the start that is under way, and no more.
+// waitQueued waits until n starts of a Service are queued.
+func waitQueued(t *testing.T, s *starts, service string, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		queued := len(s.waiting[service])
+		s.mu.Unlock()
+		if queued == n {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%d starts of %s are queued, want %d", queued, service, n)
+		}
+	}
+}
+
+// The attack: an app starts a thousand instances at once, to keep the machine busy with its own starts. Right after, another app at zero
+// gets a request. Its instance must start as soon as one start of the crowd is over, not behind all of them.
 func TestAttack_ManyStarts(t *testing.T) {
-	// One app asks for a thousand instances at once. Another one, at zero, gets a request right after: it must not stand behind them.
 	s := newStarts(4)
-	turns := make(chan func(), 2000)
-	take := func(service string) {
+	acquired := make(chan func(), 2000)
+	for range 1000 {
 		go func() {
-			if give, err := s.take(t.Context(), service); err == nil {
-				turns <- func() { give() }
+			if release, err := s.acquire(t.Context(), "crowd"); err == nil {
+				acquired <- release
 			}
 		}()
 	}
-	for range 1000 {
-		take("crowd")
-	}
 	var running []func()
 	for range 4 {
-		running = append(running, <-turns)
+		running = append(running, <-acquired)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		s.mu.Lock()
-		n := len(s.waiting["crowd"])
-		s.mu.Unlock()
-		if n == 996 {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("%d wait", n)
-		}
-	}
+	waitQueued(t, s, "crowd", 996)
 	got := make(chan struct{})
 	go func() {
-		give, err := s.take(t.Context(), "other")
+		release, err := s.acquire(t.Context(), "other")
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		close(got)
-		give()
+		release()
 	}()
-	for {
-		s.mu.Lock()
-		n := len(s.waiting["other"])
-		s.mu.Unlock()
-		if n == 1 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	waitQueued(t, s, "other", 1)
 	running[0]() // one start of the crowd is over
 	select {
 	case <-got:
 	case <-time.After(10 * time.Second):
 		t.Fatal("the other app waits for the crowd")
 	}
-	for _, give := range running[1:] {
-		give()
+	for _, release := range running[1:] {
+		release()
 	}
-	for range 996 { // all get their turn
-		(<-turns)()
+	for range 996 { // the whole crowd gets its slots in the end
+		(<-acquired)()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,18 +70,18 @@ func TestAttack_ManyStarts(t *testing.T) {
 
 func TestStartsCancelled(t *testing.T) {
 	s := newStarts(1)
-	give, err := s.take(t.Context(), "a")
+	release, err := s.acquire(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.take(ctx, "b"); err == nil {
-		t.Error("a turn without one free")
+	if _, err := s.acquire(ctx, "b"); err == nil {
+		t.Error("a slot although none is free")
 	}
-	give()
-	give() // once more does no harm
-	again, err := s.take(t.Context(), "b")
+	release()
+	release() // releasing twice is harmless
+	again, err := s.acquire(t.Context(), "b")
 	if err != nil || s.free != 0 {
 		t.Errorf("%v, %d free", err, s.free)
 	}

@@ -14,20 +14,20 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
-// store keeps the Services as files: SERVICE/service.json, SERVICE/revisions/REVISION.json, SERVICE/workers.json. A file is replaced whole and is
-// on the disk before its writer goes on. They hold the apps' configuration and are readable for root only.
+// store keeps the Services as files: SERVICE/service.json, SERVICE/revisions/REVISION.json, SERVICE/workers.json. A file is replaced
+// atomically and synced before its writer continues. The files hold the apps' configuration; only root can read them.
 type store struct{ dir string }
 
-// template is a revision as it is kept: what it was made from, with the defaults filled in.
+// template is a revision as it is stored: what it was made from, with the defaults filled in.
 type template struct {
 	Template   servingv1.RevisionTemplateSpec `json:"template"`
 	Created    time.Time                      `json:"created"`
-	Generation int64                          `json:"generation"`    // of the Service when the revision came to be
-	H2C        bool                           `json:"h2c,omitempty"` // its app turned out to speak HTTP/2 without TLS, and nothing else
+	Generation int64                          `json:"generation"`    // of the Service when the revision was created
+	H2C        bool                           `json:"h2c,omitempty"` // its app was found to speak only HTTP/2 without TLS
 }
 
-// crew is which workers a Service is to have.
-type crew struct {
+// workerSet is the workers that a Service should have.
+type workerSet struct {
 	Revision string   `json:"revision"`
 	Types    []string `json:"types"`
 }
@@ -53,12 +53,12 @@ func (s store) load(log func(string, ...any)) ([]record, error) {
 		}
 		for _, d := range []string{dir, filepath.Join(dir, "revisions")} {
 			if err := disk.RemoveTemporary(d); err != nil {
-				log("deploy: what a killed process was writing: %v", err)
+				log("deploy: remove the temporary files of a killed process: %v", err)
 			}
 		}
 		rec := record{service: &servingv1.Service{}}
 		if err := read(filepath.Join(dir, "service.json"), rec.service); errors.Is(err, fs.ErrNotExist) {
-			_ = disk.RemoveAll(dir) // ended before its first Apply was complete
+			_ = disk.RemoveAll(dir) // the process ended during its first Apply
 			continue
 		} else if err != nil {
 			log("deploy: %s is left out: %v", dir, err)
@@ -97,13 +97,13 @@ func (s store) removeRevision(service, revision string) error {
 	return disk.Sync(dir)
 }
 
-func (s store) saveWorkers(service string, c crew) error {
+func (s store) saveWorkers(service string, c workerSet) error {
 	return write(filepath.Join(s.dir, service, "workers.json"), c)
 }
 
 // workers returns the zero value where none were ever set.
-func (s store) workers(service string) (crew, error) {
-	var c crew
+func (s store) workers(service string) (workerSet, error) {
+	var c workerSet
 	err := read(filepath.Join(s.dir, service, "workers.json"), &c)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -111,7 +111,7 @@ func (s store) workers(service string) (crew, error) {
 	return c, err
 }
 
-// removeService takes the Service away at once, whatever happens afterwards.
+// removeService removes the Service by one rename, so that a crash leaves all of it or nothing.
 func (s store) removeService(service string) error {
 	gone := filepath.Join(s.dir, removed+service)
 	if err := disk.RemoveAll(gone); err != nil {

@@ -17,17 +17,17 @@ import (
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
-// worker keeps one process type of a revision running.
+// worker keeps one process type of a revision running: one container after the other.
 type worker struct {
 	revision *revision
 	process  string
 	log      string             // file, for all its containers
-	ctx      context.Context    // ends when it is to end, or with the Platform
-	cancel   context.CancelFunc // tells it to end
-	gone     chan struct{}      // closed when it has ended, and nothing of it runs
+	ctx      context.Context    // ends when the worker should stop, or with the Platform
+	cancel   context.CancelFunc // stops it
+	gone     chan struct{}      // closed when it has stopped, and its container is removed
 }
 
-// SetWorkers implements deploy.Platform. Of one process type never two run at once: the new one starts when the old one has ended.
+// SetWorkers implements deploy.Platform. Two workers of one process type never run at once: the new one starts when the old one has ended.
 func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types []string) error {
 	if err := deploy.CheckProcesses(types...); err != nil {
 		return err
@@ -41,10 +41,10 @@ func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types [
 		return err
 	}
 	types = slices.Compact(slices.Sorted(slices.Values(types)))
-	if err := p.store.saveWorkers(svc.Name, crew{Revision: r.name, Types: types}); err != nil {
-		return fmt.Errorf("keep which workers %s has: %w", svc.Name, err)
+	if err := p.store.saveWorkers(svc.Name, workerSet{Revision: r.name, Types: types}); err != nil {
+		return fmt.Errorf("save the workers of %s: %w", svc.Name, err)
 	}
-	before := map[string][]*worker{} // those to wait for, by type
+	before := map[string][]*worker{} // those that have to end first, by type
 	running := map[string]bool{}
 	for _, w := range p.workers(svc.Name) {
 		if w.revision == r && slices.Contains(types, w.process) && w.ctx.Err() == nil {
@@ -56,13 +56,13 @@ func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types [
 	}
 	for _, t := range types {
 		if !running[t] {
-			r.employ(t, filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), t+".1")), nil, before[t])
+			r.startWorker(t, filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), t+".1")), nil, before[t])
 		}
 	}
 	return nil
 }
 
-// workers returns those of a Service, also the ones that are on their way out.
+// workers returns the workers of a Service, also those that are being stopped.
 func (p *Platform) workers(service string) []*worker {
 	p.mu.RLock()
 	s := p.services[service]
@@ -78,9 +78,9 @@ func (p *Platform) workers(service string) []*worker {
 	return all
 }
 
-// employ starts a worker in the background, once those before it are gone; one whose container is there already goes on with that.
-// It is called by one at a time for each Service.
-func (r *revision) employ(process, log string, container *sandbox.Container, before []*worker) *worker {
+// startWorker starts a worker in the background, once those before it are gone; one with a container of an earlier process continues with
+// that. Calls for one Service do not overlap.
+func (r *revision) startWorker(process, log string, container *sandbox.Container, before []*worker) *worker {
 	w := &worker{revision: r, process: process, log: log, gone: make(chan struct{})}
 	w.ctx, w.cancel = context.WithCancel(r.p.ctx)
 	r.mu.Lock()
@@ -95,7 +95,7 @@ func (r *revision) employ(process, log string, container *sandbox.Container, bef
 			}
 		}
 		w.work(container)
-		if r.p.ctx.Err() != nil { // the next process goes on with it
+		if r.p.ctx.Err() != nil { // the next process continues it
 			return
 		}
 		r.mu.Lock()
@@ -107,7 +107,7 @@ func (r *revision) employ(process, log string, container *sandbox.Container, bef
 	return w
 }
 
-// work runs one container after the other until the worker is told to end, or the Platform is closed.
+// work runs one container after the other until the worker is stopped, or the Platform is closed.
 func (w *worker) work(container *sandbox.Container) {
 	r, p := w.revision, w.revision.p
 	if err := makeLog(w.log); err != nil {
@@ -120,7 +120,7 @@ func (w *worker) work(container *sandbox.Container) {
 		note, alive := "", time.Duration(0)
 		if container != nil {
 			in.id = container.ID
-			in.take(container)
+			in.attach(container)
 			container = nil
 		} else if err := in.create(w.ctx); err != nil {
 			if w.ctx.Err() != nil {
@@ -129,7 +129,7 @@ func (w *worker) work(container *sandbox.Container) {
 			note = "did not start: " + startFailure(err)
 		}
 		if in.container != nil {
-			if !w.attend(in) {
+			if !w.wait(in) {
 				return
 			}
 			exit := in.container.Exit()
@@ -139,7 +139,7 @@ func (w *worker) work(container *sandbox.Container) {
 			}
 		}
 		pause := again.after(alive)
-		note = fmt.Sprintf("gitd: %s %s; it is started again in %s", w.process, note, pause)
+		note = fmt.Sprintf("gitd: %s %s; it is restarted in %s", w.process, note, pause)
 		p.appendLog(w.log, note)
 		p.opts.Log("deploy: %s: %s", in.id, note)
 		w.remove(in)
@@ -150,9 +150,9 @@ func (w *worker) work(container *sandbox.Container) {
 	}
 }
 
-// attend waits for the end of the container. It returns false when that was asked for: the container is removed then, or left for the
+// wait waits for the end of the container. It returns false when the worker was stopped: then the container is removed, or left for the
 // next process where the Platform was closed.
-func (w *worker) attend(in *instance) bool {
+func (w *worker) wait(in *instance) bool {
 	p := w.revision.p
 	select {
 	case <-in.container.Done():
@@ -170,7 +170,7 @@ func (w *worker) attend(in *instance) bool {
 	return false
 }
 
-// remove removes every trace of a container but its log.
+// remove removes a container; its log stays.
 func (w *worker) remove(in *instance) {
 	if in.container == nil {
 		return
@@ -182,7 +182,7 @@ func (w *worker) remove(in *instance) {
 	}
 }
 
-// startFailure is why a container could not be started, in words.
+// startFailure says why a container could not be started.
 func startFailure(err error) string {
 	var why *deploy.StartError
 	if errors.As(err, &why) && why.Detail != "" {
@@ -205,13 +205,13 @@ func (r *restarts) after(alive time.Duration) time.Duration {
 	return r.last
 }
 
-// resume goes on with the workers of an earlier process: with the containers that run still, or in which something ended
-// meanwhile, and with new ones for the others. What should not run any more is ended.
-func (p *Platform) resume(containers []*sandbox.Container) {
+// resumeWorkers continues the workers of an earlier process: with their containers where these are left, even ended ones, and with new
+// ones for the others. Containers of workers that are not wanted any more are stopped.
+func (p *Platform) resumeWorkers(containers []*sandbox.Container) {
 	for name, s := range p.services {
 		c, err := p.store.workers(name)
 		if err != nil {
-			p.opts.Log("deploy: which workers %s has cannot be read: %v", name, err)
+			p.opts.Log("deploy: the workers of %s cannot be read: %v", name, err)
 		}
 		wanted := s.revisions[c.Revision]
 		found := map[string]bool{}
@@ -224,22 +224,22 @@ func (p *Platform) resume(containers []*sandbox.Container) {
 			}
 			if r == wanted && slices.Contains(c.Types, process) && !found[process] {
 				found[process] = true
-				r.employ(process, container.Labels[labelLog], container, nil)
+				r.startWorker(process, container.Labels[labelLog], container, nil)
 				continue
 			}
-			w := r.employ(process, container.Labels[labelLog], container, nil)
+			w := r.startWorker(process, container.Labels[labelLog], container, nil)
 			w.cancel()
 			before[process] = append(before[process], w)
 		}
 		for _, t := range c.Types {
 			if wanted != nil && !found[t] {
-				wanted.employ(t, p.workerLog(wanted, t), nil, before[t])
+				wanted.startWorker(t, p.workerLog(wanted, t), nil, before[t])
 			}
 		}
 	}
 }
 
-// workerLog is the log that a worker goes on with: its newest one, or a new one.
+// workerLog returns the log that a worker continues: its newest one, or a new one.
 func (p *Platform) workerLog(r *revision, process string) string {
 	files := logsIn(p.logDir(r.service, r.name))
 	for _, f := range slices.Backward(files) {

@@ -211,9 +211,9 @@ func TestWorkers_StartedAgain(t *testing.T) {
 	base(t, p, "jobs", m.add(t, "testapp", contract.Image(t)))
 	image := m.add(t, "testapp", withProcesses(t, "worker"))
 	set(t, p, version("jobs", "v1", image, "MODE=exit"), "worker", "missing")
-	want := regexp.MustCompile(`(?s)worker.1\] cannot find the database\n.*gitd: worker exited with status 3; it is started again in 1s\n.*` +
-		`cannot find the database\n.*exited with status 3; it is started again in 2s`)
-	missing := regexp.MustCompile(`jobs-v1 missing.1\] gitd: missing did not start: .*; it is started again in 1s`)
+	want := regexp.MustCompile(`(?s)worker.1\] cannot find the database\n.*gitd: worker exited with status 3; it is restarted in 1s\n.*` +
+		`cannot find the database\n.*exited with status 3; it is restarted in 2s`)
+	missing := regexp.MustCompile(`jobs-v1 missing.1\] gitd: missing did not start: .*; it is restarted in 1s`)
 	eventually(t, "a second start", func() bool { log := logsOf(t, p, "jobs"); return want.MatchString(log) && missing.MatchString(log) })
 	if files := logsIn(p.logDir("jobs", "jobs-v1")); len(files) != 2 {
 		t.Errorf("%d logs", len(files))
@@ -228,7 +228,7 @@ func TestWorkers_StartedAgain(t *testing.T) {
 		c := m.running(t)["jobs-v2 worker"]
 		return c != nil && c.ID != before.ID
 	})
-	if log := logsOf(t, p, "jobs"); !strings.Contains(log, "gitd: worker was ended by a signal (killed)") {
+	if log := logsOf(t, p, "jobs"); !strings.Contains(log, "gitd: worker was terminated by a signal (killed)") {
 		t.Error(log)
 	}
 	if err := p.Delete(t.Context(), "jobs"); err != nil {
@@ -257,7 +257,7 @@ func TestWorkers_Restart(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := store{filepath.Join(m.dir, "deploy", "services")}
-	if err := s.saveWorkers("jobs", crew{Revision: "jobs-v1", Types: []string{"clock", "worker"}}); err != nil {
+	if err := s.saveWorkers("jobs", workerSet{Revision: "jobs-v1", Types: []string{"clock", "worker"}}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -270,7 +270,7 @@ func TestWorkers_Restart(t *testing.T) {
 		t.Error("the one that ended is there still")
 	}
 	log := logsOf(t, p, "jobs")
-	if !strings.Contains(log, "clock.1] gitd: clock was ended by a signal (killed); it is started again in 1s") {
+	if !strings.Contains(log, "clock.1] gitd: clock was terminated by a signal (killed); it is restarted in 1s") {
 		t.Error(log)
 	}
 	if n := len(logsIn(p.logDir("jobs", "jobs-v1"))); n != 3 {

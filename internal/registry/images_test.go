@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -55,7 +57,7 @@ func newExternal(t *testing.T, o externalOptions) *external {
 		}
 		c.Auth = configuration.Auth{"htpasswd": {"realm": "test", "path": file}}
 	}
-	silence()
+	logrus.SetOutput(io.Discard) // what distribution says
 	h := handlers.NewApp(context.Background(), c)
 	t.Cleanup(func() { _ = h.Shutdown() })
 	e := &external{handler: h}

@@ -51,7 +51,7 @@ func (r *Registry) listen(ctx context.Context, o Options) (*network, error) {
 		return nil, app.Errorf(app.CodeUnavailable, "give one such as --registry-listen :5000", "the registry cannot listen on %s: %w", o.Listen, err)
 	}
 	l = &limited{Listener: l, slots: make(chan struct{}, maxConnections), each: maxOfAddress, closed: make(chan struct{})}
-	n := &network{listener: l, served: make(chan struct{}), server: newServer(hurry(maxUnknown, r.authorise(r.bound(o, r.guard(r.app)))))}
+	n := &network{listener: l, served: make(chan struct{}), server: newServer(hurry(maxUnknown, r.authorise(r.bound(o, r.guard(r.api)))))}
 	if o.CertFile != "" {
 		c := &certificate{cert: o.CertFile, key: o.KeyFile}
 		if _, err := c.get(nil); err != nil {

@@ -348,7 +348,7 @@ func TestNetworkLimits(t *testing.T) {
 
 func TestSlowAndUnknown(t *testing.T) {
 	r := openNetwork(t, Options{})
-	s := newServer(hurry(300*time.Millisecond, r.authorise(r.bound(Options{MaxBlob: 1000}, r.guard(r.app)))))
+	s := newServer(hurry(300*time.Millisecond, r.authorise(r.bound(Options{MaxBlob: 1000}, r.guard(r.api)))))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -5,9 +5,7 @@ package registry
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -18,11 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/distribution/distribution/v3/configuration"
-	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the storage driver that we configure
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/sirupsen/logrus"
+	"github.com/gitd-io/gitd/internal/registry/api"
 )
 
 // ErrNotFound is returned (wrapped) for an image or blob that is not in the registry.
@@ -53,7 +49,7 @@ type Registry struct {
 	listener net.Listener
 	server   *http.Server
 	network  *network // nil where only this machine asks
-	app      *handlers.App
+	api      *api.API
 	served   chan struct{}
 	now      func() time.Time
 	opened   time.Time // uploads from before it ended with the process that took them
@@ -103,17 +99,17 @@ func OpenWith(ctx context.Context, o Options) (*Registry, error) {
 	if err := r.loadPullSecret(); err != nil {
 		return nil, err
 	}
-	if r.app, err = newApp(dir); err != nil {
+	if r.api, err = api.New(dir); err != nil {
 		return nil, err
 	}
 	if r.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0"); err != nil {
 		return nil, app.Errorf(app.CodeUnavailable, "check that the loopback interface is up", "the registry cannot listen: %w", err)
 	}
-	r.server = newServer(r.authorise(r.guard(r.app)))
+	r.server = newServer(r.authorise(r.guard(r.api)))
 	if o.Listen != "" {
 		if r.network, err = r.listen(ctx, o); err != nil {
 			r.listener.Close()
-			return nil, errors.Join(err, r.app.Shutdown())
+			return nil, err
 		}
 	}
 	go func() {
@@ -134,35 +130,6 @@ func newServer(h http.Handler) *http.Server {
 	}
 }
 
-// newApp makes the handler of distribution. It logs to nowhere: what fails is in the answer, and the clients are ours.
-func newApp(dir string) (a *handlers.App, err error) {
-	defer func() {
-		if p := recover(); p != nil { // its constructor panics on what it does not like
-			err = fmt.Errorf("registry: %v", p)
-		}
-	}()
-	secret := make([]byte, 32)
-	if _, err := rand.Read(secret); err != nil {
-		return nil, err
-	}
-	c := &configuration.Configuration{}
-	c.Storage = configuration.Storage{
-		"filesystem": {"rootdirectory": dir},
-		"maintenance": {"uploadpurging": map[any]any{ // Collect does that
-			"enabled": false, "age": "168h", "interval": "24h", "dryrun": false,
-		}},
-	}
-	c.Log.AccessLog.Disabled = true
-	c.HTTP.RelativeURLs = true // what a client calls us is no concern of ours
-	c.HTTP.Secret = hex.EncodeToString(secret)
-	silence()
-	return handlers.NewApp(context.Background(), c), nil
-}
-
-// silence turns off the logger that distribution takes where it is given none; it leaves no other way. It is logrus's own,
-// which nothing else of ours writes to.
-var silence = sync.OnceFunc(func() { logrus.SetOutput(io.Discard) })
-
 // Host is the address that references start with: "127.0.0.1:PORT". It changes from start to start: store repository and
 // digest, never a whole reference.
 func (r *Registry) Host() string { return r.listener.Addr().String() }
@@ -180,7 +147,7 @@ func (r *Registry) Close() error {
 	if r.network != nil {
 		err = errors.Join(err, r.network.close())
 	}
-	return errors.Join(err, r.app.Shutdown())
+	return err
 }
 
 // Hold keeps Collect from removing an image while something relies on it, such as a build that reuses its layers.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
+	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/control"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ const maxStdin = 64 << 10
 
 // forward makes a command of the server one of the shell: it runs in the server of the data directory, or here where none runs.
 func forward(c *cobra.Command) {
-	data := c.PersistentFlags().String("data", defaultData, "data directory of the server")
+	data := dataFlag(c.PersistentFlags())
 	for _, leaf := range leaves(c) {
 		leaf.RunE = func(cmd *cobra.Command, args []string) error {
 			line := commandLine(cmd, args)
@@ -65,9 +66,18 @@ func commandLine(cmd *cobra.Command, args []string) []string {
 	return append(append(line, setFlags(cmd)...), append([]string{"--"}, args...)...)
 }
 
+// dataDir is the data directory as an absolute path; "" is the configured one.
+func dataDir(flag string) (string, error) {
+	dir, err := config.DataDir(flag)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(dir)
+}
+
 // run asks the running server, and stands in for it where there is none.
 func run(ctx context.Context, data string, line []string, stdin []byte) (int, error) {
-	data, err := filepath.Abs(data)
+	data, err := dataDir(data)
 	if err != nil {
 		return 1, err
 	}

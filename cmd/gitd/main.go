@@ -12,9 +12,10 @@ import (
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
-// exit ends the program with a status, without a word: whoever returns it has told the reason.
+// exit ends the program with a status; the reason was told before.
 type exit int
 
 func (exit) Error() string { return "" }
@@ -35,8 +36,10 @@ func main() {
 	}
 }
 
-// defaultData is where gitd keeps everything, unless told otherwise.
-const defaultData = "/var/lib/gitd"
+// dataFlag adds the flag that names the data directory to a command that needs nothing else of the configuration.
+func dataFlag(f *pflag.FlagSet) *string {
+	return f.String("data", "", "data directory of the server (default: what gitd serve takes: the configuration file, $GITD_DATA, else /var/lib/gitd)")
+}
 
 func root() *cobra.Command {
 	// What the server answers, and what is only of this machine, in one help text.
@@ -46,7 +49,7 @@ func root() *cobra.Command {
 			forward(c)
 		}
 	}
-	r.AddCommand(serve(), builderCommand(), imageCommand(), purge())
+	r.AddCommand(serve(), configCommand(), builderCommand(), imageCommand(), purge())
 	command.Usage(r)
 	return r
 }

@@ -17,24 +17,6 @@ type UIDs struct{ First, Last uint32 }
 // DefaultUIDs end below 2^21: the older tar formats, which some build tools write, hold no larger user ID.
 var DefaultUIDs = UIDs{2_000_000, 2_089_999}
 
-// ParseUIDs reads "FIRST-LAST", or "FIRST" for as many as DefaultUIDs has.
-func ParseUIDs(s string) (UIDs, error) {
-	first, last, hasLast := strings.Cut(s, "-")
-	a, err := strconv.ParseUint(first, 10, 32)
-	b := a + uint64(DefaultUIDs.Last-DefaultUIDs.First)
-	if err == nil && hasLast {
-		b, err = strconv.ParseUint(last, 10, 32)
-	}
-	if err != nil || a < 1000 || b < a || b >= 1<<31 || a <= nobody && nobody <= b {
-		return UIDs{}, app.Errorf(app.CodeInvalidInput, fmt.Sprintf("give it as FIRST-LAST, such as %d-%d, from 1000 on and without %d", DefaultUIDs.First, DefaultUIDs.Last, nobody),
-			"%q is no range of user IDs", s)
-	}
-	return UIDs{uint32(a), uint32(b)}, nil
-}
-
-// nobody is the user whom the kernel and many programs take for files and callers of unknown users.
-const nobody = 65534
-
 // of returns the user ID of an app. IDs of apps are never given twice; after as many apps as there are user IDs they begin again. An app
 // without an ID, as an older gitd left it, has one by its name.
 func (u UIDs) of(id int64, name string) uint32 {

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"golang.org/x/sys/unix"
-
 	"github.com/gitd-io/gitd/internal/deploy/local"
 )
 
@@ -18,16 +16,16 @@ const (
 
 // connectionLimits are the bounds for HTTP: those that are set, else what descriptors and memory allow.
 func connectionLimits(o Options) local.Limits {
-	l := local.Limits{Connections: o.HTTPConnections, PerAddress: o.HTTPPerAddress, Proxies: o.TrustedProxies}
+	c := o.Config.HTTP
+	l := local.Limits{Connections: c.Connections, PerAddress: c.PerAddress, Proxies: c.TrustedProxies}
 	if l.Connections == 0 {
 		files := o.Files
 		if files == 0 {
 			files = 1024
 		}
 		l.Connections = max(fewestOfAnything, (files-min(filesKept, files/4))/filesOfRequest)
-		var info unix.Sysinfo_t
-		if unix.Sysinfo(&info) == nil {
-			l.Connections = min(l.Connections, max(fewestOfAnything, int(uint64(info.Totalram)*uint64(info.Unit)/memoryShare/memoryOfRequest)))
+		if memory, ok := machineMemory(); ok {
+			l.Connections = min(l.Connections, max(fewestOfAnything, int(memory/memoryShare/memoryOfRequest)))
 		}
 	}
 	if l.PerAddress == 0 {

@@ -1,19 +1,24 @@
 package server
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/config"
+)
 
 func TestConnectionLimits(t *testing.T) {
 	for _, c := range []struct {
-		o                Options
+		files            int
+		set              config.HTTP
 		connections, one int
 	}{
-		{Options{Files: 1024}, 256, 64},
-		{Options{Files: 8192}, 2048, 512},
-		{Options{Files: 8192, HTTPConnections: 10}, 10, 16},
-		{Options{Files: 8192, HTTPConnections: 100, HTTPPerAddress: 7}, 100, 7},
+		{1024, config.HTTP{}, 256, 64},
+		{8192, config.HTTP{}, 2048, 512},
+		{8192, config.HTTP{Connections: 10}, 10, 16},
+		{8192, config.HTTP{Connections: 100, PerAddress: 7}, 100, 7},
 	} {
-		if l := connectionLimits(c.o); l.Connections != c.connections || l.PerAddress != c.one {
-			t.Errorf("%d files, %d and %d set: %d and %d", c.o.Files, c.o.HTTPConnections, c.o.HTTPPerAddress, l.Connections, l.PerAddress)
+		if l := connectionLimits(Options{Files: c.files, Config: config.Config{HTTP: c.set}}); l.Connections != c.connections || l.PerAddress != c.one {
+			t.Errorf("%d files, %d and %d set: %d and %d", c.files, c.set.Connections, c.set.PerAddress, l.Connections, l.PerAddress)
 		}
 	}
 	l := connectionLimits(Options{Files: 1 << 18})

@@ -30,16 +30,14 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 			return 1, err
 		}
 		defer db.Close()
-		return command.Run(ctx, &command.Services{Store: db, Database: data + "/" + databaseFile, URL: func(name string) string { return machineURL(Options{Domain: "localhost"}, name) }}, app.Caller{Local: true}, args, stdin, stdout, stderr), nil
+		return command.Run(ctx, &command.Services{Store: db, Database: data + "/" + databaseFile, URL: func(name string) string { return machineURL(offlineOptions(data, nil, nil), name) }}, app.Caller{Local: true}, args, stdin, stdout, stderr), nil
 	}
 	log := app.NewLog(stderr)
-	o := Options{Data: data, Domain: "localhost", Log: func(format string, a ...any) { log.Detail(format, a...) }}
-	if before, err := platformOf(data); err != nil {
+	before, err := platformOf(data)
+	if err != nil {
 		return 1, err
-	} else if before != nil {
-		o.Cluster = before.Cluster
 	}
-	s, err := Open(ctx, o)
+	s, err := Open(ctx, offlineOptions(data, before, func(format string, a ...any) { log.Detail(format, a...) }))
 	if err != nil {
 		return 1, err
 	}

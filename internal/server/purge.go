@@ -45,7 +45,7 @@ func Purge(ctx context.Context, data string, log *app.Log) error {
 			return err
 		}
 	}
-	s := &Server{o: Options{Data: data}}
+	s := &Server{o: offlineOptions(data, nil, nil)}
 	if _, err := os.Stat(s.path("sandbox")); err == nil {
 		host, err := sandbox.Open(ctx, sandbox.Options{Dir: s.path("sandbox")})
 		if err != nil {
@@ -125,7 +125,7 @@ func purgeCluster(ctx context.Context, data string, log *app.Log) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := Open(ctx, Options{Data: data, Domain: "localhost", Cluster: before.Cluster, Log: func(format string, a ...any) { log.Detail(format, a...) }})
+	s, err := Open(ctx, offlineOptions(data, before, func(format string, a ...any) { log.Detail(format, a...) }))
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,29 @@ func (noEngine) Build(context.Context, build.Request) (*build.Result, error) {
 func (noEngine) PurgeCache(context.Context, string) error { return nil }
 func (noEngine) Close() error                             { return nil }
 
+// fakeRunner has a platform and answers requests.
+type fakeRunner struct {
+	deploy deploy.Platform
+	server *http.Server
+}
+
+func (r *fakeRunner) platform() deploy.Platform { return r.deploy }
+func (r *fakeRunner) images() images            { return nil }
+func (r *fakeRunner) url(string) string         { return "" }
+func (r *fakeRunner) web() *http.Server         { return r.server }
+func (r *fakeRunner) entrance(Listeners) string { return "here" }
+
+// factoryFunc is an engineFactory that has no cache.
+type factoryFunc func(context.Context, *app.Log) (engine, error)
+
+func (f factoryFunc) make(ctx context.Context, log *app.Log) (engine, error) { return f(ctx, log) }
+func (factoryFunc) removeCache(context.Context, string) error                { return nil }
+
 // Apps' requests are answered while the server is still at what the process before it left half done; commands and pushes wait. A server that is told to
 // stop meanwhile ends well.
 func TestServe_AnswersBeforeItHasRecovered(t *testing.T) {
 	for _, stop := range []bool{false, true} {
-		s := &Server{o: Options{Data: t.TempDir(), Log: t.Logf}, builds: &builds{ready: make(chan struct{})}}
+		s := &Server{o: offlineOptions(t.TempDir(), nil, t.Logf), builds: &builds{ready: make(chan struct{})}}
 		s.stopping, s.stop = context.WithCancel(t.Context())
 		var err error
 		if s.store, err = store.Open(s.path(databaseFile)); err != nil {
@@ -57,9 +75,8 @@ func TestServe_AnswersBeforeItHasRecovered(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &slowToFind{asked: make(chan struct{}), answer: make(chan struct{})}
-		s.site = &site{platform: p, url: func(string) string { return "" }, where: func(Listeners) string { return "here" },
-			web:     &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the app") })},
-			prepare: func(context.Context, *app.Log) (engine, error) { return noEngine{}, nil }}
+		s.runner = &fakeRunner{p, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the app") })}}
+		s.factory = factoryFunc(func(context.Context, *app.Log) (engine, error) { return noEngine{}, nil })
 		var l Listeners
 		for _, at := range []*net.Listener{&l.SSH, &l.Control, &l.HTTP} {
 			if *at, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {

@@ -13,23 +13,24 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
-	"github.com/gitd-io/gitd/internal/receive"
 )
 
 // A server that is asked to stop while it makes the builder image, which takes minutes, ends as one that has nothing to do.
 func TestServe_StopWhileTheBuilderIsMade(t *testing.T) {
 	partstest.Shim(t)
-	s, err := Open(t.Context(), Options{Data: filepath.Join(t.TempDir(), "data"), Domain: "localhost", MinFree: 1, Indexer: receive.NewPackIndexer(), Log: t.Logf})
+	o := offlineOptions(filepath.Join(t.TempDir(), "data"), nil, t.Logf)
+	o.Config.Server.MinFree = 1
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	making := make(chan struct{})
-	s.site.prepare = func(ctx context.Context, _ *app.Log) (engine, error) {
+	s.factory = factoryFunc(func(ctx context.Context, _ *app.Log) (engine, error) {
 		close(making)
 		<-ctx.Done()
 		return nil, errors.New("mmdebstrap: signal: terminated")
-	}
+	})
 	var l Listeners
 	for _, to := range []*net.Listener{&l.SSH, &l.Control, &l.HTTP} {
 		if *to, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {

@@ -1,0 +1,105 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/build/sandbox"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/deploy/local"
+	"github.com/gitd-io/gitd/internal/registry"
+	host "github.com/gitd-io/gitd/internal/sandbox"
+)
+
+// machine is the runner on this machine.
+type machine struct {
+	s        *Server
+	host     *host.Host
+	registry *registry.Registry
+	local    *local.Platform
+	server   *http.Server
+}
+
+// openMachine opens what runs apps on this machine.
+func (s *Server) openMachine(ctx context.Context) (runner, error) {
+	c := &s.o.Config
+	m := &machine{s: s}
+	var err error
+	if m.host, err = host.Open(ctx, host.Options{Dir: s.path("sandbox"), UIDs: host.UIDs(c.Machine.UIDs), Log: s.o.Log}); err != nil {
+		return nil, err
+	}
+	s.onClose(m.host.Close)
+	if m.registry, err = registry.Open(ctx, s.path("registry")); err != nil {
+		return nil, err
+	}
+	s.onClose(m.registry.Close)
+	shared, err := builder.SharedLayers("")
+	if err != nil {
+		return nil, err
+	}
+	m.local, err = local.Open(ctx, local.Options{
+		Dir: s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
+		Layers: host.OpenLayers(s.path("layers"), shared), Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(m.local.Close)
+	m.server = local.NewServer(m.local)
+	return m, nil
+}
+
+func (m *machine) platform() deploy.Platform { return m.local }
+
+func (m *machine) images() images { return m.registry }
+
+func (m *machine) url(name string) string { return machineURL(m.s.o, name) }
+
+func (m *machine) web() *http.Server { return m.server }
+
+func (m *machine) entrance(l Listeners) string { return "http on " + l.HTTP.Addr().String() }
+
+// machineURL is where an app on this machine answers.
+func machineURL(o Options, name string) string {
+	domain := o.Config.Server.Domain
+	if o.HTTPPort != 0 && o.HTTPPort != 80 {
+		return fmt.Sprintf("http://%s.%s:%d", name, domain, o.HTTPPort)
+	}
+	return "http://" + name + "." + domain
+}
+
+// sandboxFactory makes the engine that builds in containers of this machine.
+func (s *Server) sandboxFactory() engineFactory { return &sandboxFactory{s, s.runner.(*machine)} }
+
+type sandboxFactory struct {
+	s *Server
+	m *machine
+}
+
+func (f *sandboxFactory) make(ctx context.Context, log *app.Log) (engine, error) {
+	b, err := builder.Ensure(ctx, builder.Options{Ref: f.s.o.Config.Builds.Builder, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	e, err := sandbox.New(ctx, sandbox.Options{Dir: f.s.path("builds"), Host: f.m.host, Registry: f.m.registry, Builder: b,
+		MinFree: f.s.o.Config.Server.MinFree, Log: f.s.o.Log})
+	if err != nil {
+		return nil, err
+	}
+	return sandboxEngine{e}, nil
+}
+
+func (f *sandboxFactory) removeCache(_ context.Context, name string) error {
+	return sandbox.RemoveCache(f.s.path("builds"), name, f.s.o.Log)
+}
+
+// sandboxEngine makes an engine of a sandbox's.
+type sandboxEngine struct{ *sandbox.Engine }
+
+// PurgeCache implements engine.
+func (e sandboxEngine) PurgeCache(_ context.Context, app string) error {
+	return e.Engine.PurgeCache(app)
+}

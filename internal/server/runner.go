@@ -1,0 +1,35 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gitd-io/gitd/internal/config"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/release"
+)
+
+// runner runs the apps: this machine, or a cluster.
+type runner interface {
+	platform() deploy.Platform
+	images() images
+	// url returns where people reach an app.
+	url(app string) string
+	// web takes the apps' requests; nil where they do not come through gitd.
+	web() *http.Server
+	// entrance says where requests go, for people.
+	entrance(l Listeners) string
+}
+
+// runners make the runner of each platform.
+var runners = map[config.Platform]func(*Server, context.Context) (runner, error){
+	config.Local:   (*Server).openMachine,
+	config.Knative: (*Server).openCluster,
+}
+
+// images is the registry.
+type images interface {
+	release.Images
+	// DeleteRepository removes all images of an app.
+	DeleteRepository(repository string) error
+}

@@ -107,4 +107,3 @@ func (x *Setting) documented() string {
 	}
 	return x.preset()
 }
-

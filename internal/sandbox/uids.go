@@ -6,8 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/gitd-io/gitd/internal/app"
 )
 
 // UIDs are user IDs of this machine, and group IDs of the same numbers, that stand for apps: one for each. The kernel counts much by user

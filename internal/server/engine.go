@@ -17,7 +17,7 @@ var engines = []engineKind{
 }
 
 type engineKind struct {
-	name     string         // as in --build-engine
+	name     string          // as in --build-engine
 	platform config.Platform // that its images reach
 	factory  func(*Server) engineFactory
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
-	"net/url"
 	"strings"
 	"time"
 
@@ -86,23 +84,7 @@ type file struct {
 			Exclude []string    `toml:"exclude"`
 		} `toml:"buildpacks"`
 		Gitd struct {
-			Web struct {
-				Port          *int64            `toml:"port"`
-				Protocol      *string           `toml:"protocol"`
-				HealthPath    *string           `toml:"health-path"`
-				HealthTimeout *string           `toml:"health-timeout"`
-				StartTimeout  *string           `toml:"start-timeout"`
-				Timeout       *string           `toml:"timeout"`
-				Memory        *string           `toml:"memory"`
-				CPU           *string           `toml:"cpu"`
-				Concurrency   *int64            `toml:"concurrency"`
-				MinScale      *int64            `toml:"min-scale"`
-				MaxScale      *int64            `toml:"max-scale"`
-				Window        *string           `toml:"window"`
-				Steps         []int64           `toml:"traffic-steps"`
-				StepTime      *string           `toml:"step-time"`
-				Env           map[string]string `toml:"env"`
-			} `toml:"web"`
+			Web       webTable `toml:"web"`
 			Processes map[string]struct {
 				Instances *int64 `toml:"instances"`
 			} `toml:"processes"`
@@ -146,56 +128,28 @@ func Parse(text string) (Descriptor, error) {
 		return d, err
 	}
 	for name, p := range f.IO.Gitd.Processes {
-		switch key := "io.gitd.processes." + name; {
-		case name == "web":
-			return d, bad("%s: web has settings of its own: [io.gitd.web] min-scale and max-scale", key)
-		case name == "release":
-			return d, bad("%s: release runs once for each push; take it out of the Procfile if it is not to run", key)
-		case p.Instances == nil:
-		case *p.Instances != 0 && *p.Instances != 1:
-			return d, bad("%s.instances: %d is not possible; give 1, or 0 to switch it off", key, *p.Instances)
-		default:
-			d.Instances[name] = *p.Instances
+		if err := d.process(name, p.Instances); err != nil {
+			return d, err
 		}
 	}
-	w := f.IO.Gitd.Web
-	for name, value := range w.Env {
-		if !envName(name) {
-			return d, bad("io.gitd.web.env: %q cannot be the name of a variable", name)
-		}
-		if name == "PORT" || strings.HasPrefix(name, "K_") {
-			return d, bad("io.gitd.web.env: %s is set by the platform", name)
-		}
-		d.Web.Env[name] = value
+	return d, d.Web.set(f.IO.Gitd.Web)
+}
+
+// process takes the settings of a process type.
+func (d *Descriptor) process(name string, instances *int64) error {
+	key := "io.gitd.processes." + name
+	switch {
+	case name == "web":
+		return bad("%s: web has settings of its own: [io.gitd.web] min-scale and max-scale", key)
+	case name == "release":
+		return bad("%s: release runs once for each push; remove it from the Procfile to switch it off", key)
+	case instances == nil:
+	case *instances != 0 && *instances != 1:
+		return bad("%s.instances: %d is not possible; give 1, or 0 to switch it off", key, *instances)
+	default:
+		d.Instances[name] = *instances
 	}
-	if w.HealthPath != nil {
-		if _, err := url.ParseRequestURI(*w.HealthPath); err != nil || !strings.HasPrefix(*w.HealthPath, "/") || strings.ContainsAny(*w.HealthPath, " \r\n") {
-			return d, bad("io.gitd.web.health-path: %q must start with /, hold no space and be a valid path of a URL", *w.HealthPath)
-		}
-		d.Web.HealthPath = *w.HealthPath
-	}
-	if w.Protocol != nil {
-		if *w.Protocol != "http1" && *w.Protocol != "h2c" {
-			return d, bad("io.gitd.web.protocol: %q is not possible; give \"http1\", or \"h2c\" for HTTP/2 without TLS", *w.Protocol)
-		}
-		d.Web.Protocol = *w.Protocol
-	}
-	var port int64 = 8080
-	return d, errors.Join(
-		number("port", w.Port, 1, 65535, &port, func() { d.Web.Port = int(port) }),
-		number("concurrency", w.Concurrency, 0, 1000, &d.Web.Concurrency, nil),
-		number("min-scale", w.MinScale, 0, 1000, &d.Web.MinScale, nil),
-		number("max-scale", w.MaxScale, 0, 1000, &d.Web.MaxScale, nil),
-		order(&d.Web, w.MaxScale != nil),
-		steps(w.Steps, &d.Web),
-		duration("step-time", w.StepTime, time.Second, 10*time.Minute, &d.Web.StepTime),
-		duration("health-timeout", w.HealthTimeout, time.Second, 10*time.Minute, &d.Web.HealthTimeout),
-		duration("start-timeout", w.StartTimeout, time.Second, 10*time.Minute, &d.Web.StartTimeout),
-		duration("timeout", w.Timeout, time.Second, 10*time.Minute, &d.Web.Timeout),
-		duration("window", w.Window, 6*time.Second, time.Hour, &d.Web.Window),
-		quantity("memory", w.Memory, "16Mi", "64Gi", &d.Web.Memory),
-		quantity("cpu", w.CPU, "10m", "64", &d.Web.CPU),
-	)
+	return nil
 }
 
 // decode parses the text, which is made sure to be within the parser's means.
@@ -217,90 +171,6 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 		err = bad("%s", strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	return f, meta, err
-}
-
-// defaultMaxScale keeps an app that says nothing about it from taking the whole machine.
-const defaultMaxScale = 10
-
-func order(w *Web, said bool) error {
-	if w.MaxScaleSaid = said; !said {
-		w.MaxScale = max(w.MaxScale, w.MinScale)
-	}
-	if w.MaxScale != 0 && w.MinScale > w.MaxScale {
-		return bad("io.gitd.web.min-scale: %d is more than max-scale (%d)", w.MinScale, w.MaxScale)
-	}
-	return nil
-}
-
-// maxSteps keeps a rollout from going on for hours.
-const maxSteps = 20
-
-func steps(list []int64, w *Web) error {
-	before := int64(0)
-	for _, n := range list {
-		if n <= before || n >= 100 || len(list) > maxSteps {
-			return bad("io.gitd.web.traffic-steps: give at most %d percentages between 1 and 99 that rise, such as [10, 50]", maxSteps)
-		}
-		before = n
-	}
-	w.Steps = list
-	return nil
-}
-
-func number(name string, v *int64, low, high int64, to *int64, then func()) error {
-	if v == nil {
-		return nil
-	}
-	if *v < low || *v > high {
-		return bad("io.gitd.web.%s: %d is not between %d and %d", name, *v, low, high)
-	}
-	*to = *v
-	if then != nil {
-		then()
-	}
-	return nil
-}
-
-func duration(name string, v *string, low, high time.Duration, to *time.Duration) error {
-	if v == nil {
-		return nil
-	}
-	d, err := time.ParseDuration(*v)
-	if err != nil {
-		return bad("io.gitd.web.%s: %q is not a time such as \"30s\" or \"2m\"", name, *v)
-	}
-	if d < low || d > high {
-		return bad("io.gitd.web.%s: %s is not between %s and %s", name, *v, low, high)
-	}
-	*to = d
-	return nil
-}
-
-func quantity(name string, v *string, low, high string, to *resource.Quantity) error {
-	if v == nil {
-		return nil
-	}
-	q, err := resource.ParseQuantity(*v)
-	if err != nil || math.IsInf(q.AsApproximateFloat64(), 0) {
-		return bad("io.gitd.web.%s: %q is not a quantity such as %q", name, *v, map[string]string{"memory": "256Mi", "cpu": "500m"}[name])
-	}
-	if q.Cmp(resource.MustParse(low)) < 0 || q.Cmp(resource.MustParse(high)) > 0 {
-		return bad("io.gitd.web.%s: %s is not between %s and %s", name, *v, low, high)
-	}
-	*to = q
-	return nil
-}
-
-func envName(s string) bool {
-	if s == "" || s[0] >= '0' && s[0] <= '9' {
-		return false
-	}
-	for _, c := range s {
-		if c != '_' && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
 }
 
 func bad(format string, args ...any) error {

@@ -11,7 +11,7 @@ type Caller struct {
 // Root is the caller that is root on the machine.
 var Root = Caller{Local: true}
 
-// Name is what the ledger says of who asked.
+// Name is how the ledger names the caller.
 func (c Caller) Name() string {
 	if c.Local {
 		return "root"
@@ -19,8 +19,8 @@ func (c Caller) Name() string {
 	return c.Key.Name
 }
 
-// Allow says whether key may do verb with the app named name; a is nil where there is no such app yet. It returns an *Error:
-// CodeForbidden, or CodeNotFound for what needs an app that is not there. It is a pure decision: store.Authorize asks it with the rights of
+// Allow decides whether key may do verb with the app named name; a is nil if the app does not exist yet. It returns an *Error:
+// CodeForbidden, or CodeNotFound if the verb needs an app that exists. It only decides: store.Authorize calls it with the rights of
 // this moment.
 //
 // An admin may do everything. A key with a list of apps may read and push those. Any other key may create apps, and do everything

@@ -153,8 +153,8 @@ func TestLog_Lines(t *testing.T) {
 	l.Copy(&copied)
 	fmt.Fprintf(l, "a\nb 10%%\rb 100%%\r\nunfinished")
 	l.Flush()
-	l.Fail(Errorf(CodeBuildFailed, "mend it", "broken"))
-	want := "-----> one\x1b[31mred\x1b[0m\n       a\n       b 100%\n       unfinished\n !     broken\n !     mend it\n"
+	l.Fail(Errorf(CodeBuildFailed, "fix it", "broken"))
+	want := "-----> one\x1b[31mred\x1b[0m\n       a\n       b 100%\n       unfinished\n !     broken\n !     fix it\n"
 	if b.String() != want {
 		t.Fatalf("%q", b.String())
 	}

@@ -1,3 +1,3 @@
-// Package app holds the words that the rest of gitd speaks in: apps, releases, keys, processes, errors made for people and
-// the log of a push. It imports nothing else of gitd.
+// Package app holds the vocabulary of the rest of gitd: apps, releases, keys, processes, errors for people to read, and
+// the log of a push. It imports no other package of gitd.
 package app

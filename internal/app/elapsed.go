@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Elapsed says how long something took, as people read it: "37 ms", "3.1s", "2m5s".
+// Elapsed formats a duration for people: "37 ms", "3.1s", "2m5s".
 func Elapsed(d time.Duration) string {
 	switch {
 	case d < time.Second:

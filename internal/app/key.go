@@ -11,18 +11,18 @@ type Key struct {
 	Public      string  // authorized_keys form without the comment: "ssh-ed25519 AAAA…"
 	Fingerprint string  // "SHA256:…"
 	Admin       bool    // may do everything
-	Apps        []Scope // when not empty, the only apps that the key may touch; it may then create none
+	Apps        []Scope // when not empty, the only apps that the key may touch; it may not create any
 	Added       time.Time
 }
 
-// Scope is an app that a key is bound to. It is that app and no other: one that comes later under the same name is not meant.
+// Scope is an app that a key is bound to. It does not include another app that gets the same name later.
 type Scope struct {
 	Name string
 	ID   int64 // the app's; 0 until an app of this name is created
 }
 
-// Same says whether k, as it is now, still is the key that it was: the same public key with the same rights, never removed meanwhile.
-// That a scope has got its app is no change.
+// Same reports whether k, as it is now, is still the key that it was: the same public key with the same rights, not removed meanwhile.
+// An app created for a scope is not a change.
 func (k Key) Same(was Key) bool {
 	return k.Name == was.Name && k.Fingerprint == was.Fingerprint && k.Admin == was.Admin && k.Added.Equal(was.Added) &&
 		slices.EqualFunc(k.Apps, was.Apps, func(now, before Scope) bool {
@@ -30,7 +30,7 @@ func (k Key) Same(was Key) bool {
 		})
 }
 
-// Verb is what a key wants to do with an app.
+// Verb is an action on an app.
 type Verb string
 
 // The verbs.
@@ -39,5 +39,5 @@ const (
 	VerbPush   Verb = "push"   // push, rollback, promote
 	VerbCreate Verb = "create" // create the app, by its first push or by command
 	VerbDelete Verb = "delete" // destroy it
-	VerbUse    Verb = "use"    // what concerns no app; the key alone is asked about
+	VerbUse    Verb = "use"    // an action on no app: only the key is checked
 )

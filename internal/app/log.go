@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Log tells the story of a push, line by line, in the form that people know from Heroku: "-----> step", seven spaces
-// before a detail, " !     " before an error. Only plain text and SGR colour pass: git 2.55 and newer masks every other
-// escape on the sideband. It is safe for concurrent use, and writes whole lines only.
+// Log writes the log of a push line by line, in the format known from Heroku: "-----> step", seven spaces
+// before a detail, " !     " before an error. It passes only plain text and SGR colours: git 2.55 and newer masks every other
+// escape sequence on the sideband. It is safe for concurrent use and writes only whole lines.
 type Log struct {
 	mu      sync.Mutex
 	w       io.Writer
@@ -18,7 +18,7 @@ type Log struct {
 	partial []byte
 }
 
-// NewLog returns a Log that writes to w. A failing w is ignored: whoever owns w notices.
+// NewLog returns a Log that writes to w. It ignores errors of w.
 func NewLog(w io.Writer) *Log { return &Log{w: w} }
 
 // Copy sends every line from now on to w as well, and to w first.
@@ -28,16 +28,16 @@ func (l *Log) Copy(w io.Writer) {
 	l.copies = append(l.copies, w)
 }
 
-// Step starts a new part of the story.
+// Step writes the heading of a new step.
 func (l *Log) Step(format string, args ...any) { l.lines("-----> ", fmt.Sprintf(format, args...)) }
 
-// Detail adds to the current part.
+// Detail writes a line of the current step.
 func (l *Log) Detail(format string, args ...any) { l.lines("       ", fmt.Sprintf(format, args...)) }
 
-// Error tells what went wrong.
+// Error writes a line about what went wrong.
 func (l *Log) Error(format string, args ...any) { l.lines(" !     ", fmt.Sprintf(format, args...)) }
 
-// Fail tells err: what failed and why, then what to do next.
+// Fail writes err: what failed and why, then what to do next.
 func (l *Log) Fail(err error) {
 	m, next := Explain(err)
 	l.Error("%s", m)
@@ -46,14 +46,14 @@ func (l *Log) Fail(err error) {
 	}
 }
 
-// Replay passes on a line that another Log wrote, in another process.
+// Replay writes a line of another process's Log.
 func (l *Log) Replay(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.emit("", strings.TrimRight(line, "\n"))
 }
 
-// Write takes the raw output of a tool and passes it on as details, a line at a time.
+// Write takes the raw output of a tool and writes it as details, line by line.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,14 +66,14 @@ func (l *Log) Write(p []byte) (int, error) {
 		l.emit("       ", string(l.partial[:i]))
 		l.partial = l.partial[i+1:]
 	}
-	if len(l.partial) > 64<<10 { // a tool that never ends its line must not eat our memory
+	if len(l.partial) > 64<<10 { // a tool that never ends its line must not fill the memory
 		l.emit("       ", string(l.partial))
 		l.partial = nil
 	}
 	return len(p), nil
 }
 
-// Flush passes on an unfinished last line of Write.
+// Flush writes an unfinished last line of Write.
 func (l *Log) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +92,7 @@ func (l *Log) lines(prefix, s string) {
 }
 
 func (l *Log) emit(prefix, line string) {
-	if i := strings.LastIndexByte(strings.TrimRight(line, "\r"), '\r'); i >= 0 { // a redrawn line: its last state counts
+	if i := strings.LastIndexByte(strings.TrimRight(line, "\r"), '\r'); i >= 0 { // a redrawn line: only its last state matters
 		line = line[i+1:]
 	}
 	line = strings.TrimRight(prefix+Printable(line), " ") + "\n"

@@ -11,9 +11,9 @@ const MaxNameLength = 40
 
 var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
 
-// ParseName turns what stands behind the host in a remote's address ("hello", "/hello", "hello.git") into the name of an app.
-// It returns an *Error with code CodeInvalidName when the rest is no DNS label that starts with a letter, or is
-// "gitd": the build cache of such an app would be among the registry's own images.
+// ParseName turns the path of a remote's URL ("hello", "/hello", "hello.git") into the name of an app.
+// It returns an *Error with code CodeInvalidName if that is not a DNS label that starts with a letter, or is
+// "gitd": the build cache of such an app would mix with gitd's own images.
 func ParseName(s string) (string, error) {
 	n := strings.TrimSuffix(strings.TrimPrefix(s, "/"), ".git")
 	why := ""
@@ -39,11 +39,10 @@ func ParseName(s string) (string, error) {
 // Tags that gitd gives to revisions. The app hello is also reached by TAG-hello, and its revisions are called hello-v1, hello-v2, …
 const (
 	GreenTag = "green" // the revision that is being rolled out
-	BlueTag  = "blue"  // once that of the one that served before; no app may have such a name
+	BlueTag  = "blue"  // in older versions, the revision that served before; no app may have such a name
 )
 
-// Clash says why the apps of two names cannot be on one platform, where one's name is what the other's revisions or addresses are called; "" where
-// they can.
+// Clash returns why two apps cannot have these names: one is a name that the other's revisions or addresses use. It returns "" if they can.
 func Clash(a, b string) string {
 	for _, p := range [][2]string{{a, b}, {b, a}} {
 		long, short := p[0], p[1]

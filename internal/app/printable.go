@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// Printable makes a line of text safe for a terminal: of all control characters tabs and SGR colours stay. SGR that conceals, or that is more than
-// numbers, goes; where colour is left on, it is reset at the end. Invisible characters, and those that turn the direction of writing, go as
-// well: what is seen is what is there. Invalid UTF-8 is replaced. Printable(Printable(s)) is Printable(s).
+// Printable makes a line of text safe for a terminal: it removes all control characters except tabs and SGR colours, and SGR that conceals text or
+// is not made of numbers; colours left on are reset at the end. It also removes invisible characters and those that change the direction of
+// writing, and replaces invalid UTF-8. Printable(Printable(s)) is Printable(s).
 func Printable(s string) string { return clean(s, true) }
 
-// Plain is Printable without colours: for logs, tables, and what becomes part of a sentence. Nothing in it can reach a terminal.
+// Plain is Printable without colours, for logs, tables and parts of sentences: nothing in it acts on a terminal.
 func Plain(s string) string { return clean(s, false) }
 
 func clean(s string, colours bool) string {
@@ -38,7 +38,7 @@ func clean(s string, colours bool) string {
 			last = '\uFFFD'
 		case r == '\t':
 			last = r
-		case r == '\u2028' || r == '\u2029': // they end lines, for some
+		case r == '\u2028' || r == '\u2029': // some programs end lines at them
 			last = ' '
 		case unicode.IsControl(r) || invisible(r) && !joins(last, r):
 			continue
@@ -65,8 +65,8 @@ func plainASCII(s string) bool {
 // maxSGR is how long the parameters of one SGR sequence may be.
 const maxSGR = 64
 
-// escape reads what s begins with, an ESC: how long it is, and the parameters of an SGR sequence that may stay ("0" for none). A
-// sequence that does not end is all that is left.
+// escape reads the escape sequence that s begins with: its length, and the parameters of an SGR sequence that may stay ("0" for none). A
+// sequence that does not end is the rest of s.
 func escape(s string) (length int, sgr string) {
 	if len(s) < 2 || s[1] != '[' {
 		return 1, ""
@@ -78,7 +78,7 @@ func escape(s string) (length int, sgr string) {
 	if end == len(s) {
 		return end, ""
 	}
-	if s[end] < '@' || s[end] > '~' { // no end of a sequence: it is looked at by itself
+	if s[end] < '@' || s[end] > '~' { // not the end of a sequence: it is read separately
 		return end, ""
 	}
 	params := s[2:end]
@@ -91,7 +91,7 @@ func escape(s string) (length int, sgr string) {
 	return end + 1, params
 }
 
-// conceals says whether one of the parameters of SGR hides the text that follows. Numbers of colours are none of them.
+// conceals reports whether a parameter of SGR hides the text that follows. Colour numbers do not.
 func conceals(params string) bool {
 	skip := 0
 	all := strings.Split(params, ";")
@@ -118,10 +118,10 @@ func conceals(params string) bool {
 	return false
 }
 
-// resets says whether SGR takes back all that came before.
+// resets reports whether SGR resets everything.
 func resets(params string) bool { return strings.Trim(params, "0;") == "" }
 
-// number is the value of a parameter; none is 0.
+// number returns the value of a parameter; empty is 0.
 func number(s string) int {
 	if s == "" {
 		return 0
@@ -133,8 +133,7 @@ func number(s string) int {
 	return n
 }
 
-// invisible says whether a character shows nothing by itself: those for formatting and for the direction of writing, fillers, tags, and what selects
-// variants of others.
+// invisible reports whether a character shows nothing by itself: format and direction characters, fillers, tags, variation selectors.
 func invisible(r rune) bool {
 	if r < 0xad {
 		return false
@@ -143,7 +142,7 @@ func invisible(r rune) bool {
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// joins says whether r, which is invisible, belongs to the symbol before it: emoji are made so.
+// joins reports whether r, which is invisible, belongs to the symbol before it, as in emoji.
 func joins(before, r rune) bool {
 	return (r == '\uFE0F' || r == '\u200D') && before >= '\u203C' && !unicode.IsLetter(before) && before != '\uFFFD' && before != r
 }

@@ -5,31 +5,31 @@ import (
 	"time"
 )
 
-// Push is a commit that was pushed to an app, and what its sender asks for.
+// Push is a commit pushed to an app, with its options.
 type Push struct {
 	App        string
-	AppID      int64  // of the app that By was found to have the right to; 0 where there was none yet
+	AppID      int64  // of the app when By's right was checked; 0 if it did not exist yet
 	By         Caller // who pushes
 	Ref        string // "refs/heads/main"
 	Commit     string // 40 hex digits
 	Message    string // what the release is about; may be empty
-	Signed     string // who signed the push; "" where it was not signed
+	Signed     string // who signed the push; "" if it was not signed
 	Mode       Mode
 	ClearCache bool      // build without the app's cache
 	Started    time.Time // when the client asked to push
 	Log        *Log      // what the client sees
 	Source     Source
-	// Accept keeps the pushed objects for good: called once, before traffic shifts, or when the release is ready without.
+	// Accept makes the pushed objects permanent. It is called once: before traffic shifts, or when the release is ready without traffic.
 	Accept func() error
 }
 
-// Mode is how far a push goes.
+// Mode says how far a push goes.
 type Mode string
 
 // The modes of a push.
 const (
 	ModeLive      Mode = ""           // it goes live
-	ModeNoTraffic Mode = "no-traffic" // it ends in StateReady; what serves goes on serving
+	ModeNoTraffic Mode = "no-traffic" // it ends in StateReady; the live release continues to serve
 	ModeDryRun    Mode = "dry-run"    // it ends after the build, with an error whose code is CodeDryRun
 )
 
@@ -39,13 +39,13 @@ type Source interface {
 	// limits on depth, number of files and bytes, and returns an *Error when the tree breaks them.
 	Checkout(ctx context.Context, dir string, uid, gid int) error
 	// ReadFile returns a regular file at the root of the tree, at most limit bytes long.
-	// It returns fs.ErrNotExist (wrapped) where there is none.
+	// It returns fs.ErrNotExist (wrapped) if there is none.
 	ReadFile(name string, limit int64) ([]byte, error)
 }
 
-// Result is what a push came to.
+// Result is the outcome of a push.
 type Result struct {
-	Version  int    // of its release; 0 where the ledger did not take it
-	Revision string // that serves, or is ready to; "" where it failed before the revision was named
-	URL      string // where people reach the revision; "" where it did not start
+	Version  int    // of its release; 0 if it did not get into the ledger
+	Revision string // its revision; "" if the push failed before it was named
+	URL      string // of the release; "" if it is neither live nor ready
 }

@@ -13,7 +13,7 @@ type App struct {
 	Created time.Time
 }
 
-// Process is a process type that a build left in the image.
+// Process is a process type in the image of a build.
 type Process struct {
 	Type    string   `json:"type"` // "web", "worker", …
 	Command []string `json:"command"`
@@ -21,7 +21,7 @@ type Process struct {
 	Default bool     `json:"default,omitempty"`
 }
 
-// State is where a release stands. internal/release holds the table of transitions.
+// State is the state of a release. internal/release has the table of transitions.
 type State string
 
 // The states of a release.
@@ -33,29 +33,29 @@ const (
 	StateStarting   State = "starting"
 	StateShifting   State = "shifting"
 	StateLive       State = "live"
-	StateReady      State = "ready" // started and healthy, without traffic: it was asked for so
+	StateReady      State = "ready" // started and healthy, without traffic, as requested
 	StateFailed     State = "failed"
 	StateCancelled  State = "cancelled"
 	StateSuperseded State = "superseded"
 )
 
-// Final says whether no transition leads out of s.
+// Final reports whether s is an end state.
 func (s State) Final() bool {
 	return s == StateLive || s == StateReady || s == StateFailed || s == StateCancelled || s == StateSuperseded
 }
 
-// Kind says where a release comes from.
+// Kind is the origin of a release.
 type Kind string
 
 // The kinds of releases.
 const (
 	KindPush      Kind = "push"
 	KindRollback  Kind = "rollback"  // to a release that was live
-	KindPromotion Kind = "promotion" // of a release that was ready, and never live
+	KindPromotion Kind = "promotion" // of a release that was ready and never live
 )
 
-// Release is one entry of an app's ledger. Entries are added, and never rewritten: only State and what the states after it
-// bring (image, reason) grow, each as an event.
+// Release is one entry of an app's ledger. Entries are added and never rewritten: its state and what is known with it (image, reason)
+// follow as events.
 type Release struct {
 	App        string
 	AppID      int64 // the app's ID; 0 in entries that are read from the ledger
@@ -65,8 +65,8 @@ type Release struct {
 	Commit     string // 40 hex digits
 	Ref        string // "refs/heads/main"
 	Key        string // name of the key that pushed
-	Signed     string // who signed the push, as it was checked; "" where it was not signed
-	Message    string // what it is about, in the words of who pushed; may be empty
+	Signed     string // who signed the push, verified; "" if it was not signed
+	Message    string // of the push option message; may be empty
 	Repository string // repository of the image in the registry: the app's name
 	Digest     string // "sha256:…"
 	Processes  []Process

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Size tells a number of bytes as people do: "759 bytes", "4 KB", "1.5 GB".
+// Size formats a number of bytes: "759 bytes", "4 KB", "1.5 GB".
 func Size(n int64) string {
 	switch {
 	case n < 1<<10:
@@ -18,7 +18,7 @@ func Size(n int64) string {
 	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
 }
 
-// Clip shortens s to n bytes, and marks that with an ellipsis. A character that is cut through is dropped.
+// Clip shortens s to n bytes and appends an ellipsis. A character that is cut is dropped.
 func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -6,22 +6,22 @@ import "github.com/gitd-io/gitd/internal/app"
 const (
 	maxPatterns    = 200
 	longestPattern = 1024
-	maxWork        = 1_000_000_000 // steps, for all files together: some seconds
+	maxWork        = 1_000_000_000 // steps for all files together: some seconds
 )
 
-// Files are the files of the source that the build sees. The zero value is all of them.
+// Files selects the files of the source that the build sees. The zero value selects all.
 type Files struct {
-	included bool // patterns name what is seen; else what is not
+	included bool // patterns name what the build sees; otherwise what it does not see
 	patterns []pattern
 }
 
-// All tells whether nothing is left out.
+// All reports whether all files are selected.
 func (f Files) All() bool { return len(f.patterns) == 0 }
 
-// Keeps tells whether the build sees one file; path is relative to the root of the source. For many files Select is quicker.
+// Keeps reports whether the build sees one file; path is relative to the root of the source. For many files use Select, which is faster.
 func (f Files) Keeps(path string) (bool, error) { return f.Select().Keeps(path) }
 
-// files reads the two lists, of which one at most may be there.
+// files reads the two lists, of which at most one may be given.
 func files(include, exclude []string) (Files, error) {
 	list, key, f := exclude, "exclude", Files{}
 	if include != nil {
@@ -45,7 +45,7 @@ func files(include, exclude []string) (Files, error) {
 			f.patterns = append(f.patterns, p)
 		}
 	}
-	if f.included && len(f.patterns) == 0 { // as if it were not there: an app without a file is nobody's wish
+	if f.included && len(f.patterns) == 0 { // the same as no list: an app needs files
 		f.included = false
 	}
 	return f, nil

@@ -51,7 +51,7 @@ func TestFiles(t *testing.T) {
 		{"Bracket", "[io.buildpacks]\nexclude = ['[a']\n", `exclude: "[a" is not a pattern as in .gitignore: a [ has no ]`},
 		{"Backslash", "[io.buildpacks]\ninclude = ['a\\']\n", "a backslash ends it"},
 		{"Root", "[io.buildpacks]\ninclude = ['/']\n", "it names nothing"},
-		{"Range", "[io.buildpacks]\ninclude = ['[z-a]']\n", "z-a is no range"},
+		{"Range", "[io.buildpacks]\ninclude = ['[z-a]']\n", "z-a is not a range"},
 		{"Class", "[io.buildpacks]\ninclude = ['[[:all:]]']\n", "class that does not exist"},
 		{"Long", fmt.Sprintf("[io.buildpacks]\ninclude = ['%s']\n", strings.Repeat("a", 2000)), "longer than 1024 bytes"},
 		{"Many", fmt.Sprintf("[io.buildpacks]\ninclude = [%s]\n", strings.Repeat("'a',", 201)), "201 patterns, more than 200"},

@@ -10,16 +10,16 @@ import (
 // glob is a pattern for one name.
 type glob []token
 
-// token is what one character has to be, or any number of them.
+// token matches one character, or any number of them.
 type token struct {
 	star    bool
 	negated bool
-	ranges  []span // of characters; the question mark is negated, and has none
+	ranges  []span // of characters; the question mark is negated and has none
 }
 
 type span struct{ low, high rune }
 
-// parseGlob takes one part of a path apart.
+// parseGlob parses the pattern for one name.
 func parseGlob(text string) (glob, error) {
 	var g glob
 	for s := []rune(text); len(s) > 0; {
@@ -52,8 +52,8 @@ func parseGlob(text string) (glob, error) {
 	return g, nil
 }
 
-// match tells whether the glob stands for the name. An asterisk takes as little as it can, and only the last one is tried again with more: so
-// the work is the length of the glob by that of the name at most. It is taken from left, and ends where that is used up.
+// match reports whether the glob matches the name. An asterisk takes as little as possible, and only the last one is extended on a mismatch: so
+// the work is at most the product of both lengths. It is subtracted from left; match stops when that is used up.
 func (g glob) match(name []rune, left *int64) bool {
 	steps := *left
 	defer func() { *left = steps }()
@@ -92,17 +92,17 @@ func (g glob) match(name []rune, left *int64) bool {
 	return at == len(g)
 }
 
-// posixClasses are those that may be in a bracket expression as [:NAME:]. They are of ASCII.
+// posixClasses are the classes allowed in a bracket expression as [:NAME:], for ASCII.
 var posixClasses = map[string][]span{
 	"alnum": {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}, "alpha": {{'A', 'Z'}, {'a', 'z'}}, "blank": {{'\t', '\t'}, {' ', ' '}}, "cntrl": {{0, 0x1f}, {0x7f, 0x7f}},
 	"digit": {{'0', '9'}}, "graph": {{'!', '~'}}, "lower": {{'a', 'z'}}, "print": {{' ', '~'}}, "punct": {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}},
 	"space": {{'\t', '\r'}, {' ', ' '}}, "upper": {{'A', 'Z'}}, "xdigit": {{'0', '9'}, {'A', 'F'}, {'a', 'f'}},
 }
 
-// class takes a bracket expression apart, of which s is what follows the opening bracket. It returns how much of s it took.
+// class parses a bracket expression; s begins after the opening bracket. It returns how much of s it took.
 func class(s []rune) (t token, n int, err error) {
 	open := errors.New("a [ has no ]")
-	next := func() (rune, error) { // one character, that may be escaped
+	next := func() (rune, error) { // one character, possibly escaped
 		if n < len(s) && s[n] == '\\' {
 			n++
 		}
@@ -145,7 +145,7 @@ func class(s []rune) (t token, n int, err error) {
 			}
 		}
 		if low > high {
-			return t, 0, fmt.Errorf("%c-%c is no range", low, high)
+			return t, 0, fmt.Errorf("%c-%c is not a range", low, high)
 		}
 		t.ranges = append(t.ranges, span{low, min(high, unicode.MaxRune)})
 	}

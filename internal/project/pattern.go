@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// pattern is one line of gitignore(5), taken apart. It matches a file or a folder by the names on the way to it, one part a name.
+// pattern is one parsed line of gitignore(5). It matches a file or folder by the names of its path, one part per name.
 type pattern struct {
-	parts   []part // the last one is not any
-	folder  bool   // it names folders only
+	parts   []part // the last one is not "any"
+	folder  bool   // matches only folders
 	negated bool
 }
 
-// part is what one name of a path has to be.
+// part matches one name of a path.
 type part struct {
-	any    bool // "**/": names, as many as there are; none too
+	any    bool // "**/": any number of names, including none
 	tokens glob
 }
 
-// parsePattern takes a line apart. It returns ok=false for one that says nothing: an empty one or a comment.
+// parsePattern parses a line. It returns ok=false for an empty line or a comment.
 func parsePattern(line string) (p pattern, ok bool, err error) {
 	if trimmed := strings.TrimRight(line, " "); !strings.HasSuffix(trimmed, `\`) {
 		line = trimmed
@@ -42,12 +42,12 @@ func parsePattern(line string) (p pattern, ok bool, err error) {
 	names := strings.Split(line, "/")
 	for i, name := range names {
 		if name == "**" && i < len(names)-1 {
-			if n := len(p.parts); n == 0 || !p.parts[n-1].any { // two in a row are as one
+			if n := len(p.parts); n == 0 || !p.parts[n-1].any { // two in a row are the same as one
 				p.parts = append(p.parts, part{any: true})
 			}
 			continue
 		}
-		g, err := parseGlob(name) // "**" at the end is as "*": what is below a folder that matches, does too
+		g, err := parseGlob(name) // "**" at the end is the same as "*": what is below a folder that matches also matches
 		if err != nil {
 			return p, false, err
 		}

@@ -1,4 +1,4 @@
-// Package project reads project.toml: the project descriptor of Cloud Native Buildpacks (schema 0.2, and 0.1's build table), with gitd's own
+// Package project reads project.toml: the project descriptor of Cloud Native Buildpacks (schema 0.2, and the build table of 0.1), with gitd's own
 // settings under [io.gitd].
 package project
 
@@ -18,34 +18,34 @@ import (
 // File is the descriptor's name at the root of the source.
 const File = "project.toml"
 
-// Bounds on a descriptor: far more than any needs. Its text is a stranger's, and is parsed in the server.
+// maxText bounds a descriptor, far above what any needs: its text is not trusted, and the server parses it.
 var maxText = bound.TOMLLimits{Size: 16 << 10, Depth: 32, Path: 1024}
 
-// Descriptor is what project.toml says, with the defaults filled in.
+// Descriptor is the content of project.toml with defaults filled in.
 type Descriptor struct {
-	BuildEnv  map[string]string // for the build alone
+	BuildEnv  map[string]string // only for the build
 	Files     Files             // what the build sees of the source
 	Web       Web
-	Instances map[string]int64 // of other process types, by type: 1, or 0 for one that is not to run
+	Instances map[string]int64 // of other process types, by type: 1, or 0 if it is switched off
 }
 
 // Web is how the web process runs.
 type Web struct {
 	Port          int               // $PORT
-	Protocol      string            // "http1", "h2c" (HTTP/2 without TLS), or "" for what the app turns out to speak
-	HealthPath    string            // asked for by GET before traffic shifts
-	HealthTimeout time.Duration     // how long it may answer 5xx, or nothing, before the release fails
+	Protocol      string            // "http1", "h2c" (HTTP/2 without TLS), or "" to detect it
+	HealthPath    string            // requested by GET before traffic shifts
+	HealthTimeout time.Duration     // how long it may answer 5xx or not at all before the release fails
 	StartTimeout  time.Duration     // how long it may take to listen
 	Timeout       time.Duration     // longest request
 	Memory        resource.Quantity // limit
 	CPU           resource.Quantity // limit; zero for none
-	Concurrency   int64             // requests at once in one instance; 0 for no bound
+	Concurrency   int64             // concurrent requests in one instance; 0 for no limit
 	MinScale      int64
-	MaxScale      int64             // 0 for no bound but the machine's
-	MaxScaleSaid  bool              // it is the app's own, not the default
+	MaxScale      int64             // 0 for no limit
+	MaxScaleSaid  bool              // set by the app, not the default
 	Window        time.Duration     // without requests before the last instance stops, at least 6 s
 	Steps         []int64           // percentages of the traffic on the way to 100, rising; none: all at once
-	StepTime      time.Duration     // how long each of them stays
+	StepTime      time.Duration     // how long each of them lasts
 	Env           map[string]string // run-time environment
 }
 
@@ -68,7 +68,7 @@ type environment struct {
 	Env []variable `toml:"env"`
 }
 
-// buildTable is schema 0.1's.
+// buildTable is the build table of schema 0.1.
 type buildTable struct {
 	environment
 	Include []string `toml:"include"`
@@ -92,8 +92,8 @@ type file struct {
 	} `toml:"io"`
 }
 
-// Read reads the descriptor by read, which opens a file at the root of the source. Where there is none, the defaults hold.
-// It returns an *app.Error with code CodeInvalidInput, naming the line or the key, for a malformed one.
+// Read reads the descriptor with read, which reads a file at the root of the source. Without a descriptor it returns the defaults.
+// For a malformed one it returns an *app.Error with code CodeInvalidInput that names the line or the key.
 func Read(read func(name string, limit int64) ([]byte, error)) (Descriptor, error) {
 	b, err := read(File, int64(maxText.Size))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -112,9 +112,9 @@ func Parse(text string) (Descriptor, error) {
 	if err != nil {
 		return d, err
 	}
-	for _, k := range meta.Undecoded() { // other vendors' tables are theirs; a key of ours that we don't know is a slip
+	for _, k := range meta.Undecoded() { // tables of other vendors are ignored; an unknown key of ours is a mistake
 		if len(k) > 2 && k[0] == "io" && k[1] == "gitd" {
-			return d, bad("there is no setting %s", k)
+			return d, bad("unknown setting %s", k)
 		}
 	}
 	for _, v := range append(f.Build.Env, f.IO.Buildpacks.Build.Env...) {
@@ -135,7 +135,7 @@ func Parse(text string) (Descriptor, error) {
 	return d, d.Web.set(f.IO.Gitd.Web)
 }
 
-// process takes the settings of a process type.
+// process sets what the descriptor says of a process type.
 func (d *Descriptor) process(name string, instances *int64) error {
 	key := "io.gitd.processes." + name
 	switch {
@@ -152,12 +152,12 @@ func (d *Descriptor) process(name string, instances *int64) error {
 	return nil
 }
 
-// decode parses the text, which is made sure to be within the parser's means.
+// decode parses the text, after checking that the parser can handle it.
 func decode(text string) (f file, meta toml.MetaData, err error) {
 	if err := bound.TOML([]byte(text), maxText); err != nil {
 		return f, meta, bad("%v", err)
 	}
-	defer func() { // the parser panics where it finds itself to be wrong
+	defer func() { // the parser panics on internal errors
 		if p := recover(); p != nil {
 			err = bad("it cannot be read: %v", p)
 		}
@@ -174,5 +174,5 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 }
 
 func bad(format string, args ...any) error {
-	return app.Errorf(app.CodeInvalidInput, "mend the file, commit and push again; docs/apps.md lists the settings", "%s: %s", File, fmt.Sprintf(format, args...))
+	return app.Errorf(app.CodeInvalidInput, "correct the file, commit and push again; docs/apps.md lists the settings", "%s: %s", File, fmt.Sprintf(format, args...))
 }

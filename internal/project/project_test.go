@@ -57,7 +57,7 @@ func TestParse_Errors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"Malformed", "a = 1\nb = = 2\n", "line 2"},
 		{"WrongType", "[io.gitd.web]\nport = \"x\"\n", "port"},
-		{"UnknownSetting", "[io.gitd.web]\nhelth-path = \"/\"\n", "there is no setting io.gitd.web.helth-path"},
+		{"UnknownSetting", "[io.gitd.web]\nhelth-path = \"/\"\n", "unknown setting io.gitd.web.helth-path"},
 		{"Port", "[io.gitd.web]\nport = 70000\n", "not between 1 and 65535"},
 		{"Escape", "[io.gitd.web]\nhealth-path = \"/%zz\"\n", "must start with /"},
 		{"Path", "[io.gitd.web]\nhealth-path = \"healthz\"\n", "must start with /"},
@@ -68,7 +68,7 @@ func TestParse_Errors(t *testing.T) {
 		{"Steps", "[io.gitd.web]\ntraffic-steps = [50, 10]\n", "that rise"},
 		{"StepHundred", "[io.gitd.web]\ntraffic-steps = [100]\n", "between 1 and 99"},
 		{"Workers", "[io.gitd.processes.worker]\ninstances = 2\n", "worker.instances: 2 is not possible"},
-		{"WorkerSetting", "[io.gitd.processes.worker]\nmemory = \"1Gi\"\n", "there is no setting io.gitd.processes.worker.memory"},
+		{"WorkerSetting", "[io.gitd.processes.worker]\nmemory = \"1Gi\"\n", "unknown setting io.gitd.processes.worker.memory"},
 		{"WorkerWeb", "[io.gitd.processes.web]\ninstances = 1\n", "[io.gitd.web] min-scale"},
 		{"WorkerRelease", "[io.gitd.processes.release]\ninstances = 0\n", "runs once for each push"},
 		{"EnvName", "[io.gitd.web.env]\n\"A B\" = \"\"\n", "cannot be the name"},
@@ -101,7 +101,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// An app that does not bound its instances is bounded all the same.
+// An app without a max-scale gets one.
 func TestMaxScale(t *testing.T) {
 	for text, want := range map[string]int64{"": 10, "[io.gitd.web]\nmin-scale = 3\n": 10, "[io.gitd.web]\nmin-scale = 12\n": 12, "[io.gitd.web]\nmax-scale = 0\n": 0,
 		"[io.gitd.web]\nmin-scale = 3\nmax-scale = 4\n": 4} {

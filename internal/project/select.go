@@ -6,8 +6,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Selector tells of many files of one source, one after the other, whether the build sees them. It remembers how far the patterns came in the folders
-// that lead to the last one. What it may do for all files together is bounded.
+// Selector decides for many files of one source, one after the other, whether the build sees them. It remembers the progress of the patterns in the
+// folders of the last file. Its total work is bounded.
 type Selector struct {
 	files  Files
 	levels []level // of the root, and of each folder on the way to the last file
@@ -16,14 +16,14 @@ type Selector struct {
 	left   int64 // steps
 }
 
-// level is where the patterns are in a folder.
+// level is the progress of the patterns in a folder.
 type level struct {
 	name    string
-	decided int     // the last pattern that matches the folder, or one above it; -1 for none
+	decided int     // the last pattern that matches the folder or one above it; -1 for none
 	places  []place // of the patterns after that one, in order
 }
 
-// place says that a name below the folder is to be compared with that part of that pattern.
+// place means that names below the folder are compared with that part of that pattern.
 type place struct{ pattern, part int }
 
 // Select returns a Selector for the files of one source.
@@ -35,9 +35,9 @@ func (f Files) Select() *Selector {
 	return s
 }
 
-// Keeps tells whether the build sees the file; path is relative to the root of the source. The last pattern that matches the file, or a folder
-// above it, decides. Files that come in the order of a walk of the source cost least. The error is an *app.Error, for patterns that take too
-// much work on that many files.
+// Keeps reports whether the build sees the file; path is relative to the root of the source. The last pattern that matches the file or a folder
+// above it decides. It is fastest for files in the order of a walk of the source. It returns an *app.Error if the patterns take too much work for
+// that many files.
 func (s *Selector) Keeps(path string) (bool, error) {
 	folders := strings.Split(path, "/")
 	file := folders[len(folders)-1]
@@ -58,7 +58,7 @@ func (s *Selector) Keeps(path string) (bool, error) {
 	return matched == s.files.included, nil
 }
 
-// match returns the last pattern that matches a file of the present folder, or a folder above it; -1 for none.
+// match returns the last pattern that matches a file of the current folder, or a folder above it; -1 for none.
 func (s *Selector) match(file string) int {
 	in := &s.levels[s.depth-1]
 	s.take(file)
@@ -73,7 +73,7 @@ func (s *Selector) match(file string) int {
 	return in.decided
 }
 
-// descend goes into a folder of the present one.
+// descend enters a folder of the current one.
 func (s *Selector) descend(name string) {
 	if s.depth == len(s.levels) {
 		s.levels = append(s.levels, level{})
@@ -98,7 +98,7 @@ func (s *Selector) descend(name string) {
 			to.places = s.enter(to.places, place{at.pattern, at.part + 1})
 		}
 	}
-	// Those up to the one that has decided cannot change that.
+	// Patterns up to the one that decided cannot change that.
 	keep := 0
 	for keep < len(to.places) && to.places[keep].pattern <= to.decided {
 		keep++
@@ -106,7 +106,7 @@ func (s *Selector) descend(name string) {
 	to.places = append(to.places[:0], to.places[keep:]...)
 }
 
-// enter adds a place, and the one after it where that part may stand for no name at all.
+// enter adds a place, and the next one if that part may match no name at all.
 func (s *Selector) enter(places []place, at place) []place {
 	for {
 		if n := len(places); n == 0 || places[n-1].pattern < at.pattern || places[n-1].part < at.part {

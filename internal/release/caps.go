@@ -13,7 +13,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Caps bound what apps may ask for in project.toml. 0 is no bound.
+// Caps limit what apps may ask for in project.toml; 0 means no limit.
 type Caps struct {
 	Memory    int64 // bytes of one instance
 	CPU       int64 // thousandths of a core, of one instance
@@ -22,7 +22,7 @@ type Caps struct {
 	KeyMemory int64 // bytes that the instances which always run may have together, of all apps that one key owns
 }
 
-// checkCaps refuses settings over the caps, before anything is built. What sets no bound gets the cap.
+// checkCaps refuses settings above the caps, before anything is built. A setting without a bound gets the cap.
 func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, declared []string) error {
 	c, w := m.o.Caps, &d.Web
 	refuse := func(flag, format string, args ...any) error {
@@ -57,7 +57,7 @@ func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descr
 	return nil
 }
 
-// workersAsked are the process types that are to run beside web, as far as that is known before the build.
+// workersAsked returns the process types that will run beside web, as far as is known before the build.
 func workersAsked(declared []string, instances map[string]int64) map[string]bool {
 	asked := map[string]bool{}
 	for _, t := range declared {
@@ -70,7 +70,7 @@ func workersAsked(declared []string, instances map[string]int64) map[string]bool
 	return asked
 }
 
-// reserved returns who owns the app of a release, and what the instances that always run of that key's other apps take.
+// reserved returns the owner of the app of a release, and the memory of the instances that always run in the owner's other apps.
 func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, bytes int64, err error) {
 	a, err := m.o.Store.App(ctx, r.App)
 	if err != nil || a.Owner == "" {
@@ -85,7 +85,7 @@ func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, by
 	return a.Owner, bytes, err
 }
 
-// alwaysTakes is the memory of the instances of a Service that always run.
+// alwaysTakes returns the memory of the instances of a Service that always run.
 func alwaysTakes(s *servingv1.Service) int64 {
 	t := s.Spec.Template
 	always, _ := strconv.ParseInt(t.Annotations[autoscaling.MinScaleAnnotationKey], 10, 64)

@@ -10,8 +10,8 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// Collect removes what no kept release of an app needs any more: its revisions, and the images in its repository. It looks at this app alone, and
-// nobody waits for it. What several apps may share is Sweep's.
+// Collect removes what the kept releases of an app do not need: revisions, and images in its repository. It looks only at this app. What apps
+// may share is left to Sweep.
 func (m *Machine) Collect(ctx context.Context, name string) {
 	if err := m.collectRevisions(ctx, name); err != nil {
 		m.o.Log("collect: revisions of %s: %v", name, err)
@@ -26,7 +26,7 @@ func (m *Machine) Collect(ctx context.Context, name string) {
 	}
 }
 
-// Sweep removes what no release of any app needs any more: images, blobs, logs of pushes. Builds and pushes go on meanwhile.
+// Sweep removes what no release of any app needs: images, blobs, logs of pushes. Builds and pushes continue meanwhile.
 func (m *Machine) Sweep(ctx context.Context) {
 	since := m.leases.oldest()
 	freed, err := m.o.Images.Collect(ctx, func(repository string) ([]string, error) { return m.needed(ctx, repository) }, since)
@@ -38,7 +38,7 @@ func (m *Machine) Sweep(ctx context.Context) {
 	m.sweepLogs(ctx)
 }
 
-// needed returns the digests of the images that an app needs: those of kept releases, and of releases under way.
+// needed returns the digests of the images that an app needs: those of kept releases and of releases under way.
 func (m *Machine) needed(ctx context.Context, name string) ([]string, error) {
 	releases, err := m.o.Store.Ledger(name).Kept(ctx, kept)
 	if err != nil {
@@ -54,15 +54,15 @@ func (m *Machine) needed(ctx context.Context, name string) ([]string, error) {
 // When the next Sweep is due.
 const (
 	sweepEvery = time.Hour
-	sweepFirst = time.Minute     // after a start, which has better things to do
-	sweepAgain = 5 * time.Minute // after the last one, where somebody asks: an app was destroyed, or the disk is nearly full
+	sweepFirst = time.Minute     // after a start
+	sweepAgain = 5 * time.Minute // after the last one, if one is requested: an app was destroyed, or the disk is nearly full
 )
 
-// askSweep has the next Sweep come soon.
+// askSweep requests that the next Sweep comes soon.
 func (m *Machine) askSweep() {
 	select {
 	case m.sweepSoon <- struct{}{}:
-	default: // somebody has asked
+	default: // it is requested already
 	}
 }
 
@@ -93,7 +93,7 @@ func (m *Machine) sweepOften() {
 // collectLimit bounds what the removal of an app's revisions may take.
 const collectLimit = 2 * time.Minute
 
-// collectRevisions removes an app's revisions that are needed no more, of those that the platform still has. Builds go on meanwhile.
+// collectRevisions removes the revisions of an app that the platform still has and that are no longer needed. Builds continue meanwhile.
 func (m *Machine) collectRevisions(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, collectLimit)
 	defer cancel()
@@ -114,7 +114,7 @@ func (m *Machine) collectRevisions(ctx context.Context, name string) error {
 		if ours, err := m.o.Store.Ledger(name).Knows(ctx, r.Name); err != nil {
 			return err
 		} else if !ours {
-			continue // not of a release: somebody made it by hand
+			continue // not of a release: it was made by hand
 		}
 		if err := m.o.Platform.DeleteRevision(ctx, name, r.Name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
 			m.o.Log("collect: revision %s: %v", r.Name, err)

@@ -37,7 +37,7 @@ func TestMachine_Collect(t *testing.T) {
 	if _, err := m.o.Store.CreateApp(t.Context(), "hello", "dev"); err != nil {
 		t.Fatal(err)
 	}
-	for v := 1; v <= 3+kept; v++ { // v1 to v3 are needed no more
+	for v := 1; v <= 3+kept; v++ { // v1 to v3 are no longer needed
 		r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "hello", Commit: "c", Ref: "refs/heads/main", Key: "dev"})
 		if err != nil {
 			t.Fatal(err)

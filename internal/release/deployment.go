@@ -10,36 +10,36 @@ import (
 	"github.com/gitd-io/gitd/internal/store"
 )
 
-// deployment is one release under way. Its stages, each in the ledger before it is acted on (states.go):
+// deployment is one release under way. These are its stages; each state is in the ledger before it is acted on (states.go):
 //
 //  1. enter: the ledger takes the release; what was under way for the app before is cancelled and has ended (received)
-//  2. settings: project.toml and the Procfile are read, and held against the operator's caps
-//  3. queue: it waits for its turn among the builds of all apps
-//  4. build: the image is in the registry (building, built); a dry run ends here
-//  5. release command, where the image has one (releasing)
-//  6. start: the new revision runs beside the old one and passes its check (starting); without traffic it ends here (ready)
-//  7. shift: rights are asked once more, the pushed objects are kept for good, and the traffic moves (shifting)
-//  8. live: workers follow, and the ledger says so (live)
-//  9. collect: what is needed no more goes, behind it
+//  2. settings: project.toml and the Procfile are read and checked against the operator's caps
+//  3. queue: the build waits for its turn among those of all apps
+//  4. build: the image goes into the registry (building, built); a dry run ends here
+//  5. release command, if the image has one (releasing)
+//  6. start: the new revision starts beside the old one and passes its check (starting); without traffic it ends here (ready)
+//  7. shift: rights are checked again, the pushed objects are made permanent, and traffic moves (shifting)
+//  8. live: workers are replaced (live)
+//  9. collect: what is no longer needed is removed in the background
 //
-// A rollback and a promotion have their image: they go from 1 to 6.
+// A rollback or a promotion has its image already and goes from 1 to 6.
 type deployment struct {
 	m       *Machine
 	by      app.Caller
 	release app.Release
 	log     *app.Log
-	start   time.Time // when it was asked for
-	waits   bool      // for the deployment that is under way, instead of cancelling it
+	start   time.Time // when it was requested
+	waits   bool      // for the deployment under way, instead of cancelling it
 	timings timings
-	url     string // where people reach it, when it is live or ready
+	url     string // of the release, once it is live or ready
 }
 
 func (d *deployment) result() app.Result {
 	return app.Result{Version: d.release.Version, Revision: d.release.Revision, URL: d.url}
 }
 
-// run adds the release to the ledger, cancels what is under way for its app, and calls do. The release ends in the state that do's error
-// stands for.
+// run adds the release to the ledger, cancels what is under way for its app, and calls do. do's error decides the state in which the
+// release ends.
 func (d *deployment) run(ctx context.Context, do func(context.Context) error) error {
 	m := d.m
 	if err := m.begin(); err != nil {
@@ -61,7 +61,7 @@ func (d *deployment) run(ctx context.Context, do func(context.Context) error) er
 	if before != nil {
 		d.log.Step("Stopping the release of %s that is under way: this one is newer", d.release.App)
 		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: the newer one goes on", "superseded by v%d (%.7s)", d.release.Version, d.release.Commit))
-		<-before.done // also when ctx has ended: who comes after us waits for us alone
+		<-before.done // even if ctx has ended: the next one waits only for this one
 	}
 	file, err := m.openLog(d.release)
 	if err != nil {
@@ -79,18 +79,18 @@ func (d *deployment) run(ctx context.Context, do func(context.Context) error) er
 	}
 	if err != nil {
 		d.fail(err)
-		app.NewLog(file).Fail(err) // the client hears it when all is undone
+		app.NewLog(file).Fail(err) // the client gets it when everything is undone
 	}
 	return err
 }
 
-// errUnderWay is why one that waits does not enter yet.
+// errUnderWay keeps a deployment that waits from entering.
 var errUnderWay = errors.New("another deployment of the app is under way")
 
-// enter adds the release to the ledger, by the rights that its caller has now, and makes me what is under way, in one go: the newest push is the
-// one with the highest version. It returns what was under way before, which is nil for one that waits: that has ended by then.
+// enter adds the release to the ledger, with the rights that its caller has now, and makes me what is under way, in one step: the newest push
+// has the highest version. It returns what was under way before; nil for a deployment that waits, since that has ended by then.
 func (d *deployment) enter(ctx context.Context, me *turn) (before *turn, err error) {
-	for told := false; ; told = true {
+	for first := true; ; first = false {
 		before, err = d.m.turns.enter(d.release.App, me, func(before *turn) error {
 			if before != nil && d.waits {
 				return errUnderWay
@@ -104,7 +104,7 @@ func (d *deployment) enter(ctx context.Context, me *turn) (before *turn, err err
 		if !errors.Is(err, errUnderWay) {
 			return before, err
 		}
-		if !told {
+		if first {
 			d.log.Step("Waiting for the release of %s that is under way", d.release.App)
 		}
 		select {
@@ -115,7 +115,7 @@ func (d *deployment) enter(ctx context.Context, me *turn) (before *turn, err err
 	}
 }
 
-// cause turns the end of a context into words.
+// cause returns why a context has ended, as an *app.Error.
 func cause(ctx context.Context) error {
 	err := context.Cause(ctx)
 	var e *app.Error
@@ -125,12 +125,12 @@ func cause(ctx context.Context) error {
 	return app.Errorf(app.CodeCancelled, "push again to deploy", "cancelled: the client went away (%w)", err)
 }
 
-// allowed asks again, by the rights of this moment, whether the release may go live: its build may have taken long.
+// allowed checks again, with the rights of this moment, whether the release may go live: its build may have taken long.
 func (d *deployment) allowed(ctx context.Context) error {
 	return d.m.o.Store.Confirm(ctx, d.by, d.release.App, d.release.AppID, app.VerbPush)
 }
 
-// fail ends the release in the ledger. It must succeed with the client gone: the context of the push has ended by then.
+// fail ends the release in the ledger. It must succeed when the client is gone, which ends the context of the push.
 func (d *deployment) fail(err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -143,10 +143,10 @@ func (d *deployment) fail(err error) {
 	}
 }
 
-// to moves the release on, in the ledger first.
+// to moves the release to its next state, in the ledger first.
 func (d *deployment) to(ctx context.Context, e store.Event) error {
 	if !follows(d.release.State, e.State) {
-		return fmt.Errorf("release: no way from %s to %s", d.release.State, e.State)
+		return fmt.Errorf("release: no transition from %s to %s", d.release.State, e.State)
 	}
 	if err := d.m.o.Store.AddEvent(ctx, d.release.App, d.release.Version, e); err != nil {
 		return err

@@ -10,9 +10,9 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
-// Destroy stops what is under way for an app and removes it: its Service, then what rest removes (repository, cache), its logs, its
-// ledger and its images. by must have the right to when it begins; from then on it goes on without its caller, and no release
-// enters. A failure leaves the ledger, so that it can be done again.
+// Destroy cancels what is under way for an app and removes the app: its Service, what rest removes (repository, images, cache), its logs and its
+// ledger. by must have the right to do so when it begins; from then on it continues without its caller, and no release of the app
+// enters. If it fails, the ledger remains, so that it can be repeated.
 func (m *Machine) Destroy(ctx context.Context, by app.Caller, name string, rest func(context.Context) error) error {
 	if err := m.begin(); err != nil {
 		return err
@@ -30,17 +30,17 @@ func (m *Machine) Destroy(ctx context.Context, by app.Caller, name string, rest 
 	}
 	defer m.turns.leave(name, me)
 	if before != nil {
-		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: its app is no more", "the app %s was destroyed", name))
+		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: its app no longer exists", "the app %s was destroyed", name))
 		<-before.done
 	}
-	ctx = context.WithoutCancel(ctx) // a half of it would leave an app that is there by its name alone
+	ctx = context.WithoutCancel(ctx) // half-done, it would leave an app with nothing but its name
 	if err := m.o.Platform.Delete(ctx, name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
 		return err
 	}
 	if err := rest(ctx); err != nil {
 		return err
 	}
-	if err := disk.RemoveAll(filepath.Join(m.o.LogDir, name)); err != nil { // in no other app's way
+	if err := disk.RemoveAll(filepath.Join(m.o.LogDir, name)); err != nil { // not worth failing for
 		m.o.Log("destroy %s: %v", name, err)
 	}
 	if err := m.o.Store.DeleteApp(ctx, a.ID); err != nil {

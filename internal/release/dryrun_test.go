@@ -63,7 +63,7 @@ func (f firstWrite) Write(p []byte) (int, error) {
 }
 
 // A dry run stops nothing: it waits for what is under way. A push does not wait for it.
-func TestMachine_DryRunGivesWay(t *testing.T) {
+func TestMachine_DryRunWaits(t *testing.T) {
 	entered, proceed := make(chan string, 10), make(chan struct{})
 	m := newMachine(t, builderFunc(func(ctx context.Context, r build.Request) (*build.Result, error) {
 		entered <- r.Commit

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// leases are the builds under way: what was put into the registry since the oldest of them began is not collected, since it is not in the
-// ledger before its build ends.
+// leases are the builds under way. What entered the registry after the oldest of them began is not collected: it is in the ledger only when its
+// build has ended.
 type leases struct {
 	mu sync.Mutex
 	// mu guards the following.
 	began map[*time.Time]struct{}
 }
 
-// take notes that a build begins; give it back when the build has ended.
+// take records that a build begins. Call giveBack when it has ended.
 func (l *leases) take() (giveBack func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -29,7 +29,7 @@ func (l *leases) take() (giveBack func()) {
 	}
 }
 
-// oldest returns when the oldest build under way began; now, where there is none.
+// oldest returns when the oldest build under way began, or now if no build is under way.
 func (l *leases) oldest() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// maxLog is how much of a push's log is kept, in bytes: a build that writes without end must not fill the disk.
+// maxLog is how many bytes of a push's log are kept: a build that writes endlessly must not fill the disk.
 const maxLog = 16 << 20
 
 // BuildLog is the file with the log of one release's push.
@@ -17,7 +17,7 @@ func (m *Machine) BuildLog(name string, version int) string {
 	return filepath.Join(m.o.LogDir, name, fmt.Sprintf("v%d.log", version))
 }
 
-// openLog makes the log of a release, and first makes room for it among the app's older ones.
+// openLog creates the log of a release, after making room for it among the app's older ones.
 func (m *Machine) openLog(r app.Release) (io.WriteCloser, error) {
 	f := m.BuildLog(r.App, r.Version)
 	if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
@@ -30,7 +30,7 @@ func (m *Machine) openLog(r app.Release) (io.WriteCloser, error) {
 	return &capped{WriteCloser: w, left: maxLog}, err
 }
 
-// capped drops what goes beyond left bytes, after a line that says so.
+// capped drops what exceeds left bytes, after a line that says so.
 type capped struct {
 	io.WriteCloser
 	left int

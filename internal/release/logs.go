@@ -14,8 +14,8 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
-// Which logs of an app's pushes are kept: those of the releases that are kept, and those of the last keptLogs attempts, whatever became of them.
-// Of these the oldest go where they come to more than maxLogs bytes together.
+// The logs that are kept of an app's pushes: those of kept releases, and of the last keptLogs pushes, successful or not. If they take more than
+// maxLogs bytes together, the oldest are removed.
 const (
 	keptLogs = 20
 	maxLogs  = 64 << 20
@@ -27,7 +27,7 @@ type pushLog struct {
 	bytes   int64
 }
 
-// pruneLogs removes the logs of an app that are kept no more, but for the last ones, so that room bytes more are within what an app may have.
+// pruneLogs removes the logs of an app that are no longer kept, so that room more bytes fit into what an app may have. The last ones stay.
 func (m *Machine) pruneLogs(ctx context.Context, name string, last int, room int64) error {
 	logs, err := m.listLogs(name)
 	if err != nil {
@@ -41,7 +41,7 @@ func (m *Machine) pruneLogs(ctx context.Context, name string, last int, room int
 	}
 	for n, l := range logs {
 		wanted := n < last || slices.ContainsFunc(needed, func(r app.Release) bool {
-			return r.Version == l.version || r.Revision == app.RevisionName(name, l.version) // a rollback, and what it went back to
+			return r.Version == l.version || r.Revision == app.RevisionName(name, l.version) // a rollback, and its target
 		})
 		if room += l.bytes; wanted && room <= maxLogs {
 			continue
@@ -75,7 +75,7 @@ func (m *Machine) listLogs(name string) ([]pushLog, error) {
 	return logs, nil
 }
 
-// sweepLogs prunes the logs of all apps, and removes those of apps that are gone.
+// sweepLogs prunes the logs of all apps and removes those of apps that no longer exist.
 func (m *Machine) sweepLogs(ctx context.Context) {
 	entries, err := os.ReadDir(m.o.LogDir)
 	if err != nil {
@@ -101,7 +101,7 @@ func (m *Machine) sweepLogs(ctx context.Context) {
 // removeLogs removes the logs of an app that does not exist.
 func (m *Machine) removeLogs(ctx context.Context, name string) error {
 	if _, err := m.o.Store.App(ctx, name); app.CodeOf(err) != app.CodeNotFound {
-		return err // it was created meanwhile
+		return err // created meanwhile
 	}
 	return disk.RemoveAll(filepath.Join(m.o.LogDir, name))
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// has says which of an app's logs there are.
+// logsOf returns which of an app's logs exist.
 func logsOf(t *testing.T, m *Machine, name string) map[int]bool {
 	t.Helper()
 	logs, err := m.listLogs(name)
@@ -60,7 +60,7 @@ func TestMachine_KeepsLogs(t *testing.T) {
 	}
 }
 
-// An app that fills its logs has no more of them than its share, and the newest stay.
+// The logs of an app that fills them are bounded, and the newest stay.
 func TestMachine_LogsAreBounded(t *testing.T) {
 	m := newMachine(t, nil, nil)
 	writeLogs(t, m, "a", 1, 12, maxLog)

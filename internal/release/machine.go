@@ -1,5 +1,5 @@
-// Package release takes a push through its states, from received to live: it builds, starts, shifts traffic, and writes each
-// step into the ledger. It knows builders and platforms by their interfaces only.
+// Package release takes a push through its states, from received to live: it builds, starts, shifts traffic, and records each
+// step in the ledger. It knows builders and platforms by their interfaces only.
 package release
 
 import (
@@ -14,11 +14,11 @@ import (
 	"github.com/gitd-io/gitd/internal/store"
 )
 
-// Images is what the machine needs of the registry.
+// Images is the part of the registry that the machine uses.
 type Images interface {
-	// Collect removes every image that nobody needs and that is older than since, and returns the bytes freed.
+	// Collect removes every image that is not needed and is older than since, and returns the bytes freed.
 	Collect(ctx context.Context, needed registry.Needed, since time.Time) (freed int64, err error)
-	// CollectRepository does that for one repository, of which these digests are needed, and leaves to Collect what may be shared with others.
+	// CollectRepository does the same for one repository, in which these digests are needed, and leaves what may be shared with others to Collect.
 	CollectRepository(ctx context.Context, repository string, digests []string, since time.Time) error
 }
 
@@ -26,14 +26,14 @@ type Images interface {
 type Options struct {
 	Store    *store.Store
 	Builder  build.Builder
-	Queue    *build.Queue // of all apps' builds; nil: as many at a time as come
+	Queue    *build.Queue // of all apps' builds; nil for no limit
 	Platform deploy.Platform
 	Images   Images
 	LogDir   string // build logs: LogDir/APP/vN.log
 	Timings  string // file to append each release's timings to as JSON lines; "" for none
 	Limits   build.Limits
 	Caps     Caps
-	MinFree  int64                   // bytes that the disk under LogDir must have free for a push to be taken
+	MinFree  int64                   // bytes that must be free on the disk under LogDir for a push to be accepted
 	URL      func(app string) string // where people reach an app
 	// LiveRef returns the commit that git clone gives back; "" for none. nil: Recover sets all refs.
 	LiveRef func(app string) (commit string, err error)
@@ -42,7 +42,7 @@ type Options struct {
 	Log     func(format string, args ...any)
 }
 
-// kept is how many releases of an app that once were live stay for rollback, images included.
+// kept is how many revisions of an app that were live or ready are kept for rollbacks and promotions, with their images.
 const kept = 10
 
 // Machine runs deployments, one an app at a time: the newest push wins.
@@ -68,7 +68,7 @@ func New(o Options) *Machine {
 	return m
 }
 
-// Close stops what is under way, tells it so, and waits for it.
+// Close cancels what is under way, with that as the reason, and waits for it to end.
 func (m *Machine) Close() {
 	m.mu.Lock()
 	m.closed = true
@@ -77,7 +77,7 @@ func (m *Machine) Close() {
 	m.running.Wait()
 }
 
-// begin counts in what Close waits for, unless the machine is closed.
+// begin adds to what Close waits for, unless the machine is closed.
 func (m *Machine) begin() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Deploy builds the push and takes it live. Without an error it is live, or ready where it was to get no traffic; otherwise the error is made
-// for people, and the app serves what it served before. A dry run waits for the release under way, and cancels none.
+// Deploy builds the push and takes it live. If the error is nil, the release is live, or ready in mode no-traffic; otherwise the error is for
+// people to read, and the app serves what it served before. A dry run waits for the release under way instead of cancelling it.
 func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 	if err := m.enoughDisk(); err != nil {
 		return app.Result{}, err
@@ -32,7 +32,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 		return err
 	}
 	p.Source = selectFiles(p.Source, settings.Files, d.log)
-	declared, err := build.Declared(p.Source) // before the build takes its time
+	declared, err := build.Declared(p.Source) // before a build that may take long
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	return d.rollOut(ctx, launch{service: service, steps: settings.Web.Steps, stepTime: settings.Web.StepTime, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic})
 }
 
-// servesAlready fails where nothing of the app is live.
+// servesAlready fails if no release of the app is live.
 func (d *deployment) servesAlready(ctx context.Context) error {
 	_, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
 	if app.CodeOf(err) == app.CodeNotFound {
@@ -67,7 +67,7 @@ func (d *deployment) servesAlready(ctx context.Context) error {
 	return err
 }
 
-// image builds, and returns the Service that runs the image.
+// image builds the image and returns the Service that runs it.
 func (d *deployment) image(ctx context.Context, p app.Push, settings project.Descriptor, declared []string) (*servingv1.Service, error) {
 	result, err := d.build(ctx, p, settings)
 	if err != nil {
@@ -107,26 +107,26 @@ func (d *deployment) build(ctx context.Context, p app.Push, settings project.Des
 	return result, d.to(ctx, store.Event{State: app.StateBuilt, Repository: result.Repository, Digest: result.Digest, Processes: result.Processes})
 }
 
-// queue waits until the build may begin, and says so. Call leave when it has ended.
+// queue waits until the build may begin, and reports the wait. Call leave when the build has ended.
 func (d *deployment) queue(ctx context.Context) (leave func(), err error) {
 	if d.m.o.Queue == nil {
 		return func() {}, nil
 	}
-	began, told := time.Now(), false
+	began, waited := time.Now(), false
 	leave, err = d.m.o.Queue.Enter(ctx, d.by.Name(), func(n int) {
 		builds := fmt.Sprintf("%d builds", n)
 		if n == 1 {
 			builds = "1 build"
 		}
-		if !told {
-			told = true
+		if !waited {
+			waited = true
 			d.log.Step("Waiting for %s ahead", builds)
 		} else {
 			d.log.Detail("waiting for %s ahead", builds)
 		}
 	})
 	d.timings.Queue = time.Since(began)
-	if err == nil && told {
+	if err == nil && waited {
 		d.log.Detail("waited %s", app.Elapsed(d.timings.Queue))
 	}
 	return leave, err

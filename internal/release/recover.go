@@ -14,9 +14,9 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Recover finishes what an earlier process left half done: a release whose revision has all the traffic is live, every other
-// one has failed, its revision goes, and the last live release serves. The ref of each app then names what is live. An app that cannot
-// be recovered keeps none of the others down: its release stays unfinished, for the next start. From then on the machine sweeps now and then.
+// Recover finishes what an earlier process left unfinished: a release whose revision has all the traffic is live; any other
+// has failed, its revision is removed, and the last live release serves. The ref of each app then names what is live. If an app cannot
+// be recovered, its release stays unfinished until the next start, and the others are not affected. From then on the machine sweeps regularly.
 func (m *Machine) Recover(ctx context.Context) error {
 	open, err := m.o.Store.Unfinished(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func (m *Machine) Recover(ctx context.Context) error {
 	return nil
 }
 
-// setRefs moves the refs that do not name what is live: that is where a crash came between a deployment and its ref.
+// setRefs moves the refs that do not name what is live: the server stopped between a deployment and its ref.
 func (m *Machine) setRefs(ctx context.Context) error {
 	live, err := m.o.Store.LiveCommits(ctx)
 	if err != nil {
@@ -71,10 +71,10 @@ func (m *Machine) setRefs(ctx context.Context) error {
 	return nil
 }
 
-// recoverAtOnce is how many apps are recovered at a time: most of it is waiting for instances.
+// recoverAtOnce is how many apps are recovered at a time: most of the time is spent waiting for instances.
 const recoverAtOnce = 8
 
-// recoverLimit bounds what one release may take of a start.
+// recoverLimit is how long the recovery of one release may take.
 const recoverLimit = 2 * time.Minute
 
 func (m *Machine) recover(ctx context.Context, r app.Release) error {
@@ -102,7 +102,7 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 	return d.to(ctx, store.Event{State: app.StateFailed, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
 }
 
-// restore gives the traffic back to the last live release, and removes what the unfinished one left on the platform.
+// restore gives the traffic back to the last live release and removes what the unfinished one left on the platform.
 func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	live, err := m.o.Store.Ledger(r.App).Live(ctx)
 	if app.CodeOf(err) == app.CodeNotFound {
@@ -123,7 +123,7 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 	service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: live.Revision, Percent: &all}}
 	err = m.o.Platform.Apply(ctx, service)
 	var start *deploy.StartError
-	if errors.As(err, &start) { // the traffic is set; that it does not run is no matter of this release
+	if errors.As(err, &start) { // the traffic is set; this release is not the one that fails to run
 		m.o.Log("release %s v%d, which is live, does not run: %v", live.App, live.Version, err)
 	} else if err != nil {
 		return err

@@ -11,8 +11,8 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// runReleaseCommand runs the image's process type release, where it has one: a failed migration must not go live. A rollback does not run it:
-// what it did for the older release is done.
+// runReleaseCommand runs the image's process type release, if it has one: a failed migration must not go live. A rollback does not run it,
+// since it ran for the older release.
 func (d *deployment) runReleaseCommand(ctx context.Context, service *servingv1.Service) error {
 	if !has(d.release.Processes, releaseProcess) {
 		return nil
@@ -35,7 +35,7 @@ func (d *deployment) runReleaseCommand(ctx context.Context, service *servingv1.S
 	return releaseCommandFailed(ctx, err)
 }
 
-// releaseCommandFailed puts into words why the release command failed.
+// releaseCommandFailed explains why the release command failed.
 func releaseCommandFailed(ctx context.Context, err error) error {
 	const next = "see its output above; what served before goes on serving"
 	var e *app.Error

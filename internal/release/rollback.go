@@ -9,20 +9,20 @@ import (
 	"github.com/gitd-io/gitd/internal/store"
 )
 
-// Rollback takes live again the image and the configuration of a release that was live before, as a new entry of the ledger. version 0 means
+// Rollback takes the image and the configuration of a release that was live before live again, as a new entry in the ledger. version 0 means
 // the release that was live before the current one. It returns an *app.Error: CodeNotFound for a version that does not exist, CodeInvalidInput for
-// one that never was live, CodeForbidden where by has no right to push the app.
+// one that was never live, CodeForbidden if by has no right to push the app.
 func (m *Machine) Rollback(ctx context.Context, by app.Caller, name string, version int, log *app.Log) (app.Result, error) {
 	return m.again(ctx, by, name, app.KindRollback, log, func(l store.Ledger) (app.Release, error) { return l.Restorable(ctx, version) })
 }
 
-// Promote takes a release live that is ready and never was live, as a new entry of the ledger. It returns an *app.Error as Rollback does:
+// Promote takes a release live that is ready and was never live, as a new entry in the ledger. It returns an *app.Error as Rollback does:
 // CodeInvalidInput for a version that is not ready, or was live already.
 func (m *Machine) Promote(ctx context.Context, by app.Caller, name string, version int, log *app.Log) (app.Result, error) {
 	return m.again(ctx, by, name, app.KindPromotion, log, func(l store.Ledger) (app.Release, error) { return l.Promotable(ctx, version) })
 }
 
-// again takes live what find returns: a release that has its image.
+// again takes the release that find returns live, with the image that it has.
 func (m *Machine) again(ctx context.Context, by app.Caller, name string, kind app.Kind, log *app.Log, find func(store.Ledger) (app.Release, error)) (app.Result, error) {
 	d := &deployment{m: m, by: by, log: log, start: time.Now()}
 	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbPush)

@@ -15,12 +15,12 @@ import (
 type launch struct {
 	service   *servingv1.Service
 	steps     []int64       // see deploy.Plan
-	stepTime  time.Duration // each of them stays
+	stepTime  time.Duration // how long each step lasts
 	accept    func() error  // called when the new revision is healthy, before it gets traffic; may be nil
 	noTraffic bool
 }
 
-// rollOut takes a Service live and says so in the ledger.
+// rollOut takes a Service live and records it in the ledger.
 func (d *deployment) rollOut(ctx context.Context, l launch) error {
 	manifest, err := json.Marshal(l.service)
 	if err != nil {
@@ -56,7 +56,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 	if l.noTraffic {
 		return d.ready(ctx, outcome, l.accept)
 	}
-	// All traffic is on the new revision: from here on nothing turns back, also not a client that goes away.
+	// All traffic is on the new revision: nothing turns back from here, not even if the client goes away.
 	d.setWorkers(ctx, l.service)
 	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive}); err != nil {
 		return err
@@ -70,7 +70,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 	return nil
 }
 
-// ready ends a release that was asked to get no traffic.
+// ready ends a release in mode no-traffic.
 func (d *deployment) ready(ctx context.Context, o *deploy.Outcome, accept func() error) error {
 	if err := d.accept(ctx, accept); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (d *deployment) ready(ctx context.Context, o *deploy.Outcome, accept func()
 	return nil
 }
 
-// accept asks again, by the rights of this moment, whether the release may go live, since its build may have taken long. Then it keeps what was pushed.
+// accept checks the rights again, and then makes the pushed objects permanent.
 func (d *deployment) accept(ctx context.Context, keep func() error) error {
 	if err := d.allowed(ctx); err != nil || keep == nil {
 		return err
@@ -93,7 +93,7 @@ func (d *deployment) accept(ctx context.Context, keep func() error) error {
 	return keep()
 }
 
-// collect removes, behind the deployment, what its app needs no more.
+// collect removes in the background what the app no longer needs.
 func (d *deployment) collect() {
 	d.m.running.Go(func() { d.m.Collect(d.m.ctx, d.release.App) })
 }

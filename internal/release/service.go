@@ -18,7 +18,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Annotations that gitd reads back from a Service when it rolls back to it.
+// Annotations that gitd reads back from the Service of an older release.
 const (
 	pathAnnotation    = "gitd.io/health-path"
 	timeoutAnnotation = "gitd.io/health-timeout"
@@ -26,13 +26,13 @@ const (
 	workersAnnotation = "gitd.io/workers" // process types, separated by commas
 )
 
-// The process types that are no workers.
+// The process types that are not workers.
 const (
-	webProcess     = "web"     // gets the requests
+	webProcess     = "web"     // receives the requests
 	releaseProcess = "release" // runs before a release starts, as on Heroku
 )
 
-// newService is the Service of a release, without traffic: the rollout decides on that.
+// newService returns the Service of a release without traffic, which the rollout sets.
 func newService(r app.Release, result *build.Result, w project.Web, workers []string) (*servingv1.Service, error) {
 	if !has(result.Processes, webProcess) {
 		return nil, app.Errorf(app.CodeStartFailed, "add a line such as \"web: ./server\" to a Procfile at the root of the app",
@@ -83,7 +83,7 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 	return service, nil
 }
 
-// check is the health check that a Service was made with.
+// check returns the health check recorded in a Service.
 func check(s *servingv1.Service) (path string, timeout time.Duration) {
 	a := s.Spec.Template.Annotations
 	timeout, err := time.ParseDuration(a[timeoutAnnotation])

@@ -12,14 +12,14 @@ import (
 	"github.com/gitd-io/gitd/internal/project"
 )
 
-// selected is a source without the files that project.toml leaves out of the build.
+// selected is a source without the files that project.toml excludes from the build.
 type selected struct {
 	app.Source
 	files project.Files
 	log   *app.Log
 }
 
-// selectFiles is what the build sees of the source.
+// selectFiles returns the source as the build sees it.
 func selectFiles(s app.Source, files project.Files, log *app.Log) app.Source {
 	if files.All() {
 		return s
@@ -37,7 +37,7 @@ func (s *selected) ReadFile(name string, limit int64) ([]byte, error) {
 	return s.Source.ReadFile(name, limit)
 }
 
-// Checkout implements app.Source. All is written, then what the build is not to see goes, and the folders that this empties.
+// Checkout implements app.Source. It writes everything, then removes what the build must not see, and the folders that become empty.
 func (s *selected) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	if err := s.Source.Checkout(ctx, dir, uid, gid); err != nil {
 		return err
@@ -72,12 +72,12 @@ func (s *selected) Checkout(ctx context.Context, dir string, uid, gid int) error
 		return err
 	}
 	if kept == 0 {
-		return app.Errorf(app.CodeInvalidInput, "mend include or exclude in project.toml, commit and push again", "project.toml leaves no file for the build")
+		return app.Errorf(app.CodeInvalidInput, "correct include or exclude in project.toml, commit and push again", "project.toml leaves no file for the build")
 	}
 	if removed == 0 {
 		return nil
 	}
-	for _, f := range slices.Backward(folders) { // the deepest first; those with something in them stay
+	for _, f := range slices.Backward(folders) { // the deepest first; those that are not empty stay
 		_ = os.Remove(f)
 	}
 	s.log.Detail("%d of %d files are left out of the build (project.toml)", removed, removed+kept)

@@ -2,9 +2,9 @@ package release
 
 import "github.com/gitd-io/gitd/internal/app"
 
-// transitions is the whole state machine of a release: what may follow what.
+// transitions is the state machine of a release: the states that may follow each state.
 var transitions = map[app.State][]app.State{
-	app.StateReceived:  {app.StateBuilding, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Starting at once: a rollback and a promotion have their image
+	app.StateReceived:  {app.StateBuilding, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Starting: a rollback or a promotion has its image
 	app.StateBuilding:  {app.StateBuilt, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateBuilt:     {app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateReleasing: {app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
@@ -12,7 +12,7 @@ var transitions = map[app.State][]app.State{
 	app.StateShifting:  {app.StateLive, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 }
 
-// follows says whether a release in state from may go to state to.
+// follows reports whether a release in state from may go to state to.
 func follows(from, to app.State) bool {
 	for _, s := range transitions[from] {
 		if s == to {
@@ -22,7 +22,7 @@ func follows(from, to app.State) bool {
 	return false
 }
 
-// ending is the final state for a failure with this code.
+// ending returns the final state for a failure with this code.
 func ending(c app.Code) app.State {
 	switch c {
 	case app.CodeSuperseded:

@@ -14,7 +14,7 @@ type timings struct {
 	Receive, Queue, Start, Shift, Total time.Duration
 }
 
-// Timing is one line of Options.Timings: the parts of a release, in milliseconds. Checkout goes on beside Wait and Analyze.
+// Timing is one line of Options.Timings: the parts of a release, in milliseconds. Checkout runs in parallel with Wait and Analyze.
 type Timing struct {
 	App      string  `json:"app"`
 	Version  int     `json:"version"`
@@ -31,10 +31,10 @@ type Timing struct {
 	Total    float64 `json:"total_ms"`
 }
 
-// maxTimings is the size in bytes at which the file of timings begins again: it is for looking at what has just happened.
+// maxTimings is the size in bytes at which the file starts over: it is for looking at what has just happened.
 const maxTimings = 1 << 20
 
-// note appends the release's timings to the file that make bench reads.
+// note appends the deployment's timings to the file that make bench reads.
 func (d *deployment) note() {
 	file := d.m.o.Timings
 	if file == "" {

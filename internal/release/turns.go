@@ -14,11 +14,11 @@ type turns struct {
 	places map[string]*place
 }
 
-// place is where an app's turns come in one after the other.
+// place is where the turns of one app enter, one after the other.
 type place struct {
 	entry   sync.Mutex // held while one enters: the newest has the highest version
-	users   int        // who hold entry, or wait for it
-	current *turn      // nil where nothing is under way
+	users   int        // that hold entry or wait for it
+	current *turn      // nil if nothing is under way
 }
 
 // turn is one deployment or destruction of an app.
@@ -28,9 +28,9 @@ type turn struct {
 	done     chan struct{} // closed when it has ended
 }
 
-// enter makes me what is under way for an app, unless join fails: that is called with what was under way before, nil for nothing, and no other
-// enters meanwhile. Other apps do not wait for it. While the app is being destroyed, enter returns an *app.Error. What was under way before is
-// returned: me has to cancel it and to wait for its end.
+// enter makes me what is under way for an app, unless join fails. join is called with what was under way before (nil for nothing), and no other
+// turn of the app enters meanwhile; other apps do not wait. While the app is being destroyed, enter returns an *app.Error. It returns what was
+// under way before, which the caller has to cancel and wait for.
 func (t *turns) enter(name string, me *turn, join func(before *turn) error) (before *turn, err error) {
 	err = t.alone(name, func(p *place) error {
 		if before = t.underWay(p); before != nil && before.destroys {
@@ -47,7 +47,7 @@ func (t *turns) enter(name string, me *turn, join func(before *turn) error) (bef
 	return before, err
 }
 
-// whileIdle calls f if nothing is under way for the app. Nothing enters before it returns.
+// whileIdle calls f if nothing is under way for the app. No turn enters before f returns.
 func (t *turns) whileIdle(name string, f func() error) error {
 	return t.alone(name, func(p *place) error {
 		if t.underWay(p) != nil {
@@ -57,7 +57,7 @@ func (t *turns) whileIdle(name string, f func() error) error {
 	})
 }
 
-// leave ends me: it is under way no more.
+// leave ends a turn.
 func (t *turns) leave(name string, me *turn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +67,7 @@ func (t *turns) leave(name string, me *turn) {
 	}
 }
 
-// alone calls f while no other enters or leaves the app's entry.
+// alone calls f while no other turn of the app enters.
 func (t *turns) alone(name string, f func(*place) error) error {
 	t.mu.Lock()
 	p := t.places[name]

@@ -37,7 +37,7 @@ func TestTurns(t *testing.T) {
 	if err := all.whileIdle("a", func() error { called = true; return nil }); err != nil || called {
 		t.Errorf("idle: %v, %v", called, err)
 	}
-	all.leave("a", slow) // it is under way no more
+	all.leave("a", slow) // no longer under way
 	all.leave("a", next)
 	if err := all.whileIdle("a", func() error { called = true; return nil }); err != nil || !called {
 		t.Errorf("idle: %v, %v", called, err)

@@ -14,8 +14,8 @@ import (
 )
 
 // workerTypes are the process types that run beside web: those that the app's Procfile declares, and those that project.toml asks for
-// (instances, by type). Others in the image are the buildpacks' own idea (a console, each of a Go app's programs): they don't run
-// unasked. The error is an *app.Error, for a type in project.toml that the image does not have.
+// (instances, by type). Other types in the image come from buildpacks (a console, each of a Go app's programs) and do not run
+// unless they are asked for. It returns an *app.Error for a type in project.toml that the image does not have.
 func workerTypes(declared []string, image []app.Process, instances map[string]int64) ([]string, error) {
 	var workers []string
 	for _, t := range declared {
@@ -37,13 +37,13 @@ func workerTypes(declared []string, image []app.Process, instances map[string]in
 	return workers, nil
 }
 
-// Bounds on the process types of an image. The build writes them, and the ledger keeps them with each release.
+// Bounds on the process types of an image: the build writes them, and the ledger keeps them with each release.
 const (
 	maxProcesses     = 100
 	maxProcessesSize = 64 << 10 // bytes, as JSON
 )
 
-// checkProcesses refuses what is beyond them.
+// checkProcesses enforces these bounds.
 func checkProcesses(all []app.Process) error {
 	const next = "give the app fewer process types, or move what they run into a script"
 	if len(all) > maxProcesses {
@@ -56,7 +56,7 @@ func checkProcesses(all []app.Process) error {
 	return err
 }
 
-// Workers are the process types that a Service was made to run beside web.
+// Workers returns the process types that run beside web, as recorded in a Service.
 func Workers(s *servingv1.Service) []string {
 	if list := s.Spec.Template.Annotations[workersAnnotation]; list != "" {
 		return strings.Split(list, ",")
@@ -64,11 +64,11 @@ func Workers(s *servingv1.Service) []string {
 	return nil
 }
 
-// workersLimit bounds what a platform may take to set the workers of an app.
+// workersLimit is how long a platform may take to set the workers of an app.
 const workersLimit = time.Minute
 
-// setWorkers makes the release's workers run in place of those of the release before. It is called when the release serves, and is not
-// what decides on that: a failure is told.
+// setWorkers replaces the workers of the previous release with those of this one. It is called when the release serves; a failure is reported
+// and does not end the release.
 func (d *deployment) setWorkers(ctx context.Context, service *servingv1.Service) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workersLimit)
 	defer cancel()
@@ -86,7 +86,7 @@ func (d *deployment) setWorkers(ctx context.Context, service *servingv1.Service)
 	}
 	if len(workers) > 0 {
 		d.log.Step("Workers: %s", strings.Join(workers, ", "))
-		d.log.Detail("one instance each, started again when it ends; what it says is in the app's log")
+		d.log.Detail("one instance each, restarted when it ends; its output is in the app's log")
 	}
 }
 
@@ -103,7 +103,7 @@ func (m *Machine) service(ctx context.Context, r app.Release) (*servingv1.Servic
 	return &service, nil
 }
 
-// resumeWorkers sets the workers of a release that serves, after a restart of the server.
+// resumeWorkers sets the workers of the release that serves after a restart of the server.
 func (m *Machine) resumeWorkers(ctx context.Context, r app.Release) {
 	service, err := m.service(ctx, r)
 	if err == nil {

@@ -52,8 +52,8 @@ func (p *workersOnly) SetWorkers(_ context.Context, s *servingv1.Service, types 
 	return p.err
 }
 
-// The workers of a release are in its Service, so that a rollback and a restart find them; that they cannot be set is told, and no more.
-func TestMachine_Employ(t *testing.T) {
+// The workers of a release are in its Service, so that a rollback and a restart find them; a failure to set them is reported, and does not end the release.
+func TestDeployment_SetWorkers(t *testing.T) {
 	p := &workersOnly{}
 	m := newMachine(t, nil, func(o *Options) { o.Platform = p })
 	r := app.Release{App: "hello", Version: 2, Revision: "hello-v2"}

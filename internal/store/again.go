@@ -7,8 +7,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Restorable returns the release that a rollback to version takes live, which is one whose revision was live; 0 means the one before the release that
-// serves. It returns an *app.Error: CodeNotFound where there is no such release, CodeInvalidInput where it was never live.
+// Restorable returns the release that a rollback to version takes live: one whose revision was live. Version 0 means Previous. It returns an
+// *app.Error: CodeNotFound if there is no such release, CodeInvalidInput if it was never live.
 func (l Ledger) Restorable(ctx context.Context, version int) (app.Release, error) {
 	if version == 0 {
 		return l.Previous(ctx)
@@ -24,7 +24,7 @@ func (l Ledger) Restorable(ctx context.Context, version int) (app.Release, error
 	return r, err
 }
 
-// Promotable returns the release with this version, which is ready and was never live. It returns an *app.Error as Restorable does.
+// Promotable returns the release with this version if it is ready and was never live. Its errors are those of Restorable.
 func (l Ledger) Promotable(ctx context.Context, version int) (app.Release, error) {
 	r, was, err := l.wasLive(ctx, version)
 	switch {
@@ -37,7 +37,7 @@ func (l Ledger) Promotable(ctx context.Context, version int) (app.Release, error
 	return r, err
 }
 
-// wasLive finds a release and says whether it was live: itself, or as a later release that promoted it.
+// wasLive finds a release and reports whether it was live, by itself or through a promotion.
 func (l Ledger) wasLive(ctx context.Context, version int) (app.Release, bool, error) {
 	r, err := l.Find(ctx, version)
 	if err != nil || r.State != app.StateReady {

@@ -6,7 +6,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// A release is brought back where it was live, and promoted where it is ready and never was: one of the two works, and the other names it.
+// A release that was live can be rolled back to; one that is ready and was never live can be promoted. The one that fails names the other.
 func TestLedger_Again(t *testing.T) {
 	s, _ := mustOpen(t)
 	mustCreate(t, s, "a")

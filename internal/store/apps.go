@@ -15,8 +15,8 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// CreateApp adds an app. It returns an *app.Error with code CodeExists when there is one of that name, and CodeInvalidName when the name cannot stand
-// beside another's (app.Clash).
+// CreateApp adds an app. It returns an *app.Error with code CodeExists if an app of that name exists, and CodeInvalidName if the name conflicts with
+// another app's (app.Clash).
 func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		a, err = createApp(ctx, tx, app.App{Name: name, Owner: owner, Created: s.now()})
@@ -25,7 +25,7 @@ func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, e
 	return a, err
 }
 
-// EnsureApp is CreateApp, but that it is no error where the app exists, no matter which key owns it.
+// EnsureApp is like CreateApp, but returns an app that exists already, whichever key owns it.
 func (s *Store) EnsureApp(ctx context.Context, name, owner string) (app.App, error) {
 	a, err := s.CreateApp(ctx, name, owner)
 	if app.CodeOf(err) == app.CodeExists {
@@ -34,7 +34,7 @@ func (s *Store) EnsureApp(ctx context.Context, name, owner string) (app.App, err
 	return a, err
 }
 
-// createApp adds a to the database, with an ID that no app had before.
+// createApp adds a to the database, with an ID that was never used before.
 func createApp(ctx context.Context, tx querier, a app.App) (app.App, error) {
 	all, err := listApps(ctx, tx, "")
 	if err != nil {
@@ -56,7 +56,7 @@ func createApp(ctx context.Context, tx querier, a app.App) (app.App, error) {
 	if _, err = tx.ExecContext(ctx, "INSERT INTO apps (id, name, owner, created) VALUES (?, ?, ?, ?)", a.ID, a.Name, a.Owner, created); err != nil {
 		return a, err
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE key_apps SET app_id = ? WHERE app = ? AND app_id = 0", a.ID, a.Name) // keys that waited for it
+	_, err = tx.ExecContext(ctx, "UPDATE key_apps SET app_id = ? WHERE app = ? AND app_id = 0", a.ID, a.Name) // keys bound to the name
 	return a, err
 }
 
@@ -98,7 +98,7 @@ func listApps(ctx context.Context, q querier, where string, args ...any) ([]app.
 	return all, rows.Err()
 }
 
-// DeleteApp removes the app with this ID and its ledger. It is no error where there is none.
+// DeleteApp removes the app with this ID and its ledger. It does nothing if there is no such app.
 func (s *Store) DeleteApp(ctx context.Context, id int64) error {
 	_, err := s.db.ExecContext(ctx, "DELETE FROM apps WHERE id = ?", id)
 	return err

@@ -8,11 +8,11 @@ import (
 )
 
 // Authorize decides whether caller may do verb with the app named name, by the rights that its key has at this moment. It returns the
-// app, with an ID of 0 where there is none and the caller may create it, and otherwise an *app.Error. A key that was removed, or
-// is another than it was when it was identified, has no rights. With verb Use and no name it is about the key alone.
+// app, with an ID of 0 if it does not exist and the caller may create it, and otherwise an *app.Error. A key that was removed or
+// changed since it was identified has no rights. With verb Use and no name only the key is checked.
 //
-// This is the one place where rights are decided. What is decided may be over with the next change: what must hold together with
-// an act is asked in the transaction of the act (Enter, CreateAppAs, WhileAllowed).
+// This is the only place where rights are decided. A decision may be outdated by the next change: where it must hold together with
+// an action, it is made in the transaction of the action (Enter, CreateAppAs, WhileAllowed).
 func (s *Store) Authorize(ctx context.Context, caller app.Caller, name string, verb app.Verb) (app.App, error) {
 	return authorize(ctx, s.db, caller, name, verb)
 }
@@ -41,7 +41,7 @@ func authorize(ctx context.Context, q querier, caller app.Caller, name string, v
 	return a, err
 }
 
-// presentKey returns the key as it is now. It fails where that is not the key that was identified.
+// presentKey returns the key as it is now. It fails if that is not the key that was identified.
 func presentKey(ctx context.Context, q querier, was app.Key) (app.Key, error) {
 	const next = "ask the operator to run: gitd keys add NAME"
 	keys, err := listKeys(ctx, q, "WHERE name = ?", was.Name)
@@ -56,7 +56,7 @@ func presentKey(ctx context.Context, q querier, was app.Key) (app.Key, error) {
 	return keys[0], nil
 }
 
-// Confirm is Authorize for what has begun with the app that has this ID: another app of the same name is refused.
+// Confirm is Authorize for an action that began with the app that has this ID: another app of the same name is refused.
 func (s *Store) Confirm(ctx context.Context, caller app.Caller, name string, id int64, verb app.Verb) error {
 	return confirm(ctx, s.db, caller, name, id, verb)
 }
@@ -69,9 +69,9 @@ func confirm(ctx context.Context, q querier, caller app.Caller, name string, id 
 	return err
 }
 
-// Enter adds a release to the ledger for caller, in one transaction with the decision that it may: with the rights of this moment, and,
-// where r.AppID is set, for that very app. An app that does not exist is created as the caller's, unless r is one of an older version (r.Of). It
-// returns the release with its version and the app's ID.
+// Enter adds a release to the ledger for caller, in one transaction with the decision that it may: with the rights of this moment and,
+// if r.AppID is set, for exactly that app. An app that does not exist is created and owned by the caller, unless r takes an older version live
+// (r.Of). It returns the release with its version and the app's ID.
 func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (app.Release, error) {
 	r.Key = caller.Name()
 	err := s.change(ctx, func(tx *sql.Tx) error {
@@ -92,8 +92,8 @@ func (s *Store) Enter(ctx context.Context, caller app.Caller, r app.Release) (ap
 	return r, err
 }
 
-// CreateAppAs creates an app that belongs to caller, in one transaction with the decision that it may. It returns an *app.Error: CodeExists
-// where there is one by then, no matter which key owns it, or what CreateApp returns.
+// CreateAppAs creates an app owned by caller, in one transaction with the decision that it may. It returns an *app.Error: CodeExists
+// if the app exists by then, whichever key owns it, or what CreateApp returns.
 func (s *Store) CreateAppAs(ctx context.Context, caller app.Caller, name string) (a app.App, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		if _, err := authorize(ctx, tx, caller, name, app.VerbCreate); err != nil {
@@ -105,7 +105,7 @@ func (s *Store) CreateAppAs(ctx context.Context, caller app.Caller, name string)
 	return a, err
 }
 
-// createAs creates an app that belongs to caller, which is known to have the right, within the bound on its number of apps.
+// createAs creates an app owned by caller, which has the right to, within the limit on its number of apps.
 func (s *Store) createAs(ctx context.Context, tx querier, caller app.Caller, name string) (app.App, error) {
 	if s.AppsPerKey > 0 && !caller.Local && !caller.Key.Admin {
 		var has int
@@ -120,7 +120,7 @@ func (s *Store) createAs(ctx context.Context, tx querier, caller app.Caller, nam
 	return createApp(ctx, tx, app.App{Name: name, Owner: caller.Key.Name, Created: s.now()})
 }
 
-// WhileAllowed calls f while caller has the right to do verb with an app that exists: no app or key changes before f returns. f must be quick.
+// WhileAllowed calls f if caller has the right to do verb with an app that exists. No app or key changes before f returns. f must be quick.
 func (s *Store) WhileAllowed(ctx context.Context, caller app.Caller, name string, verb app.Verb, f func() error) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
 		a, err := authorize(ctx, tx, caller, name, verb)
@@ -134,7 +134,7 @@ func (s *Store) WhileAllowed(ctx context.Context, caller app.Caller, name string
 	})
 }
 
-// WhileAbsent calls f while no app has this name and none can be created; it does nothing where there is one. f must be quick.
+// WhileAbsent calls f if no app has this name; none can be created before f returns. f must be quick.
 func (s *Store) WhileAbsent(ctx context.Context, name string, f func() error) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
 		_, err := oneApp(ctx, tx, name)

@@ -9,24 +9,24 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Explain puts into words what people can do something about, of what the database of file fails with. Any other error stays as it is.
+// Explain turns errors of the database in file that people can do something about into *app.Errors. It returns any other error unchanged.
 func Explain(err error, file string) error {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	switch e.Code() & 0xff { // the rest of the code says it in detail
+	switch e.Code() & 0xff { // the low byte is the kind of error
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 		return app.Errorf(app.CodeUnavailable, "stop gitd and restore a backup of it (docs/operations.md, Backup); keep the damaged file", "the database %s is damaged: %w", file, err)
 	case sqlite3.SQLITE_FULL:
 		return app.Errorf(app.CodeUnavailable, "make room on its disk", "the database %s cannot be written: the disk is full: %w", file, err)
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
-		return app.Errorf(app.CodeUnavailable, "check its owner and mode, and that its folder is there; run gitd as root", "the database %s cannot be opened for writing: %w", file, err)
+		return app.Errorf(app.CodeUnavailable, "check its owner and mode, and that its folder exists; run gitd as root", "the database %s cannot be opened for writing: %w", file, err)
 	}
 	return err
 }
 
-// newer is the error of a database that a later version has changed.
+// newer is the error for a database that a later version has migrated.
 func newer(have int) error {
 	return app.Errorf(app.CodeUnavailable, "run that gitd, or a later one", "the database was written by a newer gitd (%s)", fmt.Sprintf("schema %d, this one knows %d", have, len(migrations)))
 }

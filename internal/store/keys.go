@@ -10,7 +10,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// AddKey registers a key. It returns an *app.Error with code CodeExists when its name or the key itself is registered already. Each of k.Apps is bound to the app of that name that exists now, or else to the first one that is created; its ID is looked up here.
+// AddKey registers a key. It returns an *app.Error with code CodeExists if its name or the key itself is registered already. Each of k.Apps is bound
+// to the app of that name that exists now, or else to the first one that is created; its ID is looked up here.
 func (s *Store) AddKey(ctx context.Context, k app.Key) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO keys (name, public, fingerprint, admin, apps, added) VALUES (?, ?, ?, ?, '[]', ?)",

@@ -11,8 +11,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Each question about the ledger has a query of its own that reads an index: what an answer costs does not depend on how long the
-// ledger is. TestStore_QueriesReadIndexes holds that.
+// Each question about the ledger has a query of its own that reads an index: its cost does not depend on the length of the ledger.
+// TestStore_QueriesReadIndexes checks that.
 
 const (
 	columns = `SELECT s.app, s.version, r.commit_id, r.ref, r.key, r.rollback_of,
@@ -21,7 +21,6 @@ const (
 	selectRelease = columns + entries
 )
 
-// The queries, by what they ask for. TestStore_QueriesReadIndexes explains each of them.
 const (
 	queryFind     = selectRelease + "WHERE s.app = ? AND s.version = ?"
 	queryPage     = selectRelease + "WHERE s.app = ? AND s.version < ? ORDER BY s.version DESC LIMIT ?"
@@ -35,13 +34,13 @@ const (
 	queryService  = "SELECT e.facts FROM release_states s CROSS JOIN release_events e ON e.id = s.service WHERE s.app = ? AND s.version = ?"
 )
 
-// Ledger is what one app's releases are asked for. It is written by Enter and AddEvent.
+// Ledger answers questions about the releases of one app. Enter and AddEvent write it.
 type Ledger struct {
 	s   *Store
 	app string
 }
 
-// Ledger returns the ledger of the app with this name, empty where there is no such app.
+// Ledger returns the ledger of the app with this name. It is empty if the app does not exist.
 func (s *Store) Ledger(app string) Ledger { return Ledger{s, app} }
 
 // Find returns one release, or an *app.Error with code CodeNotFound.
@@ -49,17 +48,17 @@ func (l Ledger) Find(ctx context.Context, version int) (app.Release, error) {
 	return l.s.one(ctx, app.Errorf(app.CodeNotFound, seeReleases(l.app), "there is no release v%d of %s", version, l.app), queryFind, l.app, version)
 }
 
-// Newest returns the newest release of an app, whatever its state, or an *app.Error with code CodeNotFound.
+// Newest returns the newest release, whatever its state, or an *app.Error with code CodeNotFound.
 func (l Ledger) Newest(ctx context.Context) (app.Release, error) {
 	return l.s.one(ctx, app.Errorf(app.CodeNotFound, "push it first", "%s has no releases", l.app), queryPage, l.app, math.MaxInt64, 1)
 }
 
-// Live returns the release that serves, which is the newest one that reached app.StateLive, or an *app.Error with code CodeNotFound.
+// Live returns the release that serves, which is the newest one in app.StateLive, or an *app.Error with code CodeNotFound.
 func (l Ledger) Live(ctx context.Context) (app.Release, error) {
 	return l.s.one(ctx, app.Errorf(app.CodeNotFound, "push it first", "nothing of %s is live yet", l.app), queryLive, l.app)
 }
 
-// Previous returns the release that was live before the one that serves: the newest one with another revision. Where there is none, it
+// Previous returns the release that was live before the one that serves: the newest one with another revision. If there was none, it
 // returns an *app.Error with code CodeNotFound.
 func (l Ledger) Previous(ctx context.Context) (app.Release, error) {
 	none := app.Errorf(app.CodeNotFound, seeReleases(l.app), "there is no earlier release of %s to go back to", l.app)
@@ -70,7 +69,7 @@ func (l Ledger) Previous(ctx context.Context) (app.Release, error) {
 	return l.s.one(ctx, none, queryPrevious, l.app, live.Revision)
 }
 
-// Page returns the newest releases of an app, at most limit of them, newest first; before is the version that they are older than, 0 for none.
+// Page returns at most limit releases, newest first: the newest ones, or those older than version before if that is not 0.
 func (l Ledger) Page(ctx context.Context, before, limit int) ([]app.Release, error) {
 	if before == 0 {
 		before = math.MaxInt64
@@ -78,8 +77,8 @@ func (l Ledger) Page(ctx context.Context, before, limit int) ([]app.Release, err
 	return l.s.many(ctx, queryPage, l.app, before, limit)
 }
 
-// Kept returns the releases of an app whose images and revisions are needed: those under way that have an image, and the newest entry of
-// each of the last n revisions that served or are ready to.
+// Kept returns the releases whose images and revisions are needed: those under way that have an image, and the newest entry of
+// each of the last n revisions that were live or ready.
 func (l Ledger) Kept(ctx context.Context, n int) ([]app.Release, error) {
 	open, err := l.s.many(ctx, queryOpen, l.app)
 	if err != nil {
@@ -102,12 +101,12 @@ func (l Ledger) Kept(ctx context.Context, n int) ([]app.Release, error) {
 	return kept, err
 }
 
-// Serves says whether a release went live, or is ready to, as this revision.
+// Serves reports whether a release with this revision was live or is ready.
 func (l Ledger) Serves(ctx context.Context, revision string) (bool, error) {
 	return l.exists(ctx, queryServes, revision)
 }
 
-// Knows says whether a release, whatever became of it, was made with this revision.
+// Knows reports whether a release with this revision exists, in whatever state.
 func (l Ledger) Knows(ctx context.Context, revision string) (bool, error) {
 	return l.exists(ctx, queryKnows, revision)
 }
@@ -124,8 +123,8 @@ func (l Ledger) exists(ctx context.Context, query, revision string) (bool, error
 	return err == nil, err
 }
 
-// Service returns the serving.knative.dev/v1 Service of a release as JSON, traffic apart. A release that never got as far as to start has none:
-// that is an *app.Error with code CodeNotFound.
+// Service returns the serving.knative.dev/v1 Service of a release as JSON, without traffic. For a release that was never started it returns an
+// *app.Error with code CodeNotFound.
 func (l Ledger) Service(ctx context.Context, version int) ([]byte, error) {
 	var facts string
 	err := l.s.db.QueryRowContext(ctx, queryService, l.app, version).Scan(&facts)
@@ -141,7 +140,7 @@ func (l Ledger) Service(ctx context.Context, version int) ([]byte, error) {
 	return service, err
 }
 
-// serviceIn is the Service among an event's facts.
+// serviceIn returns the Service in an event's facts.
 func serviceIn(facts string) ([]byte, error) {
 	var e Event
 	err := json.Unmarshal([]byte(facts), &e)

@@ -152,8 +152,7 @@ func TestStore_Ledger(t *testing.T) {
 	}
 }
 
-// No question reads a whole table, or sorts what it reads: with a ledger of years the answer costs what it costs today. Those that
-// ask about all apps go through the apps, and read an index for each.
+// No query reads a whole table or sorts what it reads, so that its cost does not grow with the ledger. Those about all apps read an index per app.
 func TestStore_QueriesReadIndexes(t *testing.T) {
 	s, _ := mustOpen(t)
 	for name, q := range map[string]string{"Find": queryFind, "Page": queryPage, "Live": queryLive, "Previous": queryPrevious, "served": queryServed, "open": queryOpen,
@@ -177,7 +176,7 @@ func TestStore_QueriesReadIndexes(t *testing.T) {
 	}
 }
 
-// A database of the first gitd says the same after it was brought up to date as its events add up to.
+// After a migration the database of the first gitd has the states that its events add up to.
 func TestMigration_ReleaseStates(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "old.db")
 	l := storetest.Ledger{Apps: []string{"hello", "shop", "blog"}, Releases: 30, Owner: "dev", Commit: strings.Repeat("a", 40)}
@@ -213,7 +212,7 @@ func TestMigration_ReleaseStates(t *testing.T) {
 	}
 }
 
-// What an older gitd called a rollback is one; a promotion had no name of its own.
+// Promotions of an older gitd were recorded as rollbacks, and stay so.
 func TestMigration_ReleaseKinds(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "old.db")
 	if err := storetest.Fill(t.Context(), file, storetest.Ledger{Apps: []string{"hello"}, Releases: 2, Owner: "dev"}); err != nil {
@@ -243,7 +242,7 @@ func TestMigration_ReleaseKinds(t *testing.T) {
 	}
 }
 
-// A large ledger is brought up to date in seconds, and is read in no time after that.
+// A large ledger is migrated in seconds and read quickly after that.
 func TestMigration_Large(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes a database of 40 MB")

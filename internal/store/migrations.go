@@ -1,6 +1,6 @@
 package store
 
-// migrations are applied in order; PRAGMA user_version counts those that have been. New ones are added at the end.
+// migrations are applied in order; PRAGMA user_version counts those applied. New ones are added at the end.
 var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases, releaseKinds}
 
 const initialSchema = `
@@ -42,7 +42,7 @@ CREATE TRIGGER releases_are_final BEFORE UPDATE ON releases BEGIN SELECT RAISE(A
 CREATE TRIGGER release_events_are_final BEFORE UPDATE ON release_events BEGIN SELECT RAISE(ABORT, 'a release event is never rewritten'); END;
 `
 
-// appIdentity gives apps a number beside their name. A number is never given to a second app, also not when its app was destroyed:
+// appIdentity gives apps a number besides their name. A number is never reused, even after its app was destroyed:
 // rights and host user IDs are bound to it.
 const appIdentity = `
 ALTER TABLE apps ADD COLUMN id INTEGER NOT NULL DEFAULT 0;
@@ -55,9 +55,9 @@ CREATE TABLE last_ids (
 INSERT INTO last_ids SELECT 'app', coalesce(max(id), 0) FROM apps;
 `
 
-// boundScopes binds keys with a list of apps to those apps, not to their names: an app of the same name that somebody else creates
-// later is not theirs. app_id is 0 until there is an app of that name. Rows leave only with their key: a key without any may do more.
-// access.version counts changes of who may do what.
+// boundScopes binds keys with a list of apps to those apps, not to their names: an app of the same name that is created later by someone else
+// is not included. app_id is 0 until an app of that name exists. Rows are removed only with their key: a key without any has more rights.
+// access.version counts changes of rights.
 const boundScopes = `
 CREATE TABLE key_apps (
 	key    TEXT NOT NULL REFERENCES keys(name) ON DELETE CASCADE,
@@ -82,10 +82,10 @@ CREATE TRIGGER apps_update_changes_access AFTER UPDATE ON apps BEGIN UPDATE acce
 CREATE TRIGGER apps_delete_changes_access AFTER DELETE ON apps BEGIN UPDATE access SET version = version + 1; END;
 `
 
-// signedReleases keeps who signed a push apart from what the push says of itself.
+// signedReleases keeps who signed a push, apart from what the push claims.
 const signedReleases = "ALTER TABLE release_states ADD COLUMN signed TEXT NOT NULL DEFAULT ''"
 
-// releaseKinds tells rollbacks from promotions. Before it both were called rollbacks.
+// releaseKinds distinguishes promotions from rollbacks. Before, both were recorded as rollbacks.
 const releaseKinds = `
 ALTER TABLE release_states ADD COLUMN kind TEXT NOT NULL DEFAULT 'push';
 UPDATE release_states SET kind = 'rollback' WHERE (app, version) IN (SELECT app, version FROM releases WHERE rollback_of <> 0);

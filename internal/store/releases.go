@@ -10,13 +10,12 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Event is one step of a release: the state that it reached and what is known from then on. Empty facts leave what earlier
-// events said.
+// Event is one step of a release: the state that it reached and what is known from then on. Empty facts leave those of earlier events.
 type Event struct {
 	State      app.State     `json:"-"`
 	Reason     string        `json:"-"`
 	Message    string        `json:"message,omitempty"`
-	Signed     string        `json:"signed,omitempty"` // this and Kind come with the first event alone
+	Signed     string        `json:"signed,omitempty"` // this and Kind only in the first event
 	Kind       app.Kind      `json:"kind,omitempty"`
 	Repository string        `json:"repository,omitempty"`
 	Digest     string        `json:"digest,omitempty"`
@@ -29,7 +28,7 @@ const (
 	insertEvent = "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, ?, ?)"
 	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed, kind)
 		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?, ?)`
-	// An empty fact leaves what is there.
+	// An empty fact leaves the value.
 	updateState = `UPDATE release_states SET state = ?1, reason = ?2,
 		message = iif(?3 = '', message, ?3),
 		repository = iif(?5 = '', repository, ?4), digest = iif(?5 = '', digest, ?5), processes = iif(?5 = '', processes, ?6),
@@ -38,7 +37,7 @@ const (
 )
 
 // AddRelease appends an entry with the next version to the ledger of r.App, in state Received, and returns it.
-// It asks nobody for the right to do so: that is Enter's.
+// It does not check rights, as Enter does.
 func (s *Store) AddRelease(ctx context.Context, r app.Release) (app.Release, error) {
 	err := s.change(ctx, func(tx *sql.Tx) (err error) {
 		r, err = s.addRelease(ctx, tx, r)
@@ -73,7 +72,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	return r, nil
 }
 
-// AddEvent appends an event to a release, and brings the release's state up to date with it.
+// AddEvent appends an event to a release and updates the release's state.
 func (s *Store) AddEvent(ctx context.Context, name string, version int, e Event) error {
 	facts, err := json.Marshal(e)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// Questions about the releases of all apps. An index is read for each app.
+// Questions about the releases of all apps. Each reads an index per app.
 const (
 	queryUnfinished = selectRelease + "WHERE s.finished = 0 ORDER BY s.app, s.version"
 	queryStandings  = `SELECT a.name, coalesce((SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1), 0),
@@ -20,19 +20,19 @@ const (
 		CROSS JOIN release_events e ON e.id = s.service WHERE a.owner = ? AND a.id <> ?`
 )
 
-// Unfinished returns the releases of all apps whose state is not final, by app and version: what a killed process left behind.
+// Unfinished returns the releases of all apps whose state is not final, by app and version: after a start, what the process before left unfinished.
 func (s *Store) Unfinished(ctx context.Context) ([]app.Release, error) {
 	return s.many(ctx, queryUnfinished)
 }
 
-// Standing says where an app stands.
+// Standing is the current state of an app.
 type Standing struct {
 	Live   int       // version that serves; 0 for none
 	Newest int       // version of the newest release
 	State  app.State // of the newest release
 }
 
-// Standings returns where each app that has releases stands, by its name.
+// Standings returns the standing of each app that has releases, by name.
 func (s *Store) Standings(ctx context.Context) (map[string]Standing, error) {
 	rows, err := s.db.QueryContext(ctx, queryStandings)
 	if err != nil {
@@ -58,7 +58,7 @@ type LiveCommit struct {
 	Commit  string // 40 hex digits
 }
 
-// LiveCommits returns what each app serves, of those that do.
+// LiveCommits returns the live commit of each app that has one.
 func (s *Store) LiveCommits(ctx context.Context) ([]LiveCommit, error) {
 	rows, err := s.db.QueryContext(ctx, queryLiveCommits)
 	if err != nil {
@@ -76,8 +76,8 @@ func (s *Store) LiveCommits(ctx context.Context) ([]LiveCommit, error) {
 	return all, rows.Err()
 }
 
-// LiveServices calls do with the Service (see Ledger.Service) of each app that the key with this name owns and that serves, but for the app with
-// the ID except. It ends with do's first error.
+// LiveServices calls do with the live Service (see Ledger.Service) of each app that the key named owner owns, except the app with that ID. It stops
+// at do's first error.
 func (s *Store) LiveServices(ctx context.Context, owner string, except int64, do func(name string, service []byte) error) error {
 	rows, err := s.db.QueryContext(ctx, queryLiveServices, owner, except)
 	if err != nil {

@@ -1,7 +1,7 @@
 package store
 
-// releaseStates adds where each release stands: what its events add up to, written in the same transaction as each of them. The events
-// are the ledger; this is what is read. A release that was made before this table was has what it says from its events: image and
+// releaseStates adds the current state of each release: the sum of its events, written in the same transaction as each of them. The events
+// are the ledger; this table is what is read. The rows of older releases are made from their events: image and
 // processes come with the state built or starting, revision and Service with starting.
 const releaseStates = `
 CREATE TABLE release_states (

@@ -15,7 +15,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// The log beside the database stays when it is closed: the next process needs no room on the disk to open it.
+// The log stays when the database is closed, so that the next process needs no disk space to open it.
 func init() {
 	sqlite.RegisterConnectionHook(func(c sqlite.ExecQuerierContext, _ string) error {
 		if f, ok := c.(sqlite.FileControl); ok {
@@ -28,22 +28,22 @@ func init() {
 
 // Store is the database. It is safe for concurrent use, by several processes as well.
 type Store struct {
-	// AppsPerKey is how many apps a key that is no admin may own; 0 for no bound. It is set before the first use.
+	// AppsPerKey is how many apps a key that is not an admin may own; 0 for no limit. It is set before the first use.
 	AppsPerKey int
 
 	db  *sql.DB
 	now func() time.Time
 }
 
-// Bounds on what the database takes beside its file. The log is copied into the file when it has 4 MiB (SQLite's default); what one large transaction
-// makes of it is given back after that.
+// Bounds on what the database takes besides its file. The log is copied into the file at 4 MiB (SQLite's default); if a large transaction made it
+// longer, it is truncated after that.
 const (
-	maxLog         = 16 << 20 // bytes that the log keeps when it is not in use
-	maxConnections = 16       // each has a cache of 2 MiB; a later caller waits for a moment
-	idle           = 4        // of them, kept for the next
+	maxLog         = 16 << 20 // bytes of the log when it is not in use
+	maxConnections = 16       // each with a cache of 2 MiB; further callers wait
+	idle           = 4        // connections kept open
 )
 
-// Open opens the database in file, making it and bringing its schema up to date.
+// Open opens the database in file, creating it if needed, and migrates its schema.
 func Open(file string) (*Store, error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) // its log gets the same mode
 	if err != nil {
@@ -99,11 +99,11 @@ func (s *Store) migrate() error {
 	if err := tx.Commit(); err != nil || have == 0 {
 		return err
 	}
-	_, err = s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)") // a ledger of years makes a log of years
+	_, err = s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)") // migrating a long ledger makes a long log
 	return err
 }
 
-// change runs f in a transaction that has the right to write from its start: what f reads holds until it is committed.
+// change runs f in a transaction that may write from its start: what f reads is unchanged until the commit.
 func (s *Store) change(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {

@@ -83,7 +83,7 @@ func TestStore_Releases(t *testing.T) {
 	s, _ := mustOpen(t)
 	wantCode(t, create(s, "hello", "laptop"), "")
 	var wg sync.WaitGroup
-	for range 20 { // versions are handed out one by one, whoever asks
+	for range 20 { // versions are handed out one by one
 		wg.Go(func() {
 			if _, err := s.AddRelease(ctx, app.Release{App: "hello", Commit: "c", Ref: "refs/heads/main", Key: "laptop", Message: "what it is"}); err != nil {
 				t.Error(err)

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// watchEvery is how often the database is asked whether it has changed: the answer is a number in shared memory.
+// watchEvery is how often the database is checked for changes: the check reads a number in shared memory.
 const watchEvery = 200 * time.Millisecond
 
-// Watch calls changed after every change of keys and apps, whichever process made it, within watchEvery, until ctx ends. Where changed fails,
-// it is called again. It returns an error only where the database cannot be watched.
+// Watch calls changed within watchEvery after each change of keys and apps, by any process, until ctx ends. If changed fails,
+// it is called again. It returns an error only if the database cannot be watched.
 func (s *Store) Watch(ctx context.Context, changed func() error) error {
-	conn, err := s.db.Conn(ctx) // of our own: data_version tells of changes by other connections
+	conn, err := s.db.Conn(ctx) // of its own: data_version counts changes by other connections
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (s *Store) Watch(ctx context.Context, changed func() error) error {
 	var data, access int64
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for failed := true; ; { // at first: what has changed before is not known
+	for failed := true; ; { // the first time: earlier changes are not known
 		now, err := number("PRAGMA data_version")
 		if err == nil && (now != data || failed) {
 			var version int64
@@ -35,7 +35,7 @@ func (s *Store) Watch(ctx context.Context, changed func() error) error {
 			}
 		}
 		if err != nil && ctx.Err() == nil {
-			failed = true // a busy or failing disk; asked again
+			failed = true // a busy or failing disk: try again
 		}
 		select {
 		case <-ctx.Done():

@@ -130,7 +130,9 @@ func (m *machine) launch(accel string) error {
 	kernel := "root=/dev/vda rw console=ttyS0"
 	args := []string{"-accel", "kvm", "-cpu", "host,-arch-capabilities"} // the latter cannot be set on every machine that is virtual itself
 	if accel == "tcg" {
-		args = []string{"-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max"}
+		// One thread for both processors: with one for each, QEMU may run an instruction that the kernel has just patched on the other
+		// (a jump label), and the kernel panics with "int3".
+		args = []string{"-accel", "tcg,thread=single,tb-size=1024", "-cpu", "max"}
 		kernel += " mitigations=off" // they cost much there
 	}
 	args = append(args, "-smp", "2", "-m", m.memory, "-nodefaults", "-no-user-config", "-display", "none",
@@ -157,7 +159,24 @@ func (m *machine) launch(accel string) error {
 		_ = c.Wait()
 		close(ended)
 	}(m.qemu, m.ended)
+	go m.watchPanic(m.qemu, m.ended)
 	return nil
+}
+
+// watchPanic ends a machine whose kernel has given up: no command on it would ever end.
+func (m *machine) watchPanic(qemu *exec.Cmd, ended chan struct{}) {
+	for tick := time.NewTicker(time.Second); ; {
+		select {
+		case <-ended:
+			tick.Stop()
+			return
+		case <-tick.C:
+			if strings.Contains(m.tail(), "Kernel panic - not syncing") {
+				say("%s: the kernel panicked; its console is in %s", m.suite, m.console())
+				_ = qemu.Process.Kill()
+			}
+		}
+	}
 }
 
 func freePort() (int, error) {

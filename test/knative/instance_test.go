@@ -43,7 +43,7 @@ func TestInstances(t *testing.T) {
 			t.Errorf("another one's app: %v, want %q", err, message)
 		}
 	}
-	refused(second, "there is a Service shop in the namespace "+namespace+" of another gitd")
+	refused(second, "the Service shop exists already in the namespace "+namespace+", of another gitd")
 	if _, err := second.Get(t.Context(), "shop"); !errors.Is(err, deploy.ErrNotFound) {
 		t.Errorf("it is shown: %v", err)
 	}
@@ -108,7 +108,7 @@ func TestInstances(t *testing.T) {
 	if told, err := roll(t, first, service("shop", "v1", ref)); err != nil {
 		t.Fatalf("%v\n%s", err, told)
 	}
-	refused(second, "the namespace "+prefix+"shop is of another gitd")
+	refused(second, "the namespace "+prefix+"shop belongs to another gitd")
 	if err := first.Delete(t.Context(), "shop"); err != nil {
 		t.Error(err)
 	}

@@ -149,7 +149,7 @@ func TestRefused(t *testing.T) {
 		within  time.Duration
 		want    string
 	}{
-		{p, big, nil, 30 * time.Second, "the app could not be started: no node can take it: 0/1 nodes are available: 1 Insufficient memory"},
+		{p, big, nil, 30 * time.Second, "the app could not be started: no node has capacity for it: 0/1 nodes are available: 1 Insufficient memory"},
 		{open(t, far), service("app", "v3", ref), nil, 30 * time.Second, "the image cannot be used: the nodes cannot reach the registry: "},
 		{p, service("app", "v4", ref), quota, 30 * time.Second, "the app could not be started: the namespace's quota is used up: small, requested: pods=1, used: pods="},
 	} {
@@ -189,7 +189,7 @@ func TestForeignService(t *testing.T) {
 	}
 	p := open(t, options(t, c, namespace))
 	told, err := roll(t, p, service("app", "v1", ref))
-	if app.CodeOf(err) != app.CodeExists || err.Error() != "there is a Service app in the namespace "+namespace+" that gitd did not make" {
+	if app.CodeOf(err) != app.CodeExists || err.Error() != "the Service app exists already in the namespace "+namespace+", which gitd did not create" {
 		t.Errorf("%v\n%s", err, told)
 	}
 	if _, err := p.Get(t.Context(), "app"); !errors.Is(err, deploy.ErrNotFound) {
@@ -268,7 +268,7 @@ func TestNamespacePerApp(t *testing.T) {
 	}
 	// The name is free again, once the namespace is gone.
 	told, err := roll(t, p, service("app", "v1", ref, "COLOUR=blue"))
-	if err != nil || !strings.Contains(told, "waiting for the namespace "+namespace+" to be gone") {
+	if err != nil || !strings.Contains(told, "waiting for the deletion of the namespace "+namespace) {
 		t.Errorf("%v\n%s", err, told)
 	}
 	if err := p.Delete(t.Context(), "app"); err != nil {

@@ -15,20 +15,20 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// hindrance is why a revision is not up: an error that ends the wait when it lasts longer than its grace, or what is waited for.
-type hindrance struct {
+// problem is why a revision is not up: an error that ends the wait when it lasts longer than its grace, or the phase of a normal start.
+type problem struct {
 	phase string
 	key   string
 	err   *deploy.StartError
 	grace time.Duration
-	pod   *corev1.Pod // whose last words tell more; nil for none
-	early bool        // it may come of a Secret that the node did not see yet
-	again *corev1.Pod // that another one in its place may come up at once; nil for none
+	pod   *corev1.Pod // whose last output belongs to the error; nil for none
+	early bool        // the node may not have seen the Secret for the registry yet
+	again *corev1.Pod // a pod worth replacing, since its replacement may start at once; nil for none
 }
 
 // diagnose looks at a revision that is not up and at its pods.
-func diagnose(rev *servingv1.Revision, all []corev1.Pod, now time.Time) hindrance {
-	h := hindrance{phase: "Knative makes its first pod"}
+func diagnose(rev *servingv1.Revision, all []corev1.Pod, now time.Time) problem {
+	h := problem{phase: "Knative makes its first pod"}
 	for i := range all {
 		h = diagnosePod(rev, &all[i], now)
 		if h.err != nil {
@@ -42,31 +42,31 @@ func diagnose(rev *servingv1.Revision, all []corev1.Pod, now time.Time) hindranc
 	available := rev.Status.GetCondition(servingv1.RevisionConditionResourcesAvailable)
 	healthy := rev.Status.GetCondition(servingv1.RevisionConditionContainerHealthy)
 	limit := deadlineOf(rev)
-	// Over its deadline Knative also gives what a container waits for as the reason, without a message.
+	// After its deadline Knative also gives what a container waits for as the reason, without a message.
 	if available.IsFalse() && (available.Reason == servingv1.ReasonProgressDeadlineExceeded || available.Message == "") {
 		if len(all) > 0 && isRunning(&all[0]) {
-			return hindrance{key: "deadline", err: notListening(rev, limit), pod: &all[0]}
+			return problem{key: "deadline", err: notListening(rev, limit), pod: &all[0]}
 		}
-		return hindrance{key: "deadline", err: runtimeError("it was not up within %s: still waiting, %s", limit, h.phase)}
+		return problem{key: "deadline", err: runtimeError("it was not up within %s: still waiting, %s", limit, h.phase)}
 	}
 	switch {
 	case available.IsFalse() && strings.Contains(available.Message, "exceeded quota"):
 		_, quota, _ := strings.Cut(available.Message, "exceeded quota: ")
-		return hindrance{key: "quota", err: noRoom("the namespace's quota is used up: %s", quota), grace: 2 * time.Second}
+		return problem{key: "quota", err: noRoom("the namespace's quota is used up: %s", quota), grace: 2 * time.Second}
 	case available.IsFalse() && available.Reason == "Unschedulable":
-		return hindrance{key: "unschedulable", err: noRoom("no node can take it: %s", available.Message), grace: scheduleTime}
+		return problem{key: "unschedulable", err: noRoom("no node has capacity for it: %s", available.Message), grace: scheduleTime}
 	case available.IsFalse() && available.Reason == "FailedCreate":
-		return hindrance{key: "create", err: runtimeError("the cluster does not take its pod: %s", refusal(available.Message)), grace: 2 * time.Second}
+		return problem{key: "create", err: runtimeError("the cluster refused its pod: %s", refusal(available.Message)), grace: 2 * time.Second}
 	case healthy.IsFalse() && healthy.Reason == servingv1.ReasonContainerMissing:
-		return imageHindrance(healthy.Message)
+		return imageProblem(healthy.Message)
 	case healthy.IsFalse() && exitCode.MatchString(healthy.Reason):
 		code, _ := strconv.Atoi(exitCode.FindStringSubmatch(healthy.Reason)[1])
-		return hindrance{key: "exit", err: exited(rev, code, ""), grace: time.Second}
+		return problem{key: "exit", err: exited(rev, code, ""), grace: time.Second}
 	}
-	return hindrance{key: "other", err: runtimeError("%s", oneLine(cmp.Or(ready.Message, ready.Reason, "Knative gives no reason"))), grace: 5 * time.Second}
+	return problem{key: "other", err: runtimeError("%s", oneLine(cmp.Or(ready.Message, ready.Reason, "Knative gives no reason"))), grace: 5 * time.Second}
 }
 
-// refusal takes the sentence of an admission webhook out of an event's message.
+// refusal returns the part of an event's message that an admission webhook wrote.
 func refusal(message string) string {
 	if _, rest, ok := strings.Cut(message, " is forbidden: "); ok {
 		message = rest
@@ -76,18 +76,18 @@ func refusal(message string) string {
 
 var exitCode = regexp.MustCompile(`^ExitCode(\d+)$`)
 
-func diagnosePod(rev *servingv1.Revision, pod *corev1.Pod, now time.Time) hindrance {
+func diagnosePod(rev *servingv1.Revision, pod *corev1.Pod, now time.Time) problem {
 	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
-		return hindrance{key: "failed", err: runtimeError("its pod was ended (%s): %s", pod.Status.Reason, oneLine(pod.Status.Message)), grace: 5 * time.Second, pod: pod}
+		return problem{key: "failed", err: runtimeError("its pod was terminated (%s): %s", pod.Status.Reason, oneLine(pod.Status.Message)), grace: 5 * time.Second, pod: pod}
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return hindrance{key: "unschedulable", err: noRoom("no node can take it: %s", oneLine(c.Message)), grace: scheduleTime, pod: pod}
+			return problem{key: "unschedulable", err: noRoom("no node has capacity for it: %s", oneLine(c.Message)), grace: scheduleTime, pod: pod}
 		}
 	}
-	phase := "a node takes its pod"
+	phase := "the cluster schedules its pod"
 	if pod.Spec.NodeName != "" {
-		phase = "the node " + pod.Spec.NodeName + " pulls the image and makes the container"
+		phase = "the node " + pod.Spec.NodeName + " pulls the image and creates the container"
 	}
 	for i := range pod.Status.ContainerStatuses {
 		c := &pod.Status.ContainerStatuses[i]
@@ -99,10 +99,10 @@ func diagnosePod(rev *servingv1.Revision, pod *corev1.Pod, now time.Time) hindra
 			phase = h.phase
 		}
 	}
-	return hindrance{phase: phase}
+	return problem{phase: phase}
 }
 
-func diagnoseContainer(rev *servingv1.Revision, pod *corev1.Pod, c *corev1.ContainerStatus, now time.Time) hindrance {
+func diagnoseContainer(rev *servingv1.Revision, pod *corev1.Pod, c *corev1.ContainerStatus, now time.Time) problem {
 	if w := c.State.Waiting; w != nil {
 		h := diagnoseWaiting(pod, c, w)
 		if h.err != nil {
@@ -115,29 +115,29 @@ func diagnoseContainer(rev *servingv1.Revision, pod *corev1.Pod, c *corev1.Conta
 	}
 	switch {
 	case ended != nil && c.Name == queueProxy:
-		return hindrance{key: "queue", err: runtimeError("Knative's queue-proxy ended with status %d: %s", ended.ExitCode, oneLine(ended.Message)), grace: scheduleTime, pod: pod}
+		return problem{key: "queue", err: runtimeError("Knative's queue-proxy ended with status %d: %s", ended.ExitCode, oneLine(ended.Message)), grace: scheduleTime, pod: pod}
 	case ended != nil && ended.Reason == "Error" && ended.ExitCode == killed:
-		return hindrance{key: "killed", err: terminated(rev, ended), grace: killedTime, pod: pod}
+		return problem{key: "killed", err: terminated(rev, ended), grace: killedTime, pod: pod}
 	case ended != nil:
-		return hindrance{key: "exit", err: terminated(rev, ended), pod: pod}
+		return problem{key: "exit", err: terminated(rev, ended), pod: pod}
 	case c.Name != queueProxy && c.State.Running != nil && !c.Ready:
 		limit := deadlineOf(rev)
 		if waited := now.Sub(c.State.Running.StartedAt.Time); waited > limit {
-			return hindrance{key: "silent", err: notListening(rev, limit), pod: pod}
+			return problem{key: "silent", err: notListening(rev, limit), pod: pod}
 		}
-		return hindrance{phase: fmt.Sprintf("the app is to listen on $PORT (%d)", portOf(rev))}
+		return problem{phase: fmt.Sprintf("the app should listen on $PORT (%d)", portOf(rev))}
 	}
-	return hindrance{}
+	return problem{}
 }
 
 // diagnoseWaiting explains a container that the node cannot start.
-func diagnoseWaiting(pod *corev1.Pod, c *corev1.ContainerStatus, w *corev1.ContainerStateWaiting) hindrance {
+func diagnoseWaiting(pod *corev1.Pod, c *corev1.ContainerStatus, w *corev1.ContainerStateWaiting) problem {
 	switch w.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError":
 		if c.Name == queueProxy {
-			return hindrance{key: "queue", err: runtimeError("the node cannot get Knative's own image %s: %s", c.Image, oneLine(w.Message)), grace: scheduleTime}
+			return problem{key: "queue", err: runtimeError("the node cannot get Knative's own image %s: %s", c.Image, oneLine(w.Message)), grace: scheduleTime}
 		}
-		h := imageHindrance(w.Message)
+		h := imageProblem(w.Message)
 		if h.early {
 			h.again = pod
 		}
@@ -145,20 +145,20 @@ func diagnoseWaiting(pod *corev1.Pod, c *corev1.ContainerStatus, w *corev1.Conta
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "PostStartHookError":
 		grace := 5 * time.Second
 		if strings.Contains(w.Message, "failed to sync") || strings.Contains(w.Message, "deadline exceeded") || strings.Contains(w.Message, "timed out") {
-			grace = time.Minute // a node that is busy, and tries again
+			grace = time.Minute // the node is busy, and retries
 		}
-		return hindrance{key: "create", err: runtimeError("the node cannot make the container: %s", oneLine(w.Message)), grace: grace}
+		return problem{key: "create", err: runtimeError("the node cannot create the container: %s", oneLine(w.Message)), grace: grace}
 	}
-	return hindrance{}
+	return problem{}
 }
 
-// killed is the status of a container that SIGKILL ended. A node that is busy may not have learned yet that its memory limit did it:
-// the next start tells.
+// killed is the status of a container that SIGKILL ended. A busy node may not know yet that the memory limit was the reason: the next
+// start shows it.
 const killed = 128 + int32(syscall.SIGKILL)
 
-// imageHindrance sorts what a node says of an image that it cannot pull. What can pass has time for the node's second attempt: a node asks
-// the registry without credentials where it does not see the Secret yet that was made a moment before the pod.
-func imageHindrance(message string) hindrance {
+// imageProblem classifies a node's message about an image that it cannot pull. Passing failures get time for the node's second attempt: a
+// node asks the registry without credentials while it does not see the Secret that was created a moment before the pod.
+func imageProblem(message string) problem {
 	e := &deploy.StartError{Reason: deploy.ImageError, Detail: pulled(message)}
 	low := strings.ToLower(message)
 	has := func(parts ...string) bool {
@@ -169,10 +169,10 @@ func imageHindrance(message string) hindrance {
 		}
 		return false
 	}
-	h := hindrance{key: "image", err: e}
+	h := problem{key: "image", err: e}
 	switch {
 	case has("unauthorized", "authentication required", "authorization failed", "401", "403", "denied", "no basic auth"):
-		e.Detail = "the registry does not let the nodes pull it: " + e.Detail
+		e.Detail = "the registry refuses the nodes' credentials: " + e.Detail
 		h.grace, h.early = pullTime, true
 	case has("manifest unknown", "not found", "name unknown", "404"):
 		e.Missing = true
@@ -185,7 +185,7 @@ func imageHindrance(message string) hindrance {
 	return h
 }
 
-// pulled shortens a node's message to what went wrong: it repeats itself.
+// pulled shortens a node's message, which repeats itself, to the cause.
 func pulled(message string) string {
 	message = oneLine(message)
 	if i := strings.LastIndex(message, "desc = "); i >= 0 {
@@ -254,13 +254,13 @@ func portOf(rev *servingv1.Revision) int {
 	return 8080
 }
 
-// memoryOf is a container's memory limit in words.
+// memoryOf returns a container's memory limit for a message.
 func memoryOf(c *corev1.Container) string {
 	q, ok := c.Resources.Limits[corev1.ResourceMemory]
 	n := q.Value()
 	switch {
 	case !ok || n == 0:
-		return "it has none, and the node had no more"
+		return "it has none, and the node's memory is used up"
 	case n >= 1<<30 && n%(1<<30) == 0:
 		return fmt.Sprintf("%d GiB", n>>30)
 	}

@@ -117,7 +117,7 @@ func TestDelete_Again(t *testing.T) {
 // A Job that has ended without a pod ends the wait.
 func TestFollow_NoPod(t *testing.T) {
 	for kind, want := range map[string]string{
-		"Failed": "the app could not be started: its pod is gone, and nobody knows how it ended: Job has reached the specified backoff limit", "Complete": ""} {
+		"Failed": "the app could not be started: its pod is gone, and how it ended is not known: Job has reached the specified backoff limit", "Complete": ""} {
 		o := objects{}
 		o.add("batch/v1", "Job", "/apis/batch/v1/namespaces/app-app/jobs/release", "", fmt.Sprintf(
 			`, "status": {"conditions": [{"type": %q, "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}]}`, kind))

@@ -128,7 +128,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	if err := p.preflight(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.reap(ctx); err != nil {
+	if err := p.removeOldJobs(ctx); err != nil {
 		return nil, kube.Explain(err, "remove what an earlier gitd left")
 	}
 	if err := p.renewPulls(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -53,25 +54,29 @@ func (p *Platform) Logs(ctx context.Context, service string, o deploy.LogOptions
 }
 
 func (p *Platform) logs(ctx context.Context, service string, o deploy.LogOptions, w io.Writer) error {
-	if err := p.logged(ctx, service, o.Revision); err != nil {
+	if err := p.mustExist(ctx, service, o.Revision); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	namespace := p.namespace(service)
 	mine := selector(managedBy, manager, appLabel, service)
 	if o.Revision != "" {
 		mine += "," + selector(revLabel, o.Revision)
 	}
 	out := &logWriter{w: w}
 	known := map[string]*instanceLog{}
-	all, err := p.instances(ctx, namespace, mine)
+	all, err := p.instances(ctx, p.namespace(service), mine)
 	if err != nil {
 		return err
 	}
 	if err := p.history(ctx, all, known, o.Tail, out); err != nil || !o.Follow {
 		return err
 	}
+	return p.followLogs(ctx, service, mine, known, out)
+}
+
+// followLogs reads the logs of the instances that there are, and of those that come, until ctx ends or the Service is deleted.
+func (p *Platform) followLogs(ctx context.Context, service, mine string, known map[string]*instanceLog, out *logWriter) error {
+	ctx, cancel := context.WithCancel(ctx)
+	namespace := p.namespace(service)
 	changed := p.c.Watch(ctx, kube.Interest{Resource: pods, Namespace: namespace, Selector: mine})
 	var readers sync.WaitGroup
 	defer readers.Wait()
@@ -86,7 +91,8 @@ func (p *Platform) logs(ctx context.Context, service string, o deploy.LogOptions
 		if err := out.failed(); err != nil {
 			return err
 		}
-		if all, err = p.instances(ctx, namespace, mine); err != nil {
+		all, err := p.instances(ctx, namespace, mine)
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -108,16 +114,12 @@ func (p *Platform) logs(ctx context.Context, service string, o deploy.LogOptions
 			}
 			out.read(ctx, &readers, l, cancel)
 		}
-		for name := range known {
-			if !present[name] {
-				delete(known, name)
-			}
-		}
+		maps.DeleteFunc(known, func(name string, _ *instanceLog) bool { return !present[name] })
 	}
 }
 
-// logged makes sure that there is something to read the log of.
-func (p *Platform) logged(ctx context.Context, service, revision string) error {
+// mustExist makes sure that there is something to read the log of.
+func (p *Platform) mustExist(ctx context.Context, service, revision string) error {
 	if revision == "" {
 		_, err := p.find(ctx, service)
 		return err

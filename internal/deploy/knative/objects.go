@@ -17,7 +17,7 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// get reads one object. Where there is none, the error is the API's.
+// get reads one object. Where it does not exist, the error is the API's.
 func get[T any](ctx context.Context, c *kube.Client, gvr schema.GroupVersionResource, namespace, name string) (*T, error) {
 	u, err := c.Resource(gvr, namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -45,7 +45,7 @@ func list[T any](ctx context.Context, c *kube.Client, gvr schema.GroupVersionRes
 	return out, nil
 }
 
-// remove deletes an object; that there is none is no error.
+// remove deletes an object, if it exists.
 func (p *Platform) remove(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string) error {
 	background := metav1.DeletePropagationBackground
 	err := p.c.Resource(gvr, namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background})
@@ -69,8 +69,8 @@ func (p *Platform) removeAll(ctx context.Context, gvr schema.GroupVersionResourc
 	return nil
 }
 
-// none waits until no object with these labels is left.
-func (p *Platform) none(ctx context.Context, namespace, selector string, kinds ...schema.GroupVersionResource) error {
+// waitGone waits until no object with these labels exists.
+func (p *Platform) waitGone(ctx context.Context, namespace, selector string, kinds ...schema.GroupVersionResource) error {
 	for _, gvr := range kinds {
 		for {
 			l, err := p.c.Resource(gvr, namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
@@ -83,7 +83,7 @@ func (p *Platform) none(ctx context.Context, namespace, selector string, kinds .
 			select {
 			case <-time.After(100 * time.Millisecond):
 			case <-ctx.Done():
-				return app.Errorf(app.CodeUnavailable, "look what keeps it: kubectl -n "+namespace+" get "+gvr.Resource+" "+l.Items[0].GetName()+" -o yaml",
+				return app.Errorf(app.CodeUnavailable, "see what delays it: kubectl -n "+namespace+" get "+gvr.Resource+" "+l.Items[0].GetName()+" -o yaml",
 					"the %s %s is still being deleted", gvr.GroupResource(), l.Items[0].GetName())
 			}
 		}
@@ -103,7 +103,7 @@ func selector(kv ...string) string {
 	return s
 }
 
-// ours selects what gitd made, for a Service.
+// ours selects what gitd made for a Service.
 func ours(service string) string { return selector(managedBy, manager, appLabel, service) }
 
 func sorted(s []string) []string {
@@ -111,7 +111,7 @@ func sorted(s []string) []string {
 	return s
 }
 
-// ensureNamespace makes a namespace where there is none. One that is being deleted is waited for.
+// ensureNamespace creates a namespace that does not exist. It waits for one that is being deleted.
 func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, terminating)
 	defer cancel()
@@ -121,12 +121,12 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			return p.makeNamespace(ctx, name)
-		case apierrors.IsForbidden(err) && p.o.Namespace != "": // somebody made it for gitd, which is to stay in it
+		case apierrors.IsForbidden(err) && p.o.Namespace != "": // it was made for gitd, which has no rights outside of it
 			return nil
 		case err != nil && ctx.Err() == nil:
-			return kube.Explain(err, "look at the namespace "+name)
-		case err == nil && p.others(ns):
-			return app.Errorf(app.CodeExists, "give the app another name; where that gitd is gone for good: kubectl delete namespace "+name, "the namespace %s is of another gitd", name)
+			return kube.Explain(err, "read the namespace "+name)
+		case err == nil && p.ofAnotherGitd(ns):
+			return app.Errorf(app.CodeExists, "give the app another name; where that gitd is gone for good: kubectl delete namespace "+name, "the namespace %s belongs to another gitd", name)
 		case err == nil && ns.DeletionTimestamp == nil:
 			if ns.Labels[managedBy] == manager && ns.Labels[podSecurity] == "" { // of an earlier gitd
 				return p.makeNamespace(ctx, name)
@@ -134,31 +134,31 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 			return nil
 		}
 		if !told {
-			p.tell(ctx, "waiting for the namespace %s to be gone: it is being deleted (at most %s)", name, terminating)
+			p.tell(ctx, "waiting for the deletion of the namespace %s (at most %s)", name, terminating)
 			told = true
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
-			return app.Errorf(app.CodeUnavailable, "see what keeps it: kubectl get namespace "+name+" -o yaml",
+			return app.Errorf(app.CodeUnavailable, "see what delays it: kubectl get namespace "+name+" -o yaml",
 				"the namespace %s is still being deleted after %s", name, terminating)
 		}
 	}
 }
 
-// makeNamespace makes a namespace for an app, or brings one that gitd made up to date. Pods in it that ask for what a container with
-// untrusted code must not have are refused by the cluster, also those that gitd did not make.
+// makeNamespace creates a namespace for an app, or updates one that gitd made. The cluster refuses pods in it that request what a
+// container with untrusted code must not have, also those that gitd did not create.
 func (p *Platform) makeNamespace(ctx context.Context, name string) error {
 	ns := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: p.labelled(map[string]string{podSecurity: "baseline"})}}
 	if _, _, err := p.c.Apply(ctx, namespaces, ns); err != nil {
-		return kube.Explain(err, "make the namespace "+name)
+		return kube.Explain(err, "create the namespace "+name)
 	}
 	return nil
 }
 
-// podSecurity is the label by which a namespace enforces a Pod security standard. Baseline, not restricted: an image may name its user in
-// words, of which Kubernetes cannot tell that it is not root; gitd looks at that itself.
+// podSecurity is the label by which a namespace enforces a Pod security standard. Baseline, not restricted: an image may give its user by
+// name, and Kubernetes cannot tell that this is not root; gitd checks it itself.
 const podSecurity = "pod-security.kubernetes.io/enforce"
 
 // notFound is deploy.ErrNotFound for a kind and a name.
@@ -166,7 +166,7 @@ func notFound(kind, name string) error {
 	return fmt.Errorf("%s %s: %w", kind, name, deploy.ErrNotFound)
 }
 
-// explained turns an error of the API into words, and leaves those of ours, and the end of ctx.
+// explained turns an error of the API into an *app.Error. It leaves gitd's own errors, and the end of ctx.
 func explained(ctx context.Context, err error, doing string) error {
 	var start *deploy.StartError
 	switch {

@@ -1,7 +1,6 @@
 package knative
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,14 +12,11 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/ptr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
-	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/kube"
 )
 
 // jobTTL is how long Kubernetes keeps a finished Job that gitd could not delete.
@@ -29,12 +25,12 @@ const jobTTL = 10 * time.Minute
 // lastOutput bounds the wait for what an ended process wrote.
 const lastOutput = 10 * time.Second
 
-// RunProcess implements deploy.Platform: a Job with one pod, that is not tried again and goes when it has ended.
+// RunProcess implements deploy.Platform: a Job with one pod, which is not retried, and is deleted when it has ended.
 func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
 	if err := deploy.CheckProcesses(process); err != nil {
 		return err
 	}
-	_, r, err := p.accept(ctx, svc)
+	_, r, err := p.validate(ctx, svc)
 	if err != nil {
 		return err
 	}
@@ -56,7 +52,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 	spec.RestartPolicy = corev1.RestartPolicyNever
 	labels := p.labelled(r.labels(service))
 	labels[procLabel] = process
-	// Its configuration is its own: the release may come to nothing.
+	// The Job has a Secret of its own: the release may fail, and then its Secret goes.
 	config, err := r.secret(namespace, service)
 	if err != nil {
 		return err
@@ -76,7 +72,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 			p.o.Log("deploy: the Secret %s is left: %v", name, err)
 		}
 	}()
-	if err := p.keepPull(ctx, namespace, service); err != nil {
+	if err := p.savePull(ctx, namespace, service); err != nil {
 		return err
 	}
 	if _, _, err := p.c.Apply(ctx, secrets, config); err != nil {
@@ -88,7 +84,7 @@ func (p *Platform) runProcess(ctx context.Context, service string, r *release, p
 	return p.follow(ctx, namespace, name, r, w)
 }
 
-// processSpec is the pod of another process type, with the environment that the web process has.
+// processSpec returns the pod of another process type, with the environment of the web process.
 func (p *Platform) processSpec(service string, r *release, process, config string) (*corev1.PodSpec, error) {
 	web := r.template.Spec.Containers[0]
 	port := int32(8080)
@@ -99,113 +95,7 @@ func (p *Platform) processSpec(service string, r *release, process, config strin
 		WorkingDir: web.WorkingDir, Resources: web.Resources,
 		Env: []corev1.EnvVar{{Name: "PORT", Value: strconv.Itoa(int(port))}, {Name: "K_SERVICE", Value: service},
 			{Name: "K_CONFIGURATION", Value: service}, {Name: "K_REVISION", Value: r.name}}}}}
-	return spec, p.lockUp(spec, config)
-}
-
-// follow waits for a Job's pod, passes on what it writes, and returns how it ended.
-func (p *Platform) follow(ctx context.Context, namespace, job string, r *release, w io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	mine := selector("batch.kubernetes.io/job-name", job)
-	changed := p.c.Watch(ctx, kube.Interest{Resource: pods, Namespace: namespace, Selector: mine}, kube.Interest{Resource: jobs, Namespace: namespace, Name: job})
-	rev := &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{Name: job, Namespace: namespace}, Spec: r.template.Spec} // for diagnose
-	since := map[string]time.Time{}
-	var streamed chan error
-	over := false // the Job has ended; its pod is looked at once more, for how
-	for {
-		all, err := list[corev1.Pod](ctx, p.c, pods, namespace, mine)
-		if err != nil {
-			return err
-		}
-		var hindered error
-		for i := range all {
-			pod := &all[i]
-			state := stateOf(pod)
-			if state != nil && (state.State.Running != nil || state.State.Terminated != nil) && streamed == nil {
-				streamed = make(chan error, 1)
-				go func() { streamed <- p.copyLog(ctx, namespace, pod.Name, w) }()
-			}
-			if state != nil && state.State.Terminated != nil {
-				select {
-				case <-streamed:
-				case <-time.After(lastOutput):
-				case <-ctx.Done():
-				}
-				return finished(r, state.State.Terminated)
-			}
-			h := diagnosePod(rev, pod, time.Now())
-			if h.err != nil {
-				hindered = h.err
-			}
-			if h.err != nil && streamed == nil {
-				if since[h.key].IsZero() {
-					since[h.key] = time.Now()
-				}
-				if time.Since(since[h.key]) >= h.grace {
-					return h.err
-				}
-			}
-		}
-		end, err := p.jobEnd(ctx, namespace, job, len(all) == 0)
-		switch {
-		case err != nil:
-			return err
-		case end != nil && over && end.Type == batchv1.JobComplete:
-			return nil
-		case end != nil && over && hindered != nil:
-			return hindered
-		case end != nil && over:
-			return runtimeError("its pod is gone, and nobody knows how it ended: %s", oneLine(cmp.Or(end.Message, end.Reason)))
-		case end != nil:
-			over = true
-			continue
-		}
-		select {
-		case <-changed:
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// jobEnd returns the condition that ends a Job, nil where it goes on. For one without a pod the error says why the cluster takes none.
-func (p *Platform) jobEnd(ctx context.Context, namespace, job string, noPod bool) (*batchv1.JobCondition, error) {
-	j, err := get[batchv1.Job](ctx, p.c, jobs, namespace, job)
-	if apierrors.IsNotFound(err) {
-		return nil, app.Errorf(app.CodeCancelled, "push again", "the Job %s was deleted", job)
-	} else if err != nil {
-		return nil, err
-	}
-	for i := range j.Status.Conditions {
-		c := &j.Status.Conditions[i]
-		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobFailed || c.Type == batchv1.JobComplete) {
-			return c, nil
-		}
-	}
-	if !noPod {
-		return nil, nil
-	}
-	all, err := list[corev1.Event](ctx, p.c, events, namespace, "")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range all {
-		if e.InvolvedObject.UID == j.UID && e.Reason == "FailedCreate" {
-			return nil, runtimeError("the cluster does not take its pod: %s", refusal(e.Message))
-		}
-	}
-	return nil, nil
-}
-
-// finished is how a process ended.
-func finished(r *release, t *corev1.ContainerStateTerminated) error {
-	if t.ExitCode == 0 && t.Signal == 0 {
-		return nil
-	}
-	e := terminated(&servingv1.Revision{Spec: r.template.Spec}, t)
-	e.Port = 0
-	return e
+	return spec, p.harden(spec, config)
 }
 
 func stateOf(pod *corev1.Pod) *corev1.ContainerStatus {
@@ -217,7 +107,7 @@ func stateOf(pod *corev1.Pod) *corev1.ContainerStatus {
 	return nil
 }
 
-// objectName makes a name for an object out of one that may have other characters, or more than n of them. Different ones stay different.
+// objectName makes a valid name of at most n characters for an object. Different names stay different.
 func objectName(name string, n int) string {
 	out := strings.Map(func(r rune) rune {
 		switch {
@@ -234,26 +124,4 @@ func objectName(name string, n int) string {
 	sum := sha256.Sum256([]byte(name))
 	out = strings.NewReplacer(".", "-").Replace(out)
 	return strings.Trim(out[:min(len(out), n-9)], "-") + "-" + hex.EncodeToString(sum[:4])
-}
-
-// reap deletes the Jobs of an earlier gitd: nobody waits for them any more.
-func (p *Platform) reap(ctx context.Context) error {
-	left := selector(managedBy, manager) + "," + procLabel + "," + appLabel
-	all, err := list[batchv1.Job](ctx, p.c, jobs, p.o.Namespace, left)
-	if err != nil {
-		return err
-	}
-	for _, j := range all {
-		if p.others(&j) || p.namespace(j.Labels[appLabel]) != j.Namespace {
-			continue
-		}
-		p.o.Log("deploy: the process %s of %s, which an earlier gitd ran, is stopped", j.Labels[procLabel], j.Labels[revLabel])
-		if err := p.remove(ctx, jobs, j.Namespace, j.Name); err != nil {
-			return err
-		}
-		if err := p.remove(ctx, secrets, j.Namespace, j.Name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

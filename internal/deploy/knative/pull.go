@@ -33,8 +33,8 @@ func (p *Platform) pullConfig(app string) ([]byte, error) {
 	return p.o.PullConfig(app)
 }
 
-// keepPull writes the Secret by which nodes pull an app's images.
-func (p *Platform) keepPull(ctx context.Context, namespace, app string) error {
+// savePull writes the Secret by which nodes pull an app's images.
+func (p *Platform) savePull(ctx context.Context, namespace, app string) error {
 	config, err := p.pullConfig(app)
 	if err != nil || config == nil {
 		return err
@@ -57,10 +57,10 @@ func (p *Platform) renewPulls(ctx context.Context) error {
 		return err
 	}
 	for i := range all {
-		if p.others(&all[i]) || all[i].DeletionTimestamp != nil {
+		if p.ofAnotherGitd(&all[i]) || all[i].DeletionTimestamp != nil {
 			continue
 		}
-		if err := p.keepPull(ctx, all[i].Namespace, all[i].Name); err != nil {
+		if err := p.savePull(ctx, all[i].Namespace, all[i].Name); err != nil {
 			p.o.Log("deploy: the Secret %s in the namespace %s is not renewed: %v", p.pullName(), all[i].Namespace, err)
 		}
 		if p.o.Namespace != "" { // one for all

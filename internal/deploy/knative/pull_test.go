@@ -30,7 +30,7 @@ func TestStart_PodBeforeItsSecret(t *testing.T) {
 		t.Fatalf("again: %v, %v; the pod: %q; told %q", ready, err, o[pod], told)
 	}
 	s.replaced = s.replaced.Add(-replaceTime)
-	if ready, err := s.look(ctx); ready || err != nil || len(told) != 1 || !strings.Contains(told[0], "to change") {
+	if ready, err := s.look(ctx); ready || err != nil || len(told) != 1 || !strings.Contains(told[0], "for a change") {
 		t.Fatalf("later: %v, %v; told %q", ready, err, told)
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// WaitReady implements deploy.Platform. It also waits until the ingress has taken the revision's tag, so that a probe meets the app. A revision that Knative scaled to zero is woken by a request to its tag; one that has neither tag
-// nor traffic cannot be woken, and counts as ready.
+// WaitReady implements deploy.Platform. It also waits until the ingress has taken the revision's tag, so that a probe reaches the app. A
+// revision that Knative scaled to zero is woken by a request to its tag; one without tag and traffic cannot be woken, and counts as ready.
 func (p *Platform) WaitReady(ctx context.Context, service, revision string) error {
 	ctx = p.calling(ctx)
 	err := p.waitReady(ctx, service, revision)
@@ -50,7 +50,7 @@ func (p *Platform) waitReady(ctx context.Context, service, revision string) erro
 	namespace := p.namespace(service)
 	s := p.newStart(namespace, service, revision)
 	s.wake = true
-	if ready, err := s.look(ctx); ready || err != nil { // most often it is: no need to watch
+	if ready, err := s.look(ctx); ready || err != nil { // the usual case needs no watch
 		return err
 	}
 	mine := selector(revisionLabel, revision)
@@ -78,16 +78,16 @@ type start struct {
 	began                        time.Time
 	phase                        string // what it waits for
 	phaseAt                      time.Time
-	told                         string               // the phase that was told
-	since                        map[string]time.Time // when a hindrance was seen first
-	replaced                     time.Time            // when a pod that came before its Secret was taken away
+	told                         string               // the phase that the caller was told
+	since                        map[string]time.Time // when a problem was seen first
+	replaced                     time.Time            // when a pod that was created before its Secret was deleted
 }
 
 func (p *Platform) newStart(namespace, service, revision string) *start {
 	return &start{p: p, namespace: namespace, service: service, revision: revision, began: time.Now(), since: map[string]time.Time{}}
 }
 
-// look tells whether the revision is up; the error is why it will not be.
+// look reports whether the revision is up; the error is why it will not be.
 func (s *start) look(ctx context.Context) (bool, error) {
 	rev, err := get[servingv1.Revision](ctx, s.p.c, revisions, s.namespace, s.revision)
 	if apierrors.IsNotFound(err) || err == nil && rev.Labels[serviceLabel] != s.service {
@@ -104,7 +104,7 @@ func (s *start) look(ctx context.Context) (bool, error) {
 			if rev.IsReady() {
 				return true, nil
 			}
-			return false, s.progress(ctx, rev, "Knative is to see that its pod is ready", time.Now())
+			return false, s.progress(ctx, rev, "Knative has not seen yet that its pod is ready", time.Now())
 		}
 	}
 	if rev.IsReady() && len(all) == 0 {
@@ -113,7 +113,7 @@ func (s *start) look(ctx context.Context) (bool, error) {
 		}
 		if !s.woken {
 			s.woken = true
-			if !s.p.knock(ctx, s.service, rev) {
+			if !s.p.wake(ctx, s.service, rev) {
 				return true, nil // nothing can reach it
 			}
 		}
@@ -132,10 +132,10 @@ func (s *start) look(ctx context.Context) (bool, error) {
 	if s.since[h.key].IsZero() {
 		s.since[h.key] = now
 		if h.grace > 0 {
-			s.p.tell(ctx, "%s: %s (given %s to change)", s.revision, cmp.Or(h.err.Detail, h.err.Error()), h.grace)
+			s.p.tell(ctx, "%s: %s (waiting %s for a change)", s.revision, cmp.Or(h.err.Detail, h.err.Error()), h.grace)
 		}
 	}
-	if now.Sub(s.since[h.key]) < h.grace || h.key == "unschedulable" && s.p.growing(ctx, s.namespace, h.pod) && now.Sub(s.began) < deadlineOf(rev) {
+	if now.Sub(s.since[h.key]) < h.grace || h.key == "unschedulable" && s.p.addingNode(ctx, s.namespace, h.pod) && now.Sub(s.began) < deadlineOf(rev) {
 		return false, nil
 	}
 	if h.pod != nil {
@@ -144,15 +144,15 @@ func (s *start) look(ctx context.Context) (bool, error) {
 	return false, h.err
 }
 
-// replace takes a pod away whose node asked the registry before it saw the Secret for it, which was made a moment before the pod. Another
-// pod takes its place at once, and finds the Secret there; the node's own second attempt comes after ten seconds or more. Once is enough.
+// replace deletes a pod whose node asked the registry before it saw the Secret for it, which was created a moment before the pod. The
+// replacement starts at once and finds the Secret; the node's own second attempt would come after ten seconds or more. It is done once.
 func (s *start) replace(ctx context.Context, pod *corev1.Pod, now time.Time) {
-	if s.p.remove(ctx, pods, pod.Namespace, pod.Name) == nil { // gitd may lack the right to: then the node's attempt is waited for
+	if s.p.remove(ctx, pods, pod.Namespace, pod.Name) == nil { // where gitd lacks the right, the node's own attempt follows
 		s.replaced = now
 	}
 }
 
-// progress tells what a start waits for when that takes long, and ends it when it takes too long.
+// progress tells the caller what a slow start waits for, and fails after the deadline.
 func (s *start) progress(ctx context.Context, rev *servingv1.Revision, phase string, now time.Time) error {
 	limit := deadlineOf(rev)
 	if phase != s.phase {
@@ -168,7 +168,7 @@ func (s *start) progress(ctx context.Context, rev *servingv1.Revision, phase str
 	return nil
 }
 
-// deadlineOf is how long a revision may take to come up.
+// deadlineOf is the time that a revision has to come up.
 func deadlineOf(rev *servingv1.Revision) time.Duration {
 	if d, err := time.ParseDuration(rev.Annotations[serving.ProgressDeadlineAnnotationKey]); err == nil && d > 0 {
 		return d
@@ -176,7 +176,7 @@ func deadlineOf(rev *servingv1.Revision) time.Duration {
 	return readyTime
 }
 
-// podsOf returns a revision's pods, without those on their way out.
+// podsOf returns a revision's pods, without those that are being deleted.
 func (p *Platform) podsOf(ctx context.Context, rev *servingv1.Revision) ([]corev1.Pod, error) {
 	all, err := list[corev1.Pod](ctx, p.c, pods, rev.Namespace, selector(revisionLabel, rev.Name))
 	if err != nil {
@@ -201,8 +201,8 @@ func podReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// growing tells whether the cluster is getting a node for a pod.
-func (p *Platform) growing(ctx context.Context, namespace string, pod *corev1.Pod) bool {
+// addingNode reports whether the cluster is adding a node for a pod.
+func (p *Platform) addingNode(ctx context.Context, namespace string, pod *corev1.Pod) bool {
 	if pod == nil {
 		return false
 	}
@@ -218,8 +218,8 @@ func (p *Platform) growing(ctx context.Context, namespace string, pod *corev1.Po
 	return false
 }
 
-// knock sends a request to an idle revision, so that it starts. It reports whether there is a way to it.
-func (p *Platform) knock(ctx context.Context, service string, rev *servingv1.Revision) bool {
+// wake sends a request to an idle revision, so that it starts. It reports whether the revision has an address.
+func (p *Platform) wake(ctx context.Context, service string, rev *servingv1.Revision) bool {
 	live, err := get[servingv1.Service](ctx, p.c, services, rev.Namespace, service)
 	if err != nil {
 		return false

@@ -20,7 +20,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// Get implements deploy.Platform. The template is the one that Apply was given, with its configuration.
+// Get implements deploy.Platform. The template is the one that Apply got, with its configuration.
 func (p *Platform) Get(ctx context.Context, service string) (*servingv1.Service, error) {
 	ctx = p.calling(ctx)
 	live, err := p.find(ctx, service)
@@ -35,8 +35,8 @@ func (p *Platform) Get(ctx context.Context, service string) (*servingv1.Service,
 	return live, explained(ctx, p.restore(ctx, live), "read the configuration of "+service)
 }
 
-// trafficNow is what a Service's route does. Knative leaves what it did last in the status while a revision of the wanted traffic does not run:
-// once a revision that is named there is gone, only what is wanted is true.
+// trafficNow is the actual traffic of a Service. While a revision of the wanted traffic does not run, Knative leaves the previous traffic in
+// the status: once a revision named there is gone, the wanted traffic is what counts.
 func trafficNow(live *servingv1.Service, there map[string]*servingv1.Revision) []servingv1.TrafficTarget {
 	for _, t := range live.Status.Traffic {
 		if there[t.RevisionName] == nil {
@@ -46,7 +46,7 @@ func trafficNow(live *servingv1.Service, there map[string]*servingv1.Revision) [
 	return live.Status.Traffic
 }
 
-// stuck tells whether Knative cannot follow the wanted traffic, because a revision in it does not run.
+// stuck reports whether Knative cannot follow the wanted traffic, because a revision in it does not run.
 func stuck(live *servingv1.Service, there map[string]*servingv1.Revision) bool {
 	return slices.ContainsFunc(live.Spec.Traffic, func(t servingv1.TrafficTarget) bool {
 		rev := there[t.RevisionName]
@@ -54,7 +54,7 @@ func stuck(live *servingv1.Service, there map[string]*servingv1.Revision) bool {
 	})
 }
 
-// find reads a Service as the cluster has it.
+// find reads one of gitd's Services as the cluster has it.
 func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service, error) {
 	live, err := get[servingv1.Service](ctx, p.c, services, p.namespace(service), service)
 	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !p.isOurs(live)) {
@@ -63,8 +63,8 @@ func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service
 	return live, err
 }
 
-// restore puts the template as it was given in the place of the cluster's. Where somebody put a template there that is not gitd's, it is
-// that of the revision with the most traffic.
+// restore replaces the cluster's template by the one that Apply got. Where the template was edited by hand, it is that of the revision with
+// the most traffic.
 func (p *Platform) restore(ctx context.Context, live *servingv1.Service) error {
 	kept, err := p.releases(ctx, live.Namespace, live.Name)
 	if err != nil {
@@ -93,7 +93,7 @@ func (p *Platform) restore(ctx context.Context, live *servingv1.Service) error {
 	return nil
 }
 
-// releases reads what is kept of a Service's revisions, by its hash.
+// releases reads the stored releases of a Service, by their hash.
 func (p *Platform) releases(ctx context.Context, namespace, service string) (map[string]*release, error) {
 	all, err := list[corev1.Secret](ctx, p.c, secrets, namespace, ours(service)+","+revLabel+",!"+procLabel)
 	if err != nil {
@@ -120,7 +120,7 @@ func (p *Platform) List(ctx context.Context) ([]*servingv1.Service, error) {
 	var out []*servingv1.Service
 	for i := range all {
 		s := &all[i]
-		if p.others(s) || s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
+		if p.ofAnotherGitd(s) || s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
 			continue
 		}
 		if err := p.restore(ctx, s); err != nil {
@@ -132,7 +132,7 @@ func (p *Platform) List(ctx context.Context) ([]*servingv1.Service, error) {
 	return out, nil
 }
 
-// Describe implements deploy.Platform. The oldest revision comes first. Knative does not tell how many requests are in flight.
+// Describe implements deploy.Platform. The oldest revision comes first. Knative does not report requests in flight.
 func (p *Platform) Describe(ctx context.Context, service string) ([]deploy.RevisionStatus, error) {
 	ctx = p.calling(ctx)
 	out, err := p.describe(ctx, service)
@@ -182,9 +182,9 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 	return out, nil
 }
 
-// Delete implements deploy.Platform. It can be repeated: what is left of a Service that is gone goes as well, and nothing of one that gitd
-// did not make. It returns when the route and everything that holds the names is gone; the pods then end by themselves,
-// with the requests that they still have.
+// Delete implements deploy.Platform. It can be repeated: it also removes what is left of a deleted Service, and touches nothing of one that
+// gitd did not make. It returns when the route and everything that holds the names is gone; the pods then end by themselves, with their
+// last requests.
 func (p *Platform) Delete(ctx context.Context, service string) error {
 	defer p.lock(service)()
 	ctx = p.calling(ctx)
@@ -198,7 +198,7 @@ func (p *Platform) delete(ctx context.Context, service string) error {
 	if err != nil && !gone {
 		return err
 	}
-	if !gone && p.others(live) {
+	if !gone && p.ofAnotherGitd(live) {
 		return notFound("service", service)
 	}
 	foreign := !gone && !p.isOurs(live)
@@ -215,10 +215,10 @@ func (p *Platform) delete(ctx context.Context, service string) error {
 		}
 	}
 	if !foreign {
-		if err := p.none(ctx, namespace, selector(serviceLabel, service), routes, revisions, deployments, autoscalers, serverless); err != nil {
+		if err := p.waitGone(ctx, namespace, selector(serviceLabel, service), routes, revisions, deployments, autoscalers, serverless); err != nil {
 			return err
 		}
-		if err := p.none(ctx, namespace, selector("serving.knative.dev/route", service), ingresses); err != nil {
+		if err := p.waitGone(ctx, namespace, selector("serving.knative.dev/route", service), ingresses); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (p *Platform) delete(ctx context.Context, service string) error {
 		return err
 	}
 	if p.o.Namespace == "" {
-		if err := p.leave(ctx, namespace, foreign); err != nil {
+		if err := p.leaveNamespace(ctx, namespace, foreign); err != nil {
 			return err
 		}
 	}
@@ -236,15 +236,16 @@ func (p *Platform) delete(ctx context.Context, service string) error {
 	return nil
 }
 
-// leave removes an app's own namespace. One that gitd did not make, or that is in use, stays, without the Secret for the registry.
-func (p *Platform) leave(ctx context.Context, namespace string, used bool) error {
+// leaveNamespace removes an app's own namespace. One that gitd did not make, or that is still used, stays, without the Secret for the
+// registry.
+func (p *Platform) leaveNamespace(ctx context.Context, namespace string, used bool) error {
 	ns, err := get[corev1.Namespace](ctx, p.c, namespaces, "", namespace)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
 		return err
-	case p.others(ns):
+	case p.ofAnotherGitd(ns):
 		return nil
 	case ns.Labels[managedBy] == manager && !used:
 		return p.remove(ctx, namespaces, "", namespace)
@@ -258,7 +259,7 @@ func (p *Platform) leave(ctx context.Context, namespace string, used bool) error
 	return p.remove(ctx, secrets, namespace, p.pullName())
 }
 
-// DeleteRevision implements deploy.Platform. Its Secret goes with it, also where Knative has removed the revision already.
+// DeleteRevision implements deploy.Platform. It also deletes the revision's Secret, even if Knative has removed the revision already.
 func (p *Platform) DeleteRevision(ctx context.Context, service, revision string) error {
 	defer p.lock(service)()
 	ctx = p.calling(ctx)
@@ -275,7 +276,7 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 		return err
 	}
 	inUse := slices.Clone(live.Spec.Traffic)
-	if !stuck(live, there) { // else the route does what nobody wants any more
+	if !stuck(live, there) { // else the status is outdated
 		inUse = append(inUse, live.Status.Traffic...)
 	}
 	for _, t := range inUse {
@@ -288,8 +289,8 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 		}
 		return app.Errorf(app.CodeInvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revision, what)
 	}
-	if live.Spec.Template.Name == revision { // Knative would make it again
-		var start *deploy.StartError // then it is done, and the one that serves does not run
+	if live.Spec.Template.Name == revision { // Knative would create it again
+		var start *deploy.StartError // then the step back is done, and the revision that serves does not run
 		if err := p.stepBack(ctx, live); err != nil && !errors.As(err, &start) {
 			return err
 		}
@@ -302,7 +303,7 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 	if err := p.removeAll(ctx, deployments, live.Namespace, selector(managedBy, manager, appLabel, service, revLabel, revision)); err != nil {
 		return err
 	}
-	if err := p.free(ctx, live.Namespace, service, revision); err != nil {
+	if err := p.waitNameFree(ctx, live.Namespace, service, revision); err != nil {
 		return err
 	}
 	if err := p.removeAll(ctx, secrets, live.Namespace, selector(managedBy, manager, appLabel, service, revLabel, revision)); err != nil {
@@ -314,7 +315,7 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 	return nil
 }
 
-// stepBack gives the Service the template of the revision that serves, so that its newest one can go.
+// stepBack gives the Service the template of the revision that serves, so that the newest one can be deleted.
 func (p *Platform) stepBack(ctx context.Context, live *servingv1.Service) error {
 	name := live.Spec.Template.Name
 	back := live.DeepCopy()
@@ -323,7 +324,7 @@ func (p *Platform) stepBack(ctx context.Context, live *servingv1.Service) error 
 		return err
 	}
 	if back.Spec.Template.Name == "" {
-		return app.Errorf(app.CodeInvalidInput, "roll another revision out first", "the revision %s cannot be deleted: no other one serves", name)
+		return app.Errorf(app.CodeInvalidInput, "roll another revision out first", "the revision %s cannot be deleted: no other revision serves", name)
 	}
 	r, err := newRelease(back.Spec.Template)
 	if err != nil {
@@ -332,8 +333,8 @@ func (p *Platform) stepBack(ctx context.Context, live *servingv1.Service) error 
 	return p.apply(ctx, back, r, targets(back))
 }
 
-// WaitDrained implements deploy.Platform. Knative does not tell which requests are in flight, and needs no waiting: an instance that is
-// taken out of service lets its requests end before it stops. So this only looks that there is such a revision.
+// WaitDrained implements deploy.Platform. Knative does not report requests in flight, and an instance that it stops finishes its requests
+// first. So this only checks that the revision exists.
 func (p *Platform) WaitDrained(ctx context.Context, service, revision string) error {
 	ctx = p.calling(ctx)
 	rev, err := get[servingv1.Revision](ctx, p.c, revisions, p.namespace(service), revision)
@@ -343,8 +344,8 @@ func (p *Platform) WaitDrained(ctx context.Context, service, revision string) er
 	return explained(ctx, err, "look at "+revision)
 }
 
-// own sets who owns a Secret, with whom it goes.
-func (p *Platform) own(ctx context.Context, namespace, secret string, owner metav1.OwnerReference) error {
+// setOwner sets the owner of a Secret, with which it is deleted.
+func (p *Platform) setOwner(ctx context.Context, namespace, secret string, owner metav1.OwnerReference) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": []metav1.OwnerReference{owner}}})
 	if err != nil {
 		return err

@@ -116,14 +116,14 @@ func (p *Platform) clusterTemplate(r *release, service string) (servingv1.Revisi
 		t.Labels = map[string]string{}
 	}
 	maps.Copy(t.Labels, r.labels(service))
-	if err := p.lockUp(&t.Spec.PodSpec, r.config()); err != nil {
+	if err := p.harden(&t.Spec.PodSpec, r.config()); err != nil {
 		return t, err
 	}
 	return t, nil
 }
 
-// lockUp completes a pod's spec: where its image and its configuration (a Secret of that name) come from, and what it may not do.
-func (p *Platform) lockUp(spec *corev1.PodSpec, config string) error {
+// harden completes a pod's spec: where its image and its configuration (a Secret of that name) come from, and what it may not do.
+func (p *Platform) harden(spec *corev1.PodSpec, config string) error {
 	c := &spec.Containers[0]
 	if c.Name == "" {
 		c.Name = container

@@ -20,7 +20,7 @@ func (p *Platform) SetWorkers(ctx context.Context, svc *servingv1.Service, types
 	if err := deploy.CheckProcesses(types...); err != nil {
 		return err
 	}
-	_, r, err := p.accept(ctx, svc)
+	_, r, err := p.validate(ctx, svc)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (p *Platform) setWorkers(ctx context.Context, service string, r *release, t
 	if len(types) == 0 {
 		return nil
 	}
-	if err := p.keep(ctx, live.Namespace, service, r); err != nil {
+	if err := p.saveRelease(ctx, live.Namespace, service, r); err != nil {
 		return err
 	}
 	for _, process := range types {

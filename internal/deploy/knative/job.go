@@ -1,0 +1,165 @@
+package knative
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/kube"
+)
+
+// follow waits for a Job's pod, copies its output to w, and returns how it ended.
+func (p *Platform) follow(ctx context.Context, namespace, job string, r *release, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	mine := selector("batch.kubernetes.io/job-name", job)
+	changed := p.c.Watch(ctx, kube.Interest{Resource: pods, Namespace: namespace, Selector: mine}, kube.Interest{Resource: jobs, Namespace: namespace, Name: job})
+	f := &following{p: p, r: r, w: w, since: map[string]time.Time{},
+		rev: &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{Name: job, Namespace: namespace}, Spec: r.template.Spec}}
+	over := false // the Job has ended; its pod is looked at once more, for how
+	for {
+		all, err := list[corev1.Pod](ctx, p.c, pods, namespace, mine)
+		if err != nil {
+			return err
+		}
+		blocked, ended, err := f.look(ctx, all)
+		if ended || err != nil {
+			return err
+		}
+		end, err := p.jobEnd(ctx, namespace, job, len(all) == 0)
+		switch {
+		case err != nil:
+			return err
+		case end != nil && over && end.Type == batchv1.JobComplete:
+			return nil
+		case end != nil && over && blocked != nil:
+			return blocked
+		case end != nil && over:
+			return runtimeError("its pod is gone, and how it ended is not known: %s", oneLine(cmp.Or(end.Message, end.Reason)))
+		case end != nil:
+			over = true
+			continue
+		}
+		select {
+		case <-changed:
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// following is the wait for a Job's pod.
+type following struct {
+	p        *Platform
+	r        *release
+	rev      *servingv1.Revision // for diagnosePod
+	w        io.Writer
+	since    map[string]time.Time // when a problem was seen first
+	streamed chan error           // of the copy of the pod's output; nil before that began
+}
+
+// look looks at the Job's pods: it starts to copy the output, and returns ended when the process has ended, with its error if it failed.
+// blocked is why a pod does not run now; it becomes the error when it lasts.
+func (f *following) look(ctx context.Context, all []corev1.Pod) (blocked error, ended bool, err error) {
+	for i := range all {
+		pod := &all[i]
+		state := stateOf(pod)
+		if state != nil && (state.State.Running != nil || state.State.Terminated != nil) && f.streamed == nil {
+			f.streamed = make(chan error, 1)
+			go func() { f.streamed <- f.p.copyLog(ctx, pod.Namespace, pod.Name, f.w) }()
+		}
+		if state != nil && state.State.Terminated != nil {
+			select {
+			case <-f.streamed:
+			case <-time.After(lastOutput):
+			case <-ctx.Done():
+			}
+			return nil, true, finished(f.r, state.State.Terminated)
+		}
+		h := diagnosePod(f.rev, pod, time.Now())
+		if h.err == nil {
+			continue
+		}
+		blocked = h.err
+		if f.streamed != nil {
+			continue
+		}
+		if f.since[h.key].IsZero() {
+			f.since[h.key] = time.Now()
+		}
+		if time.Since(f.since[h.key]) >= h.grace {
+			return blocked, false, h.err
+		}
+	}
+	return blocked, false, nil
+}
+
+// jobEnd returns the condition that ends a Job; nil while it runs. For a Job without a pod the error says why the cluster refuses one.
+func (p *Platform) jobEnd(ctx context.Context, namespace, job string, noPod bool) (*batchv1.JobCondition, error) {
+	j, err := get[batchv1.Job](ctx, p.c, jobs, namespace, job)
+	if apierrors.IsNotFound(err) {
+		return nil, app.Errorf(app.CodeCancelled, "push again", "the Job %s was deleted", job)
+	} else if err != nil {
+		return nil, err
+	}
+	for i := range j.Status.Conditions {
+		c := &j.Status.Conditions[i]
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobFailed || c.Type == batchv1.JobComplete) {
+			return c, nil
+		}
+	}
+	if !noPod {
+		return nil, nil
+	}
+	all, err := list[corev1.Event](ctx, p.c, events, namespace, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		if e.InvolvedObject.UID == j.UID && e.Reason == "FailedCreate" {
+			return nil, runtimeError("the cluster refused its pod: %s", refusal(e.Message))
+		}
+	}
+	return nil, nil
+}
+
+// finished returns the error of a process that ended; nil for status 0.
+func finished(r *release, t *corev1.ContainerStateTerminated) error {
+	if t.ExitCode == 0 && t.Signal == 0 {
+		return nil
+	}
+	e := terminated(&servingv1.Revision{Spec: r.template.Spec}, t)
+	e.Port = 0
+	return e
+}
+
+// removeOldJobs deletes the Jobs of an earlier gitd, whose callers are gone.
+func (p *Platform) removeOldJobs(ctx context.Context) error {
+	left := selector(managedBy, manager) + "," + procLabel + "," + appLabel
+	all, err := list[batchv1.Job](ctx, p.c, jobs, p.o.Namespace, left)
+	if err != nil {
+		return err
+	}
+	for _, j := range all {
+		if p.ofAnotherGitd(&j) || p.namespace(j.Labels[appLabel]) != j.Namespace {
+			continue
+		}
+		p.o.Log("deploy: stopping the process %s of %s, which an earlier gitd started", j.Labels[procLabel], j.Labels[revLabel])
+		if err := p.remove(ctx, jobs, j.Namespace, j.Name); err != nil {
+			return err
+		}
+		if err := p.remove(ctx, secrets, j.Namespace, j.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -56,9 +56,9 @@ func ignored(t *testing.T, lines, paths []string) []map[string]bool {
 // uneven finds two asterisks that are not all of a part. gitignore(5) says that they are as one; what git does depends on where they are.
 var uneven = regexp.MustCompile(`[^/]\*\*|\*\*[^/]`)
 
-// Every pattern means what git takes it for.
-func TestPattern_AsGit(t *testing.T) {
-	lines := []string{
+// corpus returns patterns and paths: some by hand, others by chance.
+func corpus() (lines, paths []string) {
+	lines = []string{
 		"a", "/a", "a/", "/a/", "a/b", "/a/b", "a/b/", "*", "**", "/**", "**/", "*/", "/*", "a/*", "*/b", "a/**", "**/b", "a/**/b", "**/a/b", "a/**/b/", "**/**", "a/**/**/b",
 		"*.c", "a*", "*b*", "a?", "?", "??", "[ab]", "[a-c]", "[!a]", "[^a]", "a[]b]", "[]a]", "[!]a]", "[a-]", "[-a]", `[\]]`, `[\a]`, "[[:alpha:]]", "[![:digit:]a]", "[[:upper:]1]", "a[./]b", "[--0]",
 		`\a`, `\*`, `a\?`, `\#a`, "#a", `\!a`, "a ", `a\ `, "a  ", " a", "a**b", "**a", "b**", "a/b**", "a**/b", "äö", "ä*", "a.b", "a+b", "(a)", "$", "a|b", "{a,b}", "", " ", "x/../a", "./a", "a//b",
@@ -75,7 +75,6 @@ func TestPattern_AsGit(t *testing.T) {
 	for range 1000 {
 		lines = append(lines, word(letters, 9))
 	}
-	var paths []string
 	for _, p := range strings.Fields(`a b c aa ab abc a.c a.b a/a a/b a/b/c a/x/b a/x/a/b b/a b/a/b x/a x/a/b x/y/a/b x/y/z a/a/a/b aXb a-b a]b ] * ? a? #a !a äöüäöü . a+b (a) $ a|b {a,b} 1 A - \ a\b x/..a/b a/c/d/b/e ab/c b/ab/c`) {
 		if p != "." {
 			paths = append(paths, p)
@@ -89,6 +88,12 @@ func TestPattern_AsGit(t *testing.T) {
 		}
 		paths = append(paths, p)
 	}
+	return lines, paths
+}
+
+// Every pattern means what git takes it for.
+func TestPattern_AsGit(t *testing.T) {
+	lines, paths := corpus()
 	var patterns []*Selector
 	lines = slices.DeleteFunc(lines, func(line string) bool {
 		if strings.HasPrefix(line, "!") || uneven.MatchString(line) { // negated, alone it says nothing to git

@@ -74,18 +74,23 @@ func TestMachine_DryRunWaits(t *testing.T) {
 			return nil, app.Errorf(app.CodeBuildFailed, "", "%s ends here", r.Commit)
 		}
 	}), nil)
+	builds := func(want string) {
+		t.Helper()
+		if got := <-entered; got != want {
+			t.Fatalf("%s builds, want %s", got, want)
+		}
+	}
 	ctx := context.Background()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer m.Close()
-	wg.Go(func() {
-		if _, err := push(ctx, m, "hello", "first"); app.CodeOf(err) != app.CodeBuildFailed {
-			t.Error("first:", err)
+	fails := func(commit string) {
+		if _, err := push(ctx, m, "hello", commit); app.CodeOf(err) != app.CodeBuildFailed {
+			t.Errorf("%s: %v", commit, err)
 		}
-	})
-	if got := <-entered; got != "first" {
-		t.Fatal(got)
 	}
+	wg.Go(func() { fails("first") })
+	builds("first")
 	gone, leave := context.WithCancel(ctx)
 	_, err := m.Deploy(gone, app.Push{App: "hello", By: app.Root, Commit: "try", Mode: app.ModeDryRun, Source: noSource{}, Log: app.NewLog(firstWrite(leave))})
 	if app.CodeOf(err) != app.CodeCancelled {
@@ -104,17 +109,9 @@ func TestMachine_DryRunWaits(t *testing.T) {
 	<-waiting
 	// Only when the first has ended does the dry run begin.
 	proceed <- struct{}{}
-	if got := <-entered; got != "try" {
-		t.Fatal(got)
-	}
-	wg.Go(func() {
-		if _, err := push(ctx, m, "hello", "second"); app.CodeOf(err) != app.CodeBuildFailed {
-			t.Error("second:", err)
-		}
-	})
-	if got := <-entered; got != "second" {
-		t.Fatal(got)
-	}
+	builds("try")
+	wg.Go(func() { fails("second") })
+	builds("second")
 	proceed <- struct{}{}
 	wg.Wait()
 	var states []string

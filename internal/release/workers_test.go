@@ -52,20 +52,26 @@ func (p *workersOnly) SetWorkers(_ context.Context, s *servingv1.Service, types 
 	return p.err
 }
 
+// serviceOf returns the Service of a release with these workers.
+func serviceOf(t *testing.T, r app.Release, workers ...string) *servingv1.Service {
+	t.Helper()
+	settings, err := project.Parse("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newService(r, &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}, settings.Web, workers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // The workers of a release are in its Service, so that a rollback and a restart find them; a failure to set them is reported, and does not end the release.
 func TestDeployment_SetWorkers(t *testing.T) {
 	p := &workersOnly{}
 	m := newMachine(t, nil, func(o *Options) { o.Platform = p })
 	r := app.Release{App: "hello", Version: 2, Revision: "hello-v2"}
-	settings, err := project.Parse("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}
-	service, err := newService(r, result, settings.Web, []string{"worker", "clock"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	service := serviceOf(t, r, "worker", "clock")
 	var b bytes.Buffer
 	d := &deployment{m: m, release: r, log: app.NewLog(&b)}
 	d.setWorkers(t.Context(), service)
@@ -88,9 +94,7 @@ func TestDeployment_SetWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.resumeWorkers(t.Context(), r)
-	if service, err = newService(r, result, settings.Web, nil); err != nil {
-		t.Fatal(err)
-	}
+	service = serviceOf(t, r)
 	b.Reset()
 	d.setWorkers(t.Context(), service)
 	if b.Len() > 0 {
@@ -134,8 +138,42 @@ func (p *applied) DeleteRevision(_ context.Context, _, revision string) error {
 	return nil
 }
 
+// shifting leaves v2 of the app hello, with a worker more than v1, in the state in which traffic shifts to it.
+func shifting(t *testing.T, m *Machine, p *applied) {
+	t.Helper()
+	if _, err := m.o.Store.CreateApp(t.Context(), "hello", "dev"); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		revision string
+		workers  []string
+		states   []app.State
+	}{{"hello-v1", []string{"worker"}, []app.State{app.StateShifting, app.StateLive}}, {"hello-v2", []string{"worker", "clock"}, []app.State{app.StateShifting}}} {
+		r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "hello", Commit: strings.Repeat("1", 40), Ref: "refs/heads/main", Key: "dev"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Revision = v.revision
+		p.service = serviceOf(t, r, v.workers...)
+		manifest, err := json.Marshal(p.service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &deployment{m: m, release: r}
+		events := []store.Event{{State: app.StateStarting, Revision: v.revision, Service: manifest}}
+		for _, s := range v.states {
+			events = append(events, store.Event{State: s})
+		}
+		for _, e := range events {
+			if err := d.to(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // The server stopped while traffic shifted to v2: after a restart the workers are those of the version that has the traffic.
-// What the platform cannot do keeps the server from nothing.
+// A platform that fails does not keep the server from starting.
 func TestMachine_RecoverSetsWorkers(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -154,45 +192,9 @@ func TestMachine_RecoverSetsWorkers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &applied{away: tt.away, start: tt.start}
 			m := newMachine(t, nil, func(o *Options) { o.Platform = p })
-			ctx := t.Context()
-			if _, err := m.o.Store.CreateApp(ctx, "hello", "dev"); err != nil {
-				t.Fatal(err)
-			}
-			for _, v := range []struct {
-				revision string
-				workers  []string
-				last     app.State
-			}{{"hello-v1", []string{"worker"}, app.StateLive}, {"hello-v2", []string{"worker", "clock"}, app.StateShifting}} {
-				r, err := m.o.Store.AddRelease(ctx, app.Release{App: "hello", Commit: strings.Repeat("1", 40), Ref: "refs/heads/main", Key: "dev", Revision: v.revision})
-				if err != nil {
-					t.Fatal(err)
-				}
-				settings, err := project.Parse("")
-				if err != nil {
-					t.Fatal(err)
-				}
-				r.Revision = v.revision
-				s, err := newService(r, &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}, settings.Web, v.workers)
-				if err != nil {
-					t.Fatal(err)
-				}
-				manifest, err := json.Marshal(s)
-				if err != nil {
-					t.Fatal(err)
-				}
-				p.service = s
-				d := &deployment{m: m, release: r}
-				for _, e := range []store.Event{{State: app.StateStarting, Revision: v.revision, Service: manifest}, {State: app.StateShifting}, {State: v.last}} {
-					if d.release.State == e.State {
-						continue
-					}
-					if err := d.to(ctx, e); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
+			shifting(t, m, p)
 			p.service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "hello-v2", Percent: &tt.percent}}
-			if err := m.Recover(ctx); err != nil {
+			if err := m.Recover(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if all := ledger(t, m, "hello"); all[1].State != tt.state || !slices.Equal(p.calls, tt.calls) {

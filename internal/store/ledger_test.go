@@ -57,8 +57,9 @@ func versions(rs []app.Release) string {
 	return strings.Join(list, " ")
 }
 
-func TestStore_Ledger(t *testing.T) {
-	ctx := t.Context()
+// history opens a store with the ledgers of three apps.
+func history(t *testing.T) *Store {
+	t.Helper()
 	s, _ := mustOpen(t)
 	for _, name := range []string{"hello", "other", "empty"} {
 		mustCreate(t, s, name)
@@ -73,7 +74,11 @@ func TestStore_Ledger(t *testing.T) {
 	addRelease(t, s, "hello", wentLive("hello", 7)[:2]...) // v7 is built
 	addRelease(t, s, "hello")                              // v8 has just come
 	addRelease(t, s, "other", wentLive("other", 1)...)
+	return s
+}
 
+func TestLedger_OneRelease(t *testing.T) {
+	ctx, s := t.Context(), history(t)
 	hello := s.Ledger("hello")
 	one := func(what string, r app.Release, err error, want int, code app.Code) {
 		t.Helper()
@@ -103,7 +108,17 @@ func TestStore_Ledger(t *testing.T) {
 	}
 	r, err = hello.Find(ctx, 9)
 	one("Find of none", r, err, 0, app.CodeNotFound)
+	if b, err := hello.Service(ctx, 5); err != nil || string(b) != `{"of":2}` {
+		t.Errorf("Service = %s, %v", b, err)
+	}
+	if _, err := hello.Service(ctx, 3); app.CodeOf(err) != app.CodeNotFound {
+		t.Errorf("Service of what never started: %v", err)
+	}
+}
 
+func TestLedger_Lists(t *testing.T) {
+	ctx, s := t.Context(), history(t)
+	hello := s.Ledger("hello")
 	list := func(what, want string, rs []app.Release, err error) {
 		t.Helper()
 		if got := versions(rs); err != nil || got != want {
@@ -127,13 +142,10 @@ func TestStore_Ledger(t *testing.T) {
 			t.Errorf("Serves, Knows %q: %v, %v, %v; want %v", revision, got, err, err2, want)
 		}
 	}
+}
 
-	if b, err := hello.Service(ctx, 5); err != nil || string(b) != `{"of":2}` {
-		t.Errorf("Service = %s, %v", b, err)
-	}
-	if _, err := hello.Service(ctx, 3); app.CodeOf(err) != app.CodeNotFound {
-		t.Errorf("Service of what never started: %v", err)
-	}
+func TestStore_AllApps(t *testing.T) {
+	ctx, s := t.Context(), history(t)
 	standings, err := s.Standings(ctx)
 	if want := map[string]Standing{"hello": {5, 8, app.StateReceived}, "other": {1, 1, app.StateLive}}; err != nil || !reflect.DeepEqual(standings, want) {
 		t.Errorf("Standings = %v, %v", standings, err)

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the storage driver that we configure
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/registry/api"
 )

@@ -18,7 +18,6 @@ import (
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/distribution/distribution/v3/registry/storage"
-	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/distribution/reference"
 	"github.com/sirupsen/logrus"
 )
@@ -31,12 +30,8 @@ type API struct {
 
 // New serves dir, which has the layout of distribution's filesystem driver. It logs to nowhere: what fails is in the answer.
 func New(dir string) (*API, error) {
-	driver, err := filesystem.FromParameters(map[string]any{"rootdirectory": dir})
-	if err != nil {
-		return nil, fmt.Errorf("registry: %w", err)
-	}
 	silence()
-	images, err := storage.NewRegistry(context.Background(), driver,
+	images, err := storage.NewRegistry(context.Background(), directory(dir),
 		storage.ManifestURLsAllowRegexp(regexp.MustCompile("^$")), // layers that lie elsewhere
 		storage.EnableValidateImageIndexImagesExist)
 	if err != nil {

@@ -3,7 +3,6 @@ package python
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,9 +15,6 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
-
-// layout is raised when the way that the environment is made changes, so that older ones are not reused.
-const layout = "2"
 
 // environment makes the virtual environment, or takes over that of the last build when the requirements are the same.
 func (b *build) environment() error {
@@ -34,12 +30,12 @@ func (b *build) environment() error {
 	// What a Django app runs while it is built needs the packages here, not only in the registry: its environment is cached.
 	django := b.isDjango()
 	if django {
-		if b.venv.Metadata["key"] == key && kit.IsFile(b.venv.Path, "bin", "python") {
+		if key != "" && b.venv.Metadata["key"] == key && kit.IsFile(b.venv.Path, "bin", "python") {
 			kit.Say(b.Out, "Using cached dependencies")
 			b.venv.LayerTypes = libcnb.LayerTypes{Launch: true, Cache: true}
 			return b.noteOld(old)
 		}
-	} else if reuse, err := b.venv.Reuse(key); err != nil {
+	} else if reuse, err := b.reuse(key); err != nil {
 		return err
 	} else if reuse {
 		kit.Say(b.Out, "Using cached dependencies")
@@ -48,8 +44,10 @@ func (b *build) environment() error {
 	if err := b.venv.Reset(libcnb.LayerTypes{Launch: true, Cache: django}, key); err != nil {
 		return err
 	}
-	if err := b.install(); err != nil {
-		return err
+	for _, step := range []func() error{b.install, b.installOwn, b.addSetuptools} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	names, err := b.freeze()
 	if err != nil {
@@ -65,6 +63,14 @@ func (b *build) environment() error {
 	b.venv.Metadata["packages"] = b.names
 	b.launchEnv()
 	return b.sbom()
+}
+
+// reuse takes over the layer of the last build. Without a key there is none to take over: what a branch holds is not known by its name.
+func (b *build) reuse(key string) (bool, error) {
+	if key == "" {
+		return false, nil
+	}
+	return b.venv.Reuse(key)
 }
 
 func (b *build) noteOld(old []any) error {
@@ -98,43 +104,6 @@ func (b *build) pythonPath() string {
 
 func (b *build) isDjango() bool { return kit.IsFile(b.app, "manage.py") }
 
-var localRequirement = regexp.MustCompile(`(?m)^\s*(-e\s|--editable|\.|/|file:)`)
-
-// key digests all that decides on what is installed.
-func (b *build) key() (string, error) {
-	parts := []string{layout, b.version, b.venv.Path, b.source.kind, b.pythonPath()}
-	files := slices.Concat(glob(b.app, "*requirements*.txt"), glob(b.app, "requirements/*.txt"), glob(b.app, "constraints*.txt"))
-	for _, f := range []string{"pyproject.toml", "uv.lock", "poetry.lock", "Pipfile.lock", "setup.py", "setup.cfg"} {
-		files = append(files, filepath.Join(b.app, f))
-	}
-	local := b.source.kind == "setup.py"
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		parts = append(parts, f, string(data))
-		local = local || strings.HasSuffix(f, ".txt") && localRequirement.Match(data)
-	}
-	// A requirement that is a folder of the app changes with the app.
-	if local {
-		err := filepath.WalkDir(b.app, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			sum, err := kit.FileKey(path)
-			parts = append(parts, path, sum)
-			return err
-		})
-		if err != nil {
-			return "", err
-		}
-	}
-	// These decide on whether a server is added.
-	parts = append(parts, fmt.Sprint(b.isDjango(), b.procfileWeb(), b.findApp() != ""))
-	return kit.Key(parts...), nil
-}
-
 // install makes the virtual environment and installs what the app requires. pip stays outside of it.
 func (b *build) install() error {
 	if _, err := (kit.Cmd{Args: []string{b.Exe, "-m", "venv", "--without-pip", b.venv.Path}, Env: b.env, Out: b.Out, Name: "python -m venv"}).Run(); err != nil {
@@ -154,19 +123,21 @@ func (b *build) install() error {
 		if deps == nil && len(b.source.project.Tool.Poetry.Dependencies) > 0 {
 			return b.pip("pip install .", ".")
 		}
-		if len(deps) == 0 {
+		if len(deps) == 0 { // none, or dynamic: installOwn has them installed
 			return nil
 		}
 		return b.requirements("pip install (dependencies of pyproject.toml)", deps)
+	case "setup.py":
+		return b.pip("pip install --editable .", "--editable", ".")
 	}
-	return b.pip("pip install .", ".")
+	return nil
 }
 
 func (b *build) pip(title string, args ...string) error {
 	kit.Say(b.Out, "%s", title)
 	argv := append([]string{b.Exe, "-m", "pip", "--python", filepath.Join(b.venv.Path, "bin", "python"), "install", "--no-compile", "--no-warn-script-location"}, args...)
-	_, err := kit.Cmd{Args: argv, Dir: b.app, Env: b.env, Out: b.Out, Name: "pip install"}.Run()
-	return err
+	said, err := kit.Cmd{Args: argv, Dir: b.app, Env: b.env, Out: b.Out, Name: "pip install"}.Run()
+	return b.reason(said, err)
 }
 
 // requirements installs a list.
@@ -302,7 +273,8 @@ func (b *build) uvSync() error {
 		env.Default("UV_DEFAULT_INDEX", index)
 	}
 	kit.Say(b.Out, "uv sync --frozen --no-dev")
-	_, err = kit.Cmd{Args: []string{uv, "sync", "--frozen", "--no-dev", "--no-install-project"}, Dir: b.app, Env: env, Out: b.Out, Name: "uv sync"}.Run()
+	env.Default("SETUPTOOLS_SCM_PRETEND_VERSION", "0.0.0") // there is no repository in a build for a version to be found in
+	_, err = kit.Cmd{Args: []string{uv, "sync", "--frozen", "--no-dev"}, Dir: b.app, Env: env, Out: b.Out, Name: "uv sync"}.Run()
 	return err
 }
 

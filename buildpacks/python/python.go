@@ -17,6 +17,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // Buildpack builds Python apps.
@@ -145,17 +146,22 @@ func (b *build) interpreter() (string, error) {
 
 // source is where the app's requirements are written down.
 type source struct {
-	kind    string // the file: "requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock", "pyproject.toml", "setup.py"; "" for none
+	kind    string // the file: "requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock", "pyproject.toml", "setup.py", a program without packages; "" for none
 	project project
 }
 
 // project is what pyproject.toml says.
 type project struct {
 	Project struct {
-		Name           string   `toml:"name"`
-		RequiresPython string   `toml:"requires-python"`
-		Dependencies   []string `toml:"dependencies"`
+		Name           string            `toml:"name"`
+		RequiresPython string            `toml:"requires-python"`
+		Dependencies   []string          `toml:"dependencies"`
+		Dynamic        []string          `toml:"dynamic"`
+		Scripts        map[string]string `toml:"scripts"`
 	} `toml:"project"`
+	BuildSystem struct {
+		Backend string `toml:"build-backend"`
+	} `toml:"build-system"`
 	Tool struct {
 		Poetry struct {
 			Dependencies map[string]any `toml:"dependencies"`
@@ -193,69 +199,42 @@ func findSource(app string) (source, error) {
 		s.kind = "pyproject.toml"
 	case kit.Exists(app, "setup.py"):
 		s.kind = "setup.py"
+	default:
+		s.kind = programFile(app)
 	}
 	return s, nil
 }
 
+// programFile finds a program that needs no packages: what a Procfile starts with python, or a file with one of the usual names where nothing
+// makes the app a site of pages.
+func programFile(app string) string {
+	procs, _ := procfile.Read(app) // a malformed one fails in its own buildpack
+	for _, p := range procs {
+		words := strings.Fields(p.Command)
+		if i := slices.IndexFunc(words, func(w string) bool { return pythonProgram.MatchString(w) }); i >= 0 {
+			for _, w := range words[i+1:] {
+				if strings.HasSuffix(w, ".py") && kit.IsFile(app, w) {
+					return w
+				}
+			}
+		}
+	}
+	if kit.Exists(app, "index.html") {
+		return ""
+	}
+	for _, f := range []string{"main.py", "app.py", "server.py", "wsgi.py", "manage.py"} {
+		if kit.IsFile(app, f) {
+			return f
+		}
+	}
+	return ""
+}
+
+var pythonProgram = regexp.MustCompile(`^(?:.*/)?python[0-9.]*$`)
+
 func glob(app, pattern string) []string {
 	found, _ := filepath.Glob(filepath.Join(app, pattern)) // constant patterns: cannot fail
 	return found
-}
-
-// wanted is the Python that the app asks for.
-type wanted struct {
-	text string
-	from string
-	ok   func(version string) bool
-}
-
-var (
-	runtimeTxt = regexp.MustCompile(`^(?:python-?)?([0-9]+(?:\.[0-9]+){0,2})$`)
-	pipfile    = regexp.MustCompile(`"python_(?:full_)?version":\s*"([0-9.]+)"`)
-)
-
-// wantedVersion reads the version from .python-version, runtime.txt, requires-python or Pipfile.lock. Patch versions do not
-// count: what a distribution calls 3.11.2 has the fixes of later ones.
-func wantedVersion(app string, s source) (wanted, error) {
-	for _, f := range []string{".python-version", "runtime.txt"} {
-		text := kit.First(kit.Text(app, f))
-		if text == "" || strings.HasPrefix(text, "#") {
-			continue
-		}
-		m := runtimeTxt.FindStringSubmatch(text)
-		if m == nil {
-			return wanted{}, kit.Errorf("write a version such as 3.11", "%s asks for Python %q, which is not a version", f, text)
-		}
-		return wanted{m[1], f, func(v string) bool { return m[1] == "3" || minor(m[1]) == minor(v) }}, nil
-	}
-	if r := s.project.Project.RequiresPython; r != "" {
-		ok, err := parseSpecifier(r)
-		if err != nil {
-			return wanted{}, kit.Errorf("write it as >=3.11", "requires-python in pyproject.toml is %q, which is not a range of versions", r)
-		}
-		return wanted{r, "requires-python in pyproject.toml", ok}, nil
-	}
-	if s.kind == "Pipfile.lock" {
-		if m := pipfile.FindStringSubmatch(kit.Text(app, "Pipfile.lock")); m != nil {
-			return wanted{m[1], "Pipfile.lock", func(v string) bool { return minor(m[1]) == minor(v) }}, nil
-		}
-	}
-	return wanted{ok: func(string) bool { return true }}, nil
-}
-
-func (w wanted) describe() string {
-	if w.text == "" {
-		return "any python"
-	}
-	return "python " + w.text
-}
-
-func (w wanted) allows(version string) bool { return w.ok(version) }
-
-// minor cuts a version to its first two numbers.
-func minor(v string) string {
-	parts := strings.Split(v, ".")
-	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
 // has tells whether a package is installed.

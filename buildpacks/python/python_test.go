@@ -30,7 +30,19 @@ func TestDetect(t *testing.T) {
 		{"pipenv", map[string]string{"Pipfile.lock": `{"_meta":{"requires":{"python_version":"3.11"}}}`}, true, "Python (Pipfile.lock, python 3.11)", ""},
 		{"nothing", map[string]string{"a.py": ""}, false, looksFor, ""},
 		{"malformed", map[string]string{"pyproject.toml": "[project]\nname=\n"}, false, "", "pyproject.toml is not valid TOML, line 2: expected value but found '\\n' instead; correct it and push again"},
-		{"bad version", map[string]string{"requirements.txt": "", ".python-version": "pypy\n"}, false, "", `.python-version asks for Python "pypy", which is not a version; write a version such as 3.11`},
+		{"bad version", map[string]string{"requirements.txt": "", ".python-version": "three\n"}, false, "", `.python-version asks for Python "three", which is not a version; write a version such as 3.11, or a range such as >=3.11`},
+		{"other Python", map[string]string{"requirements.txt": "", ".python-version": "pypy3.10-7.3.15\n"}, false, "", `.python-version asks for pypy3.10-7.3.15, and only CPython is available; name a version of CPython, such as 3.11`},
+		{"range", map[string]string{"requirements.txt": "", ".python-version": ">= 3.10\n"}, true, "Python (requirements.txt, python >= 3.10)", ""},
+		{"comment first", map[string]string{"requirements.txt": "", ".python-version": "# the version of production\n\n3.11 # here\n"}, true, "Python (requirements.txt, python 3.11)", ""},
+		{"several, the first that is CPython", map[string]string{"requirements.txt": "", ".python-version": "pypy3.10\n3.11.4\n"}, true, "Python (requirements.txt, python 3.11.4)", ""},
+		{"byte order mark", map[string]string{"requirements.txt": "", ".python-version": "\ufeff3.11\r\n"}, true, "Python (requirements.txt, python 3.11)", ""},
+		{"UTF-16", map[string]string{"requirements.txt": "", ".python-version": "\xff\xfe3\x00.\x001\x001\x00"}, true, "Python (requirements.txt, python 3.11)", ""},
+		{"asdf", map[string]string{"requirements.txt": "", ".tool-versions": "nodejs 20.1.0\npython 3.11.4 3.9\n"}, true, "Python (requirements.txt, python 3.11.4)", ""},
+		{"mise", map[string]string{"requirements.txt": "", "mise.toml": "[tools]\nnode = '20'\npython = ['3.11', '3.9']\n"}, true, "Python (requirements.txt, python 3.11)", ""},
+		{"poetry", map[string]string{"pyproject.toml": "[tool.poetry.dependencies]\npython = '^3.10'\n"}, true, "Python (pyproject.toml, python ^3.10)", ""},
+		{"Procfile alone", map[string]string{"Procfile": "web: python -u serve.py\n", "serve.py": ""}, true, "Python (serve.py, any python)", ""},
+		{"a program alone", map[string]string{"server.py": ""}, true, "Python (server.py, any python)", ""},
+		{"a site with a program for it", map[string]string{"server.py": "", "index.html": ""}, false, looksFor, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,6 +101,7 @@ func TestSpecifier(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
+	const uvicorn = "/bin/sh|-c|exec uvicorn "
 	const gunicorn = "gunicorn|--worker-tmp-dir|/tmp|--threads|8|--error-logfile|-|"
 	tests := []struct {
 		name  string
@@ -104,6 +117,21 @@ func TestStart(t *testing.T) {
 		{"django", map[string]string{"manage.py": "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n", "shop/wsgi.py": "", "shop/settings.py": ""}, "django gunicorn", gunicorn + "shop.wsgi:application"},
 		{"django settings in a package", map[string]string{"manage.py": "os.environ.setdefault('DJANGO_SETTINGS_MODULE', \"shop.settings.production\")\n", "shop/wsgi.py": ""}, "django gunicorn", gunicorn + "shop.wsgi:application"},
 		{"script", map[string]string{"main.py": "print('hello')\n"}, "", "python|main.py"},
+		{"Flask beside a package that brings Starlette", map[string]string{"app.py": "from flask import Flask\napp = Flask(__name__)\n"}, "flask gunicorn mcp starlette uvicorn", gunicorn + "app:app"},
+		{"imported from a module that is FastAPI", map[string]string{"main.py": "from shop import app\n", "shop.py": "from fastapi import FastAPI\napp = FastAPI()\n"}, "fastapi uvicorn gunicorn", uvicorn + `main:app --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},
+		{"factory of FastAPI", map[string]string{"main.py": "from fastapi import FastAPI\ndef create_app() -> FastAPI:\n    return FastAPI()\n"}, "fastapi uvicorn", uvicorn + `main:create_app --factory --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},
+		{"Litestar", map[string]string{"app.py": "from litestar import Litestar\napp = Litestar([index])\n"}, "litestar uvicorn", uvicorn + `app:app --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},
+		{"aiohttp", map[string]string{"app.py": "from aiohttp import web\napp = web.Application()\nif __name__ == '__main__':\n    web.run_app(app)\n"}, "aiohttp", "python|app.py"},
+		{"Tornado", map[string]string{"server.py": "import tornado.web\napp = tornado.web.Application([])\n"}, "tornado", "python|server.py"},
+		{"Dash", map[string]string{"app.py": "from dash import Dash\napp = Dash(__name__)\n"}, "dash flask gunicorn", gunicorn + "app:app.server"},
+		{"FastHTML", map[string]string{"main.py": "from fasthtml.common import *\napp, rt = fast_app()\n"}, "python-fasthtml uvicorn", uvicorn + `main:app --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},
+		{"bare WSGI", map[string]string{"wsgi.py": "def application(environ, start_response):\n    pass\n"}, "gunicorn", gunicorn + "wsgi:application"},
+		{"bare ASGI", map[string]string{"app.py": "async def app(scope, receive, send):\n    pass\n"}, "uvicorn", uvicorn + `app:app --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},
+		{"Streamlit", map[string]string{"app.py": "import streamlit as st\nst.write('x')\n"}, "streamlit", `/bin/sh|-c|exec streamlit run app.py --server.address 0.0.0.0 --server.port "${PORT:-8080}" --server.headless true --browser.gatherUsageStats false`},
+		{"Gradio", map[string]string{"app.py": "import gradio as gr\napp = gr.Blocks()\napp.launch()\n"}, "gradio fastapi starlette uvicorn", `/bin/sh|-c|GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT="${PORT:-8080}" exec python app.py`},
+		{"Django with channels", map[string]string{"manage.py": "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n", "shop/wsgi.py": "", "shop/asgi.py": ""}, "django channels daphne", `/bin/sh|-c|exec daphne -b 0.0.0.0 -p "${PORT:-8080}" shop.asgi:application`},
+		{"waitress", map[string]string{"app.py": "app = Flask(__name__)\n"}, "flask waitress", `/bin/sh|-c|exec waitress-serve --listen="0.0.0.0:${PORT:-8080}" app:app`},
+		{"the only file that is run", map[string]string{"bot_web.py": "if __name__ == '__main__':\n    serve()\n", "lib.py": ""}, "", "python|bot_web.py"},
 		{"procfile", map[string]string{"Procfile": "web: x\n", "app.py": "app = 1\n"}, "gunicorn", ""},
 		{"worker only", map[string]string{"Procfile": "worker: x\n"}, "", ""},
 		{"nothing", map[string]string{"lib.py": ""}, "", "error"},
@@ -219,7 +247,138 @@ func TestInstallFails(t *testing.T) {
 	out := &bytes.Buffer{}
 	r := bptest.New(t, catalog.Python)
 	_, err := r.Build(Buildpack{Exe: catalog.PythonExe, Out: out}, map[string]string{"requirements.txt": "flask===none===\n", "app.py": "app = 1\n"})
-	if err == nil || kit.Line(err) != "pip install failed (exit status 1)" || !strings.Contains(out.String(), "flask===none===") {
+	if err == nil || kit.Line(err) != "pip install failed (exit status 1): the package registry has no flask===none=== for Python 3.11; check its name and version" || !strings.Contains(out.String(), "flask===none===") {
 		t.Errorf("error %v\n%s", err, out)
+	}
+}
+
+// TestKey: whatever decides on what is installed changes the key, and a branch has none.
+func TestKey(t *testing.T) {
+	base := map[string]string{"requirements.txt": "-r deps/base.txt\n-c pins.lock\n", "deps/base.txt": "flask\n-r more.in # and these\n", "deps/more.in": "click\n", "pins.lock": "flask==3.0.3\n", "app.py": "app = Flask(__name__)\n"}
+	keys := func(change map[string]string, env kit.Env) (before, after string) {
+		r := bptest.New(t, catalog.Python)
+		write := func(m map[string]string) {
+			for f, text := range m {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(r.App, f)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(r.App, f), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		take := func(env kit.Env) string {
+			s, err := findSource(r.App)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := &build{app: r.App, env: env, source: s, version: "3.11.2", venv: &kit.Layer{}}
+			k, err := b.key()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		write(base)
+		before = take(kit.Env{})
+		write(change)
+		return before, take(env)
+	}
+	for name, tt := range map[string]struct {
+		change map[string]string
+		env    kit.Env
+		same   bool
+	}{
+		"nothing":                 {nil, kit.Env{}, true},
+		"code":                    {map[string]string{"app.py": "app = Flask('x')\n"}, kit.Env{}, true},
+		"an included file":        {map[string]string{"deps/base.txt": "flask\nhumanize\n"}, kit.Env{}, false},
+		"one that it includes":    {map[string]string{"deps/more.in": "click==8\n"}, kit.Env{}, false},
+		"a constraint":            {map[string]string{"pins.lock": "flask==3.0.2\n"}, kit.Env{}, false},
+		"the index":               {nil, kit.Env{"PIP_INDEX_URL": "https://other.example/simple"}, false},
+		"a variable of the cache": {nil, kit.Env{"PIP_CACHE_DIR": "/elsewhere"}, true},
+		"another server":          {map[string]string{"app.py": "from fastapi import FastAPI\napp = FastAPI()\n"}, kit.Env{}, false},
+	} {
+		if before, after := keys(tt.change, tt.env); (before == after) != tt.same {
+			t.Errorf("%s: the same key %v, want %v", name, before == after, tt.same)
+		}
+	}
+	for line, moves := range map[string]bool{"git+https://example.com/a.git@main": true, "a @ git+https://example.com/a.git": true,
+		"a @ git+https://example.com/a.git@0123456789abcdef0123456789abcdef01234567": false, "a==1": false} {
+		if _, after := keys(map[string]string{"requirements.txt": line + "\n"}, kit.Env{}); (after == "") != moves {
+			t.Errorf("%s: never reused %v, want %v", line, after == "", moves)
+		}
+	}
+	if _, after := keys(map[string]string{"deps/more.in": "-r base.txt\n"}, kit.Env{}); after == "" { // a circle
+		t.Error("no key")
+	}
+}
+
+// TestReason: the line that helps, of all that pip says.
+func TestReason(t *testing.T) {
+	b := &build{version: "3.11.2"}
+	failed := kit.Errorf("", "pip install failed (exit status 1)")
+	for said, want := range map[string]string{
+		"ERROR: Ignored the following versions that require a different python version: 6.0 Requires-Python >=3.12; 6.0.1 Requires-Python >=3.12\nERROR: Could not find a version\nERROR: No matching distribution found for django<6.1,>=6.0": "pip install failed (exit status 1): django<6.1,>=6.0 is for Python >=3.12, and this is 3.11.2; require a version for Python 3.11",
+		"ERROR: No matching distribution found for flaskk":                                                                      "pip install failed (exit status 1): the package registry has no flaskk for Python 3.11; check its name and version",
+		"Error: pg_config executable not found.\nerror: subprocess-exited-with-error\nERROR: Failed to build psycopg2":          "pip install failed (exit status 1): psycopg2: the program pg_config is missing; require psycopg2-binary instead of psycopg2, or psycopg[binary]",
+		"foo.c:1:10: fatal error: cairo.h: No such file or directory\nerror: command failed\nFailed building wheel for pycairo": "pip install failed (exit status 1): pycairo: the header cairo.h is missing; require a version of the package that has a wheel, which needs no cairo",
+		"something else": "pip install failed (exit status 1)",
+	} {
+		if got := kit.Line(b.reason(said, failed)); got != want {
+			t.Errorf("%q:\n got %s\nwant %s", said, got, want)
+		}
+	}
+	if err := b.reason("", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBuildKinds: kinds of apps that people write, with real packages. Each says what a program of its environment prints.
+func TestBuildKinds(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		run   []string // below the environment's bin
+		want  string
+		said  string
+	}{
+		{"the app is a package with a program", map[string]string{
+			"pyproject.toml":       "[project]\nname = 'shop'\nversion = '1.4.0'\ndependencies = ['itsdangerous==2.2.0']\n[project.scripts]\nshop-server = 'shop.main:main'\n[build-system]\nrequires = ['hatchling']\nbuild-backend = 'hatchling.build'\n",
+			"src/shop/__init__.py": "", "src/shop/main.py": "from importlib.metadata import version\ndef main():\n    print('shop', version('shop'))\n", "Procfile": "web: shop-server\n",
+		}, []string{"shop-server"}, "shop 1.4.0\n", "--editable . (the app's own package)"},
+		{"dependencies that setuptools reads from a file", map[string]string{
+			"pyproject.toml":  "[build-system]\nrequires = ['setuptools>=69']\nbuild-backend = 'setuptools.build_meta'\n[project]\nname = 'dyn'\nversion = '0.1'\ndynamic = ['dependencies']\n[tool.setuptools]\npy-modules = ['main']\n[tool.setuptools.dynamic]\ndependencies = { file = ['requirements.in'] }\n",
+			"requirements.in": "itsdangerous==2.2.0\n", "main.py": "def app(environ, start_response):\n    pass\n",
+		}, []string{"python", "-c", "from importlib.metadata import version; print(version('itsdangerous'), version('dyn'))"}, "2.2.0 0.1\n", "its dependencies are dynamic"},
+		{"a package that wants pkg_resources", map[string]string{
+			"requirements.txt": "gunicorn==20.0.4\n", "main.py": "def app(environ, start_response):\n    pass\n",
+		}, []string{"python", "-W", "ignore", "-c", "import gunicorn.util; print('ok')"}, "ok\n", "setuptools (for pkg_resources)"},
+		{"a build system that refuses is a warning", map[string]string{
+			"pyproject.toml":  "[build-system]\nrequires = ['setuptools>=69']\nbuild-backend = 'setuptools.build_meta'\n[project]\nname = 'flat'\nversion = '0.1'\n",
+			"one/__init__.py": "", "two/__init__.py": "", "main.py": "def app(environ, start_response):\n    pass\n",
+		}, []string{"python", "-c", "print('ok')"}, "ok\n", "Warning: the app's own package flat cannot be installed"},
+		{"Django without a STATIC_ROOT in force", map[string]string{
+			"requirements.txt": "django<5\n", "manage.py": "import os, sys\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\nfrom django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n",
+			"shop/__init__.py": "", "shop/settings.py": "import os\nSECRET_KEY = 'x'\nINSTALLED_APPS = ['django.contrib.staticfiles']\nSTATIC_URL = '/static/'\nSTATICFILES_DIRS = ['assets']\nif 'PRODUCTION' in os.environ:\n    STATIC_ROOT = '/tmp/static'\n",
+			"assets/x.css": "p{}", "shop/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
+		}, []string{"python", "-c", "print('ok')"}, "ok\n", "Warning: STATIC_ROOT is not set"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out := &bytes.Buffer{}
+			r := bptest.New(t, catalog.Python)
+			if _, err := r.Build(Buildpack{Exe: catalog.PythonExe, Out: out}, tt.files); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if !strings.Contains(out.String(), tt.said) {
+				t.Errorf("%q is not said:\n%s", tt.said, out)
+			}
+			c := exec.Command(filepath.Join(r.Layers, "venv/bin", tt.run[0]), tt.run[1:]...)
+			c.Dir = r.App
+			got, err := c.CombinedOutput()
+			if err != nil || string(got) != tt.want {
+				t.Errorf("%v: %q %v, want %q", tt.run, got, err, tt.want)
+			}
+		})
 	}
 }

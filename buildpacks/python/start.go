@@ -20,81 +20,34 @@ func (b *build) procfileWeb() bool {
 	return err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type == "web" })
 }
 
-// asgi tells whether the app is made with a framework that speaks ASGI only.
-func (b *build) asgi() bool { return b.has("fastapi") || b.has("starlette") || b.has("quart") }
-
-// addServer installs a server when the app has none: gunicorn for WSGI, uvicorn for ASGI.
-func (b *build) addServer() error {
-	if b.procfileWeb() {
-		return nil
-	}
-	server := "gunicorn"
-	if b.asgi() {
-		server = "uvicorn"
-	}
-	wsgi := []string{"flask", "django", "bottle", "falcon", "pyramid", "gunicorn"}
-	if server == "gunicorn" && !slices.ContainsFunc(wsgi, b.has) && b.findApp() == "" {
-		return nil
-	}
-	if b.has(server) || b.has("hypercorn") && b.asgi() {
-		return nil
-	}
-	if err := b.pip("pip install "+server+" (the app names no server)", server); err != nil {
-		return err
-	}
-	names, err := b.freeze()
-	b.names = names
-	return err
-}
-
-// appFiles are the modules that are looked at for an app object.
-var appFiles = []string{"app.py", "main.py", "wsgi.py", "asgi.py", "application.py", "server.py", "run.py", "src/app.py", "src/main.py",
-	"app/main.py", "app/app.py", "app/__init__.py", "src/app/main.py"}
-
-var (
-	appObject  = regexp.MustCompile(`(?m)^(app|application|api|server)\s*(?::[^=\n]+)?=\s*[^=\s]`)
-	appFactory = regexp.MustCompile(`(?m)^(?:async )?def (create_app|make_app)\(\s*\)|^def (create_app|make_app)\([^)\n]*=[^)\n]*\)`)
-	appImport  = regexp.MustCompile(`(?m)^from \S+ import (?:.*\b)?(app|application)\b`)
-	appDef     = regexp.MustCompile(`(?m)^(?:async )?def (app|application)\(`)
-)
-
-// findApp finds the app object as "module:name"; "" for none.
-func (b *build) findApp() string {
-	for _, f := range appFiles {
-		text := kit.Text(b.app, f)
-		if text == "" {
-			continue
+// djangoApp finds the project's WSGI module by the settings that manage.py names; its ASGI module, where channels or a server for ASGI is
+// installed and gunicorn is not.
+func (b *build) djangoApp() appObject {
+	async := !b.has("gunicorn") && slices.ContainsFunc([]string{"channels", "daphne", "uvicorn", "hypercorn"}, b.has)
+	module := func(pkg string) appObject {
+		dir := strings.ReplaceAll(pkg, ".", "/")
+		if async && kit.IsFile(b.app, dir, "asgi.py") {
+			return appObject{name: pkg + ".asgi:application", protocol: asgi}
 		}
-		name := strings.TrimSuffix(strings.TrimPrefix(f, "src/"), ".py")
-		module := strings.ReplaceAll(strings.TrimSuffix(name, "/__init__"), "/", ".")
-		for _, r := range []*regexp.Regexp{appObject, appDef, appImport} {
-			if m := r.FindStringSubmatch(text); m != nil {
-				return module + ":" + m[1]
-			}
+		if kit.IsFile(b.app, dir, "wsgi.py") {
+			return appObject{name: pkg + ".wsgi:application", protocol: wsgi}
 		}
-		if m := appFactory.FindStringSubmatch(text); m != nil {
-			return module + ":" + m[1] + m[2] + "()"
-		}
+		return appObject{}
 	}
-	return ""
-}
-
-// djangoApp finds the project's WSGI module by the settings that manage.py names.
-func (b *build) djangoApp() string {
 	m := regexp.MustCompile(`DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']`).FindStringSubmatch(kit.Text(b.app, "manage.py"))
 	if m != nil {
 		for pkg := m[1]; pkg != ""; {
 			i := strings.LastIndex(pkg, ".")
 			pkg = pkg[:max(i, 0)]
-			if pkg != "" && kit.IsFile(b.app, strings.ReplaceAll(pkg, ".", "/"), "wsgi.py") {
-				return pkg + ".wsgi:application"
+			if o := module(pkg); pkg != "" && o.name != "" {
+				return o
 			}
 		}
 	}
 	if found := glob(b.app, "*/wsgi.py"); len(found) == 1 {
-		return filepath.Base(filepath.Dir(found[0])) + ".wsgi:application"
+		return module(filepath.Base(filepath.Dir(found[0])))
 	}
-	return ""
+	return appObject{}
 }
 
 // start finds out how the app starts. It is nil for an app whose Procfile says so itself.
@@ -102,38 +55,97 @@ func (b *build) start() (*libcnb.Process, error) {
 	if b.procfileWeb() {
 		return nil, nil
 	}
-	app := b.findApp()
-	if b.isDjango() {
-		if d := b.djangoApp(); d != "" {
-			app = d
-		}
+	if p := b.streamlit(); p != nil {
+		return p, nil
 	}
-	factory := strings.HasSuffix(app, "()")
-	switch {
-	case app == "":
-	case b.asgi() && b.has("uvicorn"):
-		line := "exec uvicorn " + strings.TrimSuffix(app, "()")
-		if factory {
-			line += " --factory"
-		}
-		return shell(line + ` --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`), nil
-	case b.asgi() && b.has("hypercorn"):
-		return shell("exec hypercorn " + app + ` --bind "0.0.0.0:${PORT:-8080}"`), nil
-	case b.has("gunicorn"):
-		// It listens on $PORT and takes the number of workers from WEB_CONCURRENCY by itself. Its heartbeat files are in /tmp,
-		// the one place that can be written, and in memory.
-		return &libcnb.Process{Type: "web", Command: "gunicorn", Arguments: []string{"--worker-tmp-dir", "/tmp", "--threads", "8", "--error-logfile", "-", app}, Direct: true}, nil
+	o := b.object()
+	if p := b.serve(o); p != nil {
+		return p, nil
 	}
-	for _, f := range []string{"main.py", "app.py", "server.py", "run.py", "__main__.py"} {
+	files := []string{"main.py", "app.py", "server.py", "run.py", "__main__.py"}
+	if o.protocol == own {
+		files = []string{o.file}
+	}
+	for _, f := range files {
 		if kit.IsFile(b.app, f) {
-			return &libcnb.Process{Type: "web", Command: "python", Arguments: []string{f}, Direct: true}, nil
+			return b.run(f), nil
 		}
+	}
+	if p := b.script(); p != nil {
+		return p, nil
 	}
 	if procs, _ := procfile.Read(b.app); len(procs) > 0 {
 		return nil, nil
 	}
 	return nil, kit.Errorf("add a Procfile with a line such as web: gunicorn app:app",
 		"nothing says how the app starts: no Procfile, and no app object in app.py, main.py or wsgi.py")
+}
+
+// serve is the server for an app object, of those that are installed; nil where there is none.
+func (b *build) serve(o appObject) *libcnb.Process {
+	name, factory := strings.CutSuffix(o.name, "()")
+	option := func(flag string) string {
+		if factory {
+			return flag
+		}
+		return ""
+	}
+	switch {
+	case o.name == "":
+	case o.protocol == asgi && b.has("uvicorn"):
+		return shell("exec uvicorn " + name + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`)
+	case o.protocol == asgi && b.has("hypercorn"):
+		return shell("exec hypercorn " + o.name + ` --bind "0.0.0.0:${PORT:-8080}"`)
+	case o.protocol == asgi && b.has("daphne") && !factory:
+		return shell(`exec daphne -b 0.0.0.0 -p "${PORT:-8080}" ` + name)
+	case o.protocol != own && b.has("granian") && !b.has("gunicorn"):
+		return shell("exec granian --interface " + string(o.protocol) + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}" ` + name)
+	case o.protocol == wsgi && b.has("waitress") && !b.has("gunicorn"):
+		return shell("exec waitress-serve" + option(" --call") + ` --listen="0.0.0.0:${PORT:-8080}" ` + name)
+	case o.protocol == wsgi && b.has("gunicorn"):
+		// It listens on $PORT and takes the number of workers from WEB_CONCURRENCY by itself. Its heartbeat files are in /tmp,
+		// the one place that can be written, and in memory.
+		return &libcnb.Process{Type: "web", Command: "gunicorn", Arguments: []string{"--worker-tmp-dir", "/tmp", "--threads", "8", "--error-logfile", "-", o.name}, Direct: true}
+	}
+	return nil
+}
+
+// streamlit serves an app of Streamlit's, which its own program runs.
+func (b *build) streamlit() *libcnb.Process {
+	if !b.has("streamlit") {
+		return nil
+	}
+	for _, f := range []string{"streamlit_app.py", "app.py", "main.py", "Home.py", "home.py", "src/streamlit_app.py", "src/app.py", "src/main.py"} {
+		if streamlitImport.MatchString(kit.Text(b.app, f)) {
+			return shell("exec streamlit run " + f + ` --server.address 0.0.0.0 --server.port "${PORT:-8080}" --server.headless true --browser.gatherUsageStats false`)
+		}
+	}
+	return nil
+}
+
+var streamlitImport = regexp.MustCompile(`(?m)^\s*(?:import|from)\s+streamlit\b`)
+
+// script runs the only file at the root that has a block for being run.
+func (b *build) script() *libcnb.Process {
+	var found []string
+	for _, path := range glob(b.app, "*.py") {
+		f := filepath.Base(path)
+		if f != "setup.py" && f != "manage.py" && f != "conftest.py" && !strings.HasPrefix(f, "test_") && mainBlock.MatchString(kit.Text(path)) {
+			found = append(found, f)
+		}
+	}
+	if len(found) != 1 {
+		return nil
+	}
+	return b.run(found[0])
+}
+
+// run runs a program. Gradio has its address from the environment alone.
+func (b *build) run(file string) *libcnb.Process {
+	if b.has("gradio") {
+		return shell(`GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT="${PORT:-8080}" exec python ` + file)
+	}
+	return &libcnb.Process{Type: "web", Command: "python", Arguments: []string{file}, Direct: true}
 }
 
 func shell(line string) *libcnb.Process {
@@ -149,8 +161,12 @@ func (b *build) collectStatic() error {
 	env.Prepend(filepath.Join(b.venv.Path, "bin"))
 	env["PYTHONPATH"] = b.pythonPath()
 	kit.Say(b.Out, "python manage.py collectstatic --noinput")
-	_, err := kit.Cmd{Args: []string{filepath.Join(b.venv.Path, "bin", "python"), "manage.py", "collectstatic", "--noinput"}, Dir: b.app, Env: env, Out: b.Out,
+	said, err := kit.Cmd{Args: []string{filepath.Join(b.venv.Path, "bin", "python"), "manage.py", "collectstatic", "--noinput"}, Dir: b.app, Env: env, Out: b.Out,
 		Name: "collectstatic", Next: "settings that it needs can be given to the build, or set DISABLE_COLLECTSTATIC=1 for the build"}.Run()
+	if err != nil && strings.Contains(said, "without having set the STATIC_ROOT") {
+		kit.Say(b.Out, "Warning: STATIC_ROOT is not set in the settings that the build sees, so static files are not collected")
+		return nil
+	}
 	return err
 }
 

@@ -3,12 +3,15 @@
 package kit
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/buildpacks/libcnb"
 )
@@ -93,11 +96,29 @@ func ReadFile(elem ...string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// Text reads a file of the app and trims it; "" where it cannot be read.
+// Text reads a file of the app and trims it, without a byte order mark; "" where it cannot be read. UTF-16 with a mark, which PowerShell writes, is
+// read as well.
 func Text(elem ...string) string {
 	data, err := ReadFile(elem...)
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(data))
+	return strings.TrimSpace(decode(data))
+}
+
+func decode(data []byte) string {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xfe")):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte("\xfe\xff")):
+		order = binary.BigEndian
+	default:
+		return strings.TrimPrefix(string(data), "\ufeff")
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for i := 2; i+1 < len(data); i += 2 {
+		units = append(units, order.Uint16(data[i:]))
+	}
+	return string(utf16.Decode(units))
 }

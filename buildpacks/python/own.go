@@ -1,0 +1,64 @@
+package python
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// packaged tells whether the app is itself a package: it names a build system, or has a setup.py, and a name.
+func (p project) packaged() bool { return p.BuildSystem.Backend != "" && p.Project.Name != "" }
+
+// dynamic tells whether the build system finds out the dependencies.
+func (p project) dynamic() bool {
+	return slices.Contains(p.Project.Dynamic, "dependencies") || slices.Contains(p.Project.Dynamic, "optional-dependencies")
+}
+
+// installOwn installs the app's own package, editable: its programs and its version are there, and its code is where it was pushed. Where nothing
+// needs that, a build system that refuses is a warning: people who start the app by its file may never have tried.
+func (b *build) installOwn() error {
+	p := b.source.project
+	if !p.packaged() || b.source.kind == "setup.py" || b.source.kind == "uv.lock" {
+		return nil
+	}
+	args := []string{"--no-deps", "--editable", "."}
+	title := "pip install --no-deps --editable . (the app's own package)"
+	if p.dynamic() && b.source.kind == "pyproject.toml" {
+		args, title = args[1:], "pip install --editable . (its dependencies are dynamic)"
+	}
+	// There is no repository in a build for a version to be found in.
+	b.env.Default("SETUPTOOLS_SCM_PRETEND_VERSION", "0.0.0")
+	b.env.Default("PDM_BUILD_SCM_VERSION", "0.0.0")
+	err := b.pip(title, args...)
+	if err == nil || p.dynamic() || len(p.Project.Scripts) > 0 {
+		return err
+	}
+	kit.Say(b.Out, "Warning: the app's own package %s cannot be installed, and is used from its files", p.Project.Name)
+	return nil
+}
+
+// addSetuptools puts pkg_resources where a package wants it: environments had it until Python 3.12, and setuptools until its version 81, so that older
+// packages take it for given.
+func (b *build) addSetuptools() error {
+	if len(glob(b.venv.Path, "lib/python*/site-packages/pkg_resources")) > 0 || !b.usesPkgResources() {
+		return nil
+	}
+	return b.pip("pip install setuptools (for pkg_resources)", "setuptools<81")
+}
+
+var pkgResources = regexp.MustCompile(`(?m)^\s*(?:import|from) pkg_resources\b`)
+
+// usesPkgResources looks where programs do: at the top of the modules of installed packages, and in the app itself.
+func (b *build) usesPkgResources() bool {
+	for _, pattern := range []string{"*.py", "*/__init__.py", "*/util.py", "*/utils.py", "*/_version.py", "*/version.py"} {
+		for _, f := range glob(filepath.Join(b.venv.Path), filepath.Join("lib/python*/site-packages", pattern)) {
+			if !strings.Contains(f, "/_distutils_hack/") && pkgResources.MatchString(kit.Text(f)) {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(b.sources(), func(f string) bool { return pkgResources.MatchString(kit.Text(b.app, f)) })
+}

@@ -1,0 +1,219 @@
+package python
+
+import (
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// protocol is how an app object is called.
+type protocol string
+
+// The protocols.
+const (
+	wsgi protocol = "wsgi"
+	asgi protocol = "asgi"
+	own  protocol = "own" // the program serves by itself: it is run, not called
+)
+
+// appObject is what a server is given.
+type appObject struct {
+	name     string // "module:name", or "module:name()" for a factory
+	protocol protocol
+	file     string // the file that it is in
+}
+
+// appFiles are the modules that are looked at for an app object.
+var appFiles = []string{"app.py", "main.py", "wsgi.py", "asgi.py", "application.py", "server.py", "run.py", "src/app.py", "src/main.py",
+	"app/main.py", "app/app.py", "app/__init__.py", "src/app/main.py"}
+
+// What makes an app object, by what is called: the class decides, not what is installed beside it.
+var (
+	asgiMaker = regexp.MustCompile(`\b(FastAPI|Starlette|Quart|Litestar|Starlite|BlackSheep|FastHTML|ASGIApp|AsyncApp|ProtocolTypeRouter|Esmerald|Ravyn|falcon\.asgi\.App|asgi\.App|get_asgi_application|WsgiToAsgi|WSGIMiddleware|NinjaExtraAPI|Xpresso|http_app|streamable_http_app|sse_app)\(`)
+	wsgiMaker = regexp.MustCompile(`\b(Flask|APIFlask|OpenAPI|Eve|Bottle|default_app|falcon\.App|falcon\.API|App|API|FlaskApp|get_wsgi_application|make_wsgi_app|WSGIApp|DispatcherMiddleware|wsgifunc|Hug|Chalice)\(`)
+	ownMaker  = regexp.MustCompile(`\b(web\.Application|tornado\.web\.Application|Sanic|Robyn|Japronto|Vibora|ThreadingHTTPServer|HTTPServer|Blocks|gr\.Interface|gr\.ChatInterface|Flet)\(`)
+	dashMaker = regexp.MustCompile(`\b(Dash|DjangoDash|AppBuilder)\(`)
+	fastHTML  = regexp.MustCompile(`(?m)^(app)\s*,\s*\w+(?:\s*,\s*\w+)*\s*=\s*(?:fast_app|\w+\.fast_app)\(`)
+
+	assigned   = regexp.MustCompile(`(?m)^(app|application|api|server|asgi|asgi_app|wsgi|wsgi_app)\s*(?::[^=\n]+)?=[ \t]*([^=\s][^\n]*)`)
+	appFactory = regexp.MustCompile(`(?m)^(?:async )?def (create_app|make_app|create_application|build_app|get_app)\(\s*\)|^def (create_app|make_app|create_application|build_app|get_app)\([^)\n]*=[^)\n]*\)`)
+	appImport  = regexp.MustCompile(`(?m)^from \S+ import (?:.*\b)?(app|application)\b`)
+	appDef     = regexp.MustCompile(`(?m)^(async )?def (app|application)\(([^)\n]*)\)`)
+	mainBlock  = regexp.MustCompile(`(?m)^if\s+__name__\s*==\s*["']__main__["']\s*:`)
+)
+
+// findApp finds the app object. Its name is "" for none.
+func (b *build) findApp() appObject {
+	for _, f := range appFiles {
+		text := kit.Text(b.app, f)
+		if text == "" {
+			continue
+		}
+		if o, ok := b.objectIn(text); ok {
+			name := strings.TrimSuffix(strings.TrimPrefix(f, "src/"), ".py")
+			o.name = strings.ReplaceAll(strings.TrimSuffix(name, "/__init__"), "/", ".") + ":" + o.name
+			o.file = f
+			return o
+		}
+	}
+	return appObject{}
+}
+
+// objectIn finds the app object that a file makes or imports.
+func (b *build) objectIn(text string) (appObject, bool) {
+	if m := fastHTML.FindStringSubmatch(text); m != nil {
+		return appObject{name: m[1], protocol: asgi}, true
+	}
+	all := assigned.FindAllStringSubmatch(text, -1)
+	var unknown string
+	for _, m := range all {
+		switch made, known := b.madeBy(m[2], text); {
+		case known && made == wsgi && dashMaker.MatchString(m[2]):
+			return appObject{name: m[1] + ".server", protocol: wsgi}, true
+		case known:
+			return appObject{name: m[1], protocol: made}, true
+		case unknown == "" && m[1] != "api" && !strings.HasPrefix(m[2], `"`):
+			unknown = m[1]
+		}
+	}
+	if m := appDef.FindStringSubmatch(text); m != nil {
+		p := wsgi
+		if strings.Count(m[3], ",") == 2 || m[1] != "" {
+			p = asgi // app(scope, receive, send)
+		}
+		return appObject{name: m[2], protocol: p}, true
+	}
+	if unknown == "" {
+		if m := appImport.FindStringSubmatch(text); m != nil {
+			unknown = m[1]
+		}
+	}
+	if m := appFactory.FindStringSubmatch(text); unknown == "" && m != nil {
+		unknown = m[1] + m[2] + "()"
+	}
+	if unknown == "" {
+		return appObject{}, false
+	}
+	return appObject{name: unknown, protocol: b.imported(text)}, true
+}
+
+// madeBy tells what protocol the object speaks that an expression makes.
+func (b *build) madeBy(expression, text string) (protocol, bool) {
+	switch {
+	case ownMaker.MatchString(expression) && !strings.Contains(expression, "wsgi"):
+		if strings.Contains(text, "import web\n") && strings.Contains(text, ".wsgifunc(") { // web.py
+			return wsgi, true
+		}
+		return own, true
+	case dashMaker.MatchString(expression):
+		return wsgi, true
+	case asgiMaker.MatchString(expression):
+		return asgi, true
+	case regexp.MustCompile(`\b(App|API)\(`).MatchString(expression):
+		return b.imported(text), true
+	case wsgiMaker.MatchString(expression):
+		return wsgi, true
+	}
+	return "", false
+}
+
+// Frameworks by what is imported.
+var (
+	asgiImport = regexp.MustCompile(`(?m)^\s*(?:from|import)\s+(?:fastapi|starlette|quart|litestar|blacksheep|fasthtml|falcon\.asgi|connexion\.AsyncApp|channels)\b`)
+	wsgiImport = regexp.MustCompile(`(?m)^\s*(?:from|import)\s+(?:flask|django|bottle|falcon|pyramid|apiflask|dash|werkzeug|webob|cherrypy|pecan|connexion|chalice)\b`)
+	ownImport  = regexp.MustCompile(`(?m)^\s*(?:from|import)\s+(?:aiohttp|tornado|sanic|robyn|gradio|nicegui|flet|http\.server)\b`)
+)
+
+// imported tells what protocol an object speaks that a file has from elsewhere: by the frameworks that this file imports, then by those of
+// all the app's files. Both, or neither: WSGI, which most speak.
+func (b *build) imported(text string) protocol {
+	if p := protocolOf(text); p != "" {
+		return p
+	}
+	var all strings.Builder
+	for _, f := range b.sources() {
+		all.WriteString(kit.Text(b.app, f))
+		all.WriteByte('\n')
+	}
+	if p := protocolOf(all.String()); p != "" {
+		return p
+	}
+	return wsgi
+}
+
+func protocolOf(text string) protocol {
+	a, w, o := asgiImport.MatchString(text), wsgiImport.MatchString(text), ownImport.MatchString(text)
+	switch {
+	case w:
+		return wsgi
+	case a:
+		return asgi
+	case o:
+		return own
+	}
+	return ""
+}
+
+// maxSources bounds the files that are looked at for what they import.
+const maxSources = 200
+
+// sources lists the app's own Python files, without tests and what tools put there.
+func (b *build) sources() (files []string) {
+	skip := []string{"node_modules", "tests", "test", "docs", "migrations", "venv", "env", "__pycache__", "site-packages"}
+	_ = filepath.WalkDir(b.app, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return nil // what cannot be read imports nothing
+		case d.IsDir() && path != b.app && (strings.HasPrefix(d.Name(), ".") || slices.Contains(skip, d.Name())):
+			return fs.SkipDir
+		case len(files) == maxSources:
+			return fs.SkipAll
+		case d.Type().IsRegular() && strings.HasSuffix(path, ".py"):
+			if rel, err := filepath.Rel(b.app, path); err == nil {
+				files = append(files, rel)
+			}
+		}
+		return nil
+	})
+	return files
+}
+
+// addServer installs a server when the app has none: gunicorn for WSGI, uvicorn for ASGI.
+func (b *build) addServer() error {
+	var server string
+	switch b.object().protocol {
+	case asgi:
+		server = "uvicorn"
+	case wsgi:
+		server = "gunicorn"
+	}
+	if server == "" || b.procfileWeb() || b.has(server) {
+		return nil
+	}
+	if server == "uvicorn" && slices.ContainsFunc([]string{"hypercorn", "daphne", "granian"}, b.has) {
+		return nil
+	}
+	if server == "gunicorn" && slices.ContainsFunc([]string{"waitress", "granian"}, b.has) {
+		return nil
+	}
+	if err := b.pip("pip install "+server+" (the app names no server)", server); err != nil {
+		return err
+	}
+	names, err := b.freeze()
+	b.names = names
+	return err
+}
+
+// object is the app object that is served: Django's, where the app is one.
+func (b *build) object() appObject {
+	if b.isDjango() {
+		if o := b.djangoApp(); o.name != "" {
+			return o
+		}
+	}
+	return b.findApp()
+}

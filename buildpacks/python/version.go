@@ -1,0 +1,150 @@
+package python
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// wanted is the Python that the app asks for.
+type wanted struct {
+	text string
+	from string
+	ok   func(version string) bool
+}
+
+// versionFiles are the places in which tools write the version, the most exact first.
+var versionFiles = []struct {
+	name string
+	read func(app, file string, s source) []string // what is asked for; the first one that names CPython counts
+}{
+	{".python-version", lineOfFile},
+	{"runtime.txt", lineOfFile},
+	{".tool-versions", toolVersions},
+	{"mise.toml", miseTools},
+	{".mise.toml", miseTools},
+	{"requires-python in pyproject.toml", func(_, _ string, s source) []string { return one(s.project.Project.RequiresPython) }},
+	{"tool.poetry.dependencies in pyproject.toml", func(_, _ string, s source) []string {
+		v, _ := s.project.Tool.Poetry.Dependencies["python"].(string)
+		return one(v)
+	}},
+	{"Pipfile.lock", pipfileVersion},
+	{"Pipfile", pipfileVersion},
+}
+
+func one(text string) []string {
+	if text = strings.TrimSpace(text); text == "" {
+		return nil
+	}
+	return []string{text}
+}
+
+// lineOfFile reads a file of pyenv's: one version a line, comments after #.
+func lineOfFile(app, file string, _ source) (found []string) {
+	for line := range strings.Lines(kit.Text(app, file)) {
+		line, _, _ = strings.Cut(line, "#")
+		found = append(found, one(line)...)
+	}
+	return found
+}
+
+// toolVersions reads a file of asdf's: "python 3.12.1 3.11", the ones after the first to fall back on.
+func toolVersions(app, file string, s source) []string {
+	for _, line := range lineOfFile(app, file, s) {
+		if f := strings.Fields(line); f[0] == "python" {
+			return f[1:]
+		}
+	}
+	return nil
+}
+
+// miseTools reads a file of mise's: python = "3.12", or a list.
+func miseTools(app, file string, _ source) (found []string) {
+	var m struct {
+		Tools map[string]any `toml:"tools"`
+	}
+	// A malformed one is mise's to complain about.
+	if toml.Unmarshal([]byte(kit.Text(app, file)), &m) != nil {
+		return nil
+	}
+	switch v := m.Tools["python"].(type) {
+	case string:
+		return one(v)
+	case []any:
+		for _, e := range v {
+			if text, ok := e.(string); ok {
+				found = append(found, one(text)...)
+			}
+		}
+	case map[string]any:
+		text, _ := v["version"].(string)
+		return one(text)
+	}
+	return found
+}
+
+var pipfile = regexp.MustCompile(`"?python_(?:full_)?version"?\s*[:=]\s*"([0-9.]+)"`)
+
+func pipfileVersion(app, file string, _ source) []string {
+	if m := pipfile.FindStringSubmatch(kit.Text(app, file)); m != nil {
+		return []string{m[1]}
+	}
+	return nil
+}
+
+var (
+	exactVersion = regexp.MustCompile(`^(?:c?python-?)?([0-9]+(?:\.[0-9]+){0,2})(?:t|\.?[ab]\d+|rc\d+)?$`)
+	otherPython  = regexp.MustCompile(`^(pypy|graalpy|graalpython|micropython|miniconda|miniforge|mambaforge|anaconda|jython|ironpython|stackless|activepython|pyston|cinder|nogil)`)
+)
+
+// wantedVersion reads the version from the files in which it is written down. Of an exact version the patch does not count: what a distribution
+// calls 3.11.2 has the fixes of later ones. A value that is no version is an *kit.Error.
+func wantedVersion(app string, s source) (wanted, error) {
+	for _, f := range versionFiles {
+		texts := f.read(app, f.name, s)
+		for i, text := range texts {
+			w, err := parseWanted(text, f.name)
+			if err == nil || i == len(texts)-1 {
+				return w, err
+			}
+		}
+	}
+	return wanted{ok: func(string) bool { return true }}, nil
+}
+
+func parseWanted(text, from string) (wanted, error) {
+	lower := strings.ToLower(text)
+	if m := exactVersion.FindStringSubmatch(lower); m != nil {
+		return wanted{m[1], from, func(v string) bool { return m[1] == "3" || minor(m[1]) == minor(v) }}, nil
+	}
+	if m := otherPython.FindStringSubmatch(lower); m != nil {
+		return wanted{}, kit.Errorf("name a version of CPython, such as 3.11", "%s asks for %s, and only CPython is available", from, text)
+	}
+	switch lower {
+	case "latest", "system", "stable", "*":
+		return wanted{ok: func(string) bool { return true }}, nil
+	}
+	ok, err := parseSpecifier(text)
+	if err != nil {
+		return wanted{}, kit.Errorf("write a version such as 3.11, or a range such as >=3.11", "%s asks for Python %q, which is not a version", from, text)
+	}
+	return wanted{text, from, ok}, nil
+}
+
+func (w wanted) describe() string {
+	if w.text == "" {
+		return "any python"
+	}
+	return "python " + w.text
+}
+
+func (w wanted) allows(version string) bool { return w.ok(version) }
+
+// minor cuts a version to its first two numbers.
+func minor(v string) string {
+	parts := strings.Split(v, ".")
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}

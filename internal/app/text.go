@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -24,4 +26,21 @@ func Clip(s string, n int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// OneLine explains an error in one line of bounded length, as a log and git's reason in parentheses have it.
+func OneLine(err error) string {
+	message, _ := Explain(err)
+	if errors.Is(err, context.Canceled) {
+		message = "cancelled"
+	}
+	return Clip(strings.Join(strings.Fields(Plain(message)), " "), 500)
+}
+
+// Count says "1 object", "12 objects".
+func Count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

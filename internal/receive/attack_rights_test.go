@@ -15,6 +15,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
 )
 
 // wantEnded waits for a command that must fail, and soon.
@@ -27,15 +28,15 @@ func wantEnded(t *testing.T, c *exec.Cmd, out *bytes.Buffer, words ...string) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	mustHold(t, out.String(), words...)
+	gittest.MustHold(t, out.String(), words...)
 }
 
 // A key is removed while its pushes and streams are under way: in the hook of git that runs before the push is said, in a build, detached from its
 // client. None of them goes on.
 func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 	begin := func(fx *fixture, key, dir string, args ...string) (*exec.Cmd, *bytes.Buffer) {
-		c := fx.cmd(dir, args[0], args[1:]...)
-		c.Env = fx.env(key)
+		c := fx.Cmd(dir, args[0], args[1:]...)
+		c.Env = fx.Env(key)
 		var out bytes.Buffer
 		c.Stdout, c.Stderr = &out, &out
 		if err := c.Start(); err != nil {
@@ -53,8 +54,8 @@ func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 		fx := start(t, nil)
 		key := fx.newKey("temp", app.Key{Name: "temp"})
 		fx.h.setDeploy(block)
-		c, out := begin(fx, key, fx.work("shop"), "git", "push", "platform", "main")
-		receiveOr(t, "a build", building)
+		c, out := begin(fx, key, fx.Work("shop"), "git", "push", "platform", "main")
+		gittest.Receive(t, "a build", building)
 		fx.remove("temp")
 		wantEnded(t, c, out, "the key temp was removed", "[remote rejected] main -> main (the key temp was removed)")
 		fx.live("shop", "")
@@ -64,32 +65,32 @@ func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 		key := fx.newKey("temp", app.Key{Name: "temp"})
 		ended := make(chan error, 1)
 		fx.h.setDeploy(func(ctx context.Context, p *Push) error { err := block(ctx, p); ended <- err; return err })
-		c, _ := begin(fx, key, fx.work("shop"), "git", "push", "-o", "detach", "platform", "main")
-		receiveOr(t, "a build", building)
+		c, _ := begin(fx, key, fx.Work("shop"), "git", "push", "-o", "detach", "platform", "main")
+		gittest.Receive(t, "a build", building)
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 		_ = c.Wait()
-		fx.logged("the detached release goes on")
+		fx.Logged("the detached release goes on")
 		fx.remove("temp")
-		if err := receiveOr(t, "the end of the build", ended); app.CodeOf(err) != app.CodeForbidden {
+		if err := gittest.Receive(t, "the end of the build", ended); app.CodeOf(err) != app.CodeForbidden {
 			t.Error(err)
 		}
 	})
 	t.Run("BeforeTheCommands", func(t *testing.T) {
 		fx := start(t, nil)
 		key := fx.newKey("temp", app.Key{Name: "temp"})
-		dir := fx.work("shop")
-		held := fx.home + "/held"
-		hook := fmt.Sprintf("#!/bin/sh\ntouch %s\nwhile [ ! -e %s/on ]; do sleep .05; done\n", held, fx.home)
+		dir := fx.Work("shop")
+		held := fx.Home + "/held"
+		hook := fmt.Sprintf("#!/bin/sh\ntouch %s\nwhile [ ! -e %s/on ]; do sleep .05; done\n", held, fx.Home)
 		w := exec.Command("sh", "-c", "cat > "+dir+"/.git/hooks/pre-push; chmod +x "+dir+"/.git/hooks/pre-push")
 		w.Stdin = strings.NewReader(hook)
 		if err := w.Run(); err != nil {
 			t.Fatal(err)
 		}
 		c, out := begin(fx, key, dir, "git", "push", "platform", "main")
-		eventually(t, "the hook", func() bool { return exec.Command("test", "-e", held).Run() == nil })
+		gittest.Eventually(t, "the hook", func() bool { return exec.Command("test", "-e", held).Run() == nil })
 		fx.remove("temp")
-		fx.logged("push shop: ended: the key temp was removed")
-		fx.write("on", "")
+		fx.Logged("push shop: ended: the key temp was removed")
+		fx.Write("on", "")
 		wantEnded(t, c, out, "gitd: the key temp was removed")
 		if fx.h.count() != 0 {
 			t.Error("it was deployed")
@@ -106,23 +107,18 @@ func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 			return 0
 		}
 		fx.h.mu.Unlock()
-		host, port, _ := net.SplitHostPort(fx.addr)
-		c, out := begin(fx, key, fx.home, append(append([]string{"ssh"}, fx.sshArgs(key)...), "-p", port, "git@"+host, "logs", "shop", "-f")...)
-		receiveOr(t, "the command", building)
+		host, port, _ := net.SplitHostPort(fx.Addr)
+		c, out := begin(fx, key, fx.Home, append(append([]string{"ssh"}, fx.SSHArgs(key)...), "-p", port, "git@"+host, "logs", "shop", "-f")...)
+		gittest.Receive(t, "the command", building)
 		fx.remove("nobody") // another key's removal ends nothing
 		fx.remove("temp")
 		wantEnded(t, c, out, "a line", "gitd: the key temp was removed")
-		eventually(t, "the connection is cut", func() bool {
-			fx.s.mu.Lock()
-			defer fx.s.mu.Unlock()
-			return len(fx.s.connections) == 0
-		})
+		gittest.Eventually(t, "the connection is cut", func() bool { return fx.s.Connections() == 0 })
 	})
 	t.Run("Idle", func(t *testing.T) {
 		fx := start(t, nil)
 		key := fx.newKey("temp", app.Key{Name: "temp"})
-		conn, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(fx.hostKey),
-			Auth: []gossh.AuthMethod{gossh.PublicKeys(fx.signer(key))}})
+		conn, err := gossh.Dial("tcp", fx.Addr, fx.Client(fx.Signer(key)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +126,7 @@ func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 		gone := make(chan error, 1)
 		go func() { gone <- conn.Wait() }()
 		fx.remove("temp")
-		receiveOr(t, "the end of the connection", gone)
+		gittest.Receive(t, "the end of the connection", gone)
 	})
 }
 
@@ -149,17 +145,16 @@ func TestAttack_LargeFilesOutliveTheApp(t *testing.T) {
 	if err := fx.s.Recheck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := receiveOr(t, "the end of the session", ended); err == nil {
+	if err := gittest.Receive(t, "the end of the session", ended); err == nil {
 		t.Error("it ended well")
 	}
-	fx.logged("lfs upload shop: ended: the app shop was destroyed meanwhile")
+	fx.Logged("lfs upload shop: ended: the app shop was destroyed meanwhile")
 }
 
 // session starts a command by hand, with its input left open.
 func (fx *fixture) session(t *testing.T, command string) *gossh.Session {
 	t.Helper()
-	conn, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(fx.hostKey),
-		Auth: []gossh.AuthMethod{gossh.PublicKeys(fx.signer(fx.key))}})
+	conn, err := gossh.Dial("tcp", fx.Addr, fx.Client(fx.Signer(fx.Key)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/awake"
+	"github.com/gitd-io/gitd/internal/pktline"
 )
 
 // The channels of the sideband (gitprotocol-pack).
@@ -56,7 +57,7 @@ func (b *band) write(p []byte) error {
 		return b.err
 	}
 	if b.stall > 0 {
-		t := afterAwake(b.stall, func() { b.gone(errors.New("the client reads nothing any more")) })
+		t := awake.AfterFunc(b.stall, func() { b.gone(errors.New("the client reads nothing any more")) })
 		defer t.Stop()
 	}
 	_, b.err = b.w.Write(p)

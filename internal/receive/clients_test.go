@@ -19,6 +19,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/repository"
 )
 
 // The clients of these tests are real. What is not on the machine is fetched once, into the user's cache directory:
@@ -112,7 +114,7 @@ func newestGit(t *testing.T, fx *fixture) *gitClient {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(inside) })
 	for _, f := range []string{"laptop", "laptop.pub", "known_hosts"} {
-		b, err := os.ReadFile(filepath.Join(fx.home, f))
+		b, err := os.ReadFile(filepath.Join(fx.Home, f))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,13 +126,13 @@ func newestGit(t *testing.T, fx *fixture) *gitClient {
 }
 
 func (c *gitClient) try(dir string, args ...string) (string, error) {
-	cmd := c.fx.cmd(dir, "git", args...)
+	cmd := c.fx.Cmd(dir, "git", args...)
 	if c.root != "" {
 		cmd = exec.Command("/usr/bin/git", args...)
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: c.root}
-		for _, v := range c.fx.env(c.fx.key) {
-			v = strings.NewReplacer(c.fx.home, c.home, c.fx.tmp, c.home).Replace(v)
+		for _, v := range c.fx.Env(c.fx.Key) {
+			v = strings.NewReplacer(c.fx.Home, c.home, c.fx.Tmp, c.home).Replace(v)
 			if strings.HasPrefix(v, "PATH=") {
 				v = "PATH=/usr/bin"
 			}
@@ -142,28 +144,28 @@ func (c *gitClient) try(dir string, args ...string) (string, error) {
 }
 
 func (c *gitClient) git(dir string, args ...string) string {
-	c.fx.t.Helper()
+	c.fx.T.Helper()
 	out, err := c.try(dir, args...)
 	if err != nil {
-		c.fx.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+		c.fx.T.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return out
 }
 
 func (c *gitClient) rejected(dir string, words []string, args ...string) {
-	c.fx.t.Helper()
+	c.fx.T.Helper()
 	out, err := c.try(dir, args...)
 	if err == nil {
-		c.fx.t.Errorf("git %s went well\n%s", strings.Join(args, " "), out)
+		c.fx.T.Errorf("git %s went well\n%s", strings.Join(args, " "), out)
 	}
-	mustHold(c.fx.t, out, words...)
+	gittest.MustHold(c.fx.T, out, words...)
 }
 
 // commit changes a file; dir is as the client sees it.
 func (c *gitClient) commit(dir, file, text string) string {
-	c.fx.t.Helper()
+	c.fx.T.Helper()
 	if err := os.WriteFile(filepath.Join(c.root, dir, file), []byte(text), 0o644); err != nil {
-		c.fx.t.Fatal(err)
+		c.fx.T.Fatal(err)
 	}
 	c.git(dir, "add", "-A")
 	c.git(dir, "commit", "-qm", "change "+file)
@@ -172,10 +174,10 @@ func (c *gitClient) commit(dir, file, text string) string {
 
 // work makes a repository with a few commits.
 func (c *gitClient) work(name string) string {
-	c.fx.t.Helper()
+	c.fx.T.Helper()
 	dir := filepath.Join(c.home, name)
 	c.git("/", "init", "-q", dir)
-	c.git(dir, "remote", "add", "platform", c.fx.url(name))
+	c.git(dir, "remote", "add", "platform", c.fx.URL(name))
 	for i := range 5 {
 		c.commit(dir, "lines", strings.Repeat(fmt.Sprintf("line of commit %d\n", i), 200))
 	}
@@ -189,14 +191,14 @@ var protocolRows = []struct {
 }{
 	{"first, unchanged, thin, forced", func(t *testing.T, c *gitClient, app string) {
 		dir := c.work(app)
-		mustHold(t, c.git(dir, "push", "platform", "main"), "* [new branch]")
-		mustHold(t, c.git(dir, "push", "platform", "main"), "Everything up-to-date")
+		gittest.MustHold(t, c.git(dir, "push", "platform", "main"), "* [new branch]")
+		gittest.MustHold(t, c.git(dir, "push", "platform", "main"), "Everything up-to-date")
 		next := c.commit(dir, "lines", strings.Repeat("line of commit 4\n", 200)+"more\n")
 		c.git(dir, "push", "--thin", "platform", "main")
 		c.fx.live(app, next)
 		c.git(dir, "commit", "-q", "--amend", "-m", "other words")
 		c.rejected(dir, []string{"[rejected]"}, "push", "platform", "main")
-		mustHold(t, c.git(dir, "push", "-f", "platform", "main"), "(forced update)")
+		gittest.MustHold(t, c.git(dir, "push", "-f", "platform", "main"), "(forced update)")
 		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
 	}},
 	{"protocol versions", func(t *testing.T, c *gitClient, app string) {
@@ -205,7 +207,7 @@ var protocolRows = []struct {
 			next := c.commit(dir, "v", v)
 			c.git(dir, "-c", "protocol.version="+v, "push", "platform", "main")
 			c.fx.live(app, next)
-			mustHold(t, c.git(dir, "-c", "protocol.version="+v, "ls-remote", "platform"), next+"\trefs/heads/main")
+			gittest.MustHold(t, c.git(dir, "-c", "protocol.version="+v, "ls-remote", "platform"), next+"\trefs/heads/main")
 		}
 	}},
 	{"deletes, tags, other branches, many refs, atomic", func(t *testing.T, c *gitClient, app string) {
@@ -246,7 +248,7 @@ var protocolRows = []struct {
 		})
 		defer c.fx.h.setDeploy(nil)
 		next := c.commit(dir, "next", "next")
-		mustHold(t, c.git(dir, "push", "-o", "no-traffic", "platform", "main"), "[new reference]", "main -> refs/releases/v7")
+		gittest.MustHold(t, c.git(dir, "push", "-o", "no-traffic", "platform", "main"), "[new reference]", "main -> refs/releases/v7")
 		c.fx.live(name, live) // the branch is what is live, for the client as well
 		if got := c.git(dir, "rev-parse", "platform/main"); got != live {
 			t.Errorf("the client takes main for %s, not %s", got, live)
@@ -263,25 +265,25 @@ var protocolRows = []struct {
 		full := c.work(app + "-full")
 		dir := filepath.Join(c.home, app)
 		c.git("/", "clone", "-q", "--depth=1", "file://"+full, dir)
-		c.git(dir, "push", c.fx.url(app), "main")
+		c.git(dir, "push", c.fx.URL(app), "main")
 		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
 		next := c.commit(dir, "b", "b")
-		c.git(dir, "push", c.fx.url(app), "main")
+		c.git(dir, "push", c.fx.URL(app), "main")
 		c.fx.live(app, next)
 		c.git(dir, "fetch", "-q", "--deepen=2", "origin", "main")
 		next = c.commit(dir, "c", "c")
-		c.git(dir, "push", c.fx.url(app), "main")
+		c.git(dir, "push", c.fx.URL(app), "main")
 		c.fx.live(app, next)
 		c.git(dir, "fetch", "-q", "--unshallow", "origin", "main")
 		next = c.commit(dir, "d", "d")
-		c.git(dir, "push", c.fx.url(app), "main")
+		c.git(dir, "push", c.fx.URL(app), "main")
 		c.fx.live(app, next)
 	}},
 	{"signed", func(t *testing.T, c *gitClient, app string) {
 		dir := c.work(app)
 		c.git(dir, "config", "gpg.format", "ssh")
 		c.git(dir, "config", "user.signingKey", filepath.Join(c.keys(), "laptop"))
-		mustHold(t, c.git(dir, "push", "--signed", "platform", "main"), "signed by laptop SHA256:")
+		gittest.MustHold(t, c.git(dir, "push", "--signed", "platform", "main"), "signed by laptop SHA256:")
 		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
 	}},
 	{"refused by the deployment", func(t *testing.T, c *gitClient, name string) {
@@ -297,7 +299,7 @@ var protocolRows = []struct {
 		dir := filepath.Join(c.home, app)
 		c.git("/", "init", "-q", "--object-format=sha256", dir)
 		c.commit(dir, "a", "a")
-		c.rejected(dir, []string{"fatal: "}, "push", c.fx.url(app), "main")
+		c.rejected(dir, []string{"fatal: "}, "push", c.fx.URL(app), "main")
 		c.fx.live(app, "")
 	}},
 	{"clone, shallow, deepened, partial", func(t *testing.T, c *gitClient, app string) {
@@ -306,9 +308,9 @@ var protocolRows = []struct {
 		head := c.git(dir, "rev-parse", "HEAD")
 		at := func(name string) string { return filepath.Join(c.home, app+"-"+name) }
 		for _, v := range []string{"0", "2"} {
-			c.git("/", "-c", "protocol.version="+v, "clone", "-q", c.fx.url(app), at("full"+v))
+			c.git("/", "-c", "protocol.version="+v, "clone", "-q", c.fx.URL(app), at("full"+v))
 			shallow := at("shallow" + v)
-			c.git("/", "-c", "protocol.version="+v, "clone", "-q", "--depth=1", c.fx.url(app), shallow)
+			c.git("/", "-c", "protocol.version="+v, "clone", "-q", "--depth=1", c.fx.URL(app), shallow)
 			count := func(want string) {
 				t.Helper()
 				if n := c.git(shallow, "rev-list", "--count", "HEAD"); n != want || c.git(shallow, "rev-parse", "HEAD") != head {
@@ -322,11 +324,11 @@ var protocolRows = []struct {
 			c.git(shallow, "-c", "protocol.version="+v, "fetch", "-q", "--unshallow")
 			count("5")
 			since := at("since" + v)
-			c.git("/", "-c", "protocol.version="+v, "clone", "-q", "--shallow-since=2000-01-01", c.fx.url(app), since)
+			c.git("/", "-c", "protocol.version="+v, "clone", "-q", "--shallow-since=2000-01-01", c.fx.URL(app), since)
 		}
 		for _, filter := range []string{"blob:none", "blob:limit=100", "tree:0"} {
 			partial := at(strings.ReplaceAll(filter, ":", "-"))
-			c.git("/", "clone", "-q", "--no-checkout", "--filter="+filter, c.fx.url(app), partial)
+			c.git("/", "clone", "-q", "--no-checkout", "--filter="+filter, c.fx.URL(app), partial)
 			if missing := c.git(partial, "rev-list", "--objects", "--all", "--missing=print"); !strings.Contains(missing, "\n?") {
 				t.Errorf("with %s nothing is missing", filter)
 			}
@@ -335,26 +337,26 @@ var protocolRows = []struct {
 				t.Errorf("%s: %v", filter, err)
 			}
 			next := c.commit(partial, "from-partial", filter)
-			c.git(partial, "push", "-f", c.fx.url(app), "HEAD:main")
+			c.git(partial, "push", "-f", c.fx.URL(app), "HEAD:main")
 			c.fx.live(app, next)
 			c.git(dir, "push", "-f", "platform", "main")
 		}
-		c.rejected("/", []string{"filter 'sparse:oid' not supported"}, "clone", "-q", "--filter=sparse:oid="+head, c.fx.url(app), at("sparse"))
+		c.rejected("/", []string{"filter 'sparse:oid' not supported"}, "clone", "-q", "--filter=sparse:oid="+head, c.fx.URL(app), at("sparse"))
 		c.fx.live(app, head)
 	}},
 }
 
 func (c *gitClient) keys() string {
 	if c.root == "" {
-		return c.fx.home
+		return c.fx.Home
 	}
 	return c.home
 }
 
 // TestProtocolWithGit has each git push into a server with one of the two indexers.
 func TestProtocolWithGit(t *testing.T) {
-	fx := start(t, func(o *Options) { o.Indexer = gitIndexer{} })
-	own := start(t, func(o *Options) { o.Indexer = NewPackIndexer() })
+	fx := start(t, func(o *options) { o.repo.Indexer = repository.NewGitIndexer() })
+	own := start(t, func(o *options) { o.repo.Indexer = repository.NewPackIndexer() })
 	n := 0
 	for _, c := range []*gitClient{machineGit(t, fx), newestGit(t, own)} {
 		version := strings.TrimPrefix(c.git(c.home, "version"), "git version ")
@@ -383,8 +385,8 @@ func otherClients(t *testing.T, fx *fixture) []otherClient {
 		if err != nil {
 			return "", err
 		}
-		c := fx.cmd(fx.home, interpreter, append([]string{file}, args...)...)
-		c.Env = append(c.Env, "KEY="+fx.key, "PYTHONWARNINGS=ignore")
+		c := fx.Cmd(fx.Home, interpreter, append([]string{file}, args...)...)
+		c.Env = append(c.Env, "KEY="+fx.Key, "PYTHONWARNINGS=ignore")
 		out, err := c.CombinedOutput()
 		return string(out), err
 	}
@@ -410,7 +412,7 @@ func otherClients(t *testing.T, fx *fixture) []otherClient {
 		}
 		return r
 	}
-	auth := &gitssh.PublicKeys{User: "git", Signer: fx.signer(fx.key), HostKeyCallbackHelper: gitssh.HostKeyCallbackHelper{HostKeyCallback: gossh.FixedHostKey(fx.hostKey)}}
+	auth := &gitssh.PublicKeys{User: "git", Signer: fx.Signer(fx.Key), HostKeyCallbackHelper: gitssh.HostKeyCallbackHelper{HostKeyCallback: gossh.FixedHostKey(fx.HostKey)}}
 	jars := func(names ...string) string {
 		for i, n := range names {
 			names[i] = "/usr/share/java/" + n + ".jar"
@@ -418,13 +420,13 @@ func otherClients(t *testing.T, fx *fixture) []otherClient {
 		return strings.Join(names, ":")
 	}
 	jgit := func(dir string, args ...string) (string, error) {
-		wrapper := filepath.Join(fx.home, "ssh-of-jgit")
-		text := "#!/bin/sh\nexec ssh " + strings.Join(fx.sshArgs(fx.key), " ") + " \"$@\"\n"
+		wrapper := filepath.Join(fx.Home, "ssh-of-jgit")
+		text := "#!/bin/sh\nexec ssh " + strings.Join(fx.SSHArgs(fx.Key), " ") + " \"$@\"\n"
 		if err := os.WriteFile(wrapper, []byte(text), 0o755); err != nil {
 			return "", err
 		}
 		// Debian's jgit leaves a library out of its path.
-		c := fx.cmd(dir, "java", append([]string{"-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", jars("org.eclipse.jgit", "org.eclipse.jgit.lfs", "org.eclipse.jgit.pgm", "org.eclipse.jgit.ui",
+		c := fx.Cmd(dir, "java", append([]string{"-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", jars("org.eclipse.jgit", "org.eclipse.jgit.lfs", "org.eclipse.jgit.pgm", "org.eclipse.jgit.ui",
 			"org.eclipse.jgit.archive", "org.eclipse.jgit.http.apache", "httpclient", "httpcore", "commons-logging", "args4j", "commons-compress", "jsch", "slf4j-api", "slf4j-nop", "JavaEWAH"), "org.eclipse.jgit.pgm.Main"}, args...)...)
 		c.Env = append(c.Env, "GIT_SSH="+wrapper, "GIT_SSH_COMMAND="+wrapper)
 		out, err := c.CombinedOutput()
@@ -482,7 +484,7 @@ func TestProtocolWithOtherClients(t *testing.T) {
 	for n, c := range otherClients(t, fx) {
 		t.Run(c.name, func(t *testing.T) {
 			name := fmt.Sprintf("other%d", n)
-			dir, url := fx.work(name), fx.url(name)
+			dir, url := fx.Work(name), fx.URL(name)
 			push := func(force bool, refs ...string) string {
 				t.Helper()
 				out, err := c.push(dir, url, force, refs...)
@@ -492,21 +494,21 @@ func TestProtocolWithOtherClients(t *testing.T) {
 				return out
 			}
 			const branch = "refs/heads/main"
-			first := fx.git(dir, "rev-parse", "HEAD")
+			first := fx.Git(dir, "rev-parse", "HEAD")
 			push(false, branch)
 			fx.live(name, first)
 			for i := range 3 {
-				fx.commit(dir, "lines", strings.Repeat(fmt.Sprintf("line %d\n", i), 500))
+				fx.Commit(dir, "lines", strings.Repeat(fmt.Sprintf("line %d\n", i), 500))
 			}
 			push(false, branch)
-			fx.live(name, fx.git(dir, "rev-parse", "HEAD"))
+			fx.live(name, fx.Git(dir, "rev-parse", "HEAD"))
 
 			count := fx.h.count()
 			if out, err := c.push(dir, url, false, branch); err != nil && (c.upToDate == "" || !strings.Contains(out, c.upToDate)) {
 				t.Errorf("nothing to push: %v\n%s", err, out)
 			}
-			fx.git(dir, "commit", "-q", "--amend", "-m", "other words")
-			amended := fx.git(dir, "rev-parse", "HEAD")
+			fx.Git(dir, "commit", "-q", "--amend", "-m", "other words")
+			amended := fx.Git(dir, "rev-parse", "HEAD")
 			push(true, branch)
 			fx.live(name, amended)
 			if n := fx.h.count(); n > count+2 {
@@ -517,18 +519,18 @@ func TestProtocolWithOtherClients(t *testing.T) {
 				return app.Errorf(app.CodeBuildFailed, "mend it", "it does not compile")
 			})
 			defer fx.h.setDeploy(nil)
-			fx.commit(dir, "broken", "x")
+			fx.Commit(dir, "broken", "x")
 			out, _ := c.push(dir, url, false, branch)
 			if !c.noReason {
-				mustHold(t, out, "it does not compile")
+				gittest.MustHold(t, out, "it does not compile")
 			}
 			fx.live(name, amended)
 			fx.h.setDeploy(nil)
 
-			fx.git(dir, "tag", "v1")
+			fx.Git(dir, "tag", "v1")
 			out, _ = c.push(dir, url, false, "refs/tags/v1")
 			if !c.noReason {
-				mustHold(t, out, "tags are not deployed")
+				gittest.MustHold(t, out, "tags are not deployed")
 			}
 			fx.live(name, amended)
 
@@ -540,17 +542,17 @@ func TestProtocolWithOtherClients(t *testing.T) {
 				if out, err := c.clone(url, clone, depth); err != nil {
 					t.Fatalf("clone: %v\n%s", err, out)
 				}
-				if got := fx.git(clone, "rev-parse", "HEAD"); got != amended {
+				if got := fx.Git(clone, "rev-parse", "HEAD"); got != amended {
 					t.Errorf("cloned %s", got)
 				}
 				want := "4"
 				if depth == 1 {
 					want = "1"
 				}
-				if got := fx.git(clone, "rev-list", "--count", "HEAD"); got != want {
+				if got := fx.Git(clone, "rev-list", "--count", "HEAD"); got != want {
 					t.Errorf("cloned %s commits; want %s", got, want)
 				}
-				fx.git(clone, "fsck", "--strict")
+				fx.Git(clone, "fsck", "--strict")
 			}
 		})
 	}

@@ -25,6 +25,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/sshd"
 )
 
 // TestCrash kills the server with SIGKILL at each step that a push takes on the disk: before each system call that changes
@@ -63,7 +66,7 @@ func TestCrash(t *testing.T) {
 	git("", "init", "-q", "-b", "main")
 	lines := strings.Repeat("a line, and more of it, so that a delta pays\n", 100)
 	older := commit(lines)
-	first := crashPush{old: zeroID, new: older, pack: git(older+"\n", "pack-objects", "--revs", "--stdout", "-q")}
+	first := crashPush{old: repository.ZeroID, new: older, pack: git(older+"\n", "pack-objects", "--revs", "--stdout", "-q")}
 	newer := commit(lines + "changed\n")
 	second := crashPush{old: older, new: newer, pack: git(newer+"\n^"+older+"\n", "pack-objects", "--revs", "--thin", "--stdout", "-q")}
 
@@ -83,7 +86,7 @@ func TestCrash(t *testing.T) {
 			}
 			inOrder(t, steps)
 			completed := slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, "truncate ") })
-			if completed != (push.old != zeroID) {
+			if completed != (push.old != repository.ZeroID) {
 				t.Errorf("a thin pack is completed: %v", completed)
 			}
 			moved := false
@@ -98,7 +101,7 @@ func TestCrash(t *testing.T) {
 					at = told[len(told)-1]
 				}
 				got := afterCrash(t, dir, push.crashPush)
-				if want := strings.TrimPrefix(push.old, zeroID); got != want && got != push.new {
+				if want := strings.TrimPrefix(push.old, repository.ZeroID); got != want && got != push.new {
 					t.Errorf("killed before step %d, %s: the ref is %q", k, at, got)
 				}
 				moved = moved || got == push.new
@@ -145,13 +148,17 @@ func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer,
 	return 0
 }
 
-func crashOptions(dir string) Options {
-	return Options{Dir: dir, HostKeyFile: filepath.Join(dir, "../host_key"), Handler: anybody{}, Indexer: NewPackIndexer(), MinFree: 1}
+func crashOptions(dir string) options {
+	return options{
+		ssh:     sshd.Options{HostKeyFile: filepath.Join(dir, "../host_key"), Handler: anybody{}},
+		repo:    repository.Options{Dir: dir, Indexer: repository.NewPackIndexer(), Limits: repository.Limits{MinFree: 1}},
+		Options: Options{Handler: anybody{}},
+	}
 }
 
 // serveUntilKilled is the server. It tells its address, and ends when it is killed or its input does.
 func serveUntilKilled(dir string) {
-	s, err := New(crashOptions(dir))
+	_, s, err := assemble(crashOptions(dir))
 	if err != nil {
 		panic(err)
 	}
@@ -162,7 +169,7 @@ func serveUntilKilled(dir string) {
 	fmt.Printf("serving %s\n", l.Addr())
 	go func() { _ = s.Serve(l) }()
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), gittest.Patience)
 	defer cancel()
 	_ = s.Shutdown(ctx)
 	os.Exit(0)
@@ -210,7 +217,7 @@ func crashAt(t *testing.T, dir, key string, k int, p crashPush) (steps []string)
 		answer <- report
 	}()
 	var report string
-	for late := time.After(4 * patience); traced != nil || answer != nil; { // tracing is slow
+	for late := time.After(4 * gittest.Patience); traced != nil || answer != nil; { // tracing is slow
 		select {
 		case report = <-answer:
 			answer = nil
@@ -220,7 +227,7 @@ func crashAt(t *testing.T, dir, key string, k int, p crashPush) (steps []string)
 			}
 			traced = nil
 		case <-late:
-			t.Fatalf("not seen within %v: the end of the server, or of the push", 4*patience)
+			t.Fatalf("not seen within %v: the end of the server, or of the push", 4*gittest.Patience)
 		}
 	}
 	if k < 0 && !strings.Contains(report, "ok refs/heads/main") {
@@ -240,7 +247,7 @@ func (p crashPush) send(address, key string) string {
 		return err.Error()
 	}
 	client, err := gossh.Dial("tcp", address, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.InsecureIgnoreHostKey(),
-		Auth: []gossh.AuthMethod{gossh.PublicKeys(signer)}, Timeout: patience})
+		Auth: []gossh.AuthMethod{gossh.PublicKeys(signer)}, Timeout: gittest.Patience})
 	if err != nil {
 		return err.Error()
 	}
@@ -259,17 +266,17 @@ func (p crashPush) send(address, key string) string {
 func afterCrash(t *testing.T, dir string, p crashPush) string {
 	t.Helper()
 	o := crashOptions(filepath.Join(dir, "repos"))
-	s, err := New(o)
+	repositories, s, err := assemble(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit, err := s.Live("crash")
+	commit, err := repositories.Live("crash")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var stray []string
-	err = filepath.WalkDir(o.Dir, func(path string, e fs.DirEntry, err error) error {
-		rel, _ := filepath.Rel(o.Dir, path)
+	err = filepath.WalkDir(o.repo.Dir, func(path string, e fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(o.repo.Dir, path)
 		if err == nil && !e.IsDir() && !kept.MatchString(rel) || strings.Contains(rel, "tmp") || strings.HasPrefix(rel, ".") && rel != "." {
 			stray = append(stray, rel)
 		}
@@ -283,8 +290,8 @@ func afterCrash(t *testing.T, dir string, p crashPush) string {
 	if err != nil || len(stray) > 0 {
 		t.Errorf("left behind: %q %v", stray, err)
 	}
-	if _, err := os.Stat(filepath.Join(o.Dir, "crash.git")); !errors.Is(err, fs.ErrNotExist) {
-		out, err := exec.Command("git", "--git-dir="+filepath.Join(o.Dir, "crash.git"), "fsck", "--strict", "--full", "--no-dangling").CombinedOutput()
+	if _, err := os.Stat(filepath.Join(o.repo.Dir, "crash.git")); !errors.Is(err, fs.ErrNotExist) {
+		out, err := exec.Command("git", "--git-dir="+filepath.Join(o.repo.Dir, "crash.git"), "fsck", "--strict", "--full", "--no-dangling").CombinedOutput()
 		if text := strings.TrimSpace(string(out)); err != nil || strings.Contains(text, "missing") || strings.Contains(text, "error") {
 			t.Errorf("git fsck: %v %s", err, text)
 		}
@@ -304,15 +311,15 @@ func afterCrash(t *testing.T, dir string, p crashPush) string {
 	retry := p
 	retry.old = commit
 	if commit == "" {
-		retry.old = zeroID
+		retry.old = repository.ZeroID
 	}
 	if report := retry.send(l.Addr().String(), key); !strings.Contains(report, "ok refs/heads/main") {
 		t.Errorf("pushed again: %q", report)
 	}
-	if live, err := s.Live("crash"); err != nil || live != p.new {
+	if live, err := repositories.Live("crash"); err != nil || live != p.new {
 		t.Errorf("pushed again, the ref is %q: %v", live, err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), gittest.Patience)
 	defer cancel()
 	_ = s.Shutdown(ctx)
 	if err := <-served; err != nil {

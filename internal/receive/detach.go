@@ -1,6 +1,10 @@
 package receive
 
-import "context"
+import (
+	"context"
+
+	"github.com/gitd-io/gitd/internal/sshd"
+)
 
 // lifetime is how long a push goes on: as long as its client is there, or, once detached, as long as the server is.
 type lifetime struct {
@@ -14,9 +18,9 @@ type lifetime struct {
 
 func (p *push) newLifetime() *lifetime {
 	l := &lifetime{push: p}
-	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(p.ss.ctx))
-	l.client = context.AfterFunc(p.ss.ctx, func() { l.cancel(context.Cause(p.ss.ctx)) })
-	l.server = context.AfterFunc(p.base, func() { l.cancel(errShutdown) })
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(p.ss.Context()))
+	l.client = context.AfterFunc(p.ss.Context(), func() { l.cancel(context.Cause(p.ss.Context())) })
+	l.server = context.AfterFunc(p.ss.ServerContext(), func() { l.cancel(sshd.ErrShutdown) })
 	return l
 }
 
@@ -24,12 +28,12 @@ func (p *push) newLifetime() *lifetime {
 func (l *lifetime) detach() error {
 	p := l.push
 	if !l.client() {
-		return context.Cause(p.ss.ctx)
+		return context.Cause(p.ss.Context())
 	}
 	p.log.Step("Detached: the release goes on if you leave; see how it ends with: releases %s", p.name)
-	l.told = context.AfterFunc(p.ss.ctx, func() {
-		if p.base.Err() == nil {
-			p.opts.Log("ssh %s key=%s push %s: the client went away; the detached release goes on", p.ss.remote, p.ss.key.Name, p.name)
+	l.told = context.AfterFunc(p.ss.Context(), func() {
+		if p.ss.ServerContext().Err() == nil {
+			p.opts.Log("ssh %s key=%s push %s: the client went away; the detached release goes on", p.ss.Remote(), p.ss.Key().Name, p.name)
 			p.log.Detail("the client went away; the release goes on")
 		}
 	})
@@ -43,5 +47,5 @@ func (l *lifetime) end() {
 	if l.told != nil {
 		l.told()
 	}
-	l.cancel(errGone)
+	l.cancel(sshd.ErrGone)
 }

@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
 )
 
 // waiting makes deployments wait for the end of their context. The channels tell when one starts, and its cause at the end.
@@ -39,7 +39,7 @@ func (fx *fixture) waiting() (started chan *Push, ended chan error) {
 func processOf(t testing.TB, group int, name string) int {
 	t.Helper()
 	found := 0
-	eventually(t, name+" runs", func() bool {
+	gittest.Eventually(t, name+" runs", func() bool {
 		all, _ := filepath.Glob("/proc/[0-9]*/stat")
 		for _, f := range all {
 			b, err := os.ReadFile(f)
@@ -64,7 +64,7 @@ func processOf(t testing.TB, group int, name string) int {
 
 func TestClientGoesWhileDeploying(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("gone")
+	dir := fx.Work("gone")
 	started, ended := fx.waiting()
 	for _, c := range []struct {
 		name string
@@ -78,19 +78,19 @@ func TestClientGoesWhileDeploying(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			git := fx.cmd(dir, "git", "push", "platform", "main")
+			git := fx.Cmd(dir, "git", "push", "platform", "main")
 			if err := git.Start(); err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL); _ = git.Wait() }()
-			p := receiveOr(t, "the deployment starts", started)
+			p := gittest.Receive(t, "the deployment starts", started)
 			c.kill(t, git)
 			at := time.Now()
-			if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeCancelled {
+			if err := gittest.Receive(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeCancelled {
 				t.Errorf("cause: %v", err)
 			}
 			t.Logf("noticed after %v", time.Since(at))
-			eventually(t, "no git process is left", func() bool { return len(children(fx.bare("gone"))) == 0 })
+			gittest.Eventually(t, "no git process is left", func() bool { return len(gittest.Children(fx.bare("gone"))) == 0 })
 			fx.live("gone", "")
 			if err := p.Source.Checkout(context.Background(), t.TempDir(), 0, 0); err == nil {
 				t.Error("the source outlives the push")
@@ -98,72 +98,66 @@ func TestClientGoesWhileDeploying(t *testing.T) {
 		})
 	}
 	fx.h.setDeploy(nil)
-	fx.git(dir, "push", "platform", "main")
-	fx.live("gone", fx.git(dir, "rev-parse", "HEAD"))
+	fx.Git(dir, "push", "platform", "main")
+	fx.live("gone", fx.Git(dir, "rev-parse", "HEAD"))
 }
 
 func TestMultiplexedClientGoes(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("mux")
+	dir := fx.Work("mux")
 	started, ended := fx.waiting()
-	socket := filepath.Join(fx.home, "mux")
-	host, port, _ := net.SplitHostPort(fx.addr)
-	master := fx.cmd(fx.home, "ssh", append(fx.sshArgs(fx.key), "-M", "-S", socket, "-N", "-p", port, "git@"+host)...)
+	socket := filepath.Join(fx.Home, "mux")
+	host, port, _ := net.SplitHostPort(fx.Addr)
+	master := fx.Cmd(fx.Home, "ssh", append(fx.SSHArgs(fx.Key), "-M", "-S", socket, "-N", "-p", port, "git@"+host)...)
 	if err := master.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = master.Process.Kill(); _ = master.Wait() }()
-	eventually(t, "the master listens", func() bool { _, err := os.Stat(socket); return err == nil })
-	git := fx.cmd(dir, "git", "push", "platform", "main")
-	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(fx.sshArgs(fx.key), " "))
+	gittest.Eventually(t, "the master listens", func() bool { _, err := os.Stat(socket); return err == nil })
+	git := fx.Cmd(dir, "git", "push", "platform", "main")
+	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(fx.SSHArgs(fx.Key), " "))
 	if err := git.Start(); err != nil {
 		t.Fatal(err)
 	}
-	receiveOr(t, "the deployment starts", started)
+	gittest.Receive(t, "the deployment starts", started)
 	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
 	_ = git.Wait()
-	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeCancelled {
+	if err := gittest.Receive(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeCancelled {
 		t.Errorf("cause: %v", err)
 	}
 	fx.live("mux", "")
-	if n := fx.connections(); n != 1 {
+	if n := fx.s.Connections(); n != 1 {
 		t.Errorf("%d connections; the master's must be there still", n)
 	}
 	fx.h.setDeploy(nil)
-	git = fx.cmd(dir, "git", "push", "platform", "main")
-	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(fx.sshArgs(fx.key), " "))
+	git = fx.Cmd(dir, "git", "push", "platform", "main")
+	git.Env = append(git.Env, "GIT_SSH_COMMAND=ssh -S "+socket+" "+strings.Join(fx.SSHArgs(fx.Key), " "))
 	if out, err := git.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if n := fx.connections(); n != 1 {
+	if n := fx.s.Connections(); n != 1 {
 		t.Errorf("%d connections", n)
 	}
 }
 
-func (fx *fixture) connections() int {
-	fx.s.mu.Lock()
-	defer fx.s.mu.Unlock()
-	return len(fx.s.connections)
-}
-
 func TestClientGoesInThePack(t *testing.T) {
 	held := &holding{limit: 8 << 20, more: make(chan struct{})}
-	fx := start(t, func(o *Options) { o.Indexer = held })
-	dir := fx.work("pack")
+	fx := start(t, func(o *options) { o.repo.Indexer = held })
+	dir := fx.Work("pack")
 	junk := make([]byte, 24<<20)
 	_, _ = rand.Read(junk)
-	fx.commit(dir, "junk", string(junk))
+	fx.Commit(dir, "junk", string(junk))
 	fx.h.setDeploy(func(context.Context, *Push) error { return errors.New("must not be deployed") })
 
 	t.Run("kill -9", func(t *testing.T) {
 		held.holds.Store(true) // the pack is on its way when the client is killed
 		defer func() { held.holds.Store(false); close(held.more) }()
-		git := fx.cmd(dir, "git", "push", "platform", "main")
+		git := fx.Cmd(dir, "git", "push", "platform", "main")
 		if err := git.Start(); err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL); _ = git.Wait() }()
-		eventually(t, "a part of the pack is here", func() bool {
+		gittest.Eventually(t, "a part of the pack is here", func() bool {
 			found, _ := filepath.Glob(filepath.Join(fx.bare("pack"), "objects/tmp_objdir-*/pack/tmp_pack_*"))
 			for _, f := range found {
 				if i, err := os.Stat(f); err == nil && i.Size() > 1000 {
@@ -173,12 +167,12 @@ func TestClientGoesInThePack(t *testing.T) {
 			return false
 		})
 		_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
-		fx.logged("push pack", "failed")
-		eventually(t, "no git process is left", func() bool { return len(children(fx.bare("pack"))) == 0 })
+		fx.Logged("push pack", "failed")
+		gittest.Eventually(t, "no git process is left", func() bool { return len(gittest.Children(fx.bare("pack"))) == 0 })
 		fx.live("pack", "")
 	})
 	t.Run("end of input", func(t *testing.T) {
-		client := fx.dial()
+		client := fx.Dial()
 		defer client.Close()
 		ss, err := client.NewSession()
 		if err != nil {
@@ -190,29 +184,18 @@ func TestClientGoesInThePack(t *testing.T) {
 		if err := ss.Start("git-receive-pack '/pack'"); err != nil {
 			t.Fatal(err)
 		}
-		head := fx.git(dir, "rev-parse", "HEAD")
-		_, _ = in.Write(append(pktline.Append(nil, zeroID+" "+head+" refs/heads/main\x00report-status"), "0000PACK\x00\x00\x00\x02\x00\x00\x00\x03abc"...))
+		head := fx.Git(dir, "rev-parse", "HEAD")
+		_, _ = in.Write(append(pktline.Append(nil, repository.ZeroID+" "+head+" refs/heads/main\x00report-status"), "0000PACK\x00\x00\x00\x02\x00\x00\x00\x03abc"...))
 		_ = in.Close()
 		if err := ss.Wait(); err != nil {
 			t.Error(err)
 		}
-		mustHold(t, out.String(), "unpack the pack is damaged", "ng refs/heads/main the pack is damaged")
+		gittest.MustHold(t, out.String(), "unpack the pack is damaged", "ng refs/heads/main the pack is damaged")
 		fx.live("pack", "")
 	})
 	if n := fx.h.count(); n > 0 {
 		t.Errorf("%d deployments", n)
 	}
-}
-
-// dial connects as the user with a client of our own.
-func (fx *fixture) dial() *gossh.Client {
-	fx.t.Helper()
-	c, err := gossh.Dial("tcp", fx.addr, &gossh.ClientConfig{User: "git", HostKeyCallback: gossh.FixedHostKey(fx.hostKey),
-		Auth: []gossh.AuthMethod{gossh.PublicKeys(fx.signer(fx.key))}})
-	if err != nil {
-		fx.t.Fatal(err)
-	}
-	return c
 }
 
 // holding is the indexer on a line that stalls after limit bytes.
@@ -222,12 +205,12 @@ type holding struct {
 	more  chan struct{}
 }
 
-func (h *holding) Index(ctx context.Context, r io.Reader, to PackTarget, limits PackLimits, progress Progress) (PackStats, error) {
+func (h *holding) Index(ctx context.Context, r io.Reader, to repository.PackTarget, limits repository.PackLimits, progress repository.Progress) (repository.PackStats, error) {
 	if !h.holds.Load() {
-		return gitIndexer{}.Index(ctx, r, to, limits, progress)
+		return repository.NewGitIndexer().Index(ctx, r, to, limits, progress)
 	}
 	stalled := readerFunc(func(p []byte) (int, error) { <-h.more; return 0, io.EOF })
-	return gitIndexer{}.Index(ctx, io.MultiReader(io.LimitReader(r, h.limit), stalled), to, limits, progress)
+	return repository.NewGitIndexer().Index(ctx, io.MultiReader(io.LimitReader(r, h.limit), stalled), to, limits, progress)
 }
 
 type readerFunc func(p []byte) (int, error)

@@ -14,7 +14,9 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
 )
 
 // packWriter makes packs by hand, sound or not.
@@ -116,39 +118,39 @@ func packOf(root []byte, trees, blobs [][]byte) (pack []byte, commit string) {
 
 // send pushes a pack made by hand, and returns the report.
 func (fx *fixture) send(name, commit string, pack []byte) string {
-	fx.t.Helper()
+	fx.T.Helper()
 	return fx.sendAs("report-status", name, commit, pack)
 }
 
 // sendAs is send by a client with these capabilities.
 func (fx *fixture) sendAs(capabilities, name, commit string, pack []byte) string {
-	fx.t.Helper()
-	client := fx.dial()
+	fx.T.Helper()
+	client := fx.Dial()
 	defer client.Close()
 	ss, err := client.NewSession()
 	if err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	var out, errs syncBuffer
 	ss.Stdout, ss.Stderr = &out, &errs
 	in, err := ss.StdinPipe()
 	if err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	if err := ss.Start("git-receive-pack '/" + name + "'"); err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	go func() { // the end of input never comes: the server must not wait for it
-		_, _ = in.Write(append(pktline.Append(nil, zeroID+" "+commit+" refs/heads/main\x00"+capabilities), "0000"...))
+		_, _ = in.Write(append(pktline.Append(nil, repository.ZeroID+" "+commit+" refs/heads/main\x00"+capabilities), "0000"...))
 		_, _ = in.Write(pack)
 	}()
 	done := make(chan error, 1)
 	go func() { done <- ss.Wait() }()
-	eventually(fx.t, "the report", func() bool {
+	gittest.Eventually(fx.T, "the report", func() bool {
 		return strings.Contains(out.String(), "unpack ") && strings.HasSuffix(out.String(), "0000") || errs.String() != ""
 	})
 	_ = in.Close()
-	receiveOr(fx.t, "the end of the session", done)
+	gittest.Receive(fx.T, "the end of the session", done)
 	return out.String()[strings.Index(out.String(), "0000")+4:] + errs.String()
 }
 
@@ -172,21 +174,21 @@ func (s *syncBuffer) String() string {
 
 func TestHostilePacks(t *testing.T) {
 	t.Run("gitd", func(t *testing.T) {
-		hostilePacks(t, NewPackIndexer(), "the pack has an object of 1024 MB; the limit is 512 MB", "hasDotdot", "a blob, not a commit")
+		hostilePacks(t, repository.NewPackIndexer(), "the pack has an object of 1024 MB; the limit is 512 MB", "hasDotdot", "a blob, not a commit")
 	})
 	t.Run("git", func(t *testing.T) {
-		hostilePacks(t, gitIndexer{}, "unpacking took more than 192 MB of memory",
+		hostilePacks(t, repository.NewGitIndexer(), "unpacking took more than 192 MB of memory",
 			"hasDotdot", "a blob, not a commit", "SHA1 mismatch", "delta replay has gone wild", "tried to allocate 1099511627777")
 	})
 }
 
 // hostilePacks has an indexer refuse them. deltaBomb is what it says of one, and logged are parts of lines in the server's log.
-func hostilePacks(t *testing.T, indexer Indexer, deltaBomb string, logged ...string) {
-	fx := start(t, func(o *Options) {
-		o.MaxPack = 8 << 20
-		o.MaxObjects = 100000
-		o.MaxMemory = 192 << 20
-		o.Indexer = indexer
+func hostilePacks(t *testing.T, indexer repository.Indexer, deltaBomb string, logged ...string) {
+	fx := start(t, func(o *options) {
+		o.repo.Limits.Pack = 8 << 20
+		o.repo.Limits.Objects = 100000
+		o.repo.Limits.Memory = 192 << 20
+		o.repo.Indexer = indexer
 	})
 	x := []byte("pwned\n")
 	xid := id("blob", x)
@@ -303,23 +305,21 @@ func hostilePacks(t *testing.T, indexer Indexer, deltaBomb string, logged ...str
 			}
 		})
 	}
-	fx.mu.Lock()
 	for _, what := range logged {
-		if n := strings.Count(strings.Join(fx.log, "\n"), what); n != 1 {
+		if n := strings.Count(strings.Join(fx.Lines(), "\n"), what); n != 1 {
 			t.Errorf("%q is in the log %d times", what, n)
 		}
 	}
-	for _, line := range fx.log { // one for each push
+	for _, line := range fx.Lines() { // one for each push
 		if strings.Contains(line, "evil") != strings.Contains(line, "(status ") {
 			t.Errorf("not the line of a push: %s", line)
 		}
 	}
-	fx.mu.Unlock()
 	if fx.h.count() > 0 {
 		t.Error("something was deployed")
 	}
 	fx.live("evil", "")
-	if found := children(fx.s.opts.Dir); len(found) > 0 {
+	if found := gittest.Children(fx.dir); len(found) > 0 {
 		t.Errorf("left running: %q", found)
 	}
 	if out := fx.send("evil", soundCommit, sound); !strings.Contains(out, "ok refs/heads/main") {
@@ -329,64 +329,35 @@ func hostilePacks(t *testing.T, indexer Indexer, deltaBomb string, logged ...str
 }
 
 func TestLimits(t *testing.T) {
-	fx := start(t, func(o *Options) { o.MaxPack = 1 << 20; o.MaxCheckout = 2 << 20; o.MaxFiles = 50 })
-	dir := fx.work("limits")
+	fx := start(t, func(o *options) {
+		o.repo.Limits.Pack = 1 << 20
+		o.repo.Limits.Checkout = 2 << 20
+		o.repo.Limits.Files = 50
+	})
+	dir := fx.Work("limits")
 	fx.h.setDeploy(func(ctx context.Context, p *Push) error { return p.Source.Checkout(ctx, t.TempDir(), 0, 0) })
-	fx.commit(dir, "zeros", string(make([]byte, 3<<20)))
-	fx.rejected(dir, []string{"(the files of the commit are larger than 2 MB together)"}, "push", "platform", "main")
-	fx.git(dir, "reset", "-q", "--hard", "HEAD~1")
+	fx.Commit(dir, "zeros", string(make([]byte, 3<<20)))
+	fx.Rejected(dir, []string{"(the files of the commit are larger than 2 MB together)"}, "push", "platform", "main")
+	fx.Git(dir, "reset", "-q", "--hard", "HEAD~1")
 	for i := range 50 {
-		fx.write("f", "")
+		fx.Write("f", "")
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d", i)), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fx.commit(dir, "more", "")
-	fx.rejected(dir, []string{"(the commit has more than 50 files)"}, "push", "platform", "main")
-	fx.git(dir, "reset", "-q", "--hard", "HEAD~1")
+	fx.Commit(dir, "more", "")
+	fx.Rejected(dir, []string{"(the commit has more than 50 files)"}, "push", "platform", "main")
+	fx.Git(dir, "reset", "-q", "--hard", "HEAD~1")
 	junk := bytes.Repeat([]byte("x"), 2<<20)
 	for i := range junk {
 		junk[i] = byte(i*i>>3) ^ byte(i>>11)*7 ^ byte(i*2654435761>>13)
 	}
-	fx.commit(dir, "junk", string(junk))
-	fx.rejected(dir, []string{"(the pack is larger than 1 MB)", "leave large files out"}, "-c", "core.compression=0", "push", "platform", "main")
+	fx.Commit(dir, "junk", string(junk))
+	fx.Rejected(dir, []string{"(the pack is larger than 1 MB)", "leave large files out"}, "-c", "core.compression=0", "push", "platform", "main")
 	fx.clean("limits")
 
-	full := start(t, func(o *Options) { o.MinFree = 1 << 60 })
-	dir = full.work("full")
-	full.rejected(dir, []string{"(the server's disk is nearly full: "}, "push", "platform", "main")
+	full := start(t, func(o *options) { o.repo.Limits.MinFree = 1 << 60 })
+	dir = full.Work("full")
+	full.Rejected(dir, []string{"(the server's disk is nearly full: "}, "push", "platform", "main")
 	full.live("full", "")
-}
-
-func TestCheckLinks(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		links map[string]string
-		ok    bool
-	}{
-		{"beside", map[string]string{"a": "b"}, true},
-		{"up and down", map[string]string{"a/b/c": "../../x/y"}, true},
-		{"to the root", map[string]string{"a/b": ".."}, true},
-		{"dangling", map[string]string{"a": "no/such/file"}, true},
-		{"loop", map[string]string{"a": "b", "b": "a"}, true},
-		{"itself", map[string]string{"a": "a/x"}, true},
-		{"absolute", map[string]string{"a": "/x"}, false},
-		{"up", map[string]string{"a": "../x"}, false},
-		{"up behind a folder", map[string]string{"a": "b/../../x"}, false},
-		{"through another", map[string]string{"p/q/r/up": "../../..", "x": "p/q/r/up/.."}, false},
-		{"through two others", map[string]string{"p/q/up": "../..", "l": "p/q", "x": "l/up/../etc"}, false},
-		{"down through another", map[string]string{"l": "p/q/r", "x": "l/../.."}, true},
-	} {
-		var entries []entry
-		for p, target := range c.links {
-			entries = append(entries, entry{path: p, mode: modeSymlink, target: target})
-		}
-		err := checkLinks(entries)
-		if (err == nil) != c.ok {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if err != nil && app.CodeOf(err) != app.CodeInvalidInput {
-			t.Errorf("%s: %v", c.name, err)
-		}
-	}
 }

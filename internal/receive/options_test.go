@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/sshd"
 )
 
 func TestParsePushOptions(t *testing.T) {
@@ -75,7 +77,7 @@ func FuzzPushOptions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sent string) {
 		o, err := parsePushOptions(strings.Split(sent, "\x00"))
 		if err != nil {
-			if line := oneLine(err); line == "" || strings.ContainsAny(line, "\n\x00\x1b") || app.CodeOf(err) != app.CodeInvalidInput {
+			if line := app.OneLine(err); line == "" || strings.ContainsAny(line, "\n\x00\x1b") || app.CodeOf(err) != app.CodeInvalidInput {
 				t.Errorf("%q: %v", line, err)
 			}
 			return
@@ -88,7 +90,7 @@ func FuzzPushOptions(f *testing.F) {
 
 func TestPushOptions(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("options")
+	dir := fx.Work("options")
 	for i, tt := range []struct {
 		options []string
 		want    PushOptions
@@ -99,16 +101,16 @@ func TestPushOptions(t *testing.T) {
 		{[]string{"-o", "detach"}, PushOptions{Detach: true}},
 		{[]string{"-o", "dry-run"}, PushOptions{DryRun: true}},
 	} {
-		c := fx.commit(dir, "f", strings.Repeat("x", i))
-		fx.git(dir, append(append([]string{"push"}, tt.options...), "platform", "main")...)
+		c := fx.Commit(dir, "f", strings.Repeat("x", i))
+		fx.Git(dir, append(append([]string{"push"}, tt.options...), "platform", "main")...)
 		fx.live("options", c)
 		if p := fx.h.last(); p.Options != tt.want {
 			t.Errorf("%q: %+v", tt.options, p.Options)
 		}
 	}
 
-	n, live := fx.h.count(), fx.git(dir, "rev-parse", "HEAD")
-	fx.commit(dir, "f", "refused")
+	n, live := fx.h.count(), fx.Git(dir, "rev-parse", "HEAD")
+	fx.Commit(dir, "f", "refused")
 	for _, tt := range []struct {
 		option string
 		words  []string
@@ -117,8 +119,8 @@ func TestPushOptions(t *testing.T) {
 			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o message=TEXT"}},
 		{"message", []string{`(push option "message" needs a value: -o message=TEXT)`}},
 	} {
-		fx.rejected(dir, tt.words, "push", "-o", tt.option, "platform", "main")
-		fx.rejected(dir, tt.words[len(tt.words)-1:], "push", "-o", "clear-cache", "-o", tt.option, "platform", "main")
+		fx.Rejected(dir, tt.words, "push", "-o", tt.option, "platform", "main")
+		fx.Rejected(dir, tt.words[len(tt.words)-1:], "push", "-o", "clear-cache", "-o", tt.option, "platform", "main")
 		fx.live("options", live)
 	}
 	if fx.h.count() != n {
@@ -130,12 +132,12 @@ func TestPushOptions(t *testing.T) {
 			return app.Errorf(app.CodeDryRun, "push without it", "dry run: the build works")
 		})
 		defer fx.h.setDeploy(nil)
-		fx.rejected(dir, []string{"! [remote rejected] main -> main (dry run: the build works)", "remote:  !     push without it"}, "push", "-o", "dry-run", "platform", "main")
+		fx.Rejected(dir, []string{"! [remote rejected] main -> main (dry run: the build works)", "remote:  !     push without it"}, "push", "-o", "dry-run", "platform", "main")
 		fx.live("options", live)
-		fx.logged("push options", "built: dry run")
+		fx.Logged("push options", "built: dry run")
 	})
 	t.Run("an option that is always set", func(t *testing.T) {
-		fx.git(dir, "-c", "push.pushOption=clear-cache", "push", "platform", "main")
+		fx.Git(dir, "-c", "push.pushOption=clear-cache", "push", "platform", "main")
 		if p := fx.h.last(); !p.Options.ClearCache {
 			t.Errorf("%+v", p.Options)
 		}
@@ -150,7 +152,7 @@ func (fx *fixture) held(proceed chan struct{}) (started chan *Push, ended chan e
 		select {
 		case <-proceed:
 			p.Log.Step("a line that nobody reads")
-			if err = p.Source.Checkout(ctx, fx.t.TempDir(), 0, 0); err == nil {
+			if err = p.Source.Checkout(ctx, fx.T.TempDir(), 0, 0); err == nil {
 				err = p.Accept()
 			}
 		case <-ctx.Done():
@@ -177,40 +179,38 @@ func TestDetach(t *testing.T) {
 		{"frozen", 2 * time.Second, func(_ *testing.T, git *exec.Cmd) { _ = syscall.Kill(-git.Process.Pid, syscall.SIGSTOP) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fx := start(t, func(o *Options) { o.IdleTimeout, o.HandshakeTimeout = c.idle, 2*c.idle })
-			dir := fx.work("detached")
+			fx := start(t, func(o *options) { o.ssh.IdleTimeout, o.ssh.HandshakeTimeout = c.idle, 2*c.idle })
+			dir := fx.Work("detached")
 			proceed := make(chan struct{})
 			started, ended := fx.held(proceed)
-			git := fx.cmd(dir, "git", "push", "-o", "detach", "platform", "main")
+			git := fx.Cmd(dir, "git", "push", "-o", "detach", "platform", "main")
 			if err := git.Start(); err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL); _ = git.Wait() }()
-			receiveOr(t, "the deployment starts", started)
+			gittest.Receive(t, "the deployment starts", started)
 			c.kill(t, git)
-			fx.logged("push detached: the client went away; the detached release goes on")
-			if c, err := fx.s.Live("detached"); c != "" || err != nil {
+			fx.Logged("push detached: the client went away; the detached release goes on")
+			if c, err := fx.repos.Live("detached"); c != "" || err != nil {
 				t.Errorf("live: %q, %v", c, err)
 			}
 			close(proceed)
-			if err := receiveOr(t, "the deployment ends", ended); err != nil {
+			if err := gittest.Receive(t, "the deployment ends", ended); err != nil {
 				t.Error(err)
 			}
-			fx.logged("push detached: main", "deployed")
-			fx.live("detached", fx.git(dir, "rev-parse", "HEAD"))
+			fx.Logged("push detached: main", "deployed")
+			fx.live("detached", fx.Git(dir, "rev-parse", "HEAD"))
 		})
 	}
 }
 
 func TestDetachWithAClientThatStays(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("stays")
-	out := fx.git(dir, "push", "-o", "detach", "platform", "main")
-	mustHold(t, out, "remote: -----> Detached: ", "* [new branch]      main -> main")
-	fx.live("stays", fx.git(dir, "rev-parse", "HEAD"))
-	fx.mu.Lock()
-	defer fx.mu.Unlock()
-	for _, l := range fx.log {
+	dir := fx.Work("stays")
+	out := fx.Git(dir, "push", "-o", "detach", "platform", "main")
+	gittest.MustHold(t, out, "remote: -----> Detached: ", "* [new branch]      main -> main")
+	fx.live("stays", fx.Git(dir, "rev-parse", "HEAD"))
+	for _, l := range fx.Lines() {
 		if strings.Contains(l, "went away") {
 			t.Error(l)
 		}
@@ -219,37 +219,37 @@ func TestDetachWithAClientThatStays(t *testing.T) {
 
 func TestAClientThatWentAwayIsSaidOnce(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("gone")
+	dir := fx.Work("gone")
 	started, ended := fx.held(nil)
-	git := fx.cmd(dir, "git", "push", "platform", "main")
+	git := fx.Cmd(dir, "git", "push", "platform", "main")
 	if err := git.Start(); err != nil {
 		t.Fatal(err)
 	}
-	receiveOr(t, "the deployment starts", started)
+	gittest.Receive(t, "the deployment starts", started)
 	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
 	_ = git.Wait()
-	if err := receiveOr(t, "the deployment ends", ended); !errors.Is(err, errGone) {
+	if err := gittest.Receive(t, "the deployment ends", ended); !errors.Is(err, sshd.ErrGone) {
 		t.Error(err)
 	}
-	fx.logged("push gone: main", "failed: the client went away (status")
+	fx.Logged("push gone: main", "failed: the client went away (status")
 }
 
 func TestDetachEndsWithTheServer(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("ends")
+	dir := fx.Work("ends")
 	started, ended := fx.held(nil)
-	git := fx.cmd(dir, "git", "push", "-o", "detach", "platform", "main")
+	git := fx.Cmd(dir, "git", "push", "-o", "detach", "platform", "main")
 	if err := git.Start(); err != nil {
 		t.Fatal(err)
 	}
-	receiveOr(t, "the deployment starts", started)
+	gittest.Receive(t, "the deployment starts", started)
 	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
 	_ = git.Wait()
-	fx.logged("the detached release goes on")
+	fx.Logged("the detached release goes on")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = fx.s.Shutdown(ctx)
-	if err := receiveOr(t, "the deployment ends", ended); app.CodeOf(err) != app.CodeUnavailable {
+	if err := gittest.Receive(t, "the deployment ends", ended); app.CodeOf(err) != app.CodeUnavailable {
 		t.Error(err)
 	}
 	fx.live("ends", "")
@@ -259,23 +259,23 @@ func TestDetachEndsWithTheServer(t *testing.T) {
 func TestDetachInThePack(t *testing.T) {
 	held := &holding{limit: 8 << 20, more: make(chan struct{})}
 	held.holds.Store(true)
-	fx := start(t, func(o *Options) { o.Indexer = held })
-	dir := fx.work("half")
+	fx := start(t, func(o *options) { o.repo.Indexer = held })
+	dir := fx.Work("half")
 	junk := make([]byte, 12<<20)
 	_, _ = rand.Read(junk)
-	fx.commit(dir, "junk", string(junk))
-	git := fx.cmd(dir, "git", "push", "-o", "detach", "platform", "main")
+	fx.Commit(dir, "junk", string(junk))
+	git := fx.Cmd(dir, "git", "push", "-o", "detach", "platform", "main")
 	if err := git.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a part of the pack is here", func() bool {
+	gittest.Eventually(t, "a part of the pack is here", func() bool {
 		found, _ := filepath.Glob(filepath.Join(fx.bare("half"), "objects/tmp_objdir-*/pack/tmp_pack_*"))
 		return len(found) > 0
 	})
 	_ = syscall.Kill(-git.Process.Pid, syscall.SIGKILL)
 	_ = git.Wait()
 	close(held.more)
-	fx.logged("push half", "failed")
+	fx.Logged("push half", "failed")
 	fx.live("half", "")
 	if fx.h.count() > 0 {
 		t.Error("it was deployed")

@@ -34,8 +34,8 @@ const pausedDir = "GITD_TEST_PAUSED"
 func TestPausedServer(t *testing.T) {
 	if dir := os.Getenv(pausedDir); dir != "" {
 		o := crashOptions(dir)
-		o.Handler, o.IdleTimeout, o.HandshakeTimeout = slowly{}, 1200*time.Millisecond, 500*time.Millisecond
-		s, err := New(o)
+		o.Handler, o.ssh.IdleTimeout, o.ssh.HandshakeTimeout = slowly{}, 1200*time.Millisecond, 500*time.Millisecond
+		_, s, err := assemble(o)
 		if err != nil {
 			panic(err)
 		}
@@ -47,7 +47,7 @@ func TestPausedServer(t *testing.T) {
 		panic(s.Serve(l)) // until it is killed
 	}
 	fx := start(t, nil)
-	dir := fx.work("paused")
+	dir := fx.Work("paused")
 	repos := filepath.Join(t.TempDir(), "repos")
 	server := exec.Command(os.Args[0], "-test.run=^TestPausedServer$")
 	server.Env = append(os.Environ(), pausedDir+"="+repos)
@@ -67,7 +67,7 @@ func TestPausedServer(t *testing.T) {
 		}
 		return strings.TrimSpace(text)
 	}
-	push := fx.cmd(dir, "git", "push", "ssh://git@"+line()+"/paused", "main")
+	push := fx.Cmd(dir, "git", "push", "ssh://git@"+line()+"/paused", "main")
 	for i, kv := range push.Env {
 		push.Env[i] = strings.Replace(kv, "StrictHostKeyChecking=yes", "StrictHostKeyChecking=no", 1)
 	}

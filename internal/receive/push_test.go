@@ -8,176 +8,178 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/repository"
 )
 
 func TestPushAndClone(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("hello")
-	first := fx.git(dir, "rev-parse", "HEAD")
-	out := fx.git(dir, "push", "platform", "main")
-	mustHold(t, out, "remote: -----> Receiving hello (main "+first[:7]+", 3 objects, ", " * [new branch]      main -> main")
+	dir := fx.Work("hello")
+	first := fx.Git(dir, "rev-parse", "HEAD")
+	out := fx.Git(dir, "push", "platform", "main")
+	gittest.MustHold(t, out, "remote: -----> Receiving hello (main "+first[:7]+", 3 objects, ", " * [new branch]      main -> main")
 	fx.live("hello", first)
 	p := fx.h.last()
-	if p.App != "hello" || p.Ref != "refs/heads/main" || p.Old != zeroID || p.Commit != first || p.Objects != 3 || p.Key.Name != "laptop" || p.Bytes < 100 {
+	if p.App != "hello" || p.Ref != "refs/heads/main" || p.Old != repository.ZeroID || p.Commit != first || p.Objects != 3 || p.Key.Name != "laptop" || p.Bytes < 100 {
 		t.Errorf("push: %+v", p)
 	}
-	fx.logged("key=laptop", "SHA256:", "push hello", "main "+first[:7]+" deployed")
+	fx.Logged("key=laptop", "SHA256:", "push hello", "main "+first[:7]+" deployed")
 
-	second := fx.commit(dir, "hello.txt", "hello again\n")
-	mustHold(t, fx.git(dir, "push", "platform", "main"), first[:7]+".."+second[:7]+"  main -> main")
+	second := fx.Commit(dir, "hello.txt", "hello again\n")
+	gittest.MustHold(t, fx.Git(dir, "push", "platform", "main"), first[:7]+".."+second[:7]+"  main -> main")
 	fx.live("hello", second)
 	if p := fx.h.last(); p.Old != first {
 		t.Errorf("old is %s", p.Old)
 	}
-	mustHold(t, fx.git(dir, "push", "platform", "main"), "Everything up-to-date")
+	gittest.MustHold(t, fx.Git(dir, "push", "platform", "main"), "Everything up-to-date")
 
 	for _, version := range []string{"0", "1", "2"} {
 		clone := filepath.Join(t.TempDir(), "clone")
-		fx.git("/", "-c", "protocol.version="+version, "clone", "-q", fx.url("hello"), clone)
-		if got := fx.git(clone, "rev-parse", "HEAD"); got != second {
+		fx.Git("/", "-c", "protocol.version="+version, "clone", "-q", fx.URL("hello"), clone)
+		if got := fx.Git(clone, "rev-parse", "HEAD"); got != second {
 			t.Errorf("protocol %s: the clone has %s", version, got)
 		}
-		if got := fx.git(clone, "symbolic-ref", "HEAD"); got != "refs/heads/main" {
+		if got := fx.Git(clone, "symbolic-ref", "HEAD"); got != "refs/heads/main" {
 			t.Errorf("HEAD of the clone is %s", got)
 		}
 	}
-	mustHold(t, fx.git(dir, "ls-remote", "platform"), second+"\tHEAD", second+"\trefs/heads/main")
+	gittest.MustHold(t, fx.Git(dir, "ls-remote", "platform"), second+"\tHEAD", second+"\trefs/heads/main")
 }
 
 func TestWaysToPush(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("ways")
-	fx.git(dir, "push", "platform", "main")
+	dir := fx.Work("ways")
+	fx.Git(dir, "push", "platform", "main")
 
 	t.Run("forced", func(t *testing.T) {
-		fx.git(dir, "commit", "-q", "--amend", "-m", "other words")
-		fx.rejected(dir, []string{"[rejected]"}, "push", "platform", "main")
-		mustHold(t, fx.git(dir, "push", "-f", "platform", "main"), "(forced update)")
-		fx.live("ways", fx.git(dir, "rev-parse", "HEAD"))
+		fx.Git(dir, "commit", "-q", "--amend", "-m", "other words")
+		fx.Rejected(dir, []string{"[rejected]"}, "push", "platform", "main")
+		gittest.MustHold(t, fx.Git(dir, "push", "-f", "platform", "main"), "(forced update)")
+		fx.live("ways", fx.Git(dir, "rev-parse", "HEAD"))
 	})
 	t.Run("back to a commit that is here", func(t *testing.T) {
-		first := fx.git(dir, "rev-parse", "HEAD")
-		fx.commit(dir, "b", "b")
-		fx.git(dir, "push", "platform", "main")
-		fx.git(dir, "reset", "-q", "--hard", first)
-		fx.git(dir, "push", "-f", "platform", "main")
+		first := fx.Git(dir, "rev-parse", "HEAD")
+		fx.Commit(dir, "b", "b")
+		fx.Git(dir, "push", "platform", "main")
+		fx.Git(dir, "reset", "-q", "--hard", first)
+		fx.Git(dir, "push", "-f", "platform", "main")
 		fx.live("ways", first)
 		if p := fx.h.last(); p.Objects != 0 {
 			t.Errorf("%d objects were sent", p.Objects)
 		}
 	})
 	t.Run("thin", func(t *testing.T) {
-		fx.commit(dir, "big.txt", strings.Repeat("a line that stays the same\n", 5000))
-		fx.git(dir, "push", "platform", "main")
-		c := fx.commit(dir, "big.txt", strings.Repeat("a line that stays the same\n", 5000)+"and one more\n")
-		fx.git(dir, "push", "--thin", "platform", "main")
+		fx.Commit(dir, "big.txt", strings.Repeat("a line that stays the same\n", 5000))
+		fx.Git(dir, "push", "platform", "main")
+		c := fx.Commit(dir, "big.txt", strings.Repeat("a line that stays the same\n", 5000)+"and one more\n")
+		fx.Git(dir, "push", "--thin", "platform", "main")
 		fx.live("ways", c)
 		if p := fx.h.last(); p.Bytes > 2000 {
 			t.Errorf("the pack was not thin: %d bytes", p.Bytes)
 		}
 	})
 	t.Run("another branch as main", func(t *testing.T) {
-		fx.git(dir, "checkout", "-q", "-b", "topic")
-		c := fx.commit(dir, "t", "t")
-		fx.git(dir, "push", "platform", "topic:main")
+		fx.Git(dir, "checkout", "-q", "-b", "topic")
+		c := fx.Commit(dir, "t", "t")
+		fx.Git(dir, "push", "platform", "topic:main")
 		fx.live("ways", c)
-		fx.git(dir, "checkout", "-q", "main")
+		fx.Git(dir, "checkout", "-q", "main")
 	})
 	t.Run("shallow", func(t *testing.T) {
-		fx.commit(dir, "s", "s")
-		fx.commit(dir, "s", "ss")
+		fx.Commit(dir, "s", "s")
+		fx.Commit(dir, "s", "ss")
 		clone := filepath.Join(t.TempDir(), "clone")
-		fx.git("/", "clone", "-q", "--depth=1", "file://"+dir, clone)
-		fx.git(clone, "push", fx.url("shallow"), "main")
-		fx.live("shallow", fx.git(clone, "rev-parse", "HEAD"))
-		c := fx.commit(clone, "s", "sss")
-		fx.git(clone, "push", fx.url("shallow"), "main")
+		fx.Git("/", "clone", "-q", "--depth=1", "file://"+dir, clone)
+		fx.Git(clone, "push", fx.URL("shallow"), "main")
+		fx.live("shallow", fx.Git(clone, "rev-parse", "HEAD"))
+		c := fx.Commit(clone, "s", "sss")
+		fx.Git(clone, "push", fx.URL("shallow"), "main")
 		fx.live("shallow", c)
-		fx.git("/", "clone", "-q", fx.url("shallow"), filepath.Join(t.TempDir(), "back"))
-		fx.git(dir, "fetch", "-q", fx.url("shallow"), "main")
-		fx.git(dir, "checkout", "-q", "-B", "full", "FETCH_HEAD")
-		c = fx.commit(dir, "s", "from a full clone")
-		fx.git(dir, "push", fx.url("shallow"), "full:main")
+		fx.Git("/", "clone", "-q", fx.URL("shallow"), filepath.Join(t.TempDir(), "back"))
+		fx.Git(dir, "fetch", "-q", fx.URL("shallow"), "main")
+		fx.Git(dir, "checkout", "-q", "-B", "full", "FETCH_HEAD")
+		c = fx.Commit(dir, "s", "from a full clone")
+		fx.Git(dir, "push", fx.URL("shallow"), "full:main")
 		fx.live("shallow", c)
-		fx.git(dir, "checkout", "-q", "main")
+		fx.Git(dir, "checkout", "-q", "main")
 	})
 	t.Run("shallow first, then back to what was cut off", func(t *testing.T) {
 		back := filepath.Join(t.TempDir(), "back")
-		fx.git("/", "clone", "-q", dir, back)
-		below := fx.commit(back, "big.txt", strings.Repeat("another line that stays the same\n", 5000))
-		fx.commit(back, "y", "y")
+		fx.Git("/", "clone", "-q", dir, back)
+		below := fx.Commit(back, "big.txt", strings.Repeat("another line that stays the same\n", 5000))
+		fx.Commit(back, "y", "y")
 		for name, commit := range map[string]func() string{
 			"itself": func() string { return below },
 			"child": func() string { // by a thin pack
-				return fx.commit(back, "big.txt", strings.Repeat("another line that stays the same\n", 5000)+"and one more\n")
+				return fx.Commit(back, "big.txt", strings.Repeat("another line that stays the same\n", 5000)+"and one more\n")
 			},
 		} {
-			clone, url := filepath.Join(t.TempDir(), "clone"), fx.url(name)
-			fx.git("/", "clone", "-q", "--depth=1", "file://"+back, clone)
-			fx.git(clone, "push", url, "main")
-			top := fx.git(back, "rev-parse", "HEAD")
-			fx.git(back, "reset", "-q", "--hard", below)
+			clone, url := filepath.Join(t.TempDir(), "clone"), fx.URL(name)
+			fx.Git("/", "clone", "-q", "--depth=1", "file://"+back, clone)
+			fx.Git(clone, "push", url, "main")
+			top := fx.Git(back, "rev-parse", "HEAD")
+			fx.Git(back, "reset", "-q", "--hard", below)
 			c := commit()
-			fx.rejected(back, []string{"push again: only the end of the history is here"}, "push", "-f", url, "main")
-			fx.git(back, "push", "-f", url, "main")
+			fx.Rejected(back, []string{"push again: only the end of the history is here"}, "push", "-f", url, "main")
+			fx.Git(back, "push", "-f", url, "main")
 			fx.live(name, c)
-			fx.git(back, "push", "-f", url, top+":main") // what was live before, and is known
+			fx.Git(back, "push", "-f", url, top+":main") // what was live before, and is known
 			fx.live(name, top)
-			fx.git(back, "reset", "-q", "--hard", top)
+			fx.Git(back, "reset", "-q", "--hard", top)
 		}
 	})
 	t.Run("shallow into what is here", func(t *testing.T) {
-		fx.git(dir, "push", "-f", "platform", "main")
+		fx.Git(dir, "push", "-f", "platform", "main")
 		clone := filepath.Join(t.TempDir(), "clone")
-		fx.git("/", "clone", "-q", "--depth=1", fx.url("ways"), clone)
-		c := fx.commit(clone, "x", "x")
-		fx.git(clone, "push", "origin", "main")
+		fx.Git("/", "clone", "-q", "--depth=1", fx.URL("ways"), clone)
+		c := fx.Commit(clone, "x", "x")
+		fx.Git(clone, "push", "origin", "main")
 		fx.live("ways", c)
-		if cut, _ := readShallow(fx.bare("ways")); len(cut) > 0 {
+		if cut, _ := fx.repos.Of("ways").Shallow(); len(cut) > 0 {
 			t.Errorf("the whole history is here, and yet it is cut at %v", cut)
 		}
 	})
 	t.Run("quoted path", func(t *testing.T) {
-		host, port, _ := strings.Cut(fx.addr, ":")
-		fx.write("config", "Host platform\n HostName "+host+"\n Port "+port+"\n User git\n")
-		c := fx.cmd(dir, "git", "push", "platform:quoted.git", "main")
-		c.Env = append(c.Env, "GIT_SSH_COMMAND=ssh "+strings.Replace(strings.Join(fx.sshArgs(fx.key), " "), "/dev/null", fx.home+"/config", 1))
+		host, port, _ := strings.Cut(fx.Addr, ":")
+		fx.Write("config", "Host platform\n HostName "+host+"\n Port "+port+"\n User git\n")
+		c := fx.Cmd(dir, "git", "push", "platform:quoted.git", "main")
+		c.Env = append(c.Env, "GIT_SSH_COMMAND=ssh "+strings.Replace(strings.Join(fx.SSHArgs(fx.Key), " "), "/dev/null", fx.Home+"/config", 1))
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		fx.live("quoted", fx.git(dir, "rev-parse", "HEAD"))
+		fx.live("quoted", fx.Git(dir, "rev-parse", "HEAD"))
 	})
 	t.Run("master first, main later", func(t *testing.T) {
-		fx.git(dir, "push", fx.url("old"), "main:master")
-		c := fx.git(dir, "rev-parse", "main")
+		fx.Git(dir, "push", fx.URL("old"), "main:master")
+		c := fx.Git(dir, "rev-parse", "main")
 		fx.live("old", c)
-		mustHold(t, fx.git("/", "ls-remote", "--symref", fx.url("old")), "ref: refs/heads/master\tHEAD", c+"\trefs/heads/master")
-		fx.git(dir, "push", fx.url("old"), "main")
-		out := fx.git("/", "ls-remote", "--symref", fx.url("old"))
-		mustHold(t, out, "ref: refs/heads/main\tHEAD", c+"\trefs/heads/main")
+		gittest.MustHold(t, fx.Git("/", "ls-remote", "--symref", fx.URL("old")), "ref: refs/heads/master\tHEAD", c+"\trefs/heads/master")
+		fx.Git(dir, "push", fx.URL("old"), "main")
+		out := fx.Git("/", "ls-remote", "--symref", fx.URL("old"))
+		gittest.MustHold(t, out, "ref: refs/heads/main\tHEAD", c+"\trefs/heads/main")
 		if strings.Contains(out, "master") {
 			t.Errorf("master is still there:\n%s", out)
 		}
-		fx.rejected(dir, []string{"(only main is deployed: git push platform master:main)"}, "push", fx.url("old"), "main:master")
+		fx.Rejected(dir, []string{"(only main is deployed: git push platform master:main)"}, "push", fx.URL("old"), "main:master")
 	})
 	t.Run("without sideband", func(t *testing.T) {
-		c := fx.commit(dir, "n", "n")
-		fx.git(dir, "-c", "protocol.version=1", "-c", "sendpack.sideband=false", "push", "platform", "+main")
+		c := fx.Commit(dir, "n", "n")
+		fx.Git(dir, "-c", "protocol.version=1", "-c", "sendpack.sideband=false", "push", "platform", "+main")
 		fx.live("ways", c)
 		fx.h.setDeploy(func(context.Context, *Push) error { return app.Errorf(app.CodeBuildFailed, "", "no luck") })
 		defer fx.h.setDeploy(nil)
-		fx.commit(dir, "n", "nn")
-		fx.rejected(dir, []string{"! [remote rejected] main -> main (no luck)"}, "-c", "sendpack.sideband=false", "push", "platform", "main")
+		fx.Commit(dir, "n", "nn")
+		fx.Rejected(dir, []string{"! [remote rejected] main -> main (no luck)"}, "-c", "sendpack.sideband=false", "push", "platform", "main")
 	})
 }
 
 func TestRefusedRefs(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("refs")
-	first := fx.git(dir, "rev-parse", "HEAD")
-	fx.git(dir, "push", "platform", "main")
-	fx.git(dir, "tag", "-a", "-m", "v1", "v1")
-	fx.git(dir, "branch", "topic")
+	dir := fx.Work("refs")
+	first := fx.Git(dir, "rev-parse", "HEAD")
+	fx.Git(dir, "push", "platform", "main")
+	fx.Git(dir, "tag", "-a", "-m", "v1", "v1")
+	fx.Git(dir, "branch", "topic")
 	n := fx.h.count()
 	for _, c := range []struct {
 		name  string
@@ -193,7 +195,7 @@ func TestRefusedRefs(t *testing.T) {
 		{"tag as main", []string{"is a tag, not a commit"}, []string{"push", "-f", "platform", "v1:refs/heads/main"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fx.rejected(dir, c.words, c.args...)
+			fx.Rejected(dir, c.words, c.args...)
 			fx.live("refs", first)
 		})
 	}
@@ -201,45 +203,45 @@ func TestRefusedRefs(t *testing.T) {
 		t.Error("something was deployed")
 	}
 	t.Run("several with main", func(t *testing.T) {
-		second := fx.commit(dir, "f", "f")
-		out := fx.rejected(dir, []string{"main -> main", "! [remote rejected] topic -> topic (only main is deployed", "! [remote rejected] v1 -> v1"}, "push", "platform", "main", "topic", "v1")
-		mustHold(t, out, first[:7]+".."+second[:7]+"  main -> main")
+		second := fx.Commit(dir, "f", "f")
+		out := fx.Rejected(dir, []string{"main -> main", "! [remote rejected] topic -> topic (only main is deployed", "! [remote rejected] v1 -> v1"}, "push", "platform", "main", "topic", "v1")
+		gittest.MustHold(t, out, first[:7]+".."+second[:7]+"  main -> main")
 		fx.live("refs", second)
 	})
 	t.Run("atomic", func(t *testing.T) {
-		second := fx.git(dir, "rev-parse", "HEAD")
-		fx.commit(dir, "f", "ff")
-		fx.rejected(dir, []string{"! [remote rejected] main -> main (atomic push: another ref was refused)"}, "push", "--atomic", "platform", "main", "topic")
+		second := fx.Git(dir, "rev-parse", "HEAD")
+		fx.Commit(dir, "f", "ff")
+		fx.Rejected(dir, []string{"! [remote rejected] main -> main (atomic push: another ref was refused)"}, "push", "--atomic", "platform", "main", "topic")
 		fx.live("refs", second)
-		fx.git(dir, "push", "--atomic", "platform", "main")
-		fx.live("refs", fx.git(dir, "rev-parse", "HEAD"))
+		fx.Git(dir, "push", "--atomic", "platform", "main")
+		fx.live("refs", fx.Git(dir, "rev-parse", "HEAD"))
 	})
 	t.Run("empty tree", func(t *testing.T) {
-		empty := fx.git(dir, "commit-tree", "-m", "nothing", emptyTree)
-		fx.rejected(dir, []string{" !     the commit holds no files", "git add -A", "(the commit holds no files)"}, "push", "-f", "platform", empty+":refs/heads/main")
+		empty := fx.Git(dir, "commit-tree", "-m", "nothing", "4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+		fx.Rejected(dir, []string{" !     the commit holds no files", "git add -A", "(the commit holds no files)"}, "push", "-f", "platform", empty+":refs/heads/main")
 	})
 	t.Run("submodule", func(t *testing.T) {
-		other := fx.work("other")
-		fx.git(dir, "submodule", "--quiet", "add", other, "lib")
-		fx.git(dir, "commit", "-qm", "submodule")
-		fx.rejected(dir, []string{`(submodule "lib": its URL is a path, and the server has only what was pushed)`}, "push", "platform", "main")
-		fx.git(dir, "reset", "-q", "--hard", "HEAD~1")
+		other := fx.Work("other")
+		fx.Git(dir, "submodule", "--quiet", "add", other, "lib")
+		fx.Git(dir, "commit", "-qm", "submodule")
+		fx.Rejected(dir, []string{`(submodule "lib": its URL is a path, and the server has only what was pushed)`}, "push", "platform", "main")
+		fx.Git(dir, "reset", "-q", "--hard", "HEAD~1")
 		_ = os.RemoveAll(filepath.Join(dir, "lib"))
 	})
 	t.Run("symlink out of the tree", func(t *testing.T) {
 		if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link")); err != nil {
 			t.Fatal(err)
 		}
-		fx.git(dir, "add", "-A")
-		fx.git(dir, "commit", "-qm", "link")
-		fx.rejected(dir, []string{`(the symlink "link" points outside of the app: "/etc/passwd")`}, "push", "platform", "main")
+		fx.Git(dir, "add", "-A")
+		fx.Git(dir, "commit", "-qm", "link")
+		fx.Rejected(dir, []string{`(the symlink "link" points outside of the app: "/etc/passwd")`}, "push", "platform", "main")
 	})
 	fx.clean("refs")
 }
 
 func TestRefusedApps(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("x")
+	dir := fx.Work("x")
 	for _, c := range []struct{ path, words string }{
 		{"Hello", `fatal: remote error: invalid app name "Hello": it has upper-case letters`},
 		{strings.Repeat("a", 80), "it is longer than 40 characters"},
@@ -248,29 +250,29 @@ func TestRefusedApps(t *testing.T) {
 		{"a/b", "invalid app name"},
 		{"", "invalid app name"},
 	} {
-		fx.rejected(dir, []string{c.words, "remote error"}, "push", fx.url(c.path), "main")
-		fx.rejected(dir, []string{c.words, "remote error"}, "ls-remote", fx.url(c.path))
+		fx.Rejected(dir, []string{c.words, "remote error"}, "push", fx.URL(c.path), "main")
+		fx.Rejected(dir, []string{c.words, "remote error"}, "ls-remote", fx.URL(c.path))
 	}
-	entries, err := os.ReadDir(fx.s.opts.Dir)
+	entries, err := os.ReadDir(fx.dir)
 	if err != nil || len(entries) > 0 {
 		t.Errorf("%v %v", entries, err)
 	}
-	mustHold(t, fx.rejected(dir, nil, "clone", fx.url("nobody")), "remote error: there is no app nobody")
-	fx.key = fx.newKey("ci", app.Key{Name: "ci", Apps: []app.Scope{{Name: "allowed"}}})
-	fx.rejected(dir, []string{"fatal: remote error: the key ci may not push hello", "ask the operator for the right"}, "push", fx.url("hello"), "main")
-	fx.git(dir, "push", fx.url("allowed"), "main")
-	fx.rejected(dir, []string{"the key ci may not read hello"}, "fetch", fx.url("hello"))
+	gittest.MustHold(t, fx.Rejected(dir, nil, "clone", fx.URL("nobody")), "remote error: there is no app nobody")
+	fx.Key = fx.newKey("ci", app.Key{Name: "ci", Apps: []app.Scope{{Name: "allowed"}}})
+	fx.Rejected(dir, []string{"fatal: remote error: the key ci may not push hello", "ask the operator for the right"}, "push", fx.URL("hello"), "main")
+	fx.Git(dir, "push", fx.URL("allowed"), "main")
+	fx.Rejected(dir, []string{"the key ci may not read hello"}, "fetch", fx.URL("hello"))
 }
 
 func TestFailedDeploy(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("fails")
+	dir := fx.Work("fails")
 	fx.h.setDeploy(func(_ context.Context, p *Push) error {
 		p.Log.Step("Building")
 		p.Log.Detail("main.go:3: undefined: x")
 		return app.Errorf(app.CodeBuildFailed, "mend it and push again", "build failed: go build")
 	})
-	out := fx.rejected(dir, []string{"remote: -----> Building", "remote:        main.go:3: undefined: x", "remote:  !     build failed: go build",
+	out := fx.Rejected(dir, []string{"remote: -----> Building", "remote:        main.go:3: undefined: x", "remote:  !     build failed: go build",
 		"remote:  !     mend it and push again", " ! [remote rejected] main -> main (build failed: go build)"}, "push", "platform", "main")
 	if strings.Contains(out, "new branch") {
 		t.Error(out)
@@ -279,11 +281,11 @@ func TestFailedDeploy(t *testing.T) {
 	if found, _ := filepath.Glob(filepath.Join(fx.bare("fails"), "objects/pack/*")); len(found) > 0 {
 		t.Errorf("left behind: %v", found)
 	}
-	fx.rejected(dir, []string{"main.go:3", "build failed: go build"}, "push", "-q", "platform", "main")
+	fx.Rejected(dir, []string{"main.go:3", "build failed: go build"}, "push", "-q", "platform", "main")
 	fx.h.setDeploy(func(context.Context, *Push) error { return os.ErrPermission })
-	fx.rejected(dir, []string{"(internal error)"}, "push", "platform", "main")
-	fx.logged("internal error", "permission denied", "status ")
+	fx.Rejected(dir, []string{"(internal error)"}, "push", "platform", "main")
+	fx.Logged("internal error", "permission denied", "status ")
 	fx.h.setDeploy(nil)
-	fx.git(dir, "push", "-q", "platform", "main")
-	fx.live("fails", fx.git(dir, "rev-parse", "HEAD"))
+	fx.Git(dir, "push", "-q", "platform", "main")
+	fx.live("fails", fx.Git(dir, "rev-parse", "HEAD"))
 }

@@ -1,12 +1,17 @@
-// Package receive is the front of gitd: an SSH server that takes pushes, gives back what is live, and runs commands.
+// Package receive is what git and Git LFS run over SSH: it takes pushes, and gives back what is live.
 package receive
 
 import (
+	"cmp"
 	"context"
-	"io"
+	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/sshd"
 )
 
 // Push is one push to an app's main branch whose objects are in quarantine.
@@ -30,24 +35,111 @@ type Push struct {
 	Version int
 }
 
-// Handler is what the front needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.
+// Handler is what receiving needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.
 type Handler interface {
-	// Identify returns the key with this fingerprint, or an *app.Error (CodeNotFound).
-	Identify(ctx context.Context, fingerprint string) (app.Key, error)
 	// Authorize says whether key may do verb with the app, by the rights that it has now, and returns the app. For Push to an app that does
 	// not exist it says whether the key may create it; the app's ID is then 0.
 	Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (app.App, error)
-	// Confirm says whether key still may do verb with the app that has this ID; 0 for one that did not exist. With verb app.VerbUse it says whether
-	// the key still is what it was.
-	Confirm(ctx context.Context, key app.Key, name string, id int64, verb app.Verb) error
 	// Create creates an app as the key's. Where there is one by now it returns that, if the key may push it, and otherwise an *app.Error.
 	Create(ctx context.Context, key app.Key, name string) (app.App, error)
 	// WhileAbsent calls f while there is no app of this name, and none can be created. f must be quick.
 	WhileAbsent(ctx context.Context, name string, f func() error) error
-	// ReadsInput says whether a command reads its standard input.
-	ReadsInput(args []string) bool
 	// Deploy asks for the right once more, and takes the push live, or says why not. It returns when the app is live, failed, or ctx has ended.
 	Deploy(ctx context.Context, p *Push) error
-	// Command runs a command such as "apps" or "logs hello -f" and returns the exit status. ctx ends when the client goes away.
-	Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int
+}
+
+// Options configure Verbs. Zero values stand for the defaults.
+type Options struct {
+	Repositories *repository.Folder
+	Handler      Handler
+
+	IdleTimeout     time.Duration // a client that takes nothing of what it is sent for this long is cut off; default 60 s
+	QuestionTimeout time.Duration // until a client says what it wants to push, for which its hooks may take their time; also between two large files; default 1 hour
+	StallTimeout    time.Duration // in which something of a pack must arrive; default 10 minutes
+	ReceiveTimeout  time.Duration // that a pack may take to arrive; default 6 hours
+
+	Log func(format string, args ...any) // the server's log
+}
+
+// server serves the verbs of git and Git LFS.
+type server struct {
+	opts         Options
+	repositories *repository.Folder
+}
+
+// Verbs are what git and Git LFS run over SSH.
+func Verbs(o Options) map[string]sshd.Verb {
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
+	o.QuestionTimeout = cmp.Or(o.QuestionTimeout, time.Hour)
+	o.StallTimeout = cmp.Or(o.StallTimeout, 10*time.Minute)
+	o.ReceiveTimeout = cmp.Or(o.ReceiveTimeout, 6*time.Hour)
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	s := &server{opts: o, repositories: o.Repositories}
+	verbs := map[string]sshd.Verb{
+		"git-receive-pack": oneApp("git-receive-pack", s.receivePack), "git-upload-pack": oneApp("git-upload-pack", s.uploadPack),
+		"git-upload-archive": noArchive, "git-lfs-transfer": s.largeFiles, "git-lfs-authenticate": noLargeFilesOverHTTP,
+	}
+	for _, name := range []string{"receive-pack", "upload-pack", "upload-archive"} { // how some libraries call them
+		verbs["git "+name] = verbs["git-"+name]
+	}
+	return verbs
+}
+
+// oneApp makes a verb of what serves the repository of one app.
+func oneApp(verb string, serve func(ss *sshd.Session, path string) sshd.Outcome) sshd.Verb {
+	return func(ss *sshd.Session, args []string) sshd.Outcome {
+		if len(args) != 1 {
+			return refuse(ss, app.Errorf(app.CodeInvalidInput, "name one app: ssh://git@HOST:PORT/my-app", "%s takes the name of an app", verb))
+		}
+		return serve(ss, args[0])
+	}
+}
+
+func noArchive(ss *sshd.Session, _ []string) sshd.Outcome {
+	ss.Tell(app.Errorf(app.CodeInvalidInput, "use: git clone", "git archive is not served"))
+	return sshd.Outcome{What: "git-upload-archive", Result: "refused", Status: 1}
+}
+
+// noLargeFilesOverHTTP answers what Git LFS asks where the transfer over SSH has failed, and before 3.0 at once.
+func noLargeFilesOverHTTP(ss *sshd.Session, _ []string) sshd.Outcome {
+	ss.Tell(app.Errorf(app.CodeInvalidInput, "install Git LFS 3.0 or newer, which transfers over SSH; where it is there: git config lfs.ssh.autoMultiplex false", "Git LFS works over SSH only"))
+	return sshd.Outcome{What: "git-lfs-authenticate", Result: "refused", Status: 1}
+}
+
+// protocolEnv is how a client says which version of git's protocol it speaks.
+const protocolEnv = "GIT_PROTOCOL"
+
+// gitProtocol is what protocolEnv may hold (gitprotocol-v2); keys that come after the version are left out.
+var gitProtocol = regexp.MustCompile(`^(?:[a-z0-9=._-]+:)*(version=[012])(?::[a-z0-9=._-]+)*$`)
+
+// Env are the environment variables that the verbs read.
+func Env() map[string]func(string) (string, bool) {
+	return map[string]func(string) (string, bool){protocolEnv: func(value string) (string, bool) {
+		m := gitProtocol.FindStringSubmatch(value)
+		if m == nil {
+			return "", false
+		}
+		return m[1], true
+	}}
+}
+
+// Greeting tells a person who asks for a shell what there is.
+func Greeting(key app.Key) string {
+	return fmt.Sprintf("Hello %s, this is gitd. There is no shell here.\n\n"+
+		"  deploy:    git remote add platform ssh://git@HOST:PORT/my-app\n"+
+		"             git push platform main\n"+
+		"  commands:  ssh -p PORT git@HOST help\n", key.Name)
+}
+
+// refuse tells a git client, before the advertisement, why it is turned away: "fatal: remote error: …".
+func refuse(ss *sshd.Session, err error) sshd.Outcome {
+	message, next := app.Explain(err)
+	if next != "" {
+		message += "\n" + next
+	}
+	_, _ = ss.Write(pktline.Append(nil, "ERR "+message))
+	ss.KeepCause(err)
+	return sshd.Outcome{What: "git", Result: "refused: " + app.OneLine(err), Status: 128}
 }

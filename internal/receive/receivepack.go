@@ -5,13 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/awake"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/sshd"
 )
+
+var objectID = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // Bounds on what a client may send before its pack.
 const (
@@ -32,7 +39,7 @@ type refCommand struct {
 	annotated      bool       // a tag object beside the commit that is deployed
 }
 
-func (c *refCommand) deletes() bool { return c.new == zeroID }
+func (c *refCommand) deletes() bool { return c.new == repository.ZeroID }
 
 // pushRequest is what a client says before its pack.
 type pushRequest struct {
@@ -145,18 +152,18 @@ func (r *pushRequest) add(text string) error {
 // live now, or "". It returns nil where nothing deploys.
 func choose(commands []*refCommand, live string, atomic bool) *refCommand {
 	var deploy *refCommand
-	hasMain := live == refMain
+	hasMain := live == repository.RefMain
 	for _, c := range commands {
-		hasMain = hasMain || c.name == refMain && !c.deletes()
+		hasMain = hasMain || c.name == repository.RefMain && !c.deletes()
 	}
 	for _, c := range commands {
 		branch, isBranch := strings.CutPrefix(c.name, "refs/heads/")
 		switch {
-		case c.deletes() && (c.name == live || c.name == refMain):
+		case c.deletes() && (c.name == live || c.name == repository.RefMain):
 			c.reason = branch + " is live and cannot be deleted; to remove the app: apps destroy APP"
 		case c.deletes():
 			c.reason = "it does not exist here: only main is deployed"
-		case c.name == refMain, c.name == refMaster && !hasMain:
+		case c.name == repository.RefMain, c.name == repository.RefMaster && !hasMain:
 			deploy = c
 		case strings.HasPrefix(c.name, "refs/tags/"):
 			c.reason = "tags are not deployed: git push platform " + app.Plain(app.Clip(c.name[len("refs/tags/"):], 60)) + "^{commit}:refs/heads/main"
@@ -181,7 +188,7 @@ func advertise(ref, commit string, shallow []string, protocol, nonce string) []b
 		b = pktline.Append(b, "version 1\n")
 	}
 	if ref == "" {
-		b = pktline.Append(b, zeroID+" capabilities^{}\x00"+capabilities+"\n")
+		b = pktline.Append(b, repository.ZeroID+" capabilities^{}\x00"+capabilities+"\n")
 	} else {
 		b = pktline.Append(b, commit+" "+ref+"\x00"+capabilities+"\n")
 	}
@@ -192,61 +199,62 @@ func advertise(ref, commit string, shallow []string, protocol, nonce string) []b
 }
 
 // receivePack serves git push.
-func (s *Server) receivePack(ss *session, path string) outcome {
+func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 	started := time.Now()
 	name, err := parseName(path)
 	if err != nil {
-		return ss.refuse(err)
+		return refuse(ss, err)
 	}
-	o := outcome{what: "push " + name}
-	ref, commit, err := s.store.live(name) // before asking: a ref without an app is one that outlived it
+	o := sshd.Outcome{What: "push " + name}
+	r := s.repositories.Of(name)
+	ref, commit, err := r.Live() // before asking: a ref without an app is one that outlived it
 	if err != nil {
-		return ss.refuse(err)
+		return refuse(ss, err)
 	}
-	a, err := s.opts.Handler.Authorize(ss.ctx, ss.key, name, app.VerbPush)
+	a, err := s.opts.Handler.Authorize(ss.Context(), ss.Key(), name, app.VerbPush)
 	if err != nil {
-		return o.and(ss.refuse(err))
+		return o.And(refuse(ss, err))
 	}
-	if err := ss.hold(name, a.ID, app.VerbPush, ss.giveUp); err != nil {
-		return o.and(ss.refuse(err))
+	if err := ss.Hold(name, a.ID, app.VerbPush, ss.GiveUp); err != nil {
+		return o.And(refuse(ss, err))
 	}
 	if a.ID == 0 && ref != "" {
-		if err := s.opts.Handler.WhileAbsent(ss.ctx, name, func() error { return s.store.remove(name) }); err != nil {
-			return o.and(ss.refuse(err))
+		if err := s.opts.Handler.WhileAbsent(ss.Context(), name, r.Remove); err != nil {
+			return o.And(refuse(ss, err))
 		}
 		ref, commit = "", ""
 	}
-	shallow, err := readShallow(s.store.path(name))
+	shallow, err := r.Shallow()
 	if err != nil {
-		return o.and(ss.refuse(err))
+		return o.And(refuse(ss, err))
 	}
 	// A client takes it that all that came before what is live is here, wherever history is cut off.
-	p := &push{Server: s, nonce: newNonce(), ss: ss, name: name, app: a.ID, live: ref, cut: len(shallow) > 0, started: started}
+	p := &push{server: s, repository: r, nonce: newNonce(), ss: ss, name: name, app: a.ID, live: ref, cut: len(shallow) > 0, started: started}
 	offered := ref
-	if p.cut && s.store.state(name).wantsAll.Load() {
+	if p.cut && r.WantsAll() {
 		offered, p.cut = "", false
 	}
-	if _, err := ss.ch.Write(advertise(offered, commit, shallow, ss.protocol, p.nonce)); err != nil {
-		return o.and(outcome{result: "the client went away", status: 1})
+	if _, err := ss.Write(advertise(offered, commit, shallow, ss.Env(protocolEnv), p.nonce)); err != nil {
+		return o.And(sshd.Outcome{Result: "the client went away", Status: 1})
 	}
-	heard := ss.raw.wait(s.opts.QuestionTimeout, func() {
-		ss.giveUp(stalled("the client has not said for %v what it pushes", s.opts.QuestionTimeout))
+	heard := ss.LimitWait(s.opts.QuestionTimeout, func() {
+		ss.GiveUp(stalled("the client has not said for %v what it pushes", s.opts.QuestionTimeout))
 	})
-	request, err := readPushRequest(&pktline.Reader{R: ss.in})
+	request, err := readPushRequest(&pktline.Reader{R: ss.Input()})
 	heard()
-	ss.release() // what comes now has a lifetime of its own
-	if e := context.Cause(ss.ctx); e != nil {
-		return o.and(outcome{result: fmt.Sprintf("ended: %v", e), status: 1})
+	ss.Release() // what comes now has a lifetime of its own
+	if e := context.Cause(ss.Context()); e != nil {
+		return o.And(sshd.Outcome{Result: fmt.Sprintf("ended: %v", e), Status: 1})
 	}
 	if err != nil {
-		fmt.Fprintf(ss.ch.Stderr(), "gitd: %v\n", err)
-		return o.and(outcome{result: err.Error(), status: 1})
+		fmt.Fprintf(ss.Stderr(), "gitd: %v\n", err)
+		return o.And(sshd.Outcome{Result: err.Error(), Status: 1})
 	}
 	if request == nil {
-		return o.and(outcome{result: "nothing to push"})
+		return o.And(sshd.Outcome{Result: "nothing to push"})
 	}
 	p.request = request
-	return o.and(p.serve())
+	return o.And(p.serve())
 }
 
 // parseName takes an app's name from a path as git sends it.
@@ -254,24 +262,25 @@ func parseName(path string) (string, error) { return app.ParseName(strings.TrimP
 
 // push is one push after its commands are known.
 type push struct {
-	*Server
-	ss       *session
-	name     string
-	app      int64 // its ID when the push began; 0 where there was no app
-	live     string
-	cut      bool   // the client does not know that history is cut off before what is live
-	nonce    string // what the certificate of a signed push must hold
-	request  *pushRequest
-	options  PushOptions
-	received bool       // all that the client sends
-	signed   *Signature // nil for a push that is not signed
-	started  time.Time
-	band     *band
-	log      *app.Log
+	*server
+	ss         *sshd.Session
+	name       string
+	repository *repository.Repository
+	app        int64 // its ID when the push began; 0 where there was no app
+	live       string
+	cut        bool   // the client does not know that history is cut off before what is live
+	nonce      string // what the certificate of a signed push must hold
+	request    *pushRequest
+	options    PushOptions
+	received   bool       // all that the client sends
+	signed     *Signature // nil for a push that is not signed
+	started    time.Time
+	band       *band
+	log        *app.Log
 }
 
-func (p *push) serve() outcome {
-	p.band = &band{w: p.ss.ch, multi: p.request.has("side-band-64k"), stall: p.opts.IdleTimeout, last: time.Now(), gone: p.ss.gone}
+func (p *push) serve() sshd.Outcome {
+	p.band = &band{w: p.ss, multi: p.request.has("side-band-64k"), stall: p.opts.IdleTimeout, last: time.Now(), gone: p.ss.Gone}
 	p.log = app.NewLog(p.band)
 	stop := make(chan struct{})
 	defer close(stop)
@@ -282,15 +291,15 @@ func (p *push) serve() outcome {
 	if deploy != nil {
 		var err error
 		if p.options, err = parsePushOptions(p.request.options); err != nil { // before anything is taken in
-			deploy.reason = oneLine(err)
+			deploy.reason = app.OneLine(err)
 			p.fail(err)
 			deploy = nil
 		}
 	}
 	if c := p.request.certificate; deploy != nil && c != nil {
 		var err error
-		if p.signed, err = p.verify(p.ss.ctx, c); err != nil {
-			deploy.reason = oneLine(err)
+		if p.signed, err = p.verify(p.ss.Context(), c); err != nil {
+			deploy.reason = app.OneLine(err)
 			p.fail(err)
 			deploy = nil
 		}
@@ -303,7 +312,7 @@ func (p *push) serve() outcome {
 		unpacked, err := p.take(deploy)
 		if err != nil {
 			err = p.askForAll(err)
-			deploy.reason = oneLine(err)
+			deploy.reason = app.OneLine(err)
 			ended := "failed"
 			if app.CodeOf(err) == app.CodeDryRun {
 				ended = "built"
@@ -329,10 +338,10 @@ func (p *push) serve() outcome {
 // have come from a shallow clone, and this one goes back behind it.
 func (p *push) askForAll(err error) error {
 	var e *app.Error
-	if !p.cut || !errors.Is(err, ErrIncomplete) || !errors.As(err, &e) {
+	if !p.cut || !errors.Is(err, repository.ErrIncomplete) || !errors.As(err, &e) {
 		return err
 	}
-	p.store.state(p.name).wantsAll.Store(true)
+	p.repository.SetWantsAll(true)
 	return app.Wrap(err, e.Code, "push again: only the end of the history is here, and now all of it is asked for", "%s", e.Message)
 }
 
@@ -340,7 +349,9 @@ func (p *push) askForAll(err error) error {
 func (p *push) fail(err error) {
 	p.log.Flush()
 	p.log.Fail(err)
-	p.ss.keepCause(err)
+	if app.Cause(err) != repository.ErrIncomplete.Error() { // of which the message says all
+		p.ss.KeepCause(err)
+	}
 }
 
 // take receives the pack, has it deployed, and moves the ref. unpacked is false when the pack was at fault.
@@ -348,24 +359,23 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	life := p.newLifetime()
 	defer life.end()
 	ctx := life.ctx
-	release, err := p.hold(ctx, p.ss.asked, &lease{key: p.ss.key, name: p.name, id: p.app, verb: app.VerbPush, end: life.cancel})
+	release, err := p.ss.Lease(ctx, p.name, p.app, app.VerbPush, life.cancel)
 	if err != nil {
 		return false, err
 	}
 	defer release()
-	defer p.store.state(p.name).read()()
-	q, err := p.newQuarantine(ctx, p.name, p.request.shallow)
+	defer p.repository.Read()()
+	q, err := p.repository.NewQuarantine(ctx, p.request.shallow)
 	if err != nil {
 		return false, err
 	}
-	defer q.remove()
+	defer q.Close()
 	branch := strings.TrimPrefix(c.name, "refs/heads/")
 	told := p.progress(branch, c.new)
 	started := time.Now()
-	heard := p.ss.raw.wait(p.opts.StallTimeout, func() { life.cancel(stalled("nothing of the pack has arrived for %v", p.opts.StallTimeout)) })
-	slow := afterAwake(p.opts.ReceiveTimeout, func() { life.cancel(stalled("the pack takes longer than %v", p.opts.ReceiveTimeout)) })
-	stats, err := p.opts.Indexer.Index(ctx, p.ss.in, PackTarget{Repository: q.repository, Quarantine: q.quarantine, Shallow: q.shallow},
-		PackLimits{Bytes: p.opts.MaxPack, Objects: p.opts.MaxObjects, Memory: p.opts.MaxMemory, CPU: p.opts.MaxCPU}, told.update)
+	heard := p.ss.LimitWait(p.opts.StallTimeout, func() { life.cancel(stalled("nothing of the pack has arrived for %v", p.opts.StallTimeout)) })
+	slow := awake.AfterFunc(p.opts.ReceiveTimeout, func() { life.cancel(stalled("the pack takes longer than %v", p.opts.ReceiveTimeout)) })
+	stats, err := q.Index(ctx, p.ss.Input(), told.update)
 	heard()
 	slow.Stop()
 	if e := context.Cause(ctx); e != nil {
@@ -375,43 +385,40 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		return false, err
 	}
 	p.received = true
-	p.ss.dropInput()
+	p.ss.DropInput()
 	switch {
 	case told.begun:
-		p.log.Detail("%s, %s received in %.1fs", count(stats.Objects, "object"), app.Size(stats.Bytes), time.Since(started).Seconds())
+		p.log.Detail("%s, %s received in %.1fs", app.Count(stats.Objects, "object"), app.Size(stats.Bytes), time.Since(started).Seconds())
 	case stats.Objects == 0:
 		p.log.Step("Receiving %s (%s %.7s, nothing new)", p.name, branch, c.new)
 	default:
-		p.log.Step("Receiving %s (%s %.7s, %s, %s)", p.name, branch, c.new, count(stats.Objects, "object"), app.Size(stats.Bytes))
+		p.log.Step("Receiving %s (%s %.7s, %s, %s)", p.name, branch, c.new, app.Count(stats.Objects, "object"), app.Size(stats.Bytes))
 	}
 	if p.signed != nil {
 		p.log.Detail("%s", p.signed)
 	}
-	tree, entries, err := q.inspect(ctx, c.new, p.opts)
-	if err != nil {
+	if err := q.Inspect(ctx, c.new); err != nil {
 		return true, err
 	}
 	if !stats.Connected {
 		if stats.Objects >= manyObjects {
 			p.log.Detail("checking connectivity")
 		}
-		if err := q.connected(ctx, c.new, p.opts); err != nil {
+		if err := q.Connected(ctx); err != nil {
 			return true, err
 		}
 	}
-	large, err := q.findLarge(ctx, tree, entries, p.opts)
+	large, err := q.FindLarge(ctx)
 	if err != nil {
 		return true, err
 	}
-	if len(large) > 0 {
-		p.log.Detail("%s from Git LFS", count(len(large), "file"))
+	if large > 0 {
+		p.log.Detail("%s from Git LFS", app.Count(large, "file"))
 	}
-	entries, modules, err := p.addSubmodules(ctx, q, entries)
-	if err != nil {
+	if err := q.AddSubmodules(ctx, p.app != 0, p.log); err != nil {
 		return true, err
 	}
-	defer func() { modules.done(err == nil) }()
-	if err := checkLinks(entries); err != nil {
+	if err := q.CheckLinks(); err != nil {
 		return true, err
 	}
 	if err := p.findTags(ctx, q); err != nil {
@@ -422,10 +429,10 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 			return true, err
 		}
 	}
-	turn := p.store.turn(p.name)
+	turn := p.repository.Turn()
 	pushed := &Push{
-		App: p.name, AppID: p.app, Key: p.ss.key, Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
-		Options: p.options, Signature: p.signed, Source: &source{cat: q.cat, entries: entries, limits: p.opts}, Log: p.log, Started: p.started, Accept: q.accept,
+		App: p.name, AppID: p.app, Key: p.ss.Key(), Ref: c.name, Old: c.old, Commit: c.new, Objects: stats.Objects, Bytes: stats.Bytes,
+		Options: p.options, Signature: p.signed, Source: q.Source(), Log: p.log, Started: p.started, Accept: q.Accept,
 	}
 	if err := p.opts.Handler.Deploy(ctx, pushed); err != nil {
 		return true, err
@@ -433,32 +440,28 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 	if p.options.NoTraffic {
 		// The branch is what is live, and stays. What came to be is told under a name of its own.
 		c.result = &refResult{name: fmt.Sprintf("refs/releases/v%d", pushed.Version)}
-		p.maintain(p.name)
+		q.Keep()
+		p.repository.Maintain()
 		return true, nil
 	}
 	// It is live: from here on the client matters no more.
-	if err := q.accept(); err != nil {
+	if err := q.Accept(); err != nil {
 		return true, fmt.Errorf("the app is live, but its objects could not be kept: %w", err)
 	}
 	if p.request.has(reportV2) {
 		c.result = p.compare(ctx, q, c)
 	}
-	if err := p.store.setLive(p.name, c.name, c.new, turn); err != nil {
+	if err := p.repository.SetLive(c.name, c.new, turn); err != nil {
 		return true, fmt.Errorf("the app is live, but its ref could not be moved: %w", err)
 	}
 	if p.signed != nil {
-		if err := p.store.keepCertificate(p.name, c.new, p.request.certificate); err != nil {
+		if err := p.repository.KeepCertificate(c.new, p.request.certificate.text); err != nil {
 			p.opts.Log("certificate of %s %s: %v", p.name, c.new, err)
 		}
 	}
-	p.store.state(p.name).wantsAll.Store(false)
-	if err := p.store.largeFiles(p.name).SetLive(large); err != nil {
-		p.opts.Log("large files of %s: %v", p.name, err)
-	}
-	if err := p.store.keepModules(p.name, modules.used); err != nil {
-		p.opts.Log("submodules of %s: %v", p.name, err)
-	}
-	p.maintain(p.name)
+	p.repository.SetWantsAll(false)
+	q.KeepLive()
+	p.repository.Maintain()
 	return true, nil
 }
 
@@ -499,19 +502,19 @@ func (t *transfer) update(phase string, done, of int) {
 	t.log.Detail("%s", progressText(phase, done, of))
 }
 
-// oneLine makes the reason that git prints in parentheses.
-func oneLine(err error) string {
-	message, _ := app.Explain(err)
-	if errors.Is(err, context.Canceled) {
-		message = "cancelled"
-	}
-	return app.Clip(strings.Join(strings.Fields(app.Plain(message)), " "), 500)
+// progressText is a line of progress: "Indexing objects:  45% (243k/542k)". It moves no cursor, which new clients would mask.
+func progressText(phase string, done, of int) string {
+	return fmt.Sprintf("%s: %3d%% (%s/%s)", phase, int64(done)*100/int64(max(of, 1)), thousands(done), thousands(of))
 }
 
-// count says "1 object", "12 objects".
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
+// thousands writes a count short: 999, 9.9k, 243k.
+func thousands(n int) string {
+	switch {
+	case n < 1000:
+		return strconv.Itoa(n)
+	case n < 10_000:
+		return fmt.Sprintf("%d.%dk", n/1000, n%1000/100)
+	default:
+		return fmt.Sprintf("%dk", n/1000)
 	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

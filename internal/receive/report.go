@@ -2,10 +2,11 @@ package receive
 
 import (
 	"context"
-	"errors"
 	"strings"
 
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/sshd"
 )
 
 // The two forms of a report (gitprotocol-capabilities). A client that knows the second asks for that one alone.
@@ -23,18 +24,16 @@ type refResult struct {
 
 // compare finds out whether the ref moves from where the client thinks. It does not when another push went live after this one
 // was told what is: the newest push wins, whatever it began from.
-func (p *push) compare(ctx context.Context, q *quarantine, c *refCommand) *refResult {
-	ref, commit, err := p.store.live(p.name)
+func (p *push) compare(ctx context.Context, q *repository.Quarantine, c *refCommand) *refResult {
+	ref, commit, err := p.repository.Live()
 	if err != nil || ref != c.name || commit == c.old || commit == c.new {
 		return nil
 	}
-	_, err = q.run(context.WithoutCancel(ctx), "", p.opts, "merge-base", "--is-ancestor", commit, c.new)
-	var g *gitError
-	return &refResult{old: commit, forced: errors.As(err, &g)}
+	return &refResult{old: commit, forced: !q.Descends(context.WithoutCancel(ctx), c.new, commit)}
 }
 
 // report sends the result of every command and ends the conversation.
-func (p *push) report(unpack, result string) outcome {
+func (p *push) report(unpack, result string) sshd.Outcome {
 	status := 0
 	b := pktline.Append(nil, "unpack "+unpack+"\n")
 	for _, c := range p.request.commands {
@@ -47,7 +46,7 @@ func (p *push) report(unpack, result string) outcome {
 		if c.result != nil && p.request.has(reportV2) {
 			if c.result.name != "" {
 				b = pktline.Append(b, "option refname "+c.result.name+"\n")
-				b = pktline.Append(b, "option old-oid "+zeroID+"\n")
+				b = pktline.Append(b, "option old-oid "+repository.ZeroID+"\n")
 				b = pktline.Append(b, "option new-oid "+c.new+"\n")
 			}
 			if c.result.old != "" {
@@ -61,10 +60,10 @@ func (p *push) report(unpack, result string) outcome {
 	b = append(b, "0000"...)
 	if p.request.has(reportV1) || p.request.has(reportV2) {
 		status = 0 // the report says it all, and git looks no further
-		if _, err := p.band.send(bandData, b); err != nil && !strings.HasSuffix(result, errGone.Error()) {
-			result += "; " + errGone.Error()
+		if _, err := p.band.send(bandData, b); err != nil && !strings.HasSuffix(result, sshd.ErrGone.Error()) {
+			result += "; " + sshd.ErrGone.Error()
 		}
 	}
 	p.band.close()
-	return outcome{result: result, status: status, drain: !p.received}
+	return sshd.Outcome{Result: result, Status: status, Drain: !p.received}
 }

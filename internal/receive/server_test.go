@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,19 +15,14 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
 )
-
-func stopGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGSTOP) }
-
-func killGroupAndWait(c *exec.Cmd) {
-	_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-	_ = c.Wait()
-}
 
 func TestSource(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("src")
+	dir := fx.Work("src")
 	for _, d := range []string{"bin", "lib/deep"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -45,8 +39,8 @@ func TestSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	big := strings.Repeat("0123456789abcdef", 1<<18) // 4 MB
-	fx.commit(dir, "lib/deep/big", big)
-	fx.commit(dir, "odd \x1b name", "odd")
+	fx.Commit(dir, "lib/deep/big", big)
+	fx.Commit(dir, "odd \x1b name", "odd")
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	fx.h.setDeploy(func(ctx context.Context, p *Push) error {
@@ -96,18 +90,18 @@ func TestSource(t *testing.T) {
 		}
 		return p.Source.Checkout(ctx, t.TempDir(), 0, 0)
 	})
-	fx.git(dir, "push", "platform", "main")
-	fx.live("src", fx.git(dir, "rev-parse", "HEAD"))
-	eventually(t, "no git process is left", func() bool { return len(children(fx.bare("src"))) == 0 })
+	fx.Git(dir, "push", "platform", "main")
+	fx.live("src", fx.Git(dir, "rev-parse", "HEAD"))
+	gittest.Eventually(t, "no git process is left", func() bool { return len(gittest.Children(fx.bare("src"))) == 0 })
 }
 
 func TestConcurrentPushes(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("both")
+	dir := fx.Work("both")
 	other := filepath.Join(t.TempDir(), "other")
-	fx.git("/", "clone", "-q", dir, other)
-	one := fx.git(dir, "rev-parse", "HEAD")
-	two := fx.commit(other, "two", "two")
+	fx.Git("/", "clone", "-q", dir, other)
+	one := fx.Git(dir, "rev-parse", "HEAD")
+	two := fx.Commit(other, "two", "two")
 	arrived := make(chan string, 2)
 	var release sync.Map
 	for _, c := range []string{one, two} {
@@ -122,7 +116,7 @@ func TestConcurrentPushes(t *testing.T) {
 	push := func(dir string) chan error {
 		done := make(chan error, 1)
 		go func() {
-			out, err := fx.try(dir, "push", fx.url("both"), "main")
+			out, err := fx.Try(dir, "push", fx.URL("both"), "main")
 			if err != nil {
 				err = fmt.Errorf("%w\n%s", err, out)
 			}
@@ -135,16 +129,16 @@ func TestConcurrentPushes(t *testing.T) {
 		close(c.(chan struct{}))
 	}
 	first := push(dir)
-	receiveOr(t, "the first deployment", arrived)
+	gittest.Receive(t, "the first deployment", arrived)
 	second := push(other)
-	receiveOr(t, "the second deployment beside it", arrived)
+	gittest.Receive(t, "the second deployment beside it", arrived)
 	free(two)
-	if err := receiveOr(t, "the second push", second); err != nil {
+	if err := gittest.Receive(t, "the second push", second); err != nil {
 		t.Error(err)
 	}
 	fx.refIs("both", two)
 	free(one) // the older push must not move the ref back
-	if err := receiveOr(t, "the first push", first); err != nil {
+	if err := gittest.Receive(t, "the first push", first); err != nil {
 		t.Error(err)
 	}
 	fx.live("both", two)
@@ -152,107 +146,80 @@ func TestConcurrentPushes(t *testing.T) {
 
 // refIs checks the ref alone, while a push is under way.
 func (fx *fixture) refIs(name, commit string) {
-	fx.t.Helper()
-	if got, err := fx.s.Live(name); err != nil || got != commit {
-		fx.t.Errorf("live is %q (%v); it must be %q", got, err, commit)
+	fx.T.Helper()
+	if got, err := fx.repos.Live(name); err != nil || got != commit {
+		fx.T.Errorf("live is %q (%v); it must be %q", got, err, commit)
 	}
 }
 
 func TestSetLive(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("back")
-	one := fx.git(dir, "rev-parse", "HEAD")
-	if got, err := fx.s.Live("back"); got != "" || err != nil {
+	dir := fx.Work("back")
+	one := fx.Git(dir, "rev-parse", "HEAD")
+	if got, err := fx.repos.Live("back"); got != "" || err != nil {
 		t.Errorf("%q %v", got, err)
 	}
-	if err := fx.s.SetLive("back", one); app.CodeOf(err) != app.CodeNotFound {
+	if err := fx.repos.SetLive("back", one); app.CodeOf(err) != app.CodeNotFound {
 		t.Error(err)
 	}
-	fx.git(dir, "push", "platform", "main")
-	two := fx.commit(dir, "two", "two")
-	fx.git(dir, "push", "platform", "main")
-	if err := fx.s.SetLive("back", one); err != nil {
+	fx.Git(dir, "push", "platform", "main")
+	two := fx.Commit(dir, "two", "two")
+	fx.Git(dir, "push", "platform", "main")
+	if err := fx.repos.SetLive("back", one); err != nil {
 		t.Error(err)
 	}
 	fx.live("back", one)
-	for _, bad := range []string{"", "main", strings.Repeat("12", 20), fx.git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
-		if err := fx.s.SetLive("back", bad); app.CodeOf(err) != app.CodeNotFound {
+	for _, bad := range []string{"", "main", strings.Repeat("12", 20), fx.Git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
+		if err := fx.repos.SetLive("back", bad); app.CodeOf(err) != app.CodeNotFound {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if err := fx.s.SetLive("../x", one); app.CodeOf(err) != app.CodeInvalidName {
+	if err := fx.repos.SetLive("../x", one); app.CodeOf(err) != app.CodeInvalidName {
 		t.Error(err)
 	}
-	if err := fx.s.SetLive("back", two); err != nil {
+	if err := fx.repos.SetLive("back", two); err != nil {
 		t.Error(err)
 	}
 	fx.live("back", two)
-	if err := fx.s.DeleteRepository("back"); err != nil {
+	if err := fx.repos.Delete("back"); err != nil {
 		t.Error(err)
 	}
-	if err := fx.s.DeleteRepository("back"); err != nil {
+	if err := fx.repos.Delete("back"); err != nil {
 		t.Error(err)
 	}
-	if found, _ := os.ReadDir(fx.s.opts.Dir); len(found) > 0 {
+	if found, _ := os.ReadDir(fx.dir); len(found) > 0 {
 		t.Errorf("left: %v", found)
 	}
-	fx.git(dir, "push", "platform", "main")
+	fx.Git(dir, "push", "platform", "main")
 	fx.live("back", two)
 	// an app that was destroyed while its repository could not be: its past must not come back
 	fx.h.mu.Lock()
 	delete(fx.h.apps, "back")
 	fx.h.mu.Unlock()
-	mustHold(t, fx.git(dir, "push", "platform", "main"), "[new branch]")
+	gittest.MustHold(t, fx.Git(dir, "push", "platform", "main"), "[new branch]")
 	fx.live("back", two)
-}
-
-func TestNewCleansUp(t *testing.T) {
-	fx := start(t, nil)
-	dir := fx.work("crash")
-	fx.git(dir, "push", "platform", "main")
-	bare := fx.bare("crash")
-	leftovers := []string{filepath.Join(bare, "objects/tmp_objdir-incoming-x/pack/tmp_pack_1"), filepath.Join(bare, "objects/pack/tmp_idx_x"),
-		filepath.Join(bare, "refs/heads/main.lock"), filepath.Join(bare, "shallow.lock"), filepath.Join(bare, "objects/pack/pack-12.pack"),
-		filepath.Join(fx.s.opts.Dir, ".new-1/HEAD"), filepath.Join(fx.s.opts.Dir, ".deleted-1/r/HEAD")}
-	for _, f := range leftovers {
-		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(f, nil, 0o444); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := New(fx.s.opts); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range leftovers {
-		if _, err := os.Lstat(f); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is still there", f)
-		}
-	}
-	fx.live("crash", fx.git(dir, "rev-parse", "HEAD"))
 }
 
 func TestShutdown(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("down")
+	dir := fx.Work("down")
 	started, ended := fx.waiting()
 	out := make(chan string, 1)
-	go func() { o, _ := fx.try(dir, "push", "platform", "main"); out <- o }()
-	receiveOr(t, "the deployment starts", started)
+	go func() { o, _ := fx.Try(dir, "push", "platform", "main"); out <- o }()
+	gittest.Receive(t, "the deployment starts", started)
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	if err := fx.s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	if err := receiveOr(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeUnavailable {
+	if err := gittest.Receive(t, "the deployment is cancelled", ended); app.CodeOf(err) != app.CodeUnavailable {
 		t.Error(err)
 	}
-	mustHold(t, receiveOr(t, "the client is told", out), "! [remote rejected] main -> main (the server is shutting down)")
-	if n := fx.connections(); n > 0 {
+	gittest.MustHold(t, gittest.Receive(t, "the client is told", out), "! [remote rejected] main -> main (the server is shutting down)")
+	if n := fx.s.Connections(); n > 0 {
 		t.Errorf("%d connections are left", n)
 	}
-	fx.rejected(dir, nil, "push", "platform", "main")
+	fx.Rejected(dir, nil, "push", "platform", "main")
 }
 
 func TestProgressOfLongTransfers(t *testing.T) {
@@ -270,55 +237,10 @@ func TestProgressOfLongTransfers(t *testing.T) {
 	}
 }
 
-func TestSplit(t *testing.T) {
-	for line, want := range map[string]string{
-		"":                          "",
-		"  a  b ":                   "a|b",
-		"git-receive-pack '/hello'": "git-receive-pack|/hello",
-		`x 'it'\''s' 'a'\!'b'`:      "x|it's|a!b",
-		`x "a \"b\" \n $c" ''`:      `x|a "b" \n $c|`,
-		`a\ b`:                      "a b",
-	} {
-		got, err := split(line)
-		if err != nil || strings.Join(got, "|") != want {
-			t.Errorf("%q: %q %v", line, got, err)
-		}
-	}
-	for _, line := range []string{"'a", `"a`, `a\`, "a\x00", strings.Repeat("a ", 200), strings.Repeat("a", 10000)} {
-		if got, err := split(line); err == nil {
-			t.Errorf("%q: %q", app.Clip(line, 20), got)
-		}
-	}
-}
-
-func FuzzSplit(f *testing.F) {
-	for _, s := range []string{"git-receive-pack '/hello'", `a "b\"c" 'd'\''e'`, "'", `\`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, line string) {
-		words, err := split(line)
-		if err != nil {
-			return
-		}
-		var quoted []string
-		for _, w := range words {
-			quoted = append(quoted, "'"+strings.ReplaceAll(w, "'", `'\''`)+"'")
-		}
-		joined := strings.Join(quoted, " ")
-		if len(joined) > maxCommand {
-			return
-		}
-		again, err := split(joined)
-		if err != nil || strings.Join(again, "\x00") != strings.Join(words, "\x00") || len(again) != len(words) {
-			t.Errorf("%q: %q, then %q (%v)", line, words, again, err)
-		}
-	})
-}
-
 func FuzzPushRequest(f *testing.F) {
-	command := zeroID + " " + strings.Repeat("12", 20) + " refs/heads/main"
+	command := repository.ZeroID + " " + strings.Repeat("12", 20) + " refs/heads/main"
 	f.Add(append(pktline.Append(nil, command+"\x00report-status side-band-64k push-options"), "00000007one0000"...))
-	f.Add(append(pktline.Append(pktline.Append(nil, "shallow "+zeroID), command), "0000"...))
+	f.Add(append(pktline.Append(pktline.Append(nil, "shallow "+repository.ZeroID), command), "0000"...))
 	f.Add([]byte("0000"))
 	f.Add([]byte("0003"))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -330,7 +252,7 @@ func FuzzPushRequest(f *testing.F) {
 		if len(request.commands) == 0 {
 			t.Fatal("a request without commands")
 		}
-		deploy := choose(request.commands, refMain, request.has("atomic"))
+		deploy := choose(request.commands, repository.RefMain, request.has("atomic"))
 		for _, c := range request.commands {
 			if (c == deploy) != (c.reason == "") {
 				t.Errorf("%q: reason %q", c.name, c.reason)
@@ -339,19 +261,5 @@ func FuzzPushRequest(f *testing.F) {
 				t.Errorf("reason %q", c.reason)
 			}
 		}
-	})
-}
-
-func FuzzParseTree(f *testing.F) {
-	f.Add([]byte("100644 a\x0012345678901234567890"))
-	f.Add([]byte("40000 .git\x0012345678901234567890"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		entries, err := parseTree(b)
-		for _, e := range entries {
-			if !filepath.IsLocal(e.path) || strings.Contains(e.path, "/") || strings.EqualFold(e.path, ".git") {
-				t.Errorf("%q got through", e.path)
-			}
-		}
-		_ = err
 	})
 }

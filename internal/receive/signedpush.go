@@ -10,17 +10,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/sshd"
 )
 
 // A signed push (git push --signed) carries a certificate: what is pushed where, by whom, signed (gitformat-signature, gitprotocol-pack).
@@ -29,9 +27,8 @@ import (
 const (
 	capabilityCertificate = "push-cert"
 	certificateEnd        = "push-cert-end\n"
-	certificatesDir       = "certificates" // where a repository keeps those of what went live, by commit
-	maxCertificate        = 256 << 10      // bytes
-	signatureNamespace    = "git"          // what the signature is for (PROTOCOL.sshsig)
+	maxCertificate        = 256 << 10 // bytes
+	signatureNamespace    = "git"     // what the signature is for (PROTOCOL.sshsig)
 )
 
 // Signature is who signed a push.
@@ -167,9 +164,9 @@ func (p *push) verify(ctx context.Context, c *pushCertificate) (*Signature, erro
 	if err != nil {
 		return refuse("see how your git signs: git config gpg.format, user.signingKey", "%w", err)
 	}
-	id := identityOf(key)
+	id := sshd.IdentityOf(key)
 	s.Fingerprint = id.String()
-	known, err := p.identify(ctx, id, p.ss.remote)
+	known, err := p.ss.Identify(ctx, id)
 	switch code := app.CodeOf(err); {
 	case err == nil:
 		s.Key = known.Name
@@ -236,7 +233,7 @@ func verifySSH(armoured string, message []byte) (gossh.PublicKey, error) {
 	if err != nil {
 		return nil, errors.New("its key cannot be read")
 	}
-	if err := weak(key); err != nil {
+	if err := sshd.CheckKey(key); err != nil {
 		return nil, err
 	}
 	var digest []byte
@@ -254,7 +251,7 @@ func verifySSH(armoured string, message []byte) (gossh.PublicKey, error) {
 	if err := gossh.Unmarshal(blob.Signature, &signature); err != nil {
 		return nil, errors.New("it cannot be read")
 	}
-	if !slices.Contains(userKeys, signature.Format) {
+	if !slices.Contains(sshd.KeyAlgorithms, signature.Format) {
 		return nil, fmt.Errorf("signatures of the kind %q are not accepted", app.Plain(app.Clip(signature.Format, 40)))
 	}
 	signed := append([]byte(signatureMagic), gossh.Marshal(toBeSigned{blob.Namespace, blob.Reserved, blob.Hash, digest})...)
@@ -262,13 +259,4 @@ func verifySSH(armoured string, message []byte) (gossh.PublicKey, error) {
 		return nil, errors.New("it does not match what was pushed")
 	}
 	return key, nil
-}
-
-// keepCertificate keeps the certificate of a commit that went live, beside the app's repository, for whoever wants to check it again.
-func (s *store) keepCertificate(name, commit string, c *pushCertificate) error {
-	dir := filepath.Join(s.path(name), certificatesDir)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return replaceSynced(filepath.Join(dir, commit), c.text)
 }

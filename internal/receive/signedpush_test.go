@@ -11,39 +11,41 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
 )
 
 func TestSignedPush(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("signed")
-	fx.git(dir, "config", "gpg.format", "ssh")
-	signWith := func(key string) { fx.git(dir, "config", "user.signingKey", key) }
+	dir := fx.Work("signed")
+	fx.Git(dir, "config", "gpg.format", "ssh")
+	signWith := func(key string) { fx.Git(dir, "config", "user.signingKey", key) }
 	push := func(words ...string) string {
 		t.Helper()
-		out := fx.git(dir, append([]string{"push", "--signed"}, words...)...)
-		fx.live("signed", fx.git(dir, "rev-parse", "HEAD"))
+		out := fx.Git(dir, append([]string{"push", "--signed"}, words...)...)
+		fx.live("signed", fx.Git(dir, "rev-parse", "HEAD"))
 		return out
 	}
-	fingerprint := func(key string) string { return gossh.FingerprintSHA256(fx.signer(key).PublicKey()) }
+	fingerprint := func(key string) string { return gossh.FingerprintSHA256(fx.Signer(key).PublicKey()) }
 
 	t.Run("by the key that pushes", func(t *testing.T) {
-		signWith(fx.key)
-		mustHold(t, push("platform", "main"), "signed by laptop "+fingerprint(fx.key))
+		signWith(fx.Key)
+		gittest.MustHold(t, push("platform", "main"), "signed by laptop "+fingerprint(fx.Key))
 		s := fx.h.last().Signature
-		if s == nil || s.Key != "laptop" || s.Fingerprint != fingerprint(fx.key) || s.Kind != "ssh" {
+		if s == nil || s.Key != "laptop" || s.Fingerprint != fingerprint(fx.Key) || s.Kind != "ssh" {
 			t.Errorf("%+v", s)
 		}
-		fx.logged("push signed: main ", "deployed, signed by laptop "+fingerprint(fx.key))
-		text, err := os.ReadFile(filepath.Join(fx.bare("signed"), certificatesDir, fx.git(dir, "rev-parse", "HEAD")))
+		fx.Logged("push signed: main ", "deployed, signed by laptop "+fingerprint(fx.Key))
+		text, err := os.ReadFile(filepath.Join(fx.bare("signed"), "certificates", fx.Git(dir, "rev-parse", "HEAD")))
 		if err != nil {
 			t.Fatal(err)
 		}
 		signed, signature, _ := strings.Cut(string(text), "-----BEGIN SSH")
-		file := fx.write("cert.sig", "-----BEGIN SSH"+signature)
-		pub, _ := os.ReadFile(fx.key + ".pub")
-		allowed := fx.write("allowed", "laptop "+string(pub))
-		verify := fx.cmd(fx.home, "ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "laptop", "-n", "git", "-s", file) // the oracle
+		file := fx.Write("cert.sig", "-----BEGIN SSH"+signature)
+		pub, _ := os.ReadFile(fx.Key + ".pub")
+		allowed := fx.Write("allowed", "laptop "+string(pub))
+		verify := fx.Cmd(fx.Home, "ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "laptop", "-n", "git", "-s", file) // the oracle
 		verify.Stdin = strings.NewReader(signed)
 		if out, err := verify.CombinedOutput(); err != nil {
 			t.Errorf("what is kept does not verify: %v %s\n%s", err, out, text)
@@ -52,8 +54,8 @@ func TestSignedPush(t *testing.T) {
 	t.Run("by another registered key, with push options", func(t *testing.T) {
 		other := fx.newKey("release", app.Key{Name: "release"})
 		signWith(other)
-		fx.commit(dir, "a", "a")
-		mustHold(t, push("-o", "message=a b  c", "platform", "main"), "signed by release "+fingerprint(other))
+		fx.Commit(dir, "a", "a")
+		gittest.MustHold(t, push("-o", "message=a b  c", "platform", "main"), "signed by release "+fingerprint(other))
 		if p := fx.h.last(); p.Options.Message != "a b  c" || p.Key.Name != "laptop" {
 			t.Errorf("%+v", p)
 		}
@@ -61,44 +63,44 @@ func TestSignedPush(t *testing.T) {
 	t.Run("by an unknown key", func(t *testing.T) {
 		other := fx.newKey("stranger", app.Key{})
 		signWith(other)
-		fx.commit(dir, "b", "b")
-		mustHold(t, push("platform", "main"), "signed with a key that is not registered, "+fingerprint(other))
+		fx.Commit(dir, "b", "b")
+		gittest.MustHold(t, push("platform", "main"), "signed with a key that is not registered, "+fingerprint(other))
 		if s := fx.h.last().Signature; s == nil || s.Key != "" {
 			t.Errorf("%+v", s)
 		}
 	})
 	for _, kind := range [][]string{{"ecdsa", "-b", "384"}, {"rsa", "-b", "3072"}} {
 		t.Run(kind[0], func(t *testing.T) {
-			key := filepath.Join(fx.home, "sign-"+kind[0])
+			key := filepath.Join(fx.Home, "sign-"+kind[0])
 			if out, err := exec.Command("ssh-keygen", append([]string{"-q", "-N", "", "-f", key, "-t"}, kind...)...).CombinedOutput(); err != nil {
 				t.Fatalf("%v %s", err, out)
 			}
 			signWith(key)
-			fx.commit(dir, "kind", kind[0])
-			mustHold(t, push("platform", "main"), "not registered, "+fingerprint(key))
+			fx.Commit(dir, "kind", kind[0])
+			gittest.MustHold(t, push("platform", "main"), "not registered, "+fingerprint(key))
 		})
 	}
 	t.Run("shallow", func(t *testing.T) {
 		clone := filepath.Join(t.TempDir(), "clone")
-		fx.git("/", "clone", "-q", "--depth=1", "file://"+dir, clone)
-		fx.git(clone, "config", "gpg.format", "ssh")
-		fx.git(clone, "config", "user.signingKey", fx.key)
-		c := fx.commit(clone, "c", "c")
-		mustHold(t, fx.git(clone, "push", "--signed", fx.url("signed"), "main"), "signed by laptop")
+		fx.Git("/", "clone", "-q", "--depth=1", "file://"+dir, clone)
+		fx.Git(clone, "config", "gpg.format", "ssh")
+		fx.Git(clone, "config", "user.signingKey", fx.Key)
+		c := fx.Commit(clone, "c", "c")
+		gittest.MustHold(t, fx.Git(clone, "push", "--signed", fx.URL("signed"), "main"), "signed by laptop")
 		fx.live("signed", c)
 	})
 	t.Run("many refs", func(t *testing.T) {
-		fx.git(dir, "fetch", "-q", "platform", "main")
-		fx.git(dir, "reset", "-q", "--hard", "FETCH_HEAD")
-		signWith(fx.key)
-		c := fx.commit(dir, "d", "d")
-		fx.git(dir, "tag", "v1")
-		fx.rejected(dir, []string{"tags are not deployed", "main -> main", "signed by laptop"}, "push", "--signed", "platform", "main", "v1")
+		fx.Git(dir, "fetch", "-q", "platform", "main")
+		fx.Git(dir, "reset", "-q", "--hard", "FETCH_HEAD")
+		signWith(fx.Key)
+		c := fx.Commit(dir, "d", "d")
+		fx.Git(dir, "tag", "v1")
+		fx.Rejected(dir, []string{"tags are not deployed", "main -> main", "signed by laptop"}, "push", "--signed", "platform", "main", "v1")
 		fx.live("signed", c)
 	})
 	t.Run("not signed", func(t *testing.T) {
-		fx.commit(dir, "e", "e")
-		fx.git(dir, "push", "platform", "main")
+		fx.Commit(dir, "e", "e")
+		fx.Git(dir, "push", "platform", "main")
 		if s := fx.h.last().Signature; s != nil {
 			t.Errorf("%+v", s)
 		}
@@ -119,12 +121,12 @@ func TestPusheeName(t *testing.T) {
 // TestForgedPushes changes what a real client signs on its way.
 func TestForgedPushes(t *testing.T) {
 	fx := start(t, nil)
-	dir := fx.work("forged")
-	c := fx.git(dir, "rev-parse", "HEAD")
+	dir := fx.Work("forged")
+	c := fx.Git(dir, "rev-parse", "HEAD")
 	sign := func(namespace, text string) string {
-		f := fx.write("text", text)
+		f := fx.Write("text", text)
 		_ = os.Remove(f + ".sig")
-		if out, err := exec.Command("ssh-keygen", "-q", "-Y", "sign", "-f", fx.key, "-n", namespace, f).CombinedOutput(); err != nil {
+		if out, err := exec.Command("ssh-keygen", "-q", "-Y", "sign", "-f", fx.Key, "-n", namespace, f).CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)
 		}
 		b, err := os.ReadFile(f + ".sig")
@@ -134,11 +136,11 @@ func TestForgedPushes(t *testing.T) {
 		return string(b)
 	}
 	certificate := func(nonce, option, commit string) string {
-		text := "certificate version 0.1\npusher " + fx.key + " 1700000000 +0000\npushee " + fx.url("forged") + "\nnonce " + nonce + "\n"
+		text := "certificate version 0.1\npusher " + fx.Key + " 1700000000 +0000\npushee " + fx.URL("forged") + "\nnonce " + nonce + "\n"
 		if option != "" {
 			text += "push-option " + option + "\n"
 		}
-		return text + "\n" + zeroID + " " + commit + " refs/heads/main\n"
+		return text + "\n" + repository.ZeroID + " " + commit + " refs/heads/main\n"
 	}
 	pack := fx.packOf(dir, c)
 	for _, tt := range []struct {
@@ -162,7 +164,7 @@ func TestForgedPushes(t *testing.T) {
 			return text + sign("git", text), nil
 		}, "it was made for another push"},
 		{"another repository", func(n string) (string, []string) {
-			text := strings.Replace(certificate(n, "", c), fx.url("forged"), fx.url("other"), 1)
+			text := strings.Replace(certificate(n, "", c), fx.URL("forged"), fx.URL("other"), 1)
 			return text + sign("git", text), nil
 		}, "it was made for another repository, ssh://"},
 		{"two repositories", func(n string) (string, []string) {
@@ -219,7 +221,7 @@ func TestForgedPushes(t *testing.T) {
 				}
 				return
 			}
-			mustHold(t, out, tt.want)
+			gittest.MustHold(t, out, tt.want)
 			if fx.h.count() != before {
 				t.Error("it was deployed")
 			}
@@ -230,31 +232,31 @@ func TestForgedPushes(t *testing.T) {
 
 // packOf packs a commit with all that it leads to.
 func (fx *fixture) packOf(dir, commit string) []byte {
-	fx.t.Helper()
-	c := fx.cmd(dir, "git", "pack-objects", "--stdout", "--revs", "-q")
+	fx.T.Helper()
+	c := fx.Cmd(dir, "git", "pack-objects", "--stdout", "--revs", "-q")
 	c.Stdin = strings.NewReader(commit + "\n")
 	b, err := c.Output()
 	if err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	return b
 }
 
 // rawPush sends what request makes of the server's nonce, and returns what the server says, on both streams.
 func (fx *fixture) rawPush(name string, request func(nonce string) []byte) string {
-	fx.t.Helper()
-	client := fx.dial()
+	fx.T.Helper()
+	client := fx.Dial()
 	defer client.Close()
 	session, err := client.NewSession()
 	if err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	in, _ := session.StdinPipe()
 	out, _ := session.StdoutPipe()
 	var complaint strings.Builder
 	session.Stderr = &complaint
 	if err := session.Start("git-receive-pack '" + name + "'"); err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	r := &pktline.Reader{R: out}
 	nonce := ""
@@ -264,14 +266,14 @@ func (fx *fixture) rawPush(name string, request func(nonce string) []byte) strin
 			break
 		}
 		if err != nil {
-			fx.t.Fatal(err)
+			fx.T.Fatal(err)
 		}
 		if _, n, ok := strings.Cut(string(line), " push-cert="); ok {
 			nonce, _, _ = strings.Cut(n, " ")
 		}
 	}
 	if nonce == "" {
-		fx.t.Fatal("no nonce is offered")
+		fx.T.Fatal("no nonce is offered")
 	}
 	_, _ = in.Write(request(nonce))
 	var said strings.Builder
@@ -289,7 +291,7 @@ func (fx *fixture) rawPush(name string, request func(nonce string) []byte) strin
 }
 
 func FuzzParseCertificate(f *testing.F) {
-	f.Add("certificate version 0.1\npusher a\npushee b\nnonce c\npush-option d\n\n" + zeroID + " " + zeroID + " refs/heads/main\n-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")
+	f.Add("certificate version 0.1\npusher a\npushee b\nnonce c\npush-option d\n\n" + repository.ZeroID + " " + repository.ZeroID + " refs/heads/main\n-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parseCertificate(text)
 		if err != nil {

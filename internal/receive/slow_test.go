@@ -12,27 +12,29 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gitd-io/gitd/internal/receive/pktline"
+	"github.com/gitd-io/gitd/internal/gittest"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
 )
 
 // indexers are both of them.
-var indexers = map[string]Indexer{"git index-pack": gitIndexer{}, "own indexer": NewPackIndexer()}
+var indexers = map[string]repository.Indexer{"git index-pack": repository.NewGitIndexer(), "own indexer": repository.NewPackIndexer()}
 
 // slowly starts a command over SSH, sends head, and then byte after byte of rest, for ever and a while between two. It returns what the
 // server says until it gives up.
 func (fx *fixture) slowly(command string, head, rest []byte, between time.Duration) string {
-	fx.t.Helper()
-	client := fx.dial()
+	fx.T.Helper()
+	client := fx.Dial()
 	defer client.Close()
 	session, err := client.NewSession()
 	if err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	in, _ := session.StdinPipe()
 	out, _ := session.StdoutPipe()
 	complaint, _ := session.StderrPipe()
 	if err := session.Start(command); err != nil {
-		fx.t.Fatal(err)
+		fx.T.Fatal(err)
 	}
 	said := make(chan string, 2)
 	for _, r := range []io.Reader{out, complaint} {
@@ -53,8 +55,8 @@ func (fx *fixture) slowly(command string, head, rest []byte, between time.Durati
 				_, _ = in.Write(rest[i%len(rest):][:1])
 			}
 		}
-		if time.Duration(i)*between > patience {
-			fx.t.Fatalf("%s goes on for ever", command)
+		if time.Duration(i)*between > gittest.Patience {
+			fx.T.Fatalf("%s goes on for ever", command)
 		}
 	}
 }
@@ -67,15 +69,15 @@ func TestSlowPushes(t *testing.T) {
 	for name, indexer := range indexers {
 		t.Run(name, func(t *testing.T) {
 			with := func(l limits) *fixture {
-				return start(t, func(o *Options) {
-					o.Indexer, o.QuestionTimeout, o.StallTimeout, o.ReceiveTimeout = indexer, l.question, l.stall, l.total
+				return start(t, func(o *options) {
+					o.repo.Indexer, o.QuestionTimeout, o.StallTimeout, o.ReceiveTimeout = indexer, l.question, l.stall, l.total
 				})
 			}
 			source := start(t, nil)
-			dir := source.work("slow")
-			commit := source.commit(dir, "junk", string(randomBytes(t, 100<<10)))
+			dir := source.Work("slow")
+			commit := source.Commit(dir, "junk", string(randomBytes(t, 100<<10)))
 			pack := source.packOf(dir, commit)
-			request := append(pktline.Append(nil, zeroID+" "+commit+" refs/heads/main\x00report-status side-band-64k"), "0000"...)
+			request := append(pktline.Append(nil, repository.ZeroID+" "+commit+" refs/heads/main\x00report-status side-band-64k"), "0000"...)
 			join := func(parts ...[]byte) (all []byte) {
 				for _, p := range parts {
 					all = append(all, p...)
@@ -102,19 +104,19 @@ func TestSlowPushes(t *testing.T) {
 			} {
 				t.Run(c.name, func(t *testing.T) {
 					fx := with(c.limits)
-					mustHold(t, fx.slowly(c.command, c.head, c.rest, c.between), c.want)
-					eventually(t, "no git process is left", func() bool { return len(children(fx.bare("slow"))) == 0 })
+					gittest.MustHold(t, fx.slowly(c.command, c.head, c.rest, c.between), c.want)
+					gittest.Eventually(t, "no git process is left", func() bool { return len(gittest.Children(fx.bare("slow"))) == 0 })
 					fx.live("slow", "")
 					if n := fx.h.count(); n > 0 {
 						t.Errorf("%d pushes were deployed", n)
 					}
-					fx.git(dir, "push", fx.url("slow"), "main", "-q")
+					fx.Git(dir, "push", fx.URL("slow"), "main", "-q")
 					fx.live("slow", commit)
 				})
 			}
 		})
 	}
-	noMoreGoroutines(t, before)
+	gittest.NoMoreGoroutines(t, before)
 }
 
 // TestSlowBuildsAreLeftAlone has the limits be those of what is received only.
@@ -122,8 +124,8 @@ func TestSlowBuildsAreLeftAlone(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	for name, indexer := range indexers {
 		t.Run(name, func(t *testing.T) {
-			fx := start(t, func(o *Options) {
-				o.Indexer, o.QuestionTimeout, o.StallTimeout, o.ReceiveTimeout = indexer, time.Minute, limit, time.Minute
+			fx := start(t, func(o *options) {
+				o.repo.Indexer, o.QuestionTimeout, o.StallTimeout, o.ReceiveTimeout = indexer, time.Minute, limit, time.Minute
 			})
 			fx.h.setDeploy(func(ctx context.Context, p *Push) error {
 				select {
@@ -133,9 +135,9 @@ func TestSlowBuildsAreLeftAlone(t *testing.T) {
 					return context.Cause(ctx)
 				}
 			})
-			dir := fx.work("build")
-			fx.git(dir, "push", "platform", "main")
-			fx.live("build", fx.git(dir, "rev-parse", "HEAD"))
+			dir := fx.Work("build")
+			fx.Git(dir, "push", "platform", "main")
+			fx.live("build", fx.Git(dir, "rev-parse", "HEAD"))
 		})
 	}
 }
@@ -156,37 +158,39 @@ func TestDiskFull(t *testing.T) {
 	for name, indexer := range indexers {
 		t.Run(name, func(t *testing.T) {
 			disk := smallDisk(t, "4m")
-			fx := start(t, func(o *Options) { o.Dir, o.Indexer, o.MinFree = filepath.Join(disk, "repos"), indexer, 1 })
-			dir := fx.work("full")
-			first := fx.git(dir, "rev-parse", "HEAD")
-			fx.git(dir, "push", "platform", "main")
+			fx := start(t, func(o *options) {
+				o.repo.Dir, o.repo.Indexer, o.repo.Limits.MinFree = filepath.Join(disk, "repos"), indexer, 1
+			})
+			dir := fx.Work("full")
+			first := fx.Git(dir, "rev-parse", "HEAD")
+			fx.Git(dir, "push", "platform", "main")
 			for i := range 8 {
-				fx.commit(dir, fmt.Sprint("junk", i), string(randomBytes(t, 1<<20)))
+				fx.Commit(dir, fmt.Sprint("junk", i), string(randomBytes(t, 1<<20)))
 			}
-			fx.rejected(dir, []string{"the server's disk is full", "ask the operator to make room", "[remote rejected]"}, "push", "platform", "main")
+			fx.Rejected(dir, []string{"the server's disk is full", "ask the operator to make room", "[remote rejected]"}, "push", "platform", "main")
 			fx.live("full", first)
-			fx.git(dir, "reset", "-q", "--hard", first)
-			fx.commit(dir, "small", "small")
-			fx.git(dir, "push", "platform", "main")
-			fx.live("full", fx.git(dir, "rev-parse", "HEAD"))
+			fx.Git(dir, "reset", "-q", "--hard", first)
+			fx.Commit(dir, "small", "small")
+			fx.Git(dir, "push", "platform", "main")
+			fx.live("full", fx.Git(dir, "rev-parse", "HEAD"))
 		})
 	}
 	t.Run("Git LFS", func(t *testing.T) {
 		disk := smallDisk(t, "4m")
-		fx := start(t, func(o *Options) { o.Dir, o.MinFree = filepath.Join(disk, "repos"), -1<<40 })
-		dir := fx.work("full")
-		fx.git(dir, "push", "platform", "main")
-		first := fx.git(dir, "rev-parse", "HEAD")
+		fx := start(t, func(o *options) { o.repo.Dir, o.repo.Limits.MinFree = filepath.Join(disk, "repos"), -1<<40 })
+		dir := fx.Work("full")
+		fx.Git(dir, "push", "platform", "main")
+		first := fx.Git(dir, "rev-parse", "HEAD")
 		fx.trackLarge(dir)
-		fx.commit(dir, "big.bin", string(randomBytes(t, 6<<20)))
-		fx.rejected(dir, []string{"the server's disk is full: ask the operator to make room"}, "push", "platform", "main")
+		fx.Commit(dir, "big.bin", string(randomBytes(t, 6<<20)))
+		fx.Rejected(dir, []string{"the server's disk is full: ask the operator to make room"}, "push", "platform", "main")
 		fx.live("full", first)
-		eventually(t, "no part of it is left", func() bool { return len(fx.largeParts("full")) == 0 })
+		gittest.Eventually(t, "no part of it is left", func() bool { return len(fx.largeParts("full")) == 0 })
 	})
 	t.Run("nearly full", func(t *testing.T) {
-		fx := start(t, func(o *Options) { o.MinFree = 1 << 60 })
-		dir := fx.work("full")
-		fx.rejected(dir, []string{"the server's disk is nearly full"}, "push", "platform", "main")
+		fx := start(t, func(o *options) { o.repo.Limits.MinFree = 1 << 60 })
+		dir := fx.Work("full")
+		fx.Rejected(dir, []string{"the server's disk is nearly full"}, "push", "platform", "main")
 		if found, _ := os.ReadDir(filepath.Join(fx.bare("full"), "objects/pack")); len(found) > 0 {
 			t.Errorf("%d files are left", len(found))
 		}

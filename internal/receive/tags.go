@@ -2,40 +2,32 @@ package receive
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/repository"
 )
 
 const tagPrefix = "refs/tags/"
 
 // findTags notes which refs beside the one that is deployed are annotated tags. git sends those by itself where push.followTags is set: they
 // must not make a deployment look failed.
-func (p *push) findTags(ctx context.Context, q *quarantine) error {
-	return q.cat.use(ctx, func() error {
-		for _, c := range p.request.commands {
-			if c.deletes() || !strings.HasPrefix(c.name, tagPrefix) {
-				continue
-			}
-			if err := q.cat.ask(c.new); err != nil {
-				return err
-			}
-			kind, size, err := q.cat.answer()
-			if errors.Is(err, errMissing) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if _, err := q.cat.out.Discard(int(size) + 1); err != nil {
-				return err
-			}
-			c.annotated = kind == "tag"
+func (p *push) findTags(ctx context.Context, q *repository.Quarantine) error {
+	var ids []string
+	for _, c := range p.request.commands {
+		if !c.deletes() && strings.HasPrefix(c.name, tagPrefix) {
+			ids = append(ids, c.new)
 		}
-		return nil
-	})
+	}
+	annotated, err := q.AnnotatedTags(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, c := range p.request.commands {
+		c.annotated = annotated[c.new] && strings.HasPrefix(c.name, tagPrefix)
+	}
+	return nil
 }
 
 // maxTagRemarks is how many tags are named.
@@ -45,7 +37,7 @@ const maxTagRemarks = 5
 // Where another ref was asked for as well, the push cannot end well, and tags are refused as ever.
 func (p *push) leaveTags(deployed bool) {
 	if slices.ContainsFunc(p.request.commands, func(c *refCommand) bool {
-		return !c.annotated && c.name != refMain && c.name != refMaster
+		return !c.annotated && c.name != repository.RefMain && c.name != repository.RefMaster
 	}) {
 		return
 	}
@@ -63,6 +55,6 @@ func (p *push) leaveTags(deployed bool) {
 		}
 	}
 	if left > maxTagRemarks {
-		p.log.Detail("and so are %s", count(left-maxTagRemarks, "other tag"))
+		p.log.Detail("and so are %s", app.Count(left-maxTagRemarks, "other tag"))
 	}
 }

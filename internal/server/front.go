@@ -9,10 +9,10 @@ import (
 	"github.com/gitd-io/gitd/internal/receive"
 )
 
-// front is what the SSH front sees of the server.
+// front is what SSH and pushes see of the server.
 type front Server
 
-// Identify implements receive.Handler.
+// Identify implements sshd.Handler.
 func (f *front) Identify(ctx context.Context, fingerprint string) (app.Key, error) {
 	return f.store.KeyByFingerprint(ctx, fingerprint)
 }
@@ -22,7 +22,7 @@ func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb ap
 	return f.store.Authorize(ctx, app.Caller{Key: key}, name, verb)
 }
 
-// Confirm implements receive.Handler.
+// Confirm implements sshd.Handler.
 func (f *front) Confirm(ctx context.Context, key app.Key, name string, id int64, verb app.Verb) error {
 	return f.store.Confirm(ctx, app.Caller{Key: key}, name, id, verb)
 }
@@ -42,7 +42,7 @@ func (f *front) WhileAbsent(ctx context.Context, name string, do func() error) e
 	return f.store.WhileAbsent(ctx, name, do)
 }
 
-// ReadsInput implements receive.Handler.
+// ReadsInput implements sshd.Handler.
 func (f *front) ReadsInput(args []string) bool { return command.ReadsInput(args) }
 
 // Deploy implements receive.Handler.
@@ -62,7 +62,7 @@ func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
 	return err
 }
 
-// Command implements receive.Handler.
+// Command implements sshd.Handler.
 func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return (*Server)(f).command(ctx, app.Caller{Key: key}, args, stdin, stdout, stderr)
 }

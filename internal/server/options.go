@@ -6,8 +6,8 @@ import (
 
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/config"
-	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
+	"github.com/gitd-io/gitd/internal/repository"
 	"golang.org/x/sys/unix"
 )
 
@@ -75,9 +75,9 @@ func machineMemory() (int64, bool) {
 }
 
 // indexer is what indexes pushed packs.
-func (o *Options) indexer() receive.Indexer {
+func (o *Options) indexer() repository.Indexer {
 	if o.Config.Git.Indexer == "git" {
-		return receive.NewGitIndexer()
+		return repository.NewGitIndexer()
 	}
-	return receive.NewPackIndexer()
+	return repository.NewPackIndexer()
 }

@@ -26,7 +26,7 @@ func (s *Server) watchRights() {
 	go func() {
 		defer close(done)
 		err := s.store.Watch(ctx, func() error {
-			err := s.receive.Recheck(ctx)
+			err := s.ssh.Recheck(ctx)
 			if err != nil && ctx.Err() == nil {
 				s.o.Log("rights: %v", err)
 			}

@@ -59,7 +59,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 		err = nil
 	}
 	if err == nil {
-		part("ssh", func() error { return s.receive.Serve(l.SSH) })
+		part("ssh", func() error { return s.ssh.Serve(l.SSH) })
 		if e := s.writeState(l); e != nil { // a full disk keeps nothing else from serving
 			s.o.Log("%s cannot be written: %v", s.path(stateFile), e)
 		}
@@ -87,7 +87,8 @@ func (s *Server) shutdown(l Listeners, control *http.Server) {
 	s.stop()
 	if s.services != nil { // started
 		s.machine.Close() // pushes under way are told; their connections end after that
-		s.receive.Shutdown(end)
+		s.repositories.StopMaintenance()
+		s.ssh.Shutdown(end)
 	}
 	if web := s.runner.web(); web != nil {
 		// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.

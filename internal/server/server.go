@@ -14,25 +14,28 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
+	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/sshd"
 	"github.com/gitd-io/gitd/internal/store"
 	gossh "golang.org/x/crypto/ssh"
 )
 
 // Server is gitd on one data directory: all of it but the listeners.
 type Server struct {
-	o        Options
-	userCAs  []gossh.PublicKey
-	lock     *os.File
-	store    *store.Store
-	runner   runner
-	factory  engineFactory
-	machine  *release.Machine
-	receive  *receive.Server
-	builds   *builds
-	services *command.Services
-	stopping context.Context // ends when the server begins to stop: whoever follows a log is let go
-	stop     context.CancelFunc
-	close    []func() error
+	o            Options
+	userCAs      []gossh.PublicKey
+	lock         *os.File
+	store        *store.Store
+	runner       runner
+	factory      engineFactory
+	machine      *release.Machine
+	ssh          *sshd.Server
+	repositories *repository.Folder
+	builds       *builds
+	services     *command.Services
+	stopping     context.Context // ends when the server begins to stop: whoever follows a log is let go
+	stop         context.CancelFunc
+	close        []func() error
 }
 
 // Open takes the data directory and adopts what runs on it: the apps' requests can be answered. Everything else needs Start. It returns an *app.Error
@@ -87,9 +90,14 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 // Start finishes what an earlier process left half done. From then on the server takes pushes and commands. It is called once.
 func (s *Server) Start(ctx context.Context) (err error) {
 	o := s.o
-	s.receive, err = receive.New(receive.Options{
-		Dir: s.path("repositories"), HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), MinFree: o.Config.Server.MinFree, Log: o.Log,
-		UserCAs: s.userCAs, KeyByName: s.store.KeyByName, Indexer: o.indexer(), ModulesFrom: o.Config.Git.SubmodulesFrom,
+	s.repositories, err = repository.Open(repository.Options{Dir: s.path("repositories"), Limits: repository.Limits{MinFree: o.Config.Server.MinFree},
+		Indexer: o.indexer(), ModulesFrom: o.Config.Git.SubmodulesFrom, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	s.ssh, err = sshd.New(sshd.Options{
+		HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), UserCAs: s.userCAs, KeyByName: s.store.KeyByName, Log: o.Log, Env: receive.Env(), Greeting: receive.Greeting,
+		Verbs: receive.Verbs(receive.Options{Repositories: s.repositories, Handler: (*front)(s), Log: o.Log}),
 	})
 	if err != nil {
 		return err
@@ -100,14 +108,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.machine = release.New(release.Options{
 		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Images: s.runner.images(), LogDir: s.path("logs", "releases"),
-		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, LiveRef: s.receive.Live, SetLive: s.receive.SetLive, Log: o.Log,
+		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
 		return err
 	}
 	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.runner.platform(), URL: s.runner.url, Destroy: s.destroy,
-		DeployKey: s.receive.DeployKey, ForgetHosts: s.receive.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
+		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()
 	return nil
 }
@@ -121,7 +129,7 @@ func (s *Server) path(parts ...string) string {
 // destroy removes an app with everything it has. What fails half-way can be done again: the ledger goes last.
 func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error {
 	err := s.machine.Destroy(ctx, by, name, func(ctx context.Context) error {
-		if err := s.receive.DeleteRepository(name); err != nil {
+		if err := s.repositories.Delete(name); err != nil {
 			return err
 		}
 		if err := s.runner.images().DeleteRepository(name); err != nil { // an app of the same name must not build on this one's layers
@@ -132,11 +140,11 @@ func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error 
 	if err != nil {
 		return err
 	}
-	if err := s.receive.Recheck(ctx); err != nil { // at once: no watch needs to notice it first
+	if err := s.ssh.Recheck(ctx); err != nil { // at once: no watch needs to notice it first
 		s.o.Log("rights: %v", err)
 	}
 	// What a command put there while the app was being destroyed is not the next owner's.
-	return s.store.WhileAbsent(context.WithoutCancel(ctx), name, func() error { return s.receive.DeleteRepository(name) })
+	return s.store.WhileAbsent(context.WithoutCancel(ctx), name, func() error { return s.repositories.Delete(name) })
 }
 
 // Run runs a command as root on this machine.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/receive/pack/corpus"
+	"github.com/gitd-io/gitd/internal/repository/pack/corpus"
 )
 
 // What receiving costs is measured without a deployment: gitd's front (internal/receive) runs in a process of its own with a

@@ -13,6 +13,8 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/receive"
+	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/sshd"
 )
 
 // Environment of the process that serves: the folder of repositories, the indexer, and where to tell the address.
@@ -43,11 +45,16 @@ func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Write
 
 // serveReceive is the process that serves, until it is asked to end.
 func serveReceive(dir string) error {
-	o := receive.Options{Dir: filepath.Join(dir, "repos"), HostKeyFile: filepath.Join(dir, "host_key"), Handler: acceptAll{}, MaxPack: 4 << 30, MaxCheckout: 8 << 30, Indexer: receive.NewPackIndexer()}
+	o := repository.Options{Dir: filepath.Join(dir, "repos"), Limits: repository.Limits{Pack: 4 << 30, Checkout: 8 << 30}, Indexer: repository.NewPackIndexer()}
 	if os.Getenv(receiveIndexer) == "git" {
-		o.Indexer = receive.NewGitIndexer()
+		o.Indexer = repository.NewGitIndexer()
 	}
-	s, err := receive.New(o)
+	repositories, err := repository.Open(o)
+	if err != nil {
+		return err
+	}
+	s, err := sshd.New(sshd.Options{HostKeyFile: filepath.Join(dir, "host_key"), Handler: acceptAll{}, Env: receive.Env(),
+		Verbs: receive.Verbs(receive.Options{Repositories: repositories, Handler: acceptAll{}})})
 	if err != nil {
 		return err
 	}
@@ -60,7 +67,10 @@ func serveReceive(dir string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, func() { _ = s.Shutdown(context.Background()) })
+	context.AfterFunc(ctx, func() {
+		repositories.StopMaintenance()
+		_ = s.Shutdown(context.Background())
+	})
 	return s.Serve(l)
 }
 

@@ -28,11 +28,13 @@ type network struct {
 
 	stop chan struct{} // ends the watch
 
-	mu     sync.Mutex
+	wait sync.WaitGroup
+
+	mu sync.Mutex // mu guards the following
+
 	ready  map[bool][]*space // made ahead, by egress: a start need not wait for them
 	making map[bool]bool
 	closed bool
-	wait   sync.WaitGroup
 }
 
 // space is one network namespace. It lives as long as its file is open or a process is in it; its veth pair goes with it.
@@ -107,8 +109,8 @@ func (n *network) keepForwarding() {
 	}
 }
 
-// take returns a network namespace, made ahead where there is one.
-func (n *network) take(egress bool) (*space, error) {
+// acquire returns a network namespace, made ahead where there is one.
+func (n *network) acquire(egress bool) (*space, error) {
 	if egress {
 		if err := n.wall.ready(); err != nil {
 			return nil, err
@@ -171,7 +173,7 @@ func (n *network) close(idle bool) {
 	n.host.Close()
 }
 
-// make makes a network namespace.
+// make makes a network namespace, on a thread that is in it.
 func (n *network) make(egress bool) (*space, error) {
 	s := &space{}
 	var servers []netip.Addr
@@ -195,48 +197,10 @@ func (n *network) make(egress bool) (*space, error) {
 			return err
 		}
 		defer inside.Close()
-		// /proc/sys/net is that of the thread's namespace.
-		for f, v := range map[string]string{
-			"ipv4/ip_unprivileged_port_start":    "0",            // no capability is needed for port 80 on an address of one's own
-			"ipv4/ping_group_range":              "0 2147483647", // nor for ping
-			"ipv6/conf/default/disable_ipv6":     "1",            // there is no way out by IPv6; ::1 stays
-			"ipv6/conf/default/accept_ra":        "0",
-			"ipv4/conf/default/accept_redirects": "0",
-			"ipv4/conf/all/rp_filter":            "0", // what may come in is the other side's matter; the closed routes would refuse its errors too
-			"ipv4/conf/default/rp_filter":        "0",
-		} {
-			if err := os.WriteFile("/proc/sys/net/"+f, []byte(v), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-		}
-		lo, err := inside.LinkByName("lo")
-		if err != nil {
+		if err := configure(inside); err != nil || !egress {
 			return err
 		}
-		if err := inside.LinkSetUp(lo); err != nil {
-			return err
-		}
-		if !egress {
-			return nil
-		}
-		gateway, err := n.connect(s)
-		if err != nil {
-			return err
-		}
-		eth, err := inside.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		if err := inside.AddrAdd(eth, &netlink.Addr{IPNet: ipNet(s.address)}); err != nil {
-			return err
-		}
-		if err := inside.LinkSetUp(eth); err != nil {
-			return err
-		}
-		if err := inside.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
-			return err
-		}
-		return n.wallIn(inside, eth.Attrs().Index, gateway, servers)
+		return n.openWay(s, inside, servers)
 	})
 	if err != nil {
 		if s.file != nil {
@@ -245,6 +209,50 @@ func (n *network) make(egress bool) (*space, error) {
 		return nil, fmt.Errorf("sandbox: make a network namespace: %w", err)
 	}
 	return s, nil
+}
+
+// configure sets the kernel's parameters of the thread's namespace, which is /proc/sys/net, and brings its loopback up.
+func configure(inside *netlink.Handle) error {
+	for f, v := range map[string]string{
+		"ipv4/ip_unprivileged_port_start":    "0",            // port 80 needs no capability in a namespace of one's own
+		"ipv4/ping_group_range":              "0 2147483647", // nor does ping
+		"ipv6/conf/default/disable_ipv6":     "1",            // there is no way out by IPv6; ::1 stays
+		"ipv6/conf/default/accept_ra":        "0",
+		"ipv4/conf/default/accept_redirects": "0",
+		"ipv4/conf/all/rp_filter":            "0", // the host filters what comes in; with the closed routes this would drop the kernel's own errors too
+		"ipv4/conf/default/rp_filter":        "0",
+	} {
+		if err := os.WriteFile("/proc/sys/net/"+f, []byte(v), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	lo, err := inside.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return inside.LinkSetUp(lo)
+}
+
+// openWay gives the namespace its way out: a veth pair, an address, a default route, and the firewall inside.
+func (n *network) openWay(s *space, inside *netlink.Handle, servers []netip.Addr) error {
+	gateway, err := n.connect(s)
+	if err != nil {
+		return err
+	}
+	eth, err := inside.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	if err := inside.AddrAdd(eth, &netlink.Addr{IPNet: ipNet(s.address)}); err != nil {
+		return err
+	}
+	if err := inside.LinkSetUp(eth); err != nil {
+		return err
+	}
+	if err := inside.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
+		return err
+	}
+	return n.wallIn(inside, eth.Attrs().Index, gateway, servers)
 }
 
 func ipNet(a netip.Addr) *net.IPNet { return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(30, 32)} }
@@ -325,60 +333,4 @@ func (n *network) mtu() int {
 		}
 	}
 	return 1500
-}
-
-// resolvConf is the container's /etc/resolv.conf: the host's name servers that a container can reach.
-func (n *network) resolvConf() string {
-	for _, f := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		if c, ok := reachableServers(string(b), n.isLocal); ok {
-			return c
-		}
-	}
-	n.log("no name server that containers can reach in /etc/resolv.conf nor in /run/systemd/resolve/resolv.conf: they cannot resolve names")
-	return ""
-}
-
-// isLocal says whether an address is one of this host's.
-func (n *network) isLocal(a netip.Addr) bool {
-	if a.IsLoopback() || a.IsUnspecified() {
-		return true
-	}
-	addrs, err := n.host.AddrList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return false
-	}
-	for _, l := range addrs {
-		if ip, ok := netip.AddrFromSlice(l.IP.To4()); ok && ip == a {
-			return true
-		}
-	}
-	return false
-}
-
-// reachableServers keeps the IPv4 name servers that are elsewhere, the search list and the options of a resolv.conf(5).
-func reachableServers(conf string, local func(netip.Addr) bool) (string, bool) {
-	var b strings.Builder
-	found := false
-	for line := range strings.Lines(conf) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		switch f[0] {
-		case "nameserver":
-			a, err := netip.ParseAddr(f[1])
-			if err != nil || !a.Is4() || local(a) {
-				continue
-			}
-			found = true
-			fmt.Fprintf(&b, "nameserver %s\n", a)
-		case "search", "domain", "options":
-			b.WriteString(strings.Join(f, " ") + "\n")
-		}
-	}
-	return b.String(), found
 }

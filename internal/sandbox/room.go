@@ -41,7 +41,7 @@ func (h *Host) Room(id string, l RoomLimits) (*Room, error) {
 		return nil, fmt.Errorf("sandbox: make a control group: %w", err)
 	}
 	var err error
-	if r.space, err = h.network.take(false); err != nil {
+	if r.space, err = h.network.acquire(false); err != nil {
 		h.cgroups.remove(id)
 		return nil, err
 	}

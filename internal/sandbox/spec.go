@@ -76,87 +76,99 @@ func (s *Spec) validate() error {
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// specification is the OCI runtime specification of s, version 1.0.2. Its paths are relative to the container's directory.
+// specification returns the OCI runtime specification of s, version 1.0.2. Its paths are relative to the container's directory.
 // Its namespaces are paths to existing ones.
 func specification(s *Spec, cgroupsPath, network, processes string, swap bool) (*specs.Spec, error) {
+	filter, err := systemCalls()
+	if err != nil {
+		return nil, err
+	}
+	return &specs.Spec{
+		Version:  "1.0.2",
+		Root:     &specs.Root{Path: "rootfs", Readonly: !s.Writable},
+		Process:  s.process(),
+		Hostname: s.Hostname,
+		Mounts:   s.mounts(),
+		Linux: &specs.Linux{
+			CgroupsPath: cgroupsPath,
+			Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace, Path: processes}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace}, {Type: specs.NetworkNamespace, Path: network}},
+			Resources: s.resources(swap),
+			Seccomp:   filter,
+			MaskedPaths: []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+				"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"},
+			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+		},
+	}, nil
+}
+
+// process is the container's first process: its command, user and limits.
+func (s *Spec) process() *specs.Process {
 	env := s.Env
 	if !hasVariable(env, "PATH") {
 		env = append([]string{"PATH=" + defaultPath}, env...)
 	}
-	dir := s.Dir
-	if dir == "" {
-		dir = "/"
-	}
-	pids := s.PIDs
-	if pids <= 0 {
-		pids = 1024
-	}
-	tmp := fmt.Sprintf("size=%d", cmp.Or(s.TmpSize, s.Memory, withoutLimit))
 	files := openFiles()
 	limits := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE"}}
 	if s.FileSize > 0 {
 		limits = append(limits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Hard: uint64(s.FileSize), Soft: uint64(s.FileSize)})
 	}
-	filter, err := systemCalls()
-	if err != nil {
-		return nil, err
+	adjust := 300 // when the machine itself runs out of memory, the kernel kills apps before gitd
+	return &specs.Process{
+		Args: s.Args, Env: env, Cwd: cmp.Or(s.Dir, "/"),
+		User:            s.user(),
+		Capabilities:    &specs.LinuxCapabilities{},
+		NoNewPrivileges: true,
+		Rlimits:         limits,
+		OOMScoreAdj:     &adjust,
 	}
-	adjust := 300 // when the machine itself runs out of memory, apps go before gitd
-	o := &specs.Spec{
-		Version: "1.0.2",
-		Root:    &specs.Root{Path: "rootfs", Readonly: !s.Writable},
-		Process: &specs.Process{
-			Args: s.Args, Env: env, Cwd: dir,
-			User:            s.user(),
-			Capabilities:    &specs.LinuxCapabilities{},
-			NoNewPrivileges: true,
-			Rlimits:         limits,
-			OOMScoreAdj:     &adjust,
-		},
-		Hostname: s.Hostname,
-		Mounts: []specs.Mount{
-			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
-			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}},
-			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "max=256"}},
-			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", tmp}},
-			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
-			{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", tmp}},
-		},
-		Linux: &specs.Linux{
-			CgroupsPath: cgroupsPath,
-			Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace, Path: processes}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
-				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace}, {Type: specs.NetworkNamespace, Path: network}},
-			Resources: &specs.LinuxResources{
-				Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
-				Pids:    &specs.LinuxPids{Limit: &pids},
-			},
-			Seccomp: filter,
-			MaskedPaths: []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-				"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"},
-			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
-		},
+}
+
+// mounts are the file systems of every container, and the bind mounts of s.
+func (s *Spec) mounts() []specs.Mount {
+	tmp := fmt.Sprintf("size=%d", cmp.Or(s.TmpSize, s.Memory, withoutLimit))
+	all := []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "max=256"}},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", tmp}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
+		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", tmp}},
+	}
+	for _, m := range s.Mounts {
+		options := []string{"bind", "nosuid", "nodev"} // not rbind: mounts below the source must not be visible in the container
+		if m.ReadOnly {
+			options = append(options, "ro")
+		}
+		all = append(all, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
+	}
+	return all
+}
+
+// resources are the limits of the container's control group; swap says whether the kernel counts swap.
+func (s *Spec) resources(swap bool) *specs.LinuxResources {
+	pids := s.PIDs
+	if pids <= 0 {
+		pids = 1024
+	}
+	r := &specs.LinuxResources{
+		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
+		Pids:    &specs.LinuxPids{Limit: &pids},
 	}
 	if s.Memory > 0 {
-		o.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &s.Memory}
+		r.Memory = &specs.LinuxMemory{Limit: &s.Memory}
 		if swap {
-			o.Linux.Resources.Memory.Swap = &s.Memory
+			r.Memory.Swap = &s.Memory
 		}
 	}
 	if s.CPU > 0 {
 		period := uint64(100_000)
 		quota := max(int64(s.CPU*float64(period)), 1000) // the kernel's minimum
-		o.Linux.Resources.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
+		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
 	}
-	for _, m := range s.Mounts {
-		options := []string{"bind", "nosuid", "nodev"} // not rbind: what is mounted below is none of the container's business
-		if m.ReadOnly {
-			options = append(options, "ro")
-		}
-		o.Mounts = append(o.Mounts, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
-	}
-	return o, nil
+	return r
 }
 
 // user is who the container's process is on the host.

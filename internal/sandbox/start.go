@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/sandbox/shim"
 )
 
@@ -108,6 +107,7 @@ func pipe() (r, w *os.File, err error) {
 // launched is a container whose process runs.
 type launched struct {
 	container *Container
+	made      bool     // its directory exists
 	control   *os.File // the shim kills the container at its end of file
 	record    *os.File // locked
 }
@@ -123,7 +123,14 @@ func (l *launched) end() {
 	_ = l.record.Close()
 }
 
-// launch prepares a container and starts it. On failure nothing is left.
+// launch prepares a container and starts it, in this order:
+//
+//  1. a network namespace and the users' mapping are acquired;
+//  2. the container's directory is made, with its bundle, its FIFO and its record, locked (make);
+//  3. the shim is started on it (spawn), which starts the runtime;
+//  4. the shim reports the first process, or why there is none (awaitReport).
+//
+// On failure nothing is left (abandon).
 func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bool) (_ *launched, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err
@@ -133,9 +140,9 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	}
 	base, err := h.base(s)
 	if err != nil {
-		return nil, fmt.Errorf("sandbox: the disk is full, and there is no room in memory: %w", err)
+		return nil, fmt.Errorf("sandbox: the disk is full, and so is the memory that replaces it: %w", err)
 	}
-	sp, err := h.network.take(s.Egress)
+	sp, err := h.network.acquire(s.Egress)
 	if err != nil {
 		return nil, err
 	}
@@ -149,32 +156,9 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	c := &Container{ID: s.ID, Labels: s.Labels, Started: time.Now().UTC(), host: h, dir: filepath.Join(base, containersDir, s.ID),
 		space: sp.file, address: sp.address, done: make(chan struct{}), released: make(chan struct{})}
 	l := &launched{container: c}
-	made := false
 	defer func() {
-		if err == nil {
-			return
-		}
-		if l.control != nil {
-			_ = l.control.Close()
-		}
-		if c.alive != nil && made {
-			_ = c.alive.SetReadDeadline(time.Now().Add(time.Second))
-			if _, e := io.Copy(io.Discard, c.alive); e != nil {
-				h.cgroups.kill(s.ID)
-				_ = c.alive.SetReadDeadline(time.Now().Add(5 * time.Second))
-				_, _ = io.Copy(io.Discard, c.alive)
-			}
-		}
-		go c.reap()
-		c.release()
-		if made {
-			err = errors.Join(err, h.erase(s.ID))
-		}
-		if l.record != nil {
-			_ = l.record.Close()
-		}
-		if e := context.Cause(ctx); e != nil {
-			err = e
+		if err != nil {
+			err = h.abandon(ctx, l, err)
 		}
 	}()
 	if s.Background {
@@ -185,7 +169,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	if l.record, err = h.make(s, c, sp.resolv, users, attached); err != nil {
 		return nil, err
 	}
-	made = true
+	l.made = true
 	if c.alive, err = os.OpenFile(filepath.Join(c.dir, shim.AliveFile), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		return nil, err
 	}
@@ -193,20 +177,55 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: start the shim: %w", err)
 	}
+	if c.init, err = awaitReport(ctx, s.ID, report); err != nil {
+		return nil, err
+	}
+	h.cgroups.limitTCP(s.ID, s.Memory)
+	c.hold()
+	return l, nil
+}
+
+// awaitReport reads the shim's report, and closes it: the container's first process, or why it did not start.
+func awaitReport(ctx context.Context, id string, report *os.File) (shim.Init, error) {
 	defer report.Close()
 	stop := context.AfterFunc(ctx, func() { _ = report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var r shim.Report
 	if err := json.NewDecoder(report).Decode(&r); err != nil {
-		return nil, fmt.Errorf("sandbox: container %s did not start: %w", s.ID, err)
+		return shim.Init{}, fmt.Errorf("sandbox: container %s did not start: %w", id, err)
 	}
 	if r.Error != "" {
-		return nil, startError(r.Error)
+		return shim.Init{}, startError(r.Error)
 	}
-	c.init = r.Init
-	h.cgroups.limitTCP(s.ID, s.Memory)
-	c.hold()
-	return l, nil
+	return r.Init, nil
+}
+
+// abandon removes what launch has made before it failed with err, and returns the error to report.
+func (h *Host) abandon(ctx context.Context, l *launched, err error) error {
+	c := l.container
+	if l.control != nil {
+		_ = l.control.Close() // the shim kills everything
+	}
+	if c.alive != nil && l.made {
+		_ = c.alive.SetReadDeadline(time.Now().Add(time.Second))
+		if _, e := io.Copy(io.Discard, c.alive); e != nil {
+			h.cgroups.kill(c.ID)
+			_ = c.alive.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, _ = io.Copy(io.Discard, c.alive)
+		}
+	}
+	go c.reap()
+	c.release()
+	if l.made {
+		err = errors.Join(err, h.erase(c.ID))
+	}
+	if l.record != nil {
+		_ = l.record.Close()
+	}
+	if e := context.Cause(ctx); e != nil {
+		return e
+	}
+	return err
 }
 
 // startError tells what the app's author can mend from what is ours.
@@ -217,89 +236,6 @@ func startError(message string) error {
 		return app.Errorf(app.CodeStartFailed, "look at the start command: the file must exist in the image and be executable", "the command could not be started: %s", m)
 	}
 	return errors.New("sandbox: " + message)
-}
-
-// make writes the container's directory, and returns the record's file, locked. The directory appears whole or not at all.
-func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) (file *os.File, err error) {
-	dir, err := os.MkdirTemp(filepath.Dir(c.dir), newPrefix)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = disk.RemoveAll(dir)
-			if file != nil {
-				_ = file.Close()
-			}
-		}
-	}()
-	for _, d := range []string{shim.RootDir, shim.WorkDir, shim.UpperDir, shim.UpperDir + "/etc"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(filepath.Join(dir, d), 0o755); err != nil { // whatever the umask: these two are the container's / and /etc
-			return nil, err
-		}
-	}
-	hostname := s.Hostname
-	if hostname == "" {
-		hostname = s.ID
-	}
-	address := ""
-	if c.address.IsValid() {
-		address = c.address.String()
-	}
-	etc := accounts(s)
-	etc["hosts"], etc["hostname"], etc["resolv.conf"] = hostsFile(hostname, address), hostname+"\n", resolv
-	for name, content := range etc {
-		name = filepath.Join(dir, shim.UpperDir, "etc", name)
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(name, 0o644); err != nil {
-			return nil, err
-		}
-	}
-	spec := *s
-	spec.Hostname = hostname
-	o, err := specification(&spec, h.cgroups.path(s.ID, s.Background), fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.space.Fd()),
-		filepath.Join(c.dir, shim.ProcessSpace), h.cgroups.swap())
-	if err != nil {
-		return nil, err
-	}
-	if err := writeJSON(filepath.Join(dir, shim.BundleFile), o); err != nil {
-		return nil, err
-	}
-	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(filepath.Dir(filepath.Dir(c.dir)), runtimeDir),
-		Layers: s.Layers, Users: users, UID: s.UID, GID: s.GID, Readable: s.Owner != 0 && users == "", Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace}); err != nil {
-		return nil, err
-	}
-	if err := unix.Mkfifo(filepath.Join(dir, shim.AliveFile), 0o600); err != nil {
-		return nil, err
-	}
-	if file, err = os.OpenFile(filepath.Join(dir, recordFile), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
-		return file, err
-	}
-	if err := json.NewEncoder(file).Encode(record{ID: s.ID, Labels: s.Labels, Started: c.Started, Attached: attached, Address: c.address}); err != nil {
-		return file, err
-	}
-	if err := os.Rename(dir, c.dir); errors.Is(err, os.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
-		return file, app.Errorf(app.CodeExists, "remove it first", "there is a container %s already", s.ID)
-	} else if err != nil {
-		return file, err
-	}
-	return file, nil
-}
-
-func writeJSON(name string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(name, b, 0o600)
 }
 
 // spawn starts the shim in a session and a mount namespace of its own. It returns the reading end of its report.

@@ -175,3 +175,18 @@ func TestSizeAndClip(t *testing.T) {
 		}
 	}
 }
+
+// What is not trusted becomes one line that cannot look like columns of a table, or act on a terminal.
+func TestLine(t *testing.T) {
+	for s, want := range map[string]string{
+		"":                         "",
+		"Fix the  door\n\nBecause": "Fix the door Because",
+		" a\t\tlive   2026-01-01 \x1b[31m[signed": "a live 2026-01-01 [signed",
+		"\u202ereversed\u2028x \u200b y":          "reversed x y",
+		strings.Repeat("ä", 30):                   strings.Repeat("ä", 20) + "…",
+	} {
+		if got := Line(s, 40); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}

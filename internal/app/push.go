@@ -13,6 +13,8 @@ type Push struct {
 	Ref        string // "refs/heads/main"
 	Commit     string // 40 hex digits
 	Message    string // what the release is about; may be empty
+	Author     string // who wrote the commit, as the commit says, in one line; may be empty
+	Subject    string // of the commit, in one line; may be empty
 	Signed     string // who signed the push; "" if it was not signed
 	Mode       Mode
 	ClearCache bool      // build without the app's cache

@@ -67,6 +67,8 @@ type Release struct {
 	Key        string // name of the key that pushed
 	Signed     string // who signed the push, verified; "" if it was not signed
 	Message    string // of the push option message; may be empty
+	Author     string // who wrote the commit, as the commit says; may be empty
+	Subject    string // of the commit; may be empty
 	Repository string // repository of the image in the registry: the app's name
 	Digest     string // "sha256:…"
 	Processes  []Process

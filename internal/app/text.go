@@ -34,7 +34,7 @@ func OneLine(err error) string {
 	if errors.Is(err, context.Canceled) {
 		message = "cancelled"
 	}
-	return Clip(strings.Join(strings.Fields(Plain(message)), " "), 500)
+	return Line(message, 500)
 }
 
 // Count says "1 object", "12 objects".
@@ -44,3 +44,9 @@ func Count(n int, thing string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
+
+// Line makes one line of text that is not trusted, of at most n bytes: white space is collapsed, so that the line cannot look like columns of a
+// table, and control characters are removed (Plain).
+func Line(s string, n int) string { return Clip(collapse(Plain(collapse(s))), n) }
+
+func collapse(s string) string { return strings.Join(strings.Fields(s), " ") }

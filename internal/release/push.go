@@ -12,6 +12,12 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
+// What the ledger keeps of a commit, in bytes.
+const (
+	maxAuthor  = 100
+	maxSubject = 200
+)
+
 // Deploy builds the push and takes it live. If the error is nil, the release is live, or ready in mode no-traffic; otherwise the error is for
 // people to read, and the app serves what it served before. A dry run waits for the release under way instead of cancelling it.
 func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
@@ -19,7 +25,7 @@ func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 		return app.Result{}, err
 	}
 	d := &deployment{m: m, by: p.By, log: p.Log, start: p.Started, waits: p.Mode == app.ModeDryRun, release: app.Release{
-		App: p.App, AppID: p.AppID, Kind: app.KindPush, Commit: p.Commit, Ref: p.Ref, Message: p.Message, Signed: p.Signed,
+		App: p.App, AppID: p.AppID, Kind: app.KindPush, Commit: p.Commit, Ref: p.Ref, Message: p.Message, Signed: p.Signed, Author: app.Line(p.Author, maxAuthor), Subject: app.Line(p.Subject, maxSubject),
 	}}
 	err := d.run(ctx, func(ctx context.Context) error { return d.push(ctx, p) })
 	return d.result(), err

@@ -40,7 +40,7 @@ func (m *Machine) again(ctx context.Context, by app.Caller, name string, kind ap
 	if err != nil {
 		return app.Result{}, err
 	}
-	d.release = app.Release{App: name, AppID: a.ID, Kind: kind, Of: target.Version, Commit: target.Commit, Ref: target.Ref}
+	d.release = app.Release{App: name, AppID: a.ID, Kind: kind, Of: target.Version, Commit: target.Commit, Ref: target.Ref, Author: target.Author, Subject: target.Subject}
 	err = d.run(ctx, func(ctx context.Context) error {
 		deploy.SetAppID(service, d.release.AppID) // releases of an older gitd have none
 		d.release.Repository, d.release.Digest, d.release.Processes = target.Repository, target.Digest, target.Processes

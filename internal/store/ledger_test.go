@@ -244,11 +244,11 @@ func TestMigration_ReleaseKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.AddRelease(t.Context(), app.Release{App: "hello", Commit: "c", Kind: app.KindPromotion, Of: 2}); err != nil {
+	if _, err := s.AddRelease(t.Context(), app.Release{App: "hello", Commit: "c", Kind: app.KindPromotion, Of: 2, Author: "Ada", Subject: "Engine"}); err != nil {
 		t.Fatal(err)
 	}
-	for version, want := range map[int]app.Release{2: {Kind: app.KindPush}, 3: {Kind: app.KindRollback, Of: 1}, 4: {Kind: app.KindPromotion, Of: 2}} {
-		if r, err := s.Ledger("hello").Find(t.Context(), version); err != nil || r.Kind != want.Kind || r.Of != want.Of {
+	for version, want := range map[int]app.Release{2: {Kind: app.KindPush}, 3: {Kind: app.KindRollback, Of: 1}, 4: {Kind: app.KindPromotion, Of: 2, Author: "Ada", Subject: "Engine"}} {
+		if r, err := s.Ledger("hello").Find(t.Context(), version); err != nil || r.Kind != want.Kind || r.Of != want.Of || r.Author != want.Author || r.Subject != want.Subject {
 			t.Errorf("v%d: %s of v%d, %v; want %s of v%d", version, r.Kind, r.Of, err, want.Kind, want.Of)
 		}
 	}

@@ -1,7 +1,7 @@
 package store
 
 // migrations are applied in order; PRAGMA user_version counts those applied. New ones are added at the end.
-var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases, releaseKinds}
+var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases, releaseKinds, releaseCommits}
 
 const initialSchema = `
 CREATE TABLE apps (
@@ -89,4 +89,10 @@ const signedReleases = "ALTER TABLE release_states ADD COLUMN signed TEXT NOT NU
 const releaseKinds = `
 ALTER TABLE release_states ADD COLUMN kind TEXT NOT NULL DEFAULT 'push';
 UPDATE release_states SET kind = 'rollback' WHERE (app, version) IN (SELECT app, version FROM releases WHERE rollback_of <> 0);
+`
+
+// releaseCommits keeps what the commit of a release says of itself.
+const releaseCommits = `
+ALTER TABLE release_states ADD COLUMN author TEXT NOT NULL DEFAULT '';
+ALTER TABLE release_states ADD COLUMN subject TEXT NOT NULL DEFAULT '';
 `

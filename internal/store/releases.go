@@ -15,8 +15,10 @@ type Event struct {
 	State      app.State     `json:"-"`
 	Reason     string        `json:"-"`
 	Message    string        `json:"message,omitempty"`
-	Signed     string        `json:"signed,omitempty"` // this and Kind only in the first event
+	Signed     string        `json:"signed,omitempty"` // this and the next three only in the first event
 	Kind       app.Kind      `json:"kind,omitempty"`
+	Author     string        `json:"author,omitempty"`
+	Subject    string        `json:"subject,omitempty"`
 	Repository string        `json:"repository,omitempty"`
 	Digest     string        `json:"digest,omitempty"`
 	Processes  []app.Process `json:"processes,omitempty"`
@@ -26,8 +28,8 @@ type Event struct {
 
 const (
 	insertEvent = "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, ?, ?)"
-	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed, kind)
-		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?, ?)`
+	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed, kind, author, subject)
+		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?, ?, ?, ?)`
 	// An empty fact leaves the value.
 	updateState = `UPDATE release_states SET state = ?1, reason = ?2,
 		message = iif(?3 = '', message, ?3),
@@ -53,7 +55,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if r.Kind == "" {
 		r.Kind = app.KindPush
 	}
-	facts, err := json.Marshal(Event{Message: r.Message, Signed: r.Signed, Kind: r.Kind})
+	facts, err := json.Marshal(Event{Message: r.Message, Signed: r.Signed, Kind: r.Kind, Author: r.Author, Subject: r.Subject})
 	if err != nil {
 		return r, err
 	}
@@ -65,7 +67,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if _, err := tx.ExecContext(ctx, insertEvent, r.App, r.Version, now, app.StateReceived, "", string(facts)); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.StateReceived, r.Message, now, r.Signed, r.Kind); err != nil {
+	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.StateReceived, r.Message, now, r.Signed, r.Kind, r.Author, r.Subject); err != nil {
 		return r, err
 	}
 	r.State, r.Created = app.StateReceived, time.UnixMilli(now)

@@ -42,8 +42,8 @@ func deep(t *testing.T, dir string, levels int) {
 	_ = unix.Close(fd)
 }
 
-// A build makes folders one in another, so many that a removal which opens one descriptor for each runs out of them: the server could
-// neither clean up nor start. Removing and measuring take a fixed number.
+// The attack: a build nests so many folders that a removal with one descriptor for each level runs out of them: the server could neither
+// clean up nor start. Removing and measuring must use a fixed number of descriptors.
 func TestAttack_DeepFolders(t *testing.T) {
 	limitDescriptors(t, 150)
 	base := memory(t)
@@ -65,8 +65,8 @@ func TestAttack_DeepFolders(t *testing.T) {
 	}
 }
 
-// The folders of a build again: what is read of each must not stay in memory until the last one is left. 60,000 of them took 800 MB of the
-// server's.
+// The attack: nested folders again, now to use up the server's memory: where a removal keeps what it has read of each level until the last
+// one is left, 60,000 levels take 800 MB.
 func TestAttack_DeepFoldersInMemory(t *testing.T) {
 	const levels = 30_000
 	dir := filepath.Join(memory(t), "tree")
@@ -204,7 +204,8 @@ func TestRemoveAll_mount(t *testing.T) {
 	must(t, RemoveAll(dir))
 }
 
-// Somebody makes files and moves folders while they are removed: it ends, and when he does, all is removed.
+// The attack: a process creates files and moves folders while they are removed, so that the removal never ends, or leaves the tree. It must
+// end, and remove everything once the process has stopped.
 func TestAttack_RemoveWhileWritten(t *testing.T) {
 	top := memory(t)
 	dir := filepath.Join(top, "tree")

@@ -96,8 +96,8 @@ func listenHere(t *testing.T) (port string) {
 	return port
 }
 
-// An operator runs `nft flush ruleset`, or starts nftables.service, which does. Every table of the machine is gone, gitd's too. An app
-// waits for that moment, and connects to the host's sshd and to its neighbours. The routes in its namespace keep it from them.
+// The attack: an operator runs `nft flush ruleset`, or starts nftables.service, which does so, and every table of the machine is gone, gitd's
+// too. An app waits for that moment, and connects to the host's sshd and to other apps. The routes in its namespace prevent it.
 func TestAttack_FlushedFirewallOpensNothing(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -122,7 +122,8 @@ func TestAttack_FlushedFirewallOpensNothing(t *testing.T) {
 	}
 }
 
-// The same flush, and others that take parts: the table is back before anybody notices, one line says so, and apps have their way out again.
+// The attack: the ruleset is flushed as above, or a part of gitd's table is deleted, and stays so. gitd puts the table back within a moment,
+// logs it in one line, and apps reach the network again.
 func TestAttack_FlushedFirewallIsPutBack(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -172,7 +173,8 @@ func TestForwardingIsPutBack(t *testing.T) {
 	})
 }
 
-// The table cannot be put back: the kernel's module is gone, say. A container that would have no wall must not start.
+// The attack: the firewall's table is gone and cannot be put back, because the kernel's module is missing, say. A container that would run
+// without a firewall must not start.
 func TestAttack_NoStartWithoutFirewall(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -198,7 +200,8 @@ func TestAttack_NoStartWithoutFirewall(t *testing.T) {
 	}
 }
 
-// Clouds tell a machine its secrets at addresses of their own, not all of them link-local. An app or a build asks them all.
+// The attack: clouds serve a machine's credentials at addresses of their own, not all of them link-local. An app or a build requests each
+// of them, by IPv4 and by IPv6. None may be reachable.
 func TestAttack_CloudMetadata(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -252,8 +255,8 @@ func TestNameServerAmongMetadata(t *testing.T) {
 	}
 }
 
-// The kernel has one table of connections for the whole machine. An app opens as many as it can and keeps them; when the table is full, no
-// other app connects to anything, and the host's own sshd answers no more.
+// The attack: the kernel has one table of connections for the whole machine. An app opens as many as it can and keeps them. When the table
+// is full, no other app can connect to anything, and the host's own sshd does not answer. So each app's share is limited.
 func TestAttack_ConnectionTableOfTheHost(t *testing.T) {
 	if !inNamespace(t) {
 		return

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// An app opens connections to itself and sends what it never reads: the data lies in the kernel's buffers. With version 1 of the control
-// groups these are not among the memory of a group; without a limit of their own, 45 connections of an app with 256 MiB held 500, and the
-// machine's share for all TCP was the only end. With version 2 they count as memory.
+// The attack: an app opens connections to itself and sends data that it never reads, so that it stays in the kernel's buffers. Version 1 of
+// the control groups does not count these as memory of the group: without a limit of their own, 45 connections of an app with a limit of
+// 256 MiB held 500 MiB, bounded only by the machine's limit for all TCP. Version 2 counts them.
 func TestAttack_TCPBuffers(t *testing.T) {
 	h := openHost(t)
 	if h.cgroups.unified || !slices.ContainsFunc(h.cgroups.roots, func(r string) bool { return has(r, tcpLimit) }) {

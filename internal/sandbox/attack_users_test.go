@@ -54,8 +54,8 @@ func userImage(t *testing.T) (layers []string) {
 	return []string{probe, top}
 }
 
-// Two apps of different owners. One takes all that the kernel gives to a user: inotify instances, message queues, timers, the memory
-// of pipes. The other one has as much as if it were alone.
+// The attack: one app takes all that the kernel allows a user: inotify instances, message queues, timers, memory of pipes. An app of another
+// owner must get as much as if it were alone on the machine, although both images name the same user.
 func TestAttack_WhatTheKernelCountsByUser(t *testing.T) {
 	h := openHost(t)
 	exhaust := func(id int64) string {
@@ -83,8 +83,8 @@ func TestAttack_WhatTheKernelCountsByUser(t *testing.T) {
 	}
 }
 
-// On most distributions user 1000 is the first human. Images name that user as well. As the human: read an app's environment, with its
-// secrets, look into its files, send it a signal.
+// The attack: on most distributions user 1000 is the first human, and images name that user as well. As the human, read an app's
+// environment with its secrets, open its files, and send it a signal. All must be refused.
 func TestAttack_UserOfTheHostWithTheImagesNumber(t *testing.T) {
 	h := openHost(t)
 	c := start(t, h, Spec{ID: "app", Args: []string{"/probe", "sleep", "1h"}, UID: 1000, GID: 1000, Owner: h.UID(1, "app"), Env: []string{"PASSWORD=secret"}, Layers: userImage(t)})

@@ -13,8 +13,8 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
-// A power cut right after a layer was unpacked leaves its folder with all names and with empty files. After the start of the machine such a
-// layer is unpacked again; one that was on the disk is not.
+// The attack is a power cut right after a layer was unpacked: its folder has all names, with empty files. Apps must not run on it: after the
+// machine's start such a layer is unpacked again, and one that was synced is not.
 func TestAttack_LayersAfterPowerCut(t *testing.T) {
 	dir := t.TempDir()
 	img := image(t, archive(t, tar.Header{Name: "bin/tool", Linkname: "content"}), archive(t, tar.Header{Name: "etc/conf", Linkname: "content"}))

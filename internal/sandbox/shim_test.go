@@ -97,9 +97,9 @@ func TestKilledShim(t *testing.T) {
 	})
 }
 
-// An app fills the host's disk through its own log, past every limit: its standard output is the log's file, so it can allocate blocks
-// beyond the end of it, cut it, or take a lease that stops every process that opens it for 45 seconds.
-// What a container has is a pipe, and no descriptor of it, nor its folder, nor a mount leads to a file of the host that can be written.
+// The attack: an app whose standard output is the log's file fills the host's disk past every limit: it allocates blocks beyond the end,
+// cuts the file, or takes a lease that stops every process that opens it for 45 seconds. So a container gets a pipe, and none of its
+// descriptors, folders and mounts leads to a writable file of the host.
 func TestAttack_LogFile(t *testing.T) {
 	h := openHost(t)
 	log := filepath.Join(t.TempDir(), "log")
@@ -127,7 +127,8 @@ func readOnly(name string) bool {
 	return unix.Statfs(name, &fs) == nil && fs.Flags&unix.ST_RDONLY != 0
 }
 
-// The same of a build and a release command, which gitd runs to their end.
+// The attack on the log, by a build or a release command, which gitd runs to their end: their standard output, too, is a pipe, and no
+// descriptor leads to a writable file of the host.
 func TestAttack_OutputOfRun(t *testing.T) {
 	h := openHost(t)
 	ctx, cancel := context.WithCancel(t.Context())

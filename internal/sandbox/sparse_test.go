@@ -12,8 +12,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// An archive of a few kilobytes holds a file with holes that is 300 MB large when it is unpacked: the limit on a layer is on what it becomes.
-// The older form of such files is unpacked too, where it vanished.
+// The attack: an archive of a few kilobytes holds a sparse file that has 300 MB when it is unpacked. The limit on a layer counts the unpacked
+// size. The older form of sparse entries counts too; it used to be left out.
 func TestAttack_SparseLayer(t *testing.T) {
 	const size = 300 << 20
 	pax := sparse(size)

@@ -62,7 +62,7 @@ func waitFor(t *testing.T, what string, f func() bool) {
 }
 
 // TestAttack_IdleConnections: one client opens thousands of connections and holds them: without a request, after one, or in the middle of
-// its headers. It wants to have all descriptors of the server, so that neither requests nor SSH get through. Then several addresses do so
+// its headers. It wants to use up the server's descriptors, so that neither requests nor SSH get through. Then several addresses do so
 // together. Others are served at once, the client itself gets newer connections for its older ones, and no request under way is cut.
 func TestAttack_IdleConnections(t *testing.T) {
 	release := make(chan struct{})
@@ -143,8 +143,8 @@ func TestConnectionsInUse(t *testing.T) {
 	}
 }
 
-// TestAttack_Streams: over HTTP/2 one connection carries hundreds of requests, each of which takes a connection to the app. They count as
-// requests of their address.
+// TestAttack_Streams: over HTTP/2 one connection carries hundreds of requests, each of which takes a connection to the app. A client uses
+// that to get around the limit on connections. The requests count for their address.
 func TestAttack_Streams(t *testing.T) {
 	release := make(chan struct{})
 	var inside atomic.Int64

@@ -308,8 +308,8 @@ func TestTold(t *testing.T) {
 }
 
 // TestAttack_ForwardedHeaders: a client names another address, another scheme, a certificate that it does not have, in each spelling that
-// a framework reads as the proxy's word. It hopes for a rate limit that is counted for somebody else, an address that is let in, or for
-// being taken for an admin. Nothing of that reaches the app, neither directly nor, with an underscore, through a trusted proxy.
+// a framework takes for the proxy's. It hopes that its requests count for somebody else's rate limit, that an allowed address lets it in, or
+// that it is taken for an admin. Nothing of that reaches the app, neither directly nor, with an underscore, through a trusted proxy.
 func TestAttack_ForwardedHeaders(t *testing.T) {
 	spellings := []string{"X-Forwarded-For", "x-forwarded-for", "X_Forwarded_For", "X-Forwarded_For", "X_FORWARDED-FOR", "X-Forwarded-Proto", "X_Forwarded_Proto", "X-Forwarded-Host",
 		"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Forwarded-Server", "X-Forwarded-User", "X-Forwarded-Client-Cert", "X-Real-IP", "X_Real_IP", "True-Client-IP",
@@ -373,8 +373,8 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
-// TestAttack_OddStatus: an app answers with a status that cannot be sent on. It hopes that each request makes the server panic, and write
-// two kilobytes of its stack into the log. The client is told that the app's answer is no answer.
+// TestAttack_OddStatus: an app answers with a status that cannot be passed on. It hopes that each request makes the server panic, and write
+// two kilobytes of its stack into the log. The client is told that the app's response is not valid.
 func TestAttack_OddStatus(t *testing.T) {
 	for _, status := range []string{"000", "099", "100 Continue\r\n\r\nHTTP/1.1 020"} {
 		addr, _ := rawApp(t, "HTTP/1.1 "+status+" Odd\r\nContent-Length: 2\r\n\r\nok")
@@ -385,7 +385,8 @@ func TestAttack_OddStatus(t *testing.T) {
 	}
 }
 
-// TestAttack_Trailers: what a client may not say in a header it says behind the body, where some frameworks look as well.
+// TestAttack_Trailers: a client sends the headers that the proxy would remove as trailers, behind the body, where some frameworks look as
+// well: another address, or another user. They must not reach the app.
 func TestAttack_Trailers(t *testing.T) {
 	got := make(chan http.Header, 1)
 	addr := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/gitd-io/gitd/internal/pattern"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -92,7 +92,7 @@ func Into(u *unstructured.Unstructured, obj any) error {
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, obj)
 }
 
-var conflictMessage = regexp.MustCompile(`conflict with "([^"]+)"`)
+var conflictMessage = pattern.New(`conflict with "([^"]+)"`)
 
 // Conflicts returns the field managers that an apply ran against; none for another error.
 func Conflicts(err error) []Conflict {

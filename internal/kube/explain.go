@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // Explain turns an error of the API into words. doing says what failed: "create the Service hello". An *app.Error stays as it is.
@@ -99,9 +99,9 @@ func answered(err error, s metav1.Status) (code app.Code, why, next string) {
 }
 
 var (
-	terminating = regexp.MustCompile(`namespace (\S+) because it is being terminated`)
-	webhook     = regexp.MustCompile(`(?s)admission webhook "([^"]+)" denied the request(?:: (.*)| without explanation)`)
-	denied      = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]*)" in API group "([^"]*)"(?: in the namespace "([^"]*)"| (at the cluster scope))?`)
+	terminating = pattern.New(`namespace (\S+) because it is being terminated`)
+	webhook     = pattern.New(`(?s)admission webhook "([^"]+)" denied the request(?:: (.*)| without explanation)`)
+	denied      = pattern.New(`User "([^"]*)" cannot (\S+) resource "([^"]*)" in API group "([^"]*)"(?: in the namespace "([^"]*)"| (at the cluster scope))?`)
 )
 
 // forbidden names the missing right and how to give it.

@@ -8,12 +8,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/pattern"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -230,7 +230,7 @@ func (c *collection) divide(name, dir string, digests []string, tags map[string]
 }
 
 // referrerTag is how clients tag what refers to an image where a registry has no API for that: signatures, SBOMs.
-var referrerTag = regexp.MustCompile(`^sha256-([0-9a-f]{64})(?:\.[a-z]+)?$`)
+var referrerTag = pattern.New(`^sha256-([0-9a-f]{64})(?:\.[a-z]+)?$`)
 
 // stays says whether a manifest is needed for itself; tags are those of its repository.
 func (c *collection) stays(name, digest, link string, digests []string, tags map[string]string) bool {

@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // The layout of distribution's filesystem driver, below the registry's directory:
@@ -27,9 +27,9 @@ import (
 // A link is a file that holds a digest.
 
 var (
-	repositoryForm = regexp.MustCompile(`^[a-z0-9]+(?:[._-][a-z0-9]+|__[a-z0-9]+|-+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+|__[a-z0-9]+|-+[a-z0-9]+)*)*$`)
-	tagForm        = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-	digestForm     = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	repositoryForm = pattern.New(`^[a-z0-9]+(?:[._-][a-z0-9]+|__[a-z0-9]+|-+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+|__[a-z0-9]+|-+[a-z0-9]+)*)*$`)
+	tagForm        = pattern.New(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	digestForm     = pattern.New(`^sha256:[0-9a-f]{64}$`)
 )
 
 func (r *Registry) root() string { return filepath.Join(r.dir, "docker/registry/v2") }

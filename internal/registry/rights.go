@@ -3,9 +3,10 @@ package registry
 import (
 	"net/http"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // verdict is what becomes of a request whose credentials are right.
@@ -21,18 +22,18 @@ const (
 
 // forms are what may follow "/v2/NAME/", with the methods that each has. Each form has a fixed number of elements, so a path has one reading only.
 var forms = []struct {
-	form    *regexp.Regexp
+	form    *pattern.Pattern
 	methods []string
 }{
-	{regexp.MustCompile(`^manifests/[^/]+$`), []string{http.MethodGet, http.MethodHead, http.MethodPut}},
-	{regexp.MustCompile(`^blobs/sha256:[0-9a-f]{64}$`), []string{http.MethodGet, http.MethodHead}},
-	{regexp.MustCompile(`^blobs/uploads/$`), []string{http.MethodPost}},
-	{regexp.MustCompile(`^blobs/uploads/[^/]+$`), []string{http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPut, http.MethodDelete}},
-	{regexp.MustCompile(`^tags/list$`), []string{http.MethodGet, http.MethodHead}},
+	{pattern.New(`^manifests/[^/]+$`), []string{http.MethodGet, http.MethodHead, http.MethodPut}},
+	{pattern.New(`^blobs/sha256:[0-9a-f]{64}$`), []string{http.MethodGet, http.MethodHead}},
+	{pattern.New(`^blobs/uploads/$`), []string{http.MethodPost}},
+	{pattern.New(`^blobs/uploads/[^/]+$`), []string{http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPut, http.MethodDelete}},
+	{pattern.New(`^tags/list$`), []string{http.MethodGet, http.MethodHead}},
 }
 
 // others are the forms that a registry may have and this one does not: the referrers of an image, digests of another kind.
-var others = regexp.MustCompile(`^(?:manifests|blobs|blobs/uploads|tags|referrers)/[^/]*$`)
+var others = pattern.New(`^(?:manifests|blobs|blobs/uploads|tags|referrers)/[^/]*$`)
 
 // judge says what becomes of a request of a user.
 func judge(user string, q *http.Request) verdict {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // Mount is a bind mount from the host.
@@ -55,7 +55,7 @@ type Spec struct {
 // withoutLimit is the size of /tmp in a container that has no limit on memory.
 const withoutLimit = 1 << 30
 
-var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,126}$`)
+var validID = pattern.New(`^[a-z0-9][a-z0-9-]{0,126}$`)
 
 func (s *Spec) validate() error {
 	switch {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // judge reads out of a Pod's state why its build cannot go on; nil as long as it can. What a container itself says is not its matter.
@@ -76,7 +76,7 @@ func (j *judge) ended(p *corev1.Pod) error {
 }
 
 // ownDisk is what the kubelet says when a Pod went over a limit of its own, and not the node's disk run full.
-var ownDisk = regexp.MustCompile(`(?i)exceeds the (total )?limit|exceeded its local ephemeral storage limit`)
+var ownDisk = pattern.New(`(?i)exceeds the (total )?limit|exceeded its local ephemeral storage limit`)
 
 func diskExceeded(limits build.Limits) error {
 	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
@@ -136,7 +136,7 @@ func (j *judge) unscheduled(p *corev1.Pod, now time.Time) error {
 }
 
 // lastingPull is what pulling fails with that another try does not mend.
-var lastingPull = regexp.MustCompile(`(?i)not found|manifest unknown|unauthorized|authentication required|authorization failed|denied|forbidden|x509|` +
+var lastingPull = pattern.New(`(?i)not found|manifest unknown|unauthorized|authentication required|authorization failed|denied|forbidden|x509|` +
 	`server gave HTTP response to HTTPS client|no such host|invalid reference|no match for platform`)
 
 // stuck is about containers that cannot start.
@@ -171,7 +171,7 @@ func (j *judge) stuck(p *corev1.Pod, now time.Time) error {
 }
 
 // pulling finds the end of what containerd says: what went wrong comes last.
-var pulling = regexp.MustCompile(`(?s)^.*(?:failed to (?:resolve reference|do request|pull and unpack image|copy|extract layer|initialize analyzer|ensure registry [a-z/]+ access to \S+)|validating registry [a-z]+ access|rpc error)[^:]*: `)
+var pulling = pattern.New(`(?s)^.*(?:failed to (?:resolve reference|do request|pull and unpack image|copy|extract layer|initialize analyzer|ensure registry [a-z/]+ access to \S+)|validating registry [a-z]+ access|rpc error)[^:]*: `)
 
 // pullReason is the part of an image's failure that says why.
 func pullReason(message string) string {

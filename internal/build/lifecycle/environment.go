@@ -3,11 +3,11 @@ package lifecycle
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // ExecEnv is CNB_EXEC_ENV: what images are for.
@@ -50,7 +50,7 @@ func HostBundle() string {
 	return ""
 }
 
-var variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableForm = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Places are where a build finds what the platform brings; "" for what it does not bring.
 type Places struct {

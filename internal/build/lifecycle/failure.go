@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -11,12 +10,13 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 var (
-	outOfProcesses = regexp.MustCompile(`(?i)resource temporarily unavailable|cannot allocate memory.*fork|fork: retry|pthread_create failed|can't start new thread|cannot fork|failed to create new OS thread|EAGAIN`)
-	fileTooLarge   = regexp.MustCompile(`(?i)file too large|EFBIG|file size limit exceeded`)
-	diskIsFull     = regexp.MustCompile(`(?i)no space left on device|ENOSPC`)
+	outOfProcesses = pattern.New(`(?i)resource temporarily unavailable|cannot allocate memory.*fork|fork: retry|pthread_create failed|can't start new thread|cannot fork|failed to create new OS thread|EAGAIN`)
+	fileTooLarge   = pattern.New(`(?i)file too large|EFBIG|file size limit exceeded`)
+	diskIsFull     = pattern.New(`(?i)no space left on device|ENOSPC`)
 )
 
 // Exit says how a phase ended.

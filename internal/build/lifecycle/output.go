@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // Output reads what detector and builder write, at the lifecycle's debug level, and passes on what a person wants to see:
@@ -117,8 +117,8 @@ func (o *Output) line(raw string) {
 }
 
 var (
-	heading = regexp.MustCompile(`^======== (Output|Error|Results)(?:: (\S+))? ========$`)
-	verdict = regexp.MustCompile(`^(pass|fail|skip|err): +(\S+)(?: \(-?\d+\))?$`)
+	heading = pattern.New(`^======== (Output|Error|Results)(?:: (\S+))? ========$`)
+	verdict = pattern.New(`^(pass|fail|skip|err): +(\S+)(?: \(-?\d+\))?$`)
 )
 
 // percent undoes what the lifecycle does to a per cent sign in a buildpack's output: it takes the output for a format.
@@ -167,7 +167,7 @@ func add(list []string, s string) []string {
 }
 
 // noise is what the lifecycle's builder says beside the buildpacks.
-var noise = regexp.MustCompile(`^(Starting builder\.\.\.|Parsing inputs\.\.\.|Ensuring privileges\.\.\.|Executing command\.\.\.` +
+var noise = pattern.New(`^(Starting builder\.\.\.|Parsing inputs\.\.\.|Ensuring privileges\.\.\.|Executing command\.\.\.` +
 	`|Timer: .*|target distro name/version labels not found, .*|Looking up buildpack|Finding plan|Creating plan directory` +
 	`|Preparing paths|Running build command|Processing layers|Updating environment|Reading output files` +
 	`|Updating buildpack processes|Updating process list|Finished running build for buildpack \S+|Copying SBOM files` +
@@ -220,7 +220,7 @@ func (o *Output) Summary(group []string) string {
 }
 
 // vague is a reason that a tool's own output betters: "go build failed (exit status 1)".
-var vague = regexp.MustCompile(`\(exit status \d+\)$|\(signal: .*\)$`)
+var vague = pattern.New(`\(exit status \d+\)$|\(signal: .*\)$`)
 
 // reason is the line that most likely says why the build failed: what the buildpack told where that says something, the last
 // line that looks like an error, or else the last one.
@@ -247,9 +247,9 @@ func (o *Output) reason() string {
 }
 
 var (
-	errorLike = regexp.MustCompile(`(?i)\berror\b|\w+(Error|Exception)\b|\bfatal\b|\bfailed\b|\bcannot\b|\bcould not\b|not found|no such|undefined|denied|invalid|unexpected|:\d+:\d+:|too large|unavailable`)
+	errorLike = pattern.New(`(?i)\berror\b|\w+(Error|Exception)\b|\bfatal\b|\bfailed\b|\bcannot\b|\bcould not\b|not found|no such|undefined|denied|invalid|unexpected|:\d+:\d+:|too large|unavailable`)
 	// errorNoise points at an error without saying what it is.
-	errorNoise = regexp.MustCompile(`(?i)^ERROR: failed to build|complete log of this run|debug-\d+\.log|^npm (ERR!|error)\s*$|^\^+$|^exit status \d+$|See above for output|This error originates from a subprocess|^note: `)
+	errorNoise = pattern.New(`(?i)^ERROR: failed to build|complete log of this run|debug-\d+\.log|^npm (ERR!|error)\s*$|^\^+$|^exit status \d+$|See above for output|This error originates from a subprocess|^note: `)
 )
 
 // Clip shortens a line for a message.
@@ -262,6 +262,6 @@ func Clip(s string) string {
 	return strings.ToValidUTF8(s[:most-3], "") + "…"
 }
 
-var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+var colour = pattern.New("\x1b\\[[0-9;]*m")
 
 func stripColour(s string) string { return colour.ReplaceAllString(s, "") }

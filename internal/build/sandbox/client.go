@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"sync"
 	"syscall"
@@ -20,6 +19,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
@@ -159,7 +159,7 @@ func (h *helperProcess) died() error {
 	return fmt.Errorf("build helper ended early (%v): %s", h.command.ProcessState, h.stderr.String())
 }
 
-var hexForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var hexForm = pattern.New(`^[0-9a-f]{64}$`)
 
 // place hands a blob to the registry. The directory is the helper's alone: the build's container never saw it.
 func (h *helperProcess) place(b *blob) error {

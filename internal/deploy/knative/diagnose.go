@@ -3,7 +3,6 @@ package knative
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // problem is why a revision is not up: an error that ends the wait when it lasts longer than its grace, or the phase of a normal start.
@@ -74,7 +74,7 @@ func refusal(message string) string {
 	return oneLine(message)
 }
 
-var exitCode = regexp.MustCompile(`^ExitCode(\d+)$`)
+var exitCode = pattern.New(`^ExitCode(\d+)$`)
 
 func diagnosePod(rev *servingv1.Revision, pod *corev1.Pod, now time.Time) problem {
 	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {

@@ -19,6 +19,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/distribution/distribution/v3/registry/storage"
 	"github.com/distribution/reference"
+	"github.com/gitd-io/gitd/internal/pattern"
 	"github.com/sirupsen/logrus"
 )
 
@@ -59,19 +60,19 @@ type handler func(r *request, w http.ResponseWriter, q *http.Request, last strin
 
 // routes are what may follow "/v2/NAME/".
 var routes = []struct {
-	path    *regexp.Regexp
+	path    *pattern.Pattern
 	methods map[string]handler
 }{
-	{regexp.MustCompile(`^/v2/(.+)/manifests/([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+)$`), map[string]handler{
+	{pattern.New(`^/v2/(.+)/manifests/([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+)$`), map[string]handler{
 		http.MethodGet: (*request).getManifest, http.MethodHead: (*request).getManifest, http.MethodPut: (*request).putManifest,
 	}},
-	{regexp.MustCompile(`^/v2/(.+)/tags/(list)$`), map[string]handler{http.MethodGet: (*request).listTags}},
-	{regexp.MustCompile(`^/v2/(.+)/blobs/uploads/()$`), map[string]handler{http.MethodPost: (*request).startUpload}},
-	{regexp.MustCompile(`^/v2/(.+)/blobs/uploads/([a-zA-Z0-9_.=-]+)$`), map[string]handler{
+	{pattern.New(`^/v2/(.+)/tags/(list)$`), map[string]handler{http.MethodGet: (*request).listTags}},
+	{pattern.New(`^/v2/(.+)/blobs/uploads/()$`), map[string]handler{http.MethodPost: (*request).startUpload}},
+	{pattern.New(`^/v2/(.+)/blobs/uploads/([a-zA-Z0-9_.=-]+)$`), map[string]handler{
 		http.MethodGet: (*request).uploadStatus, http.MethodHead: (*request).uploadStatus,
 		http.MethodPatch: (*request).patchUpload, http.MethodPut: (*request).finishUpload, http.MethodDelete: (*request).cancelUpload,
 	}},
-	{regexp.MustCompile(`^/v2/(.+)/blobs/([a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+)$`), map[string]handler{
+	{pattern.New(`^/v2/(.+)/blobs/([a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+)$`), map[string]handler{
 		http.MethodGet: (*request).getBlob, http.MethodHead: (*request).getBlob,
 	}},
 }

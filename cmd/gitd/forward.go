@@ -13,6 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/control"
+	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
 )
@@ -21,13 +22,16 @@ import (
 const maxStdin = 64 << 10
 
 // forward makes a command of the server one of the shell: it runs in the server of the data directory, or here where none runs.
-func forward(c *cobra.Command) {
+func forward(t *command.Tree, c *cobra.Command) {
 	data := dataFlag(c.PersistentFlags())
 	for _, leaf := range leaves(c) {
+		if t.Asks(leaf, nil).Needs == operation.NeedsNothing {
+			continue
+		}
 		leaf.RunE = func(cmd *cobra.Command, args []string) error {
 			line := commandLine(cmd, args)
 			var stdin []byte
-			if command.Reads(cmd) {
+			if t.Asks(cmd, args).Stdin {
 				b, err := io.ReadAll(io.LimitReader(os.Stdin, maxStdin))
 				if err != nil {
 					return err
@@ -38,7 +42,7 @@ func forward(c *cobra.Command) {
 			if err != nil {
 				return err
 			}
-			if code != 0 {
+			if code != app.ExitOK {
 				return exit(code)
 			}
 			return nil
@@ -86,7 +90,7 @@ func run(ctx context.Context, data string, line []string, stdin []byte) (int, er
 		code, err := control.Call(ctx, filepath.Join(data, server.Socket), line, stdin, os.Stdout, os.Stderr)
 		if !errors.Is(err, control.ErrNoServer) {
 			if ctx.Err() != nil {
-				return 130, nil
+				return app.ExitCancelled, nil
 			}
 			return code, err
 		}
@@ -94,12 +98,16 @@ func run(ctx context.Context, data string, line []string, stdin []byte) (int, er
 			return 1, app.Errorf(app.CodeUnavailable, "run the command as root: sudo gitd …", "no right to ask the server of %s", data)
 		}
 		code, err = server.RunOffline(ctx, data, line, bytes.NewReader(stdin), os.Stdout, os.Stderr)
-		if !errors.Is(err, server.ErrLocked) || time.Now().After(deadline) {
+		if !errors.Is(err, server.ErrLocked) {
 			return code, err
+		}
+		if time.Now().After(deadline) {
+			return code, app.Wrap(err, app.CodeUnavailable, "try again in a moment; if it stays so, see what it does: systemctl status gitd",
+				"another gitd has %s, and takes no commands: it is starting or stopping", data)
 		}
 		select {
 		case <-ctx.Done():
-			return 130, nil
+			return app.ExitCancelled, nil
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

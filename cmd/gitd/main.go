@@ -32,7 +32,7 @@ func main() {
 		os.Exit(int(code))
 	default:
 		command.Fail(os.Stderr, err, true)
-		os.Exit(1)
+		os.Exit(app.ExitStatus(err))
 	}
 }
 
@@ -46,10 +46,10 @@ func root() *cobra.Command {
 	r := command.New(nil, app.Caller{Local: true}, os.Stdin, os.Stdout, os.Stderr)
 	for _, c := range r.Commands() {
 		if c.Name() != "version" {
-			forward(c)
+			forward(r, c)
 		}
 	}
 	r.AddCommand(serve(), configCommand(), builderCommand(), imageCommand(), purge())
-	command.Usage(r)
-	return r
+	command.Usage(r.Command)
+	return r.Command
 }

@@ -45,6 +45,14 @@ func Allow(key Key, name string, a *App, verb Verb) error {
 	return forbidden(key, name, verb)
 }
 
+// AllowServer says whether key may do verb, VerbUse or VerbManage, with the server. It returns an *Error with CodeForbidden.
+func AllowServer(key Key, verb Verb) error {
+	if verb == VerbManage && !key.Admin {
+		return Errorf(CodeForbidden, "ask the operator, or use an administrator's key", "this needs an administrator's key, and %q is not one", key.Name)
+	}
+	return nil
+}
+
 func forbidden(key Key, name string, verb Verb) error {
 	return Errorf(CodeForbidden, "ask the operator for a key with the right to it", "the key %q has no right to %s the app %q", key.Name, verb, name)
 }

@@ -40,4 +40,5 @@ const (
 	VerbCreate Verb = "create" // create the app, by its first push or by command
 	VerbDelete Verb = "delete" // destroy it
 	VerbUse    Verb = "use"    // an action on no app: only the key is checked
+	VerbManage Verb = "manage" // an action on the server itself: its keys
 )

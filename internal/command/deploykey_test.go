@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/operation"
+	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/store"
 )
 
@@ -22,7 +24,7 @@ func TestDeployKeyRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := 0
-	s := &Services{Store: st,
+	s := &operation.Services{Store: st, Machine: &release.Machine{},
 		DeployKey: func(_ string, renew bool) (string, error) {
 			if renew {
 				changed++
@@ -48,8 +50,8 @@ func TestDeployKeyRights(t *testing.T) {
 		status  int
 		changes int
 	}{
-		{pusher, "deploy-key site", 0, 0}, {pusher, "deploy-key site --new", 1, 0}, {pusher, "deploy-key site --forget-hosts", 1, 0},
-		{owner, "deploy-key site --new", 0, 1}, {owner, "deploy-key site --forget-hosts", 0, 1}, {owner, "deploy-key nowhere --new", 1, 0},
+		{pusher, "deploy-key site", 0, 0}, {pusher, "deploy-key site --new", app.ExitForbidden, 0}, {pusher, "deploy-key site --forget-hosts", app.ExitForbidden, 0},
+		{owner, "deploy-key site --new", 0, 1}, {owner, "deploy-key site --forget-hosts", 0, 1}, {owner, "deploy-key nowhere --new", app.ExitNotFound, 0},
 	} {
 		changed = 0
 		var out, errOut bytes.Buffer

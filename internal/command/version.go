@@ -10,9 +10,9 @@ import (
 // Version is set when gitd is linked.
 var Version = "0.1.0"
 
-func (c *session) version() *cobra.Command {
+func version() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: takes(""),
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "gitd %s %s/%s %s\n", Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
 		},

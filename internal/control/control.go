@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // request is one command.
@@ -115,7 +117,7 @@ func Call(ctx context.Context, file string, args []string, stdin []byte, stdout,
 	for {
 		var f frame
 		if err := d.Decode(&f); err != nil {
-			return 1, errors.New("the server stopped before the command was done")
+			return 1, app.Errorf(app.CodeUnavailable, "see what it did, and run the command again where needed", "the server stopped before the command was done")
 		}
 		_, _ = stdout.Write(f.Out)
 		_, _ = stderr.Write(f.Err)

@@ -14,7 +14,12 @@ const maxLog = 16 << 20
 
 // BuildLog is the file with the log of one release's push.
 func (m *Machine) BuildLog(name string, version int) string {
-	return filepath.Join(m.o.LogDir, name, fmt.Sprintf("v%d.log", version))
+	return BuildLogFile(m.o.LogDir, name, version)
+}
+
+// BuildLogFile is the file with the log of one release's push, in the folder of all logs.
+func BuildLogFile(dir, name string, version int) string {
+	return filepath.Join(dir, name, fmt.Sprintf("v%d.log", version))
 }
 
 // openLog creates the log of a release, after making room for it among the app's older ones.

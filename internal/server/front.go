@@ -43,7 +43,10 @@ func (f *front) WhileAbsent(ctx context.Context, name string, do func() error) e
 }
 
 // ReadsInput implements sshd.Handler.
-func (f *front) ReadsInput(args []string) bool { return command.ReadsInput(args) }
+func (f *front) ReadsInput(args []string) bool {
+	asked, err := command.Declared(args)
+	return err == nil && asked.Stdin
+}
 
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p *receive.Push) error {

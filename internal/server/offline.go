@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
+	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/gitd-io/gitd/internal/store"
 )
 
@@ -16,21 +20,43 @@ const Socket = socketFile
 // ErrLocked is in the chain when another process has the data directory.
 var ErrLocked = errors.New("the data directory is in use")
 
-// RunOffline runs a command on a data directory that no server runs on.
+// RunOffline runs a command as root on a data directory that no server runs on: on its ledger alone where that is all that it needs, else with all of gitd opened
+// in this process for as long as it takes. It returns an *app.Error where the directory cannot be used.
 func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
-	if databaseOnly(args) {
+	asked, err := command.Declared(args)
+	if err != nil { // no command line: Run says why
+		return command.Run(ctx, &operation.Services{}, app.Root, args, stdin, stdout, stderr), nil
+	}
+	if asked.Needs == operation.NeedsServer {
+		return runWithServer(ctx, asked, data, args, stdin, stdout, stderr)
+	}
+	services := &operation.Services{}
+	if asked.Needs == operation.NeedsStore {
 		if err := prepare(data); err != nil {
 			return 1, err
 		}
 		if err := hasLedger(data); err != nil {
 			return 1, err
 		}
-		db, err := store.Open(data + "/" + databaseFile)
+		file := filepath.Join(data, databaseFile)
+		db, err := store.Open(file)
 		if err != nil {
 			return 1, err
 		}
 		defer db.Close()
-		return command.Run(ctx, &command.Services{Store: db, Database: data + "/" + databaseFile, URL: func(name string) string { return machineURL(offlineOptions(data, nil, nil), name) }}, app.Caller{Local: true}, args, stdin, stdout, stderr), nil
+		services = &operation.Services{Store: db, Database: file, LogDir: releaseLogs(data),
+			URL: func(name string) string { return machineURL(offlineOptions(data, nil, nil), name) }}
+	}
+	return command.Run(ctx, services, app.Root, args, stdin, stdout, stderr), nil
+}
+
+// runWithServer stands in for the server of a data directory.
+func runWithServer(ctx context.Context, asked operation.Declaration, data string, args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+	if _, err := os.Stat(filepath.Join(data, databaseFile)); errors.Is(err, fs.ErrNotExist) { // nothing to work on, and a wrong --data makes no directory
+		if err := hasLedger(data); err != nil {
+			return 1, err
+		}
+		return 1, operation.NoServer(asked, data)
 	}
 	log := app.NewLog(stderr)
 	before, err := platformOf(data)
@@ -48,16 +74,5 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 	return s.Run(ctx, args, stdin, stdout, stderr), nil
 }
 
-// databaseOnly says whether a command needs nothing but the database, and so neither root nor the sandbox.
-func databaseOnly(args []string) bool {
-	if len(args) == 0 {
-		return true
-	}
-	switch args[0] {
-	case "keys", "releases", "version":
-		return true
-	case "apps":
-		return len(args) == 1 || len(args) == 2 && args[1] == "--" || args[1] == "create"
-	}
-	return false
-}
+// releaseLogs is the folder with the logs of pushes.
+func releaseLogs(data string) string { return filepath.Join(data, "logs", "releases") }

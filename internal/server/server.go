@@ -12,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/repository"
@@ -32,7 +33,7 @@ type Server struct {
 	ssh          *sshd.Server
 	repositories *repository.Folder
 	builds       *builds
-	services     *command.Services
+	services     *operation.Services
 	stopping     context.Context // ends when the server begins to stop: whoever follows a log is let go
 	stop         context.CancelFunc
 	close        []func() error
@@ -107,14 +108,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		timings = s.path(timingsFile)
 	}
 	s.machine = release.New(release.Options{
-		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Images: s.runner.images(), LogDir: s.path("logs", "releases"),
+		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Images: s.runner.images(), LogDir: releaseLogs(s.o.Config.Server.Data),
 		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
 		return err
 	}
-	s.services = &command.Services{Store: s.store, Machine: s.machine, Platform: s.runner.platform(), URL: s.runner.url, Destroy: s.destroy,
+	s.services = &operation.Services{Store: s.store, Machine: s.machine, Platform: s.runner.platform(), URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()
 	return nil

@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +47,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
 //	cluster stop|start P  a part of the cluster
 //	figures APP           where the time of its releases went, and of a request to no instance
+//	status N COMMAND ARGS one of these commands, which must end with this exit status
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
@@ -57,7 +61,7 @@ func table() map[string]command {
 
 // commands are all that testscript gets.
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
-	all := map[string]func(*testscript.TestScript, bool, []string){"eventually": cmdEventually}
+	all := map[string]func(*testscript.TestScript, bool, []string){"eventually": cmdEventually, "status": cmdStatus}
 	for name, c := range table() {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			o, err := c(worldOf(ts), ts, args)
@@ -116,6 +120,29 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s: not within %s; the last time: %v", strings.Join(args, " "), limit, err)
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// cmdStatus runs a command that must end with an exit status: status N COMMAND ARGS.
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || table()[args[1]] == nil {
+		ts.Fatalf("usage: status N COMMAND ARGS")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	o, err := table()[args[1]](worldOf(ts), ts, args[2:])
+	fmt.Fprint(ts.Stdout(), o.stdout)
+	fmt.Fprint(ts.Stderr(), o.stderr)
+	got := 0
+	var ended *exec.ExitError
+	switch {
+	case errors.As(err, &ended):
+		got = ended.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("%s: exit status %d, want %d", strings.Join(args[1:], " "), got, want)
 	}
 }
 

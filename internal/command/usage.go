@@ -1,0 +1,77 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Usage makes errors of the command line itself, which cobra finds, *app.Errors that say where to read on: those are the only errors that point to the help.
+// It is called when the tree of commands is complete.
+func Usage(root *cobra.Command) {
+	root.SetFlagErrorFunc(usageError)
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if check := c.Args; check != nil {
+			c.Args = func(c *cobra.Command, args []string) error { return usageError(c, check(c, args)) }
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+}
+
+func usageError(c *cobra.Command, err error) error {
+	var e *app.Error
+	if err == nil || errors.As(err, &e) || errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	how := "gitd help"
+	if c.HasParent() {
+		how = strings.Join(append([]string{"gitd", "help"}, strings.Fields(c.CommandPath())[1:]...), " ")
+	}
+	return app.Errorf(app.CodeInvalidInput, "see how: "+how, "%s", app.Plain(app.Clip(err.Error(), 300)))
+}
+
+// group makes c a command that only holds others: by itself it shows its help.
+func group(c *cobra.Command) {
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return app.Errorf(app.CodeInvalidInput, "see what there is: "+strings.Replace(c.CommandPath(), "gitd", "gitd help", 1), "unknown command %q", app.Clip(strings.Join(append(strings.Fields(c.CommandPath())[1:], args[0]), " "), 100))
+		}
+		return nil
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+}
+
+// takes checks the number of arguments against how people read them: "APP [vN]" is one or two. What begins with a dash is a flag.
+func takes(line string) cobra.PositionalArgs {
+	var names []string
+	least := 0
+	for _, w := range strings.Fields(line) {
+		if strings.HasPrefix(strings.Trim(w, "["), "-") {
+			continue
+		}
+		names = append(names, strings.Trim(w, "[]"))
+		if !strings.HasPrefix(w, "[") {
+			least = len(names)
+		}
+	}
+	return func(c *cobra.Command, args []string) error {
+		path := strings.TrimPrefix(c.CommandPath(), "gitd ")
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("%s is missing: %s", names[len(args)], c.UseLine())
+		case len(args) > len(names) && len(names) == 0:
+			return fmt.Errorf("%s takes no argument, and got %q", path, args[0])
+		case len(args) > len(names):
+			return fmt.Errorf("%s does not take so many arguments: %q is left over", path, args[len(names)])
+		}
+		return nil
+	}
+}

@@ -1,0 +1,128 @@
+package operation
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/release"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// AppSummary is one app of a list.
+type AppSummary struct {
+	Name     string    `json:"name"`
+	Owner    string    `json:"owner,omitempty"` // name of the key that created it; "" for root
+	URL      string    `json:"url"`
+	Live     int       `json:"live,omitempty"`     // version that serves; 0 for none
+	UnderWay int       `json:"underWay,omitempty"` // version of the release under way; 0 for none
+	State    app.State `json:"state,omitempty"`    // of the release under way
+}
+
+// Apps lists the apps that the caller may read.
+var Apps = Operation[OfServer, []AppSummary]{
+	Declaration{Name: "apps", Does: "List the apps", Verb: app.VerbUse, Needs: NeedsStore},
+	func(ctx context.Context, c call, _ OfServer) ([]AppSummary, error) {
+		all, err := c.Store.Apps(ctx)
+		if err != nil {
+			return nil, err
+		}
+		standings, err := c.Store.Standings(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list := []AppSummary{}
+		for _, a := range all {
+			if err := ShowApp.mayRead(ctx, c, a.Name); err != nil {
+				continue
+			}
+			at := standings[a.Name]
+			s := AppSummary{Name: a.Name, Owner: a.Owner, URL: c.URL(a.Name), Live: at.Live}
+			if at.Newest > 0 && !at.State.Final() {
+				s.UnderWay, s.State = at.Newest, at.State
+			}
+			list = append(list, s)
+		}
+		return list, nil
+	},
+}
+
+// mayRead says whether the caller may ask for the operation on an app, wherever that is asked.
+func (d Declaration) mayRead(ctx context.Context, c call, name string) error {
+	_, err := c.Store.Authorize(ctx, c.by, name, d.Verb)
+	return err
+}
+
+// AppStatus is one app with what runs of it.
+type AppStatus struct {
+	Name      string           `json:"name"`
+	URL       string           `json:"url"`
+	Revisions []RevisionStatus `json:"revisions"`
+	Revision  string           `json:"revision,omitempty"` // name of the revision that is live; "" for none
+	Workers   []string         `json:"workers,omitempty"`  // process types of it that run beside web
+}
+
+// RevisionStatus is what runs of one revision.
+type RevisionStatus struct {
+	Name      string   `json:"name"`
+	Percent   int64    `json:"percent"` // of the requests
+	Tags      []string `json:"tags,omitempty"`
+	Instances int      `json:"instances"` // ready ones
+	InFlight  int      `json:"inFlight"`  // requests
+}
+
+// ShowApp returns one app with its revisions.
+var ShowApp = Operation[OfApp, AppStatus]{
+	Declaration{Name: "apps", Args: "APP", Does: "Show an app with its revisions", Verb: app.VerbRead, Needs: NeedsServer},
+	func(ctx context.Context, c call, _ OfApp) (AppStatus, error) {
+		s := AppStatus{Name: c.app, URL: c.URL(c.app), Revisions: []RevisionStatus{}}
+		revisions, err := c.Platform.Describe(ctx, c.app)
+		if err != nil {
+			if _, e := c.Platform.Get(ctx, c.app); e == nil {
+				return s, err
+			} // no Service yet: nothing was ever live
+		}
+		for _, r := range revisions {
+			s.Revisions = append(s.Revisions, RevisionStatus(r))
+		}
+		s.Revision, s.Workers, err = c.workers(ctx)
+		return s, err
+	},
+}
+
+// workers returns the live revision, and the process types of it that run beside web.
+func (c call) workers(ctx context.Context) (revision string, types []string, err error) {
+	ledger := c.Store.Ledger(c.app)
+	live, err := ledger.Live(ctx)
+	if app.CodeOf(err) == app.CodeNotFound {
+		return "", nil, nil
+	} else if err != nil {
+		return "", nil, err
+	}
+	manifest, err := ledger.Service(ctx, live.Version)
+	if err != nil {
+		return "", nil, err
+	}
+	var s servingv1.Service
+	if err := json.Unmarshal(manifest, &s); err != nil {
+		return "", nil, err
+	}
+	return live.Revision, release.Workers(&s), nil
+}
+
+// CreateApp creates an app that belongs to the caller, and returns its name.
+var CreateApp = Operation[OfApp, string]{
+	Declaration{Name: "apps create", Args: "NAME", Does: "Create an app (the first push does so as well)", Verb: app.VerbCreate, Needs: NeedsStore},
+	func(ctx context.Context, c call, _ OfApp) (string, error) {
+		_, err := c.Store.CreateAppAs(ctx, c.by, c.app)
+		return c.app, err
+	},
+}
+
+// DestroyApp removes an app with everything it has, and returns its name.
+var DestroyApp = Operation[OfApp, string]{
+	Declaration{Name: "apps destroy", Args: "NAME", Does: "Remove an app: its instances, releases, images and repository", Verb: app.VerbDelete, Needs: NeedsServer},
+	func(ctx context.Context, c call, _ OfApp) (string, error) {
+		return c.app, c.Destroy(ctx, c.by, c.app)
+	},
+}

@@ -1,0 +1,94 @@
+package operation
+
+import (
+	"context"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+)
+
+// How many releases of an app are returned at once: where nothing else is asked for, and at most.
+const (
+	DefaultReleases = 20
+	MaxReleases     = 1000
+)
+
+// ReleasesOf asks for releases of an app, newest first.
+type ReleasesOf struct {
+	OfApp
+	Before int // only those older than this version; 0 for all
+	Lines  int // how many, from 1 to MaxReleases
+}
+
+// Release is one entry of an app's ledger.
+type Release struct {
+	Version int       `json:"version"`
+	State   app.State `json:"state"`
+	Serves  bool      `json:"serves"` // it is the one that is live now
+	Commit  string    `json:"commit,omitempty"`
+	Key     string    `json:"key"` // who asked for it
+	Created time.Time `json:"created"`
+	Signed  string    `json:"signed,omitempty"` // who signed the push, as it was checked
+	Message string    `json:"message,omitempty"`
+	Reason  string    `json:"reason,omitempty"` // why it ended
+	Kind    app.Kind  `json:"kind,omitempty"`
+	Of      int       `json:"of,omitempty"` // the version that a rollback or a promotion takes live
+}
+
+// ReleasePage is a part of a ledger, newest first. More says that there are older ones.
+type ReleasePage struct {
+	App      string    `json:"app"`
+	Releases []Release `json:"releases"`
+	More     bool      `json:"more"`
+}
+
+// Releases lists releases of an app.
+var Releases = Operation[ReleasesOf, ReleasePage]{
+	Declaration{Name: "releases", Args: "APP", Does: "List the releases of an app, newest first", Verb: app.VerbRead, Needs: NeedsStore},
+	func(ctx context.Context, c call, in ReleasesOf) (ReleasePage, error) {
+		p := ReleasePage{App: c.app, Releases: []Release{}}
+		if in.Lines < 1 || in.Lines > MaxReleases {
+			return p, app.Errorf(app.CodeInvalidInput, "see the older ones page by page: gitd releases "+c.app+" --before vN", "the number of releases is not from 1 to %d", MaxReleases)
+		}
+		ledger := c.Store.Ledger(c.app)
+		list, err := ledger.Page(ctx, in.Before, in.Lines+1)
+		if err != nil {
+			return p, err
+		}
+		live, err := ledger.Live(ctx)
+		if err != nil && app.CodeOf(err) != app.CodeNotFound {
+			return p, err
+		}
+		p.More = len(list) > in.Lines
+		for _, r := range list[:min(len(list), in.Lines)] {
+			p.Releases = append(p.Releases, Release{
+				Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live.Version, Commit: r.Commit, Key: r.Key, Created: r.Created,
+				Signed: r.Signed, Message: r.Message, Reason: r.Reason, Kind: r.Kind, Of: r.Of,
+			})
+		}
+		return p, nil
+	},
+}
+
+// Take asks for a release to be taken live.
+type Take struct {
+	OfApp
+	Version int      // 0 for the one that was live before, where that can be
+	Log     *app.Log // is told the steps
+}
+
+// Rollback takes an earlier release live again.
+var Rollback = Operation[Take, app.Result]{
+	Declaration{Name: "rollback", Args: "APP [vN]", Does: "Bring back an earlier release: its image and its configuration", Verb: app.VerbPush, Needs: NeedsServer, Streams: true},
+	func(ctx context.Context, c call, in Take) (app.Result, error) {
+		return c.Machine.Rollback(ctx, c.by, c.app, in.Version, in.Log)
+	},
+}
+
+// Promote takes a release live that is ready and never was live.
+var Promote = Operation[Take, app.Result]{
+	Declaration{Name: "promote", Args: "APP vN", Does: "Take a release live that was pushed with -o no-traffic", Verb: app.VerbPush, Needs: NeedsServer, Streams: true},
+	func(ctx context.Context, c call, in Take) (app.Result, error) {
+		return c.Machine.Promote(ctx, c.by, c.app, in.Version, in.Log)
+	},
+}

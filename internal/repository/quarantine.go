@@ -27,6 +27,8 @@ type Quarantine struct {
 
 	commit  string // that is to be deployed; Inspect sets this, and the following
 	tree    string
+	author  string
+	subject string
 	entries []entry
 	large   []string // objects of Git LFS that the commit needs
 	modules *modules // what was fetched for it; nil where nothing was
@@ -127,6 +129,9 @@ func (q *Quarantine) KeepLive() {
 	}
 	q.Keep()
 }
+
+// Commit returns the name of the author and the subject of the commit that is to be deployed: what it claims, which is not trusted.
+func (q *Quarantine) Commit() (author, subject string) { return q.author, q.subject }
 
 // Source is the tree of the commit that is to be deployed.
 func (q *Quarantine) Source() *Source {
@@ -267,6 +272,7 @@ func (q *Quarantine) Inspect(ctx context.Context, commit string) error {
 			return app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
 		}
 		q.tree = tree[0]
+		q.author, q.subject = describe(content)
 		q.entries, q.trees, err = q.cat.walkTree(q.tree, "", tally{}, q.of.limits(), q.of.folder.trees.of(q.of.name))
 		return err
 	})

@@ -87,7 +87,7 @@ func chooseWeb(m mod, mains []target, procs []procfile.Process) (target, error) 
 		names = append(names, t.dir)
 	}
 	return target{}, kit.Errorf("set BP_GO_TARGETS to the one that serves the web, or call it ./cmd/web",
-		"the app has several main packages, and none of them is clearly the one to start: %s", strings.Join(names, ", "))
+		"the app has several main packages, and gitd cannot tell which one to start: %s", strings.Join(names, ", "))
 }
 
 func inProcfile(procs []procfile.Process, name string) bool {

@@ -9,7 +9,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
-// manager is a package manager and how it is to be had.
+// manager is a package manager and where it comes from.
 type manager struct {
 	kind string // "npm", "yarn" (1.x), "berry" (yarn 2 and later), "pnpm"
 	pkg  string // package of the registry that has it; "" for the npm that is in the builder

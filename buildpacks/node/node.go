@@ -8,14 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
-	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // Buildpack builds Node.js apps.
@@ -132,7 +130,7 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	var layers []libcnb.LayerContributor
 	switch {
 	case b.pkg.hooks(), b.pkg.local(b.app), b.pkg.has("@prisma/client"):
-		// Installing or building may write into node_modules or read any file: it is done anew, and stays in the app's folder.
+		// Installing or building may write into node_modules or read any file: it is repeated, in the app's folder.
 		err = b.inPlace(site)
 	default:
 		var modules *kit.Layer
@@ -173,7 +171,7 @@ func (b *build) prepare() error {
 	return nil
 }
 
-// olderNPM puts an npm in front that still runs on an old Node.js.
+// olderNPM puts an npm first on the PATH that still runs on an old Node.js.
 func (b *build) olderNPM() error {
 	major, _, _ := strings.Cut(b.node.version, ".")
 	want := map[string]string{"12": "6", "14": "9", "16": "9", "18": "10", "19": "9"}[major]
@@ -201,128 +199,6 @@ func (b *build) olderNPM() error {
 	return nil
 }
 
-// inPlace installs into the app's folder, builds there, and takes the packages for development away.
-func (b *build) inPlace(site bool) error {
-	dev := b.pkg.HasBuild() || b.pkg.hooks()
-	if err := b.install(dev); err != nil {
-		return err
-	}
-	if err := b.runBuild(); err != nil {
-		return err
-	}
-	if !dev || site || len(b.pkg.DevDependencies) == 0 {
-		return nil
-	}
-	env := b.env.Clone()
-	env["npm_config_ignore_scripts"] = "true"
-	return b.command(b.tool.prune(), env, "")
-}
-
-// layered keeps the packages in a layer of their own, which is left alone as long as the lock file is the same.
-func (b *build) layered(site bool) (*kit.Layer, error) {
-	modules := filepath.Join(b.app, "node_modules")
-	var full string // a folder that has all packages, those for development too
-	if b.pkg.HasBuild() {
-		var err error
-		if full, err = b.fullModules(); err != nil {
-			return nil, err
-		}
-		// Next.js refuses packages that are outside of the app's folder.
-		if b.pkg.has("next") {
-			err = kit.CopyTree(full, modules, nil)
-		} else {
-			err = os.Symlink(full, modules)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := b.runBuild(); err != nil {
-			return nil, err
-		}
-		if err := os.RemoveAll(modules); err != nil {
-			return nil, err
-		}
-	}
-	if site {
-		return nil, nil
-	}
-	layer, err := kit.OpenLayer(b.ctx, "modules")
-	if err != nil {
-		return nil, err
-	}
-	reuse, err := layer.Reuse(b.key)
-	if err != nil {
-		return nil, err
-	}
-	inLayer := filepath.Join(layer.Path, "node_modules")
-	switch {
-	case reuse:
-		kit.Say(b.Out, "Using cached dependencies")
-	case full != "" && len(b.pkg.DevDependencies) == 0:
-		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, b.key); err != nil {
-			return nil, err
-		}
-		if err := kit.CopyTree(full, inLayer, nil); err != nil {
-			return nil, err
-		}
-	default:
-		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, b.key); err != nil {
-			return nil, err
-		}
-		if err := b.install(false); err != nil {
-			return nil, err
-		}
-		if err := mkdir(modules); err != nil { // an app without dependencies
-			return nil, err
-		}
-		if err := kit.Move(modules, inLayer); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.RemoveAll(modules); err != nil {
-		return nil, err
-	}
-	if err := os.Symlink(inLayer, modules); err != nil {
-		return nil, err
-	}
-	return layer, kit.WriteSBOM(layer.Layer, b.packages())
-}
-
-// fullModules returns a folder of the cache that has all packages, installing them if need be.
-func (b *build) fullModules() (string, error) {
-	dir, err := b.cache.Dir("node-full")
-	if err != nil {
-		return "", err
-	}
-	full := filepath.Join(dir, b.key[:32], "node_modules")
-	if kit.IsDir(full) {
-		kit.Say(b.Out, "Using cached dependencies")
-		return full, nil
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return "", err
-		}
-	}
-	if err := b.install(true); err != nil {
-		return "", err
-	}
-	modules := filepath.Join(b.app, "node_modules")
-	if err := mkdir(modules); err != nil {
-		return "", err
-	}
-	// Renamed at the end, so that a build that is stopped leaves nothing that looks complete.
-	tmp := filepath.Join(dir, ".new")
-	if err := kit.Move(modules, filepath.Join(tmp, "node_modules")); err != nil {
-		return "", err
-	}
-	return full, os.Rename(tmp, filepath.Dir(full))
-}
-
 func (b *build) install(dev bool) error {
 	return b.command(b.tool.install(dev), b.env, pick(b.tool.lock != "", "if package.json was changed, update the lock file and commit it", ""))
 }
@@ -346,58 +222,6 @@ func (b *build) command(args []string, env kit.Env, next string) error {
 	}
 	_, err := kit.Cmd{Args: args, Dir: b.app, Env: env, Out: b.Out, Name: strings.Join(words[:min(n, len(words))], " "), Next: next}.Run()
 	return err
-}
-
-// runtimeLayer has what the app needs of Node.js when it runs: the program, and npm where something calls it.
-func (b *build) runtimeLayer() (*kit.Layer, error) {
-	layer, err := kit.OpenLayer(b.ctx, "node")
-	if err != nil {
-		return nil, err
-	}
-	bin := filepath.Join(b.app, "node_modules", ".bin")
-	withNPM := b.callsNPM()
-	key := kit.Key("1", b.node.version, bin, pick(withNPM, "npm", ""))
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
-		return layer, err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
-	}
-	if err := kit.CopyFile(b.node.exe, filepath.Join(layer.Path, "bin", "node")); err != nil {
-		return nil, err
-	}
-	if withNPM {
-		lib := filepath.Join("lib", "node_modules", "npm")
-		npm, err := filepath.EvalSymlinks(filepath.Join(b.Root, "bin", "npm"))
-		if err != nil {
-			return nil, err
-		}
-		if err := kit.CopyTree(filepath.Dir(filepath.Dir(npm)), filepath.Join(layer.Path, lib), nil); err != nil {
-			return nil, err
-		}
-		for _, name := range []string{"npm", "npx"} {
-			if err := os.Symlink(filepath.Join("..", lib, "bin", name+"-cli.js"), filepath.Join(layer.Path, "bin", name)); err != nil {
-				return nil, err
-			}
-		}
-		layer.LaunchEnvironment.Default("npm_config_cache", "/tmp/npm") // the root is read-only
-		layer.LaunchEnvironment.Default("npm_config_update_notifier", "false")
-	}
-	layer.LaunchEnvironment.Default("NODE_ENV", "production")
-	layer.LaunchEnvironment.Prepend("PATH", ":", bin)
-	return layer, nil
-}
-
-// callsNPM tells whether npm or npx is called when the app runs.
-func (b *build) callsNPM() bool {
-	lines := []string{b.command0(b.pkg.startScript())}
-	procs, _ := procfile.Read(b.app) // a malformed one fails in its own buildpack
-	for _, p := range procs {
-		lines = append(lines, p.Command)
-	}
-	return slices.ContainsFunc(lines, func(l string) bool {
-		return slices.ContainsFunc(strings.Fields(l), func(w string) bool { return w == "npm" || w == "npx" })
-	})
 }
 
 func mkdir(dir string) error { return os.MkdirAll(dir, 0o755) }

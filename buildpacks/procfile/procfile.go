@@ -76,7 +76,7 @@ func Parse(data []byte) ([]Process, error) {
 		case strings.ContainsRune(command, 0):
 			return nil, kit.Errorf("", "line %d of the Procfile has a null character", n)
 		case seen[name] != 0:
-			return nil, kit.Errorf("keep one of them", "line %d of the Procfile says again what %s is, after line %d", n, name, seen[name])
+			return nil, kit.Errorf("keep one of them", "line %d of the Procfile defines %s again, after line %d", n, name, seen[name])
 		}
 		seen[name] = n
 		procs = append(procs, Process{Type: name, Command: command})

@@ -22,7 +22,7 @@ func TestParse(t *testing.T) {
 		{"no colon", "web: a\nserve b\n", "", `line 2 of the Procfile is not of the form type: command: "serve b"`},
 		{"no command", "\n\nweb:\n", "", "line 3 of the Procfile has no command for web"},
 		{"bad type", "we b: a\n", "", "line 1 of the Procfile has a bad process type"},
-		{"twice", "web: a\nweb: b\n", "", "line 2 of the Procfile says again what web is, after line 1"},
+		{"twice", "web: a\nweb: b\n", "", "line 2 of the Procfile defines web again, after line 1"},
 		{"empty", "# nothing\n", "", "names no process"},
 		{"binary", "web: \xff\xfe\n", "", "not a text file"},
 		{"null", "web: a\x00b\n", "", "null character"},

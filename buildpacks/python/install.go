@@ -65,7 +65,7 @@ func (b *build) environment() error {
 	return b.sbom()
 }
 
-// reuse takes over the layer of the last build. Without a key there is none to take over: what a branch holds is not known by its name.
+// reuse keeps the layer of the last build. Without a key it cannot: the name of a branch does not say what it holds.
 func (b *build) reuse(key string) (bool, error) {
 	if key == "" {
 		return false, nil
@@ -303,7 +303,7 @@ func (b *build) sbom() error {
 }
 
 // compile makes byte code that is not checked against the source's date: the files of an image all have one date, so that
-// code of the usual kind would be compiled anew at each start. It is the same for the same source, and so are the layers.
+// code of the usual kind would be compiled again at each start. It is the same for the same source, and so are the layers.
 func (b *build) compile(dirs ...string) error {
 	argv := append([]string{b.Exe, "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-x", `/(node_modules|\.git|tests?/data|lib2to3/tests)/`}, dirs...)
 	env := b.env.Clone()

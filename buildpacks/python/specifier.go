@@ -2,77 +2,77 @@ package python
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
+// clause is one condition of a version specifier.
+type clause struct {
+	op     string
+	v      []int
+	prefix bool // the version ends in ".*"
+}
+
 // parseSpecifier reads a version specifier of PEP 440, such as ">=3.9,<4", as far as requires-python uses it: releases only.
 func parseSpecifier(s string) (func(version string) bool, error) {
-	type clause struct {
-		op     string
-		v      []int
-		prefix bool
-	}
 	var clauses []clause
 	for part := range strings.SplitSeq(s, ",") {
-		part = strings.TrimSpace(part)
-		if part == "" {
+		if part = strings.TrimSpace(part); part == "" {
 			continue
 		}
-		var c clause
-		for _, op := range []string{"===", "==", ">=", "<=", "!=", "~=", ">", "<", "^"} {
-			if rest, ok := strings.CutPrefix(part, op); ok {
-				c.op, part = op, strings.TrimSpace(rest)
-				break
-			}
-		}
-		if c.op == "" {
-			c.op = "=="
-		}
-		if rest, ok := strings.CutSuffix(part, ".*"); ok {
-			c.prefix, part = true, rest
-		}
-		v, err := numbers(part)
+		c, err := parseClause(part)
 		if err != nil {
 			return nil, err
 		}
-		c.v = v
 		clauses = append(clauses, c)
 	}
 	return func(version string) bool {
 		have, err := numbers(version)
-		if err != nil {
-			return false
-		}
-		for _, c := range clauses {
-			cmp := compare(have, c.v)
-			// "==3.11" from people means any 3.11, whatever the standard says.
-			same := cmp == 0 || (c.prefix || len(c.v) < 3) && startsWith(have, c.v)
-			var ok bool
-			switch c.op {
-			case "==", "===":
-				ok = same
-			case "!=":
-				ok = !same
-			case ">=":
-				ok = cmp >= 0
-			case "<=":
-				ok = cmp <= 0 || c.prefix && same
-			case ">":
-				ok = cmp > 0
-			case "<":
-				ok = cmp < 0
-			case "~=":
-				ok = cmp >= 0 && startsWith(have, c.v[:max(1, len(c.v)-1)])
-			case "^":
-				ok = cmp >= 0 && have[0] == c.v[0]
-			}
-			if !ok {
-				return false
-			}
-		}
-		return true
+		return err == nil && !slices.ContainsFunc(clauses, func(c clause) bool { return !c.allows(have) })
 	}, nil
+}
+
+func parseClause(part string) (clause, error) {
+	c := clause{op: "=="}
+	for _, op := range []string{"===", "==", ">=", "<=", "!=", "~=", ">", "<", "^"} {
+		if rest, ok := strings.CutPrefix(part, op); ok {
+			c.op, part = op, strings.TrimSpace(rest)
+			break
+		}
+	}
+	if rest, ok := strings.CutSuffix(part, ".*"); ok {
+		c.prefix, part = true, rest
+	}
+	var err error
+	c.v, err = numbers(part)
+	return c, err
+}
+
+// allows reports whether a version meets the condition.
+func (c clause) allows(have []int) bool {
+	cmp := compare(have, c.v)
+	// People who write "==3.11" mean any 3.11, unlike the standard.
+	same := cmp == 0 || (c.prefix || len(c.v) < 3) && startsWith(have, c.v)
+	switch c.op {
+	case "==", "===":
+		return same
+	case "!=":
+		return !same
+	case ">=":
+		return cmp >= 0
+	case "<=":
+		return cmp <= 0 || c.prefix && same
+	case ">":
+		return cmp > 0
+	case "<":
+		return cmp < 0
+	case "~=":
+		return cmp >= 0 && startsWith(have, c.v[:max(1, len(c.v)-1)])
+	case "^":
+		return cmp >= 0 && have[0] == c.v[0]
+	}
+	return false
 }
 
 func numbers(s string) ([]int, error) {

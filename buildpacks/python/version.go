@@ -101,7 +101,7 @@ var (
 )
 
 // wantedVersion reads the version from the files in which it is written down. Of an exact version the patch does not count: what a distribution
-// calls 3.11.2 has the fixes of later ones. A value that is no version is an *kit.Error.
+// calls 3.11.2 has the fixes of later ones. A value that is not a version is a *kit.Error.
 func wantedVersion(app string, s source) (wanted, error) {
 	for _, f := range versionFiles {
 		texts := f.read(app, f.name, s)

@@ -89,14 +89,7 @@ func site(t *testing.T, env, files map[string]string) (*bptest.Run, func(method,
 		t.Fatal(err)
 	}
 	args[1] = strings.ReplaceAll(args[1], conf, other)
-	// nginx drops to another user when it is started by root, who could not read the test's folders.
-	for dir := r.App; dir != "/"; dir = filepath.Dir(dir) {
-		if fi, err := os.Stat(dir); err == nil && fi.Mode()&0o005 != 0o005 {
-			if err := os.Chmod(dir, fi.Mode()|0o055); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	makeReadable(t, r.App)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -111,24 +104,42 @@ func site(t *testing.T, env, files map[string]string) (*bptest.Run, func(method,
 	t.Cleanup(client.CloseIdleConnections)
 	return r, func(method, path string, header http.Header) (*http.Response, string) {
 		t.Helper()
-		req, err := http.NewRequest(method, "http://127.0.0.1:"+port+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, v := range header {
-			req.Header[k] = v
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp, string(body)
+		return request(t, client, method, "http://127.0.0.1:"+port+path, header)
 	}
+}
+
+// makeReadable lets every user read a folder and the ones above: nginx, started by root, drops to another user.
+func makeReadable(t *testing.T, dir string) {
+	t.Helper()
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if fi, err := os.Stat(dir); err == nil && fi.Mode()&0o005 != 0o005 {
+			if err := os.Chmod(dir, fi.Mode()|0o055); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// request returns a response and its body.
+func request(t *testing.T, client *http.Client, method, url string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
 }
 
 // TestServe: what the server answers, on all that was promised.

@@ -201,7 +201,7 @@ func TestAttack_NoStartWithoutFirewall(t *testing.T) {
 }
 
 // The attack: clouds serve a machine's credentials at addresses of their own, not all of them link-local. An app or a build requests each
-// of them, by IPv4 and by IPv6. None may be reachable.
+// of them. None may be reachable, and no other address next to them may be lost.
 func TestAttack_CloudMetadata(t *testing.T) {
 	if !inNamespace(t) {
 		return

@@ -49,7 +49,7 @@ func (e *Engine) claim(ctx context.Context, name string, keep int64) (string, er
 
 // PurgeCache removes what the builds of an app kept. It waits for a build of the app that is under way.
 func (e *Engine) PurgeCache(ctx context.Context, name string) error {
-	release, err := e.locks.Acquire(ctx, name, func() {})
+	release, err := e.sessions.Lock(ctx, name)
 	if err != nil {
 		return err
 	}

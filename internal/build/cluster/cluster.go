@@ -61,15 +61,14 @@ type Options struct {
 
 // Engine builds in Pods.
 type Engine struct {
-	o     Options
-	locks lifecycle.Locks
-	home  string // directory of our own in Options.Dir
+	o        Options
+	sessions lifecycle.Sessions
+	home     string // directory of our own in Options.Dir
 
 	closing context.Context // ends what goes on after builds have ended
 	close   context.CancelFunc
 	after   sync.WaitGroup
 
-	patience time.Duration // how long to be silent before saying that something goes on
 	schedule time.Duration // how long a Pod may wait for a node
 	pull     time.Duration // how long pulling an image may fail
 }
@@ -105,7 +104,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	e := &Engine{o: o, patience: 2 * time.Second, schedule: time.Minute, pull: 15 * time.Second}
+	e := &Engine{o: o, sessions: lifecycle.Sessions{Patience: 2 * time.Second}, schedule: time.Minute, pull: 15 * time.Second}
 	e.closing, e.close = context.WithCancel(context.Background())
 	home, err := e.makeHome()
 	if err != nil {

@@ -10,18 +10,17 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
-	"github.com/gitd-io/gitd/internal/build/lifecycle"
 )
 
 // finish reads the image that was pushed, and tells of it.
 func (b *running) finish(e *wire.Exported) error {
-	r := &b.result
-	r.Repository, r.Digest = b.request.App, e.Digest
+	r := &b.Result
+	r.Digest = e.Digest
 	r.Times.Export = time.Duration(e.Milliseconds) * time.Millisecond
-	if err := b.o.Images.Pushed(b.request.App, e.Digest); err != nil {
+	if err := b.o.Images.Pushed(b.Request.App, e.Digest); err != nil {
 		return app.Errorf(app.CodeExportFailed, pushAgain, "export failed: %w", err)
 	}
-	img, err := b.o.Images.Image(b.request.App, e.Digest)
+	img, err := b.o.Images.Image(b.Request.App, e.Digest)
 	if err == nil {
 		err = b.read(img)
 	}
@@ -29,20 +28,7 @@ func (b *running) finish(e *wire.Exported) error {
 		return app.Errorf(app.CodeExportFailed, "push again; where it fails again, ask the operator whether gitd and the Pods mean the same registry",
 			"export failed: the image cannot be read back from the registry: %w", err)
 	}
-	added := fmt.Sprintf("%d added", r.LayersAdded)
-	if r.LayersAdded > 0 {
-		added += ", " + lifecycle.Size(r.AddedBytes)
-	}
-	b.request.Log.Step("Image %s@%s… (%d layer%s reused, %s) in %.1fs", b.request.App, r.Digest[:min(len(r.Digest), len("sha256:")+4)],
-		r.LayersReused, plural(r.LayersReused), added, time.Since(b.began).Seconds())
-	return nil
-}
-
-func plural(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return "s"
+	return b.Exported()
 }
 
 // buildMetadata is the label io.buildpacks.build.metadata, as far as we need it.
@@ -67,7 +53,7 @@ func (b *running) read(img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	b.result.Processes, err = processes(config)
+	b.Result.Processes, err = processes(config)
 	if err != nil {
 		return err
 	}
@@ -77,7 +63,7 @@ func (b *running) read(img v1.Image) error {
 	}
 	before := map[v1.Hash]bool{}
 	if b.before != "" {
-		if old, err := b.o.Images.Image(b.request.App, b.before); err == nil {
+		if old, err := b.o.Images.Image(b.Request.App, b.before); err == nil {
 			if m, err := old.Manifest(); err == nil {
 				for _, l := range m.Layers {
 					before[l.Digest] = true
@@ -90,10 +76,10 @@ func (b *running) read(img v1.Image) error {
 	own := false // above the run image
 	for i, l := range manifest.Layers {
 		if own && before[l.Digest] {
-			b.result.LayersReused++
+			b.Result.LayersReused++
 		} else if own {
-			b.result.LayersAdded++
-			b.result.AddedBytes += l.Size
+			b.Result.LayersAdded++
+			b.Result.AddedBytes += l.Size
 		}
 		if i < len(config.RootFS.DiffIDs) && config.RootFS.DiffIDs[i].String() == run.RunImage.TopLayer {
 			own = true

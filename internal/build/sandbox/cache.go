@@ -38,7 +38,7 @@ func (e *Engine) PurgeCache(name string) error {
 	if n, err := app.ParseName(name); err != nil || n != name {
 		return err
 	}
-	release, err := e.locks.Acquire(context.Background(), name, func() {})
+	release, err := e.sessions.Lock(context.Background(), name)
 	if err != nil {
 		return err
 	}

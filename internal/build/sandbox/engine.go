@@ -41,14 +41,13 @@ type Engine struct {
 	api      string // platform API version that the builder's lifecycle and ours both speak
 	launcher string // version of the builder's lifecycle
 	runImage string // digest
-	locks    lifecycle.Locks
+	sessions lifecycle.Sessions
 	trash    *disk.Trash   // for what builds left
 	settler  *disk.Settler // of caches
 
 	findPlaces   func() ([]string, error) // of the builder image that its user may write to
 	free         func(dir string) (disk.Space, error)
 	diskInterval time.Duration
-	patience     time.Duration // how long to be silent before saying that something goes on
 }
 
 // New returns an engine, and removes what builds of an earlier process left behind.
@@ -61,7 +60,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, patience: 2 * time.Second, trash: trashOf(dir, o.Log),
+	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, sessions: lifecycle.Sessions{Patience: 2 * time.Second}, trash: trashOf(dir, o.Log),
 		settler: &disk.Settler{Dir: dir, Log: o.Log}}
 	e.findPlaces = sync.OnceValues(func() ([]string, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
@@ -170,11 +169,5 @@ func (e *Engine) previous(repository string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	newest, digest := -1, ""
-	for tag, d := range tags {
-		if n, err := strconv.Atoi(strings.TrimPrefix(tag, "v")); err == nil && n > newest {
-			newest, digest = n, d
-		}
-	}
-	return digest, nil
+	return lifecycle.Newest(tags), nil
 }

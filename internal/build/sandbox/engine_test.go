@@ -200,7 +200,7 @@ func TestBuildFails(t *testing.T) {
 func TestLimits(t *testing.T) {
 	f := newFixture(t)
 	f.diskInterval = 20 * time.Millisecond
-	f.patience = 200 * time.Millisecond
+	f.sessions.Patience = 200 * time.Millisecond
 	for _, c := range []struct {
 		what   string
 		script string
@@ -351,7 +351,7 @@ func TestMissingBlob(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	f := newFixture(t)
-	f.patience = 20 * time.Millisecond
+	f.sessions.Patience = 20 * time.Millisecond
 	_, log := f.mustBuild(script("sleep 1"))
 	wantLines(t, log, "       … build, ")
 }

@@ -1,0 +1,216 @@
+package lifecycle
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+)
+
+// Session is one build, as every engine does it. Its stages, and whose they are:
+//
+//  1. Sessions.Run checks the app's name and takes its lock: one build of an app runs at a time.
+//  2. The clock starts: the time limit ends everything up to 7. From here on the push is told when nothing else is said for a while.
+//  3. Work.Run, the engine's part, prepares: room on the disk, directories or a Pod; Newest finds the app's image before.
+//  4. The source is checked out, and the image before is analyzed and its layers restored.
+//  5. Detect: the detector runs. Its output goes to the Output that Detect returns; at its end the log has the group of buildpacks.
+//  6. The builder runs, in the same Output. Built ends both: it says whether the build was cancelled or its group refused.
+//  7. The image is exported. Exported puts the result line into the log.
+//  8. Work.Ended tidies up. Sessions.Run says why a build failed, and gives the lock back, unless Hold kept it for what goes on.
+type Session struct {
+	Request  build.Request
+	Limits   build.Limits // of the request, with the defaults
+	Progress *Progress    // what the build is at
+	Output   *Output      // of detector and builder; nil before Detect
+	Result   build.Result
+	Marker   string // begins the lines by which a container tells what the phases do; no build can guess it
+
+	began    time.Time
+	cancel   context.CancelCauseFunc
+	held     func() // gives the lock back; nil unless the engine keeps it
+	release  func()
+	phases   times
+	groupErr error // why the group is refused; set before detection ends
+}
+
+// times are when the phases in the container began.
+type times struct{ detect, build time.Time }
+
+// Work is an engine's part of a session.
+type Work interface {
+	// Run builds, and fills in the session's result. When ctx ends it returns soon, with nothing of the build running any more.
+	Run(ctx context.Context, s *Session) error
+	// Ended tidies up after Run, which returned err. The app's lock is still held; ctx does not end with the build's.
+	Ended(ctx context.Context, s *Session, err error)
+}
+
+// Sessions are the builds of an engine.
+type Sessions struct {
+	Patience time.Duration // how long to be silent before saying that something goes on
+	locks    Locks
+}
+
+// Lock takes the lock of an app while none of its builds runs.
+func (all *Sessions) Lock(ctx context.Context, name string) (release func(), err error) {
+	return all.locks.Acquire(ctx, name, func() {})
+}
+
+// Run runs a build. It returns what build.Builder says of Build.
+func (all *Sessions) Run(ctx context.Context, r build.Request, w Work) (*build.Result, error) {
+	if n, err := app.ParseName(r.App); err != nil {
+		return nil, err
+	} else if n != r.App {
+		return nil, app.Errorf(app.CodeInvalidName, "use the name "+n, "invalid app name %q", r.App)
+	}
+	marker, err := RandomHex(8)
+	if err != nil {
+		return nil, err
+	}
+	release, err := all.locks.Acquire(ctx, r.App, func() { r.Log.Detail("waiting for the build before this one to end") })
+	if err != nil {
+		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
+	}
+	s := &Session{Request: r, Limits: r.Limits.WithDefaults(), Progress: NewProgress(r.Log, all.Patience), Marker: "gitd-" + marker, began: time.Now(), release: release}
+	defer func() {
+		if s.held == nil {
+			release()
+		}
+	}()
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.cancel = cancel
+	timer := time.AfterFunc(s.Limits.Time, func() { cancel(ErrTime) })
+	defer timer.Stop()
+	err = s.show(func() error { return w.Run(inner, s) })
+	if err != nil {
+		s.held = nil
+	}
+	w.Ended(context.WithoutCancel(ctx), s, err)
+	if err != nil {
+		return nil, Ended(ctx, inner, r, s.Limits, s.Progress.Phase(), err)
+	}
+	return &s.Result, nil
+}
+
+// show does something, and tells meanwhile that it goes on.
+func (s *Session) show(do func() error) error {
+	stop := make(chan struct{})
+	var shown sync.WaitGroup
+	shown.Go(func() { s.Progress.Show(stop) })
+	defer shown.Wait()
+	defer close(stop)
+	return do()
+}
+
+// Cancel ends the build with err, which is what its caller is told.
+func (s *Session) Cancel(err error) { s.cancel(err) }
+
+// Hold keeps the app's lock beyond a build that succeeds, until the function that it returns is called. After one that fails the session
+// gives the lock back.
+func (s *Session) Hold() (release func()) {
+	s.held = s.release
+	return s.release
+}
+
+// Newest returns the digest of the newest release's image among an app's tags; "" where there is none.
+func Newest(tags map[string]string) string {
+	newest, digest := -1, ""
+	for tag, d := range tags {
+		version, ok := strings.CutPrefix(tag, "v")
+		if n, err := strconv.Atoi(version); ok && err == nil && n > newest {
+			newest, digest = n, d
+		}
+	}
+	return digest
+}
+
+// Detect begins the detection: what detector and builder write is for the Output that it returns. When detection has passed, group reads which
+// buildpacks take part. Where that cannot be, the build is cancelled.
+func (s *Session) Detect(group func() (phase.Group, error)) *Output {
+	s.phases.detect = time.Now()
+	s.phases.build = s.phases.detect
+	s.Progress.Enter("detection")
+	s.Output = NewOutput(s.Request.Log, s.Marker, func() {
+		s.phases.build = time.Now()
+		s.Progress.Enter("build")
+		if s.groupErr = s.Output.Refusal(); s.groupErr == nil {
+			s.groupErr = s.tellGroup(group())
+		}
+		if s.groupErr != nil {
+			s.cancel(s.groupErr) // the container goes on to build
+		}
+	})
+	s.Progress.Watch(s.Output)
+	return s.Output
+}
+
+// Built ends detection and build: nothing is written to the Output any more. It returns an error where the build was cancelled, or its group of
+// buildpacks refused; else it is for the engine to say how the container ended.
+func (s *Session) Built(ctx context.Context) error {
+	s.Output.Flush()
+	s.Result.Times.Detect, s.Result.Times.Build = s.phases.build.Sub(s.phases.detect), time.Since(s.phases.build)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return s.groupErr
+}
+
+// tellGroup says which buildpacks take part. A group that could not be read, and one with image extensions, is an error.
+func (s *Session) tellGroup(g phase.Group, unread error) error {
+	if unread != nil {
+		return app.Errorf(app.CodeDetectFailed, "ask the operator whether the builder image is whole", "detection failed: its result cannot be read: %s", Clip(unread.Error()))
+	}
+	if len(g.Extensions) > 0 {
+		return app.Errorf(app.CodeDetectFailed, "ask the operator for a builder without image extensions",
+			"the builder wants to change its image by the extension %s, which this engine does not do", Clip(g.Extensions[0].ID))
+	}
+	var keys, names []string
+	for _, bp := range g.Buildpacks {
+		s.Result.Buildpacks = append(s.Result.Buildpacks, build.Buildpack{ID: bp.ID, Version: bp.Version})
+		keys = append(keys, bp.ID+"@"+bp.Version)
+		names = append(names, bp.ID+" "+bp.Version)
+	}
+	s.Request.Log.Step("Detecting: %s", s.Output.Summary(keys))
+	s.Request.Log.Step("Building with %s", strings.Join(names, ", "))
+	return nil
+}
+
+// Failed turns the end of the container that detected and built into an error.
+func (s *Session) Failed(exit Exit) error { return Failure(exit, s.Output, s.Limits) }
+
+// Exported says what image came of the build. The engine has filled in the result.
+func (s *Session) Exported() error {
+	r := &s.Result
+	if r.Repository = s.Request.App; r.Digest == "" {
+		return errors.New("export: no image")
+	}
+	added := fmt.Sprintf("%d added", r.LayersAdded)
+	if r.LayersAdded > 0 {
+		added += ", " + Size(r.AddedBytes)
+	}
+	plural := "s"
+	if r.LayersReused == 1 {
+		plural = ""
+	}
+	s.Request.Log.Step("Image %s@%s… (%d layer%s reused, %s) in %.1fs", r.Repository, r.Digest[:min(len(r.Digest), len("sha256:")+4)],
+		r.LayersReused, plural, added, time.Since(s.began).Seconds())
+	return nil
+}
+
+// RandomHex returns so many random bytes in hexadecimal.
+func RandomHex(bytes int) (string, error) {
+	b := make([]byte, bytes)
+	if _, err := rand.Read(b); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(b), nil
+}

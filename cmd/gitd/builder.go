@@ -30,7 +30,7 @@ func builderCommand() *cobra.Command {
 			return nil
 		},
 	}
-	create.Flags().BoolVar(&o.Force, "force", false, "make it anew")
+	create.Flags().BoolVar(&o.Force, "force", false, "make it again even if this machine has it")
 	create.Flags().StringVar(&o.Base, "base", "", "base image to stand on: oci:DIR or a registry reference (default: Debian, bootstrapped from its packages)")
 	push.add(create, "both")
 	c.AddCommand(create)

@@ -79,7 +79,7 @@ func dataDir(flag string) (string, error) {
 	return filepath.Abs(dir)
 }
 
-// run asks the running server, and stands in for it where there is none.
+// run has the running server run a command; if none runs, it runs here.
 func run(ctx context.Context, data string, line []string, stdin []byte) (int, error) {
 	data, err := dataDir(data)
 	if err != nil {

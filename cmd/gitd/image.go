@@ -37,10 +37,10 @@ func imageCommand() *cobra.Command {
 			case push.reference == "" && output == "":
 				return app.Errorf(app.CodeInvalidInput, "give --push registry.example.com/team/gitd:1, or --output oci:DIR", "nothing says where the image is to go")
 			case output != "" && (!isLayout || dir == ""):
-				return app.Errorf(app.CodeInvalidInput, "give one such as --output oci:gitd-image", "--output: %q is no OCI layout", output)
+				return app.Errorf(app.CodeInvalidInput, "give one such as --output oci:gitd-image", "--output: %q is not an OCI layout (oci:DIR)", output)
 			}
 			var target *image.Target
-			if push.reference != "" { // a registry that cannot be used is told before minutes of work
+			if push.reference != "" { // check the registry before minutes of work
 				var err error
 				if target, err = image.ParseTarget(ctx, push.reference, push.config, push.insecure); err != nil {
 					return err
@@ -76,7 +76,7 @@ func imageCommand() *cobra.Command {
 	f.StringVar(&o.Base, "base", "", "base image to stand on, with git: oci:DIR or a registry reference (default: Debian, bootstrapped from its packages)")
 	f.StringVar(&o.Binary, "binary", "", "gitd to put in, statically linked (default: this program)")
 	f.StringVar(&o.Parts, "parts", "", "folder of the programs beside it (default: where this program has them)")
-	f.BoolVar(&o.Force, "force", false, "bootstrap Debian anew, for its updates")
+	f.BoolVar(&o.Force, "force", false, "bootstrap Debian again, for its updates")
 	c.AddCommand(create)
 	return c
 }

@@ -110,7 +110,7 @@ func runServer(ctx context.Context, set *config.Set) error {
 	}), app.NewLog(os.Stdout))
 }
 
-// listeners are the sockets that systemd hands over; where it does not, those of the configured addresses. On a cluster there is none for HTTP.
+// listeners are the sockets that systemd hands over; where it does not, those of the configured addresses. On a cluster only SSH has one.
 func listeners(c *config.Config) (l server.Listeners, err error) {
 	names := []string{"ssh", "http"}
 	if c.Server.Platform != config.Local {
@@ -145,7 +145,7 @@ func listen(what, address string) (net.Listener, error) {
 		return nil, app.Errorf(app.CodeUnavailable, fmt.Sprintf("stop what listens there (ss -ltnp shows it), or choose another: --%s ADDRESS", what),
 			"the %s address %s is taken by another program", what, address)
 	case errors.Is(err, syscall.EACCES):
-		return nil, app.Errorf(app.CodeUnavailable, "run gitd as root, or choose a port above 1023", "no right to listen on the %s address %s", what, address)
+		return nil, app.Errorf(app.CodeUnavailable, "run gitd as root, or choose a port above 1023", "not allowed to listen on the %s address %s", what, address)
 	}
 	return nil, app.Errorf(app.CodeUnavailable, fmt.Sprintf("give one such as --%s 127.0.0.1:8022", what), "cannot listen on the %s address %s: %w", what, address, err)
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // Queue bounds how many builds of all apps run at a time. It is fair between those who push: who has the fewest builds running is next, then
-// who was served longest ago, then who came first. Where there is more than one place, the builds of one owner never take the last: somebody
-// else's need not wait for them to end.
+// who was served longest ago, then who came first. Where there is more than one place, the builds of one owner never take the last, so that
+// another owner's build need not wait for them.
 type Queue struct {
 	mu      sync.Mutex
 	places  int
@@ -127,7 +127,7 @@ func (q *Queue) next(running map[string]int, last map[string]uint64, may func(ow
 	return best
 }
 
-// tell works out who would be served when, if the builds ended one after the other and nobody else came.
+// tell works out who would be served when, if the builds ended one after the other and no others came.
 func (q *Queue) tell() {
 	running, last, turns := map[string]int{}, map[string]uint64{}, q.turns
 	for _, w := range q.waiting {
@@ -145,7 +145,7 @@ func (q *Queue) tell() {
 		}
 		w.told = n
 		select {
-		case <-w.ahead: // nobody has heard of that
+		case <-w.ahead: // not passed on yet
 		default:
 		}
 		w.ahead <- n

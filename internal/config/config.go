@@ -80,7 +80,7 @@ type Limits struct {
 	Scale      int64 // instances of an app
 	MinScale   int64 // instances of an app that always run, its workers included
 	KeyMemory  int64 // bytes of the instances that always run, of all apps of one key, or ByMachine
-	AppsPerKey int   // apps that a key which is no admin may own
+	AppsPerKey int   // apps that a key that is not an admin may own
 }
 
 // Machine is what concerns one machine that runs apps.

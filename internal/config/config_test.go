@@ -92,55 +92,58 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// badInput is what keeps a server from starting, and what it is told.
+var badInput = []struct {
+	name          string
+	args          []string
+	file          string
+	env           []string
+	message, next string // FILE stands for the file's name
+}{
+	{name: "UnknownKey", file: "[http]\naddress = ':80'\n[builds]\nmemroy = '3Gi'\n", message: `FILE, line 4: there is no setting "memroy" in [builds]`, next: "did you mean memory?"},
+	{name: "FlagForKey", file: "[builds]\n\nbuild-memory = '3Gi'\n", message: `FILE, line 3: there is no setting "build-memory" in [builds]`, next: "did you mean memory in [builds]?"},
+	{name: "OtherGroup", file: "[server]\nuser-ca = 'x'\n", message: `FILE, line 2: there is no setting "user-ca" in [server]`, next: "did you mean user-ca in [ssh]?"},
+	{name: "UnknownGroup", file: "[build]\nmemory = '3Gi'\n", message: `FILE, line 1: there is no group "build"`, next: "did you mean [builds]?"},
+	{name: "NoGroup", file: "domain = 'x'\n", message: `FILE, line 1: there is no setting "domain"`, next: "did you mean domain in [server]?"},
+	{name: "NothingLikeIt", file: "[frobnicate]\n", message: `FILE, line 1: there is no group "frobnicate"`, next: readOn},
+	{name: "GroupIsNot", file: "ssh = ':22'\n", message: "FILE, line 1: ssh is a group of settings, not a setting", next: "write [ssh], and its settings below"},
+	{name: "GroupIsAList", file: "[[ssh]]\naddress = ':22'\n", message: "FILE, line 1: ssh is a group of settings, not a setting", next: "write [ssh], and its settings below"},
+	{name: "QuotedKey", file: "\n[builds]\n\"mem ory,\" = 1\n", message: `FILE: there is no setting "mem ory," in [builds]`, next: "did you mean memory?"},
+	{name: "WrongType", file: "[builds]\nconcurrency = '2'\n", message: `FILE, line 2: builds.concurrency is a number without quotes, not the text "2"`, next: readOn},
+	{name: "WrongType2", file: "[ssh]\naddress = 22\n", message: `FILE, line 2: ssh.address is an address such as ":8080", not the number 22`, next: readOn},
+	{name: "WrongType3", file: "[http]\ntrusted-proxies = [1]\n", message: `FILE, line 2: http.trusted-proxies is a list of networks such as ["10.1.2.0/24"], not this list`, next: readOn},
+	{name: "WrongType4", file: "[builds.memory]\nx = 1\n", message: `FILE, line 1: builds.memory is an amount of bytes such as "2Gi", not a table`, next: readOn},
+	{name: "WrongType5", file: "[server]\nplatform = 'knative'\n[registry]\ninsecure = 'true'\n", message: `FILE, line 4: registry.insecure is true or false, not the text "true"`, next: readOn},
+	{name: "WrongType6", file: "[builds]\ntime = 1979-05-27\n", message: `FILE, line 2: builds.time is a time such as "15m", not a date`, next: readOn},
+	{name: "OutOfRange", file: "[builds]\nconcurrency = -1\n", message: `FILE, line 2: builds.concurrency: "-1" is out of range`, next: "give a whole number from 0 to 2147483647"},
+	{name: "OutOfRangeFlag", args: []string{"--build-concurrency", "-1"}, message: `--build-concurrency: "-1" is out of range`, next: "give a whole number from 0 to 2147483647"},
+	{name: "Port", args: []string{"--ssh", "127.0.0.1:70000"}, message: `--ssh: "127.0.0.1:70000" is not an address to listen on`, next: "give one such as :2222 or 127.0.0.1:2222"},
+	{name: "Amount", args: []string{"--build-memory", "lots"}, message: `--build-memory: "lots" is not an amount of bytes`, next: "give one such as 2Gi"},
+	{name: "AmountOfNothing", env: []string{"GITD_BUILD_MEMORY=0"}, message: `GITD_BUILD_MEMORY: "0" is not an amount of bytes`, next: "give one such as 2Gi"},
+	{name: "Limit", args: []string{"--max-memory=-1"}, message: `--max-memory: "-1" is not an amount of bytes`, next: "give one such as 2Gi, or 0 for no limit"},
+	{name: "Cores", args: []string{"--max-cpu", "many"}, message: `--max-cpu: "many" is not a number of cores`, next: "give one such as 2 or 500m, or 0 for no limit"},
+	{name: "Time", args: []string{"--build-time", "15"}, message: `--build-time: "15" is not a time`, next: "give one such as 15m or 90s"},
+	{name: "Choice", args: []string{"--indexer", "svn"}, message: `--indexer: "svn" is not one of gitd, git`, next: "use gitd or git"},
+	{name: "Network", args: []string{"--submodules-from", "10.0.0.0/8,somewhere"}, message: `--submodules-from: "somewhere" is not a network`, next: "give one such as 10.1.2.0/24, or an address"},
+	{name: "UIDs", args: []string{"--uids", "5-1"}, message: `--uids: "5-1" is not a range of user IDs`, next: "give it as FIRST-LAST, such as 2000000-2089999, from 1000 on and without 65534"},
+	{name: "Toggle", env: []string{"GITD_REGISTRY_INSECURE=perhaps"}, message: `GITD_REGISTRY_INSECURE: "perhaps" is neither true nor false`, next: "give true or false"},
+	{name: "NotTOML", file: "[http]\naddress = :80\n", message: "FILE, line 2: ", next: "correct the file; a setting is written as name = value, a text in quotes"},
+	{name: "Twice", file: "[http]\n[ssh]\n[http]\n", message: "FILE, line 3: ", next: "correct the file; a setting is written as name = value, a text in quotes"},
+	{name: "NotText", file: "[http]\n\x00\n", message: "FILE, line 2: a control character (0x00)", next: "correct the file"},
+	{name: "TooDeep", file: "x = " + strings.Repeat("[", 20), message: "FILE, line 1: keys, tables and arrays are nested more than 8 deep", next: "correct the file"},
+	{name: "TooLarge", file: strings.Repeat("# more\n", 10_000), message: "the configuration file FILE cannot be read: it is larger than 64 KiB", next: "name a readable file: --config FILE"},
+	{name: "Missing", args: []string{"--config", "/missing/config.toml"}, message: "the configuration file /missing/config.toml cannot be read: no such file or directory", next: "name a readable file: --config FILE"},
+	{name: "MissingByVariable", env: []string{"GITD_CONFIG=/missing"}, message: "the configuration file /missing cannot be read: no such file or directory", next: "name a readable file: --config FILE"},
+	{name: "Folder", args: []string{"--config", "/"}, message: "the configuration file / cannot be read: it is not a regular file", next: "name a readable file: --config FILE"},
+	{name: "ClusterOnly", args: []string{"--registry-pull", "x:1"}, message: "--registry-pull requires --platform knative", next: "add --platform knative, or leave it out"},
+	{name: "ClusterOnlyInFile", file: "[cluster]\nnamespace = 'x'\n", message: "FILE, line 2: cluster.namespace requires --platform knative", next: "add --platform knative, or leave it out"},
+	{name: "ClusterOnlyInEnvironment", env: []string{"GITD_KUBECONFIG=x"}, message: "GITD_KUBECONFIG requires --platform knative", next: "add --platform knative, or leave it out"},
+	{name: "MachineOnly", args: []string{"--platform", "knative", "--http", ":80"}, message: "--http: on a cluster, its ingress takes the apps' requests", next: "leave it out"},
+	{name: "MachineOnlyInFile", args: []string{"--platform", "knative"}, file: "[machine]\nuids = '5000-6000'\n", message: "FILE, line 2: machine.uids requires --platform local", next: "add --platform local, or leave it out"},
+}
+
 func TestLoad_BadInput(t *testing.T) {
-	for _, tt := range []struct {
-		name          string
-		args          []string
-		file          string
-		env           []string
-		message, next string // FILE stands for the file's name
-	}{
-		{name: "UnknownKey", file: "[http]\naddress = ':80'\n[builds]\nmemroy = '3Gi'\n", message: `FILE, line 4: there is no setting "memroy" in [builds]`, next: "did you mean memory?"},
-		{name: "FlagForKey", file: "[builds]\n\nbuild-memory = '3Gi'\n", message: `FILE, line 3: there is no setting "build-memory" in [builds]`, next: "did you mean memory in [builds]?"},
-		{name: "OtherGroup", file: "[server]\nuser-ca = 'x'\n", message: `FILE, line 2: there is no setting "user-ca" in [server]`, next: "did you mean user-ca in [ssh]?"},
-		{name: "UnknownGroup", file: "[build]\nmemory = '3Gi'\n", message: `FILE, line 1: there is no group "build"`, next: "did you mean [builds]?"},
-		{name: "NoGroup", file: "domain = 'x'\n", message: `FILE, line 1: there is no setting "domain"`, next: "did you mean domain in [server]?"},
-		{name: "NothingLikeIt", file: "[frobnicate]\n", message: `FILE, line 1: there is no group "frobnicate"`, next: readOn},
-		{name: "GroupIsNot", file: "ssh = ':22'\n", message: "FILE, line 1: ssh is a group of settings, not a setting", next: "write [ssh], and its settings below"},
-		{name: "GroupIsAList", file: "[[ssh]]\naddress = ':22'\n", message: "FILE, line 1: ssh is a group of settings, not a setting", next: "write [ssh], and its settings below"},
-		{name: "QuotedKey", file: "\n[builds]\n\"mem ory,\" = 1\n", message: `FILE: there is no setting "mem ory," in [builds]`, next: "did you mean memory?"},
-		{name: "WrongType", file: "[builds]\nconcurrency = '2'\n", message: `FILE, line 2: builds.concurrency is a number without quotes, not the text "2"`, next: readOn},
-		{name: "WrongType2", file: "[ssh]\naddress = 22\n", message: `FILE, line 2: ssh.address is an address such as ":8080", not the number 22`, next: readOn},
-		{name: "WrongType3", file: "[http]\ntrusted-proxies = [1]\n", message: `FILE, line 2: http.trusted-proxies is a list of networks such as ["10.1.2.0/24"], not this list`, next: readOn},
-		{name: "WrongType4", file: "[builds.memory]\nx = 1\n", message: `FILE, line 1: builds.memory is an amount of bytes such as "2Gi", not a table`, next: readOn},
-		{name: "WrongType5", file: "[server]\nplatform = 'knative'\n[registry]\ninsecure = 'true'\n", message: `FILE, line 4: registry.insecure is true or false, not the text "true"`, next: readOn},
-		{name: "WrongType6", file: "[builds]\ntime = 1979-05-27\n", message: `FILE, line 2: builds.time is a time such as "15m", not a date`, next: readOn},
-		{name: "OutOfRange", file: "[builds]\nconcurrency = -1\n", message: `FILE, line 2: builds.concurrency: "-1" is out of range`, next: "give a whole number from 0 to 2147483647"},
-		{name: "OutOfRangeFlag", args: []string{"--build-concurrency", "-1"}, message: `--build-concurrency: "-1" is out of range`, next: "give a whole number from 0 to 2147483647"},
-		{name: "Port", args: []string{"--ssh", "127.0.0.1:70000"}, message: `--ssh: "127.0.0.1:70000" is not an address to listen on`, next: "give one such as :2222 or 127.0.0.1:2222"},
-		{name: "Amount", args: []string{"--build-memory", "lots"}, message: `--build-memory: "lots" is not an amount of bytes`, next: "give one such as 2Gi"},
-		{name: "AmountOfNothing", env: []string{"GITD_BUILD_MEMORY=0"}, message: `GITD_BUILD_MEMORY: "0" is not an amount of bytes`, next: "give one such as 2Gi"},
-		{name: "Limit", args: []string{"--max-memory=-1"}, message: `--max-memory: "-1" is not an amount of bytes`, next: "give one such as 2Gi, or 0 for no limit"},
-		{name: "Cores", args: []string{"--max-cpu", "many"}, message: `--max-cpu: "many" is not a number of cores`, next: "give one such as 2 or 500m, or 0 for no limit"},
-		{name: "Time", args: []string{"--build-time", "15"}, message: `--build-time: "15" is not a time`, next: "give one such as 15m or 90s"},
-		{name: "Choice", args: []string{"--indexer", "svn"}, message: `--indexer: "svn" is not one of gitd, git`, next: "use gitd or git"},
-		{name: "Network", args: []string{"--submodules-from", "10.0.0.0/8,somewhere"}, message: `--submodules-from: "somewhere" is not a network`, next: "give one such as 10.1.2.0/24, or an address"},
-		{name: "UIDs", args: []string{"--uids", "5-1"}, message: `--uids: "5-1" is not a range of user IDs`, next: "give it as FIRST-LAST, such as 2000000-2089999, from 1000 on and without 65534"},
-		{name: "Toggle", env: []string{"GITD_REGISTRY_INSECURE=perhaps"}, message: `GITD_REGISTRY_INSECURE: "perhaps" is neither true nor false`, next: "give true or false"},
-		{name: "NotTOML", file: "[http]\naddress = :80\n", message: "FILE, line 2: ", next: "correct the file; a setting is written as name = value, a text in quotes"},
-		{name: "Twice", file: "[http]\n[ssh]\n[http]\n", message: "FILE, line 3: ", next: "correct the file; a setting is written as name = value, a text in quotes"},
-		{name: "NotText", file: "[http]\n\x00\n", message: "FILE, line 2: a control character (0x00)", next: "correct the file"},
-		{name: "TooDeep", file: "x = " + strings.Repeat("[", 20), message: "FILE, line 1: keys, tables and arrays are nested more than 8 deep", next: "correct the file"},
-		{name: "TooLarge", file: strings.Repeat("# more\n", 10_000), message: "the configuration file FILE cannot be read: it is larger than 64 KiB", next: "name a readable file: --config FILE"},
-		{name: "Missing", args: []string{"--config", "/missing/config.toml"}, message: "the configuration file /missing/config.toml cannot be read: no such file or directory", next: "name a readable file: --config FILE"},
-		{name: "MissingByVariable", env: []string{"GITD_CONFIG=/missing"}, message: "the configuration file /missing cannot be read: no such file or directory", next: "name a readable file: --config FILE"},
-		{name: "Folder", args: []string{"--config", "/"}, message: "the configuration file / cannot be read: it is not a regular file", next: "name a readable file: --config FILE"},
-		{name: "ClusterOnly", args: []string{"--registry-pull", "x:1"}, message: "--registry-pull requires --platform knative", next: "add --platform knative, or leave it out"},
-		{name: "ClusterOnlyInFile", file: "[cluster]\nnamespace = 'x'\n", message: "FILE, line 2: cluster.namespace requires --platform knative", next: "add --platform knative, or leave it out"},
-		{name: "ClusterOnlyInEnvironment", env: []string{"GITD_KUBECONFIG=x"}, message: "GITD_KUBECONFIG requires --platform knative", next: "add --platform knative, or leave it out"},
-		{name: "MachineOnly", args: []string{"--platform", "knative", "--http", ":80"}, message: "--http: on a cluster, its ingress takes the apps' requests", next: "leave it out"},
-		{name: "MachineOnlyInFile", args: []string{"--platform", "knative"}, file: "[machine]\nuids = '5000-6000'\n", message: "FILE, line 2: machine.uids requires --platform local", next: "add --platform local, or leave it out"},
-	} {
+	for _, tt := range badInput {
 		t.Run(tt.name, func(t *testing.T) {
 			_, path, err := load(t, tt.args, tt.file, tt.env...)
 			if app.CodeOf(err) != app.CodeInvalidInput {

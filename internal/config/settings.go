@@ -114,7 +114,7 @@ func (c *Limits) settings() []*Setting {
 			Usage: "instances of an app that may always run, its workers included"},
 		{Key: "key-memory", Flag: "max-key-memory", value: limit(&c.KeyMemory), Computed: "as for --max-memory",
 			Usage: "memory that the instances which always run may take together, of all apps of one key"},
-		{Key: "apps-per-key", Flag: "max-apps-per-key", value: count(&c.AppsPerKey), Default: "100", Usage: "apps that a key which is no admin may own"},
+		{Key: "apps-per-key", Flag: "max-apps-per-key", value: count(&c.AppsPerKey), Default: "100", Usage: "apps that a key that is not an admin may own"},
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // Purge removes everything that a data directory has put on the machine, or on its cluster, and the directory. It returns an *app.Error
-// while a server works on it, where the cluster cannot be reached, and for a folder that is no data directory.
+// while a server works on it, where the cluster cannot be reached, and for a folder that is not a data directory.
 func Purge(ctx context.Context, data string, log *app.Log) error {
 	if _, err := os.Stat(data); err != nil {
 		if os.IsNotExist(err) {
@@ -83,7 +83,7 @@ func isData(data string) error {
 	for _, e := range entries {
 		if name := e.Name(); !slices.Contains(ownNames, strings.TrimSuffix(name, ".new")) && !strings.HasPrefix(name, ".write-test-") && !strings.HasPrefix(name, ".new-") {
 			return app.Errorf(app.CodeInvalidInput, "name gitd's own: --data DIR",
-				"%s is no data directory of gitd: it has no %s, and %s in it is not gitd's", data, databaseFile, name)
+				"%s is not a data directory of gitd: it has no %s, and %s in it is not gitd's", data, databaseFile, name)
 		}
 	}
 	return nil

@@ -82,7 +82,7 @@ func TestPurge_ClusterAway(t *testing.T) {
 	}
 }
 
-// What tells a data directory's objects from another's stays the same, and is never guessed anew where it is damaged.
+// What tells a data directory's objects from another's stays the same, and is never replaced by a new one where it is damaged.
 func TestInstance(t *testing.T) {
 	of := func(dir string) (string, error) { return (&Server{o: offlineOptions(dir, nil, nil)}).instance() }
 	dir := t.TempDir()

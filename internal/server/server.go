@@ -34,7 +34,7 @@ type Server struct {
 	repositories *repository.Folder
 	builds       *builds
 	services     *operation.Services
-	stopping     context.Context // ends when the server begins to stop: whoever follows a log is let go
+	stopping     context.Context // ends when the server begins to stop: commands that follow a log end
 	stop         context.CancelFunc
 	close        []func() error
 }

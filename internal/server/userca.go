@@ -8,7 +8,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// readUserCAs reads the public keys in a file of authorized_keys form; "" is no file and no key.
+// readUserCAs reads the public keys in a file of authorized_keys form; "" means none.
 func readUserCAs(file string) ([]gossh.PublicKey, error) {
 	if file == "" {
 		return nil, nil
@@ -26,7 +26,7 @@ func readUserCAs(file string) ([]gossh.PublicKey, error) {
 		keys, rest = append(keys, key), left
 	}
 	if len(keys) == 0 {
-		return nil, app.Errorf(app.CodeInvalidInput, "name a file with public keys, one a line", "--user-ca: there is no key in %s", file)
+		return nil, app.Errorf(app.CodeInvalidInput, "name a file with public keys, one a line", "--user-ca: %s has no key in it", file)
 	}
 	return keys, nil
 }

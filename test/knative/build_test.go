@@ -665,7 +665,7 @@ func TestBuildLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apptest.WantError(t, <-ended, app.CodeUnavailable, "removed by somebody else")
+	apptest.WantError(t, <-ended, app.CodeUnavailable, "removed from outside gitd")
 	b.noPods()
 
 	_, ended = under(b.app)
@@ -681,7 +681,7 @@ func TestBuildLost(t *testing.T) {
 	}
 	b.restart()
 	b.noPods()
-	apptest.WantError(t, <-ended, app.CodeUnavailable, "removed by somebody else")
+	apptest.WantError(t, <-ended, app.CodeUnavailable, "removed from outside gitd")
 }
 
 // TestBuildVolume: the cache of an app is a volume.

@@ -104,7 +104,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	e := &Engine{o: o, sessions: lifecycle.Sessions{Patience: 2 * time.Second}, schedule: time.Minute, pull: 15 * time.Second}
+	e := &Engine{o: o, sessions: lifecycle.Sessions{Quiet: 2 * time.Second}, schedule: time.Minute, pull: 15 * time.Second}
 	e.closing, e.close = context.WithCancel(context.Background())
 	home, err := e.makeHome()
 	if err != nil {
@@ -172,7 +172,7 @@ func (e *Engine) deletePod(ctx context.Context, name string, grace int64) error 
 	return err
 }
 
-// pullSecretName is what Pods name for their nodes; "" where the registry asks nobody.
+// pullSecretName is what Pods name for their nodes; "" where the registry asks for no credentials.
 func (e *Engine) pullSecretName() (string, []byte, error) {
 	config, err := e.o.Images.PullConfig(e.o.Pull, "")
 	if err != nil || config == nil {

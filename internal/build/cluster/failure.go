@@ -42,7 +42,7 @@ func (b *running) failed(container string) *wire.Failed {
 	return e.Failed
 }
 
-// died is the error of a container that ended without a word.
+// died is the error of a container that ended without a message.
 func (b *running) died(ctx context.Context, container, phase string) error {
 	p, err := b.watched.wait(ctx, ended(container))
 	if err != nil {
@@ -62,5 +62,5 @@ func (b *running) died(ctx context.Context, container, phase string) error {
 		return app.Errorf(app.CodeLimitExceeded, "ask the operator for a higher memory limit", "the build was killed at its memory limit of %s, in the %s", lifecycle.Size(b.Limits.Memory), phase)
 	}
 	return app.Errorf(app.CodeUnavailable, "push again; where it fails again, ask the operator to look at the builder image and the nodes",
-		"the %s ended without a word (%s)", phase, strings.TrimSpace(fmt.Sprintf("%s, exit status %d %s", t.Reason, t.ExitCode, lifecycle.Clip(t.Message))))
+		"the %s ended without a message (%s)", phase, strings.TrimSpace(fmt.Sprintf("%s, exit status %d %s", t.Reason, t.ExitCode, lifecycle.Clip(t.Message))))
 }

@@ -84,14 +84,14 @@ func diskExceeded(limits build.Limits) error {
 }
 
 func removed() error {
-	return app.Errorf(app.CodeUnavailable, pushAgain, "the build's Pod was removed by somebody else")
+	return app.Errorf(app.CodeUnavailable, pushAgain, "the build's Pod was removed from outside gitd")
 }
 
 func lost(p *corev1.Pod) error {
 	return app.Errorf(app.CodeUnavailable, pushAgain, "the node %s was lost during the build", cmp.Or(p.Spec.NodeName, "of the build"))
 }
 
-// gone is about Pods that somebody removes who is not we.
+// gone is about Pods that something other than gitd removes.
 func (j *judge) gone(p *corev1.Pod) error {
 	for _, c := range p.Status.Conditions {
 		if c.Type != corev1.DisruptionTarget || c.Status != corev1.ConditionTrue {
@@ -135,7 +135,7 @@ func (j *judge) unscheduled(p *corev1.Pod, now time.Time) error {
 	return nil
 }
 
-// lastingPull is what pulling fails with that another try does not mend.
+// lastingPull is what pulling fails with that another try does not change.
 var lastingPull = pattern.New(`(?i)not found|manifest unknown|unauthorized|authentication required|authorization failed|denied|forbidden|x509|` +
 	`server gave HTTP response to HTTPS client|no such host|invalid reference|no match for platform`)
 

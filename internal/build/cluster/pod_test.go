@@ -74,24 +74,7 @@ func TestPod(t *testing.T) {
 			var names []string
 			for _, k := range append(slices.Clone(p.Spec.InitContainers), p.Spec.Containers...) {
 				names = append(names, k.Name)
-				if k.Image != "nodes.example:5000/team/gitd/builder@sha256:1" || k.ImagePullPolicy != corev1.PullIfNotPresent || len(k.Env)+len(k.EnvFrom) > 0 {
-					t.Errorf("%+v", k)
-				}
-				if k.Resources.Requests.Cpu().Cmp(*k.Resources.Limits.Cpu()) > 0 || k.Resources.Requests.Memory().Cmp(*k.Resources.Limits.Memory()) > 0 {
-					t.Errorf("%s asks for more than it may take: %v", k.Name, k.Resources)
-				}
-				knows := slices.ContainsFunc(k.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "credentials" })
-				if knows != (k.Name != wire.Build) {
-					t.Errorf("%s sees the credentials: %v", k.Name, knows)
-				}
-				for _, m := range k.VolumeMounts {
-					if m.Name == "cache" && (m.SubPath == "build" && m.MountPath == "/gitd-cache/build") != (k.Name == wire.Build) {
-						t.Errorf("%s: %+v", k.Name, m)
-					}
-				}
-				if cache := slices.ContainsFunc(k.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "cache" }); cache != (c.storage != "") {
-					t.Errorf("%s sees a cache: %v", k.Name, cache)
-				}
+				checkContainer(t, &k, c.storage != "")
 			}
 			if got := strings.Join(names, " "); got != "prepare build export" {
 				t.Errorf("containers %s", got)
@@ -105,6 +88,29 @@ func TestPod(t *testing.T) {
 				t.Errorf("%+v", job)
 			}
 		})
+	}
+}
+
+// checkContainer looks at what a container is, and what it may see; volume says whether the cache is one.
+func checkContainer(t *testing.T, k *corev1.Container, volume bool) {
+	t.Helper()
+	if k.Image != "nodes.example:5000/team/gitd/builder@sha256:1" || k.ImagePullPolicy != corev1.PullIfNotPresent || len(k.Env)+len(k.EnvFrom) > 0 {
+		t.Errorf("%+v", k)
+	}
+	if k.Resources.Requests.Cpu().Cmp(*k.Resources.Limits.Cpu()) > 0 || k.Resources.Requests.Memory().Cmp(*k.Resources.Limits.Memory()) > 0 {
+		t.Errorf("%s asks for more than it may take: %v", k.Name, k.Resources)
+	}
+	knows := slices.ContainsFunc(k.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "credentials" })
+	if knows != (k.Name != wire.Build) {
+		t.Errorf("%s sees the credentials: %v", k.Name, knows)
+	}
+	for _, m := range k.VolumeMounts {
+		if m.Name == "cache" && (m.SubPath == "build" && m.MountPath == "/gitd-cache/build") != (k.Name == wire.Build) {
+			t.Errorf("%s: %+v", k.Name, m)
+		}
+	}
+	if cache := slices.ContainsFunc(k.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "cache" }); cache != volume {
+		t.Errorf("%s sees a cache: %v", k.Name, cache)
 	}
 }
 

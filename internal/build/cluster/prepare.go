@@ -70,7 +70,7 @@ func (b *running) sendBeside(ctx context.Context, stop func(), d *delivery) <-ch
 		err := b.send(ctx, d)
 		b.sending = time.Since(began)
 		if err != nil && ctx.Err() == nil {
-			// What was sent may have been enough for gitd-pod to say what is wrong. Where it did not get a word, it waits for ever.
+			// What was sent may have been enough for gitd-pod to say what is wrong. Where it got nothing, it waits for ever.
 			time.AfterFunc(2*time.Second, stop)
 		}
 		sent <- err

@@ -48,7 +48,28 @@ func TestPublish(t *testing.T) {
 	if p.API != "0.14" || p.UID != 1000 || p.GID != 1001 || !strings.HasPrefix(p.RunImage, "gitd/run@sha256:") {
 		t.Errorf("%+v", p)
 	}
-	repository, digest, _ := strings.Cut(p.Image, "@")
+	checkProgram(t, images, p.Image)
+	again, err := Publish(ctx, b, images, app.NewLog(&log))
+	if err != nil || again.Image != p.Image {
+		t.Errorf("the same builder is another image: %+v, %v", again, err)
+	}
+
+	b.Image = labelled(`{"platform":{"supported":["0.7"]}}`)
+	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.CodeUnavailable {
+		t.Errorf("a builder of long ago: %v", err)
+	}
+	if err := os.Remove(filepath.Join(programs, parts.Pod)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.CodeUnavailable {
+		t.Errorf("no gitd-pod: %v", err)
+	}
+}
+
+// checkProgram looks for gitd-pod, alone in the last layer of an image.
+func checkProgram(t *testing.T, images *registry.Registry, image string) {
+	t.Helper()
+	repository, digest, _ := strings.Cut(image, "@")
 	img, err := images.Image(repository, digest)
 	if err != nil {
 		t.Fatal(err)
@@ -69,20 +90,5 @@ func TestPublish(t *testing.T) {
 	content, err := io.ReadAll(in)
 	if err != nil || h.Name != "opt/gitd/bin/gitd-pod" || h.Mode != 0o755 || string(content) != "program" {
 		t.Errorf("%+v, %q, %v", h, content, err)
-	}
-	again, err := Publish(ctx, b, images, app.NewLog(&log))
-	if err != nil || again.Image != p.Image {
-		t.Errorf("the same builder is another image: %+v, %v", again, err)
-	}
-
-	b.Image = labelled(`{"platform":{"supported":["0.7"]}}`)
-	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.CodeUnavailable {
-		t.Errorf("a builder of long ago: %v", err)
-	}
-	if err := os.Remove(filepath.Join(programs, parts.Pod)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Publish(ctx, b, images, app.NewLog(&log)); app.CodeOf(err) != app.CodeUnavailable {
-		t.Errorf("no gitd-pod: %v", err)
 	}
 }

@@ -99,7 +99,7 @@ func (d *delivery) write(ctx context.Context, to io.Writer) error {
 	return buffered.Flush()
 }
 
-// writeTree writes a directory that nobody changes meanwhile. Links are written as links.
+// writeTree writes a directory that does not change meanwhile. Links are written as links.
 func writeTree(ctx context.Context, w *tar.Writer, dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil {

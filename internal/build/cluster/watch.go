@@ -116,7 +116,7 @@ func ended(container string) func(*corev1.Pod) bool {
 	}
 }
 
-// over says whether nothing will happen in a Pod any more that counts. A Pod that somebody removes has a second left, and where its node is lost
+// over says whether nothing will happen in a Pod any more that counts. A Pod that is being removed has a second left, and where its node is lost
 // it may never be told as ended.
 func over(p *corev1.Pod) bool {
 	return p != nil && (p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded)

@@ -62,7 +62,7 @@ func Failure(exit Exit, o *Output, limits build.Limits) error {
 	reason := o.reason()
 	switch {
 	case exit.Code == exitCode(platform.FailedBuildWithErrors) && reason != "":
-		return app.Errorf(app.CodeBuildFailed, "mend what the lines above say, commit and push again", "%s failed: %s", phase, reason)
+		return app.Errorf(app.CodeBuildFailed, "fix the errors above, commit and push again", "%s failed: %s", phase, reason)
 	case exit.Code == exitCode(platform.FailedBuildWithErrors):
 		return app.Errorf(app.CodeBuildFailed, "look at the lines above, commit and push again", "%s failed: the buildpack gave no reason", phase)
 	case exit.Signal != "":
@@ -85,7 +85,7 @@ func (o *Output) Refusal() error {
 		return nil
 	}
 	o.log.Detail("%s", o.told)
-	return app.Errorf(app.CodeDetectFailed, "mend what the line above says, commit and push again",
+	return app.Errorf(app.CodeDetectFailed, "fix the error above, commit and push again",
 		"detection by %s failed: %s", named(o.toldBy), Clip(o.told))
 }
 
@@ -102,7 +102,7 @@ func detectionFailure(exit Exit, o *Output) error {
 	case exitCode(platform.FailedDetect):
 		what := "looked for " + strings.Join(o.lookedFor, ", ")
 		if len(o.lookedFor) == 0 {
-			what = "none of " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ") + " wants it"
+			what = "tried " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ")
 		}
 		return app.Errorf(app.CodeDetectFailed, "add one of these files at the root of the repository, commit and push again",
 			"no language detected: %s", what)
@@ -120,7 +120,7 @@ func detectionFailure(exit Exit, o *Output) error {
 		if said := o.broken[all[0]]; len(said) > 0 {
 			last = Clip(said[len(said)-1])
 		}
-		return app.Errorf(app.CodeDetectFailed, "mend the file that it names, commit and push again", "detection by %s failed: %s", named(all[0]), last)
+		return app.Errorf(app.CodeDetectFailed, "fix the file that it names, commit and push again", "detection by %s failed: %s", named(all[0]), last)
 	}
 	o.mu.Unlock()
 	reason := lifecycleReason(exit, o)

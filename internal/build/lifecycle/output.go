@@ -87,13 +87,13 @@ func (o *Output) Silence() time.Time {
 	return o.last
 }
 
-// Stuck says whether the last that was heard, longer than patience ago, was that no process could be started. What did start
+// Stuck says whether the last that was heard, longer than quiet ago, was that no process could be started. What did start
 // holds the output open, and the lifecycle waits for it: such a build would only end at its time limit.
-func (o *Output) Stuck(patience time.Duration) bool {
+func (o *Output) Stuck(quiet time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := len(o.lines)
-	return n > 0 && time.Since(o.last) > patience && outOfProcesses.MatchString(o.lines[n-1])
+	return n > 0 && time.Since(o.last) > quiet && outOfProcesses.MatchString(o.lines[n-1])
 }
 
 func (o *Output) line(raw string) {

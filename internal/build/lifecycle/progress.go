@@ -9,9 +9,9 @@ import (
 
 // Progress says that a phase still goes on when nothing was said for a while, and then less and less often.
 type Progress struct {
-	log      *app.Log
-	patience time.Duration
-	began    time.Time
+	log   *app.Log
+	quiet time.Duration
+	began time.Time
 
 	mu         sync.Mutex
 	phase      string // what we wait for, as a noun: "build"
@@ -19,10 +19,10 @@ type Progress struct {
 	output     *Output
 }
 
-// NewProgress returns the progress of a build that begins now. patience is how long to be silent.
-func NewProgress(log *app.Log, patience time.Duration) *Progress {
+// NewProgress returns the progress of a build that begins now. quiet is how long to be silent.
+func NewProgress(log *app.Log, quiet time.Duration) *Progress {
 	now := time.Now()
-	return &Progress{log: log, patience: patience, began: now, phase: "preparation", phaseBegan: now}
+	return &Progress{log: log, quiet: quiet, began: now, phase: "preparation", phaseBegan: now}
 }
 
 // Enter begins a phase.
@@ -48,10 +48,10 @@ func (p *Progress) Phase() string {
 
 // Show tells until stop is closed.
 func (p *Progress) Show(stop <-chan struct{}) {
-	tick := time.NewTicker(max(p.patience/4, time.Millisecond))
+	tick := time.NewTicker(max(p.quiet/4, time.Millisecond))
 	defer tick.Stop()
 	var told time.Time
-	wait := p.patience
+	wait := p.quiet
 	for {
 		select {
 		case <-stop:
@@ -59,15 +59,15 @@ func (p *Progress) Show(stop <-chan struct{}) {
 		case <-tick.C:
 		}
 		p.mu.Lock()
-		phase, quiet, o := p.phase, p.phaseBegan, p.output
+		phase, since, o := p.phase, p.phaseBegan, p.output
 		p.mu.Unlock()
 		if o != nil {
-			if last := o.Silence(); last.After(quiet) {
-				quiet = last
+			if last := o.Silence(); last.After(since) {
+				since = last
 			}
 		}
-		if quiet.After(told) {
-			told, wait = quiet, p.patience
+		if since.After(told) {
+			told, wait = since, p.quiet
 		}
 		if time.Since(told) >= wait {
 			told, wait = time.Now(), min(2*wait, 15*time.Second)

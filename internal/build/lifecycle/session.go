@@ -55,8 +55,8 @@ type Work interface {
 
 // Sessions are the builds of an engine.
 type Sessions struct {
-	Patience time.Duration // how long to be silent before saying that something goes on
-	locks    Locks
+	Quiet time.Duration // how long to be silent before saying that something goes on
+	locks Locks
 }
 
 // Lock takes the lock of an app while none of its builds runs.
@@ -79,7 +79,7 @@ func (all *Sessions) Run(ctx context.Context, r build.Request, w Work) (*build.R
 	if err != nil {
 		return nil, fmt.Errorf("build of %s v%d stopped: %w", r.App, r.Version, err)
 	}
-	s := &Session{Request: r, Limits: r.Limits.WithDefaults(), Progress: NewProgress(r.Log, all.Patience), Marker: "gitd-" + marker, began: time.Now(), release: release}
+	s := &Session{Request: r, Limits: r.Limits.WithDefaults(), Progress: NewProgress(r.Log, all.Quiet), Marker: "gitd-" + marker, began: time.Now(), release: release}
 	defer func() {
 		if s.held == nil {
 			release()

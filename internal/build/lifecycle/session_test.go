@@ -36,7 +36,7 @@ var goGroup = phase.Group{Buildpacks: []phase.Buildpack{{ID: "gitd/go", Version:
 // The whole of a build that succeeds, as an engine does it.
 func TestSession(t *testing.T) {
 	var log bytes.Buffer
-	all := &Sessions{Patience: time.Minute}
+	all := &Sessions{Quiet: time.Minute}
 	var ended error = errors.New("not called")
 	r, err := all.Run(t.Context(), request(&log), work{func(ctx context.Context, s *Session) error {
 		out := s.Detect(func() (phase.Group, error) { return goGroup, nil })
@@ -101,7 +101,7 @@ func TestSession_Fails(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&r)
 			}
-			all := &Sessions{Patience: time.Minute}
+			all := &Sessions{Quiet: time.Minute}
 			result, err := all.Run(t.Context(), r, work{run: tt.run})
 			if result != nil || app.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.message) {
 				t.Errorf("%v, %v", result, err)
@@ -118,7 +118,7 @@ func TestSession_Fails(t *testing.T) {
 // One build of an app runs at a time; the lock may outlast a build that succeeded, not one that failed. A build that waits ends with its caller.
 func TestSession_Lock(t *testing.T) {
 	var log bytes.Buffer
-	all := &Sessions{Patience: time.Minute}
+	all := &Sessions{Quiet: time.Minute}
 	var release func()
 	hold := func(err error) func(ctx context.Context, s *Session) error {
 		return func(_ context.Context, s *Session) error {

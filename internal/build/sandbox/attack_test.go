@@ -58,7 +58,7 @@ func TestAttack_LayerDescriptions(t *testing.T) {
 	f.mustBuild(script("echo fine"))
 }
 
-// The helper reads strangers' files. Where it is taken over, nothing of this machine's network but its registry answers it.
+// The helper reads files that an app's code wrote. Where it is taken over, nothing of this machine's network but its registry answers it.
 func TestAttack_HelperHasNoNetwork(t *testing.T) {
 	f := newFixture(t)
 	log := &lockedBuffer{}

@@ -164,7 +164,7 @@ var hexForm = pattern.New(`^[0-9a-f]{64}$`)
 // place hands a blob to the registry. The directory is the helper's alone: the build's container never saw it.
 func (h *helperProcess) place(b *blob) error {
 	if !hexForm.MatchString(b.Hex) {
-		return fmt.Errorf("build helper: %q is no digest", b.Hex)
+		return fmt.Errorf("build helper: %q is not a digest", b.Hex)
 	}
 	file := filepath.Join(h.job.App, h.job.Build, "blobs", b.Hex)
 	info, err := os.Lstat(file)

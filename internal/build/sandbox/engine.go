@@ -60,7 +60,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, sessions: lifecycle.Sessions{Patience: 2 * time.Second}, trash: trashOf(dir, o.Log),
+	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, sessions: lifecycle.Sessions{Quiet: 2 * time.Second}, trash: trashOf(dir, o.Log),
 		settler: &disk.Settler{Dir: dir, Log: o.Log}}
 	e.findPlaces = sync.OnceValues(func() ([]string, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
@@ -131,7 +131,7 @@ func (e *Engine) removeLeftovers() {
 }
 
 // unmountBelow unmounts everything below dir, the deepest first. Ours live in namespaces that end with their process; this
-// is for what somebody else left.
+// is for mounts that another program left.
 func unmountBelow(dir string) error {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

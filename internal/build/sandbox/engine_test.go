@@ -200,7 +200,7 @@ func TestBuildFails(t *testing.T) {
 func TestLimits(t *testing.T) {
 	f := newFixture(t)
 	f.diskInterval = 20 * time.Millisecond
-	f.sessions.Patience = 200 * time.Millisecond
+	f.sessions.Quiet = 200 * time.Millisecond
 	for _, c := range []struct {
 		what   string
 		script string
@@ -280,135 +280,11 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestCache(t *testing.T) {
-	f := newFixture(t)
-	s := script("ls $BP_CACHE_MOUNT", "[ -d $L/kept ] && cat $L/kept/file && cat $L/kept.toml", "echo saved > $BP_CACHE_MOUNT/before",
-		"mkdir -p $L/kept", "echo layer content > $L/kept/file", `printf '[types]\ncache = true\n[metadata]\nversion = "1.2"\n' > $L/kept.toml`)
-	_, log := f.mustBuild(s)
-	if strings.Contains(log, "before") {
-		t.Errorf("a first build finds a cache:\n%s", log)
-	}
-	_, log = f.mustBuild(s)
-	wantLines(t, log, "       before\n", "       layer content\n", `version = "1.2"`)
-	if strings.Contains(log, "cache = true") {
-		t.Errorf("the types were restored too:\n%s", log)
-	}
-	_, log, err := f.build(context.Background(), s, func(r *build.Request) { r.App = "other" })
-	if err != nil || strings.Contains(log, "before") {
-		t.Errorf("%v: another app's build sees the cache:\n%s", err, log)
-	}
-	_, log, err = f.build(context.Background(), s, func(r *build.Request) { r.ClearCache = true })
-	if err != nil || strings.Contains(log, "before") || strings.Contains(log, "layer content") {
-		t.Errorf("%v: the cache was not cleared:\n%s", err, log)
-	}
-	_, log, err = f.build(context.Background(), script("head -c 3000000 /dev/zero > $BP_CACHE_MOUNT/big"), func(r *build.Request) { r.Limits.Cache = 1 << 20 })
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantLines(t, log, "over its limit of 1 MiB, and was removed")
-	_, log = f.mustBuild(s)
-	if strings.Contains(log, "big") || strings.Contains(log, "before") {
-		t.Errorf("the cache is still there:\n%s", log)
-	}
-	if err := f.PurgeCache("hello"); err != nil {
-		t.Fatal(err)
-	}
-	_, log = f.mustBuild(s)
-	if strings.Contains(log, "before") {
-		t.Errorf("the cache was not purged:\n%s", log)
-	}
-	if err := f.PurgeCache("../hello"); err == nil {
-		t.Error("PurgeCache took a path")
-	}
-}
-
-// TestMissingBlob loses a layer of the image before: the next build makes it anew.
-func TestMissingBlob(t *testing.T) {
-	f := newFixture(t)
-	s := script("mkdir -p $L/bin", "echo one > $L/bin/file", `printf '[types]\nlaunch = true\n' > $L/bin.toml`)
-	r, _ := f.mustBuild(s)
-	img, err := f.registry.Image("hello", r.Digest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	layers, _ := img.Layers()
-	d, _ := layers[1].Digest()
-	found, err := filepath.Glob(filepath.Join(filepath.Dir(f.opts.Dir), "registry/docker/registry/v2/blobs/sha256/*", d.Hex))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("%v, %v", found, err)
-	}
-	if err := os.RemoveAll(found[0]); err != nil {
-		t.Fatal(err)
-	}
-	again, _ := f.mustBuild(s)
-	if again.Digest != r.Digest || again.LayersReused != 0 {
-		t.Errorf("%+v", again)
-	}
-	if _, err := f.registry.Image("hello", r.Digest); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestProgress(t *testing.T) {
 	f := newFixture(t)
-	f.sessions.Patience = 20 * time.Millisecond
+	f.sessions.Quiet = 20 * time.Millisecond
 	_, log := f.mustBuild(script("sleep 1"))
 	wantLines(t, log, "       … build, ")
-}
-
-func TestLeftoversAreRemovedAtStart(t *testing.T) {
-	f := newFixture(t)
-	left := filepath.Join(f.opts.Dir, "apps/hello/"+buildPrefix+"hello-v1-0000/layers")
-	for _, d := range []string{left, filepath.Join(f.opts.Dir, "apps/hello/cache"), filepath.Join(f.opts.Dir, "trash/x")} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mountTmpfs(t, left)
-	e, err := New(context.Background(), f.opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.trash.Wait()
-	f.leftovers()
-	if _, err := os.Stat(filepath.Join(f.opts.Dir, "apps/hello/cache")); err != nil {
-		t.Errorf("the cache is gone: %v", err)
-	}
-}
-
-// A power cut right after a build leaves caches with all names and empty files. After the start of the machine those that were not on the disk
-// for certain are gone; a restart of gitd alone keeps them.
-func TestAttack_CachesAfterPowerCut(t *testing.T) {
-	f := newFixture(t)
-	cache := filepath.Join(f.opts.Dir, "apps/hello/cache")
-	again := func() bool {
-		e, err := New(context.Background(), f.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.trash.Wait()
-		_, err = os.Stat(cache)
-		return err == nil
-	}
-	rebooted := func() {
-		if err := os.WriteFile(filepath.Join(f.opts.Dir, ".boot"), []byte("an earlier run"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f.mustBuild(script("echo one"))
-	waitFor(t, func() bool { return disk.Settled(cache) })
-	if !again() {
-		t.Error("a restart of gitd took the cache")
-	}
-	rebooted()
-	if !again() {
-		t.Error("a cache that was on the disk is gone")
-	}
-	f.settler.Unsettle(cache)
-	rebooted()
-	if again() {
-		t.Error("a cache that was not on the disk is believed")
-	}
 }
 
 func TestInvalidApp(t *testing.T) {

@@ -122,7 +122,7 @@ func (h *helper) confine() error {
 	} {
 		to := filepath.Join(root, m.to) // the builder image is data: it must not lead us out
 		if info, err := os.Lstat(to); err == nil && !info.IsDir() {
-			return fmt.Errorf("%s is no directory in the builder image", m.to)
+			return fmt.Errorf("%s is not a directory in the builder image", m.to)
 		}
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return err

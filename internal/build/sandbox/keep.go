@@ -107,7 +107,7 @@ func (h *helper) restoreKept() error {
 			return err
 		}
 		if err := os.Rename(from, to); err != nil {
-			continue // gone: the buildpack makes it anew
+			continue // gone: the buildpack makes it again
 		}
 		if err := dir.NewLayer(k.Name, k.API, h.logger).WriteMetadata(k.Metadata); err != nil {
 			return err

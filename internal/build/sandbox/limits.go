@@ -31,7 +31,7 @@ func (e *Engine) watch(ctx context.Context, limits build.Limits, dirs []string, 
 			exceeded(diskFull(free.VeryShort(e.minFree())))
 			return
 		}
-		if o.Stuck(5 * e.sessions.Patience) {
+		if o.Stuck(5 * e.sessions.Quiet) {
 			exceeded(lifecycle.ProcessesExceeded(limits))
 			return
 		}

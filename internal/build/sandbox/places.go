@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The container's root is writable, for whatever a builder image needs, but what is written to it is in nobody's sight. So
+// The container's root is writable, for whatever a builder image needs, but no limit sees what is written to it. So
 // every place of the builder image that the build's user may write to, such as its home and /var/tmp, is a directory of the
 // build instead: it counts in the limit on disk space.
 
@@ -153,7 +153,7 @@ func (o owners) of(s *syscall.Stat_t) (uid, gid int) {
 	return uid, gid
 }
 
-// copyPlace makes target what is to be seen by a name in a stack of layers. Nobody else may have access to target yet.
+// copyPlace makes target what is to be seen by a name in a stack of layers. No other process may have access to target yet.
 func copyPlace(layers []string, name, target string, who owners) error {
 	c := copier{owners: who, bytes: maxPlaceBytes, files: maxPlaceFiles}
 	for _, layer := range layers {

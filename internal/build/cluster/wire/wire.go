@@ -52,7 +52,7 @@ type Job struct {
 	RunImage string `json:"runImage"`           // reference by digest
 	Previous string `json:"previous,omitempty"` // reference of the image before, by digest
 	Cache    string `json:"cache,omitempty"`    // reference of the cache image
-	CacheDir string `json:"cacheDir,omitempty"` // directory of the lifecycle's cache, where it is no image
+	CacheDir string `json:"cacheDir,omitempty"` // directory of the lifecycle's cache, where it is not an image
 	Insecure string `json:"insecure,omitempty"` // host of the registry that speaks plain HTTP
 	Clear    bool   `json:"clear,omitempty"`    // begin with an empty cache
 	Disk     int64  `json:"disk,omitempty"`     // bytes that a build may write

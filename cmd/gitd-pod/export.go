@@ -13,26 +13,14 @@ import (
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 )
 
-// export writes the image, and then the cache. gitd is told of the image as soon as it is in the registry: nobody waits for the cache.
+// export writes the image, and then the cache. gitd is told of the image as soon as it is in the registry: a release does not wait for
+// the cache.
 func export(job wire.Job) error {
 	began := time.Now()
-	env := registryEnvironment(job, gitdEnv)
-	auth, err := credentials(true)
-	if err != nil {
-		return fail("export", "%v", err)
-	}
-	auth = plainCache(&job, auth, net.LookupIP)
-	boundCache(&job)
-	dir, err := os.MkdirTemp("", "report-")
+	c, report, err := exporter(&job)
 	if err != nil {
 		return err
 	}
-	report := filepath.Join(dir, "report.toml")
-	args := append([]string{"-log-level", "info", "-layers", wire.Layers, "-app", wire.Workspace, "-report", report,
-		"-analyzed", filepath.Join(wire.Credentials, analyzedFile), // that in the layers may be the app's
-		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, cacheArguments(job)...)
-	c := exec.Command(lifecycleDir+"exporter", append(args, job.Output)...)
-	c.Env = append(env, "CNB_REGISTRY_AUTH="+auth)
 	t := &tail{}
 	c.Stdout, c.Stderr = t, t
 	if err := c.Start(); err != nil {
@@ -42,10 +30,13 @@ func export(job wire.Job) error {
 	go func() { ended <- c.Wait() }()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	told := false
-	tell := func() {
-		if d := digest(report); d != "" && !told {
-			told = true
+	exported := false // gitd was told of the image
+	look := func() {
+		if exported {
+			return
+		}
+		if d := digest(report); d != "" {
+			exported = true
 			e := wire.Event{Exported: &wire.Exported{Digest: d, Milliseconds: time.Since(began).Milliseconds()}}
 			_ = os.WriteFile(wire.Termination, wire.Line(e), 0o644)
 			say(e)
@@ -55,12 +46,10 @@ func export(job wire.Job) error {
 	for {
 		select {
 		case <-tick.C:
-			if !told {
-				tell()
-			}
+			look()
 		case err := <-ended:
-			tell()
-			if told { // what went wrong since then is only the cache's
+			look()
+			if exported { // a later failure is only the cache's
 				if err != nil {
 					say(wire.Event{Note: "the cache could not be written: " + t.reason(err.Error())})
 				}
@@ -74,6 +63,28 @@ func export(job wire.Job) error {
 			return words("export", err, t)
 		}
 	}
+}
+
+// exporter returns the command of the lifecycle's exporter, and the file that it reports the image's digest in.
+func exporter(job *wire.Job) (c *exec.Cmd, report string, err error) {
+	env := registryEnvironment(*job, gitdEnv)
+	auth, err := credentials(true)
+	if err != nil {
+		return nil, "", fail("export", "%v", err)
+	}
+	auth = plainCache(job, auth, net.LookupIP)
+	boundCache(job)
+	dir, err := os.MkdirTemp("", "report-")
+	if err != nil {
+		return nil, "", err
+	}
+	report = filepath.Join(dir, "report.toml")
+	args := append([]string{"-log-level", "info", "-layers", wire.Layers, "-app", wire.Workspace, "-report", report,
+		"-analyzed", filepath.Join(wire.Credentials, analyzedFile), // the one in the layers may be the app's
+		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, cacheArguments(*job)...)
+	c = exec.Command(lifecycleDir+"exporter", append(args, job.Output)...)
+	c.Env = append(env, "CNB_REGISTRY_AUTH="+auth)
+	return c, report, nil
 }
 
 // digest returns the image's from the exporter's report; "" as long as that is not written.

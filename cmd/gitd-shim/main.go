@@ -1,6 +1,14 @@
-// Command gitd-shim watches one container. It runs in a mount namespace and a session of its own, mounts the container's root, makes
-// its process namespace with an init in it, starts the container through the OCI runtime, keeps what it writes, waits for its end and
-// writes down how it ended. It outlives gitd.
+// Command gitd-shim watches one container, in a mount namespace and a session of its own. It outlives gitd. Its life:
+//
+//  1. It leaves the host's mount propagation, becomes the reaper of its descendants, and reads its configuration from the container's
+//     directory. From then on it obeys gitd: until gitd sends shim.Detach, the end of the control pipe kills everything.
+//  2. It starts the container's init, process 1 of a process namespace, which does nothing but hold that namespace.
+//  3. It mounts the container's root, and starts the OCI runtime, which puts the app into the namespace and ends. The app's output goes
+//     into a pipe that the shim reads into the log, or to gitd.
+//  4. It writes down the app's process (shim.InitFile), reports it to gitd, and moves to a control group of its own.
+//  5. It waits for the app. SIGTERM, when the machine goes down, is passed on to the app, and SIGKILL follows after the grace.
+//  6. When the app has ended, it kills and reaps everything that is left, writes the log to its end, and writes down how the app ended
+//     (shim.ExitFile). Its own end closes the FIFO by which gitd, or the next gitd, learns of it.
 package main
 
 import (
@@ -42,21 +50,21 @@ func main() {
 	}
 }
 
-// watcher is one container's.
+// watcher watches one container.
 type watcher struct {
 	config shim.Config
 	report *os.File
+	log    *journal // nil where the output goes to gitd
 
-	// reaping is held while a child is reaped and while children are signalled, so that a process ID that is signalled still
-	// belongs to the child.
+	// reaping guards the following. It is held while a child is reaped and while children are signalled, so that a process ID that is
+	// signalled still belongs to the child.
 	reaping sync.Mutex
-	killing bool
+	killing bool // no child may be started any more
 	app     int  // the container's first process, while it runs
-	told    bool // to end, by SIGTERM
-
-	log *journal // nil where the output is gitd's
+	told    bool // SIGTERM was received
 }
 
+// tell reports to gitd, once.
 func (s *watcher) tell(r shim.Report) {
 	if s.report == nil {
 		return
@@ -66,11 +74,12 @@ func (s *watcher) tell(r shim.Report) {
 	s.report = nil
 }
 
+// run goes through the shim's life, from step 1.
 func (s *watcher) run(dir string) error {
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, unix.SIGTERM)
-	// Nothing that we have open, or inherited from what started gitd, goes on to a container.
+	// A container inherits no descriptor of ours, nor one that gitd inherited.
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil { // before Linux 5.11
 		unix.CloseOnExec(shim.ReportFD)
 		unix.CloseOnExec(shim.AliveFD)
@@ -78,7 +87,7 @@ func (s *watcher) run(dir string) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper: %w", err)
 	}
-	// Mounts made here stay here and end with this process; what the host unmounts goes away here too.
+	// Mounts made here stay here and end with this process; what the host unmounts is unmounted here too.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("leave the host's mount propagation: %w", err)
 	}
@@ -106,7 +115,7 @@ func (s *watcher) run(dir string) error {
 		return err
 	}
 	exit := s.exit(status)
-	for err == nil { // the end of the namespace's init is the end of all in it
+	for err == nil { // the kernel kills the rest of the namespace with its init
 		s.killChildren()
 		_, _, err = s.reap()
 	}
@@ -114,13 +123,13 @@ func (s *watcher) run(dir string) error {
 	return shim.WriteFile(shim.ExitFile, exit)
 }
 
-// obey follows gitd: until it says that the container may outlive it, its end is the container's end.
+// obey kills the container when gitd ends, until gitd lets it outlive itself (shim.Detach).
 func (s *watcher) obey() {
 	b := make([]byte, 1)
 	if n, _ := io.ReadFull(os.NewFile(shim.ControlFD, "control"), b); n == 1 && b[0] == shim.Detach {
 		return
 	}
-	for { // a runtime that is killed half way leaves us children that appear only now
+	for { // a runtime that is killed half way leaves children that appear only now
 		s.killChildren()
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -221,9 +230,9 @@ func (s *watcher) await(runtime, reaper int) (unix.WaitStatus, error) {
 	}
 }
 
-// join moves the shim and the container's init to a cgroup of their own: a service manager that stops gitd must not take the containers
-// along. Only when the container runs: to change the cgroup can take as long as to start the container. The container has one of its own
-// already; without ours, the shim still does its work.
+// join moves the shim and the container's init to a cgroup of their own: a service manager that stops gitd must not stop the containers
+// with it. It does so only when the container runs: changing the cgroup can take as long as starting the container. The container has one
+// of its own already; where the change fails, the shim still works.
 func (s *watcher) join(reaper int) {
 	for _, f := range s.config.Join {
 		_ = os.WriteFile(f, []byte("0"), 0)
@@ -231,7 +240,7 @@ func (s *watcher) join(reaper int) {
 	}
 }
 
-// reap waits for any child's end. It waits first and reaps afterwards, so that reaping is not locked meanwhile.
+// reap waits for any child's end. It waits first and reaps afterwards, so that it does not hold reaping meanwhile.
 func (s *watcher) reap() (int, unix.WaitStatus, error) {
 	for {
 		var info unix.Siginfo

@@ -44,6 +44,17 @@ func (r *Registry) AddImage(ctx context.Context, repository, tag string, img v1.
 			return err
 		}
 	}
+	if err := r.addManifest(dir, tag, img); err != nil {
+		return err
+	}
+	if strings.HasPrefix(repository, System) { // builds of this process rely on it, for as long as that lives
+		r.Hold(repository, digest.String())
+	}
+	return nil
+}
+
+// addManifest stores the image's configuration and manifest, and sets the tag, in this order: a tag never names what is not there.
+func (r *Registry) addManifest(dir, tag string, img v1.Image) error {
 	config, err := img.RawConfigFile()
 	if err != nil {
 		return err
@@ -53,6 +64,10 @@ func (r *Registry) AddImage(ctx context.Context, repository, tag string, img v1.
 		return err
 	}
 	manifest, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	digest, err := img.Digest()
 	if err != nil {
 		return err
 	}
@@ -74,12 +89,10 @@ func (r *Registry) AddImage(ctx context.Context, repository, tag string, img v1.
 			return err
 		}
 	}
-	if strings.HasPrefix(repository, System) { // builds of this process rely on it, for as long as that lives
-		r.Hold(repository, digest.String())
-	}
 	return nil
 }
 
+// addLayer stores a layer, and links it into the repository in dir.
 func (r *Registry) addLayer(dir string, l v1.Layer) error {
 	digest, err := l.Digest()
 	if err != nil {

@@ -23,26 +23,33 @@ func (c Caller) Name() string {
 // CodeForbidden, or CodeNotFound if the verb needs an app that exists. It only decides: store.Authorize calls it with the rights of
 // this moment.
 //
-// An admin may do everything. A key with a list of apps may read and push those. Any other key may create apps, and do everything
+// This is the one place that says which verbs need an app that exists: all but VerbPush and VerbCreate.
+//
+// An admin may do everything. A key with a list of apps may read, push and change those. Any other key may create apps, and do everything
 // with those it created.
 func Allow(key Key, name string, a *App, verb Verb) error {
 	if a == nil && verb != VerbCreate && verb != VerbPush {
 		if !key.Admin && len(key.Apps) > 0 && !slices.ContainsFunc(key.Apps, func(s Scope) bool { return s.Name == name }) {
 			return forbidden(key, name, verb) // a key learns only about its own apps
 		}
-		return Errorf(CodeNotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main", "there is no app %q", name)
+		return NoApp(name)
 	}
 	switch {
 	case key.Admin:
 		return nil
 	case len(key.Apps) > 0:
-		if a != nil && a.ID != 0 && slices.Contains(key.Apps, Scope{name, a.ID}) && (verb == VerbRead || verb == VerbPush) {
+		if a != nil && a.ID != 0 && slices.Contains(key.Apps, Scope{name, a.ID}) && (verb == VerbRead || verb == VerbPush || verb == VerbChange) {
 			return nil
 		}
 	case a == nil || a.Owner == key.Name:
 		return nil
 	}
 	return forbidden(key, name, verb)
+}
+
+// NoApp returns the error for an app that does not exist.
+func NoApp(name string) *Error {
+	return Errorf(CodeNotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main; see the apps: gitd apps", "app %s does not exist", name)
 }
 
 // AllowServer says whether key may do verb, VerbUse or VerbManage, with the server. It returns an *Error with CodeForbidden.

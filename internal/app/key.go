@@ -36,7 +36,8 @@ type Verb string
 // The verbs.
 const (
 	VerbRead   Verb = "read"   // fetch, releases, logs
-	VerbPush   Verb = "push"   // push, rollback, promote
+	VerbPush   Verb = "push"   // push: to an app that exists, or that the push creates
+	VerbChange Verb = "change" // what a key that may push does with an app that exists: rollback, promote, its deploy key
 	VerbCreate Verb = "create" // create the app, by its first push or by command
 	VerbDelete Verb = "delete" // destroy it
 	VerbUse    Verb = "use"    // an action on no app: only the key is checked

@@ -74,7 +74,7 @@ func TestRun_Words(t *testing.T) {
 		{app.Root, "rollback hello vv3", app.ExitUsage, `"vv3" is not a release`, "such as v3"},
 		{app.Root, "logs hello --build 99999999999", app.ExitUsage, `"99999999999" is not a release`, "such as v3"},
 		{app.Root, "releases Hello", app.ExitUsage, `invalid app name "Hello"`, "use a name like"},
-		{app.Root, "releases nowhere", app.ExitNotFound, `there is no app "nowhere"`, "the first push creates it"},
+		{app.Root, "releases nowhere", app.ExitNotFound, `app nowhere does not exist`, "the first push creates it"},
 		{app.Root, "apps create hello", app.ExitConflict, `hello`, "choose another name"},
 		{app.Root, "keys remove nobody", app.ExitNotFound, `nobody`, "gitd keys list"},
 		{app.Root, "rollback hello", app.ExitUnavailable, `rollback needs the server, which is not running`, "start it: gitd serve"},

@@ -32,11 +32,21 @@ func (c *session) releases() *cobra.Command {
 	return releases
 }
 
+// How much of a commit's author and subject a line has room for, in bytes.
+const (
+	maxAuthor  = 25
+	maxSubject = 60
+)
+
 func printReleases(out io.Writer, page operation.ReleasePage) error {
 	head := []any{"RELEASE", "STATE", "COMMIT", "BY", "WHEN"}
 	signed := slices.ContainsFunc(page.Releases, func(r operation.Release) bool { return r.Signed != "" })
 	if signed { // in a column of its own: what a push says of itself cannot look like it
 		head = append(head, "SIGNED")
+	}
+	commits := slices.ContainsFunc(page.Releases, func(r operation.Release) bool { return r.Author != "" || r.Subject != "" })
+	if commits {
+		head = append(head, "AUTHOR", "SUBJECT")
 	}
 	w := table(out, append(head, "WHAT")...)
 	for _, r := range page.Releases {
@@ -47,6 +57,9 @@ func printReleases(out io.Writer, page operation.ReleasePage) error {
 		cells := []any{fmt.Sprintf("v%d", r.Version), state, fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime)}
 		if signed {
 			cells = append(cells, strings.TrimPrefix(r.Signed, "signed "))
+		}
+		if commits {
+			cells = append(cells, app.Line(r.Author, maxAuthor), app.Line(r.Subject, maxSubject))
 		}
 		row(w, append(cells, what(r))...)
 	}

@@ -8,9 +8,9 @@ import (
 
 // ShowDeployKey returns the public key that an app's private submodules are fetched with.
 var ShowDeployKey = Operation[OfApp, string]{
-	Declaration{Name: "deploy-key", Args: "APP", Does: "Show the public key that the app's private submodules are fetched with", Verb: app.VerbPush, Needs: NeedsServer},
+	Declaration{Name: "deploy-key", Args: "APP", Does: "Show the public key that the app's private submodules are fetched with", Verb: app.VerbChange, Needs: NeedsServer},
 	func(ctx context.Context, c call, _ OfApp) (string, error) {
-		return c.deployKey(ctx, app.VerbPush, false, false)
+		return c.deployKey(ctx, app.VerbChange, false, false)
 	},
 }
 

@@ -100,12 +100,8 @@ func (d Declaration) allow(ctx context.Context, s *Services, by app.Caller, targ
 			return "", err
 		}
 	}
-	a, err := s.Store.Authorize(ctx, by, name, d.Verb)
-	if err != nil {
+	if _, err := s.Store.Authorize(ctx, by, name, d.Verb); err != nil {
 		return "", err
-	}
-	if d.ofApp() && a.ID == 0 && d.Verb != app.VerbCreate {
-		return "", NoApp(name)
 	}
 	if d.Needs == NeedsServer && s.Machine == nil {
 		return "", NoServer(d, "")
@@ -115,11 +111,6 @@ func (d Declaration) allow(ctx context.Context, s *Services, by app.Caller, targ
 
 // ofApp says whether the operation is about one app.
 func (d Declaration) ofApp() bool { return d.Verb != app.VerbUse && d.Verb != app.VerbManage }
-
-// NoApp is the error of an app that does not exist.
-func NoApp(name string) error {
-	return app.Errorf(app.CodeNotFound, "see what there is: gitd apps", "there is no app %q", name)
-}
 
 // NoServer is the error of an operation that needs the server while none runs. data is the data directory; "" where it is not known.
 func NoServer(d Declaration, data string) error {

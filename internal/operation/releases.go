@@ -30,7 +30,9 @@ type Release struct {
 	Created time.Time `json:"created"`
 	Signed  string    `json:"signed,omitempty"` // who signed the push, as it was checked
 	Message string    `json:"message,omitempty"`
-	Reason  string    `json:"reason,omitempty"` // why it ended
+	Author  string    `json:"author,omitempty"`  // of the commit, as it claims
+	Subject string    `json:"subject,omitempty"` // of the commit
+	Reason  string    `json:"reason,omitempty"`  // why it ended
 	Kind    app.Kind  `json:"kind,omitempty"`
 	Of      int       `json:"of,omitempty"` // the version that a rollback or a promotion takes live
 }
@@ -63,7 +65,7 @@ var Releases = Operation[ReleasesOf, ReleasePage]{
 		for _, r := range list[:min(len(list), in.Lines)] {
 			p.Releases = append(p.Releases, Release{
 				Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live.Version, Commit: r.Commit, Key: r.Key, Created: r.Created,
-				Signed: r.Signed, Message: r.Message, Reason: r.Reason, Kind: r.Kind, Of: r.Of,
+				Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of,
 			})
 		}
 		return p, nil
@@ -79,7 +81,7 @@ type Take struct {
 
 // Rollback takes an earlier release live again.
 var Rollback = Operation[Take, app.Result]{
-	Declaration{Name: "rollback", Args: "APP [vN]", Does: "Bring back an earlier release: its image and its configuration", Verb: app.VerbPush, Needs: NeedsServer, Streams: true},
+	Declaration{Name: "rollback", Args: "APP [vN]", Does: "Bring back an earlier release: its image and its configuration", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
 	func(ctx context.Context, c call, in Take) (app.Result, error) {
 		return c.Machine.Rollback(ctx, c.by, c.app, in.Version, in.Log)
 	},
@@ -87,7 +89,7 @@ var Rollback = Operation[Take, app.Result]{
 
 // Promote takes a release live that is ready and never was live.
 var Promote = Operation[Take, app.Result]{
-	Declaration{Name: "promote", Args: "APP vN", Does: "Take a release live that was pushed with -o no-traffic", Verb: app.VerbPush, Needs: NeedsServer, Streams: true},
+	Declaration{Name: "promote", Args: "APP vN", Does: "Take a release live that was pushed with -o no-traffic", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
 	func(ctx context.Context, c call, in Take) (app.Result, error) {
 		return c.Machine.Promote(ctx, c.by, c.app, in.Version, in.Log)
 	},

@@ -25,10 +25,7 @@ func (m *Machine) Promote(ctx context.Context, by app.Caller, name string, versi
 // again takes the release that find returns live, with the image that it has.
 func (m *Machine) again(ctx context.Context, by app.Caller, name string, kind app.Kind, log *app.Log, find func(store.Ledger) (app.Release, error)) (app.Result, error) {
 	d := &deployment{m: m, by: by, log: log, start: time.Now()}
-	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbPush)
-	if err == nil && a.ID == 0 {
-		_, err = m.o.Store.App(ctx, name)
-	}
+	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbChange)
 	if err != nil {
 		return app.Result{}, err
 	}

@@ -44,8 +44,8 @@ func TestLedger_Again(t *testing.T) {
 	ask("Ready", 7, 0, app.CodeInvalidInput)
 	promote("Ready", 7, "")
 	promote("WasLive", 1, "bring it back: gitd rollback a v1")
-	promote("Failed", 3, "see what there is: gitd releases a")
-	promote("AFailedRollback", 6, "see what there is: gitd releases a")
+	promote("Failed", 3, "see the releases: gitd releases a")
+	promote("AFailedRollback", 6, "see the releases: gitd releases a")
 	addRelease(t, s, "a", append(wentLive("a", 7)[2:4], failed)...) // a promotion that failed
 	promote("OnceMore", 7, "")
 	addRelease(t, s, "a", wentLive("a", 7)[2:]...)

@@ -68,7 +68,7 @@ func (s *Store) App(ctx context.Context, name string) (app.App, error) {
 func oneApp(ctx context.Context, q querier, name string) (app.App, error) {
 	all, err := listApps(ctx, q, "WHERE name = ?", name)
 	if err == nil && len(all) == 0 {
-		err = notFound("app", name, "see what there is: gitd apps")
+		err = app.NoApp(name)
 	}
 	if err != nil {
 		return app.App{Name: name}, err

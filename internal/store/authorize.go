@@ -120,14 +120,10 @@ func (s *Store) createAs(ctx context.Context, tx querier, caller app.Caller, nam
 	return createApp(ctx, tx, app.App{Name: name, Owner: caller.Key.Name, Created: s.now()})
 }
 
-// WhileAllowed calls f if caller has the right to do verb with an app that exists. No app or key changes before f returns. f must be quick.
+// WhileAllowed calls f if caller has the right to do verb with an app. No app or key changes before f returns. f must be quick.
 func (s *Store) WhileAllowed(ctx context.Context, caller app.Caller, name string, verb app.Verb, f func() error) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
-		a, err := authorize(ctx, tx, caller, name, verb)
-		if err == nil && a.ID == 0 {
-			_, err = oneApp(ctx, tx, name)
-		}
-		if err != nil {
+		if _, err := authorize(ctx, tx, caller, name, verb); err != nil {
 			return err
 		}
 		return f()

@@ -51,7 +51,7 @@ func (s *Store) KeyByFingerprint(ctx context.Context, fingerprint string) (app.K
 func (s *Store) KeyByName(ctx context.Context, name string) (app.Key, error) {
 	keys, err := listKeys(ctx, s.db, "WHERE name = ?", name)
 	if err == nil && len(keys) == 0 {
-		err = notFound("key", name, "see what there is: gitd keys list")
+		err = noKey(name)
 	}
 	if err != nil {
 		return app.Key{}, err
@@ -69,7 +69,7 @@ func (s *Store) RemoveKey(ctx context.Context, name string) error {
 		return err
 	}
 	if n, err := r.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, notFound("key", name, "see what there is: gitd keys list"))
+		return errors.Join(err, noKey(name))
 	}
 	return nil
 }
@@ -97,4 +97,8 @@ func listKeys(ctx context.Context, q querier, where string, args ...any) ([]app.
 		all = append(all, k)
 	}
 	return all, rows.Err()
+}
+
+func noKey(name string) *app.Error {
+	return app.Errorf(app.CodeNotFound, "see the keys: gitd keys list", "key %q does not exist", name)
 }

@@ -45,7 +45,7 @@ func (s *Store) Ledger(app string) Ledger { return Ledger{s, app} }
 
 // Find returns one release, or an *app.Error with code CodeNotFound.
 func (l Ledger) Find(ctx context.Context, version int) (app.Release, error) {
-	return l.s.one(ctx, app.Errorf(app.CodeNotFound, seeReleases(l.app), "there is no release v%d of %s", version, l.app), queryFind, l.app, version)
+	return l.s.one(ctx, app.Errorf(app.CodeNotFound, seeReleases(l.app), "release v%d of %s does not exist", version, l.app), queryFind, l.app, version)
 }
 
 // Newest returns the newest release, whatever its state, or an *app.Error with code CodeNotFound.
@@ -61,7 +61,7 @@ func (l Ledger) Live(ctx context.Context) (app.Release, error) {
 // Previous returns the release that was live before the one that serves: the newest one with another revision. If there was none, it
 // returns an *app.Error with code CodeNotFound.
 func (l Ledger) Previous(ctx context.Context) (app.Release, error) {
-	none := app.Errorf(app.CodeNotFound, seeReleases(l.app), "there is no earlier release of %s to go back to", l.app)
+	none := app.Errorf(app.CodeNotFound, seeReleases(l.app), "%s has no earlier release to roll back to", l.app)
 	live, err := l.s.one(ctx, none, queryLive, l.app)
 	if err != nil {
 		return live, err
@@ -147,4 +147,4 @@ func serviceIn(facts string) ([]byte, error) {
 	return e.Service, err
 }
 
-func seeReleases(name string) string { return "see what there is: gitd releases " + name }
+func seeReleases(name string) string { return "see the releases: gitd releases " + name }

@@ -123,7 +123,3 @@ func taken(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 }
-
-func notFound(what, name, next string) error {
-	return app.Errorf(app.CodeNotFound, next, "there is no %s %q", what, name)
-}

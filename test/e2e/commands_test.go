@@ -48,6 +48,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	cluster stop|start P  a part of the cluster
 //	figures APP           where the time of its releases went, and of a request to no instance
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
+//	golden NAME [stdout]  what the last command told is the transcript testdata/NAME.golden
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
@@ -61,7 +62,7 @@ func table() map[string]command {
 
 // commands are all that testscript gets.
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
-	all := map[string]func(*testscript.TestScript, bool, []string){"eventually": cmdEventually, "status": cmdStatus}
+	all := map[string]func(*testscript.TestScript, bool, []string){"eventually": cmdEventually, "status": cmdStatus, "golden": cmdGolden}
 	for name, c := range table() {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			o, err := c(worldOf(ts), ts, args)

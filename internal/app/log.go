@@ -12,7 +12,8 @@ import (
 // before a detail, " !     " before an error. It passes only plain text and SGR colours: git 2.55 and newer masks every other
 // escape sequence on the sideband. It is safe for concurrent use and writes only whole lines.
 type Log struct {
-	mu      sync.Mutex
+	mu sync.Mutex
+	// mu guards the following, and keeps lines whole.
 	w       io.Writer
 	copies  []io.Writer
 	partial []byte

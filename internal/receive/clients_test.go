@@ -229,7 +229,7 @@ var protocolRows = []struct {
 		dir := c.work(app)
 		c.rejected(dir, []string{`unknown push option "fast"`, "the push options are: "}, "push", "-o", "fast", "platform", "main")
 		c.git(dir, "push", "-q", "-o", "message=hello there", "-o", "clear-cache", "platform", "main")
-		if o := c.fx.h.last().Options; o.Message != "hello there" || !o.ClearCache {
+		if o := c.fx.h.last(); o.Message != "hello there" || !o.ClearCache {
 			t.Errorf("%+v", o)
 		}
 		c.fx.live(app, c.git(dir, "rev-parse", "HEAD"))
@@ -241,7 +241,7 @@ var protocolRows = []struct {
 		dryRun := app.Errorf(app.CodeDryRun, "push without it", "dry run: the build works")
 		c.fx.h.setDeploy(func(_ context.Context, p *Push) error {
 			p.Version = 7
-			if p.Options.DryRun {
+			if p.Mode == app.ModeDryRun {
 				return dryRun
 			}
 			return p.Accept()
@@ -255,11 +255,10 @@ var protocolRows = []struct {
 		}
 		c.rejected(dir, []string{"[remote rejected] main -> main (dry run: the build works)"}, "push", "-o", "dry-run", "platform", "main")
 		c.fx.live(name, live)
-		c.git(dir, "push", "-o", "detach", "platform", "main")
-		c.fx.live(name, next)
-		if o := c.fx.h.last().Options; !o.Detach {
-			t.Errorf("%+v", o)
+		if out := c.git(dir, "push", "-o", "detach", "platform", "main"); !strings.Contains(out, "Detached: ") {
+			t.Error(out)
 		}
+		c.fx.live(name, next)
 	}},
 	{"shallow, then deepened", func(t *testing.T, c *gitClient, app string) {
 		full := c.work(app + "-full")

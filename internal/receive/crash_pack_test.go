@@ -143,7 +143,9 @@ func (anybody) Create(_ context.Context, _ app.Key, name string) (app.App, error
 }
 func (anybody) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
 func (anybody) ReadsInput([]string) bool                                      { return false }
-func (anybody) Deploy(_ context.Context, p *Push) error                       { return p.Accept() }
+func (anybody) Deploy(_ context.Context, p app.Push) (app.Result, error) {
+	return app.Result{}, p.Accept()
+}
 func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
 	return 0
 }

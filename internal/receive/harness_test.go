@@ -71,16 +71,24 @@ func (h *handler) WhileAbsent(_ context.Context, _ string, f func() error) error
 
 func (h *handler) ReadsInput(args []string) bool { return args[0] == "cat" || args[0] == "echo" }
 
-func (h *handler) Deploy(ctx context.Context, p *Push) error {
+// Push is a push as a test sees it. Version is what its release is to be numbered.
+type Push struct {
+	app.Push
+	Version int
+}
+
+func (h *handler) Deploy(ctx context.Context, pushed app.Push) (app.Result, error) {
+	p := &Push{Push: pushed}
 	h.mu.Lock()
 	h.apps[p.App] = true
 	h.pushes = append(h.pushes, p)
 	f := h.deploy
 	h.mu.Unlock()
-	if f != nil {
-		return f(ctx, p)
+	if f == nil {
+		return app.Result{}, p.Accept()
 	}
-	return p.Accept()
+	err := f(ctx, p)
+	return app.Result{Version: p.Version}, err
 }
 
 func (h *handler) setDeploy(f func(ctx context.Context, p *Push) error) {

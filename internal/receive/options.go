@@ -19,6 +19,17 @@ type PushOptions struct {
 	Message    string // what the release is about; "" where none was given
 }
 
+// mode is how far the push goes.
+func (o PushOptions) mode() app.Mode {
+	switch {
+	case o.DryRun:
+		return app.ModeDryRun
+	case o.NoTraffic:
+		return app.ModeNoTraffic
+	}
+	return app.ModeLive
+}
+
 // pushOption is one that exists.
 type pushOption struct {
 	name  string

@@ -13,18 +13,20 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // slowly is anybody, but that a deployment takes a while.
 type slowly struct{ anybody }
 
-func (slowly) Deploy(_ context.Context, p *Push) error {
+func (slowly) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	for i := range 60 { // not at once: a pause counts as one
 		if time.Sleep(50 * time.Millisecond); i == 40 {
 			fmt.Println("deploying")
 		}
 	}
-	return p.Accept()
+	return app.Result{}, p.Accept()
 }
 
 const pausedDir = "GITD_TEST_PAUSED"

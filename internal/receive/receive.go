@@ -14,27 +14,6 @@ import (
 	"github.com/gitd-io/gitd/internal/sshd"
 )
 
-// Push is one push to an app's main branch whose objects are in quarantine.
-type Push struct {
-	App       string
-	AppID     int64 // of the app when the key was found to have the right; 0 where there was no app yet
-	Key       app.Key
-	Ref       string // "refs/heads/main"
-	Old       string // 40 hex digits; zeros where the app is new
-	Commit    string // 40 hex digits
-	Objects   int    // in the pack; 0 where the objects were here already
-	Bytes     int64  // of the pack
-	Options   PushOptions
-	Signature *Signature // nil where the push is not signed
-	Source    app.Source
-	Log       *app.Log  // over the sideband
-	Started   time.Time // when the client asked to push
-	// Accept moves the objects out of quarantine, synced to disk: called once, before traffic shifts. The ref follows when Deploy returns nil.
-	Accept func() error
-	// Version is the number of the release. Deploy sets it.
-	Version int
-}
-
 // Handler is what receiving needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.
 type Handler interface {
 	// Authorize says whether key may do verb with the app, by the rights that it has now, and returns the app. For Push to an app that does
@@ -45,7 +24,7 @@ type Handler interface {
 	// WhileAbsent calls f while there is no app of this name, and none can be created. f must be quick.
 	WhileAbsent(ctx context.Context, name string, f func() error) error
 	// Deploy asks for the right once more, and takes the push live, or says why not. It returns when the app is live, failed, or ctx has ended.
-	Deploy(ctx context.Context, p *Push) error
+	Deploy(ctx context.Context, p app.Push) (app.Result, error)
 }
 
 // Options configure Verbs. Zero values stand for the defaults.

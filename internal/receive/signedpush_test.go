@@ -32,9 +32,8 @@ func TestSignedPush(t *testing.T) {
 	t.Run("by the key that pushes", func(t *testing.T) {
 		signWith(fx.Key)
 		gittest.MustHold(t, push("platform", "main"), "signed by laptop "+fingerprint(fx.Key))
-		s := fx.h.last().Signature
-		if s == nil || s.Key != "laptop" || s.Fingerprint != fingerprint(fx.Key) || s.Kind != "ssh" {
-			t.Errorf("%+v", s)
+		if s := fx.h.last().Signed; s != "signed by laptop "+fingerprint(fx.Key) {
+			t.Error(s)
 		}
 		fx.Logged("push signed: main ", "deployed, signed by laptop "+fingerprint(fx.Key))
 		text, err := os.ReadFile(filepath.Join(fx.bare("signed"), "certificates", fx.Git(dir, "rev-parse", "HEAD")))
@@ -56,7 +55,7 @@ func TestSignedPush(t *testing.T) {
 		signWith(other)
 		fx.Commit(dir, "a", "a")
 		gittest.MustHold(t, push("-o", "message=a b  c", "platform", "main"), "signed by release "+fingerprint(other))
-		if p := fx.h.last(); p.Options.Message != "a b  c" || p.Key.Name != "laptop" {
+		if p := fx.h.last(); p.Message != "a b  c" || p.By.Key.Name != "laptop" {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -65,8 +64,8 @@ func TestSignedPush(t *testing.T) {
 		signWith(other)
 		fx.Commit(dir, "b", "b")
 		gittest.MustHold(t, push("platform", "main"), "signed with a key that is not registered, "+fingerprint(other))
-		if s := fx.h.last().Signature; s == nil || s.Key != "" {
-			t.Errorf("%+v", s)
+		if s := fx.h.last().Signed; s != "signed with a key that is not registered, "+fingerprint(other) {
+			t.Error(s)
 		}
 	})
 	for _, kind := range [][]string{{"ecdsa", "-b", "384"}, {"rsa", "-b", "3072"}} {
@@ -101,8 +100,8 @@ func TestSignedPush(t *testing.T) {
 	t.Run("not signed", func(t *testing.T) {
 		fx.Commit(dir, "e", "e")
 		fx.Git(dir, "push", "platform", "main")
-		if s := fx.h.last().Signature; s != nil {
-			t.Errorf("%+v", s)
+		if s := fx.h.last().Signed; s != "" {
+			t.Error(s)
 		}
 	})
 }

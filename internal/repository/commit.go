@@ -5,6 +5,20 @@ import (
 	"strings"
 )
 
+// maxCommitBytes bounds the commit objects that we read.
+const maxCommitBytes = 1 << 20
+
+// headerValues returns the object IDs that are the values of one header of a commit.
+func headerValues(commit []byte, name string) (values []string) {
+	head, _, _ := strings.Cut(string(commit), "\n\n")
+	for l := range strings.SplitSeq(head, "\n") {
+		if v, ok := strings.CutPrefix(l, name+" "); ok && IsID(v) {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
 // maxSubject is how much of a commit's message is read for its subject, in bytes.
 const maxSubject = 4 << 10
 

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/repository/lfs"
@@ -70,10 +72,11 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-var (
-	objectID = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	leftover = regexp.MustCompile(`^(\.new-|\.deleted-)`)
-)
+// leftover is the name of what an earlier process left half done.
+var leftover = regexp.MustCompile(`^(\.new-|\.deleted-)`)
+
+// IsID says whether text is the ID of an object as git writes it: 40 hexadecimal digits in lower case.
+func IsID(text string) bool { return plumbing.IsHash(text) && text == strings.ToLower(text) }
 
 // Folder is the folder of all apps' bare repositories. Only this process writes refs, so a lock in memory is enough.
 type Folder struct {

@@ -237,21 +237,6 @@ func (r *Repository) Shallow() ([]string, error) {
 	return ids, err
 }
 
-// maxCommitBytes bounds the commit objects that we read.
-const maxCommitBytes = 1 << 20
-
-// headerValues returns the values of one header of a commit.
-func headerValues(commit []byte, name string) []string {
-	head, _, _ := strings.Cut(string(commit), "\n\n")
-	var values []string
-	for l := range strings.SplitSeq(head, "\n") {
-		if v, ok := strings.CutPrefix(l, name+" "); ok && objectID.MatchString(v) {
-			values = append(values, v)
-		}
-	}
-	return values
-}
-
 // Inspect finds the tree of the commit that is to be deployed, and lists it.
 func (q *Quarantine) Inspect(ctx context.Context, commit string) error {
 	q.commit = commit
@@ -267,12 +252,12 @@ func (q *Quarantine) Inspect(ctx context.Context, commit string) error {
 		case err != nil:
 			return err
 		}
+		q.author, q.subject = describe(content)
 		tree := headerValues(content, "tree")
 		if len(tree) != 1 {
 			return app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck", "commit %.12s has no sound tree", commit)
 		}
 		q.tree = tree[0]
-		q.author, q.subject = describe(content)
 		q.entries, q.trees, err = q.cat.walkTree(q.tree, "", tally{}, q.of.limits(), q.of.folder.trees.of(q.of.name))
 		return err
 	})

@@ -114,7 +114,7 @@ func (r *Repository) Live() (ref, commit string, err error) {
 			return "", "", err
 		}
 		commit := strings.TrimSpace(string(b))
-		if !objectID.MatchString(commit) {
+		if !IsID(commit) {
 			return "", "", fmt.Errorf("%s of %s holds %q", ref, r.name, commit)
 		}
 		return ref, commit, nil
@@ -161,7 +161,7 @@ func (t *turns) took(turn uint64) {
 // restore is Folder.SetLive.
 func (r *Repository) restore(commit string) error {
 	missing := app.Errorf(app.CodeNotFound, "push that commit again", "commit %.12s of %s is not in its repository", commit, r.name)
-	if !objectID.MatchString(commit) {
+	if !IsID(commit) {
 		return missing
 	}
 	turn := r.Turn()

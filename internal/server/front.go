@@ -6,7 +6,6 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
-	"github.com/gitd-io/gitd/internal/receive"
 )
 
 // front is what SSH and pushes see of the server.
@@ -49,31 +48,11 @@ func (f *front) ReadsInput(args []string) bool {
 }
 
 // Deploy implements receive.Handler.
-func (f *front) Deploy(ctx context.Context, p *receive.Push) error {
-	mode := app.ModeLive
-	switch {
-	case p.Options.DryRun:
-		mode = app.ModeDryRun
-	case p.Options.NoTraffic:
-		mode = app.ModeNoTraffic
-	}
-	result, err := f.machine.Deploy(ctx, app.Push{
-		App: p.App, AppID: p.AppID, By: app.Caller{Key: p.Key}, Ref: p.Ref, Commit: p.Commit, Message: p.Options.Message, Signed: signed(p), Source: p.Source, Log: p.Log, Started: p.Started,
-		Accept: p.Accept, ClearCache: p.Options.ClearCache, Mode: mode,
-	})
-	p.Version = result.Version
-	return err
+func (f *front) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
+	return f.machine.Deploy(ctx, p)
 }
 
 // Command implements sshd.Handler.
 func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return (*Server)(f).command(ctx, app.Caller{Key: key}, args, stdin, stdout, stderr)
-}
-
-// signed is what the ledger says of a push's signature.
-func signed(p *receive.Push) string {
-	if p.Signature == nil {
-		return ""
-	}
-	return p.Signature.String()
 }

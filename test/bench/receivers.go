@@ -38,7 +38,9 @@ func (acceptAll) Create(_ context.Context, _ app.Key, name string) (app.App, err
 }
 func (acceptAll) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
 func (acceptAll) ReadsInput([]string) bool                                      { return false }
-func (acceptAll) Deploy(_ context.Context, p *receive.Push) error               { return p.Accept() }
+func (acceptAll) Deploy(_ context.Context, p app.Push) (app.Result, error) {
+	return app.Result{}, p.Accept()
+}
 func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
 	return 0
 }

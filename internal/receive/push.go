@@ -1,0 +1,194 @@
+package receive
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pktline"
+	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/sshd"
+)
+
+// push is one git push. Its stages, in this order:
+//
+//  1. admit: the key may push the app, and is told so as long as it may
+//  2. advertise: the client learns what is live, and what it may ask for
+//  3. readPushRequest: commands, push options, the certificate of a signed push
+//  4. choose: which command deploys, and why the others do nothing; options and signature are checked before anything is taken in
+//  5. receive: the pack, into a quarantine
+//  6. check: tree, connectivity, large files, submodules, symlinks
+//  7. deploy: build and roll out, by the Handler; the objects leave the quarantine right before traffic shifts
+//  8. publish: the ref names what is live, and what only earlier commits needed goes
+//  9. report: what came of each command
+//
+// A client that goes away ends the push up to stage 7, unless it asked to be detached. From stage 8 on nothing ends it.
+type push struct {
+	*server
+	ss         *sshd.Session
+	name       string
+	repository *repository.Repository
+	app        int64     // its ID when the push began; 0 where there was no app
+	started    time.Time // when the client asked to push
+
+	live  string // the ref that is live; "" where none is. Stage 1 sets it
+	cut   bool   // the client does not know that history is cut off before what is live
+	nonce string // what the certificate of a signed push must hold
+
+	request *pushRequest // stage 3
+	options PushOptions  // stage 4
+	signed  *Signature   // stage 4; nil for a push that is not signed
+	band    *band
+	log     *app.Log
+
+	received bool // all that the client sends; stage 5
+}
+
+// receivePack serves git push: stages 1 to 3, and the rest by serve.
+func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
+	p := &push{server: s, ss: ss, nonce: newNonce(), started: time.Now()}
+	var err error
+	if p.name, err = parseName(path); err != nil {
+		return refuse(ss, err)
+	}
+	o := sshd.Outcome{What: "push " + p.name}
+	p.repository = s.repositories.Of(p.name)
+	commit, err := p.admit()
+	if err != nil {
+		return o.And(refuse(ss, err))
+	}
+	shallow, err := p.repository.Shallow()
+	if err != nil {
+		return o.And(refuse(ss, err))
+	}
+	// A client takes it that all that came before what is live is here, wherever history is cut off.
+	offered := p.live
+	if p.cut = len(shallow) > 0; p.cut && p.repository.WantsAll() {
+		offered, p.cut = "", false
+	}
+	if _, err := ss.Write(advertise(offered, commit, shallow, ss.Env(protocolEnv), p.nonce)); err != nil {
+		return o.And(sshd.Outcome{Result: "the client went away", Status: 1})
+	}
+	heard := ss.LimitWait(s.opts.QuestionTimeout, func() {
+		ss.GiveUp(stalled("the client has not said for %v what it pushes", s.opts.QuestionTimeout))
+	})
+	p.request, err = readPushRequest(&pktline.Reader{R: ss.Input()})
+	heard()
+	ss.Release() // what comes now has a lifetime of its own
+	if e := context.Cause(ss.Context()); e != nil {
+		return o.And(sshd.Outcome{Result: fmt.Sprintf("ended: %v", e), Status: 1})
+	}
+	if err != nil {
+		fmt.Fprintf(ss.Stderr(), "gitd: %v\n", err)
+		return o.And(sshd.Outcome{Result: err.Error(), Status: 1})
+	}
+	if p.request == nil {
+		return o.And(sshd.Outcome{Result: "nothing to push"})
+	}
+	return o.And(p.serve())
+}
+
+// admit asks for the right to push, and returns the commit that is live; "" where none is.
+func (p *push) admit() (commit string, err error) {
+	ctx := p.ss.Context()
+	ref, commit, err := p.repository.Live() // before asking: a ref without an app is one that outlived it
+	if err != nil {
+		return "", err
+	}
+	a, err := p.opts.Handler.Authorize(ctx, p.ss.Key(), p.name, app.VerbPush)
+	if err != nil {
+		return "", err
+	}
+	if err := p.ss.Hold(p.name, a.ID, app.VerbPush, p.ss.GiveUp); err != nil {
+		return "", err
+	}
+	if a.ID == 0 && ref != "" {
+		if err := p.opts.Handler.WhileAbsent(ctx, p.name, p.repository.Remove); err != nil {
+			return "", err
+		}
+		ref, commit = "", ""
+	}
+	p.app, p.live = a.ID, ref
+	return commit, nil
+}
+
+// parseName takes an app's name from a path as git sends it.
+func parseName(path string) (string, error) { return app.ParseName(strings.TrimPrefix(path, "/")) }
+
+// probeEvery is how often a silent push is probed: a client that was killed is noticed, and its build ended, within it.
+const probeEvery = 300 * time.Millisecond
+
+// serve runs the stages 4 to 9.
+func (p *push) serve() sshd.Outcome {
+	p.band = &band{w: p.ss, multi: p.request.has("side-band-64k"), stall: p.opts.IdleTimeout, last: time.Now(), gone: p.ss.Gone}
+	p.log = app.NewLog(p.band)
+	stop := make(chan struct{})
+	defer close(stop)
+	go p.band.keepAlive(stop, probeEvery)
+
+	unpack, result := "ok", ""
+	deploy := choose(p.request.commands, p.live, p.request.has("atomic"))
+	if deploy != nil {
+		if err := p.accepted(); err != nil {
+			deploy.reason = app.OneLine(err)
+			p.fail(err)
+			deploy = nil
+		}
+	}
+	if deploy != nil {
+		unpack, result = p.run(deploy)
+	} else {
+		result = "refused: " + p.request.commands[0].reason
+	}
+	if p.signed != nil {
+		result += ", " + p.signed.String()
+	}
+	p.leaveTags(deploy != nil && deploy.reason == "")
+	p.log.Flush()
+	return p.report(unpack, result)
+}
+
+// accepted checks push options and the signature.
+func (p *push) accepted() (err error) {
+	if p.options, err = parsePushOptions(p.request.options); err != nil {
+		return err
+	}
+	if c := p.request.certificate; c != nil {
+		p.signed, err = p.verify(p.ss.Context(), c)
+	}
+	return err
+}
+
+// run takes the commit of a command live. It returns what the report says of the pack, and the line's result for the server's log.
+func (p *push) run(c *refCommand) (unpack, result string) {
+	commit := fmt.Sprintf("%s %.7s", strings.TrimPrefix(c.name, "refs/heads/"), c.new)
+	unpacked, err := p.take(c)
+	if err == nil {
+		if p.options.NoTraffic {
+			return "ok", commit + " deployed without traffic"
+		}
+		return "ok", commit + " deployed"
+	}
+	err = p.askForAll(err)
+	c.reason = app.OneLine(err)
+	p.fail(err)
+	unpack, ended := "ok", "failed"
+	if !unpacked {
+		unpack = c.reason
+	}
+	if app.CodeOf(err) == app.CodeDryRun {
+		ended = "built"
+	}
+	return unpack, fmt.Sprintf("%s %s: %s", commit, ended, c.reason)
+}
+
+// fail tells the client what went wrong, and keeps for the server's log what the client is not told.
+func (p *push) fail(err error) {
+	p.log.Flush()
+	p.log.Fail(err)
+	if app.Cause(err) != repository.ErrIncomplete.Error() { // of which the message says all
+		p.ss.KeepCause(err)
+	}
+}

@@ -5,7 +5,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// setFlags writes the flags that were given back as arguments.
+// setFlags returns the flags that were given, as arguments.
 func setFlags(cmd *cobra.Command) []string {
 	var line []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {

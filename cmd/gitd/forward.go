@@ -21,7 +21,7 @@ import (
 // maxStdin bounds what a command takes on standard input: a public key.
 const maxStdin = 64 << 10
 
-// forward makes a command of the server one of the shell: it runs in the server of the data directory, or here where none runs.
+// forward makes a command of the server available in the shell: it runs in the server of the data directory, or here where none runs.
 func forward(t *command.Tree, c *cobra.Command) {
 	data := dataFlag(c.PersistentFlags())
 	for _, leaf := range leaves(c) {
@@ -95,7 +95,7 @@ func run(ctx context.Context, data string, line []string, stdin []byte) (int, er
 			return code, err
 		}
 		if errors.Is(err, os.ErrPermission) {
-			return 1, app.Errorf(app.CodeUnavailable, "run the command as root: sudo gitd …", "no right to ask the server of %s", data)
+			return 1, app.Errorf(app.CodeUnavailable, "run the command as root: sudo gitd …", "not allowed to ask the server of %s", data)
 		}
 		code, err = server.RunOffline(ctx, data, line, bytes.NewReader(stdin), os.Stdout, os.Stderr)
 		if !errors.Is(err, server.ErrLocked) {

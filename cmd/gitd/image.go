@@ -35,7 +35,7 @@ func imageCommand() *cobra.Command {
 			dir, isLayout := strings.CutPrefix(output, "oci:")
 			switch {
 			case push.reference == "" && output == "":
-				return app.Errorf(app.CodeInvalidInput, "give --push registry.example.com/team/gitd:1, or --output oci:DIR", "nothing says where the image is to go")
+				return app.Errorf(app.CodeInvalidInput, "give --push registry.example.com/team/gitd:1, or --output oci:DIR", "no destination for the image was given")
 			case output != "" && (!isLayout || dir == ""):
 				return app.Errorf(app.CodeInvalidInput, "give one such as --output oci:gitd-image", "--output: %q is not an OCI layout (oci:DIR)", output)
 			}

@@ -10,8 +10,10 @@ import (
 // who was served longest ago, then who came first. Where there is more than one place, the builds of one owner never take the last, so that
 // another owner's build need not wait for them.
 type Queue struct {
+	places int
+
+	// mu guards the following.
 	mu      sync.Mutex
-	places  int
 	running map[string]int    // by owner
 	taken   int               // places
 	turns   uint64            // places given so far

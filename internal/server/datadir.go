@@ -23,8 +23,8 @@ const (
 	hostKeyFile  = "ssh_host_ed25519_key"
 )
 
-// prepare makes the data directory if need be, private to root, also where there was one that was not: systemd and a mounted disk make
-// it readable for everybody. It returns an *app.Error where it cannot be used. It needs no room on the disk.
+// prepare makes the data directory if need be, and makes it private to root: one that systemd made, or a mounted disk, is readable for
+// everyone. It returns an *app.Error where it cannot be used. It needs no room on the disk.
 func prepare(dir string) error {
 	refuse := func(err error) error {
 		var p *os.PathError
@@ -69,10 +69,10 @@ func hasLedger(dir string) error {
 		"the data directory %s has repositories (%d) and no %s: it does not say whose they are", dir, len(apps), databaseFile)
 }
 
-// isFull tells a disk without room, for bytes or for files.
+// isFull says whether an error comes from a disk without room for bytes or for files.
 func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-// private takes the rights of others from the data directory and from what is in it.
+// private removes the access of others to the data directory and to what is in it.
 func private(dir string) error {
 	var s unix.Stat_t
 	if err := unix.Stat(dir, &s); err != nil {

@@ -20,7 +20,7 @@ type Options struct {
 	Log      func(format string, args ...any)
 }
 
-// platform is where the apps run. Nothing said is this machine.
+// platform is where the apps run. The zero value stands for this machine.
 func (o *Options) platform() config.Platform { return cmp.Or(o.Config.Server.Platform, config.Local) }
 
 // buildLimits are what one build may take.
@@ -35,7 +35,7 @@ func (o *Options) caps() release.Caps {
 	return release.Caps{Memory: o.byMachine(l.Memory), CPU: l.CPU, Scale: l.Scale, MinScale: l.MinScale, KeyMemory: o.byMachine(l.KeyMemory)}
 }
 
-// byMachine replaces config.ByMachine by half of the memory, but no less than an app gets that asks for nothing; by 0, no limit, on a cluster.
+// byMachine replaces config.ByMachine by half of the memory, at least what an app gets by default; on a cluster by 0, no limit.
 func (o *Options) byMachine(limit int64) int64 {
 	switch {
 	case limit != config.ByMachine:

@@ -10,12 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // remembered is the content of the platform file: where the directory's apps run, and what builds them.
@@ -67,7 +67,7 @@ func (s *Server) rememberPlatform(ctx context.Context) error {
 		return err
 	}
 	if was, err := os.ReadFile(s.path(platformFile)); err == nil && bytes.Equal(was, b) {
-		return nil // a full disk keeps such a start from nothing
+		return nil // nothing is written, so that a start succeeds on a full disk
 	}
 	return disk.ReplaceBytes(s.path(platformFile), 0o600, b)
 }
@@ -87,7 +87,7 @@ func platformOf(data string) (*remembered, error) {
 	return &r, nil
 }
 
-// offlineOptions are those of a server that does for a command what no running one does, on a data directory. before may be nil.
+// offlineOptions are those of a server that is opened for one command, where none runs on the data directory. before may be nil.
 func offlineOptions(data string, before *remembered, log func(format string, args ...any)) Options {
 	o := Options{Log: log}
 	c := &o.Config
@@ -101,7 +101,7 @@ func offlineOptions(data string, before *remembered, log func(format string, arg
 	return o
 }
 
-// instance returns what this data directory's objects on a cluster are labelled with. It stays the same as long as there is the directory.
+// instance returns what this data directory's objects on a cluster are labelled with. It stays the same as long as the directory exists.
 func (s *Server) instance() (string, error) {
 	b, err := os.ReadFile(s.path(instanceFile))
 	if id := strings.TrimSpace(string(b)); err == nil && instanceForm.MatchString(id) {
@@ -116,4 +116,4 @@ func (s *Server) instance() (string, error) {
 }
 
 // instanceForm is a label's value, and the end of an object's name.
-var instanceForm = regexp.MustCompile(`^[a-z0-9]{1,20}$`)
+var instanceForm = pattern.New(`^[a-z0-9]{1,20}$`)

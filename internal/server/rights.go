@@ -8,7 +8,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// safeLog writes lines that do nothing to a terminal, whatever a client, a build or an app has put into them.
+// safeLog removes control characters from log lines: clients, builds and apps may have put them there.
 func safeLog(log func(format string, args ...any)) func(format string, args ...any) {
 	return func(format string, args ...any) {
 		lines := strings.Split(fmt.Sprintf(format, args...), "\n")
@@ -19,7 +19,7 @@ func safeLog(log func(format string, args ...any)) func(format string, args ...a
 	}
 }
 
-// watchRights has what goes on by a right end when that is taken away, by this process or another.
+// watchRights ends what a key does when this process or another one takes its right away.
 func (s *Server) watchRights() {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -107,7 +107,7 @@ func (f *clusterFactory) removeCache(ctx context.Context, name string) error {
 	return cluster.RemoveCache(ctx, f.options(), name)
 }
 
-// addresses are what the others call the registry: what stands before the repository of an image.
+// addresses are how others reach the registry: what stands before the repository of an image.
 type addresses struct {
 	pull, push string // nodes, Pods
 	insecure   bool

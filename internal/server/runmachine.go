@@ -96,7 +96,7 @@ func (f *sandboxFactory) removeCache(_ context.Context, name string) error {
 	return sandbox.RemoveCache(f.s.path("builds"), name, f.s.o.Log)
 }
 
-// sandboxEngine makes an engine of a sandbox's.
+// sandboxEngine adds the context that an engine's PurgeCache takes.
 type sandboxEngine struct{ *sandbox.Engine }
 
 // PurgeCache implements engine.

@@ -60,7 +60,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	}
 	if err == nil {
 		part("ssh", func() error { return s.ssh.Serve(l.SSH) })
-		if e := s.writeState(l); e != nil { // a full disk keeps nothing else from serving
+		if e := s.writeState(l); e != nil { // on a full disk everything else serves
 			s.o.Log("%s cannot be written: %v", s.path(stateFile), e)
 		}
 		progress.Step("Ready: ssh on %s, %s, data in %s", l.SSH.Addr(), s.runner.entrance(l), s.o.Config.Server.Data)

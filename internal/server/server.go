@@ -127,7 +127,7 @@ func (s *Server) path(parts ...string) string {
 	return filepath.Join(append([]string{s.o.Config.Server.Data}, parts...)...)
 }
 
-// destroy removes an app with everything it has. What fails half-way can be done again: the ledger goes last.
+// destroy removes an app with everything it has. After a failure it can be called again: the ledger goes last.
 func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error {
 	err := s.machine.Destroy(ctx, by, name, func(ctx context.Context) error {
 		if err := s.repositories.Delete(name); err != nil {
@@ -144,7 +144,7 @@ func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error 
 	if err := s.ssh.Recheck(ctx); err != nil { // at once: no watch needs to notice it first
 		s.o.Log("rights: %v", err)
 	}
-	// What a command put there while the app was being destroyed is not the next owner's.
+	// A command may have put something there while the app was being destroyed: the next owner must not get it.
 	return s.store.WhileAbsent(context.WithoutCancel(ctx), name, func() error { return s.repositories.Delete(name) })
 }
 

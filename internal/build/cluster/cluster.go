@@ -1,7 +1,7 @@
 // Package cluster builds in Pods: the phases of the CNB lifecycle are containers of one Pod.
 //
-// A Pod has three containers, one after the other, all of the builder image: "prepare" takes the source from gitd, analyzes the image
-// before and restores its layers; "build" detects and builds, which is where the app's own code runs; "export" writes the image. A
+// A Pod has three containers, one after the other, all of the builder image: "prepare" takes the source from gitd, analyzes the previous
+// image and restores its layers; "build" detects and builds, which is where the app's own code runs; "export" writes the image. A
 // container has one more thing to know than "build" has: the registry's credentials. gitd hands them over with the source, into a volume
 // in memory that "build" does not see, so that a build leaves no object in the cluster but its Pod.
 package cluster
@@ -120,7 +120,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// makeHome makes an empty directory for sources. One of an earlier process goes.
+// makeHome makes an empty directory for sources, in place of an earlier process's.
 func (e *Engine) makeHome() (string, error) {
 	dir := e.o.Dir
 	if dir == "" {
@@ -149,7 +149,7 @@ func (e *Engine) labels(component, name string) map[string]string {
 	return map[string]string{labelManaged: "gitd", labelComponent: component, labelInstance: e.o.Instance, labelApp: name}
 }
 
-// reap removes the Pods of builds that an earlier process was in.
+// reap removes the Pods of builds that were under way when an earlier process ended.
 func (e *Engine) reap(ctx context.Context) error {
 	left, err := e.o.Client.Resource(pods, e.o.Namespace).List(ctx, metav1.ListOptions{LabelSelector: e.selector(componentBuild)})
 	if err != nil {

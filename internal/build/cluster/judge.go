@@ -15,7 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
-// judge reads out of a Pod's state why its build cannot go on; nil as long as it can. What a container itself says is not its matter.
+// judge reads out of a Pod's state why its build cannot go on; nil as long as it can. It does not look at what a container itself says.
 type judge struct {
 	limits   build.Limits
 	schedule time.Duration // how long a Pod may wait for a node

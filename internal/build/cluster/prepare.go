@@ -14,7 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// prepare waits for the Pod to start, hands the source over, and waits until the image before is analyzed and its layers are restored.
+// prepare waits for the Pod to start, hands the source over, and waits until the previous image is analyzed and its layers are restored.
 func (b *running) prepare(ctx context.Context, d *delivery) error {
 	if err := b.waitForStart(ctx); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 // watched is the Pod of a build as the cluster last told it.
 type watched struct {
+	// mu guards the following.
 	mu      sync.Mutex
 	pod     *corev1.Pod
 	gone    bool

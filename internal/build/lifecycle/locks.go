@@ -7,6 +7,7 @@ import (
 
 // Locks lets one build of an app run at a time.
 type Locks struct {
+	// mu guards the following.
 	mu   sync.Mutex
 	held map[string]*lock
 }

@@ -24,6 +24,7 @@ type Output struct {
 	marker   string // the line "MARKER detected CODE" ends the detection
 	detected func() // called after a detection that passed
 
+	// mu guards the following.
 	mu        sync.Mutex
 	partial   []byte
 	last      time.Time // of the last line that was passed on

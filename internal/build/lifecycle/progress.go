@@ -13,6 +13,7 @@ type Progress struct {
 	quiet time.Duration
 	began time.Time
 
+	// mu guards the following.
 	mu         sync.Mutex
 	phase      string // what we wait for, as a noun: "build"
 	phaseBegan time.Time

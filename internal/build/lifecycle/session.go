@@ -20,8 +20,8 @@ import (
 //
 //  1. Sessions.Run checks the app's name and takes its lock: one build of an app runs at a time.
 //  2. The clock starts: the time limit ends everything up to 7. From here on the push is told when nothing else is said for a while.
-//  3. Work.Run, the engine's part, prepares: room on the disk, directories or a Pod; Newest finds the app's image before.
-//  4. The source is checked out, and the image before is analyzed and its layers restored.
+//  3. Work.Run, the engine's part, prepares: room on the disk, directories or a Pod; Newest finds the app's previous image.
+//  4. The source is checked out, and the previous image is analyzed and its layers restored.
 //  5. Detect: the detector runs. Its output goes to the Output that Detect returns; at its end the log has the group of buildpacks.
 //  6. The builder runs, in the same Output. Built ends both: it says whether the build was cancelled or its group refused.
 //  7. The image is exported. Exported puts the result line into the log.

@@ -46,8 +46,8 @@ func (e *Engine) PurgeCache(name string) error {
 	return e.trash.Discard(e.appDir(name))
 }
 
-// prepareCache makes the app's directories. What another user than the build's owns is of an app of that name before, or of a server that
-// gave its apps other user IDs: it goes.
+// prepareCache makes the app's directories. What belongs to another user than the build's is removed: it is left from an earlier app of that
+// name, or from a server that gave its apps other user IDs.
 func (e *Engine) prepareCache(name string, owner int, clear bool) error {
 	dir := e.appDir(name)
 	if err := os.MkdirAll(dir, 0o711); err != nil {
@@ -109,7 +109,7 @@ func (e *Engine) distrustCaches() {
 	}
 }
 
-// settleCache has the app's cache marked as being on the disk.
+// settleCache starts syncing the app's cache to the disk, and marks it as synced after that.
 func (e *Engine) settleCache(name string) {
 	for _, dir := range e.cacheDirs(name) {
 		e.settler.Settle(dir)
@@ -120,7 +120,7 @@ func (e *Engine) cacheDirs(name string) []string {
 	return []string{filepath.Join(e.appDir(name), "cache"), filepath.Join(e.appDir(name), keptDir)}
 }
 
-// dropCache removes the app's cache; its lock is the caller's.
+// dropCache removes the app's cache. The caller holds the app's lock.
 func (e *Engine) dropCache(name string) {
 	for _, d := range e.cacheDirs(name) {
 		e.discard(d)

@@ -28,7 +28,7 @@ import (
 // maxReply is the longest line that we take from the helper.
 const maxReply = 1 << 20
 
-// leastMemory is what a helper may have, in bytes, where a build may have less: it reads the image before, too.
+// leastMemory is what a helper may have, in bytes, where a build may have less: it reads the previous image, too.
 const leastMemory = 256 << 20
 
 // helperProcess is our end of the helper.
@@ -46,7 +46,7 @@ type helperProcess struct {
 	ended    sync.Once
 }
 
-// startHelper starts the helper, which begins with analyze at once, in a room of its own: with the build's limits, and no network but the
+// startHelper starts the helper, which begins with analyze at once, confined to the build's limits and to no network but the
 // registry's port. It ends when ctx does, or when close is called.
 func startHelper(ctx context.Context, host *sandbox.Host, r *registry.Registry, limits build.Limits, j job) (_ *helperProcess, err error) {
 	h := &helperProcess{ctx: ctx, command: reexec.Command(ctx, helperName), memory: max(limits.Memory, leastMemory), job: j, registry: r}
@@ -141,7 +141,7 @@ func (h *helperProcess) next() (*reply, error) {
 	return nil, h.died()
 }
 
-// died is the error of a helper that said nothing more.
+// died is the error of a helper that ended without a reply.
 func (h *helperProcess) died() error {
 	_ = h.in.Close()
 	_ = h.command.Process.Kill()
@@ -193,7 +193,7 @@ func (h *helperProcess) failure(f *failed) error {
 	return fmt.Errorf("build helper: %w", err)
 }
 
-// close ends the helper, waits for it, and removes its room.
+// close ends the helper, waits for it, and removes what confined it.
 func (h *helperProcess) close() error {
 	var err error
 	h.ended.Do(func() {

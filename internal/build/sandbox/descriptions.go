@@ -16,7 +16,7 @@ import (
 // minutes for some texts of a few kilobytes.
 var maxDescription = bound.TOMLLimits{Size: 4 << 20, Depth: 64, Path: 4096}
 
-// checkDescriptions refuses TOML files in a directory of layers that the lifecycle had better not read: its own, and those of the buildpacks,
+// checkDescriptions refuses TOML files in a directory of layers that are beyond these bounds, before the lifecycle reads them: its own, and those of the buildpacks,
 // one level down.
 func checkDescriptions(layers string) error {
 	for _, pattern := range []string{"*.toml", "*/*.toml"} {

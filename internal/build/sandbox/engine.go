@@ -96,7 +96,7 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// trashOf is where the folders of an engine's directory go that are to be removed.
+// trashOf is where an engine moves folders that are to be removed.
 func trashOf(dir string, log func(string, ...any)) *disk.Trash {
 	return &disk.Trash{Dir: filepath.Join(dir, "trash"), Log: log}
 }
@@ -117,8 +117,8 @@ func (e *Engine) readBuilder() error {
 
 const buildPrefix = "build-"
 
-// removeLeftovers takes away the directories of builds that a process left which was killed, and mounts in them. What cannot be removed is
-// logged: it is in no build's way.
+// removeLeftovers removes the directories of builds that a killed process left, and mounts in them. What cannot be removed is logged: it
+// disturbs no build.
 func (e *Engine) removeLeftovers() {
 	if err := unmountBelow(e.opts.Dir); err != nil {
 		e.opts.Log("build: %v", err)
@@ -156,14 +156,14 @@ func unmountBelow(dir string) error {
 	return nil
 }
 
-// discard takes a directory away, which is removed in the background: it may hold very many files.
+// discard removes a directory, in the background: it may hold very many files.
 func (e *Engine) discard(dir string) {
 	if err := e.trash.Discard(dir); err != nil {
 		e.opts.Log("build: %v", err)
 	}
 }
 
-// previous returns the newest release's image of an app that is whole; "" where there is none.
+// previous returns the newest complete image of an app; "" where there is none.
 func (e *Engine) previous(repository string) (string, error) {
 	tags, err := e.opts.Registry.Repair(repository)
 	if err != nil {

@@ -14,7 +14,7 @@ const (
 	caBundle   = "/etc/ssl/certs/ca-certificates.crt" // the host's certificate authorities in the container
 )
 
-// bringing says where the container has what we bring; bundle is the host's, "" where there is none.
+// bringing says where the container finds what gitd mounts into it; bundle is the host's file of authorities, "" for none.
 func bringing(bundle string) lifecycle.Places {
 	if bundle != "" {
 		bundle = caBundle

@@ -47,7 +47,7 @@ func helperMain([]string) int {
 	if err := json.NewDecoder(strings.NewReader(readLine(in))).Decode(&h.job); err != nil {
 		return 1
 	}
-	go func() { // the end of our input is the end of our parent, or of its interest
+	go func() { // the input ends when the parent ends, or needs the helper no more
 		for {
 			line := readLine(in)
 			if line == "" {
@@ -120,7 +120,7 @@ func (h *helper) confine() error {
 		{filepath.Join(build, "artifacts"), "/tmp"},
 		{j.App, appDir},
 	} {
-		to := filepath.Join(root, m.to) // the builder image is data: it must not lead us out
+		to := filepath.Join(root, m.to) // the builder image is data: its links must not lead out of it
 		if info, err := os.Lstat(to); err == nil && !info.IsDir() {
 			return fmt.Errorf("%s is not a directory in the builder image", m.to)
 		}
@@ -151,7 +151,7 @@ func (h *helper) confine() error {
 	return os.Setenv("HOME", "/tmp")
 }
 
-// analyze reads the image before this one and the run image.
+// analyze reads the previous image and the run image.
 func (h *helper) analyze() (err error) {
 	if h.api, err = api.NewVersion(h.job.API); err != nil {
 		return err
@@ -188,8 +188,8 @@ func (h *helper) runImage() string {
 	return h.job.Host + "/" + registry.RunImage + "@" + h.job.RunImage
 }
 
-// restore brings back the metadata of the layers of the image before, and the layers that were kept. The lifecycle restores
-// after detection; we do it before, for the buildpacks that made the image before, which saves the build a second container.
+// restore brings back the metadata of the layers of the previous image, and the layers that were kept. The lifecycle restores
+// after detection; we do it before, for the buildpacks that made the previous image, which saves the build a second container.
 // A buildpack that is not in the builder any more, or not detected now, gets nothing or ignores it.
 func (h *helper) restore() error {
 	var previous []buildpack.GroupElement

@@ -89,7 +89,7 @@ func writable(info fs.FileInfo, uid, gid int) bool {
 		(int(s.Uid) == uid || int(s.Gid) == gid && s.Mode&0o020 != 0 || s.Mode&0o002 != 0)
 }
 
-// top returns what is to be seen by a name in a stack of layers, nil for nothing or for what lies behind a link.
+// top returns what is visible under a name in a stack of layers, nil for nothing or for what lies behind a link.
 func top(layers []string, name string) (fs.FileInfo, error) {
 	for _, layer := range slices.Backward(layers) {
 		parts := strings.Split(name, "/")
@@ -124,7 +124,7 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// isWhiteout and isOpaque tell overlayfs's signs for what lower layers have and is not to be seen.
+// isWhiteout and isOpaque recognise overlayfs's marks that hide what lower layers have.
 func isWhiteout(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	return ok && info.Mode()&fs.ModeCharDevice != 0 && s.Rdev == 0
@@ -139,7 +139,7 @@ func isOpaque(dir string) bool {
 // errTooLarge says that a place holds more than is copied for each build.
 var errTooLarge = errors.New("too large to copy")
 
-// owners say as whose the files of the build's user and group are copied.
+// owners map the build's user and group to those that copies belong to.
 type owners struct{ uid, gid, owner int }
 
 func (o owners) of(s *syscall.Stat_t) (uid, gid int) {
@@ -153,7 +153,7 @@ func (o owners) of(s *syscall.Stat_t) (uid, gid int) {
 	return uid, gid
 }
 
-// copyPlace makes target what is to be seen by a name in a stack of layers. No other process may have access to target yet.
+// copyPlace copies to target what is visible under a name in a stack of layers. No other process may have access to target yet.
 func copyPlace(layers []string, name, target string, who owners) error {
 	c := copier{owners: who, bytes: maxPlaceBytes, files: maxPlaceFiles}
 	for _, layer := range layers {

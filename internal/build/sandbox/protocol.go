@@ -21,7 +21,7 @@ type job struct {
 	Password   string
 	Tag        string // to push to
 	RunImage   string // digest
-	Previous   string // digest of the image before; "" where there is none
+	Previous   string // digest of the previous image; "" where there is none
 	FileSize   int64  // limit of one file in bytes
 }
 

@@ -126,7 +126,7 @@ func (b *running) job(previous string) job {
 	}
 }
 
-// checkoutAndAnalyze writes the source while the helper starts and reads the image before.
+// checkoutAndAnalyze writes the source while the helper starts and reads the previous image.
 func (b *running) checkoutAndAnalyze(ctx context.Context, h *helperProcess) error {
 	checkout := make(chan error, 1)
 	go func() {
@@ -214,7 +214,7 @@ func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 	}, err
 }
 
-// phases runs detector and builder one after the other. Both speak at debug level: output keeps what is worth it.
+// phases runs detector and builder one after the other. Both log at debug level: Output picks what people see.
 func phases(marker string) string {
 	const arguments = " -log-level debug -app /workspace -layers /layers -platform /platform"
 	return "/cnb/lifecycle/detector" + arguments + "; code=$?\n" +
@@ -248,7 +248,7 @@ func (b *running) export(ctx context.Context, h *helperProcess) error {
 	return b.Exported()
 }
 
-// tidy sees to it that a build that failed keeps no more than one that did not, and nothing where the disk ran full: a cache can be made again.
+// tidy keeps a failed build's cache under the same limit as others, and removes it where the disk ran full: a cache can be made again.
 func (b *running) tidy(ctx context.Context) {
 	if free, err := b.free(b.opts.Dir); err == nil && free.Short(b.minFree()) != "" {
 		b.Request.Log.Detail("the build cache was removed to make room on the disk")

@@ -38,7 +38,7 @@ const (
 
 // The containers, in their order, and the first argument of gitd-pod in each.
 const (
-	Prepare = "prepare" // takes the source, analyzes the image before and restores its layers; knows credentials, runs nothing of the app
+	Prepare = "prepare" // takes the source, analyzes the previous image and restores its layers; knows credentials, runs nothing of the app
 	Build   = "build"   // detects and builds; knows no credentials
 	Export  = "export"  // writes the image, then the cache; knows credentials, runs nothing of the app
 )
@@ -50,7 +50,7 @@ type Job struct {
 	GID      int    `json:"gid"`
 	Output   string `json:"output"`             // reference to push to
 	RunImage string `json:"runImage"`           // reference by digest
-	Previous string `json:"previous,omitempty"` // reference of the image before, by digest
+	Previous string `json:"previous,omitempty"` // reference of the previous image, by digest
 	Cache    string `json:"cache,omitempty"`    // reference of the cache image
 	CacheDir string `json:"cacheDir,omitempty"` // directory of the lifecycle's cache, where it is not an image
 	Insecure string `json:"insecure,omitempty"` // host of the registry that speaks plain HTTP

@@ -23,7 +23,8 @@ type Settler struct {
 	Dir string                           // holds the folders, or folders that hold them
 	Log func(format string, args ...any) // may be nil
 
-	mu      sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	count   int            // of calls of Settle
 	pending map[string]int // by path: the last call for it
 	running bool

@@ -23,9 +23,11 @@ type Trash struct {
 
 	running sync.WaitGroup
 	stopped atomic.Bool
-	mu      sync.Mutex
-	retry   time.Time // when what is left is tried again; zero where nothing is
-	busy    map[string]bool
+
+	mu sync.Mutex // mu guards the following
+
+	retry time.Time // when what is left is tried again; zero where nothing is
+	busy  map[string]bool
 }
 
 // Discard takes path away, and is done with it when it returns. It is no error where there is none. Where it cannot be moved, because there is

@@ -179,9 +179,11 @@ func (b *boundBody) Read(p []byte) (int, error) {
 // certificate is read again when its file changes: whoever renews it need not tell us.
 type certificate struct {
 	cert, key string
-	mu        sync.Mutex
-	stamp     string
-	current   *tls.Certificate
+
+	mu sync.Mutex // mu guards the following
+
+	stamp   string
+	current *tls.Certificate
 }
 
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -221,7 +223,8 @@ type limited struct {
 	closed chan struct{}
 	once   sync.Once
 
-	mu   sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	from map[string]int // address → connections
 }
 

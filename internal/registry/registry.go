@@ -58,8 +58,10 @@ type Registry struct {
 	collecting sync.RWMutex
 	tidying    sync.WaitGroup
 	closing    atomic.Bool
-	mu         sync.Mutex
-	held       map[held]int
+
+	mu sync.Mutex // mu guards the following
+
+	held map[held]int
 }
 
 type held struct{ repository, digest string }

@@ -46,7 +46,8 @@ type Remote struct {
 	now      func() time.Time
 	deletes  time.Duration // that one deletion may take
 
-	mu     sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	pushed map[string]map[string]time.Time // repository → digest → when
 	keeps  bool                            // it refuses to delete, and has said so
 }

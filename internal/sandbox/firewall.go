@@ -24,16 +24,18 @@ type firewall struct {
 	prefix string // of the Host's interfaces
 	log    func(format string, args ...any)
 
-	mu      sync.Mutex
+	stop  chan struct{} // ends the watch
+	once  sync.Once
+	watch sync.WaitGroup
+
+	mu sync.Mutex // mu guards the following
+
 	whole   bool           // the table is as it should be, as far as we know
 	bounded bool           // the kernel can count connections
 	limit   uint32         // of connections that a container has with the outside at a time
 	rules   map[string]int // how many each chain has
 	servers []netip.Addr   // name servers of containers among the addresses that are closed to them
 	others  othersRules    // what other programs' rules ask of us
-	stop    chan struct{}  // ends the watch
-	once    sync.Once
-	watch   sync.WaitGroup
 }
 
 // openFirewall puts the table into place, replacing an earlier one at one stroke, and watches over it.

@@ -26,7 +26,8 @@ type mappings struct {
 	program string // that waits, to be in a namespace until it is opened
 	able    bool   // overlayfs takes such mounts (Linux 5.19)
 
-	mu    sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	known map[mapping]*os.File
 	used  []mapping // the least recent first
 }

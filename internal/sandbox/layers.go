@@ -31,7 +31,8 @@ type Layers struct {
 	settler *disk.Settler // notes what is on the disk for certain
 	turns   chan struct{} // bounds how many layers are unpacked at once
 
-	mu    sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	held  map[string]int    // calls of Ensure under way that need a layer, by its name
 	used  map[string]uint64 // the mark when an Ensure was done with a layer
 	marks uint64

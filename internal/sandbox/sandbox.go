@@ -38,7 +38,8 @@ type Host struct {
 	network *network
 	users   mappings
 
-	mu         sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	containers map[string]*Container // those known to this process
 	closed     bool
 }

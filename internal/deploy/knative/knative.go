@@ -52,7 +52,8 @@ type Platform struct {
 	ingress string // its class; "" where gitd may not read it
 	pulls   bool   // the registry asks nodes for credentials
 
-	mu    sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	locks map[string]*sync.Mutex // by Service: one change at a time
 }
 

@@ -193,7 +193,8 @@ func (p *Platform) history(ctx context.Context, all []corev1.Pod, known map[stri
 
 // logWriter writes whole lines of several instances.
 type logWriter struct {
-	mu  sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	w   io.Writer
 	err error
 }

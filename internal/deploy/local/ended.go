@@ -10,7 +10,8 @@ import (
 
 // lastEnd is how the last instance ended that had been ready and ended by itself.
 type lastEnd struct {
-	mu  sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	at  time.Time
 	why *deploy.StartError
 }

@@ -81,7 +81,8 @@ type Platform struct {
 	starts   *starts
 	promised atomic.Int64 // bytes of memory that starting instances may take
 
-	mu        sync.RWMutex
+	mu sync.RWMutex // mu guards the following
+
 	processes map[*revision]struct{} // those of RunProcess, and those that end: no Service has them, and their layers stay
 	services  map[string]*service
 	locks     map[string]*sync.Mutex // by service: one change at a time

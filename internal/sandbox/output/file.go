@@ -15,21 +15,22 @@ type file struct {
 	most int64 // bytes of one file
 	room int   // bytes that may wait
 
-	mu      sync.Mutex
+	woken  chan struct{} // there is something to write
+	taken  chan struct{} // there is room again
+	ending chan struct{} // closed: nothing comes any more
+	ended  chan struct{}
+	pause time.Duration // before a write that failed is tried again
+
+	f    *os.File
+	size int64
+
+	mu sync.Mutex // mu guards the following
+
 	pending []byte // whole lines
 	spare   []byte
 	err     error // of the last write; nil where it went well
 	last    error // the last one that there was
 	writing bool
-
-	woken  chan struct{} // there is something to write
-	taken  chan struct{} // there is room again
-	ending chan struct{} // closed: nothing comes any more
-	ended  chan struct{}
-	pause  time.Duration // before a write that failed is tried again
-
-	f    *os.File
-	size int64
 }
 
 // longestWait is how long a slow disk may hold the app up, once each time that lines are left out.

@@ -25,7 +25,8 @@ type front struct {
 	limits   Limits
 	requests atomic.Int64
 
-	mu    sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	count int
 	peers map[netip.Addr]*peer
 }

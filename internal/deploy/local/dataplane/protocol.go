@@ -13,7 +13,8 @@ import (
 type protocol struct {
 	speaks atomic.Int32 // for requests in general
 
-	mu    sync.Mutex
+	mu sync.Mutex // mu guards the following
+
 	h2c   bool      // it takes HTTP/2 with prior knowledge
 	asked time.Time // when it was last asked whether it does
 }

@@ -46,12 +46,13 @@ type Revision struct {
 	instances atomic.Pointer[[]*Instance]
 	failing   atomic.Pointer[string]
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when instances or failing change
-
 	refs   atomic.Int64 // requests that hold the revision, and the closing bit
 	closed chan struct{}
 	once   sync.Once
+
+	mu sync.Mutex // mu guards the following
+
+	changed chan struct{} // closed and replaced when instances or failing change
 }
 
 // NewRevision returns a Revision without instances.

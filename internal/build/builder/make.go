@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -65,6 +66,8 @@ func run(ctx context.Context, c *cache.Cache, q wire.Request) (made string, err 
 	defer stop()
 	cmd := exec.CommandContext(running, program)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(request), &crash
+	// The folder of parts is beside gitd; gitd-builder, which is in it, would look beside itself.
+	cmd.Env = append(os.Environ(), "GITD_PARTS="+filepath.Dir(program))
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTime
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

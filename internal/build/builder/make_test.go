@@ -37,6 +37,25 @@ func fakeParts(t *testing.T, script string) {
 	t.Setenv("GITD_PARTS", dir)
 }
 
+// TestOwn_PartsBesideGitd: without GITD_PARTS gitd finds the parts beside itself, and says where to gitd-builder, which is one of them.
+func TestOwn_PartsBesideGitd(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fakeParts(t, `printf '{"Line": "parts: %s"}' "$GITD_PARTS"; exit 3`)
+	dir := filepath.Join(filepath.Dir(exe), "parts")
+	if err := os.Rename(os.Getenv("GITD_PARTS"), dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Setenv("GITD_PARTS", "")
+	var told bytes.Buffer
+	if _, err := Ensure(t.Context(), Options{Cache: t.TempDir(), Log: app.NewLog(&told)}); err == nil || told.String() != "parts: "+dir+"\n" {
+		t.Errorf("told %q, error %v", told.String(), err)
+	}
+}
+
 // TestOwn: gitd-builder is asked once, what it tells is in the log, and what it made is found. Its own content does not matter to the cache.
 func TestOwn(t *testing.T) {
 	dir, asked := t.TempDir(), filepath.Join(t.TempDir(), "asked")

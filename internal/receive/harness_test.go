@@ -39,6 +39,9 @@ func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.
 	if len(k.Apps) > 0 && !slices.ContainsFunc(k.Apps, func(s app.Scope) bool { return s.Name == name }) {
 		return a, app.Errorf(app.CodeForbidden, "ask the operator for the right", "the key %s may not %s %s", k.Name, verb, name)
 	}
+	if a.ID == 0 && verb == app.VerbRead {
+		return a, app.NoApp(name)
+	}
 	return a, nil
 }
 

@@ -33,19 +33,9 @@ func (s *server) largeFiles(ss *sshd.Session, args []string) sshd.Outcome {
 		return refuse(what, app.Errorf(app.CodeInvalidInput, "install Git LFS 3.0 or newer", "unknown operation %q; use upload or download", app.Plain(app.Clip(args[1], 60))))
 	}
 	r := s.repositories.Of(name)
-	ref, _, err := r.Live() // before asking, as for a push
-	if err != nil {
-		return refuse(title, err)
-	}
-	a, err := s.opts.Handler.Authorize(ss.Context(), ss.Key(), name, verb)
-	if err == nil && a.ID == 0 && op == lfs.Download {
-		err = app.Errorf(app.CodeNotFound, "create it with its first push: git push platform main", "there is no app %s", name)
-	}
+	a, err := s.authorize(ss, name, verb)
 	// Objects come before the first push of an app. It is created for them, and its repository made: what lay there without an app would
 	// belong to the key that creates it.
-	if err == nil && a.ID == 0 && ref != "" { // of an app that was destroyed
-		err = s.opts.Handler.WhileAbsent(ss.Context(), name, r.Remove)
-	}
 	if err == nil && a.ID == 0 {
 		a, err = s.opts.Handler.Create(ss.Context(), ss.Key(), name)
 	}

@@ -170,7 +170,7 @@ func TestLargeFilesAreRefused(t *testing.T) {
 		{fx.Key, "git-lfs-transfer large", "takes the name of an app"},
 		{fx.Key, "git-lfs-transfer large delete", `unknown operation "delete"; use upload or download`},
 		{fx.Key, "git-lfs-transfer ../../x upload", "invalid app name"},
-		{fx.Key, "git-lfs-transfer nothere download", "there is no app nothere"},
+		{fx.Key, "git-lfs-transfer nothere download", "app nothere does not exist"},
 		{other, "git-lfs-transfer large upload", "the key ci may not push large"},
 		{other, "git-lfs-transfer large download", "the key ci may not read large"},
 	} {
@@ -203,7 +203,7 @@ func TestLargeFilesBelongToAnApp(t *testing.T) {
 	delete(fx.h.apps, "new")
 	fx.h.mu.Unlock()
 	_, errOut, status := fx.SSH(fx.Key, "", "git-lfs-transfer new download")
-	if status == 0 || !strings.Contains(errOut, "there is no app new") {
+	if status == 0 || !strings.Contains(errOut, "app new does not exist") {
 		t.Errorf("%d %s", status, errOut)
 	}
 	_, _, _ = fx.SSH(fx.Key, "", "git-lfs-transfer new upload")

@@ -92,26 +92,16 @@ func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 
 // admit asks for the right to push, and returns the commit that is live; "" where none is.
 func (p *push) admit() (commit string, err error) {
-	ctx := p.ss.Context()
-	ref, commit, err := p.repository.Live() // before asking: a ref without an app is one that outlived it
-	if err != nil {
-		return "", err
-	}
-	a, err := p.opts.Handler.Authorize(ctx, p.ss.Key(), p.name, app.VerbPush)
+	a, err := p.authorize(p.ss, p.name, app.VerbPush)
 	if err != nil {
 		return "", err
 	}
 	if err := p.ss.Hold(p.name, a.ID, app.VerbPush, p.ss.GiveUp); err != nil {
 		return "", err
 	}
-	if a.ID == 0 && ref != "" {
-		if err := p.opts.Handler.WhileAbsent(ctx, p.name, p.repository.Remove); err != nil {
-			return "", err
-		}
-		ref, commit = "", ""
-	}
-	p.app, p.live = a.ID, ref
-	return commit, nil
+	p.app = a.ID
+	p.live, commit, err = p.repository.Live()
+	return commit, err
 }
 
 // parseName takes an app's name from a path as git sends it.

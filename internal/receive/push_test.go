@@ -250,7 +250,7 @@ func TestRefusedApps(t *testing.T) {
 	if err != nil || len(entries) > 0 {
 		t.Errorf("%v %v", entries, err)
 	}
-	gittest.MustHold(t, fx.Rejected(dir, nil, "clone", fx.URL("nobody")), "remote error: there is no app nobody")
+	gittest.MustHold(t, fx.Rejected(dir, nil, "clone", fx.URL("nobody")), "remote error: app nobody does not exist")
 	fx.Key = fx.newKey("ci", app.Key{Name: "ci", Apps: []app.Scope{{Name: "allowed"}}})
 	fx.Rejected(dir, []string{"fatal: remote error: the key ci may not push hello", "ask the operator for the right"}, "push", fx.URL("hello"), "main")
 	fx.Git(dir, "push", fx.URL("allowed"), "main")

@@ -16,8 +16,8 @@ import (
 
 // Handler is what receiving needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.
 type Handler interface {
-	// Authorize says whether key may do verb with the app, by the rights that it has now, and returns the app. For Push to an app that does
-	// not exist it says whether the key may create it; the app's ID is then 0.
+	// Authorize says whether key may do verb with the app, by the rights that it has now, and returns the app. With app.VerbPush and an app that does
+	// not exist it says whether the key may create it; the app's ID is then 0. With app.VerbRead that is an *app.Error.
 	Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (app.App, error)
 	// Create creates an app as the key's. Where there is one by now it returns that, if the key may push it, and otherwise an *app.Error.
 	Create(ctx context.Context, key app.Key, name string) (app.App, error)
@@ -74,6 +74,23 @@ func oneApp(verb string, serve func(ss *sshd.Session, path string) sshd.Outcome)
 		}
 		return serve(ss, args[0])
 	}
+}
+
+// authorize asks for the right to do verb with an app, which says as well whether the app exists: an ID of 0 is that of one that the verb may create.
+// Then what an app of that name left on the disk is removed, which is told by its ref: a ref is written for an app that exists.
+func (s *server) authorize(ss *sshd.Session, name string, verb app.Verb) (app.App, error) {
+	a, err := s.opts.Handler.Authorize(ss.Context(), ss.Key(), name, verb)
+	if err != nil || a.ID != 0 {
+		return a, err
+	}
+	r := s.repositories.Of(name)
+	return a, s.opts.Handler.WhileAbsent(ss.Context(), name, func() error {
+		ref, _, err := r.Live()
+		if err != nil || ref == "" { // where there is none, it may be that another first push is under way
+			return err
+		}
+		return r.Remove()
+	})
 }
 
 func noArchive(ss *sshd.Session, _ []string) sshd.Outcome {

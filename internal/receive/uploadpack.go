@@ -19,10 +19,7 @@ func (s *server) uploadPack(ss *sshd.Session, path string) sshd.Outcome {
 	}
 	o := sshd.Outcome{What: "fetch " + name}
 	r := s.repositories.Of(name)
-	a, err := s.opts.Handler.Authorize(ss.Context(), ss.Key(), name, app.VerbRead)
-	if err == nil && a.ID == 0 {
-		err = app.Errorf(app.CodeNotFound, "create it with its first push: git push platform main", "there is no app %s", name)
-	}
+	a, err := s.authorize(ss, name, app.VerbRead)
 	if err == nil {
 		err = r.Ensure()
 	}

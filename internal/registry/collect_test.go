@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -225,4 +226,136 @@ func TestCollect_Leftovers(t *testing.T) {
 		}
 	}
 	same(t, r, "hello", img)
+}
+
+// keeping needs these digests of these repositories.
+func keeping(all map[string][]string) Needed {
+	return func(repository string) ([]string, error) { return all[repository], nil }
+}
+
+func TestCollect(t *testing.T) {
+	ctx := context.Background()
+	r := open(t, t.TempDir())
+	run, old, kept, rest, pinned := newImage(t, 1), newImage(t, 2), newImage(t, 2), newImage(t, 1), newImage(t, 1)
+	layers, _ := old.Layers()
+	kept, err := mutate.AppendLayers(kept, layers[0]) // shared between an image that goes and one that stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.AddImage(ctx, RunImage, "latest", run); err != nil {
+		t.Fatal(err)
+	}
+	push(t, r, "hello", "v1", old)
+	push(t, r, "hello", "v2", kept)
+	push(t, r, "gone", "v1", rest)
+	push(t, r, "held", "v1", pinned)
+	keep := map[string][]string{"hello": {digestOf(t, kept)}}
+
+	if freed, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil || freed != 0 {
+		t.Fatalf("freed %d, %v", freed, err)
+	}
+	same(t, r, "hello", old) // all are young
+	same(t, r, "gone", rest)
+
+	release := r.Hold("held", digestOf(t, pinned))
+	r.now = func() time.Time { return time.Now().Add(2 * grace) }
+	freed, err := r.Collect(ctx, keeping(keep), time.Time{})
+	if err != nil || freed < 4000 {
+		t.Fatalf("freed %d, %v", freed, err)
+	}
+	same(t, r, "hello", kept)
+	same(t, r, "held", pinned)
+	same(t, r, RunImage, run)
+	for repository, img := range map[string]v1.Image{"hello": old, "gone": rest} {
+		if _, err := r.Image(repository, digestOf(t, img)); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", repository, err)
+		}
+	}
+	if tags, _ := r.Tags("hello"); len(tags) != 1 || tags["v2"] == "" {
+		t.Errorf("tags %v", tags)
+	}
+	if _, err := os.Lstat(filepath.Join(r.repositories(), "gone")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the repository's directory is still there: %v", err)
+	}
+	if _, err := os.Lstat(r.blob(layerDigest(t, old, 1)[len("sha256:"):])); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a layer that nothing needs is still there: %v", err)
+	}
+
+	release()
+	if _, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Image("held", digestOf(t, pinned)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the released image is still there: %v", err)
+	}
+	push(t, r, "gone", "v1", rest) // the registry takes it again: no link to a blob was left
+	same(t, r, "gone", rest)
+
+	if err := r.DeleteRepository("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Image("hello", digestOf(t, kept)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a deleted repository: %v", err)
+	}
+	same(t, r, RunImage, run)
+}
+
+func TestCollectBesidePushes(t *testing.T) {
+	r := open(t, t.TempDir())
+	done := make(chan struct{})
+	collected := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-done:
+				collected <- nil
+				return
+			default:
+			}
+			if _, err := r.Collect(context.Background(), keeping(nil), time.Time{}); err != nil {
+				collected <- err
+				return
+			}
+		}
+	}()
+	for range 10 {
+		img := newImage(t, 2)
+		push(t, r, "hello", "v1", img)
+		same(t, r, "hello", img)
+	}
+	close(done)
+	if err := <-collected; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCollectOfOurOwnImages(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	builder, run := newImage(t, 1), newImage(t, 1)
+	r := open(t, dir)
+	if err := r.AddImage(ctx, System+"builder", "0123", builder); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.AddImage(ctx, RunImage, "latest", run); err != nil {
+		t.Fatal(err)
+	}
+	later := func(r *Registry, d time.Duration) {
+		r.now = func() time.Time { return time.Now().Add(d) }
+		if _, err := r.Collect(ctx, keeping(nil), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later(r, 10*systemGrace) // in use by this process
+	same(t, r, System+"builder", builder)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, dir)
+	later(r, systemGrace-time.Hour)
+	same(t, r, System+"builder", builder)
+	later(r, systemGrace+time.Hour)
+	if _, err := r.Image(System+"builder", digestOf(t, builder)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a builder that nobody uses any more: %v", err)
+	}
+	same(t, r, RunImage, run)
 }

@@ -125,7 +125,9 @@ type testServer struct {
 	handler atomic.Pointer[Platform]
 }
 
-func (f *testServer) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.Load().ServeHTTP(w, r) }
+func (f *testServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.handler.Load().ServeHTTP(w, r)
+}
 
 func serve(t *testing.T, p *Platform) *testServer {
 	t.Helper()

@@ -19,7 +19,7 @@ type file struct {
 	taken  chan struct{} // there is room again
 	ending chan struct{} // closed: nothing comes any more
 	ended  chan struct{}
-	pause time.Duration // before a write that failed is tried again
+	pause  time.Duration // before a write that failed is tried again
 
 	f    *os.File
 	size int64

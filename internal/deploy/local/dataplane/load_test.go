@@ -1,0 +1,165 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestSplit(t *testing.T) {
+	var a, b atomic.Int64
+	count := func(n *atomic.Int64) string {
+		return serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { n.Add(1) }))
+	}
+	p := route(map[string]Split{name: {{revisionAt(count(&a), false, RevisionOptions{}), 80}, {revisionAt(count(&b), false, RevisionOptions{}), 20}}})
+	c := client(t, serve(t, p), false)
+	for range 1000 {
+		get(t, c, "http://"+name)
+	}
+	if a.Load()+b.Load() != 1000 || b.Load() < 120 || b.Load() > 290 {
+		t.Errorf("80/20 became %d/%d", a.Load(), b.Load())
+	}
+}
+
+// Revisions are replaced and stopped hard under load: no request fails.
+func TestSwapAndDrainUnderLoad(t *testing.T) {
+	type backend struct {
+		r *Revision
+		s *httptest.Server
+	}
+	start := func() backend {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Millisecond)
+			_, _ = io.WriteString(w, "ok")
+		}))
+		return backend{revisionAt(s.Listener.Addr().String(), false, RevisionOptions{Concurrency: 50, Timeout: time.Minute}), s}
+	}
+	now := start()
+	p := route(map[string]Split{name: {{now.r, 100}}})
+	c := client(t, serve(t, p), false)
+	stop := make(chan struct{})
+	var ok, failed atomic.Int64
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				res, err := c.Get("http://" + name)
+				if err != nil || res.StatusCode != 200 {
+					failed.Add(1)
+					t.Log(err, res)
+					continue
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				ok.Add(1)
+			}
+		})
+	}
+	for range 60 {
+		next := start()
+		p.Publish(&Table{Hosts: map[string]Split{name: {{now.r, 50}, {next.r, 50}}}})
+		time.Sleep(5 * time.Millisecond)
+		p.Publish(&Table{Hosts: map[string]Split{name: {{next.r, 100}}}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if err := now.r.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		now.s.CloseClientConnections()
+		now.s.Close()
+		now = next
+	}
+	close(stop)
+	wait.Wait()
+	now.s.Close()
+	if failed.Load() != 0 || ok.Load() == 0 {
+		t.Errorf("%d ok, %d failed", ok.Load(), failed.Load())
+	}
+}
+
+// Instances come and go while requests run: no slot is lost, and none fails.
+func TestInstancesChangeUnderLoad(t *testing.T) {
+	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { time.Sleep(time.Millisecond) }))
+	r := NewRevision(RevisionOptions{Concurrency: 2, Timeout: time.Minute}, time.Now())
+	c := client(t, serve(t, route(map[string]Split{name: {{r, 100}}})), false)
+	stop := make(chan struct{})
+	var failed atomic.Int64
+	var wait sync.WaitGroup
+	for range 16 {
+		wait.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				res, err := c.Get("http://" + name)
+				if err != nil || res.StatusCode != 200 {
+					failed.Add(1)
+				}
+				if err == nil {
+					res.Body.Close()
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		list := make([]*Instance, i%4)
+		for k := range list {
+			list[k] = NewInstance(addr, false, to(addr))
+		}
+		r.SetInstances(list)
+		time.Sleep(2 * time.Millisecond)
+	}
+	r.SetInstances([]*Instance{NewInstance(addr, false, to(addr))})
+	close(stop)
+	wait.Wait()
+	if failed.Load() != 0 {
+		t.Errorf("%d failed", failed.Load())
+	}
+}
+
+// A request that could not be sent goes to another instance, with its body.
+func TestRetryOnDialError(t *testing.T) {
+	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	r := NewRevision(RevisionOptions{Timeout: time.Minute}, time.Now())
+	var dead atomic.Int64
+	broken := NewInstance("dead", false, func(context.Context) (net.Conn, error) {
+		dead.Add(1)
+		return nil, errors.New("connection refused")
+	})
+	r.SetInstances([]*Instance{broken, NewInstance(addr, false, to(addr))})
+	c := client(t, serve(t, route(map[string]Split{name: {{r, 100}}})), false)
+	for i := range 40 {
+		body := fmt.Sprint("body ", i)
+		res, err := c.Post("http://"+name, "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != 200 || string(b) != body {
+			t.Fatalf("%d %q", res.StatusCode, b)
+		}
+	}
+	if dead.Load() == 0 {
+		t.Error("the dead instance was never tried")
+	}
+	if n := broken.InFlight(); n != 0 {
+		t.Errorf("%d slots are lost", n)
+	}
+}

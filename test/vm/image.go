@@ -32,7 +32,15 @@ var installed = []string{"linux-image-amd64", "systemd-sysv", "systemd-timesyncd
 	"ca-certificates", "curl", "cron", "procps"}
 
 // What steps install beside gitd. It is fetched when the image is made: the machine itself needs no way to the distribution's servers.
-var later = []string{"docker.io", "ufw", "firewalld", "iptables"}
+func later(suite string) []string { return append(docker(suite), "ufw", "firewalld", "iptables") }
+
+// docker names the packages of Docker: since Debian 13 its command has one of its own.
+func docker(suite string) []string {
+	if suite == "bookworm" {
+		return []string{"docker.io"}
+	}
+	return []string{"docker.io", "docker-cli"}
+}
 
 func openWorkshop() (*workshop, error) {
 	cache, err := os.UserCacheDir()
@@ -70,7 +78,7 @@ func (w *workshop) image(ctx context.Context, suite, mirror string) (image, erro
 		return image{}, err
 	}
 	packages := slices.Concat(installed, w.page.packages)
-	name := suite + "-" + digest(1, suite, packages, later, imageSize, string(public))
+	name := suite + "-" + digest(1, suite, packages, later(suite), imageSize, string(public))
 	dir := filepath.Join(w.dir, "images", name)
 	img := image{filepath.Join(dir, "disk"), filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initrd")}
 	if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) < imageAge {
@@ -114,7 +122,7 @@ func bootstrap(ctx context.Context, suite, mirror, root string, packages []strin
 	args := []string{"--variant=important", "--mode=root", "--format=directory", "--skip=cleanup/apt",
 		`--aptopt=Acquire::Check-Valid-Until "false"`, // a mirror may be a snapshot
 		"--include=" + strings.Join(packages, ","),
-		`--customize-hook=chroot "$1" apt-get install -y -qq --no-install-recommends --download-only ` + strings.Join(later, " "),
+		`--customize-hook=chroot "$1" apt-get install -y -qq --no-install-recommends --download-only ` + strings.Join(later(suite), " "),
 		suite, root}
 	if mirror != "" {
 		args = append(args, mirror)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -76,7 +77,7 @@ func firewalldStep(_ context.Context, t *trial) error {
 }
 
 func dockerStep(_ context.Context, t *trial) error {
-	if err := t.apt("docker.io"); err != nil {
+	if err := t.apt(strings.Join(docker(t.suite), " ")); err != nil {
 		return err
 	}
 	t.until("Docker runs", time.Minute, `^\d`, "docker version --format '{{.Server.Version}}'")
@@ -85,7 +86,7 @@ func dockerStep(_ context.Context, t *trial) error {
 	t.check("Docker restarts", "^exit 0", t.sh("systemctl restart docker; echo exit $?"))
 	t.walls("Docker restarted")
 	t.check("a container of Docker's reaches the network", "^outside", t.sh("tar -C /media/programs -c guest | docker import - guest >/dev/null; docker run --rm guest /guest get "+t.outsideURL()))
-	t.check("it serves", "", t.sh("docker run -d --name serve guest /guest serve :80"))
+	t.check("it serves", "^[0-9a-f]{64}", t.sh("docker run -d --name serve guest /guest serve :80"))
 	t.until("the machine reaches it", 10*time.Second, "^open", "curl -sS -m 5 http://$(docker inspect -f '{{.NetworkSettings.IPAddress}}' serve)/")
 	t.check("an app does not", "^failed:", t.sh("h=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' serve); [ -n \"$h\" ] && "+askAt("probe", "/dial?to=$h:80")))
 	t.check("cleaned up", "serve", t.sh("docker rm -f serve"))

@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/keyed"
 )
 
 // Session is one build, as every engine does it. Its stages, and whose they are:
@@ -56,7 +57,7 @@ type Work interface {
 // Sessions are the builds of an engine.
 type Sessions struct {
 	Quiet time.Duration // how long to be silent before saying that something goes on
-	locks Locks
+	locks keyed.Locks
 }
 
 // Lock takes the lock of an app while none of its builds runs.

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -82,7 +81,7 @@ func (o objects) on(t *testing.T) *Platform {
 		t.Fatal(err)
 	}
 	c := &kube.Client{Dynamic: d}
-	return &Platform{o: Options{Client: c, NamespacePrefix: "app-", Log: func(string, ...any) {}}, c: c, locks: map[string]*sync.Mutex{}}
+	return &Platform{o: Options{Client: c, NamespacePrefix: "app-", Log: func(string, ...any) {}}, c: c}
 }
 
 // What is left of a Service that is gone goes, and of one that gitd did not make only what is gitd's.

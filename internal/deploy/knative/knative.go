@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/keyed"
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
@@ -49,12 +49,9 @@ type Images interface {
 type Platform struct {
 	o       Options
 	c       *kube.Client
-	ingress string // its class; "" where gitd may not read it
-	pulls   bool   // the registry asks nodes for credentials
-
-	mu sync.Mutex // mu guards the following
-
-	locks map[string]*sync.Mutex // by Service: one change at a time
+	ingress string      // its class; "" where gitd may not read it
+	pulls   bool        // the registry asks nodes for credentials
+	locks   keyed.Locks // by Service: one change at a time
 }
 
 var _ deploy.Platform = (*Platform)(nil)
@@ -119,7 +116,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	p := &Platform{o: o, c: o.Client, locks: map[string]*sync.Mutex{}}
+	p := &Platform{o: o, c: o.Client}
 	config, err := p.pullConfig(everyApp)
 	if err != nil {
 		return nil, err
@@ -149,15 +146,7 @@ func (p *Platform) namespace(service string) string {
 // lock serialises the changes to one Service. A change holds it until the cluster has made it so (settle), which can take minutes: a
 // second change waits for the first, as a second rollout of the app would. Reads (Get, Describe, Logs, Probe) take no lock.
 func (p *Platform) lock(service string) (unlock func()) {
-	p.mu.Lock()
-	m := p.locks[service]
-	if m == nil {
-		m = &sync.Mutex{}
-		p.locks[service] = m
-	}
-	p.mu.Unlock()
-	m.Lock()
-	return m.Unlock
+	return p.locks.Lock(service)
 }
 
 // tell reports something to the caller, else to gitd's log.

@@ -150,7 +150,7 @@ func (c *fakeCluster) platform(t *testing.T) *Platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Platform{o: Options{Client: client, NamespacePrefix: "app-", Log: t.Logf}, c: client, locks: map[string]*sync.Mutex{}}
+	return &Platform{o: Options{Client: client, NamespacePrefix: "app-", Log: t.Logf}, c: client}
 }
 
 var errGivenUp = errors.New("the client is gone")

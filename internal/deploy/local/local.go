@@ -20,6 +20,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/keyed"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -80,12 +81,12 @@ type Platform struct {
 	tasks    sync.WaitGroup
 	starts   *starts
 	promised atomic.Int64 // bytes of memory that starting instances may take
+	locks    keyed.Locks  // by service: one change at a time
 
 	mu sync.RWMutex // mu guards the following
 
 	processes map[*revision]struct{} // those of RunProcess, and those that end: no Service has them, and their layers stay
 	services  map[string]*service
-	locks     map[string]*sync.Mutex // by service: one change at a time
 	pruning   bool
 	pruneDue  bool
 }
@@ -117,7 +118,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		}
 	}
 	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")}, plane: dataplane.New(o.TrustedProxies),
-		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}, locks: map[string]*sync.Mutex{}}
+		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}}
 	p.Handler = p.plane
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {
@@ -173,15 +174,7 @@ func (p *Platform) Close() error {
 
 // lock serialises the changes to one Service.
 func (p *Platform) lock(name string) (unlock func()) {
-	p.mu.Lock()
-	m := p.locks[name]
-	if m == nil {
-		m = &sync.Mutex{}
-		p.locks[name] = m
-	}
-	p.mu.Unlock()
-	m.Lock()
-	return m.Unlock
+	return p.locks.Lock(name)
 }
 
 // publish gives the data plane the routes of all Services. The caller holds mu.

@@ -1,23 +1,30 @@
-package lifecycle
+// Package keyed has locks by name: of an app, of a Service. A lock that is neither held nor waited for takes no memory.
+package keyed
 
 import (
 	"context"
 	"sync"
 )
 
-// Locks lets one build of an app run at a time.
+// Locks are locks by name. The zero value is ready for use.
 type Locks struct {
+	mu sync.Mutex
 	// mu guards the following.
-	mu   sync.Mutex
 	held map[string]*lock
 }
 
 type lock struct {
-	token chan struct{}
-	users int
+	token chan struct{} // has one element while the lock is held
+	users int           // that hold it or wait for it
 }
 
-// Acquire waits for the app's lock or the end of ctx. waiting is called once if it has to wait.
+// Lock waits for the lock of a name. unlock may be called more than once.
+func (l *Locks) Lock(name string) (unlock func()) {
+	unlock, _ = l.Acquire(context.Background(), name, func() {}) // it fails with its context alone
+	return unlock
+}
+
+// Acquire waits for the lock of a name or the end of ctx, whose cause is the error. waiting is called once if it has to wait.
 func (l *Locks) Acquire(ctx context.Context, name string, waiting func()) (release func(), err error) {
 	l.mu.Lock()
 	if l.held == nil {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app/apptest"
 )
 
 // Patience is how long tests wait for what must happen.
@@ -21,12 +23,7 @@ const Patience = 30 * time.Second
 // Eventually waits until f is true.
 func Eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if f() {
-			return
-		}
-	}
-	t.Fatalf("not seen within %v: %s", Patience, what)
+	apptest.Eventually(t, Patience, what, f)
 }
 
 // Receive waits for a value.

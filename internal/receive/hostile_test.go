@@ -10,10 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/gittest"
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
@@ -131,7 +131,7 @@ func (fx *fixture) sendAs(capabilities, name, commit string, pack []byte) string
 	if err != nil {
 		fx.T.Fatal(err)
 	}
-	var out, errs syncBuffer
+	var out, errs apptest.Buffer
 	ss.Stdout, ss.Stderr = &out, &errs
 	in, err := ss.StdinPipe()
 	if err != nil {
@@ -152,24 +152,6 @@ func (fx *fixture) sendAs(capabilities, name, commit string, pack []byte) string
 	_ = in.Close()
 	gittest.Receive(fx.T, "the end of the session", done)
 	return out.String()[strings.Index(out.String(), "0000")+4:] + errs.String()
-}
-
-// syncBuffer is a buffer that is read while it is written to.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func TestHostilePacks(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
@@ -219,7 +220,7 @@ func TestCancelledRun(t *testing.T) {
 	for _, delay := range []time.Duration{0, 5 * time.Millisecond, 15 * time.Millisecond, 30 * time.Millisecond, 60 * time.Millisecond, -1} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("the client went away")
-		out := &syncBuffer{}
+		out := &apptest.Buffer{}
 		done := make(chan error, 1)
 		go func() {
 			_, err := h.Run(ctx, Spec{ID: "family", Layers: []string{probe}, Args: []string{"/probe", "family"}, Output: out})

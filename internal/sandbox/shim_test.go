@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
@@ -132,7 +133,7 @@ func readOnly(name string) bool {
 func TestAttack_OutputOfRun(t *testing.T) {
 	h := openHost(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	out := &syncBuffer{}
+	out := &apptest.Buffer{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

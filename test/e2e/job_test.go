@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app/apptest"
 )
 
 // commandLimit is how long any command of a script may take.
@@ -18,28 +19,10 @@ const commandLimit = 6 * time.Minute
 // job is a command with a process group of its own, as a terminal would give it: a signal reaches git and its ssh alike.
 type job struct {
 	cmd  *exec.Cmd
-	out  buffer
-	errs buffer
+	out  apptest.Buffer
+	errs apptest.Buffer
 	done chan struct{}
 	err  error // of Wait; valid once done is closed
-}
-
-// buffer may be read while it is written to.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func startJob(dir string, env []string, stdin []byte, name string, args ...string) (*job, error) {

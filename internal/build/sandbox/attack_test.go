@@ -61,7 +61,7 @@ func TestAttack_LayerDescriptions(t *testing.T) {
 // The helper reads files that an app's code wrote. Where it is taken over, nothing of this machine's network but its registry answers it.
 func TestAttack_HelperHasNoNetwork(t *testing.T) {
 	f := newFixture(t)
-	log := &lockedBuffer{}
+	log := &apptest.Buffer{}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	defer func() { cancel(); <-ended }()
@@ -69,7 +69,7 @@ func TestAttack_HelperHasNoNetwork(t *testing.T) {
 		defer close(ended)
 		_, _ = f.Build(ctx, build.Request{App: "hello", Version: 1, Source: source{"build.sh": "echo started\nsleep 1000\n"}, Log: app.NewLog(log)})
 	}()
-	waitFor(t, func() bool { return strings.Contains(log.String(), "started") })
+	apptest.Eventually(t, time.Minute, "the build has started", func() bool { return strings.Contains(log.String(), "started") })
 	helpers := 0
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {

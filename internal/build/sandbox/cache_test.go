@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/disk"
 )
@@ -120,7 +122,7 @@ func TestAttack_CachesAfterPowerCut(t *testing.T) {
 		}
 	}
 	f.mustBuild(script("echo one"))
-	waitFor(t, func() bool { return disk.Settled(cache) })
+	apptest.Eventually(t, time.Minute, "the cache is settled", func() bool { return disk.Settled(cache) })
 	if !again() {
 		t.Error("a restart of gitd took the cache")
 	}

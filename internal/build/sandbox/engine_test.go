@@ -253,19 +253,19 @@ func TestCancel(t *testing.T) {
 	f := newFixture(t)
 	cause := app.Errorf(app.CodeSuperseded, "", "replaced by a newer push")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	log := &lockedBuffer{}
+	log := &apptest.Buffer{}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := f.Build(ctx, build.Request{App: "hello", Version: 1, Source: source{"build.sh": "echo started\nsleep 1000\n"}, Log: app.NewLog(log)})
 		ended <- err
 	}()
-	waitFor(t, func() bool { return strings.Contains(log.String(), "started") })
+	apptest.Eventually(t, time.Minute, "the build has started", func() bool { return strings.Contains(log.String(), "started") })
 	next := make(chan error, 1)
 	go func() { // waits for its turn
 		_, err := f.Build(context.Background(), build.Request{App: "hello", Version: 2, Source: script("echo second"), Log: app.NewLog(log)})
 		next <- err
 	}()
-	waitFor(t, func() bool { return strings.Contains(log.String(), "waiting for the build before") })
+	apptest.Eventually(t, time.Minute, "the second build waits", func() bool { return strings.Contains(log.String(), "waiting for the build before") })
 	cancel(cause)
 	if err := <-ended; !errors.Is(err, cause) || app.CodeOf(err) != app.CodeSuperseded {
 		t.Errorf("got %v", err)
@@ -292,15 +292,6 @@ func TestInvalidApp(t *testing.T) {
 	for _, name := range []string{"", "../x", "A", "hello.git", "/hello"} {
 		if _, _, err := f.build(context.Background(), script(), func(r *build.Request) { r.App = name }); app.CodeOf(err) != app.CodeInvalidName {
 			t.Errorf("%q: %v", name, err)
-		}
-	}
-}
-
-func waitFor(t *testing.T, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited for a minute")
 		}
 	}
 }

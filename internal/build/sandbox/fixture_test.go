@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/parts"
@@ -283,7 +284,7 @@ END
 func (f *fixture) build(ctx context.Context, s source, change func(*build.Request)) (*build.Result, string, error) {
 	f.t.Helper()
 	f.version++
-	var log lockedBuffer
+	var log apptest.Buffer
 	r := build.Request{App: "hello", Version: f.version, Commit: strings.Repeat("a", 40), Source: s, Log: app.NewLog(&log)}
 	if change != nil {
 		change(&r)
@@ -299,23 +300,6 @@ func (f *fixture) mustBuild(s source) (*build.Result, string) {
 		f.t.Fatalf("%v\n%s", err, log)
 	}
 	return r, log
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // fileInLayer looks a file up in a layer's tar file.

@@ -3,6 +3,7 @@ package contract
 import (
 	"testing"
 
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -23,7 +24,7 @@ func (s *suite) drift(t *testing.T) {
 		svc.Spec.Traffic = nil
 		traffic(svc, "drift-v1 100")
 	})
-	eventually(t, "the edit is live", func() bool {
+	apptest.Eventually(t, settles, "the edit is live", func() bool {
 		_, body, _ := s.get(within(t), "drift", "/")
 		return body == "v1" && s.describe(t, "drift")["drift-v1"].Percent == 100
 	})
@@ -42,7 +43,7 @@ func (s *suite) drift(t *testing.T) {
 		svc.Spec.Traffic = nil
 		traffic(svc, "drift-hand 100")
 	})
-	eventually(t, "the edit is live", func() bool {
+	apptest.Eventually(t, settles, "the edit is live", func() bool {
 		_, body, _ := s.get(within(t), "drift", "/env?name=COLOUR")
 		return body == "hand" && s.describe(t, "drift")["drift-hand"].Percent == 100
 	})

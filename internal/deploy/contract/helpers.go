@@ -21,6 +21,9 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
+// settles is how long a platform may take until what was changed can be seen.
+const settles = 2 * time.Minute
+
 // service returns a Service of the test app whose revision is NAME-VERSION.
 func (s *suite) service(name, version string, env ...string) *servingv1.Service {
 	svc := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -149,15 +152,6 @@ func (s *suite) describe(t *testing.T, name string) map[string]deploy.RevisionSt
 		out[r.Name] = r
 	}
 	return out
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not so after two minutes: %s", what)
-		}
-	}
 }
 
 // contains fails unless text has the parts in this order.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
@@ -27,7 +28,7 @@ func (s *suite) logs(t *testing.T) {
 		}
 		return b.String()
 	}
-	eventually(t, "the log is complete", func() bool { return strings.Contains(read(deploy.LogOptions{}), "line-4") })
+	apptest.Eventually(t, settles, "the log is complete", func() bool { return strings.Contains(read(deploy.LogOptions{}), "line-4") })
 	contains(t, read(deploy.LogOptions{}), "[logs-v1 ", "] v1 starts as ", "line-0\n", "line-4\n")
 	if lines := strings.Split(strings.TrimSpace(read(deploy.LogOptions{Tail: 2})), "\n"); len(lines) != 2 || !strings.HasSuffix(lines[1], "] line-4") {
 		t.Errorf("tail: %q", lines)

@@ -13,6 +13,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
@@ -88,7 +89,7 @@ func (s *suite) workers(t *testing.T) {
 	p := s.env.Platform
 	says := func(parts ...string) {
 		t.Helper()
-		eventually(t, strings.Join(parts, " "), func() bool {
+		apptest.Eventually(t, settles, strings.Join(parts, " "), func() bool {
 			var b bytes.Buffer
 			if err := p.Logs(within(t), "workers", deploy.LogOptions{}, &b); err != nil {
 				t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
@@ -48,7 +49,7 @@ func (s *suite) update(t *testing.T) {
 	if states["update-v4"].Percent != 100 || states["update-v3"].Percent != 0 || len(states["update-v3"].Tags) > 0 {
 		t.Errorf("revisions: %+v", states)
 	}
-	eventually(t, "update-v2, which gets no requests, has no instance", func() bool { return s.describe(t, "update")["update-v2"].Instances == 0 })
+	apptest.Eventually(t, settles, "update-v2, which gets no requests, has no instance", func() bool { return s.describe(t, "update")["update-v2"].Instances == 0 })
 	svc, err := s.env.Platform.Get(within(t), "update")
 	if err != nil || svc.Status.LatestCreatedRevisionName != "update-v4" || len(svc.Status.Traffic) != 1 {
 		t.Errorf("status: %+v, %v", svc.Status, err)
@@ -103,7 +104,7 @@ func (s *suite) failedFirst(t *testing.T) {
 	if _, err := s.env.Platform.Get(within(t), "first"); !errors.Is(err, deploy.ErrNotFound) {
 		t.Errorf("a Service is left: %v", err)
 	}
-	eventually(t, "nothing answers", func() bool {
+	apptest.Eventually(t, settles, "nothing answers", func() bool {
 		code, _, _ := s.get(within(t), "first", "/")
 		return code == http.StatusNotFound
 	})
@@ -117,7 +118,7 @@ func (s *suite) brokenBlue(t *testing.T) {
 	until := time.Now().Add(10*time.Second + 2*s.env.Check)
 	s.mustRoll(t, stays(s.service("broken", "v1", fmt.Sprintf("UNTIL=%d", until.Unix()))))
 	time.Sleep(time.Until(until))
-	eventually(t, "the live revision is down", func() bool {
+	apptest.Eventually(t, settles, "the live revision is down", func() bool {
 		code, _, err := s.get(within(t), "broken", "/")
 		return err == nil && code != http.StatusOK
 	})

@@ -14,6 +14,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
@@ -70,7 +71,7 @@ func (s *suite) delete(t *testing.T) {
 	if err := s.env.Platform.Delete(within(t), "delete"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nothing answers", func() bool {
+	apptest.Eventually(t, settles, "nothing answers", func() bool {
 		code, _, _ := s.get(within(t), "delete", "/")
 		return code == http.StatusNotFound
 	})
@@ -131,7 +132,7 @@ func (s *suite) zero(t *testing.T) {
 	svc := s.service("zero", "v1", "DELAY=200")
 	svc.Spec.Template.Annotations["autoscaling.knative.dev/window"] = "6s"
 	s.mustRoll(t, svc)
-	eventually(t, "no instance is left", func() bool { return s.describe(t, "zero")["zero-v1"].Instances == 0 })
+	apptest.Eventually(t, settles, "no instance is left", func() bool { return s.describe(t, "zero")["zero-v1"].Instances == 0 })
 	var wait sync.WaitGroup
 	var failed atomic.Int64
 	for range 200 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"knative.dev/pkg/ptr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -42,7 +43,7 @@ func TestDeletedRevisionDelaysNothing(t *testing.T) {
 		defer close(hanging)
 		_, _, _ = get(f.address, "busy.localhost", "/sleep?ms=60000")
 	}()
-	eventually(t, "the request is there", func() bool {
+	apptest.Eventually(t, time.Minute, "the request is there", func() bool {
 		d, err := p.Describe(t.Context(), "busy")
 		return err == nil && d[0].InFlight == 1
 	})
@@ -51,7 +52,7 @@ func TestDeletedRevisionDelaysNothing(t *testing.T) {
 	deleted := make(chan error, 1)
 	began := time.Now()
 	go func() { deleted <- p.DeleteRevision(t.Context(), "busy", "busy-v1") }()
-	eventually(t, "v1 is on its way out", func() bool { d, err := p.Describe(t.Context(), "busy"); return err == nil && len(d) == 1 })
+	apptest.Eventually(t, time.Minute, "v1 is on its way out", func() bool { d, err := p.Describe(t.Context(), "busy"); return err == nil && len(d) == 1 })
 	for _, v := range []string{"v3", "v2"} {
 		if took := apply(v); took > drain/2 {
 			t.Errorf("%s waited %s for a revision that ends", v, took)
@@ -94,9 +95,9 @@ func TestNoMemoryNoMoreInstances(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "the first instance starts in any case", func() bool { return instances() == 1 })
+	apptest.Eventually(t, time.Minute, "the first instance starts in any case", func() bool { return instances() == 1 })
 	r := p.services["crowded"].revisions["crowded-v1"]
-	eventually(t, "it wants more, and says that there is no memory", func() bool {
+	apptest.Eventually(t, time.Minute, "it wants more, and says that there is no memory", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.wanted == 2 && !r.lowMemory.IsZero()
@@ -105,8 +106,8 @@ func TestNoMemoryNoMoreInstances(t *testing.T) {
 		t.Errorf("%d instances", n)
 	}
 	left.Store(2 << 30)
-	eventually(t, "there is memory again", func() bool { return instances() == 2 })
+	apptest.Eventually(t, time.Minute, "there is memory again", func() bool { return instances() == 2 })
 	cancel()
 	wait.Wait()
-	eventually(t, "no memory is held back for starts that are over", func() bool { return p.promised.Load() == 0 })
+	apptest.Eventually(t, time.Minute, "no memory is held back for starts that are over", func() bool { return p.promised.Load() == 0 })
 }

@@ -201,15 +201,6 @@ func mustGet(t *testing.T, address, host, path string) string {
 	return body
 }
 
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
 // serveUntilKilled is another process with a platform on dir. It prints the address that it serves on.
 func serveUntilKilled(dir string) int {
 	m, err := openMachine(dir, func(string, ...any) {})
@@ -293,13 +284,13 @@ func TestCrash(t *testing.T) {
 	if code, _, err := get(f.address, "crash.localhost", "/crash"); code != http.StatusBadGateway {
 		t.Errorf("the request that it crashed over: %d, %v", code, err)
 	}
-	eventually(t, "another instance answers", func() bool {
+	apptest.Eventually(t, time.Minute, "another instance answers", func() bool {
 		// While it ends, a connection that the kernel took for it may still break.
 		code, id, err := get(f.address, "crash.localhost", "/id")
 		return err == nil && code == http.StatusOK && id != first
 	})
 	var b bytes.Buffer
-	eventually(t, "the crash is in the log", func() bool {
+	apptest.Eventually(t, time.Minute, "the crash is in the log", func() bool {
 		b.Reset()
 		if err := p.Logs(t.Context(), "crash", deploy.LogOptions{}, &b); err != nil {
 			t.Fatal(err)
@@ -312,7 +303,7 @@ func TestCrash(t *testing.T) {
 	if err := p.Delete(t.Context(), "crash"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the layers that nothing needs are gone", func() bool {
+	apptest.Eventually(t, time.Minute, "the layers that nothing needs are gone", func() bool {
 		left, err := filepath.Glob(filepath.Join(m.dir, "layers", "[0-9a-f]*"))
 		return err == nil && len(left) == 0
 	})
@@ -370,11 +361,11 @@ func TestScaleUp(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "three instances", func() bool { return instances() == 3 })
+	apptest.Eventually(t, time.Minute, "three instances", func() bool { return instances() == 3 })
 	cancel()
 	wait.Wait()
 	if failed.Load() > 0 {
 		t.Errorf("%d requests failed", failed.Load())
 	}
-	eventually(t, "one instance", func() bool { return instances() == 1 })
+	apptest.Eventually(t, time.Minute, "one instance", func() bool { return instances() == 1 })
 }

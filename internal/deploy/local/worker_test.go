@@ -19,6 +19,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"github.com/gitd-io/gitd/internal/sandbox"
@@ -115,7 +116,7 @@ func keys(m map[string]*sandbox.Container) string {
 func (m *machine) become(t *testing.T, want string) map[string]*sandbox.Container {
 	t.Helper()
 	var found map[string]*sandbox.Container
-	eventually(t, "these run: "+want, func() bool {
+	apptest.Eventually(t, time.Minute, "these run: "+want, func() bool {
 		found = m.running(t)
 		return keys(found) == want
 	})
@@ -143,7 +144,7 @@ func TestWorkers(t *testing.T) {
 
 	set(t, p, v1, "worker", "clock")
 	first := m.become(t, "jobs-v1 clock, jobs-v1 worker")
-	eventually(t, "both tell so", func() bool {
+	apptest.Eventually(t, time.Minute, "both tell so", func() bool {
 		log := logsOf(t, p, "jobs")
 		return strings.Contains(log, "[jobs-v1 worker.1] v1 starts as ") && strings.Contains(log, "[jobs-v1 clock.1] v1 starts as ")
 	})
@@ -214,7 +215,7 @@ func TestWorkers_StartedAgain(t *testing.T) {
 	want := regexp.MustCompile(`(?s)worker.1\] cannot find the database\n.*gitd: worker exited with status 3; it is restarted in 1s\n.*` +
 		`cannot find the database\n.*exited with status 3; it is restarted in 2s`)
 	missing := regexp.MustCompile(`jobs-v1 missing.1\] gitd: missing did not start: .*; it is restarted in 1s`)
-	eventually(t, "a second start", func() bool { log := logsOf(t, p, "jobs"); return want.MatchString(log) && missing.MatchString(log) })
+	apptest.Eventually(t, time.Minute, "a second start", func() bool { log := logsOf(t, p, "jobs"); return want.MatchString(log) && missing.MatchString(log) })
 	if files := logsIn(p.logDir("jobs", "jobs-v1")); len(files) != 2 {
 		t.Errorf("%d logs", len(files))
 	}
@@ -224,7 +225,7 @@ func TestWorkers_StartedAgain(t *testing.T) {
 	if err := before.Stop(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another one", func() bool {
+	apptest.Eventually(t, time.Minute, "another one", func() bool {
 		c := m.running(t)["jobs-v2 worker"]
 		return c != nil && c.ID != before.ID
 	})
@@ -246,7 +247,7 @@ func TestWorkers_Restart(t *testing.T) {
 	v1 := version("jobs", "v1", image)
 	set(t, p, v1, "worker", "clock", "old")
 	before := m.become(t, "jobs-v1 clock, jobs-v1 old, jobs-v1 worker")
-	eventually(t, "they talk", func() bool { return strings.Count(logsOf(t, p, "jobs"), "v1 starts as") == 3 })
+	apptest.Eventually(t, time.Minute, "they talk", func() bool { return strings.Count(logsOf(t, p, "jobs"), "v1 starts as") == 3 })
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/reexec"
 )
@@ -32,15 +33,6 @@ func programs() (binds []bind) {
 		}
 	}
 	return binds
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
 }
 
 // TestConfined: the layers are the root, what is written lands in the upper folder, and the host's mounts are as before.
@@ -107,7 +99,7 @@ func TestConfinedCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	eventually(t, "sleep runs", func() bool { return len(processes(t, mark)) > 0 })
+	apptest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return len(processes(t, mark)) > 0 })
 	cancel(cause)
 	if err := <-done; !errors.Is(err, cause) {
 		t.Errorf("run ended with %v, want %v", err, cause)
@@ -183,7 +175,7 @@ func TestKilled(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) {
 		t.Fatalf("it ended with %v", err)
 	}
-	eventually(t, "what it started is gone", func() bool { return len(processes(t, mark)) == 0 })
+	apptest.Eventually(t, 20*time.Second, "what it started is gone", func() bool { return len(processes(t, mark)) == 0 })
 	c, err := cache.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app/apptest"
 )
 
 // bounded serves h within the limits.
@@ -52,15 +54,6 @@ func statusOn(c net.Conn, path string) int {
 	return res.StatusCode
 }
 
-func waitFor(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 15 s: %s", what)
-		}
-	}
-}
-
 // TestAttack_IdleConnections: one client opens thousands of connections and holds them: without a request, after one, or in the middle of
 // its headers. It wants to use up the server's descriptors, so that neither requests nor SSH get through. Then several addresses do so
 // together. Others are served at once, the client itself gets newer connections for its older ones, and no request under way is cut.
@@ -77,7 +70,7 @@ func TestAttack_IdleConnections(t *testing.T) {
 		c := from(t, "127.0.0.1", addr)
 		go func() { busy <- statusOn(c, "/slow") }()
 	}
-	waitFor(t, "they are there", func() bool { return f.requests.Load() == int64(cap(busy)) })
+	apptest.Eventually(t, 15*time.Second, "they are there", func() bool { return f.requests.Load() == int64(cap(busy)) })
 	for i := range 2000 {
 		switch c := from(t, "127.0.0.1", addr); i % 3 {
 		case 1:
@@ -128,7 +121,7 @@ func TestConnectionsInUse(t *testing.T) {
 		for range n {
 			go statusOn(from(t, address, addr), "/slow")
 		}
-		waitFor(t, "they are there", func() bool { return f.requests.Load() == before+int64(n) })
+		apptest.Eventually(t, 15*time.Second, "they are there", func() bool { return f.requests.Load() == before+int64(n) })
 	}
 	hold("127.0.0.1", 10)
 	c := from(t, "127.0.0.1", addr)
@@ -172,7 +165,7 @@ func TestAttack_Streams(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "the rest is refused", func() bool { return refused.Load() >= 180 })
+	apptest.Eventually(t, 15*time.Second, "the rest is refused", func() bool { return refused.Load() >= 180 })
 	if n := inside.Load(); n != 20 {
 		t.Errorf("%d requests reach the app", n)
 	}
@@ -181,7 +174,7 @@ func TestAttack_Streams(t *testing.T) {
 	}
 	close(release)
 	wait.Wait()
-	waitFor(t, "none is counted any more", func() bool { return f.requests.Load() == 0 })
+	apptest.Eventually(t, 15*time.Second, "none is counted any more", func() bool { return f.requests.Load() == 0 })
 }
 
 func TestOrigins(t *testing.T) {

@@ -42,7 +42,7 @@ func variables(job wire.Job, inherited []string, dir string) []string {
 }
 
 // registryEnvironment is that of programs which talk to the registry; CNB_REGISTRY_AUTH comes on top. Their proxies are those of gitd: the
-// platform's may be the app's, and whoever chooses the proxy gets the credentials.
+// platform's may be the app's, and the one who chooses the proxy gets the credentials.
 func registryEnvironment(job wire.Job, dir string) []string {
 	env := variables(job, slices.DeleteFunc(os.Environ(), isProxy), dir)
 	if _, err := os.Stat(wire.Bundle); err == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 )
 
-// maxEntry is how large a file may be that is no source, in bytes.
+// maxEntry is the size limit of a file that is not part of the source, in bytes.
 const maxEntry = 8 << 20
 
 // volumes are where the archive's folders go.

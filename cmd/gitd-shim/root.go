@@ -109,7 +109,7 @@ func makeReadable(layer string, uid, gid uint32) error {
 		if mode == st.Mode&0o7777 {
 			return nil
 		}
-		return unix.Chmod(name, mode) // no link: nobody else is at work here
+		return unix.Chmod(name, mode) // not a link, and no other process writes here
 	})
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ func (s *watcher) runs(pid int) {
 }
 
 // shutdown ends the container on SIGTERM, as gitd would: with SIGTERM, and SIGKILL after its grace. gitd stops nothing in this way; the
-// signal comes when the machine goes down, or from somebody who wants the container to end. A service manager that stops gitd does not
+// signal comes when the machine goes down, or from an operator who ends the container. A service manager that stops gitd does not
 // reach the shim, see join.
 func (s *watcher) shutdown(terminated <-chan os.Signal) {
 	<-terminated

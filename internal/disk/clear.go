@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Clear is RemoveAll for a large folder of folders: several of them at once, and while it goes on it tells about every interval how many
+// Clear is RemoveAll for a large folder of folders: it removes several of them at once, and reports about every interval how many
 // files it has removed. Where something is mounted on the folder itself, it is emptied and stays.
 func Clear(dir string, interval time.Duration, tell func(removed int64)) error {
 	const atOnce = 4

@@ -23,7 +23,7 @@ func ReadInside(dir, name string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, errors.Join(err, fmt.Errorf("%s is no regular file of at most %d bytes", name, limit))
+		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file of at most %d bytes", name, limit))
 	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxAgain = 100     // directories looked at again because somebody puts files into them meanwhile
+	maxAgain = 100     // directories looked at again because files are created in them meanwhile
 	maxStuck = 100_000 // entries that cannot be removed
 )
 
@@ -21,7 +21,7 @@ const (
 // goes; the error is the first one.
 func RemoveAll(path string) error { return removeAll(path, nil, nil) }
 
-// errStopped says that somebody wanted no more of it.
+// errStopped is the error of a removal that was stopped.
 var errStopped = errors.New("stopped")
 
 func removeAll(path string, stopped *atomic.Bool, removed *atomic.Int64) error {
@@ -67,7 +67,7 @@ type remover struct {
 	stuck map[[2]uint64]bool // what stays, by device and inode
 	again int                // directories looked at again
 
-	stopped *atomic.Bool  // nil for one that nobody stops
+	stopped *atomic.Bool  // nil for one that cannot be stopped
 	removed *atomic.Int64 // counts what is removed; may be nil
 }
 
@@ -124,7 +124,7 @@ func (r *remover) remove(l *level, e entry) {
 		}
 	}
 	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR): // somebody changes it
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR): // it is being changed
 		l.changed = true
 	case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EBUSY):
 		r.keep(l, e.ino, fmt.Errorf("something is mounted on %.200q in it", e.name))
@@ -173,7 +173,7 @@ func (r *remover) up() {
 	}
 }
 
-// drop removes a file or an empty directory. What is gone is no error. Where force is set the directory dir is the stranger's too: its mode
+// drop removes a file or an empty directory, if it exists. Where force is set, dir belongs to a stranger too: its mode
 // and marks are changed where they are in the way.
 func (r *remover) drop(dir int, name string, force bool) error {
 	unlink := func() error {

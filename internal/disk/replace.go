@@ -10,7 +10,7 @@ import (
 // temporary is how the names of files begin that Replace is writing.
 const temporary = ".new-"
 
-// RemoveTemporary removes the files of a folder that Replace was writing when its process was killed. Nobody may be writing there.
+// RemoveTemporary removes the files of a folder that Replace was writing when its process was killed. No process may be writing there.
 func RemoveTemporary(dir string) error {
 	left, err := filepath.Glob(filepath.Join(escape.Replace(dir), temporary+"*"))
 	for _, f := range left {

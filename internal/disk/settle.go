@@ -18,7 +18,7 @@ const mark = "trusted.gitd.whole"
 // settleAfter is how long folders gather before the file system is synced for all of them.
 const settleAfter = time.Second
 
-// Settler marks folders of one file system, in the background: nobody waits for the disk.
+// Settler marks folders of one file system, in the background: its callers do not wait for the disk.
 type Settler struct {
 	Dir string                           // holds the folders, or folders that hold them
 	Log func(format string, args ...any) // may be nil

@@ -12,7 +12,7 @@ type Usage struct {
 	Entries int64 // files, folders and links
 }
 
-// Over tells whether it is more than either limit; a limit of 0 is none.
+// Over reports whether it is more than either limit; 0 is no limit.
 func (u Usage) Over(bytes, entries int64) bool {
 	return bytes > 0 && u.Bytes > bytes || entries > 0 && u.Entries > entries
 }

@@ -30,7 +30,7 @@ type Trash struct {
 	busy  map[string]bool
 }
 
-// Discard takes path away, and is done with it when it returns. It is no error where there is none. Where it cannot be moved, because there is
+// Discard takes path away, and is done with it when it returns. It need not exist. Where it cannot be moved, because there is
 // no room for a name, say, it is removed in its place before Discard returns, and what cannot be removed is an error.
 func (t *Trash) Discard(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
@@ -113,7 +113,7 @@ func clip(err error) error {
 // Wait returns when all that was discarded is removed, or cannot be.
 func (t *Trash) Wait() { t.running.Wait() }
 
-// Close ends what goes on; the next process goes on with it by Empty.
+// Close stops removing; the next process continues by Empty.
 func (t *Trash) Close() {
 	t.stopped.Store(true)
 	t.running.Wait()

@@ -29,7 +29,7 @@ type level struct {
 	name     string     // in the level above; "" for the first, and for one that was closed: find tells it
 	dev, ino uint64
 	offset   int64 // of the entry that comes next
-	changed  bool  // somebody changes it meanwhile: what is in it is to be looked at again
+	changed  bool  // it is being changed: its content must be read again
 	stuck    bool  // something in it cannot be removed
 }
 

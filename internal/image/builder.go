@@ -26,7 +26,7 @@ func NameRunImage(builder v1.Image, reference string) (v1.Image, error) {
 	}
 	var metadata map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(config.Config.Labels[metadataLabel]), &metadata); err != nil {
-		return nil, app.Errorf(app.CodeInvalidInput, "name the image of a Cloud Native Buildpacks builder", "this is no builder: its label %s cannot be read: %w", metadataLabel, err)
+		return nil, app.Errorf(app.CodeInvalidInput, "name the image of a Cloud Native Buildpacks builder", "this is not a builder: its label %s cannot be read: %w", metadataLabel, err)
 	}
 	type runImage struct {
 		Image string `json:"image"`

@@ -27,7 +27,7 @@ import (
 	"github.com/gitd-io/gitd/internal/parts"
 )
 
-// User is the user and group that gitd runs as. It is nobody's in Debian.
+// User is the user and group that gitd runs as. Debian assigns it to no one.
 const User = 65532
 
 // Home is where the image has gitd, and Data its data directory.
@@ -45,7 +45,7 @@ type Options struct {
 	Parts   string // folder of the programs beside it; default: where this program has them
 	Base    string // image to stand on: oci:DIR or a registry reference with git; "" bootstraps Debian
 	Cache   string // default: gitd in the user's cache directory
-	Force   bool   // bootstrap anew
+	Force   bool   // bootstrap again
 	Version string
 	Log     *app.Log
 }

@@ -28,7 +28,7 @@ func ParseTarget(ctx context.Context, reference, config string, insecure bool) (
 	const next = "name it as in --push registry.example.com/team/gitd:1"
 	tag, err := name.NewTag(reference)
 	if err != nil {
-		return nil, app.Errorf(app.CodeInvalidInput, next, "%q is no reference that an image can be pushed to: %w", reference, err)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%q is not a reference that an image can be pushed to: %w", reference, err)
 	}
 	path := tag.RepositoryStr()
 	host, _, _ := strings.Cut(reference, "/")

@@ -73,7 +73,7 @@ func Unstructured(obj runtime.Object) (*unstructured.Unstructured, error) {
 	return &unstructured.Unstructured{Object: m}, nil
 }
 
-// scrub drops empty creation times, which typed objects write and nobody means.
+// scrub drops the empty creation times that typed objects write.
 func scrub(m map[string]any) {
 	for k, v := range m {
 		switch v := v.(type) {

@@ -18,7 +18,7 @@ import (
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
-// Explain turns an error of the API into words. doing says what failed: "create the Service hello". An *app.Error stays as it is.
+// Explain turns an error of the API into an *app.Error. doing is what failed: "create the Service hello". An *app.Error stays as it is.
 func Explain(err error, doing string) *app.Error {
 	var known *app.Error
 	if errors.As(err, &known) {
@@ -37,7 +37,7 @@ func explain(err error) (code app.Code, why, next string) {
 	case errors.As(err, &no):
 		return unauthorized(no.identity)
 	case errors.As(err, &away):
-		return nobody(away)
+		return unreached(away)
 	case errors.Is(err, context.DeadlineExceeded):
 		return app.CodeUnavailable, "the cluster did not answer in time", "try again; if it stays so, look at the cluster's API server"
 	case meta.IsNoMatchError(err):
@@ -66,7 +66,7 @@ func answered(err error, s metav1.Status) (code app.Code, why, next string) {
 		return app.CodeLimitExceeded, "the namespace's quota is used up: " + quota, "raise the ResourceQuota, or remove what is not needed"
 	case webhook.MatchString(message):
 		m := webhook.FindStringSubmatch(message)
-		return app.CodeInvalidInput, fmt.Sprintf("the admission webhook %s refused it: %s", m[1], m[2]), "change what it asks for, or ask who runs the cluster"
+		return app.CodeInvalidInput, fmt.Sprintf("the admission webhook %s refused it: %s", m[1], m[2]), "change what it asks for, or ask the cluster's operator"
 	case strings.Contains(message, "failed calling webhook"):
 		return app.CodeUnavailable, message, "look at the pods of that webhook: kubectl get pods -A"
 	case apierrors.IsForbidden(err):
@@ -78,7 +78,7 @@ func answered(err error, s metav1.Status) (code app.Code, why, next string) {
 		}
 		return app.CodeUnavailable, "other tools manage the same fields: " + strings.Join(all, "; "), ConflictNote
 	case apierrors.IsConflict(err):
-		return app.CodeUnavailable, "it was changed by somebody else at the same time", "try again"
+		return app.CodeUnavailable, "another client changed it at the same time", "try again"
 	case apierrors.IsNotFound(err) && (s.Details == nil || s.Details.Name == ""):
 		what := "what gitd asks for"
 		if s.Details != nil && s.Details.Group != "" {
@@ -108,7 +108,7 @@ var (
 func forbidden(message string) (app.Code, string, string) {
 	m := denied.FindStringSubmatch(message)
 	if m == nil {
-		return app.CodeUnavailable, message, "ask who runs the cluster"
+		return app.CodeUnavailable, message, "ask the cluster's operator"
 	}
 	why, next := MissingRight(m[1], m[2], m[3], m[4], m[5])
 	return app.CodeUnavailable, why, next
@@ -143,13 +143,13 @@ func MissingRight(user, verb, resource, group, namespace string) (why, next stri
 func unauthorized(who identity) (app.Code, string, string) {
 	if !who.expired.IsZero() && time.Now().After(who.expired) {
 		return app.CodeUnavailable, fmt.Sprintf("the client certificate in %s expired on %s", who.source, who.expired.UTC().Format("2006-01-02 15:04 MST")),
-			"get a new kubeconfig from who runs the cluster"
+			"get a new kubeconfig from the cluster's operator"
 	}
 	return app.CodeUnavailable, fmt.Sprintf("the cluster at %s does not accept the credentials in %s", who.address, who.source),
-		"get a new kubeconfig from who runs the cluster"
+		"get a new kubeconfig from the cluster's operator"
 }
 
-func nobody(e *unreachable) (app.Code, string, string) {
+func unreached(e *unreachable) (app.Code, string, string) {
 	var (
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
@@ -161,11 +161,11 @@ func nobody(e *unreachable) (app.Code, string, string) {
 	switch {
 	case errors.As(e.err, &authority):
 		return app.CodeUnavailable, "the certificate of " + where + " is signed by an authority that the kubeconfig does not name",
-			"take certificate-authority-data from who runs the cluster; something may sit between here and there"
+			"take certificate-authority-data from the cluster's operator; a proxy may intercept the connection"
 	case errors.As(e.err, &host):
 		return app.CodeUnavailable, "the certificate of " + where + " is for another name: " + host.Error(), "use a name in the kubeconfig that the certificate has"
 	case errors.As(e.err, &invalid):
-		return app.CodeUnavailable, "the certificate of " + where + " is not valid: " + invalid.Error(), "ask who runs the cluster to renew it; look at this machine's clock"
+		return app.CodeUnavailable, "the certificate of " + where + " is not valid: " + invalid.Error(), "ask the cluster's operator to renew it; check this machine's clock"
 	case strings.Contains(e.err.Error(), "tls: expired certificate") || strings.Contains(e.err.Error(), "tls: bad certificate"):
 		return unauthorized(e.identity)
 	case errors.As(e.err, &dns):

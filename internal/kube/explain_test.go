@@ -58,11 +58,11 @@ func TestExplain(t *testing.T) {
 		{&apierrors.StatusError{ErrStatus: metav1.Status{Code: 403, Reason: metav1.StatusReasonForbidden, Message: "no", Details: &metav1.StatusDetails{
 			Causes: []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}}}}, app.CodeUnavailable, "the namespace is being deleted", ""},
 		{apierrors.NewBadRequest("admission webhook \"policy.example.com\" denied the request: images come from\nregistry.example.com only"), app.CodeInvalidInput,
-			"the admission webhook policy.example.com refused it: images come from registry.example.com only", "ask who runs the cluster"},
+			"the admission webhook policy.example.com refused it: images come from registry.example.com only", "ask the cluster's operator"},
 		{apierrors.NewInternalError(errors.New(`failed calling webhook "w": no endpoints available`)), app.CodeUnavailable, "failed calling webhook", "pods of that webhook"},
 		{apierrors.NewGenericServerResponse(http.StatusNotFound, "get", ksvc, "", "", 0, true), app.CodeUnavailable, "Knative Serving is not installed", "install Knative"},
 		{apierrors.NewNotFound(ksvc, "hello"), app.CodeNotFound, `services.serving.knative.dev "hello" not found`, ""},
-		{apierrors.NewConflict(ksvc, "hello", errors.New("the object has been modified")), app.CodeUnavailable, "somebody else at the same time", "try again"},
+		{apierrors.NewConflict(ksvc, "hello", errors.New("the object has been modified")), app.CodeUnavailable, "another client changed it at the same time", "try again"},
 		{conflict("kubectl-edit", ".spec.traffic", ".metadata.labels.x"), app.CodeUnavailable,
 			"other tools manage the same fields: kubectl-edit (.spec.traffic, .metadata.labels.x)", ConflictNote},
 		{fmt.Errorf("wait: %w", context.DeadlineExceeded), app.CodeUnavailable, "did not answer in time", "try again"},

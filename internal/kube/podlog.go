@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// PodLog reads the log of one container. It knows how far it has come: after a connection that broke, Read goes on where it was, and
+// PodLog reads the log of one container. It keeps its position: after a broken connection Read continues where it was, and
 // hands out no line twice. It is for one goroutine at a time.
 type PodLog struct {
 	Client                    *Client
@@ -26,7 +26,7 @@ func (l *PodLog) Last() time.Time { return l.last }
 // maxLine is where a line that does not end is cut, in bytes.
 const maxLine = 64 << 10
 
-// Read hands out the lines that are new. With follow it goes on until the container ends, else until there are no more. The container
+// Read hands out the new lines. With follow it continues until the container ends, else until the log's present end. The container
 // must have started. RBAC: get on pods/log.
 func (l *PodLog) Read(ctx context.Context, follow bool, line func(string)) error {
 	q := l.Client.REST.Get().AbsPath("/api/v1/namespaces", l.Namespace, "pods", l.Pod, "log").Param("container", l.Container).Param("timestamps", "true")

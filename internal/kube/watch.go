@@ -16,8 +16,8 @@ type Interest struct {
 	Selector  string // of labels
 }
 
-// Watch sends on the channel it returns whenever one of these objects may have changed, and once at the start: the reader looks itself
-// what there is now. Signals that nobody took become one. A watch that breaks is made again. It ends with ctx.
+// Watch sends on the channel it returns whenever one of these objects may have changed, and once at the start: the reader has to read
+// the objects itself. Unread signals become one. A watch that breaks is opened again. It ends with ctx.
 func (c *Client) Watch(ctx context.Context, what ...Interest) <-chan struct{} {
 	changed := make(chan struct{}, 1)
 	changed <- struct{}{}

@@ -24,7 +24,7 @@ func (r *Registry) AddImage(ctx context.Context, repository, tag string, img v1.
 		return err
 	}
 	if !tagForm.MatchString(tag) {
-		return fmt.Errorf("registry: %q is no tag", tag)
+		return fmt.Errorf("registry: %q is not a tag", tag)
 	}
 	digest, err := img.Digest()
 	if err != nil {
@@ -169,7 +169,7 @@ func (r *Registry) PlaceBlob(repository, digest, file string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("registry: %s is no regular file", file)
+		return fmt.Errorf("registry: %s is not a regular file", file)
 	}
 	r.collecting.RLock()
 	defer r.collecting.RUnlock()
@@ -192,7 +192,7 @@ func (r *Registry) moveBlob(hexDigest, file string, info os.FileInfo) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.Lchown(file, 0, 0); err != nil && os.Geteuid() == 0 { // whoever made the file must not write to it any more
+	if err := os.Lchown(file, 0, 0); err != nil && os.Geteuid() == 0 { // its previous owner must not be able to write to it any more
 		return err
 	}
 	if err := os.Chmod(file, 0o644); err != nil {
@@ -218,7 +218,7 @@ func (r *Registry) moveBlob(hexDigest, file string, info os.FileInfo) error {
 	return err
 }
 
-// Sync puts an image that was pushed on the disk for good: call it before a release depends on the image. It returns
+// Sync makes an image that was pushed outlive a power cut: call it before a release depends on the image. It returns
 // ErrNotFound where a part is missing.
 func (r *Registry) Sync(repository, digest string) error {
 	img, err := r.Image(repository, digest)

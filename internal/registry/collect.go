@@ -20,11 +20,11 @@ import (
 // Needed returns the digests of a repository's images that are needed. It is asked right before the repository is looked through.
 type Needed func(repository string) (digests []string, err error)
 
-// Collect removes all manifests that nobody needs and the blobs that nothing refers to any more. What is younger than an hour, or than since, or is
+// Collect removes all unneeded manifests and unreferenced blobs. What is younger than an hour, or than since, or is
 // held, stays. So does the build cache of an app that needs images, and of our own repositories what a process has added in the last week, or has
 // tagged "latest". It returns the bytes freed.
 //
-// Nobody waits for it: the lock is held for one repository, or a part of the blobs, at a time. It is safe beside pushes that are under way, since
+// It delays nothing: the lock is held for one repository, or a part of the blobs, at a time. It is safe beside pushes under way, since
 // a push that refers to a blob makes it young first, and its age is looked at again right before it is removed.
 func (r *Registry) Collect(ctx context.Context, needed Needed, since time.Time) (int64, error) {
 	c := &collection{Registry: r, ctx: ctx, needed: needed, since: since, marked: map[string]bool{}, tidy: true}
@@ -277,7 +277,7 @@ func (c *collection) removeTags(dir string, tags map[string]string, gone map[str
 	return nil
 }
 
-// removeUploads removes the uploads that nobody can finish any more.
+// removeUploads removes the uploads that cannot be finished any more.
 func (c *collection) removeUploads(dir string) error {
 	uploads, err := entries(filepath.Join(dir, "_uploads"))
 	if err != nil {

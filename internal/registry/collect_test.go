@@ -114,7 +114,7 @@ func TestCollectRepository(t *testing.T) {
 	same(t, r, "hello/cache", old)
 	same(t, r, "other", other)
 	if _, err := r.Image("hello", digestOf(t, old)); !errors.Is(err, ErrNotFound) {
-		t.Errorf("an image that nobody needs: %v", err)
+		t.Errorf("an unneeded image: %v", err)
 	}
 }
 
@@ -355,7 +355,7 @@ func TestCollectOfOurOwnImages(t *testing.T) {
 	same(t, r, System+"builder", builder)
 	later(r, systemGrace+time.Hour)
 	if _, err := r.Image(System+"builder", digestOf(t, builder)); !errors.Is(err, ErrNotFound) {
-		t.Errorf("a builder that nobody uses any more: %v", err)
+		t.Errorf("a builder that is no longer used: %v", err)
 	}
 	same(t, r, RunImage, run)
 }

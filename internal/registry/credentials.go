@@ -147,7 +147,7 @@ func (r *Registry) guard(next http.Handler) http.Handler {
 	})
 }
 
-// refresh makes the blob that a request names young, and the repository's link to it: whoever asks for a blob may be about to refer to it.
+// refresh makes the blob that a request names young, and the repository's link to it: a client that asks for a blob may be about to refer to it.
 func (r *Registry) refresh(path string) {
 	repository, digest, ok := strings.Cut(strings.TrimPrefix(path, "/v2/"), "/blobs/")
 	if !ok || !digestForm.MatchString(digest) {
@@ -173,7 +173,7 @@ func (r *Registry) refreshAll(manifest []byte) {
 
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Connection", "close") // nobody waits for the rest of a body that is not wanted
+	w.Header().Set("Connection", "close") // the rest of an unwanted body is not read
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(`{"errors":[{"code":"` + code + `","message":"` + message + `"}]}` + "\n"))
 }

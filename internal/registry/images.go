@@ -16,9 +16,9 @@ type Images interface {
 	Tags(repository string) (map[string]string, error)
 	// AddImage stores an image under repository:tag.
 	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
-	// Pushed notes that somebody else has put an image there for us, so that Collect removes it once nobody needs it.
+	// Pushed records an image that another process has pushed for gitd, so that Collect removes it when it is no longer needed.
 	Pushed(repository, digest string) error
-	// Collect removes the images that nobody needs, and that are older than an hour and than since. Images of our own repositories that are in
+	// Collect removes the unneeded images that are older than an hour and than since. Images of our own repositories that are in
 	// use stay, and so do build caches of apps that need images. It returns the bytes freed, as far as they are known.
 	Collect(ctx context.Context, needed Needed, since time.Time) (freed int64, err error)
 	// CollectRepository does that for one repository, of which these digests are needed, and leaves to Collect what may be shared with others.

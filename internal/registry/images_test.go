@@ -352,7 +352,7 @@ func TestSilentRegistry(t *testing.T) {
 	if _, err := r.Collect(context.Background(), keeping(nil), time.Time{}); err == nil || deletes.Load() != 1 {
 		t.Errorf("%d deletions, %v", deletes.Load(), err)
 	}
-	r.client = patient(100 * time.Millisecond)
+	r.client = answerWithin(100 * time.Millisecond)
 	began := time.Now()
 	if _, err := r.Image("hello", "sha256:"+strings.Repeat("1", 64)); err == nil || time.Since(began) > askTime/2 {
 		t.Errorf("after %s: %v", time.Since(began), err)

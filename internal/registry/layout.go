@@ -38,7 +38,7 @@ func (r *Registry) repositories() string { return filepath.Join(r.root(), "repos
 
 func (r *Registry) repository(name string) (string, error) {
 	if len(name) > 255 || !repositoryForm.MatchString(name) {
-		return "", fmt.Errorf("registry: %q is no name of a repository", name)
+		return "", fmt.Errorf("registry: %q is not the name of a repository", name)
 	}
 	return filepath.Join(r.repositories(), filepath.FromSlash(name)), nil
 }
@@ -65,7 +65,7 @@ func revisionLink(repository, hex string) string {
 
 func tagDir(repository, tag string) string { return filepath.Join(repository, "_manifests/tags", tag) }
 
-// readLink returns the digest that a link holds, "" where there is none that makes sense.
+// readLink returns the digest that a link holds; "" where it holds no valid one.
 func readLink(path string) string {
 	b, err := os.ReadFile(path)
 	if s := strings.TrimSpace(string(b)); err == nil && digestForm.MatchString(s) {

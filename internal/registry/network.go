@@ -85,7 +85,7 @@ func (r *Registry) Addr() net.Addr {
 	return r.network.listener.Addr()
 }
 
-// hurry bounds a request until somebody knows whose it is. The server reads what is left of a body that no handler wants, and would do so for
+// hurry bounds a request until its sender is known. The server reads what is left of a body that no handler wants, and would do so for
 // as long as it takes.
 func hurry(d time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -176,7 +176,7 @@ func (b *boundBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// certificate is read again when its file changes: whoever renews it need not tell us.
+// certificate is read again when its file changes, so that renewing it needs no restart.
 type certificate struct {
 	cert, key string
 

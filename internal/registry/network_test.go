@@ -115,8 +115,8 @@ func TestNetworkRights(t *testing.T) {
 		{"the node's name with a Pod's password", "GET", "/v2/other/manifests/v1", puller, push, 401},
 		{"a Pod's name with the node's password", "GET", "/v2/hello/manifests/v1", "hello", pull, 401},
 		{"a very long name", "GET", "/v2/", strings.Repeat("a", 5000), push, 401},
-		{"nobody", "GET", "/v2/", "", "", 401},
-		{"nobody, an upload", "POST", "/v2/hello/blobs/uploads/", "", "", 401},
+		{"no credentials", "GET", "/v2/", "", "", 401},
+		{"no credentials, an upload", "POST", "/v2/hello/blobs/uploads/", "", "", 401},
 		{"two readings", "GET", "/v2/hello/manifests/blobs/uploads/x", pod, push, 403},
 		{"an empty element", "GET", "/v2//hello/manifests/v1", pod, push, 403},
 	} {

@@ -54,7 +54,7 @@ type Registry struct {
 	opened   time.Time // uploads from before it ended with the process that took them
 
 	// collecting is held shared by everything that adds or relies on what is on the disk for a moment, and alone by Collect for each of its
-	// steps. Nobody holds it for as long as a build takes: Hold is for that.
+	// steps. A build does not hold it: Hold is for that.
 	collecting sync.RWMutex
 	tidying    sync.WaitGroup
 	closing    atomic.Bool

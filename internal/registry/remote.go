@@ -37,7 +37,7 @@ type RemoteOptions struct {
 	Log   func(format string, args ...any) // may be nil
 }
 
-// Remote is a registry that somebody else runs.
+// Remote is a registry outside of gitd.
 type Remote struct {
 	o        RemoteOptions
 	registry name.Registry
@@ -60,7 +60,7 @@ func OpenRemote(o RemoteOptions) (*Remote, error) {
 	if !strings.ContainsAny(host, ".:") && host != "localhost" {
 		return nil, app.Errorf(app.CodeInvalidInput, next, "%q does not begin with the host of a registry", o.Prefix)
 	}
-	r := &Remote{o: o, now: time.Now, client: patient(askTime), deletes: deleteTime}
+	r := &Remote{o: o, now: time.Now, client: answerWithin(askTime), deletes: deleteTime}
 	var options []name.Option
 	if o.Insecure {
 		options = append(options, name.Insecure)
@@ -69,7 +69,7 @@ func OpenRemote(o RemoteOptions) (*Remote, error) {
 	}
 	var err error
 	if r.registry, err = name.NewRegistry(host, append(options, name.StrictValidation)...); err != nil {
-		return nil, app.Errorf(app.CodeInvalidInput, next, "%q is no registry: %w", host, err)
+		return nil, app.Errorf(app.CodeInvalidInput, next, "%q is not a registry: %w", host, err)
 	}
 	if path != "" && !repositoryForm.MatchString(path) {
 		return nil, app.Errorf(app.CodeInvalidInput, next, "%q cannot be part of a repository's name: use a-z, 0-9 and single - . _ /", path)
@@ -81,8 +81,8 @@ func OpenRemote(o RemoteOptions) (*Remote, error) {
 	return r, nil
 }
 
-// patient waits that long for a registry to answer. How long a body takes is not its matter.
-func patient(d time.Duration) http.RoundTripper {
+// answerWithin is a transport that waits that long for a registry's response header. It does not limit the body.
+func answerWithin(d time.Duration) http.RoundTripper {
 	t, ok := remote.DefaultTransport.(*http.Transport)
 	if !ok {
 		return remote.DefaultTransport
@@ -92,7 +92,7 @@ func patient(d time.Duration) http.RoundTripper {
 	return t
 }
 
-// keychain reads a docker config.json. It is read anew for each question, so that a Secret that was renewed is seen.
+// keychain reads a docker config.json. It is read again for each request, so that a renewed Secret is seen.
 func keychain(file string) (authn.Keychain, error) {
 	if file == "" {
 		return authn.DefaultKeychain, nil
@@ -139,7 +139,7 @@ func (c configFile) Resolve(target authn.Resource) (authn.Authenticator, error) 
 	return authn.Anonymous, nil
 }
 
-// encrypted refuses plain HTTP, but to this machine: a name that looks like one of a private network is no reason to send passwords in the clear.
+// encrypted refuses plain HTTP, except to this machine: passwords must not be sent unencrypted, not even on a private network.
 type encrypted struct{ next http.RoundTripper }
 
 var errPlain = errors.New("plain HTTP was not asked for")
@@ -162,7 +162,7 @@ func (r *Remote) Insecure() bool { return r.o.Insecure }
 
 func (r *Remote) repository(n string) (name.Repository, error) {
 	if !repositoryForm.MatchString(n) {
-		return name.Repository{}, fmt.Errorf("registry: %q is no name of a repository", n)
+		return name.Repository{}, fmt.Errorf("registry: %q is not the name of a repository", n)
 	}
 	_, path, _ := strings.Cut(r.o.Prefix, "/")
 	repo := r.registry.Repo(strings.TrimPrefix(path+"/"+n, "/"))
@@ -279,7 +279,7 @@ func (r *Remote) Write(ctx context.Context, repository, tag string, img v1.Image
 		return err
 	}
 	if !tagForm.MatchString(tag) {
-		return fmt.Errorf("registry: %q is no tag", tag)
+		return fmt.Errorf("registry: %q is not a tag", tag)
 	}
 	digest, err := img.Digest()
 	if err != nil {
@@ -290,7 +290,7 @@ func (r *Remote) Write(ctx context.Context, repository, tag string, img v1.Image
 		updates, done := make(chan v1.Update, 16), make(chan struct{})
 		go func() {
 			defer close(done)
-			for u := range updates { // the channel is closed by who writes to it
+			for u := range updates { // its writer closes the channel
 				if u.Error == nil {
 					told(u.Complete, u.Total)
 				}

@@ -41,7 +41,7 @@ func (r *Remote) Check(ctx context.Context) error {
 		switch answer.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			if a, e := r.keychain.Resolve(repo); e == nil && a == authn.Anonymous {
-				return app.Errorf(app.CodeUnavailable, r.nextLogin(), "the registry %s wants credentials, and there are none for it: %w", r.o.Prefix, err)
+				return app.Errorf(app.CodeUnavailable, r.nextLogin(), "the registry %s requires credentials, and none are configured for it: %w", r.o.Prefix, err)
 			}
 			if answer.StatusCode == http.StatusUnauthorized {
 				return app.Errorf(app.CodeUnavailable, r.nextLogin(), "the registry %s does not accept the credentials: %w", r.o.Prefix, err)
@@ -90,7 +90,7 @@ func (r *Remote) speaks(ctx context.Context) error {
 	case a.StatusCode/100 == 5:
 		return app.Errorf(app.CodeUnavailable, "look at the registry, then try again", "the registry %s is out of order: it answers %s", r.o.Prefix, a.Status)
 	}
-	return app.Errorf(app.CodeInvalidInput, "check the name and the port", "%s is no registry: it answers %s to /v2/", r.registry.RegistryStr(), a.Status)
+	return app.Errorf(app.CodeInvalidInput, "check the name and the port", "%s is not a registry: it answers %s to /v2/", r.registry.RegistryStr(), a.Status)
 }
 
 func isLoopback(host string) bool {

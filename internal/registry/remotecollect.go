@@ -88,7 +88,7 @@ func (r *Remote) CollectRepository(ctx context.Context, repository string, diges
 	return r.delete(ctx, gone)
 }
 
-// unneeded returns the images of a repository that nobody needs. It takes note of those that are needed: also what was pushed when nobody did so goes
+// unneeded returns the unneeded images of a repository. It records the needed ones: also what was pushed unrecorded is removed
 // when its time comes.
 func (r *Remote) unneeded(repository string, digests []string, since time.Time) (gone [][2]string) {
 	r.mu.Lock()
@@ -175,7 +175,7 @@ func (r *Remote) delete(ctx context.Context, gone [][2]string) error {
 			r.mu.Lock()
 			r.keeps = true
 			r.mu.Unlock()
-			r.log("registry: %s refuses to delete images: those that no release needs stay there, until somebody else removes them", r.o.Prefix)
+			r.log("registry: %s refuses to delete images: those that no release needs stay there until they are removed by other means", r.o.Prefix)
 			break
 		}
 		if err != nil && !notFound(err) {

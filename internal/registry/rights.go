@@ -13,9 +13,9 @@ import (
 type verdict int
 
 const (
-	denied    verdict = iota // the repository is somebody else's, or these credentials may only read
+	denied    verdict = iota // the repository is another app's, or these credentials may only read
 	fine                     // distribution answers
-	unknown                  // there is no such thing in a repository that the caller may read: clients fall back on something else
+	unknown                  // it does not exist in a repository that the caller may read: clients have a fallback
 	noMethod                 // that is not done here, for any credentials
 	badDigest                // a digest that is not computed here
 )

@@ -131,7 +131,7 @@ func TestAdopt(t *testing.T) {
 			if err := contains(filepath.Join(dir, "web.log"), "listening"); err != nil {
 				t.Error(err)
 			}
-		case "orphan": // somebody kills its shim
+		case "orphan": // its shim is killed
 			shim := shimOf(t, c)
 			if err := unix.Kill(shim, unix.SIGKILL); err != nil {
 				t.Fatal(err)

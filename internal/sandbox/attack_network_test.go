@@ -318,7 +318,7 @@ nft add rule inet firewalld zones iifname "$(echo ${2#--add-interface=} | tr + '
 	if err := j.has("firewalld's zone trusted"); err != nil {
 		t.Error(err)
 	}
-	nft(t, "add table inet unrelated") // a change that is no matter of it
+	nft(t, "add table inet unrelated") // a change outside of it
 	time.Sleep(1500 * time.Millisecond)
 	if asked() != 1 {
 		t.Errorf("asked %d times", asked())

@@ -76,7 +76,7 @@ func TestAttack_WhatTheKernelCountsByUser(t *testing.T) {
 		t.Errorf("alone:\n%s\nbeside the other:\n%s", alone, beside)
 	}
 	if same := exhaust(70002); !strings.Contains(same, "inotify 0\n") {
-		t.Errorf("the attack is none: the same user still has\n%s", same)
+		t.Errorf("the attack has no effect: the same user still has\n%s", same)
 	}
 	if err := evil.Remove(t.Context()); err != nil {
 		t.Error(err)

@@ -7,7 +7,7 @@ import (
 )
 
 // Builds, and what gitd does for them, are in a group of their own at the top, beside the apps' and the one that gitd is in: so that all of them
-// together give way to requests. Within the apps' group they would share its part with the apps alone, and none with gitd's proxy.
+// together have less weight than requests. Within the apps' group they would take time from the apps only, and not from gitd's proxy.
 
 // Shares of the processor and the disk, where others have 100 (version 2) and 1024 (version 1).
 const (
@@ -20,7 +20,7 @@ func (g *cgroups) background() string { return g.parent + "-builds" }
 // controllers that we set limits of, or whose absence would be felt.
 var controllers = []string{"memory", "pids", "cpu", "io"}
 
-// makeBackground makes the group of all builds with its low weight. It is made again where somebody removed it.
+// makeBackground creates the group of all builds, with its low weight, also when it was removed meanwhile.
 func (g *cgroups) makeBackground() error {
 	if g.unified {
 		g.enable(g.roots[0])

@@ -19,7 +19,7 @@ type cgroups struct {
 	unified bool     // version 2
 }
 
-// shimsGroup holds the shims, out of reach of a service manager that stops gitd with all of its group. It is no container's ID.
+// shimsGroup holds the shims, out of reach of a service manager that stops gitd with all of its group. No container has it as its ID.
 const shimsGroup = ".shims"
 
 func openCgroups(parent string) (*cgroups, error) {
@@ -99,7 +99,7 @@ func (g *cgroups) shims() []string {
 	return d
 }
 
-// join are the files to write a shim's process ID to. Their group is made again where somebody removed it while it was empty.
+// join returns the files to write a shim's process ID to. It creates their group again when it was removed while it was empty.
 func (g *cgroups) join() []string {
 	var f []string
 	for _, d := range g.shims() {
@@ -150,7 +150,7 @@ func (g *cgroups) limitTCP(id string, memory int64) {
 	}
 }
 
-// processes returns who is in a container's group.
+// processes returns the IDs of the processes in a container's group.
 func (g *cgroups) processes(id string) []int {
 	var pids []int
 	for _, d := range g.dirs(id) {

@@ -70,7 +70,7 @@ func (n *network) forgetConnections(a netip.Addr) {
 	_, _ = n.host.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, sentBy(a))
 }
 
-// sentBy matches connections by who began them.
+// sentBy matches connections by their initiator.
 type sentBy netip.Addr
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.

@@ -69,7 +69,7 @@ func (c *Container) watch() {
 	c.reap()
 	var e shim.Exit
 	if err := shim.ReadFile(filepath.Join(c.dir, shim.ExitFile), &e); err != nil {
-		// Somebody killed the shim, or the machine went down. Nobody waits for the container any more: it must not run on.
+		// The shim was killed, or the machine went down. The container has no supervisor any more: it must not keep running.
 		c.host.cgroups.kill(c.ID)
 		e = shim.Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL), At: time.Now().UTC()}
 		_ = shim.WriteFile(filepath.Join(c.dir, shim.ExitFile), e)
@@ -140,17 +140,17 @@ func (c *Container) kill(ctx context.Context) error {
 	default:
 	}
 	_ = c.signal(unix.SIGKILL)
-	patience := time.NewTimer(2 * time.Second)
-	defer patience.Stop()
+	limit := time.NewTimer(2 * time.Second)
+	defer limit.Stop()
 	for range 2 {
 		select {
 		case <-c.done:
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-patience.C: // the first process is beyond our reach, or its shim hangs
+		case <-limit.C: // the first process cannot be signalled, or its shim hangs
 			c.host.cgroups.kill(c.ID)
-			patience.Reset(8 * time.Second)
+			limit.Reset(8 * time.Second)
 		}
 	}
 	return fmt.Errorf("sandbox: container %s does not end", c.ID)

@@ -38,7 +38,7 @@ type firewall struct {
 	others  othersRules    // what other programs' rules ask of us
 }
 
-// openFirewall puts the table into place, replacing an earlier one at one stroke, and watches over it.
+// openFirewall installs the table, atomically replacing an earlier one, and watches it.
 func openFirewall(prefix, table string, log func(string, ...any)) (*firewall, error) {
 	w := &firewall{table: table, prefix: prefix, log: log, bounded: true, limit: maxConnections(), others: othersRules{prefix: prefix, log: log}, stop: make(chan struct{})}
 	c, err := nftables.New()
@@ -64,7 +64,7 @@ func unavailable(err error) error {
 	return app.Errorf(app.CodeUnavailable, "load the kernel's modules: modprobe -a nf_tables nft_masq nft_fib_inet nft_ct", "cannot make firewall rules with nftables: %w", err)
 }
 
-// put writes the table, in one transaction. w.mu is held, or nobody else knows w yet.
+// put writes the table in one transaction. The caller holds w.mu, or has not published w yet.
 func (w *firewall) put(c *nftables.Conn) error {
 	w.write(c)
 	err := c.Flush()
@@ -148,7 +148,7 @@ func (w *firewall) write(c *nftables.Conn) {
 	input := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	input(fromContainer, drop())
 
-	// Nobody begins a connection to a container from outside.
+	// No connection to a container may begin outside.
 	forward := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	forward(interfaceName(expr.MetaKeyOIFNAME, w.prefix), state(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
 	forward(interfaceName(expr.MetaKeyOIFNAME, w.prefix), drop())
@@ -171,7 +171,7 @@ func (w *firewall) write(c *nftables.Conn) {
 }
 
 // maxConnections is how many connections a container may have with the outside at a time. The kernel has one table of them for the whole
-// machine, and when that is full nobody can connect: a container may take a part of 64.
+// machine, and when that is full no process can connect: a container may use 1/64 of it.
 func maxConnections() uint32 {
 	b, _ := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_max")
 	all, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32)

@@ -18,7 +18,7 @@ import (
 // A container's process has its app's user ID on the host, but the files of its image have the image's. Mounts of the layers that show
 // the one for the other make up for it, with nothing written: the kernel wants a user namespace to read the numbers from.
 
-// mapping is whose files are to be shown as whose.
+// mapping is which owner of files appears as which.
 type mapping struct{ uid, gid, owner uint32 }
 
 // mappings keeps the namespaces of the mappings used last. A namespace holds no process, only numbers.

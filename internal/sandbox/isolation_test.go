@@ -289,7 +289,7 @@ func TestOutput(t *testing.T) {
 	if st, err := os.Stat(log); len(lines) != 2 || err != nil || st.Mode().Perm() != 0o600 || st.Sys().(*syscall.Stat_t).Uid != 0 {
 		t.Errorf("%d lines in %v, %v", len(lines), st, err)
 	}
-	// Nobody reads: the container must still be stopped.
+	// The output is not read: the container must still be stopped.
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := h.Run(ctx, Spec{ID: "spam", Layers: []string{probe}, Args: []string{"/probe", "spam"}, Output: blocked{t.Context()}}); !errors.Is(err, context.DeadlineExceeded) {

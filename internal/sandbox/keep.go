@@ -11,7 +11,7 @@ import (
 // Other programs change the kernel's rules while we run: `nft -f /etc/nftables.conf` begins with "flush ruleset" on Debian and takes our
 // table along, Docker starts after us, firewalld reads its configuration again. The kernel tells of every change; we look at once.
 const (
-	lookAgain    = time.Second           // at what the kernel tells nobody of
+	lookAgain    = time.Second           // at what the kernel sends no notice of
 	betweenLooks = 50 * time.Millisecond // where others change their rules without pause
 )
 

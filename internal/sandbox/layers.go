@@ -180,7 +180,7 @@ func (l *Layers) Ensure(ctx context.Context, img v1.Image) ([]string, error) {
 // checkDiffID keeps names of strangers out of paths.
 func checkDiffID(id v1.Hash) error {
 	if id.Algorithm != "sha256" || len(id.Hex) != 64 || strings.Trim(id.Hex, "0123456789abcdef") != "" {
-		return app.Errorf(app.CodeInvalidInput, "build the image again", "%q is no layer's diff ID", id.String())
+		return app.Errorf(app.CodeInvalidInput, "build the image again", "%q is not a layer's diff ID", id.String())
 	}
 	return nil
 }

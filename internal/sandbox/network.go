@@ -90,7 +90,7 @@ func (n *network) forward() error {
 	return nil
 }
 
-// keepForwarding goes on doing so: an operator's `sysctl --system`, as installing a package runs it, may set it back.
+// keepForwarding repeats that: an operator's `sysctl --system`, as installing a package runs it, may reset it.
 func (n *network) keepForwarding() {
 	t := time.NewTicker(lookAgain)
 	defer t.Stop()
@@ -145,7 +145,7 @@ func (n *network) refill(egress bool) {
 		defer n.mu.Unlock()
 		n.making[egress] = false
 		switch {
-		case err != nil: // who needs one will hear of it
+		case err != nil: // the next call of acquire meets the error
 		case n.closed:
 			_ = s.file.Close()
 		default:
@@ -154,7 +154,7 @@ func (n *network) refill(egress bool) {
 	})
 }
 
-// close gives up the namespaces that nobody took, and the firewall's rules when idle.
+// close closes the unused namespaces, and removes the firewall's rules when idle.
 func (n *network) close(idle bool) {
 	n.mu.Lock()
 	n.closed = true

@@ -214,7 +214,7 @@ func TestEgress(t *testing.T) {
 		t.Errorf("resolv.conf: %q", out)
 	}
 
-	// Nobody gets in by the veth from outside of the machine: the foreign namespace has no route, so ask the rules for it.
+	// No packet gets in by the veth from outside of the machine: the foreign namespace has no route, so ask the rules for it.
 	rules, err := exec.Command("nft", "list", "table", "inet", "gitd_"+h.id).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, rules)

@@ -160,7 +160,7 @@ func (o *othersRules) known(c *nftables.Conn, chains []*nftables.Chain) bool {
 	return false
 }
 
-// trust puts our interfaces into firewalld's zone of those whose packets pass; our own table goes on keeping them from this host. It
+// trust adds our interfaces to firewalld's zone that accepts their packets; our own table still keeps them from this host. It
 // changes what is running only: firewalld forgets it when it reads its configuration again, and we see that. It returns a warning.
 func (o *othersRules) trust() string {
 	arguments := []string{"--zone=trusted", "--add-interface=" + o.prefix + "+"}

@@ -132,7 +132,7 @@ const (
 	ioprioLowest     = 7
 )
 
-// lowerPriority makes the thread, and what it starts, give way on the disk where the kernel's scheduler for it knows of priorities.
+// lowerPriority gives the thread, and what it starts, a low priority on the disk, where the kernel's I/O scheduler has priorities.
 func lowerPriority() {
 	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, ioprioBestEffort|ioprioLowest)
 }

@@ -91,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if h.network, err = openNetwork(h.id, o.Log); err != nil {
 		return nil, err
 	}
-	for _, base := range h.bases() { // who opens a Host has its directory for himself
+	for _, base := range h.bases() { // the caller of Open has the directory to itself
 		h.sweep(base, 0)
 	}
 	h.openUsers()

@@ -46,7 +46,7 @@ type Spec struct {
 	LogFile  string    // where Start keeps stdout and stderr, see package output; "" to discard
 	LogSize  int64     // bytes of it on the disk; 0 for 32 MiB
 	Output   io.Writer // stdout and stderr of a container started by Run; nil to discard
-	// Background makes the container give way to others on the processor and the disk.
+	// Background gives the container a low priority on the processor and the disk.
 	Background bool
 	// Grace is the time from SIGTERM to SIGKILL of a container started by Start, where the machine goes down. Stop has its own.
 	Grace time.Duration
@@ -171,7 +171,7 @@ func (s *Spec) resources(swap bool) *specs.LinuxResources {
 	return r
 }
 
-// user is who the container's process is on the host.
+// user is the user and group of the container's process on the host.
 func (s *Spec) user() specs.User {
 	u := specs.User{UID: s.UID, GID: s.GID}
 	if s.Owner != 0 {

@@ -74,13 +74,13 @@ func (h *Host) Run(ctx context.Context, s Spec) (Exit, error) {
 		l.end()
 		return Exit{}, errors.Join(err, e)
 	}
-	patience := 10 * time.Second
+	limit := 10 * time.Second
 	if err != nil {
-		patience = time.Second
+		limit = time.Second
 	}
 	select {
 	case <-copied: // all of the output has arrived
-	case <-time.After(patience): // nobody takes it
+	case <-time.After(limit): // its reader has stopped
 	}
 	e := c.exit
 	c.release()
@@ -228,7 +228,7 @@ func (h *Host) abandon(ctx context.Context, l *launched, err error) error {
 	return err
 }
 
-// startError tells what the app's author can mend from what is ours.
+// startError separates what the app's author can fix from failures of the server.
 func startError(message string) error {
 	m := strings.TrimPrefix(message, "runc run failed: ")
 	m = strings.TrimPrefix(m, "unable to start container process: ")

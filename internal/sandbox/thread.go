@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onThread runs f on an operating system thread that is thrown away afterwards, for what changes a thread for good, such as
+// onThread runs f on an operating system thread that is thrown away afterwards, for what changes a thread permanently, such as
 // leaving a namespace. It is never the process's first thread: that one stands for the process in /proc and cannot end.
 func onThread(f func() error) error {
 	done := make(chan error, 1)

@@ -27,7 +27,7 @@ func (u UIDs) of(id int64, name string) uint32 {
 	return u.First + uint32(h.Sum64()%n)
 }
 
-// taken returns in words who else has some of the IDs: users, groups and the ranges of users' own containers.
+// taken describes what else uses some of the IDs: users, groups and the ranges of users' own containers.
 func (u UIDs) taken() []string {
 	var found []string
 	for _, f := range []struct {

@@ -23,7 +23,7 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// objects are what a cluster has, by their path in its API. Nothing goes on there.
+// objects are what a cluster has, by their path in its API. Nothing changes by itself.
 type objects map[string]string
 
 // ServeHTTP gives, lists and deletes. Selectors are label=value, all of them.

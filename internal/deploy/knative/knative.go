@@ -135,7 +135,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	return p, nil
 }
 
-// Close ends nothing: everything goes on in the cluster.
+// Close ends nothing: everything keeps running in the cluster.
 func (p *Platform) Close() error { return nil }
 
 // namespace is where a Service is.

@@ -139,7 +139,7 @@ func (p *Platform) instances(ctx context.Context, namespace, mine string) ([]cor
 	}
 	all = slices.DeleteFunc(all, func(pod corev1.Pod) bool {
 		s := stateOf(&pod)
-		_, job := pod.Labels["batch.kubernetes.io/job-name"] // its log went to who ran it
+		_, job := pod.Labels["batch.kubernetes.io/job-name"] // its log went to the caller of RunProcess
 		return job || s == nil || s.State.Running == nil && s.State.Terminated == nil && s.LastTerminationState.Terminated == nil
 	})
 	slices.SortFunc(all, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
@@ -166,7 +166,7 @@ func (p *Platform) history(ctx context.Context, all []corev1.Pod, known map[stri
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			_ = err // the pod went, or has not begun: there is no more
+			_ = err // the pod is gone or has not started: there is nothing more to read
 			return nil
 		}
 		if s := stateOf(&all[i]); s != nil && s.RestartCount > 0 {
@@ -213,7 +213,7 @@ func (o *logWriter) failed() error {
 	return o.err
 }
 
-// read follows one instance until its container ends, where nobody does so already. Who notices that the writer failed calls stop.
+// read follows one instance until its container ends, unless it is followed already. It calls stop when the writer fails.
 func (o *logWriter) read(ctx context.Context, readers *sync.WaitGroup, l *instanceLog, stop func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -126,7 +126,7 @@ func (p *Platform) ensureNamespace(ctx context.Context, name string) error {
 		case err != nil && ctx.Err() == nil:
 			return kube.Explain(err, "read the namespace "+name)
 		case err == nil && p.ofAnotherGitd(ns):
-			return app.Errorf(app.CodeExists, "give the app another name; where that gitd is gone for good: kubectl delete namespace "+name, "the namespace %s belongs to another gitd", name)
+			return app.Errorf(app.CodeExists, "give the app another name; if that gitd no longer exists: kubectl delete namespace "+name, "the namespace %s belongs to another gitd", name)
 		case err == nil && ns.DeletionTimestamp == nil:
 			if ns.Labels[managedBy] == manager && ns.Labels[podSecurity] == "" { // of an earlier gitd
 				return p.makeNamespace(ctx, name)

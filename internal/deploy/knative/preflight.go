@@ -92,7 +92,7 @@ func (p *Platform) installed(ctx context.Context) error {
 	return nil
 }
 
-// allowed asks for every right at once, and tells of the missing ones.
+// allowed checks every right at once, and reports the missing ones.
 func (p *Platform) allowed(ctx context.Context) error {
 	var asked sync.WaitGroup
 	var mu sync.Mutex
@@ -167,7 +167,7 @@ func (p *Platform) findIngress(ctx context.Context) error {
 	u, err := p.c.Resource(configMaps, "knative-serving").Get(ctx, "config-network", metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
-		return nil // it is somewhere else, or none of gitd's business
+		return nil // it is somewhere else, or gitd may not read it
 	case err != nil:
 		return kube.Explain(err, "read Knative's network configuration")
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // SetWorkers implements deploy.Platform: a Deployment for each type, named SERVICE.TYPE, that never has two pods at once: the new one starts
-// when the old one has ended. The node starts a worker that ended again; its pause grows to the node's own limit, which is five minutes where
-// nobody set another.
+// when the old one has ended. The node starts a worker that ended again; its pause grows to the node's own limit, which is five minutes unless
+// configured otherwise.
 func (p *Platform) SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error {
 	if err := deploy.CheckProcesses(types...); err != nil {
 		return err

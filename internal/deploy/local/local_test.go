@@ -158,7 +158,7 @@ func TestContract(t *testing.T) {
 		}, User: func(service string) string {
 			id := m.host.UID(0, service)
 			return fmt.Sprintf("%d:%d", id, id)
-		}, NoEdit: "on one machine the Services are gitd's own: nobody else can edit them",
+		}, NoEdit: "on one machine the Services are gitd's own: they cannot be edited by others",
 			Collect: func(ctx context.Context, service, revision string) error {
 				return p.DeleteRevision(ctx, service, revision)
 			}}

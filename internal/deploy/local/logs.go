@@ -40,7 +40,7 @@ func logName(now time.Time, short string) string {
 	return now.UTC().Format(logTime) + "-" + short + logSuffix
 }
 
-// makeLog makes the folder of an instance's log. On a full disk there is none, and the app serves without.
+// makeLog creates the folder of an instance's log. On a full disk it is missing, and the app serves without a log.
 func makeLog(file string) error {
 	err := os.MkdirAll(filepath.Dir(file), 0o700)
 	if errors.Is(err, unix.ENOSPC) {
@@ -246,7 +246,7 @@ type cursor struct {
 	next   entry
 }
 
-// advance reads the next line. It returns false, and notes how far the source was read, where there is none.
+// advance reads the next line. At the end it returns false, and notes how far the source was read.
 func (c *cursor) advance() (bool, error) {
 	l, err := c.reader.Next()
 	if err == nil {

@@ -29,7 +29,7 @@ func processID(revision, process string) string {
 	return fmt.Sprintf("%s-%s-%s", revision, plain[:min(len(plain), 40)], strings.ToLower(rand.Text()[:5]))
 }
 
-// readOnlyWatch passes output on, and notes whether it tells of a file system that is read-only.
+// readOnlyWatch passes output on, and notes whether it mentions a read-only file system.
 type readOnlyWatch struct {
 	w   io.Writer
 	met bool

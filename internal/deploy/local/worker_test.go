@@ -237,7 +237,7 @@ func TestWorkers_StartedAgain(t *testing.T) {
 	}
 }
 
-// The next process goes on with the workers as they are: it replaces what ended meanwhile, and ends what should not run.
+// The next process continues the workers: it replaces those that ended meanwhile, and stops those that should not run.
 func TestWorkers_Restart(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -278,7 +278,7 @@ func TestWorkers_Restart(t *testing.T) {
 		t.Errorf("%d logs", n)
 	}
 
-	// Nothing of them is left, as after the machine was started anew.
+	// Nothing of them is left, as after a reboot of the machine.
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}

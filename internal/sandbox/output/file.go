@@ -134,12 +134,12 @@ func (f *file) run() {
 	}
 }
 
-// close waits until all is written, but not longer than patience.
-func (f *file) close(patience time.Duration) {
+// close waits until all is written, but not longer than limit.
+func (f *file) close(limit time.Duration) {
 	close(f.ending)
 	select {
 	case <-f.ended:
-	case <-time.After(patience):
+	case <-time.After(limit):
 	}
 }
 

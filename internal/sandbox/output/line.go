@@ -52,7 +52,7 @@ var readOnlyWords = [][]byte{[]byte("Read-only file system"), []byte("read-only 
 // ReadOnlyRule is the line that follows the first line of an output in which a program fails to write.
 const ReadOnlyRule = "gitd: an app may write to /tmp and /dev/shm; the rest of its file system is read-only"
 
-// SaysReadOnly says whether a line tells of a write to a file system that is read-only.
+// SaysReadOnly reports whether a line mentions a write to a read-only file system.
 func SaysReadOnly(line []byte) bool {
 	for _, w := range readOnlyWords {
 		if bytes.Contains(line, w) {

@@ -65,14 +65,14 @@ func NewWriter(name string, l Limits) *Writer {
 	return w
 }
 
-// Copy reads until the end of the pipe, or until it is closed. It returns when what it read is written, or patience is over: then what
+// Copy reads until the end of the pipe, or until it is closed. It returns when what it read is written, or limit is over: then what
 // the disk did not take is lost.
-func (w *Writer) Copy(from Pipe, patience time.Duration) error {
+func (w *Writer) Copy(from Pipe, limit time.Duration) error {
 	w.refilled = w.now()
 	go w.file.run()
 	err := w.read(from)
 	w.resume(w.now(), true)
-	w.file.close(patience)
+	w.file.close(limit)
 	return err
 }
 

@@ -49,7 +49,7 @@ type Config struct {
 	Runtime     string        // path of the OCI runtime
 	RuntimeRoot string        // where the runtime keeps its state
 	Layers      []string      // directories, bottom first
-	Users       string        // file of a user namespace that says as whose the files of the layers are to be shown; "" for none
+	Users       string        // file of a user namespace by which the owners of the layers' files are mapped; "" for no mapping
 	UID, GID    uint32        // the image's user, where the process is another one
 	Readable    bool          // without Users: let everybody read what the image's user may
 	Join        []string      // cgroup.procs files of the shim's own cgroup

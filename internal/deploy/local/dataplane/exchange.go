@@ -238,7 +238,7 @@ func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 		w.Header().Set("Retry-After", "5")
 		refuse(w, q, http.StatusServiceUnavailable, app+" "+failing.sentence)
 	case q.Context().Err() != nil:
-		w.WriteHeader(499) // the client went away: nobody reads it
+		w.WriteHeader(499) // the client went away, and nothing reads it
 	case errors.As(err, &unreachable):
 		refuse(w, q, http.StatusBadGateway, app+" does not accept connections: try again in a moment; its log may say why")
 	case x.late(q):

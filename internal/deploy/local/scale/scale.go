@@ -117,7 +117,7 @@ func (s *Scaler) Decide(now time.Time, st State) int {
 		s.active = time.Time{}
 	}
 	fewest, most := s.Bounds()
-	if !st.Reachable { // nobody can send it requests; what is in flight ends before its instance does
+	if !st.Reachable { // no request can reach it; requests in flight end before its instance does
 		if st.InFlight > 0 {
 			return min(max(1, st.Wanted), max(1, st.Ready))
 		}

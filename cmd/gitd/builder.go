@@ -6,6 +6,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/image"
 	"github.com/spf13/cobra"
 )
@@ -15,7 +16,7 @@ func builderCommand() *cobra.Command {
 	var o builder.Options
 	var push pushFlags
 	create := &cobra.Command{
-		Use: "create", Short: "Make our own builder and run image, unless this machine has them", Args: cobra.NoArgs,
+		Use: "create", Short: "Make our own builder and run image, unless this machine has them", Args: command.Takes(""),
 		Long: "Make our own builder and run image, unless this machine has them.\n\nWith --push registry.example.com/team/builder:1 both go into the registry: the run image as builder:1-run.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Log = app.NewLog(os.Stdout)
@@ -33,6 +34,7 @@ func builderCommand() *cobra.Command {
 	create.Flags().BoolVar(&o.Force, "force", false, "make it again even if this machine has it")
 	create.Flags().StringVar(&o.Base, "base", "", "base image to stand on: oci:DIR or a registry reference (default: Debian, bootstrapped from its packages)")
 	push.add(create, "both")
+	command.Group(c)
 	c.AddCommand(create)
 	return c
 }

@@ -28,7 +28,7 @@ func imageCommand() *cobra.Command {
 	var push pushFlags
 	var output string
 	create := &cobra.Command{
-		Use: "create", Short: "Make the image with this gitd in it, and put it into a registry or a folder", Args: cobra.NoArgs,
+		Use: "create", Short: "Make the image with this gitd in it, and put it into a registry or a folder", Args: command.Takes(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			o.Log, o.Version = app.NewLog(os.Stdout), command.Version
@@ -77,6 +77,7 @@ func imageCommand() *cobra.Command {
 	f.StringVar(&o.Binary, "binary", "", "gitd to put in, statically linked (default: this program)")
 	f.StringVar(&o.Parts, "parts", "", "folder of the programs beside it (default: where this program has them)")
 	f.BoolVar(&o.Force, "force", false, "bootstrap Debian again, for its updates")
+	command.Group(c)
 	c.AddCommand(create)
 	return c
 }

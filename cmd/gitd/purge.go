@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
 )
@@ -12,7 +13,7 @@ func purge() *cobra.Command {
 	var data *string
 	var yes bool
 	c := &cobra.Command{
-		Use: "purge", Short: "Stop every instance and remove all that a data directory has put on this machine, or on its cluster", Args: cobra.NoArgs,
+		Use: "purge", Short: "Stop every instance and remove all that a data directory has put on this machine, or on its cluster", Args: command.Takes(""),
 		Long: "Stop every instance of a data directory's apps and remove their namespaces, interfaces, firewall table and control groups, then the directory itself. Apps on a cluster are removed from it. The server must not be running.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := dataDir(*data)

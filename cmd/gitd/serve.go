@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/control"
 	"github.com/gitd-io/gitd/internal/server"
@@ -23,12 +24,16 @@ import (
 func serve() *cobra.Command {
 	set := config.NewSet()
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the server", Args: command.Takes(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := set.Load(os.Environ()); err != nil {
 				return err
 			}
-			return runServer(cmd.Context(), set)
+			err := runServer(cmd.Context(), set)
+			if cause := app.Cause(err); cause != "" && app.CodeOf(err) != app.CodeInternal { // of an internal error it is told anyway
+				log.Printf("cannot serve: %s", app.Plain(cause))
+			}
+			return err
 		},
 	}
 	configure(c, set)
@@ -39,7 +44,7 @@ func serve() *cobra.Command {
 func configCommand() *cobra.Command {
 	set := config.NewSet()
 	c := &cobra.Command{
-		Use: "config", Short: "Print the configuration that gitd serve would run with, and where each value comes from", Args: cobra.NoArgs,
+		Use: "config", Short: "Print the configuration that gitd serve would run with, and where each value comes from", Args: command.Takes(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := set.Load(os.Environ()); err != nil {
 				return err

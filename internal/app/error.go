@@ -81,7 +81,7 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// CodeOf returns the code of the first *Error in err's chain, Internal where there is none, and "" for nil.
+// CodeOf returns the code of the first *Error in err's chain, CodeInternal if there is none, and "" for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
@@ -106,6 +106,9 @@ func Explain(err error) (message, next string) {
 // Cause returns what Explain leaves out, for the server's log: the context that was added to an *Error on its way (fmt.Errorf("…: %w", err)), and its cause
 // in the cause's own words; of any other error, all of it. "" where there is nothing to add.
 func Cause(err error) string {
+	if err == nil {
+		return ""
+	}
 	var e *Error
 	if !errors.As(err, &e) {
 		return err.Error()

@@ -11,7 +11,7 @@ import (
 )
 
 func (c *session) apps() *cobra.Command {
-	apps := &cobra.Command{Use: "apps [APP]", Short: "List the apps, or show one with its revisions", Args: takes("[APP]")}
+	apps := &cobra.Command{Use: "apps [APP]", Short: "List the apps, or show one with its revisions", Args: Takes("[APP]")}
 	inJSON := asJSON(apps)
 	apps.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {

@@ -19,7 +19,7 @@ type Tree struct {
 	asks map[*cobra.Command]func(args []string) operation.Declaration
 }
 
-// Asks returns what a command asks for with these arguments and the flags that were set. What is no operation, such as help, needs nothing.
+// Asks returns what a command asks for with these arguments and the flags that were set. A command that is not an operation, such as help, needs nothing.
 func (t *Tree) Asks(c *cobra.Command, args []string) operation.Declaration {
 	if asks := t.asks[c]; asks != nil {
 		return asks(args)
@@ -42,7 +42,7 @@ func New(s *operation.Services, caller app.Caller, in io.Reader, out, errOut io.
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	group(root)
+	Group(root)
 	t := &Tree{Command: root, asks: map[*cobra.Command]func([]string) operation.Declaration{}}
 	c := &session{services: s, caller: caller, in: in, tree: t}
 	root.SetIn(in)
@@ -103,7 +103,7 @@ func (c *session) declare(d operation.Declaration, line string, run func(cmd *co
 		line = d.Args
 	}
 	words := strings.Fields(d.Name)
-	cmd := &cobra.Command{Use: strings.TrimSpace(words[len(words)-1] + " " + line), Short: d.Does, Args: takes(d.Args), RunE: run}
+	cmd := &cobra.Command{Use: strings.TrimSpace(words[len(words)-1] + " " + line), Short: d.Does, Args: Takes(d.Args), RunE: run}
 	c.asks(cmd, func([]string) operation.Declaration { return d })
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -96,6 +97,24 @@ func TestRun_Words(t *testing.T) {
 	}
 	if status, out, _ := run(s, dev, "help", ""); status != 0 || strings.Contains(out, "keys") {
 		t.Errorf("the help for an ordinary key: %d %s", status, out)
+	}
+}
+
+// An error that is not made for people is an internal one: the log has its cause, root sees it, a key does not, and the help is not named.
+func TestRun_InternalError(t *testing.T) {
+	s, dev := ledger(t)
+	logged := ""
+	s.Log = func(format string, args ...any) { logged = fmt.Sprintf(format, args...) }
+	s.Store.Close()
+	for _, by := range []app.Caller{app.Root, dev} {
+		logged = ""
+		status, out, errs := run(s, by, "apps list", "")
+		if status != app.ExitInternal || out != "" || !strings.Contains(errs, "internal error") || strings.Contains(errs, "gitd help") || !strings.Contains(logged, "database is closed") {
+			t.Errorf("%d %s%s log: %s", status, out, errs, logged)
+		}
+		if got := strings.Contains(errs, "database is closed"); got != by.Local {
+			t.Errorf("%s is told: %s", by.Name(), errs)
+		}
 	}
 }
 

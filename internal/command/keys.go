@@ -11,7 +11,7 @@ import (
 
 func (c *session) keys() *cobra.Command {
 	keys := &cobra.Command{Use: "keys", Short: "Register, list and remove SSH keys", Hidden: !c.caller.Local && !c.caller.Key.Admin}
-	group(keys)
+	Group(keys)
 	known := keys.Args
 	keys.Args = cobra.ArbitraryArgs
 	keys.RunE = func(cmd *cobra.Command, args []string) error { // whether keys knows a word is told to those alone who may use it

@@ -10,7 +10,7 @@ func (c *session) logs() *cobra.Command {
 	var follow, build bool
 	var tail int
 	logs := &cobra.Command{
-		Use: "logs APP [-f] [-n LINES] | logs APP --build [vN]", Short: "Show what an app writes, or the log of a push", Args: takes("APP [vN]"),
+		Use: "logs APP [-f] [-n LINES] | logs APP --build [vN]", Short: "Show what an app writes, or the log of a push", Args: Takes("APP [vN]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			of, out := operation.OfApp{App: args[0]}, cmd.OutOrStdout()
 			if !build {

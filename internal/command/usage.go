@@ -38,8 +38,8 @@ func usageError(c *cobra.Command, err error) error {
 	return app.Errorf(app.CodeInvalidInput, "see how: "+how, "%s", app.Plain(app.Clip(err.Error(), 300)))
 }
 
-// group makes c a command that only holds others: by itself it shows its help.
-func group(c *cobra.Command) {
+// Group makes c a command that only holds others: by itself it shows its help.
+func Group(c *cobra.Command) {
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return app.Errorf(app.CodeInvalidInput, "see what there is: "+strings.Replace(c.CommandPath(), "gitd", "gitd help", 1), "unknown command %q", app.Clip(strings.Join(append(strings.Fields(c.CommandPath())[1:], args[0]), " "), 100))
@@ -49,8 +49,8 @@ func group(c *cobra.Command) {
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 }
 
-// takes checks the number of arguments against how people read them: "APP [vN]" is one or two. What begins with a dash is a flag.
-func takes(line string) cobra.PositionalArgs {
+// Takes checks the number of arguments against how people read them: "APP [vN]" is one or two. What begins with a dash is a flag.
+func Takes(line string) cobra.PositionalArgs {
 	var names []string
 	least := 0
 	for _, w := range strings.Fields(line) {

@@ -33,7 +33,7 @@ var Apps = Operation[OfServer, []AppSummary]{
 		}
 		list := []AppSummary{}
 		for _, a := range all {
-			if err := ShowApp.mayRead(ctx, c, a.Name); err != nil {
+			if err := ShowApp.permitted(ctx, c.Services, c.by, a.Name); err != nil {
 				continue
 			}
 			at := standings[a.Name]
@@ -45,12 +45,6 @@ var Apps = Operation[OfServer, []AppSummary]{
 		}
 		return list, nil
 	},
-}
-
-// mayRead says whether the caller may ask for the operation on an app, wherever that is asked.
-func (d Declaration) mayRead(ctx context.Context, c call, name string) error {
-	_, err := c.Store.Authorize(ctx, c.by, name, d.Verb)
-	return err
 }
 
 // AppStatus is one app with what runs of it.

@@ -21,7 +21,7 @@ type RenewKey struct {
 	Forget bool // forget the host keys that were seen
 }
 
-// RenewDeployKey makes an app's deploy key anew, or forgets the hosts that it was used with, and returns its public part. It is the owner's: it ends what
+// RenewDeployKey makes a new deploy key for an app, or forgets the hosts that it was used with, and returns its public part. Only the owner may: it ends what
 // others rely on, and has the next key of a host trusted.
 var RenewDeployKey = Operation[RenewKey, string]{
 	Declaration{Name: "deploy-key", Args: "APP [--new] [--forget-hosts]", Does: "Renew the app's deploy key", Verb: app.VerbDelete, Needs: NeedsServer},

@@ -77,8 +77,8 @@ type call struct {
 	app string
 }
 
-// Do runs the operation for by, by the rights that it has now. It returns an *app.Error where by has no right, where there is no such app, or
-// where what the operation needs is not there.
+// Do runs the operation for by, with the rights that by has now. It returns an *app.Error if by has no right to it, if the app does not exist, or
+// if the operation needs a server and none is running.
 func (o Operation[In, Out]) Do(ctx context.Context, s *Services, by app.Caller, in In) (Out, error) {
 	name, err := o.allow(ctx, s, by, in.target())
 	if err != nil {
@@ -88,7 +88,7 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Services, by app.Caller, 
 	return o.run(ctx, call{s, by, name}, in)
 }
 
-// Allow says whether by may ask for the operation, on the server or on the app named by target, and returns the app's name in its one form.
+// Allow says whether the operation can run for by, on the server or on the app that target names.
 func (d Declaration) Allow(ctx context.Context, s *Services, by app.Caller, target string) error {
 	_, err := d.allow(ctx, s, by, target)
 	return err
@@ -100,13 +100,19 @@ func (d Declaration) allow(ctx context.Context, s *Services, by app.Caller, targ
 			return "", err
 		}
 	}
-	if _, err := s.Store.Authorize(ctx, by, name, d.Verb); err != nil {
+	if err := d.permitted(ctx, s, by, name); err != nil {
 		return "", err
 	}
 	if d.Needs == NeedsServer && s.Machine == nil {
 		return "", NoServer(d, "")
 	}
 	return name, nil
+}
+
+// permitted says whether by has the right that the operation takes, on the server or on the app with this name.
+func (d Declaration) permitted(ctx context.Context, s *Services, by app.Caller, name string) error {
+	_, err := s.Store.Authorize(ctx, by, name, d.Verb)
+	return err
 }
 
 // ofApp says whether the operation is about one app.

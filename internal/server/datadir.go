@@ -27,10 +27,6 @@ const (
 // everyone. It returns an *app.Error where it cannot be used. It needs no room on the disk.
 func prepare(dir string) error {
 	refuse := func(err error) error {
-		var p *os.PathError
-		if errors.As(err, &p) {
-			err = p.Err
-		}
 		return app.Errorf(app.CodeUnavailable, "run gitd as root, or name another folder: --data DIR", "the data directory %s cannot be used: %w", dir, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -6,10 +6,14 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
+	"github.com/gitd-io/gitd/internal/operation"
 )
 
 // front is what SSH and pushes see of the server.
 type front Server
+
+// git asks the rights of git's own verbs.
+func (f *front) git() operation.Git { return operation.Git{Store: f.store} }
 
 // Identify implements sshd.Handler.
 func (f *front) Identify(ctx context.Context, fingerprint string) (app.Key, error) {
@@ -18,22 +22,17 @@ func (f *front) Identify(ctx context.Context, fingerprint string) (app.Key, erro
 
 // Authorize implements receive.Handler.
 func (f *front) Authorize(ctx context.Context, key app.Key, name string, verb app.Verb) (app.App, error) {
-	return f.store.Authorize(ctx, app.Caller{Key: key}, name, verb)
+	return f.git().Authorize(ctx, app.Caller{Key: key}, name, verb)
 }
 
 // Confirm implements sshd.Handler.
 func (f *front) Confirm(ctx context.Context, key app.Key, name string, id int64, verb app.Verb) error {
-	return f.store.Confirm(ctx, app.Caller{Key: key}, name, id, verb)
+	return f.git().Confirm(ctx, app.Caller{Key: key}, name, id, verb)
 }
 
 // Create implements receive.Handler.
 func (f *front) Create(ctx context.Context, key app.Key, name string) (app.App, error) {
-	caller := app.Caller{Key: key}
-	a, err := f.store.CreateAppAs(ctx, caller, name)
-	if app.CodeOf(err) == app.CodeExists { // two pushes of one key at a time
-		return f.store.Authorize(ctx, caller, name, app.VerbPush)
-	}
-	return a, err
+	return f.git().Create(ctx, app.Caller{Key: key}, name)
 }
 
 // WhileAbsent implements receive.Handler.

@@ -23,8 +23,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/gitd-io/gitd/internal/reexec"
 )
 
 // section is one part of the benchmark that -run can choose.
@@ -74,7 +72,6 @@ type bench struct {
 }
 
 func main() {
-	reexec.Init() // the builder image is read by functions in processes of their own
 	if dir := os.Getenv(receiveDir); dir != "" {
 		if err := serveReceive(dir); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)

@@ -5,12 +5,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -36,76 +33,8 @@ import (
 	"github.com/gitd-io/gitd/internal/build/cluster"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/kube"
-	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
 )
-
-// Making the builder image runs functions of this program in processes of their own.
-func init() { reexec.Init() }
-
-// source is a tree in memory: a file's content, or "-> TARGET" for a link. Names that end with "+x" are programs.
-type source map[string]string
-
-func (s source) Checkout(_ context.Context, dir string, _, _ int) error {
-	for name, content := range s {
-		mode := fs.FileMode(0o644)
-		if n, ok := strings.CutSuffix(name, "+x"); ok {
-			name, mode = n, 0o755
-		}
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
-		}
-		if to, ok := strings.CutPrefix(content, "-> "); ok {
-			if err := os.Symlink(to, file); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := os.WriteFile(file, []byte(content), mode); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s source) ReadFile(name string, _ int64) ([]byte, error) {
-	if c, ok := s[name]; ok {
-		return []byte(c), nil
-	}
-	return nil, fs.ErrNotExist
-}
-
-// folder is a tree on the disk.
-type folder string
-
-func (f folder) Checkout(_ context.Context, dir string, _, _ int) error {
-	return os.CopyFS(dir, os.DirFS(string(f)))
-}
-
-func (f folder) ReadFile(name string, _ int64) ([]byte, error) {
-	return os.ReadFile(filepath.Join(string(f), name))
-}
-
-// log collects what a person would see.
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 
 // builds is an engine in a namespace of its own.
 type builds struct {
@@ -119,16 +48,6 @@ type builds struct {
 	version   int
 }
 
-// environment returns a variable that says where the cluster is.
-func environment(t *testing.T, name string) string {
-	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		t.Fatalf("%s is not set: these tests need a cluster, see test/cluster", name)
-	}
-	return v
-}
-
 var publish = sync.OnceValues(func() (*cluster.Published, error) {
 	ctx := context.Background()
 	progress := app.NewLog(os.Stderr)
@@ -136,7 +55,7 @@ var publish = sync.OnceValues(func() (*cluster.Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, err := registry.OpenRemote(registry.RemoteOptions{Prefix: os.Getenv("GITD_CLUSTER_REGISTRY"), Insecure: true})
+	images, err := registry.OpenRemote(registry.RemoteOptions{Prefix: pushTo, Insecure: true})
 	if err != nil {
 		return nil, err
 	}
@@ -148,49 +67,24 @@ var publish = sync.OnceValues(func() (*cluster.Published, error) {
 
 func newBuilds(t *testing.T, change func(*cluster.Options)) *builds {
 	t.Helper()
-	outside, inside := environment(t, "GITD_CLUSTER_REGISTRY"), environment(t, "GITD_CLUSTER_REGISTRY_IN")
-	client, err := kube.Open(environment(t, "KUBECONFIG"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := client(t)
 	published, err := publish()
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := registry.OpenRemote(registry.RemoteOptions{Prefix: outside, Insecure: true})
+	images, err := registry.OpenRemote(registry.RemoteOptions{Prefix: pushTo, Insecure: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := make([]byte, 4)
-	if _, err := rand.Read(random); err != nil {
-		t.Fatal(err)
-	}
-	b := &builds{t: t, client: client, images: images, published: published, app: "app-" + hex.EncodeToString(random)}
-	namespace := "gitd-build-" + hex.EncodeToString(random)
-	makeNamespace(t, client, namespace)
-	b.options = cluster.Options{Client: client, Namespace: namespace, Images: images, Builder: published, Pull: inside, Insecure: true, Dir: t.TempDir(), Log: t.Logf}
+	// What builds need is little enough for the strictest standard.
+	namespace := newNamespace(t, client, "gitd-build", "pod-security.kubernetes.io/enforce=restricted")
+	b := &builds{t: t, client: client, images: images, published: published, app: "app-" + strings.TrimPrefix(namespace, "gitd-build-")}
+	b.options = cluster.Options{Client: client, Namespace: namespace, Images: images, Builder: published, Pull: pullFrom, Insecure: true, Dir: t.TempDir(), Log: apptest.Logger(t)}
 	if change != nil {
 		change(&b.options)
 	}
 	b.restart()
 	return b
-}
-
-func makeNamespace(t *testing.T, client *kube.Client, name string) {
-	t.Helper()
-	namespaces := schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	ctx := context.Background()
-	// What builds need is little enough for the strictest standard.
-	_, _, err := client.Apply(ctx, namespaces, &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := client.Resource(namespaces, "").Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // restart makes a new engine, as a new process would.
@@ -206,7 +100,7 @@ func (b *builds) restart() {
 
 func (b *builds) build(ctx context.Context, s app.Source, change func(*build.Request)) (*build.Result, string, error) {
 	b.version++
-	l := &log{}
+	l := &apptest.Buffer{}
 	r := build.Request{App: b.app, Version: b.version, Commit: strings.Repeat("0", 40), Source: s, Log: app.NewLog(l), Limits: build.Limits{Time: 5 * time.Minute}}
 	if change != nil {
 		change(&r)
@@ -235,7 +129,7 @@ func (b *builds) mustBuild(s app.Source) (*build.Result, string) {
 // pods are the names of the Pods that are there.
 func (b *builds) pods() []string {
 	b.t.Helper()
-	all, err := b.client.Resource(podResource, b.options.Namespace).List(context.Background(), metav1.ListOptions{})
+	all, err := b.client.Resource(core("pods"), b.options.Namespace).List(context.Background(), metav1.ListOptions{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -255,21 +149,6 @@ func (b *builds) noPods() {
 		}
 		return nil
 	})
-}
-
-func eventually(t *testing.T, within time.Duration, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
 }
 
 // goApp is one without dependencies.
@@ -350,7 +229,7 @@ func TestBuildCancelled(t *testing.T) {
 	b := newBuilds(t, nil)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cause := app.Errorf(app.CodeSuperseded, "", "replaced by a newer push")
-	l := &log{}
+	l := &apptest.Buffer{}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := b.engine.Build(ctx, build.Request{App: b.app, Version: 1, Source: script("echo started", "sleep 1000"), Log: app.NewLog(l)})
@@ -647,8 +526,8 @@ func TestBuildCannotStart(t *testing.T) {
 func TestBuildLost(t *testing.T) {
 	t.Parallel()
 	b := newBuilds(t, nil)
-	under := func(name string) (*log, chan error) {
-		l := &log{}
+	under := func(name string) (*apptest.Buffer, chan error) {
+		l := &apptest.Buffer{}
 		ended := make(chan error, 1)
 		e := b.engine
 		go func() {
@@ -661,7 +540,7 @@ func TestBuildLost(t *testing.T) {
 	_, ended := under(b.app)
 	grace := int64(0)
 	for _, p := range b.pods() {
-		if err := b.client.Resource(podResource, b.options.Namespace).Delete(context.Background(), p, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
+		if err := b.client.Resource(core("pods"), b.options.Namespace).Delete(context.Background(), p, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -731,7 +610,7 @@ func TestBuildExamples(t *testing.T) {
 	var all sync.WaitGroup
 	for _, language := range []string{"node", "python", "go", "static"} {
 		all.Go(func() {
-			l := &log{}
+			l := &apptest.Buffer{}
 			began := time.Now()
 			r, err := b.engine.Build(context.Background(), build.Request{App: b.app + "-" + language, Version: 1, Source: folder("../../examples/" + language), Log: app.NewLog(l)})
 			if err != nil {
@@ -748,7 +627,10 @@ func TestBuildExamples(t *testing.T) {
 // control stops or starts a part of the cluster.
 func control(t *testing.T, verb, part string) {
 	t.Helper()
-	dir := environment(t, "GITD_CLUSTER_DIR")
+	dir := os.Getenv("GITD_CLUSTER_DIR")
+	if dir == "" {
+		t.Fatal("GITD_CLUSTER_DIR is not set: make cluster prints it")
+	}
 	if out, err := exec.Command(filepath.Join(dir, "cluster"), verb, part).CombinedOutput(); err != nil {
 		t.Errorf("cluster %s %s: %v\n%s", verb, part, err, out)
 	}
@@ -760,8 +642,8 @@ func TestBuildFaults(t *testing.T) {
 		t.Skip("stops parts of the cluster: set GITD_CLUSTER_FAULTS=1 where nobody else uses it")
 	}
 	b := newBuilds(t, nil)
-	under := func(s source) (*log, chan error) {
-		l := &log{}
+	under := func(s source) (*apptest.Buffer, chan error) {
+		l := &apptest.Buffer{}
 		ended := make(chan error, 1)
 		b.version++
 		r := build.Request{App: b.app, Version: b.version, Source: s, Log: app.NewLog(l), Limits: build.Limits{Time: 5 * time.Minute}}

@@ -9,21 +9,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/retry"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"github.com/gitd-io/gitd/internal/kube"
-)
-
-var (
-	services  = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
-	revisions = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "revisions"}
-
-	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 )
 
 // TestContract runs the suite that the platform on one machine passes as well.
@@ -70,24 +61,4 @@ func untilFailed(ctx context.Context, c *kube.Client, namespace, revision string
 			return ctx.Err()
 		}
 	}
-}
-
-// edit changes a Service as kubectl edit does.
-func edit(ctx context.Context, c *kube.Client, namespace, service string, change func(*servingv1.Service)) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		u, err := c.Resource(services, namespace).Get(ctx, service, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		var svc servingv1.Service
-		if err := kube.Into(u, &svc); err != nil {
-			return err
-		}
-		change(&svc)
-		if u, err = kube.Unstructured(&svc); err != nil {
-			return err
-		}
-		_, err = c.Resource(services, namespace).Update(ctx, u, metav1.UpdateOptions{FieldManager: contract.Editor})
-		return err
-	})
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -489,25 +488,6 @@ func (g *guide) change(word string) {
 		g.t.Fatal(err)
 	}
 	g.command("git add -A && git commit -qm " + word)
-}
-
-// ask sends a request to an app by the ingress.
-func ask(ctx context.Context, app string) (string, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ingress+"/", nil)
-	if err != nil {
-		return "", err
-	}
-	q.Host = app + "." + domain
-	a, err := http.DefaultClient.Do(q)
-	if err != nil {
-		return "", err
-	}
-	defer a.Body.Close()
-	b, err := io.ReadAll(a.Body)
-	if err == nil && a.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", a.Status, b)
-	}
-	return strings.TrimSpace(string(b)), err
 }
 
 // answers sees the app's word at the ingress.

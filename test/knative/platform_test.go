@@ -5,122 +5,23 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"net"
-	"net/http"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"github.com/gitd-io/gitd/internal/deploy/knative"
 	"github.com/gitd-io/gitd/internal/kube"
 )
-
-var (
-	core = func(resource string) schema.GroupVersionResource {
-		return schema.GroupVersionResource{Version: "v1", Resource: resource}
-	}
-	roles        = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}
-	roleBindings = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}
-)
-
-// testImage is the contract's app in the cluster's registry, made once, with its user as a number.
-var testImage struct {
-	sync.Mutex
-	img v1.Image
-	ref string
-}
-
-func image(t *testing.T) (v1.Image, string) {
-	t.Helper()
-	testImage.Lock()
-	defer testImage.Unlock()
-	if testImage.img != nil {
-		return testImage.img, testImage.ref
-	}
-	img := contract.Image(t)
-	f, err := img.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := f.Config
-	c.User = "1000:1001"
-	if img, err = mutate.Config(img, c); err != nil {
-		t.Fatal(err)
-	}
-	testImage.img, testImage.ref = img, push(t, "numeric", img)
-	return testImage.img, testImage.ref
-}
-
-// service is a Service of the test app whose revision is NAME-VERSION.
-func service(name, version, image string, env ...string) *servingv1.Service {
-	svc := &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	svc.Spec.Template.Name = name + "-" + version
-	svc.Spec.Template.Annotations = map[string]string{"serving.knative.dev/progress-deadline": "3m"}
-	c := corev1.Container{Image: image, Env: []corev1.EnvVar{{Name: "VERSION", Value: version}}}
-	for _, kv := range env {
-		k, v, _ := strings.Cut(kv, "=")
-		c.Env = append(c.Env, corev1.EnvVar{Name: k, Value: v})
-	}
-	svc.Spec.Template.Spec.Containers = []corev1.Container{c}
-	seconds := int64(15) // a Pod that is to end gets as long as a request may take
-	svc.Spec.Template.Spec.TimeoutSeconds = &seconds
-	return svc
-}
-
-// roll rolls a Service out and returns what was told.
-func roll(t *testing.T, p deploy.Platform, svc *servingv1.Service) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	var b bytes.Buffer
-	_, err := deploy.Rollout(ctx, p, deploy.Plan{Service: svc, Log: app.NewLog(&b), Check: deploy.Check{Timeout: time.Minute}})
-	return b.String(), err
-}
-
-// request sends a GET to a host through the ingress.
-func request(t *testing.T, host, path string) (int, string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := (&http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, ingress)
-	}}).RoundTrip(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var b bytes.Buffer
-	_, _ = b.ReadFrom(res.Body)
-	return res.StatusCode, b.String()
-}
-
-func apply(t *testing.T, c *kube.Client, gvr schema.GroupVersionResource, obj runtime.Object) {
-	t.Helper()
-	if _, _, err := c.Apply(t.Context(), gvr, obj); err != nil {
-		t.Fatalf("%s: %v", gvr.Resource, err)
-	}
-}
 
 // A release that the cluster does not take fails in seconds, with the cluster's reason, and what serves goes on.
 func TestRefused(t *testing.T) {
@@ -279,34 +180,6 @@ func TestNamespacePerApp(t *testing.T) {
 type images struct{ img v1.Image }
 
 func (i images) Image(string, string) (v1.Image, error) { return i.img, nil }
-
-// clientAs is a client by a kubeconfig whose user is changed.
-func clientAs(t *testing.T, change func(*clientcmdapi.AuthInfo, *clientcmdapi.Cluster)) *kube.Client {
-	t.Helper()
-	config, err := clientcmd.LoadFromFile(kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range config.AuthInfos {
-		for _, c := range config.Clusters {
-			change(a, c)
-		}
-	}
-	file := filepath.Join(t.TempDir(), "config")
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
-		t.Fatal(err)
-	}
-	c, err := kube.Open(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// is makes the cluster take a client for somebody else.
-func is(user string) func(*clientcmdapi.AuthInfo, *clientcmdapi.Cluster) {
-	return func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { a.Impersonate = user }
-}
 
 // Open says what is wrong with the cluster, or with what gitd may do there.
 func TestOpenErrors(t *testing.T) {

@@ -1,24 +1,52 @@
 package receive
 
 import (
-	"github.com/gitd-io/gitd/internal/pktline"
-	"github.com/gitd-io/gitd/internal/repository"
+	"bytes"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 )
 
-// advertise tells the client what is here and what we understand.
-func advertise(ref, commit string, shallow []string, protocol, nonce string) []byte {
-	capabilities := "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=gitd/1 push-cert=" + nonce
-	var b []byte
+// reportV2 is the second form of a report (gitprotocol-capabilities). A client that knows it asks for that one alone.
+const reportV2 capability.Capability = "report-status-v2"
+
+// understood are the capabilities that a client may ask for.
+var understood = []capability.Capability{capability.ReportStatus, reportV2, capability.DeleteRefs, capability.Sideband64k, capability.Quiet, capability.Atomic,
+	capability.OFSDelta, capability.PushOptions}
+
+// What capabilities with a value say.
+const (
+	objectFormat = "sha1"
+	agent        = "gitd/1"
+)
+
+// advertise tells the client what is here, the ref that is live or "", and what we understand.
+func advertise(ref, commit string, shallow []string, protocol, nonce string) ([]byte, error) {
+	a := packp.NewAdvRefs()
 	if protocol == "version=1" {
-		b = pktline.Append(b, "version 1\n")
+		a.Prefix = [][]byte{[]byte("version 1")}
 	}
-	if ref == "" {
-		b = pktline.Append(b, repository.ZeroID+" capabilities^{}\x00"+capabilities+"\n")
-	} else {
-		b = pktline.Append(b, commit+" "+ref+"\x00"+capabilities+"\n")
+	for _, c := range understood {
+		if err := a.Capabilities.Add(c); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range []struct {
+		name  capability.Capability
+		value string
+	}{{capability.ObjectFormat, objectFormat}, {capability.Agent, agent}, {capability.PushCert, nonce}} {
+		if err := a.Capabilities.Add(c.name, c.value); err != nil {
+			return nil, err
+		}
+	}
+	if ref != "" {
+		a.References[ref] = plumbing.NewHash(commit)
 	}
 	for _, id := range shallow {
-		b = pktline.Append(b, "shallow "+id+"\n")
+		a.Shallows = append(a.Shallows, plumbing.NewHash(id))
 	}
-	return append(b, "0000"...)
+	var b bytes.Buffer
+	err := a.Encode(&b)
+	return b.Bytes(), err
 }

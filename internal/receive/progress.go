@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
 	"github.com/gitd-io/gitd/internal/app"
 )
 
@@ -21,7 +23,7 @@ type transfer struct {
 const progressEvery = 2 * time.Second
 
 func (p *push) progress(branch, commit string) *transfer {
-	return &transfer{log: p.log, quiet: p.request.has("quiet"), title: fmt.Sprintf("Receiving %s (%s %.7s)", p.name, branch, commit), next: time.Now().Add(progressEvery)}
+	return &transfer{log: p.log, quiet: p.request.has(capability.Quiet), title: fmt.Sprintf("Receiving %s (%s %.7s)", p.name, branch, commit), next: time.Now().Add(progressEvery)}
 }
 
 func (t *transfer) update(phase string, done, of int) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
@@ -68,7 +70,11 @@ func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 	if p.cut = len(shallow) > 0; p.cut && p.repository.WantsAll() {
 		offered, p.cut = "", false
 	}
-	if _, err := ss.Write(advertise(offered, commit, shallow, ss.Env(protocolEnv), p.nonce)); err != nil {
+	advertisement, err := advertise(offered, commit, shallow, ss.Env(protocolEnv), p.nonce)
+	if err != nil {
+		return o.And(refuse(ss, err))
+	}
+	if _, err := ss.Write(advertisement); err != nil {
 		return o.And(sshd.Outcome{Result: "the client went away", Status: 1})
 	}
 	heard := ss.LimitWait(s.opts.QuestionTimeout, func() {
@@ -112,14 +118,14 @@ const probeEvery = 300 * time.Millisecond
 
 // serve runs the stages 4 to 9.
 func (p *push) serve() sshd.Outcome {
-	p.band = &band{w: p.ss, multi: p.request.has("side-band-64k"), stall: p.opts.IdleTimeout, last: time.Now(), gone: p.ss.Gone}
+	p.band = &band{w: p.ss, multi: p.request.has(capability.Sideband64k), stall: p.opts.IdleTimeout, last: time.Now(), gone: p.ss.Gone}
 	p.log = app.NewLog(p.band)
 	stop := make(chan struct{})
 	defer close(stop)
 	go p.band.keepAlive(stop, probeEvery)
 
 	unpack, result := "ok", ""
-	deploy := choose(p.request.commands, p.live, p.request.has("atomic"))
+	deploy := choose(p.request.commands, p.live, p.request.has(capability.Atomic))
 	if deploy != nil {
 		if err := p.accepted(); err != nil {
 			deploy.reason = app.OneLine(err)

@@ -4,15 +4,11 @@ import (
 	"context"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
 	"github.com/gitd-io/gitd/internal/sshd"
-)
-
-// The two forms of a report (gitprotocol-capabilities). A client that knows the second asks for that one alone.
-const (
-	reportV1 = "report-status"
-	reportV2 = "report-status-v2"
 )
 
 // refResult is what the second form of a report adds to "ok": how a ref moved, where the client cannot know.
@@ -58,7 +54,7 @@ func (p *push) report(unpack, result string) sshd.Outcome {
 		}
 	}
 	b = append(b, "0000"...)
-	if p.request.has(reportV1) || p.request.has(reportV2) {
+	if p.request.has(capability.ReportStatus) || p.request.has(reportV2) {
 		status = 0 // the report says it all, and git looks no further
 		if _, err := p.band.send(bandData, b); err != nil && !strings.HasSuffix(result, sshd.ErrGone.Error()) {
 			result += "; " + sshd.ErrGone.Error()

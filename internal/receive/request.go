@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
@@ -34,12 +36,12 @@ type pushRequest struct {
 	commands     []*refCommand
 	shallow      []string
 	options      []string
-	capabilities map[string]string
+	capabilities map[capability.Capability]string
 	certificate  *pushCertificate // of a signed push; nil for any other
 }
 
-func (r *pushRequest) has(capability string) bool {
-	_, ok := r.capabilities[capability]
+func (r *pushRequest) has(c capability.Capability) bool {
+	_, ok := r.capabilities[c]
 	return ok
 }
 
@@ -63,7 +65,7 @@ func (h *headReader) line(what string) (string, error) {
 
 // readPushRequest reads commands and push options. It returns nil and no error when the client has nothing to push.
 func readPushRequest(p *pktline.Reader) (*pushRequest, error) {
-	r, h := &pushRequest{capabilities: map[string]string{}}, &headReader{packets: p}
+	r, h := &pushRequest{capabilities: map[capability.Capability]string{}}, &headReader{packets: p}
 	for {
 		text, err := h.line("commands")
 		if err == pktline.ErrFlush {
@@ -82,13 +84,13 @@ func readPushRequest(p *pktline.Reader) (*pushRequest, error) {
 			return nil, err
 		}
 	}
-	if format, ok := r.capabilities["object-format"]; ok && format != "sha1" {
+	if format, ok := r.capabilities[capability.ObjectFormat]; ok && format != objectFormat {
 		return nil, fmt.Errorf("%w: object format %q", pktline.ErrProtocol, app.Clip(format, 20))
 	}
 	if len(r.commands) == 0 {
 		return nil, nil
 	}
-	if !r.has("push-options") {
+	if !r.has(capability.PushOptions) {
 		return r, nil
 	}
 	return r, r.readOptions(h)
@@ -111,10 +113,10 @@ func (r *pushRequest) command(p *pktline.Reader, text string) (err error) {
 		text = head
 		for c := range strings.FieldsSeq(tail) {
 			k, v, _ := strings.Cut(c, "=")
-			r.capabilities[k] = v
+			r.capabilities[capability.Capability(k)] = v
 		}
 	}
-	if text != capabilityCertificate || len(r.commands) > 0 {
+	if text != string(capability.PushCert) || len(r.commands) > 0 {
 		return r.add(text)
 	}
 	if r.certificate, err = readCertificate(p); err != nil {

@@ -25,10 +25,9 @@ import (
 // It holds a nonce that we gave out for this very conversation, so that nobody can send it again.
 
 const (
-	capabilityCertificate = "push-cert"
-	certificateEnd        = "push-cert-end\n"
-	maxCertificate        = 256 << 10 // bytes
-	signatureNamespace    = "git"     // what the signature is for (PROTOCOL.sshsig)
+	certificateEnd     = "push-cert-end\n"
+	maxCertificate     = 256 << 10 // bytes
+	signatureNamespace = "git"     // what the signature is for (PROTOCOL.sshsig)
 )
 
 // Signature is who signed a push.

@@ -27,10 +27,8 @@ import (
 // app's deploy key, no way to another host than the one that was checked, and limits on everything.
 
 const (
-	modulesFile  = ".gitmodules"
-	modulesDir   = "submodules" // where a repository has what was fetched: a bare repository for each URL
-	maxNesting   = 4            // of submodules in submodules
-	maxModuleURL = 64 << 10     // bytes of all that .gitmodules says
+	modulesDir = "submodules" // where a repository has what was fetched: a bare repository for each URL
+	maxNesting = 4            // of submodules in submodules
 )
 
 // modules fetches the submodules of one push.
@@ -164,60 +162,6 @@ func (m *modules) remote(l level, url string) (remote, error) {
 		return l.from.resolve(url)
 	}
 	return parseRemote(url)
-}
-
-// urls reads .gitmodules, as git reads it: the URL of each path.
-func (m *modules) urls(ctx context.Context, l level, entries []entry) (map[string]string, error) {
-	id := ""
-	for _, e := range entries {
-		if e.path == l.prefix+modulesFile && e.regular() {
-			id = e.id
-		}
-	}
-	if id == "" {
-		return nil, nil
-	}
-	err := l.cat.use(ctx, func() error {
-		_, _, err := l.cat.object(id, maxModuleURL)
-		var large *tooLargeError
-		if errors.As(err, &large) {
-			return app.Errorf(app.CodeLimitExceeded, "make it smaller", "%s is larger than %s", quote(l.prefix+modulesFile), app.Size(maxModuleURL))
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	out, err := l.objects.run(ctx, "", m.limits, "config", "--no-includes", "-z", "--blob", id, "--get-regexp", `^submodule\..*\.(path|url)$`)
-	if err != nil {
-		var g *GitError
-		var exit *exec.ExitError
-		if errors.As(err, &exit) && exit.ExitCode() == 1 && errors.As(err, &g) && len(g.lines) == 0 { // none
-			return nil, nil
-		}
-		if errors.As(err, &g) {
-			return nil, app.Errorf(app.CodeInvalidInput, "correct it, commit, and push again", "%s cannot be read: %s", quote(l.prefix+modulesFile), app.Plain(strings.Join(g.lines, "; ")))
-		}
-		return nil, err
-	}
-	paths, urls := map[string]string{}, map[string]string{} // by the submodule's name
-	for line := range strings.SplitSeq(out, "\x00") {
-		key, value, _ := strings.Cut(line, "\n")
-		name, ok := strings.CutPrefix(key, "submodule.")
-		if !ok {
-			continue
-		}
-		if n, ok := strings.CutSuffix(name, ".path"); ok {
-			paths[n] = value
-		} else if n, ok := strings.CutSuffix(name, ".url"); ok {
-			urls[n] = value
-		}
-	}
-	found := map[string]string{}
-	for name, p := range paths {
-		found[strings.TrimSuffix(p, "/")] = urls[name]
-	}
-	return found, nil
 }
 
 // fetch returns the repository that has the commit, fetched if need be.

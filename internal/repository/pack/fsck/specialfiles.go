@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/url"
 	"strings"
+
+	"github.com/gitd-io/gitd/internal/repository/gitconfig"
 )
 
 // attributesLine is the length of a line from which on git does not read .gitattributes.
@@ -28,19 +30,19 @@ func (c *Checker) Attributes(data []byte) error {
 func (c *Checker) Modules(data []byte) error {
 	// Like git, take what comes before a syntax error, and do not mind the error.
 	var problem error
-	parseConfig(data, func(section, subsection, key, value string, hasValue bool) {
-		if section != "submodule" || subsection == noSubsection || problem != nil {
+	gitconfig.Parse(data, func(v gitconfig.Variable) {
+		if v.Section != "submodule" || v.Subsection == gitconfig.NoSubsection || problem != nil {
 			return
 		}
-		name := subsection
+		name, value := v.Subsection, v.Value
 		switch {
 		case !moduleName(name):
 			problem = c.problem("gitmodulesName", "disallowed submodule name: "+name)
-		case key == "url" && hasValue && !moduleURL(value):
+		case v.Key == "url" && v.HasValue && !moduleURL(value):
 			problem = c.problem("gitmodulesUrl", "disallowed submodule url: "+value)
-		case key == "path" && hasValue && strings.HasPrefix(value, "-"):
+		case v.Key == "path" && v.HasValue && strings.HasPrefix(value, "-"):
 			problem = c.problem("gitmodulesPath", "disallowed submodule path: "+value)
-		case key == "update" && hasValue && strings.HasPrefix(value, "!"):
+		case v.Key == "update" && v.HasValue && strings.HasPrefix(value, "!"):
 			problem = c.problem("gitmodulesUpdate", "disallowed submodule update setting: "+value)
 		}
 	})

@@ -1,51 +1,60 @@
-package fsck
+// Package gitconfig reads git's configuration format (git-config(1), "CONFIGURATION FILE"), as git does, from text that is not trusted: it reads no other
+// files, and what it holds in memory is no more than the text.
+package gitconfig
 
 import (
 	"bytes"
 	"strings"
 )
 
-// noSubsection stands for the subsection of a section without one.
-const noSubsection = "\x00"
+// NoSubsection stands for the subsection of a section without one.
+const NoSubsection = "\x00"
 
-// parseConfig reads git's configuration format (git-config(1), "CONFIGURATION FILE") and calls set for each variable up to
-// the first syntax error. Sections and keys are in lower case.
-func parseConfig(data []byte, set func(section, subsection, key, value string, hasValue bool)) {
-	p := &configParser{data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
-	section, subsection := "", noSubsection
+// Variable is one line of a section.
+type Variable struct {
+	Section    string // in lower case
+	Subsection string // NoSubsection where there is none
+	Key        string // in lower case
+	Value      string
+	HasValue   bool // there is a "="
+}
+
+// Parse calls set for each variable up to the first syntax error. It returns the line of that error, counted from 1; 0 where there is none.
+func Parse(data []byte, set func(Variable)) (badLine int) {
+	p := &parser{data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
+	v := Variable{Subsection: NoSubsection}
 	for {
 		c, ok := p.next()
 		switch {
 		case !ok:
-			return
+			return 0
 		case c == '\n' || isSpace(c):
 		case c == '#' || c == ';':
 			p.skipLine()
 		case c == '[':
-			if section, subsection, ok = p.section(); !ok {
-				return
+			if v.Section, v.Subsection, ok = p.section(); !ok {
+				return p.line()
 			}
 		case !isAlpha(c):
-			return
+			return p.line()
 		default:
-			key, value, hasValue, ok := p.variable(c)
-			if !ok {
-				return
+			if v.Key, v.Value, v.HasValue, ok = p.variable(c); !ok {
+				return p.line()
 			}
-			if section != "" {
-				set(section, subsection, key, value, hasValue)
+			if v.Section != "" {
+				set(v)
 			}
 		}
 	}
 }
 
-type configParser struct {
+type parser struct {
 	data []byte
 	at   int
 }
 
 // next returns a byte; a carriage return before a line feed does not count.
-func (p *configParser) next() (byte, bool) {
+func (p *parser) next() (byte, bool) {
 	if p.at >= len(p.data) {
 		return '\n', false
 	}
@@ -58,7 +67,12 @@ func (p *configParser) next() (byte, bool) {
 	return c, true
 }
 
-func (p *configParser) skipLine() {
+// line returns the line of the byte that was read last.
+func (p *parser) line() int {
+	return 1 + bytes.Count(p.data[:max(0, p.at-1)], []byte{'\n'})
+}
+
+func (p *parser) skipLine() {
 	for {
 		if c, ok := p.next(); !ok || c == '\n' {
 			return
@@ -67,7 +81,7 @@ func (p *configParser) skipLine() {
 }
 
 // section reads what follows a bracket.
-func (p *configParser) section() (section, subsection string, sound bool) {
+func (p *parser) section() (section, subsection string, sound bool) {
 	var name strings.Builder
 	for {
 		c, ok := p.next()
@@ -78,7 +92,7 @@ func (p *configParser) section() (section, subsection string, sound bool) {
 			// The old form [section.subsection], in lower case.
 			section, subsection, ok := strings.Cut(name.String(), ".")
 			if !ok {
-				subsection = noSubsection
+				subsection = NoSubsection
 			}
 			return section, subsection, true
 		case isSpace(c):
@@ -115,7 +129,7 @@ func (p *configParser) section() (section, subsection string, sound bool) {
 }
 
 // variable reads a variable that begins with c.
-func (p *configParser) variable(c byte) (key, value string, hasValue, ok bool) {
+func (p *parser) variable(c byte) (key, value string, hasValue, ok bool) {
 	var name strings.Builder
 	ok = true
 	for ; ok && (isAlpha(c) || c >= '0' && c <= '9' || c == '-'); c, ok = p.next() {
@@ -135,7 +149,7 @@ func (p *configParser) variable(c byte) (key, value string, hasValue, ok bool) {
 }
 
 // value reads a value up to the end of its line.
-func (p *configParser) value() (string, bool) {
+func (p *parser) value() (string, bool) {
 	var b strings.Builder
 	quoted, comment, spaces := false, false, 0
 	for {
@@ -188,4 +202,11 @@ func isAlpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 func isSpace(c byte) bool {
 	return c == ' ' || c == '\t' || c == '\n' || c == '\v' || c == '\f' || c == '\r'
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }

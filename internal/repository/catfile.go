@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // errMissing says that an object is not in the repository.
@@ -98,8 +100,8 @@ func (c *catFile) close() {
 }
 
 // ask sends for an object; it is used inside of use.
-func (c *catFile) ask(id string) error {
-	_, err := io.WriteString(c.in, id+"\n")
+func (c *catFile) ask(id plumbing.Hash) error {
+	_, err := io.WriteString(c.in, id.String()+"\n")
 	return err
 }
 
@@ -130,7 +132,7 @@ func (c *catFile) content(size int64) ([]byte, error) {
 }
 
 // object reads a small object whole; it is used inside of use.
-func (c *catFile) object(id string, limit int64) (kind string, content []byte, err error) {
+func (c *catFile) object(id plumbing.Hash, limit int64) (kind string, content []byte, err error) {
 	if err := c.ask(id); err != nil {
 		return "", nil, err
 	}
@@ -138,7 +140,7 @@ func (c *catFile) object(id string, limit int64) (kind string, content []byte, e
 }
 
 // answered reads a small object whole that was asked for.
-func (c *catFile) answered(id string, limit int64) (kind string, content []byte, err error) {
+func (c *catFile) answered(id plumbing.Hash, limit int64) (kind string, content []byte, err error) {
 	kind, size, err := c.answer()
 	if err != nil {
 		return "", nil, err
@@ -152,7 +154,7 @@ func (c *catFile) answered(id string, limit int64) (kind string, content []byte,
 
 // tooLargeError is an object over its limit.
 type tooLargeError struct {
-	id          string
+	id          plumbing.Hash
 	size, limit int64
 }
 

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/repository/lfs"
 )
@@ -79,13 +81,13 @@ func (s *Source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	var files []filesOf
 	for _, e := range s.entries {
 		switch e.mode {
-		case modeDir:
+		case filemode.Dir:
 			if err := w.mkdir(e.path); err != nil {
 				return err
 			}
-		case modeSymlink:
+		case filemode.Symlink:
 			links = append(links, e)
-		case modeRegular, modeGroupWrite, modeExecutable:
+		case filemode.Regular, filemode.Deprecated, filemode.Executable:
 			if e.large != nil {
 				large = append(large, e)
 				continue
@@ -195,7 +197,7 @@ func (w *writer) files(ctx context.Context, c *catFile, files []entry) error {
 	go func() {
 		var b strings.Builder
 		for i, e := range files {
-			b.WriteString(e.id)
+			b.WriteString(e.id.String())
 			b.WriteByte('\n')
 			if b.Len() > 32<<10 || i == len(files)-1 {
 				if _, err := io.WriteString(in, b.String()); err != nil {
@@ -282,7 +284,7 @@ func (w *writer) file(e entry, fill func(io.Writer) error) error {
 		in = w.dir
 	}
 	perm := os.FileMode(0o644)
-	if e.mode == modeExecutable {
+	if e.mode == filemode.Executable {
 		perm = 0o755
 	}
 	f, err := in.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)

@@ -3,17 +3,19 @@ package repository
 import (
 	"bytes"
 	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // maxCommitBytes bounds the commit objects that we read.
 const maxCommitBytes = 1 << 20
 
 // headerValues returns the object IDs that are the values of one header of a commit.
-func headerValues(commit []byte, name string) (values []string) {
+func headerValues(commit []byte, name string) (values []plumbing.Hash) {
 	head, _, _ := strings.Cut(string(commit), "\n\n")
 	for l := range strings.SplitSeq(head, "\n") {
 		if v, ok := strings.CutPrefix(l, name+" "); ok && IsID(v) {
-			values = append(values, v)
+			values = append(values, plumbing.NewHash(v))
 		}
 	}
 	return values

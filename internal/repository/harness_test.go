@@ -74,7 +74,7 @@ func (fx *fixture) end(q *Quarantine) {
 	if err := q.Accept(); err != nil {
 		fx.T.Fatal(err)
 	}
-	if err := q.of.SetLive(RefMain, q.commit, q.of.Turn()); err != nil {
+	if err := q.of.SetLive(RefMain, q.commit.String(), q.of.Turn()); err != nil {
 		fx.T.Fatal(err)
 	}
 	q.KeepLive()

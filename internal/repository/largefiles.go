@@ -31,7 +31,7 @@ func (q *Quarantine) FindLarge(ctx context.Context) (n int, err error) {
 	if err != nil || !used {
 		return 0, err
 	}
-	selected, err := q.filtered(ctx, q.tree, entries, limits)
+	selected, err := q.filtered(ctx, q.tree.String(), entries, limits)
 	if err != nil {
 		return 0, err
 	}

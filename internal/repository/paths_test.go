@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
 	"github.com/gitd-io/gitd/internal/app"
 )
 
@@ -33,7 +36,7 @@ func TestPathsTogether(t *testing.T) {
 		{flat, tally{paths: maxPaths - 10_000}, true}, // of the repository that it is a submodule of
 	} {
 		err := c.use(ctx, func() error {
-			_, _, err := c.walkTree(tt.tree, "", tt.known, fx.f.opts.Limits, nil)
+			_, _, err := c.walkTree(plumbing.NewHash(tt.tree), "", tt.known, fx.f.opts.Limits, nil)
 			return err
 		})
 		if !tt.fails && err != nil || tt.fails && (app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "longer than 32 MB together")) {
@@ -49,7 +52,7 @@ func TestAttributesOfManyFiles(t *testing.T) {
 	var entries []entry
 	for i := range 2*attributesAtOnce + 1 {
 		fmt.Fprintf(&lines, "100644 blob %s\tf%d\n", blob, i)
-		entries = append(entries, entry{path: fmt.Sprintf("f%d", i), mode: modeRegular, id: blob})
+		entries = append(entries, entry{path: fmt.Sprintf("f%d", i), mode: filemode.Regular, id: plumbing.NewHash(blob)})
 	}
 	dir := t.TempDir()
 	rules := fx.Cmd(repository, "git", "hash-object", "-w", "--stdin")

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/disk"
 )
@@ -22,11 +24,11 @@ type Quarantine struct {
 	objects
 	of    *Repository
 	cat   *catFile
-	cut   []string           // the client's shallow commits
-	trees map[string][]entry // of the commit that is to be deployed, by ID
+	cut   []string                  // the client's shallow commits
+	trees map[plumbing.Hash][]entry // of the commit that is to be deployed, by ID
 
-	commit  string // that is to be deployed; Inspect sets this, and the following
-	tree    string
+	commit  plumbing.Hash // that is to be deployed; Inspect sets this, and the following
+	tree    plumbing.Hash
 	author  string
 	subject string
 	entries []entry
@@ -173,7 +175,7 @@ func (q *Quarantine) cutHere() (cut []string, err error) {
 	}
 	err = q.cat.use(context.Background(), func() error {
 		for _, id := range q.cut {
-			kind, content, err := q.cat.object(id, maxCommitBytes)
+			kind, content, err := q.cat.object(plumbing.NewHash(id), maxCommitBytes)
 			if errors.Is(err, errMissing) || err == nil && kind != "commit" {
 				continue
 			}
@@ -239,9 +241,9 @@ func (r *Repository) Shallow() ([]string, error) {
 
 // Inspect finds the tree of the commit that is to be deployed, and lists it.
 func (q *Quarantine) Inspect(ctx context.Context, commit string) error {
-	q.commit = commit
+	q.commit = plumbing.NewHash(commit)
 	return q.cat.use(ctx, func() error {
-		kind, content, err := q.cat.object(commit, maxCommitBytes)
+		kind, content, err := q.cat.object(q.commit, maxCommitBytes)
 		var large *tooLargeError
 		switch {
 		case errors.Is(err, errMissing):
@@ -266,7 +268,7 @@ func (q *Quarantine) Inspect(ctx context.Context, commit string) error {
 // Connected checks that everything that the commit leads to is here.
 func (q *Quarantine) Connected(ctx context.Context) error {
 	limits := q.of.limits()
-	_, err := q.run(ctx, "", limits, "rev-list", "--objects", "--quiet", q.commit, "--not", "--all")
+	_, err := q.run(ctx, "", limits, "rev-list", "--objects", "--quiet", q.commit.String(), "--not", "--all")
 	var g *GitError
 	if !errors.As(err, &g) {
 		return err
@@ -296,7 +298,7 @@ func (q *Quarantine) AnnotatedTags(ctx context.Context, ids []string) (annotated
 	annotated = map[string]bool{}
 	err = q.cat.use(ctx, func() error {
 		for _, id := range ids {
-			if err := q.cat.ask(id); err != nil {
+			if err := q.cat.ask(plumbing.NewHash(id)); err != nil {
 				return err
 			}
 			kind, size, err := q.cat.answer()

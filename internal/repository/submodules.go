@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/disk"
 )
@@ -80,7 +82,7 @@ func (m *modules) done(ok bool) {
 func (m *modules) expand(ctx context.Context, l level, entries []entry, known tally) ([]entry, error) {
 	any := false
 	for _, e := range entries {
-		any = any || e.mode == modeSubmodule
+		any = any || e.mode == filemode.Submodule
 	}
 	if !any {
 		return entries, nil
@@ -91,7 +93,7 @@ func (m *modules) expand(ctx context.Context, l level, entries []entry, known ta
 	}
 	all := make([]entry, 0, len(entries))
 	for _, e := range entries {
-		if e.mode != modeSubmodule {
+		if e.mode != filemode.Submodule {
 			all = append(all, e)
 			continue
 		}
@@ -127,13 +129,13 @@ func (m *modules) one(ctx context.Context, l level, e entry, url string, known t
 	if err != nil {
 		return nil, err
 	}
-	o, err := m.fetch(ctx, from, e.id)
+	o, err := m.fetch(ctx, from, e.id.String())
 	if err != nil {
 		return nil, err
 	}
 	cat := &catFile{ctx: m.q.cat.ctx, objects: o, limits: m.limits}
 	m.q.readers = append(m.q.readers, cat)
-	folder := entry{path: e.path, mode: modeDir}
+	folder := entry{path: e.path, mode: filemode.Dir}
 	var inside []entry
 	err = cat.use(ctx, func() error {
 		kind, content, err := cat.object(e.id, maxCommitBytes)

@@ -2,24 +2,16 @@ package repository
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path"
 	"strconv"
 	"strings"
 
-	"github.com/gitd-io/gitd/internal/app"
-)
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 
-// The modes that a tree's entries have. Everything else is refused.
-const (
-	modeDir        = 0o040000
-	modeRegular    = 0o100644
-	modeGroupWrite = 0o100664 // old git wrote it; the same as modeRegular
-	modeExecutable = 0o100755
-	modeSymlink    = 0o120000
-	modeSubmodule  = 0o160000
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 const (
@@ -34,8 +26,8 @@ const (
 // entry is one file, folder or symlink of a tree.
 type entry struct {
 	path   string // slash-separated
-	mode   uint32
-	id     string
+	mode   filemode.FileMode
+	id     plumbing.Hash
 	target string     // of a symlink
 	module *catFile   // where the object is, in a submodule; nil for the repository itself
 	large  *largeFile // what the file is a Git LFS pointer to; nil where it is none
@@ -43,7 +35,7 @@ type entry struct {
 
 // regular says whether it is a file.
 func (e *entry) regular() bool {
-	return e.mode == modeRegular || e.mode == modeGroupWrite || e.mode == modeExecutable
+	return e.mode == filemode.Regular || e.mode == filemode.Deprecated || e.mode == filemode.Executable
 }
 
 // tally is how much of a commit is known.
@@ -69,8 +61,8 @@ func (t tally) and(o tally) tally { return tally{t.files + o.files, t.paths + o.
 // The tree is a part of a larger one where dir, which then ends in "/", is not "": so much of that is known already.
 //
 // Trees in before need not be read. It also returns the trees by their IDs, as far as they are not too many to remember.
-func (c *catFile) walkTree(root, dir string, known tally, limits Limits, before map[string][]entry) ([]entry, map[string][]entry, error) {
-	w := treeWalk{c: c, limits: limits, known: known.files, paths: known.paths, before: before, memo: make(map[string][]entry, len(before))}
+func (c *catFile) walkTree(root plumbing.Hash, dir string, known tally, limits Limits, before map[plumbing.Hash][]entry) ([]entry, map[plumbing.Hash][]entry, error) {
+	w := treeWalk{c: c, limits: limits, known: known.files, paths: known.paths, before: before, memo: make(map[plumbing.Hash][]entry, len(before))}
 	if err := w.levels(root, dir); err != nil {
 		return nil, nil, err
 	}
@@ -94,12 +86,12 @@ type treeWalk struct {
 	paths   int // bytes
 	entries []entry
 	links   []int
-	before  map[string][]entry
-	memo    map[string][]entry
+	before  map[plumbing.Hash][]entry
+	memo    map[plumbing.Hash][]entry
 	memoed  int
 }
 
-func (w *treeWalk) walk(id, dir string, depth int) error {
+func (w *treeWalk) walk(id plumbing.Hash, dir string, depth int) error {
 	if depth > w.limits.Depth {
 		return app.Errorf(app.CodeLimitExceeded, "move the files up", "folders are nested more than %d deep: %s…", w.limits.Depth, app.Clip(dir, 60))
 	}
@@ -129,11 +121,11 @@ func (w *treeWalk) walk(id, dir string, depth int) error {
 		if err := w.keeps(len(e.path)); err != nil {
 			return err
 		}
-		if e.mode == modeSymlink {
+		if e.mode == filemode.Symlink {
 			w.links = append(w.links, len(w.entries))
 		}
 		w.entries = append(w.entries, e)
-		if e.mode == modeDir {
+		if e.mode == filemode.Dir {
 			if err := w.walk(e.id, e.path+"/", depth+1); err != nil {
 				return err
 			}
@@ -162,7 +154,7 @@ func (w *treeWalk) keeps(n int) error {
 }
 
 // tree reads and parses one tree object; a bomb uses the same few again and again.
-func (w *treeWalk) tree(id, dir string) ([]entry, error) {
+func (w *treeWalk) tree(id plumbing.Hash, dir string) ([]entry, error) {
 	if l, ok := w.memo[id]; ok {
 		return l, nil
 	}
@@ -177,7 +169,7 @@ func (w *treeWalk) tree(id, dir string) ([]entry, error) {
 }
 
 // answer takes apart a tree that was asked for.
-func (w *treeWalk) answer(id, dir string) ([]entry, error) {
+func (w *treeWalk) answer(id plumbing.Hash, dir string) ([]entry, error) {
 	kind, b, err := w.c.answered(id, maxTreeBytes)
 	var large *tooLargeError
 	switch {
@@ -237,14 +229,14 @@ func parseTree(b []byte) ([]entry, error) {
 		if !ok {
 			return nil, errors.New("an entry has no mode")
 		}
-		mode, err := strconv.ParseUint(modeText, 8, 32)
+		mode, err := filemode.New(modeText)
 		if err != nil {
-			return nil, fmt.Errorf("%q is no mode", modeText)
+			return nil, fmt.Errorf("%q is not a mode", modeText)
 		}
 		switch mode {
-		case modeDir, modeRegular, modeGroupWrite, modeExecutable, modeSymlink, modeSubmodule:
+		case filemode.Dir, filemode.Regular, filemode.Deprecated, filemode.Executable, filemode.Symlink, filemode.Submodule:
 		default:
-			return nil, fmt.Errorf("%q has mode %o", name, mode)
+			return nil, fmt.Errorf("%q has mode %o", name, uint32(mode))
 		}
 		switch {
 		case name == "" || name == "." || name == ".." || strings.Contains(name, "/"):
@@ -257,7 +249,7 @@ func parseTree(b []byte) ([]entry, error) {
 		if n := len(list); n > 0 && list[n-1].path >= name {
 			ascending = false
 		}
-		list = append(list, entry{path: name, mode: uint32(mode), id: hex.EncodeToString(rest[:20])})
+		list = append(list, entry{path: name, mode: mode, id: plumbing.Hash(rest[:20])})
 		b = rest[20:]
 	}
 	if ascending {
@@ -278,12 +270,12 @@ func parseTree(b []byte) ([]entry, error) {
 func checkLinks(entries []entry) error {
 	links := map[string]string{}
 	for _, e := range entries {
-		if e.mode == modeSymlink {
+		if e.mode == filemode.Symlink {
 			links[e.path] = e.target
 		}
 	}
 	for _, e := range entries {
-		if e.mode == modeSymlink && !staysInside(e.path, e.target, links) {
+		if e.mode == filemode.Symlink && !staysInside(e.path, e.target, links) {
 			return app.Errorf(app.CodeInvalidInput, "make it point to a file of the app, by a relative path, or remove it",
 				"the symlink %s points outside of the app: %q", quote(e.path), app.Plain(app.Clip(e.target, 100)))
 		}

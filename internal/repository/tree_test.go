@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
 	"github.com/gitd-io/gitd/internal/app"
 )
 
@@ -43,7 +45,7 @@ func TestCheckLinks(t *testing.T) {
 	} {
 		var entries []entry
 		for p, target := range c.links {
-			entries = append(entries, entry{path: p, mode: modeSymlink, target: target})
+			entries = append(entries, entry{path: p, mode: filemode.Symlink, target: target})
 		}
 		err := checkLinks(entries)
 		if (err == nil) != c.ok {

@@ -3,10 +3,15 @@ package repository
 import (
 	"container/list"
 	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // maxTreeCache bounds the bytes of trees that are remembered for all apps together.
 const maxTreeCache = 32 << 20
+
+// entryBytes is what an entry takes beside its path, with what the allocator adds.
+const entryBytes = 96
 
 // treeCache remembers the trees that each app's last push listed: but for a few, the next commit has the same, and need not read them. A tree
 // is known by what it holds, so nothing here becomes wrong; that all of a push is in the repository is checked elsewhere.
@@ -19,7 +24,7 @@ type treeCache struct {
 
 type appTrees struct {
 	name  string
-	trees map[string][]entry // by ID; nobody changes it
+	trees map[plumbing.Hash][]entry // by ID; nobody changes it
 	bytes int
 }
 
@@ -28,7 +33,7 @@ func newTreeCache() *treeCache {
 }
 
 // of returns the trees of an app's last push, which the caller does not change.
-func (c *treeCache) of(name string) map[string][]entry {
+func (c *treeCache) of(name string) map[plumbing.Hash][]entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.apps[name]
@@ -40,12 +45,12 @@ func (c *treeCache) of(name string) map[string][]entry {
 }
 
 // keep replaces the app's cached trees, evicting the least recently used apps where there are too many.
-func (c *treeCache) keep(name string, trees map[string][]entry) {
+func (c *treeCache) keep(name string, trees map[plumbing.Hash][]entry) {
 	a := &appTrees{name: name, trees: trees}
 	for _, t := range trees {
 		a.bytes += 160 // of the map
 		for _, e := range t {
-			a.bytes += 160 + len(e.path) // with its ID and what the allocator adds
+			a.bytes += entryBytes + len(e.path)
 		}
 	}
 	c.mu.Lock()

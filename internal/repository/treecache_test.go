@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // A commit's trees that the push before had need not be read, and the listing is the same.
@@ -18,14 +20,14 @@ func TestTreesOfThePushBefore(t *testing.T) {
 	same := tree(fmt.Sprintf("040000 tree %s\tone\n040000 tree %s\ttwo\n", folder, folder))
 	before := tree(fmt.Sprintf("100644 blob %s\tfile\n040000 tree %s\tsame\n", blob, same))
 	after := tree(fmt.Sprintf("100644 blob %s\tother\n040000 tree %s\tsame\n", blob, same))
-	walk := func(root string, known map[string][]entry) ([]entry, map[string][]entry, error) {
+	walk := func(root string, known map[plumbing.Hash][]entry) ([]entry, map[plumbing.Hash][]entry, error) {
 		ctx := context.Background()
 		c := &catFile{ctx: ctx, objects: objects{repository: repository}, limits: fx.f.opts.Limits}
 		defer c.close()
 		var entries []entry
-		var trees map[string][]entry
+		var trees map[plumbing.Hash][]entry
 		err := c.use(ctx, func() (err error) {
-			entries, trees, err = c.walkTree(root, "", tally{}, fx.f.opts.Limits, known)
+			entries, trees, err = c.walkTree(plumbing.NewHash(root), "", tally{}, fx.f.opts.Limits, known)
 			return err
 		})
 		return entries, trees, err
@@ -51,14 +53,14 @@ func TestTreesOfThePushBefore(t *testing.T) {
 }
 
 func TestTreeCache(t *testing.T) {
-	trees := func(id string, files int) map[string][]entry {
+	trees := func(id string, files int) map[plumbing.Hash][]entry {
 		list := make([]entry, files)
 		for i := range list {
 			list[i] = entry{path: strings.Repeat("x", 40)}
 		}
-		return map[string][]entry{id: list}
+		return map[plumbing.Hash][]entry{plumbing.ComputeHash(plumbing.BlobObject, []byte(id)): list}
 	}
-	const third = maxTreeCache / 3 / 200
+	const third = maxTreeCache / 3 / (40 + entryBytes)
 	c := newTreeCache()
 	for _, name := range []string{"a", "b", "a"} {
 		c.keep(name, trees(name, third-10))

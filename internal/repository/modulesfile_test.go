@@ -60,7 +60,7 @@ var modulesFiles = []string{
 	"[include]\npath = /etc/passwd\n[submodule \"i\"]\npath=i\nurl=j\n",
 	"path=x\n", "[submodule \"a\"\npath=x", "[submodule \"a\nb\"]\npath=x\n", "[submodule \"a\"]\npath=\"x\n",
 	"[submodule \"a\"]\npath=\\x\n", "[submodule \"a\"]\n1path=x\n", "",
-	"[submodule \"\u017f\"]\npath=\u017f\nurl=\xff\n", "[\u017fubmodule \"a\"]\npath=a\nurl=b\n",
+	"[]\n[submodule \"x\"]\npath=y\n", "[ \"x\"]\npath=y\n", "[submodule \"\u017f\"]\npath=\u017f\nurl=\xff\n", "[\u017fubmodule \"a\"]\npath=a\nurl=b\n",
 }
 
 // What is read of .gitmodules is what git config reads.

@@ -94,7 +94,7 @@ func (p *parser) section() (section, subsection string, sound bool) {
 			if !ok {
 				subsection = NoSubsection
 			}
-			return section, subsection, true
+			return section, subsection, name.Len() > 0
 		case isSpace(c):
 			for c != '"' {
 				if c, ok = p.next(); !ok || c == '\n' || c != '"' && !isSpace(c) {

@@ -42,7 +42,7 @@ func TestTurns(t *testing.T) {
 	if err := all.whileIdle("a", func() error { called = true; return nil }); err != nil || !called {
 		t.Errorf("idle: %v, %v", called, err)
 	}
-	if len(all.places) != 1 { // b's
-		t.Errorf("%d places are kept", len(all.places))
+	if len(all.current) != 1 { // b's
+		t.Errorf("%d turns are kept", len(all.current))
 	}
 }

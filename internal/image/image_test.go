@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/parts"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -24,6 +22,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/parts"
 )
 
 // baseLayout is an image with users, in an OCI layout.
@@ -134,21 +135,9 @@ func options(t *testing.T) Options {
 	return Options{Binary: binary, Parts: dir, Base: "oci:" + baseLayout(t), Cache: t.TempDir(), Version: "1.2.3", Log: app.NewLog(io.Discard)}
 }
 
-func TestMake(t *testing.T) {
-	ctx := context.Background()
-	o := options(t)
-	img, err := Make(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	valid(t, img)
-	c, err := img.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Config.User != "65532:65532" || strings.Join(c.Config.Entrypoint, " ") != "/usr/local/bin/gitd" || strings.Join(c.Config.Cmd, " ") != "serve" {
-		t.Errorf("configuration %+v", c.Config)
-	}
+// contentOf returns the files of an image, and checks their owners, modes and links.
+func contentOf(t *testing.T, img v1.Image) map[string]string {
+	t.Helper()
 	files := map[string]string{}
 	r := mutate.Extract(img)
 	defer r.Close()
@@ -172,6 +161,25 @@ func TestMake(t *testing.T) {
 			t.Errorf("%s leads to %s", n, h.Linkname)
 		}
 	}
+	return files
+}
+
+func TestMake(t *testing.T) {
+	ctx := context.Background()
+	o := options(t)
+	img, err := Make(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid(t, img)
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Config.User != "65532:65532" || strings.Join(c.Config.Entrypoint, " ") != "/usr/local/bin/gitd" || strings.Join(c.Config.Cmd, " ") != "serve" {
+		t.Errorf("configuration %+v", c.Config)
+	}
+	files := contentOf(t, img)
 	for n, want := range map[string]string{
 		"etc/passwd":                  "root:x:0:0:root:/root:/bin/sh\ngitd:x:65532:65532:gitd:/var/lib/gitd:/usr/sbin/nologin\n",
 		"etc/group":                   "root:x:0:\ngitd:x:65532:\n",
@@ -188,59 +196,65 @@ func TestMake(t *testing.T) {
 		}
 	}
 
-	t.Run("again", func(t *testing.T) {
-		again, err := Make(ctx, o)
-		if err != nil {
+	t.Run("again", func(t *testing.T) { testAgain(t, o, img) })
+	t.Run("layout", func(t *testing.T) { testLayout(t, o, img) })
+	t.Run("push", func(t *testing.T) { testPush(t, o, img) })
+}
+
+func testAgain(t *testing.T, o Options, img v1.Image) {
+	again, err := Make(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := img.Digest()
+	if b, _ := again.Digest(); a != b {
+		t.Errorf("the same content has two digests: %s, %s", a, b)
+	}
+}
+
+func testLayout(t *testing.T, o Options, img v1.Image) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	for range 2 {
+		if err := Layout(dir, "gitd", img); err != nil {
 			t.Fatal(err)
 		}
-		a, _ := img.Digest()
-		if b, _ := again.Digest(); a != b {
-			t.Errorf("the same content has two digests: %s, %s", a, b)
-		}
-	})
-	t.Run("layout", func(t *testing.T) {
-		dir := filepath.Join(t.TempDir(), "a", "b")
-		for range 2 {
-			if err := Layout(dir, "gitd", img); err != nil {
-				t.Fatal(err)
-			}
-		}
-		index, err := layout.ImageIndexFromPath(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m, err := index.IndexManifest(); err != nil || len(m.Manifests) != 1 {
-			t.Errorf("%+v, %v", m, err)
-		}
-		if err := Layout(o.Parts, "gitd", img); err == nil {
-			t.Error("a folder with other files was taken")
-		}
-	})
-	t.Run("push", func(t *testing.T) {
-		server := httptest.NewServer(registry.New())
-		defer server.Close()
-		host := strings.TrimPrefix(server.URL, "http://")
-		target, err := ParseTarget(ctx, host+"/team/gitd:1", "", false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var log bytes.Buffer
-		reference, err := target.Push(ctx, target.Tag, img, app.NewLog(&log))
-		if err != nil {
-			t.Fatal(err)
-		}
-		d, _ := img.Digest()
-		if reference != host+"/team/gitd@"+d.String() || !strings.Contains(log.String(), "Pushing "+host+"/team/gitd:1") {
-			t.Errorf("%s\n%s", reference, log.String())
-		}
-		ref, err := name.ParseReference(host + "/team/gitd:1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := remote.Head(ref); err != nil || got.Digest != d {
-			t.Errorf("%v, %v", got, err)
-		}
-	})
+	}
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := index.IndexManifest(); err != nil || len(m.Manifests) != 1 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if err := Layout(o.Parts, "gitd", img); err == nil {
+		t.Error("a folder with other files was taken")
+	}
+}
+
+func testPush(t *testing.T, o Options, img v1.Image) {
+	server := httptest.NewServer(registry.New())
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	target, err := ParseTarget(t.Context(), host+"/team/gitd:1", "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	reference, err := target.Push(t.Context(), target.Tag, img, app.NewLog(&log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _ := img.Digest()
+	if reference != host+"/team/gitd@"+d.String() || !strings.Contains(log.String(), "Pushing "+host+"/team/gitd:1") {
+		t.Errorf("%s\n%s", reference, log.String())
+	}
+	ref, err := name.ParseReference(host + "/team/gitd:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := remote.Head(ref); err != nil || got.Digest != d {
+		t.Errorf("%v, %v", got, err)
+	}
 }
 
 func TestMakeRefuses(t *testing.T) {

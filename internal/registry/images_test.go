@@ -16,11 +16,12 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
-	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // of the registry that stands for somebody else's
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
 	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // for handlers
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/sirupsen/logrus"
@@ -130,17 +131,7 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 	run, first, second, failed := newImage(t, 1), newImage(t, 2), newImage(t, 2), newImage(t, 1)
 	there := func(repository, digest string, want bool) {
 		t.Helper()
-		img, err := r.Image(repository, digest)
-		switch {
-		case want && err != nil:
-			t.Errorf("%s@%s: %v", repository, digest, err)
-		case want:
-			if err := validate.Image(img); err != nil {
-				t.Errorf("%s@%s: %v", repository, digest, err)
-			}
-		case !errors.Is(err, ErrNotFound):
-			t.Errorf("%s@%s is there, or not found in another way: %v", repository, digest, err)
-		}
+		isThere(t, r, repository, digest, want)
 	}
 	if tags, err := r.Tags("hello"); err != nil || len(tags) != 0 {
 		t.Fatalf("tags of a repository that is not there: %v, %v", tags, err)
@@ -194,7 +185,25 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 	}
 	there("hello", digestOf(t, second), true)
 	there("other", digestOf(t, second), false)
+	collectImages(t, r, later, run, first, second, failed)
+	for _, bad := range []string{"", "../x", "A", "_layers", "a//b"} {
+		if err := r.AddImage(ctx, bad, "v1", first); err == nil {
+			t.Errorf("repository %q was taken", bad)
+		}
+	}
+	if err := r.AddImage(ctx, "hello", "../v1", first); err == nil {
+		t.Error("a tag with a path was taken")
+	}
+}
 
+// collectImages collects what testImages has stored: first what is not needed, then everything.
+func collectImages(t *testing.T, r Images, later func(time.Duration), run, first, second, failed v1.Image) {
+	t.Helper()
+	ctx := t.Context()
+	there := func(repository, digest string, want bool) {
+		t.Helper()
+		isThere(t, r, repository, digest, want)
+	}
 	keep := map[string][]string{"hello": {digestOf(t, first), digestOf(t, second)}}
 	if _, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil {
 		t.Fatal(err)
@@ -226,13 +235,21 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 	}
 	there("hello/cache", digestOf(t, second), false)
 	there(RunImage, digestOf(t, run), true)
-	for _, bad := range []string{"", "../x", "A", "_layers", "a//b"} {
-		if err := r.AddImage(ctx, bad, "v1", first); err == nil {
-			t.Errorf("repository %q was taken", bad)
+}
+
+// isThere checks that an image is there whole, or is not found.
+func isThere(t *testing.T, r Images, repository, digest string, want bool) {
+	t.Helper()
+	img, err := r.Image(repository, digest)
+	switch {
+	case want && err != nil:
+		t.Errorf("%s@%s: %v", repository, digest, err)
+	case want:
+		if err := validate.Image(img); err != nil {
+			t.Errorf("%s@%s: %v", repository, digest, err)
 		}
-	}
-	if err := r.AddImage(ctx, "hello", "../v1", first); err == nil {
-		t.Error("a tag with a path was taken")
+	case !errors.Is(err, ErrNotFound):
+		t.Errorf("%s@%s is there, or not found in another way: %v", repository, digest, err)
 	}
 }
 

@@ -39,8 +39,9 @@ func server(args []string) int {
 	select {}
 }
 
-func TestAdopt(t *testing.T) {
-	dir := t.TempDir()
+// startServer starts a gitd of its own on dir, which runs containers.
+func startServer(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
 	cmd := reexec.Command(t.Context(), "test-server", dir, probe)
 	cmd.Env = append(cmd.Env, "GITD_PARTS="+os.Getenv("GITD_PARTS"), "PATH="+os.Getenv("PATH"))
 	out, err := cmd.StdoutPipe()
@@ -54,6 +55,12 @@ func TestAdopt(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("the server says %q, %v", line, err)
 	}
+	return cmd
+}
+
+func TestAdopt(t *testing.T) {
+	dir := t.TempDir()
+	cmd := startServer(t, dir)
 
 	// Beside a living server: what it runs is its own.
 	beside := openHostAt(t, dir)
@@ -75,7 +82,7 @@ func TestAdopt(t *testing.T) {
 	_ = cmd.Wait()
 	killed := time.Now()
 	var h *Host
-	eventually(t, func() error { // the build ends by itself, without anybody's help
+	eventually(t, func() error { // the build ends by itself
 		if p := (&cgroups{parent: beside.cgroups.parent, roots: beside.cgroups.roots}).processes("build"); len(p) > 0 {
 			return fmt.Errorf("of the build are left %v", p)
 		}
@@ -87,6 +94,23 @@ func TestAdopt(t *testing.T) {
 	if all, err = h.Containers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	checkAdopted(t, all)
+	// Once more, after its end: from the disk alone.
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h = openHostAt(t, dir)
+	all, err = h.Containers(t.Context())
+	if err != nil || len(all) != 3 {
+		t.Fatal(all, err)
+	}
+	endAdopted(t, h, dir, all)
+	nothingLeft(t, h)
+}
+
+// checkAdopted checks that the containers of the killed server are there, and work.
+func checkAdopted(t *testing.T, all []*Container) {
+	t.Helper()
 	byID := map[string]*Container{}
 	for _, c := range all {
 		byID[c.ID] = c
@@ -106,15 +130,11 @@ func TestAdopt(t *testing.T) {
 	if e := ended(t, byID["dies"]); e.Code != 7 {
 		t.Errorf("%+v", e)
 	}
-	// Once more, after its end: from the disk alone.
-	if err := h.Close(); err != nil {
-		t.Fatal(err)
-	}
-	h = openHostAt(t, dir)
-	all, err = h.Containers(t.Context())
-	if err != nil || len(all) != 3 {
-		t.Fatal(all, err)
-	}
+}
+
+// endAdopted ends each adopted container in its own way, and removes them.
+func endAdopted(t *testing.T, h *Host, dir string, all []*Container) {
+	t.Helper()
 	for _, c := range all {
 		switch c.ID {
 		case "dies":
@@ -147,7 +167,6 @@ func TestAdopt(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	nothingLeft(t, h)
 }
 
 // shimOf finds a container's shim.
@@ -183,29 +202,7 @@ func TestLeftovers(t *testing.T) {
 		".gone-x":   func(string) {},
 	}
 	for id, damage := range copies {
-		to := filepath.Join(dir, containersDir, id)
-		if err := os.Mkdir(to, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range []string{recordFile, "init.json", "config.json", "shim.json"} {
-			b, err := os.ReadFile(filepath.Join(was, f))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(to, f), b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := unix.Mkfifo(filepath.Join(to, "alive"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		damage(to)
-		if strings.HasPrefix(id, ".") {
-			old := time.Now().Add(-time.Hour)
-			if err := os.Chtimes(to, old, old); err != nil {
-				t.Fatal(err)
-			}
-		}
+		copyDamaged(t, was, filepath.Join(dir, containersDir, id), damage)
 	}
 	h = openHostAt(t, dir)
 	all, err := h.Containers(t.Context())
@@ -230,5 +227,32 @@ func TestLeftovers(t *testing.T) {
 	e, _ := os.ReadDir(filepath.Join(dir, containersDir))
 	if len(e) != 2 {
 		t.Errorf("left: %v", e)
+	}
+}
+
+// copyDamaged copies a container's directory, as another one that is damaged.
+func copyDamaged(t *testing.T, was, to string, damage func(to string)) {
+	t.Helper()
+	if err := os.Mkdir(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{recordFile, "init.json", "config.json", "shim.json"} {
+		b, err := os.ReadFile(filepath.Join(was, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, f), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mkfifo(filepath.Join(to, "alive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	damage(to)
+	if strings.HasPrefix(filepath.Base(to), ".") {
+		old := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(to, old, old); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

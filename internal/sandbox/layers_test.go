@@ -99,30 +99,7 @@ func TestLayers(t *testing.T) {
 	if len(dirs) != 2 {
 		t.Fatal(dirs)
 	}
-	in := func(i int, name string) string { return filepath.Join(dirs[i], name) }
-	for name, want := range map[string]string{"etc/a": "one", "app/y": "x", "usr/lib/z": "z", "deep/er/file": "d", "twice": "2"} {
-		if b, err := os.ReadFile(in(0, name)); err != nil || string(b) != want {
-			t.Errorf("%s: %q, %v", name, b, err)
-		}
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(in(0, "app/x"), &st); err != nil || st.Uid != 1000 || st.Gid != 1001 || st.Mode&0o7777 != 0o4750 || st.Mtim.Sec != when.Unix() || st.Nlink != 2 {
-		t.Errorf("app/x: %+v, %v", st, err)
-	}
-	if i, err := os.Stat(in(0, "etc")); err != nil || !i.ModTime().Equal(when) {
-		t.Errorf("etc: %v, %v", i.ModTime(), err)
-	}
-	if _, err := os.Lstat(in(0, "dev/sda")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a device was made: %v", err)
-	}
-	if err := unix.Lstat(in(1, "etc/a"), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != 0 {
-		t.Errorf("whiteout: %+v, %v", st, err)
-	}
-	b := make([]byte, 8)
-	if n, err := unix.Getxattr(in(1, "app"), "trusted.overlay.opaque", b); err != nil || string(b[:n]) != "y" {
-		t.Errorf("opaque: %q, %v", b[:max(n, 0)], err)
-	}
-
+	checkUnpacked(t, dirs, when)
 	again, err := OpenLayers(filepath.Join(dir, "other"), filepath.Join(dir, "layers")).Ensure(t.Context(), img)
 	if err != nil || fmt.Sprint(again) != fmt.Sprint(dirs) {
 		t.Errorf("shared layers are not used: %v, %v", again, err)
@@ -150,6 +127,34 @@ func TestLayers(t *testing.T) {
 	left, _ := os.ReadDir(filepath.Join(dir, "layers"))
 	if len(left) != 1 { // the lock
 		t.Errorf("left after pruning: %v", left)
+	}
+}
+
+// checkUnpacked checks the folders of the two layers of TestLayers.
+func checkUnpacked(t *testing.T, dirs []string, when time.Time) {
+	t.Helper()
+	in := func(i int, name string) string { return filepath.Join(dirs[i], name) }
+	for name, want := range map[string]string{"etc/a": "one", "app/y": "x", "usr/lib/z": "z", "deep/er/file": "d", "twice": "2"} {
+		if b, err := os.ReadFile(in(0, name)); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(in(0, "app/x"), &st); err != nil || st.Uid != 1000 || st.Gid != 1001 || st.Mode&0o7777 != 0o4750 || st.Mtim.Sec != when.Unix() || st.Nlink != 2 {
+		t.Errorf("app/x: %+v, %v", st, err)
+	}
+	if i, err := os.Stat(in(0, "etc")); err != nil || !i.ModTime().Equal(when) {
+		t.Errorf("etc: %v, %v", i.ModTime(), err)
+	}
+	if _, err := os.Lstat(in(0, "dev/sda")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a device was made: %v", err)
+	}
+	if err := unix.Lstat(in(1, "etc/a"), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != 0 {
+		t.Errorf("whiteout: %+v, %v", st, err)
+	}
+	b := make([]byte, 8)
+	if n, err := unix.Getxattr(in(1, "app"), "trusted.overlay.opaque", b); err != nil || string(b[:n]) != "y" {
+		t.Errorf("opaque: %q, %v", b[:max(n, 0)], err)
 	}
 }
 

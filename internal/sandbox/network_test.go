@@ -99,20 +99,7 @@ func foreign(t *testing.T, further ...netip.Prefix) (server string, host string)
 		defer ns.Close()
 		done := make(chan error)
 		go func() { // on another thread: in the host's namespace
-			done <- func() error {
-				if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(ns.Fd()))}); err != nil {
-					return err
-				}
-				t.Cleanup(func() { _ = netlink.LinkDel(&netlink.Veth{LinkAttrs: attributes}) })
-				v, err := netlink.LinkByName(attributes.Name)
-				if err != nil {
-					return err
-				}
-				if err := netlink.AddrAdd(v, &netlink.Addr{IPNet: ipNet(at(1))}); err != nil {
-					return err
-				}
-				return netlink.LinkSetUp(v)
-			}()
+			done <- connectForeign(t, attributes, ns, at(1))
 			<-done
 			v, err := netlink.LinkByName(attributes.Name)
 			for _, p := range further {
@@ -123,19 +110,8 @@ func foreign(t *testing.T, further ...netip.Prefix) (server string, host string)
 		if err := <-done; err != nil {
 			return err
 		}
-		for _, name := range []string{"lo", "eth0"} {
-			i, err := outside.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			if name == "eth0" {
-				if err := outside.AddrAdd(i, &netlink.Addr{IPNet: ipNet(at(2))}); err != nil {
-					return err
-				}
-			}
-			if err := outside.LinkSetUp(i); err != nil {
-				return err
-			}
+		if err := linksUp(outside, at(2)); err != nil {
+			return err
 		}
 		eth, err := outside.LinkByName("eth0")
 		for _, p := range further {
@@ -154,6 +130,41 @@ func foreign(t *testing.T, further ...netip.Prefix) (server string, host string)
 	t.Cleanup(func() { _ = l.Close() })
 	go answer(l)
 	return net.JoinHostPort(at(2).String(), "7000"), at(1).String()
+}
+
+// connectForeign makes the veth pair between this machine, with that address, and the namespace.
+func connectForeign(t *testing.T, attributes netlink.LinkAttrs, ns *os.File, address netip.Addr) error {
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(ns.Fd()))}); err != nil {
+		return err
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(&netlink.Veth{LinkAttrs: attributes}) })
+	v, err := netlink.LinkByName(attributes.Name)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(v, &netlink.Addr{IPNet: ipNet(address)}); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(v)
+}
+
+// linksUp brings up the links of the namespace, eth0 with that address.
+func linksUp(outside *netlink.Handle, address netip.Addr) error {
+	for _, name := range []string{"lo", "eth0"} {
+		i, err := outside.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if name == "eth0" {
+			if err := outside.AddrAdd(i, &netlink.Addr{IPNet: ipNet(address)}); err != nil {
+				return err
+			}
+		}
+		if err := outside.LinkSetUp(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answer tells each caller its address.
@@ -221,13 +232,18 @@ func TestEgress(t *testing.T) {
 	}
 	t.Logf("%s", rules)
 
-	// Interfaces go with their containers.
-	name := h.network.prefix()
 	for _, c := range []*Container{neighbour, stranger} {
 		if err := c.Remove(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
+	networkIsGone(t, h, other)
+}
+
+// networkIsGone checks that interfaces go with their containers, and tables with the last Host.
+func networkIsGone(t *testing.T, h, other *Host) {
+	t.Helper()
+	name := h.network.prefix()
 	eventually(t, func() error {
 		links, err := net.Interfaces()
 		n := 0

@@ -2,10 +2,8 @@ package receive
 
 import (
 	"bytes"
-	"compress/zlib"
 	"context"
 	"crypto/sha1"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,56 +16,6 @@ import (
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
 )
-
-// packWriter makes packs by hand, sound or not.
-type packWriter struct{ bytes.Buffer }
-
-func newPack(objects uint32) *packWriter {
-	p := &packWriter{}
-	p.WriteString("PACK\x00\x00\x00\x02")
-	_ = binary.Write(p, binary.BigEndian, objects)
-	return p
-}
-
-func (p *packWriter) head(kind byte, size int64) {
-	c := byte(size&15) | kind<<4
-	for size >>= 4; size > 0; size >>= 7 {
-		p.WriteByte(c | 0x80)
-		c = byte(size & 0x7f)
-	}
-	p.WriteByte(c)
-}
-
-func (p *packWriter) deflate(b []byte) {
-	z := zlib.NewWriter(p)
-	_, _ = z.Write(b)
-	_ = z.Close()
-}
-
-func (p *packWriter) object(kind byte, b []byte) int {
-	at := p.Len()
-	p.head(kind, int64(len(b)))
-	p.deflate(b)
-	return at
-}
-
-func (p *packWriter) delta(base int, b []byte) {
-	n := p.Len() - base
-	p.head(6, int64(len(b)))
-	offset := []byte{byte(n & 0x7f)}
-	for n >>= 7; n > 0; n >>= 7 {
-		n--
-		offset = append([]byte{0x80 | byte(n&0x7f)}, offset...)
-	}
-	p.Write(offset)
-	p.deflate(b)
-}
-
-func (p *packWriter) end() []byte {
-	sum := sha1.Sum(p.Bytes())
-	p.Write(sum[:])
-	return p.Bytes()
-}
 
 func varint(b []byte, n int64) []byte {
 	for ; n >= 0x80; n >>= 7 {
@@ -104,16 +52,16 @@ func commitOf(tree []byte) []byte {
 // packOf makes a pack of a commit, its root tree, more trees, and blobs.
 func packOf(root []byte, trees, blobs [][]byte) (pack []byte, commit string) {
 	c := commitOf(root)
-	p := newPack(uint32(2 + len(trees) + len(blobs)))
-	p.object(1, c)
-	p.object(2, root)
+	p := gittest.NewPack(uint32(2 + len(trees) + len(blobs)))
+	p.Object(1, c)
+	p.Object(2, root)
 	for _, t := range trees {
-		p.object(2, t)
+		p.Object(2, t)
 	}
 	for _, b := range blobs {
-		p.object(3, b)
+		p.Object(3, b)
 	}
-	return p.end(), fmt.Sprintf("%x", id("commit", c))
+	return p.End(), fmt.Sprintf("%x", id("commit", c))
 }
 
 // send pushes a pack made by hand, and returns the report.
@@ -208,7 +156,7 @@ func hostilePacks(t *testing.T, indexer repository.Indexer, deltaBomb string, lo
 	add(one("missing blob", "incomplete", tree(item{"100644", "gone", xid}), nil, nil))
 	add(one("submodule", `submodule "sub": .gitmodules does not say where it comes from`, tree(item{"160000", "sub", xid}), nil, nil))
 	add("missing commit", "incomplete: commit", sound, strings.Repeat("12", 20))
-	add("pack without the commit", "incomplete: commit", newPack(0).end(), "")
+	add("pack without the commit", "incomplete: commit", gittest.NewPack(0).End(), "")
 	add("blob as commit", "is a blob, not a commit", sound, fmt.Sprintf("%x", xid))
 
 	deep, trees := tree(item{"100644", "x", xid}), [][]byte{}
@@ -228,56 +176,56 @@ func hostilePacks(t *testing.T, indexer repository.Indexer, deltaBomb string, lo
 	}
 	add(one("tree bomb", "more than 200000 files", bomb, trees, [][]byte{x}))
 
-	huge := newPack(1<<32 - 1)
-	huge.object(3, x)
-	add("huge count", "4294967295 objects; the limit is 100000", huge.end(), "")
-	lie := newPack(1)
-	lie.head(3, 10)
-	lie.deflate(make([]byte, 1<<20))
-	add("inflates to more than it says", "the pack is damaged", lie.end(), "")
-	lie = newPack(1)
-	lie.head(3, 500<<20)
-	lie.deflate(make([]byte, 10))
-	add("inflates to less than it says", "the pack is damaged", lie.end(), "")
-	bad := newPack(1)
-	bad.object(5, make([]byte, 10))
-	add("type 5", "the pack is damaged", bad.end(), "")
-	bad = newPack(1)
-	bad.object(3, x)
+	huge := gittest.NewPack(1<<32 - 1)
+	huge.Object(3, x)
+	add("huge count", "4294967295 objects; the limit is 100000", huge.End(), "")
+	lie := gittest.NewPack(1)
+	lie.Head(3, 10)
+	lie.Deflate(make([]byte, 1<<20))
+	add("inflates to more than it says", "the pack is damaged", lie.End(), "")
+	lie = gittest.NewPack(1)
+	lie.Head(3, 500<<20)
+	lie.Deflate(make([]byte, 10))
+	add("inflates to less than it says", "the pack is damaged", lie.End(), "")
+	bad := gittest.NewPack(1)
+	bad.Object(5, make([]byte, 10))
+	add("type 5", "the pack is damaged", bad.End(), "")
+	bad = gittest.NewPack(1)
+	bad.Object(3, x)
 	add("bad checksum", "the pack is damaged", append(bad.Bytes(), make([]byte, 20)...), "")
-	bad = newPack(1)
-	bad.head(3, 100)
+	bad = gittest.NewPack(1)
+	bad.Head(3, 100)
 	bad.WriteString(strings.Repeat("\x78\x9c\xff", 100))
-	add("garbage", "the pack is damaged", bad.end(), "")
-	bad = newPack(2)
-	bad.object(3, x)
-	bad.delta(bad.Len()-5, []byte{6, 6, 0x90, 6})
-	add("bad offset", "the pack is damaged", bad.end(), "")
-	bad = newPack(2)
-	bad.delta(bad.object(3, x), append(varint(varint(nil, 6), 100), 0x91, 4, 96))
-	add("copies past the end", "the pack is damaged", bad.end(), "")
-	bad = newPack(2)
-	bad.delta(bad.object(3, x), append(varint(varint(nil, 6), 1<<40), 0x90, 6))
-	add("huge delta", "", bad.end(), "")
-	bad = newPack(1)
-	bad.head(7, 4)
+	add("garbage", "the pack is damaged", bad.End(), "")
+	bad = gittest.NewPack(2)
+	bad.Object(3, x)
+	bad.OffsetDelta(bad.Len()-5, []byte{6, 6, 0x90, 6})
+	add("bad offset", "the pack is damaged", bad.End(), "")
+	bad = gittest.NewPack(2)
+	bad.OffsetDelta(bad.Object(3, x), append(varint(varint(nil, 6), 100), 0x91, 4, 96))
+	add("copies past the end", "the pack is damaged", bad.End(), "")
+	bad = gittest.NewPack(2)
+	bad.OffsetDelta(bad.Object(3, x), append(varint(varint(nil, 6), 1<<40), 0x90, 6))
+	add("huge delta", "", bad.End(), "")
+	bad = gittest.NewPack(1)
+	bad.Head(7, 4)
 	bad.Write(bytes.Repeat([]byte{0xab}, 20))
-	bad.deflate([]byte{10, 10, 0x90, 10})
-	add("delta of nothing", "the pack is damaged", bad.end(), "")
+	bad.Deflate([]byte{10, 10, 0x90, 10})
+	add("delta of nothing", "the pack is damaged", bad.End(), "")
 	base := make([]byte, 16<<20-1)
-	bad = newPack(2)
+	bad = gittest.NewPack(2)
 	d := varint(varint(nil, int64(len(base))), int64(len(base))*64)
 	for range 64 {
 		d = append(d, 0x80|0x70, 0xff, 0xff, 0xff)
 	}
-	bad.delta(bad.object(3, base), d)
-	add("delta bomb", deltaBomb, bad.end(), "")
+	bad.OffsetDelta(bad.Object(3, base), d)
+	add("delta bomb", deltaBomb, bad.End(), "")
 	add("no pack", "not a pack", []byte("hello, this is no pack at all"), "")
-	large := newPack(1)
-	large.head(3, 20<<20)
+	large := gittest.NewPack(1)
+	large.Head(3, 20<<20)
 	large.Write(bytes.Repeat([]byte{0x78, 0x01, 0, 0xff, 0xff, 0, 0}, 1))
 	large.Write(make([]byte, 12<<20))
-	add("too large", "", large.end(), "")
+	add("too large", "", large.End(), "")
 
 	for _, h := range all {
 		t.Run(h.name, func(t *testing.T) {

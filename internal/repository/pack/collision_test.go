@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
 )
 
 // collision returns one of the files of the public attacks on SHA-1, which the library that notices them tests itself with.
@@ -36,12 +37,12 @@ func TestCollisions(t *testing.T) {
 			t.Fatalf("%v do not collide", pair)
 		}
 		for name, half := range map[string][]byte{pair[0]: a, pair[1]: b} {
-			whole := newPack(1)
-			whole.object(kindBlob, half)
-			made := newPack(2)
-			at, n := made.object(kindBlob, half[1:]), len(half)-1
-			made.offsetDelta(at, append(delta(n, n+1, 1, half[0]), copies(n)...))
-			for way, pack := range map[string][]byte{"whole": whole.end(), "delta": made.end()} {
+			whole := gittest.NewPack(1)
+			whole.Object(kindBlob, half)
+			made := gittest.NewPack(2)
+			at, n := made.Object(kindBlob, half[1:]), len(half)-1
+			made.OffsetDelta(at, append(delta(n, n+1, 1, half[0]), copies(n)...))
+			for way, pack := range map[string][]byte{"whole": whole.End(), "delta": made.End()} {
 				_, _, err := take(t, pack, Options{headless: true})
 				if err == nil || codeOf(t, err) != app.CodeInvalidInput || !strings.Contains(err.Error(), " is part of an attack on SHA-1") {
 					t.Errorf("%s, %s: %v", name, way, err)
@@ -54,10 +55,10 @@ func TestCollisions(t *testing.T) {
 			}
 		}
 		// As the contents of files they are harmless, and may be pushed.
-		both := newPack(2)
-		both.object(kindBlob, a)
-		both.object(kindBlob, b)
-		res, dir, err := take(t, both.end(), Options{})
+		both := gittest.NewPack(2)
+		both.Object(kindBlob, a)
+		both.Object(kindBlob, b)
+		res, dir, err := take(t, both.End(), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
 )
 
 var generated = flag.Int("generated", 150, "how many generated packs to compare with what git makes of them")
@@ -27,7 +28,7 @@ func generate(r *rand.Rand) []byte {
 		at   int
 	}
 	var items []item
-	p := newPack(0)
+	p := gittest.NewPack(0)
 	seen := map[ID]bool{}
 	add := func(kind uint8, data []byte) {
 		id := idOf(kindNames[kind], data)
@@ -49,12 +50,12 @@ func generate(r *rand.Rand) []byte {
 			}
 			d := randomDelta(r, base.data, data)
 			if r.IntN(2) == 0 {
-				it.at = p.offsetDelta(base.at, d)
+				it.at = p.OffsetDelta(base.at, d)
 			} else {
-				it.at = p.refDelta(base.id, d)
+				it.at = p.RefDelta(base.id, d)
 			}
 		} else {
-			it.at = p.object(kind, data)
+			it.at = p.Object(kind, data)
 		}
 		items = append(items, it)
 	}
@@ -101,7 +102,7 @@ func generate(r *rand.Rand) []byte {
 	if r.IntN(4) == 0 { // and some are damaged
 		b[12+r.IntN(len(b)-12)] ^= 1 << r.IntN(8)
 	}
-	return p.end()
+	return p.End()
 }
 
 // randomDelta makes a delta that is not the shortest.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/gittest"
 )
 
 // zeros are the instructions of a delta that make so many bytes of a base of zeros.
@@ -28,19 +29,19 @@ func zeros(to int) []byte {
 // TestTurn takes packs in that need much memory, while another pack does.
 func TestTurn(t *testing.T) {
 	const size = 40 << 20
-	p := newPack(3)
-	first := p.object(kindBlob, make([]byte, size))
-	second := p.offsetDelta(first, delta(size, size-1, zeros(size-1)...))
-	p.offsetDelta(second, delta(size-1, size-2, zeros(size-2)...))
-	inPack := p.end()
+	p := gittest.NewPack(3)
+	first := p.Object(kindBlob, make([]byte, size))
+	second := p.OffsetDelta(first, delta(size, size-1, zeros(size-1)...))
+	p.OffsetDelta(second, delta(size-1, size-2, zeros(size-2)...))
+	inPack := p.End()
 
 	repository := filepath.Join(t.TempDir(), "r")
 	git(t, t.TempDir(), "", "init", "-q", "--bare", repository)
 	git(t, repository, string(make([]byte, size)), "hash-object", "-w", "--stdin")
-	p = newPack(2)
-	p.refDelta(idOf("blob", make([]byte, size)), delta(size, size-1, zeros(size-1)...))
-	p.refDelta(idOf("blob", make([]byte, size-1)), delta(size-1, size-2, zeros(size-2)...))
-	thin := p.end()
+	p = gittest.NewPack(2)
+	p.RefDelta(idOf("blob", make([]byte, size)), delta(size, size-1, zeros(size-1)...))
+	p.RefDelta(idOf("blob", make([]byte, size-1)), delta(size-1, size-2, zeros(size-2)...))
+	thin := p.End()
 
 	for name, pack := range map[string][]byte{"whole": inPack, "thin": thin} {
 		t.Run(name, func(t *testing.T) {
@@ -94,10 +95,10 @@ func TestTurn(t *testing.T) {
 }
 
 func TestLargeTree(t *testing.T) {
-	p := newPack(1)
-	p.object(kindTree, bytes.Repeat([]byte{0}, maxText+1))
+	p := gittest.NewPack(1)
+	p.Object(kindTree, bytes.Repeat([]byte{0}, maxText+1))
 	dir := t.TempDir()
-	_, err := Index(context.Background(), bufio.NewReader(bytes.NewReader(p.end())), Options{Dir: dir})
+	_, err := Index(context.Background(), bufio.NewReader(bytes.NewReader(p.End())), Options{Dir: dir})
 	if codeOf(t, err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "the pack has a tree of 32 MB") {
 		t.Error(err)
 	}

@@ -84,33 +84,30 @@ func (s *Store) AddEvent(ctx context.Context, name string, version int, e Event)
 	if err != nil {
 		return err
 	}
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	now := s.now().UnixMilli()
-	added, err := tx.ExecContext(ctx, insertEvent, name, version, now, e.State, e.Reason, string(facts))
-	if err != nil {
-		return err
-	}
-	var service, finished int64
-	if len(e.Service) > 0 {
-		if service, err = added.LastInsertId(); err != nil {
+	return s.change(ctx, func(tx *sql.Tx) error {
+		now := s.now().UnixMilli()
+		added, err := tx.ExecContext(ctx, insertEvent, name, version, now, e.State, e.Reason, string(facts))
+		if err != nil {
 			return err
 		}
-	}
-	if e.State.Final() {
-		finished = now
-	}
-	changed, err := tx.ExecContext(ctx, updateState, e.State, e.Reason, e.Message, e.Repository, e.Digest, string(processes), e.Revision, service, finished, name, version)
-	if err != nil {
-		return err
-	}
-	if n, err := changed.RowsAffected(); err != nil {
-		return err
-	} else if n != 1 {
-		return fmt.Errorf("release v%d of %s has no state", version, name)
-	}
-	return tx.Commit()
+		var service, finished int64
+		if len(e.Service) > 0 {
+			if service, err = added.LastInsertId(); err != nil {
+				return err
+			}
+		}
+		if e.State.Final() {
+			finished = now
+		}
+		changed, err := tx.ExecContext(ctx, updateState, e.State, e.Reason, e.Message, e.Repository, e.Digest, string(processes), e.Revision, service, finished, name, version)
+		if err != nil {
+			return err
+		}
+		if n, err := changed.RowsAffected(); err != nil {
+			return err
+		} else if n != 1 {
+			return fmt.Errorf("release v%d of %s has no state", version, name)
+		}
+		return nil
+	})
 }

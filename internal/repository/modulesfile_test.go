@@ -78,6 +78,9 @@ func FuzzModules_AsGit(f *testing.F) {
 }
 
 func compareModules(t *testing.T, text []byte) {
+	if bytes.IndexByte(text, 0) >= 0 {
+		t.Skip("git's strings end at a NUL; no path of a tree and no URL that is fetched has one")
+	}
 	want, ok := asGit(t, text)
 	got, badLine := parseModules(text)
 	spaces := strings.NewReplacer("\t", " ", "\v", " ", "\f", " ", "\r", " ") // within a value; git 2.45 and newer keep them as they are

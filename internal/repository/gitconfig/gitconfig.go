@@ -96,6 +96,9 @@ func (p *parser) section() (section, subsection string, sound bool) {
 			}
 			return section, subsection, name.Len() > 0
 		case isSpace(c):
+			if c == '\n' {
+				return "", "", false
+			}
 			for c != '"' {
 				if c, ok = p.next(); !ok || c == '\n' || c != '"' && !isSpace(c) {
 					return "", "", false
@@ -175,11 +178,9 @@ func (p *parser) value() (string, bool) {
 			case '"':
 				quoted = !quoted
 			case '\\':
-				c, ok := p.next()
+				c, _ := p.next()
 				switch {
-				case !ok:
-					return "", false
-				case c == '\n':
+				case c == '\n': // also the end of the file
 				case c == 't':
 					b.WriteByte('\t')
 				case c == 'b':
@@ -200,9 +201,8 @@ func (p *parser) value() (string, bool) {
 
 func isAlpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-func isSpace(c byte) bool {
-	return c == ' ' || c == '\t' || c == '\n' || c == '\v' || c == '\f' || c == '\r'
-}
+// isSpace is git's isspace, which knows no vertical tab and no form feed.
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 func lower(c byte) byte {
 	if c >= 'A' && c <= 'Z' {

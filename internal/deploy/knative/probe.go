@@ -15,7 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// Limits on what Probe takes of an answer.
+// Limits on the response that Probe reads.
 const (
 	probeBody = 1 << 20
 	bodyTime  = 2 * time.Second // for the body, after the status

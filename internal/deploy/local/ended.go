@@ -8,7 +8,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// lastEnd is how the last instance ended that had been ready and ended by itself.
+// lastEnd is how the last ready instance that ended by itself ended.
 type lastEnd struct {
 	mu sync.Mutex // mu guards the following
 

@@ -15,7 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
-// image is what it takes to run an image: its layers, unpacked, and its configuration.
+// image is an unpacked image: the directories of its layers, and its configuration.
 type image struct {
 	layers     []string // bottom first
 	entrypoint []string
@@ -26,7 +26,7 @@ type image struct {
 	home       string
 }
 
-// prepare unpacks the revision's image. What it finds is kept: the layers stay for as long as the revision does.
+// prepare unpacks the revision's image. It keeps the result: the layers stay as long as the revision does.
 func (r *revision) prepare(ctx context.Context) (*image, error) {
 	r.mu.Lock()
 	known := r.image
@@ -129,7 +129,7 @@ func (i *image) table(name string) func(yield func([]string) bool) {
 	}
 }
 
-// appID is the ID of the app that the revision is of; 0 where an older gitd made it.
+// appID is the ID of the revision's app; 0 where an older gitd made it.
 func (r *revision) appID() int64 {
 	if id, err := strconv.ParseInt(r.template.Template.Annotations[deploy.AppIDAnnotation], 10, 64); err == nil && id > 0 {
 		return id
@@ -142,7 +142,7 @@ func (r *revision) appID() int64 {
 	return 0
 }
 
-// spec is the container that the template asks for, run from the image.
+// spec returns the container for the template and the image.
 func (r *revision) spec(img *image) sandbox.Spec {
 	c := &r.template.Template.Spec.Containers[0]
 	s := sandbox.Spec{

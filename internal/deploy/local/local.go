@@ -1,5 +1,5 @@
-// Package local is the platform on one machine: it takes the same Service as Knative and runs it by runc, with Knative's
-// own code deciding on traffic and scale.
+// Package local is the platform on one machine: it accepts the same Service as Knative and runs it with runc, with Knative's
+// own code for defaults, validation and scale.
 package local
 
 import (
@@ -45,10 +45,10 @@ type Options struct {
 	MaxScale         int            // most instances of a revision whose template sets no max-scale; 10
 	ProgressDeadline time.Duration  // for an instance to become ready, without the annotation; 60 s
 	ScaleToZeroGrace time.Duration  // 30 s; negative for none
-	DrainTimeout     time.Duration  // for the requests at an instance that is taken out; 30 s
+	DrainTimeout     time.Duration  // for the requests at an instance that is being stopped; 30 s
 	StopGrace        time.Duration  // from SIGTERM to SIGKILL; 10 s
 	LogLimit         int64          // bytes kept of one instance's log; 32 MiB
-	MemoryLeft       func() int64   // bytes that the machine can still give; by /proc/meminfo
+	MemoryLeft       func() int64   // bytes of memory that the machine has available; by /proc/meminfo
 }
 
 func (o Options) withDefaults() Options {
@@ -85,13 +85,13 @@ type Platform struct {
 
 	mu sync.RWMutex // mu guards the following
 
-	processes map[*revision]struct{} // those of RunProcess, and those that end: no Service has them, and their layers stay
+	processes map[*revision]struct{} // revisions outside of services, whose layers must stay: those of RunProcess, and deleted ones until they have ended
 	services  map[string]*service
 	pruning   bool
 	pruneDue  bool
 }
 
-// service is one Service with its revisions. The objects are not changed, but replaced under the Platform's mu.
+// service is one Service with its revisions. It is immutable; a change replaces it under the Platform's mu.
 type service struct {
 	object    *servingv1.Service
 	traffic   []servingv1.TrafficTarget // resolved: each with a revision name and a percentage
@@ -161,7 +161,7 @@ func (p *Platform) load() error {
 		}
 		p.services[rec.service.Name] = s
 	}
-	p.reach()
+	p.updateReachable()
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (p *Platform) publish() {
 			t.Hosts[target.Tag+"-"+name+"."+p.opts.Domain] = split
 		}
 	}
-	for name, s := range p.services { // after the tags: an app may not lose its host to a tag of another one
+	for name, s := range p.services { // after the tags: a tag of another app must not take an app's host
 		var split dataplane.Split
 		for _, target := range s.traffic {
 			if percent(target) > 0 {
@@ -200,11 +200,11 @@ func (p *Platform) publish() {
 		t.Hosts[name+"."+p.opts.Domain] = split
 	}
 	p.plane.Publish(t)
-	p.reach()
+	p.updateReachable()
 }
 
-// reach tells the revisions whether requests can come to them. The caller holds mu, or is alone.
-func (p *Platform) reach() {
+// updateReachable tells the revisions whether requests can reach them. The caller holds mu, or is Open.
+func (p *Platform) updateReachable() {
 	for _, s := range p.services {
 		reachable := map[string]bool{}
 		for _, target := range s.traffic {

@@ -29,7 +29,7 @@ const (
 	keptLogs    = 10
 	followEvery = 200 * time.Millisecond
 	tailLines   = 20  // of the log of an instance that failed
-	rulesLines  = 200 // of it in which a cause is looked for
+	rulesLines  = 200 // of it that are searched for a cause
 )
 
 func (p *Platform) logDir(service, revision string) string {
@@ -93,7 +93,7 @@ func logBegin(file string) time.Time {
 	return t
 }
 
-// tailOf returns the last lines of a log, for an error, and whether the app has met its file system being read-only.
+// tailOf returns the last lines of a log, for an error, and whether the app failed to write to its read-only file system.
 func tailOf(file string) (lines []string, readOnly bool) {
 	all := output.Tail(file, rulesLines, logBegin(file))
 	for i, l := range all {

@@ -13,13 +13,13 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
 )
 
-// Limits on what Probe takes of an answer.
+// Limits on the response that Probe reads.
 const (
 	probeBody = 1 << 20
 	probeTime = 2 * time.Second // for the body, after the status
 )
 
-// Probe implements deploy.Platform. The request takes the data plane's whole way: the tag's route, the revision's queue, a
+// Probe implements deploy.Platform. The request goes through the whole data plane: the tag's route, the revision's queue, a
 // connection into an instance's network namespace.
 func (p *Platform) Probe(ctx context.Context, service, tag, path string) (int, error) {
 	p.mu.RLock()
@@ -67,7 +67,7 @@ func (p *Platform) Probe(ctx context.Context, service, tag, path string) (int, e
 	return w.status, nil
 }
 
-// statusWriter takes the status of a response and drops the rest. An answer without end is ended after some time.
+// statusWriter keeps the status of a response and discards the rest. It ends an endless response after some time.
 type statusWriter struct {
 	header http.Header
 	status int

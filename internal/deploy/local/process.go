@@ -17,8 +17,8 @@ import (
 	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
-// processID is a name for a container of a process type: the type with what a name cannot hold replaced, and five characters
-// of chance.
+// processID is a name for a container of a process type: the type without characters that a name cannot have, and five
+// random characters.
 func processID(revision, process string) string {
 	plain := strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// readiness returns the check that a readiness probe asks for, and how often in a row it has to pass. Knative's default is
+// readiness returns the check of a readiness probe, and how often in a row it must pass. Knative's default is
 // that the port accepts connections.
 func readiness(p *corev1.Probe, name string, port int, h2c bool, dial func(context.Context, int) (net.Conn, error)) (check func(context.Context) bool, needed int) {
 	timeout, needed := time.Second, 1

@@ -9,11 +9,11 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// namespace is the one that all Services are in.
+// namespace is the namespace of all Services.
 const namespace = "default"
 
 // complete returns a copy of svc with the defaults filled in, or an *app.Error when it is not valid or asks for something
-// that one machine does not do.
+// that one machine does not support.
 func complete(ctx context.Context, svc *servingv1.Service) (*servingv1.Service, error) {
 	svc, err := deploy.Complete(ctx, svc, namespace)
 	if err != nil {
@@ -25,7 +25,7 @@ func complete(ctx context.Context, svc *servingv1.Service) (*servingv1.Service, 
 	return svc, nil
 }
 
-// unsupported says what one machine cannot do for a revision that Knative would take.
+// unsupported says what one machine does not support of a revision that Knative would accept.
 func unsupported(spec *servingv1.RevisionSpec) string {
 	if len(spec.Containers) != 1 || len(spec.InitContainers) > 0 {
 		return "on one machine a revision has exactly one container"

@@ -17,7 +17,7 @@ import (
 type Limits struct {
 	Connections int            // at once, of all clients; and requests at once
 	PerAddress  int            // of one IPv4 address or IPv6 /64, the same
-	Proxies     []netip.Prefix // stand for many clients: the bound of one address is not theirs
+	Proxies     []netip.Prefix // proxies of many clients, without the bound of one address
 }
 
 // front counts connections and requests by the address they come from.
@@ -99,8 +99,8 @@ const (
 )
 
 // admit counts a connection in, or says why not. Where a bound is reached, unused connections (between requests, or before a first one)
-// are given up for it: the oldest of its own address, or, where all places are taken, of the address that has the most, if that has
-// more than its own. So an address that fills the server with idle connections is in its own way.
+// are closed for it: the oldest of its own address, or, where all places are taken, of the address that has the most, if that has
+// more than its own. So an address that fills the server with idle connections displaces its own.
 func (f *front) admit(tcp *net.TCPConn, now time.Time) (c *connection, crowded []*connection, why string) {
 	address := origins(tcp.RemoteAddr())
 	f.mu.Lock()

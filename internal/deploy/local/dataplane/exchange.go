@@ -56,7 +56,7 @@ func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
 	x.proxy.ServeHTTP(w, q)
 }
 
-// done gives back all that the exchange holds.
+// done releases what the exchange holds.
 func (x *exchange) done() {
 	x.leave()
 	if x.socket != nil {
@@ -87,7 +87,7 @@ func (x *exchange) uncount() {
 	}
 }
 
-// upgraded turns the request into a connection that is open for long and mostly idle: it takes no slot any more, and asks for no more
+// upgraded turns the request into a long, mostly idle connection: it no longer takes a slot, and does not count for the number of
 // instances.
 func (x *exchange) upgraded() {
 	x.socket = x.instance
@@ -190,7 +190,7 @@ func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
 		if attempt >= 100 {
 			return nil, err
 		}
-		if x.revision.turnsOut(ctx, in, transport) && (body == nil || body.takeBack()) {
+		if x.revision.probeH2C(ctx, in, transport) && (body == nil || body.takeBack()) {
 			x.leave()
 			continue
 		}
@@ -220,7 +220,7 @@ func (x *exchange) again(q *http.Request, err error, body *onceBody) bool {
 	return body != nil && q.Header.Get("Expect") == "" && body.takeBack()
 }
 
-// fail answers a request that got no response: with what is known, and what can be done.
+// fail answers a request that got no response, with the reason and what can be done.
 func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 	var failing *failingError
 	var unreachable *dialError

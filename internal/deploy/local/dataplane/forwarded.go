@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What a proxy tells an app about the client and its connection, beside the X-Forwarded headers. Apps and frameworks believe these
+// Headers in which a proxy describes the client and its connection, beside the X-Forwarded headers. Apps and frameworks trust these
 // names, so a client may not choose their content. Names are folded: lower case, "-" for "_".
 var (
 	toldNames = set("forwarded", "x-forwarded",
@@ -30,9 +30,9 @@ func set(names ...string) map[string]bool {
 	return m
 }
 
-// told says whether a header is one by which a proxy tells about the client, and whether it is spelled with an underscore. CGI and
+// aboutClient reports whether a header is one in which a proxy describes the client, and whether it is spelled with an underscore. CGI and
 // WSGI turn both spellings into one variable, so a proxy that sets one does not mean the other.
-func told(name string) (yes, underscore bool) {
+func aboutClient(name string) (yes, underscore bool) {
 	if name == "" {
 		return false, false
 	}
@@ -60,9 +60,9 @@ func told(name string) (yes, underscore bool) {
 	return toldNames[string(folded)] || begins(string(folded)), underscore
 }
 
-// refused says whether a peer may not tell the app a header or trailer of this name.
+// refused reports whether a peer may not send the app a header or trailer of this name.
 func refused(name string, trusted bool) bool {
-	yes, underscore := told(name)
+	yes, underscore := aboutClient(name)
 	return yes && (!trusted || underscore)
 }
 
@@ -75,8 +75,8 @@ func begins(folded string) bool {
 	return false
 }
 
-// forward settles what the app is told about the client. From a peer that is not trusted, and in spellings with an underscore, nothing is
-// passed on; what a trusted peer says stays, and the peer's address is added. in is the request as it came, out what goes to the app.
+// forward sets the headers that describe the client. From an untrusted peer, and in spellings with an underscore, nothing is
+// passed on; those of a trusted peer stay, and the peer's address is added. in is the request as received, out the one to the app.
 func forward(in, out *http.Request, trusted bool) {
 	for name := range out.Header {
 		if refused(name, trusted) {

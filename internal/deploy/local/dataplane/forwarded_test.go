@@ -19,7 +19,7 @@ func TestTold(t *testing.T) {
 		"X-Forwardedfor": {}, "X-Forward-For": {true, false}, "Proxy": {true, false}, "Remote_user": {true, true}, "Https": {true, false}, "Host": {}, "Priority": {}, "Range": {}, "If-None-Match": {}, "Cookie": {}, "User-Agent": {}, "X-Request-Id": {}, "X_custom": {false, true}, "Content-Type": {}, "": {}, "X": {},
 		"Sec-Websocket-Key": {}, "Te": {}, "Client-Certificates": {}, "X-Api-Key": {},
 	} {
-		yes, underscore := told(name)
+		yes, underscore := aboutClient(name)
 		if yes != want[0] || yes && underscore != want[1] {
 			t.Errorf("%s: %t, %t", name, yes, underscore)
 		}
@@ -68,7 +68,7 @@ func TestTrustedProxies(t *testing.T) {
 		ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\n"+sent+"Connection: close\r\n\r\n")
 		var lines []string
 		for l := range strings.SplitSeq(<-got, "\r\n") {
-			if yes, _ := told(strings.SplitN(l, ":", 2)[0]); yes {
+			if yes, _ := aboutClient(strings.SplitN(l, ":", 2)[0]); yes {
 				lines = append(lines, l)
 			}
 		}

@@ -36,7 +36,7 @@ func NewInstance(id string, h2c bool, dial Dial) *Instance {
 
 func (i *Instance) transport(h2c bool) *http.Transport {
 	t := &http.Transport{
-		DisableCompression:  true, // the client and the app settle that between them
+		DisableCompression:  true, // the client and the app negotiate that
 		MaxIdleConnsPerHost: 1024,
 		// Shorter than the keep-alive of common app servers (2 s and more), so that we do not write a request into a
 		// connection that the app is just closing. A new one costs some 60 µs.
@@ -70,8 +70,8 @@ func (i *Instance) Close() {
 	i.http2().CloseIdleConnections()
 }
 
-// freer says whether the instance has less to do than another one. Upgraded connections are mostly idle: they decide between equals.
-func (i *Instance) freer(than *Instance) bool {
+// lessBusy reports whether the instance has fewer requests than another one. Upgraded connections are mostly idle: they decide between equals.
+func (i *Instance) lessBusy(than *Instance) bool {
 	a, b := i.inflight.Load(), than.inflight.Load()
 	return a < b || a == b && i.sockets.Load() < than.sockets.Load()
 }

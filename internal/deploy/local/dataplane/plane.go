@@ -18,7 +18,7 @@ type Target struct {
 	Percent  int64
 }
 
-// Split is where the requests for one host go. Percentages add up to 100.
+// Split distributes the requests for one host. Percentages add up to 100.
 type Split []Target
 
 // Table is what a Plane routes by. It is not changed after it was published.
@@ -35,7 +35,7 @@ type Plane struct {
 	trusted []netip.Prefix
 }
 
-// New returns a Plane that answers 404 to everything. Peers in trusted may say for whom they forward; what others say about that is
+// New returns a Plane that answers 404 to everything. The X-Forwarded headers of peers in trusted are passed on; those of others are
 // replaced.
 func New(trusted []netip.Prefix) *Plane {
 	p := &Plane{trusted: trusted}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// protocol is what a revision turned out to speak. An app that speaks HTTP/1 alone, as most do, never notices that there is a question.
+// protocol is the HTTP version that a revision was found to speak. An app that speaks only HTTP/1, as most do, is never probed.
 type protocol struct {
 	speaks atomic.Int32 // for requests in general
 
@@ -26,7 +26,7 @@ const (
 	speaksH2C
 )
 
-// askAgain is how long "no" is believed: an app may have been too busy to answer.
+// askAgain is how long a "no" holds: the app may have been too busy to answer.
 const askAgain = time.Second
 
 // transportFor chooses how to send a request to an instance.
@@ -50,9 +50,9 @@ func (r *Revision) settled(in *Instance, t *http.Transport) {
 	}
 }
 
-// turnsOut says whether an app that broke off a request in HTTP/1 speaks HTTP/2 with prior knowledge instead, as gRPC servers do. Such
+// probeH2C reports whether an app that broke off a request in HTTP/1 speaks HTTP/2 with prior knowledge instead, as gRPC servers do. Such
 // an app has done nothing with the request.
-func (r *Revision) turnsOut(ctx context.Context, in *Instance, t *http.Transport) bool {
+func (r *Revision) probeH2C(ctx context.Context, in *Instance, t *http.Transport) bool {
 	if t != in.http1 || r.opts.HTTP1 || r.protocol.speaks.Load() != notKnown || !r.takesH2C(ctx, in) {
 		return false
 	}

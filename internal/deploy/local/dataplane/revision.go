@@ -21,12 +21,12 @@ type RevisionOptions struct {
 	Concurrency int           // requests that an instance takes at once; 0 for no limit
 	Timeout     time.Duration // until the response must have begun, waiting for an instance included; 0 for none
 	Wake        func()        // called when a request comes in and there is no instance; must not block
-	HTTP1       bool          // it is never asked whether it speaks HTTP/2
-	H2C         bool          // it turned out to speak HTTP/2 with prior knowledge, and nothing else
-	Learned     func()        // called when that turns out; may be nil
+	HTTP1       bool          // it speaks HTTP/1, and is not probed for HTTP/2
+	H2C         bool          // it was found to speak only HTTP/2 with prior knowledge
+	Learned     func()        // called when that is found; may be nil
 }
 
-// title is what a refusal calls the app.
+// title is the app's name in a refusal.
 func (o *RevisionOptions) title() string {
 	if o.App == "" {
 		return "the app"
@@ -69,7 +69,7 @@ func NewRevision(o RevisionOptions, now time.Time) *Revision {
 	return r
 }
 
-// SetInstances publishes the ready instances. Requests that are at others go on to their end there.
+// SetInstances publishes the ready instances. Requests at other instances finish there.
 func (r *Revision) SetInstances(ready []*Instance) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +84,7 @@ func (r *Revision) SetInstances(ready []*Instance) {
 	r.announce()
 }
 
-// SetFailing makes waiting and new requests end with 503 and the sentence, which goes on after the app's name, until there are instances again. It is for a
+// SetFailing answers waiting and new requests with 503 and the sentence, which follows the app's name, until there are instances again. It is for a
 // revision whose instances keep failing to start.
 func (r *Revision) SetFailing(sentence string) {
 	r.mu.Lock()
@@ -161,7 +161,7 @@ type failingError struct{ sentence string }
 
 func (e *failingError) Error() string { return e.sentence }
 
-// pick takes a slot on the less busy of two instances drawn by lot, or on any that has one. It waits while there is none.
+// pick takes a slot on the less busy of two random instances, or on any that has one. It waits while all are full.
 func (r *Revision) pick(ctx context.Context, not *Instance) (*Instance, error) {
 	for {
 		list := *r.instances.Load()
@@ -207,7 +207,7 @@ func (r *Revision) try(list []*Instance, not *Instance) *Instance {
 			b++
 		}
 		best := list[a]
-		if list[b].freer(best) {
+		if list[b].lessBusy(best) {
 			best = list[b]
 		}
 		if best != not && r.take(best) {
@@ -216,7 +216,7 @@ func (r *Revision) try(list []*Instance, not *Instance) *Instance {
 	}
 	var best *Instance
 	for _, in := range list {
-		if (in != not || len(list) == 1) && (best == nil || in.freer(best)) {
+		if (in != not || len(list) == 1) && (best == nil || in.lessBusy(best)) {
 			best = in
 		}
 	}

@@ -312,7 +312,7 @@ func TestAttack_Trailers(t *testing.T) {
 		"1\r\na\r\n0\r\nX-Forwarded-For: 1.1.1.1\r\nX_Real_IP: 1.1.1.1\r\nX-Sum: 7\r\n\r\n")
 	sent := <-got
 	for name, values := range sent {
-		if yes, _ := told(name); yes && len(values) > 0 {
+		if yes, _ := aboutClient(name); yes && len(values) > 0 {
 			t.Errorf("the app got the trailer %s: %q", name, values)
 		}
 	}

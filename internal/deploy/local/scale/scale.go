@@ -22,7 +22,7 @@ import (
 	autoscaling "knative.dev/serving/pkg/reconciler/autoscaling/resources"
 )
 
-// Interval is how often Decide wants to be called for a revision that has instances.
+// Interval is how often to call Decide for a revision that has instances.
 const Interval = 2 * time.Second
 
 // Options are what a revision's template says about scale.
@@ -39,7 +39,7 @@ type State struct {
 	Wanted    int   // what the last decision said
 	InFlight  int64 // requests, waiting ones included
 	Reachable bool  // it has traffic or a tag
-	Started   bool  // it was ready once: initial-scale is behind it
+	Started   bool  // it was ready once: initial-scale no longer applies
 }
 
 // Scaler decides for one revision. It is not safe for concurrent use.
@@ -141,7 +141,7 @@ func (s *Scaler) Decide(now time.Time, st State) int {
 	return s.zero(now, st)
 }
 
-// zero puts off the last step down: a revision has a full window of its own first, then the grace period, and the last
+// zero delays the last step down: a revision first has a full window, then the grace period, and the last
 // instance at least its retention period.
 func (s *Scaler) zero(now time.Time, st State) int {
 	if st.Wanted == 0 && st.Ready == 0 {

@@ -25,10 +25,6 @@ func (s *Set) loadFile(variable string) error {
 		return nil
 	}
 	if err != nil {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err // the path is in the message
-		}
 		return app.Errorf(app.CodeInvalidInput, "name a readable file: --config FILE", "the configuration file %s cannot be read: %w", path, err)
 	}
 	s.file = path

@@ -266,20 +266,7 @@ func TestCollect(t *testing.T) {
 	same(t, r, "hello", kept)
 	same(t, r, "held", pinned)
 	same(t, r, RunImage, run)
-	for repository, img := range map[string]v1.Image{"hello": old, "gone": rest} {
-		if _, err := r.Image(repository, digestOf(t, img)); !errors.Is(err, ErrNotFound) {
-			t.Errorf("%s: %v", repository, err)
-		}
-	}
-	if tags, _ := r.Tags("hello"); len(tags) != 1 || tags["v2"] == "" {
-		t.Errorf("tags %v", tags)
-	}
-	if _, err := os.Lstat(filepath.Join(r.repositories(), "gone")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the repository's directory is still there: %v", err)
-	}
-	if _, err := os.Lstat(r.blob(layerDigest(t, old, 1)[len("sha256:"):])); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a layer that nothing needs is still there: %v", err)
-	}
+	areGone(t, r, old, rest)
 
 	release()
 	if _, err := r.Collect(ctx, keeping(keep), time.Time{}); err != nil {
@@ -298,6 +285,25 @@ func TestCollect(t *testing.T) {
 		t.Errorf("a deleted repository: %v", err)
 	}
 	same(t, r, RunImage, run)
+}
+
+// areGone checks that the unneeded images of TestCollect are gone, with their tags, repositories and layers.
+func areGone(t *testing.T, r *Registry, old, rest v1.Image) {
+	t.Helper()
+	for repository, img := range map[string]v1.Image{"hello": old, "gone": rest} {
+		if _, err := r.Image(repository, digestOf(t, img)); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", repository, err)
+		}
+	}
+	if tags, _ := r.Tags("hello"); len(tags) != 1 || tags["v2"] == "" {
+		t.Errorf("tags %v", tags)
+	}
+	if _, err := os.Lstat(filepath.Join(r.repositories(), "gone")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the repository's directory is still there: %v", err)
+	}
+	if _, err := os.Lstat(r.blob(layerDigest(t, old, 1)[len("sha256:"):])); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a layer that nothing needs is still there: %v", err)
+	}
 }
 
 func TestCollectBesidePushes(t *testing.T) {

@@ -154,20 +154,7 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 	if _, err := remote.Image(parse(t, prefix+"/"+RunImage+":latest"), remote.WithAuth(pod)); err != nil {
 		t.Fatal(err)
 	}
-	for tag, img := range map[string]string{"hello:v2": "v2", "hello:v3": "v3", "hello/cache:latest": ""} {
-		push := second
-		if img == "v3" {
-			push = failed
-		}
-		if err := remote.Write(parse(t, prefix+"/"+tag), push, remote.WithAuth(pod)); err != nil {
-			t.Fatalf("%s: %v", tag, err)
-		}
-		if img != "" {
-			if err := r.Pushed("hello", digestOf(t, push)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	pushAsPod(t, r, prefix, pod, second, failed)
 	tags, err := r.Tags("hello")
 	if err != nil || len(tags) != 3 || tags["v1"] != digestOf(t, first) || tags["v2"] != digestOf(t, second) {
 		t.Fatalf("tags %v, %v", tags, err)
@@ -193,6 +180,25 @@ func testImages(t *testing.T, r Images, prefix string, later func(time.Duration)
 	}
 	if err := r.AddImage(ctx, "hello", "../v1", first); err == nil {
 		t.Error("a tag with a path was taken")
+	}
+}
+
+// pushAsPod pushes a release, one that failed, and a cache, as a build does.
+func pushAsPod(t *testing.T, r Images, prefix string, pod authn.Authenticator, second, failed v1.Image) {
+	t.Helper()
+	for tag, img := range map[string]string{"hello:v2": "v2", "hello:v3": "v3", "hello/cache:latest": ""} {
+		push := second
+		if img == "v3" {
+			push = failed
+		}
+		if err := remote.Write(parse(t, prefix+"/"+tag), push, remote.WithAuth(pod)); err != nil {
+			t.Fatalf("%s: %v", tag, err)
+		}
+		if img != "" {
+			if err := r.Pushed("hello", digestOf(t, push)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/awake"
 )
 
 type contextKey string
@@ -26,7 +24,18 @@ type contextKey string
 // connKey is where gliderlabs/ssh's context of a connection holds our *connection.
 const connKey contextKey = "gitd-connection"
 
-// connection is one TCP connection.
+// connection is one TCP connection. What is called of it, in this order:
+//
+//  1. Server.accept: it is counted, or refused; from here on watch looks after it
+//  2. Server.config: which algorithms are agreed to
+//  3. keysExchanged: from here on a banner can be shown
+//  4. Server.offered: for each key that the client offers. It decides nothing: the client may not hold the key
+//  5. Server.verified: for a key that the client has proven to hold. It calls authenticated, which is where the connection gets its identity
+//  6. authLog: after each try to authenticate, good or not
+//  7. Server.serveSession: for each channel, in a goroutine of its own; Session.run is its command. refuseChannel and refuseRequest answer all else
+//  8. revoke: when the key has lost its rights
+//  9. Close: it is counted out
+//  10. Server.handshakeFailed, which writes the line of a connection that never authenticated; logEnd of any other
 type connection struct {
 	net.Conn
 	server  *Server
@@ -47,6 +56,7 @@ type connection struct {
 	waitOnce   sync.Once
 	once       sync.Once
 
+	// mu guards the following.
 	mu       sync.Mutex
 	preAuth  gossh.ServerPreAuthConn // nil until keys are exchanged
 	unknown  []string                // keys that were offered and are of no use
@@ -63,169 +73,6 @@ const (
 	proofTimes        = 5  // times HandshakeTimeout more for the proof of a registered key: people type passphrases and touch security keys
 	maxRejecting      = 64 // channels that are being refused to a client that does not read the answers
 )
-
-// accept is gliderlabs/ssh's ConnCallback: it counts the connection, and starts to watch it.
-func (s *Server) accept(ctx ssh.Context, raw net.Conn) net.Conn {
-	now := time.Now()
-	c := &connection{Conn: raw, server: s, address: addressOf(raw.RemoteAddr()), began: now}
-	c.heard.Store(now.UnixNano())
-	c.used.Store(now.UnixNano())
-	refusal := ""
-	if wait := s.backoff.wait(c.address, s.opts.now()); wait > 0 {
-		refusal = fmt.Sprintf("too many failed logins from your address, try again in %d s", int(math.Ceil(wait.Seconds())))
-	} else {
-		var crowded *connection
-		refusal, crowded = s.admit(c)
-		if crowded != nil {
-			crowded.cut("had to make room for others")
-		}
-	}
-	if refusal != "" {
-		if refusal != draining {
-			s.strangers.log(s.opts.now(), s.opts.Log, c.auditLine(app.Key{}, "", "", "refused: "+refusal))
-			_ = raw.SetWriteDeadline(now.Add(time.Second))
-			_, _ = io.WriteString(raw, "gitd: "+refusal+"\r\n") // RFC 4253, 4.2 allows lines before the version
-		}
-		return nil
-	}
-	ctx.SetValue(connKey, c)
-	go c.watch(ctx)
-	return c
-}
-
-// draining is why nobody is let in while the server shuts down.
-const draining = "the server is shutting down"
-
-// admit counts c in, or says why not. Where all places are taken, one that is of no use (not authenticated, or without a command) is
-// freed for it: the oldest of the address that has most of those, if that has more than c's own. So whoever fills the
-// server with idle connections is in their own way first, and a crowd of addresses cannot shut others out by merely connecting.
-func (s *Server) admit(c *connection) (refusal string, crowded *connection) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
-		return draining, nil
-	}
-	if o := s.opts; o.MaxPerAddress >= 0 && s.perAddress[c.address] >= o.MaxPerAddress {
-		return "too many connections from your address, try again in a moment", nil
-	}
-	handshakes := s.handshaking >= max(1, s.opts.MaxConnections/2)
-	if handshakes || len(s.connections) >= s.opts.MaxConnections {
-		if crowded = s.leastUse(c.address, handshakes); crowded == nil {
-			return "too many connections, try again in a moment", nil
-		}
-		s.forget(crowded)
-	}
-	s.connections[c] = struct{}{}
-	s.unproven[c.RemoteAddr()] = c
-	s.perAddress[c.address]++
-	s.handshaking++
-	return "", crowded
-}
-
-// Connections returns how many there are.
-func (s *Server) Connections() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.connections)
-}
-
-// leastUse returns the connection that has to go for one from address, or nil. It is called with mu held.
-func (s *Server) leastUse(address netip.Addr, handshakes bool) (found *connection) {
-	idle := func(c *connection) bool {
-		return !c.identified.Load() || !handshakes && c.commands.Load() == 0
-	}
-	of := map[netip.Addr]int{}
-	for c := range s.connections {
-		if idle(c) {
-			of[c.address]++
-		}
-	}
-	for c := range s.connections {
-		if !idle(c) || of[c.address] <= of[address] {
-			continue
-		}
-		if found == nil || of[c.address] > of[found.address] || of[c.address] == of[found.address] && c.used.Load() < found.used.Load() {
-			found = c
-		}
-	}
-	return found
-}
-
-// forget counts c out. It is called with mu held.
-func (s *Server) forget(c *connection) {
-	if _, ok := s.connections[c]; !ok {
-		return
-	}
-	delete(s.connections, c)
-	if s.perAddress[c.address]--; s.perAddress[c.address] <= 0 {
-		delete(s.perAddress, c.address)
-	}
-	if !c.identified.Load() {
-		s.handshaking--
-	}
-}
-
-// watch closes a connection that does not authenticate in time, one whose client says nothing, not even an answer to the
-// question whether it is there, for IdleTimeout, and one that has had no command for UnusedTimeout.
-func (c *connection) watch(ctx ssh.Context) {
-	o := c.server.opts
-	t := time.NewTimer(o.HandshakeTimeout)
-	defer t.Stop()
-	var conn *gossh.ServerConn
-	for allowed := o.HandshakeTimeout; conn == nil; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		conn, _ = ctx.Value(ssh.ContextKeyConn).(*gossh.ServerConn)
-		if conn != nil {
-			break
-		}
-		if allowed > o.HandshakeTimeout || !c.promising.Load() {
-			c.tried.Store(true) // to hold a place for that long counts as a failure
-			c.cut(fmt.Sprintf("took longer than %v", allowed))
-			return
-		}
-		allowed += proofTimes * o.HandshakeTimeout
-		t.Reset(proofTimes * o.HandshakeTimeout)
-	}
-	asking := make(chan struct{})
-	ask := time.NewTicker(o.KeepAlive)
-	defer ask.Stop()
-	go func() { // a question may wait long for its answer, and for room in the client's buffers
-		for range asking {
-			if _, _, err := conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {
-				_ = c.Close()
-			}
-		}
-	}()
-	defer close(asking)
-	still := awake.Stillness{Every: o.KeepAlive}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ask.C:
-		}
-		if now := time.Now(); still.Beat(now) { // nothing was asked and heard meanwhile: the client gets its time again
-			c.heard.Store(now.UnixNano())
-			c.used.Store(now.UnixNano())
-		}
-		if time.Since(time.Unix(0, c.heard.Load())) > o.IdleTimeout {
-			c.cut(fmt.Sprintf("the client has not answered for %v", o.IdleTimeout))
-			return
-		}
-		if c.commands.Load() == 0 && time.Since(time.Unix(0, c.used.Load())) > o.UnusedTimeout {
-			c.cut(fmt.Sprintf("no command for %v", o.UnusedTimeout))
-			return
-		}
-		select {
-		case asking <- struct{}{}:
-		default: // the last question is not answered yet
-		}
-	}
-}
 
 // cut ends a connection, and keeps why.
 func (c *connection) cut(reason string) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,6 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/awake"
 )
 
 // Bounds on what one connection may ask for.
@@ -36,43 +34,33 @@ var (
 // Session is one channel of a connection: one command. It answers the requests itself, since that is how a closed channel
 // of a shared connection is noticed at once.
 type Session struct {
-	server  *Server
-	ctx     context.Context // ends when the client, the channel or the server goes; its cause says why
-	cancel  context.CancelCauseFunc
-	ch      gossh.Channel
-	raw     *serialReader // of ch
-	in      *bufio.Reader // of raw
-	conn    *connection
-	remote  net.Addr
-	id      Identity
-	key     app.Key
-	asked   uint64 // how often rights were rechecked when the key was looked up
-	release func() // what hold returned
-	window  func() // gives back what its unread input may take
-	revoked atomic.Bool
+	server *Server
+	conn   *connection
+	remote net.Addr
+	id     Identity
+	ctx    context.Context // ends when the client, the channel or the server goes; its cause says why
+	cancel context.CancelCauseFunc
+	ch     gossh.Channel
+	raw    *serialReader // of ch
+	in     *bufio.Reader // of raw
+	window func()        // gives back what its unread input may take
+
+	// What the client asks before its command. The goroutine that answers requests sets it.
+	started bool
 	env     map[string]string
 	pty     bool
-	cause   string // of the failure, for the server's log
 
-	causes sync.Mutex // guards cause while the command runs
-	last   sync.Mutex // held while somebody else than the command speaks to the client
-	over   bool       // the command has ended; guarded by last
-}
+	// Of the command, which sets it.
+	key     app.Key
+	asked   uint64      // how often rights were rechecked when the key was looked up
+	release func()      // what Lease returned to Hold
+	revoked atomic.Bool // the key has lost its rights
 
-// Outcome is what a session came to.
-type Outcome struct {
-	What   string // "push hello"
-	Result string
-	Status int
-	Drain  bool // read what the client still sends, so that it gets to reading our answer
-}
+	causes sync.Mutex
+	cause  string // of the failure, for the server's log; guarded by causes
 
-// And completes o with what came after it.
-func (o Outcome) And(next Outcome) Outcome {
-	if next.What == "" {
-		next.What = o.What
-	}
-	return next
+	last sync.Mutex // held while something else than the command speaks to the client
+	over bool       // the command has ended; guarded by last
 }
 
 // serveSession is gliderlabs/ssh's handler of session channels.
@@ -104,65 +92,71 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 		return
 	}
 	raw := &serialReader{r: ch}
-	ss := &Session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id, release: func() {}, window: release}
+	ss := &Session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id, release: func() {}, window: release, env: map[string]string{}}
 	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
 	defer context.AfterFunc(ctx, func() { ss.cancel(ErrGone) })()
 	defer ss.cancel(ErrGone)
 	defer func() { go gossh.DiscardRequests(requests) }() // those that nobody takes would hold up the connection's end
-	env, started := 0, false
-	idle := time.AfterFunc(s.opts.HandshakeTimeout, func() { _ = ch.Close() }) // what is sent before a command lies unread
+	ss.serve(requests)
+}
+
+// serve answers what the client asks on the channel, until it is closed.
+func (ss *Session) serve(requests <-chan *gossh.Request) {
+	idle := time.AfterFunc(ss.server.opts.HandshakeTimeout, func() { _ = ss.ch.Close() }) // what is sent before a command lies unread
 	defer idle.Stop()
+	set := 0 // environment variables
 	for r := range requests {
-		ok := false
-		if !c.asked() {
+		if !ss.conn.asked() {
 			return
 		}
+		ok := false
 		switch r.Type {
 		case "env":
-			if env++; env > maxEnv {
-				_ = ch.Close()
+			if set++; set > maxEnv {
+				_ = ss.ch.Close()
 				return
 			}
-			var kv struct{ Key, Value string }
-			if gossh.Unmarshal(r.Payload, &kv) == nil && !started {
-				ok = ss.setEnv(kv.Key, kv.Value)
-			}
+			ok = !ss.started && ss.setEnv(r.Payload)
 		case "pty-req":
-			if !started {
+			if !ss.started {
 				ss.pty, ok = true, true
 			}
 		case "window-change":
 			ok = ss.pty
-		case "eow@openssh.com": // "end of write": nobody reads what ssh passes on, as when git was killed and its ssh was not
+		case "eow@openssh.com": // "end of write": what ssh passes on is read no more, as when git was killed and its ssh was not
 			ss.cancel(ErrGone)
 			ok = true
 		case "signal":
 			ss.cancel(errInterrupted)
 			ok = true
 		case "shell", "exec":
-			var line struct{ Value string }
-			if started || r.Type == "exec" && gossh.Unmarshal(r.Payload, &line) != nil {
-				break
+			if ss.start(r) {
+				idle.Stop()
+				continue
 			}
-			if !s.enter() {
-				break
-			}
-			idle.Stop()
-			started, ok = true, true
-			c.sessions.Add(1)
-			c.commands.Add(1)
-			_ = r.Reply(true, nil) // before anything that the command says
-			go func() {
-				defer s.leave()
-				defer c.commandEnded()
-				ss.run(line.Value)
-			}()
-			continue
 		}
 		if r.WantReply {
 			_ = r.Reply(ok, nil)
 		}
 	}
+}
+
+// start begins the command that a request asks for, unless there was one, or the server is shutting down. The request is answered where it returns true.
+func (ss *Session) start(r *gossh.Request) bool {
+	var line struct{ Value string }
+	if ss.started || r.Type == "exec" && gossh.Unmarshal(r.Payload, &line) != nil || !ss.server.enter() {
+		return false
+	}
+	ss.started = true
+	ss.conn.sessions.Add(1)
+	ss.conn.commands.Add(1)
+	_ = r.Reply(true, nil) // before anything that the command says
+	go func() {
+		defer ss.server.leave()
+		defer ss.conn.commandEnded()
+		ss.run(line.Value)
+	}()
+	return true
 }
 
 // run serves one command from beginning to end.
@@ -193,98 +187,6 @@ func (ss *Session) run(line string) {
 	ss.cancel(ErrGone)
 }
 
-// serialReader lets one reader in at a time. The indexer may still be waiting for input when the rest of it is drained, and
-// the end of a channel wakes only one of those who wait for it. It also watches that who waits does not wait for too long.
-type serialReader struct {
-	mu      sync.Mutex
-	r       io.Reader
-	waiting atomic.Pointer[waitLimit]
-}
-
-// waitLimit is how long to wait for input, and what to do then. late is called once at most.
-type waitLimit struct {
-	limit time.Duration
-	late  func()
-	once  sync.Once
-}
-
-// wait sets how long every read from now on may take; 0 is for ever. It returns what takes that back.
-func (s *serialReader) wait(limit time.Duration, late func()) (done func()) {
-	p := &waitLimit{limit: limit, late: late}
-	s.waiting.Store(p)
-	return func() { s.waiting.CompareAndSwap(p, nil) }
-}
-
-func (s *serialReader) Read(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.waiting.Load(); p != nil {
-		t := awake.AfterFunc(p.limit, func() {
-			if s.waiting.Load() == p { // else it is not waited for any more
-				p.once.Do(p.late)
-			}
-		})
-		defer t.Stop()
-	}
-	return s.r.Read(b)
-}
-
-// drainTime is how long a refused client may go on sending, and drainSilence how long it may send nothing: some wait for the end of the channel
-// before they close theirs.
-const (
-	drainTime    = 10 * time.Second
-	drainSilence = 2 * time.Second
-)
-
-// drain reads what the client still sends.
-func (ss *Session) drain() {
-	end := func() { _ = ss.ch.Close() }
-	defer time.AfterFunc(drainTime, end).Stop()
-	silence := time.AfterFunc(drainSilence, end)
-	defer silence.Stop()
-	buf := make([]byte, 32<<10)
-	for {
-		if _, err := ss.raw.Read(buf); err != nil {
-			return
-		}
-		silence.Reset(drainSilence)
-	}
-}
-
-func (ss *Session) dispatch(line string) (o Outcome) {
-	defer func() {
-		if p := recover(); p != nil {
-			ss.server.opts.Log("ssh %s: panic in %q: %v\n%s", ss.remote, app.Clip(line, 200), p, debug.Stack())
-			o = Outcome{What: o.What, Result: "internal error", Status: 1}
-		}
-	}()
-	ss.asked = ss.server.rechecks()
-	key, err := ss.server.identify(ss.ctx, ss.id, ss.remote) // anew: a removed key, and a certificate out of its time, end with the next command
-	if err != nil {
-		ss.Tell(err)
-		return Outcome{Result: app.OneLine(err), Status: 1}
-	}
-	ss.key = key
-	words, err := split(line)
-	if err != nil {
-		ss.Tell(app.Errorf(app.CodeInvalidInput, "quote its words as for a POSIX shell", "%v", err))
-		return Outcome{Result: err.Error(), Status: 2}
-	}
-	if len(words) == 0 {
-		ss.greet()
-		return Outcome{What: "shell", Result: "greeted"}
-	}
-	if len(words) > 1 {
-		if v := ss.server.opts.Verbs[words[0]+" "+words[1]]; v != nil {
-			return v(ss, words[2:])
-		}
-	}
-	if v := ss.server.opts.Verbs[words[0]]; v != nil {
-		return v(ss, words[1:])
-	}
-	return ss.command(words)
-}
-
 // Hold has end called when the key has lost its right: app.VerbUse where no app is concerned.
 func (ss *Session) Hold(name string, id int64, verb app.Verb, end func(error)) error {
 	release, err := ss.Lease(ss.ctx, name, id, verb, end)
@@ -305,53 +207,6 @@ func (ss *Session) End(err error) {
 	ss.revoked.Store(true)
 	ss.cancel(err)
 	time.AfterFunc(lastWords, func() { _ = ss.ch.Close() })
-}
-
-// command hands a command over to the rest of gitd.
-func (ss *Session) command(words []string) Outcome {
-	what := fmt.Sprintf("%q", app.Clip(strings.Join(words, " "), 200))
-	if err := ss.Hold("", 0, app.VerbUse, ss.End); err != nil {
-		ss.Tell(err)
-		return Outcome{What: what, Result: app.OneLine(err), Status: 1}
-	}
-	var stdin io.Reader = ss.in
-	var stdout, stderr io.Writer = ss.ch, ss.ch.Stderr()
-	if !ss.server.opts.Handler.ReadsInput(words) {
-		if !ss.pty { // a terminal's is read for Ctrl-C
-			ss.DropInput()
-		}
-		stdin = strings.NewReader("")
-	}
-	if ss.pty {
-		ss.window()
-		in := ss.terminalInput()
-		if ss.server.opts.Handler.ReadsInput(words) {
-			stdin = in
-		}
-		stdout = &terminalWriter{w: ss.ch}
-		stderr = stdout
-	}
-	status := ss.server.opts.Handler.Command(ss.ctx, ss.key, words, stdin, stdout, stderr)
-	result := "ok"
-	if status != 0 {
-		result = "failed"
-	}
-	if e := context.Cause(ss.ctx); e != nil {
-		result = "ended: " + e.Error()
-	}
-	if status < 0 || status > 255 {
-		status = 255
-	}
-	return Outcome{What: what, Result: result, Status: status}
-}
-
-// greet answers who asks for a shell.
-func (ss *Session) greet() {
-	var w io.Writer = ss.ch
-	if ss.pty {
-		w = &terminalWriter{w: w}
-	}
-	_, _ = io.WriteString(w, ss.server.opts.Greeting(ss.key))
 }
 
 // Tell explains err to a person at the other end of a command.
@@ -400,51 +255,6 @@ func (ss *Session) GiveUp(err error) {
 	end()
 }
 
-// terminalInput passes on what a terminal sends, and ends the session at Ctrl-C, which arrives as a byte there.
-func (ss *Session) terminalInput() io.Reader {
-	r, w := io.Pipe()
-	keys := make(chan []byte, 64)
-	go func() {
-		defer close(keys)
-		buf := make([]byte, 1024)
-		for {
-			n, err := ss.in.Read(buf)
-			if err != nil {
-				return
-			}
-			for _, c := range buf[:n] {
-				if c == 3 {
-					ss.cancel(errInterrupted)
-				}
-			}
-			select {
-			case keys <- append([]byte(nil), buf[:n]...):
-			default: // nobody reads: typing ahead has its limits
-			}
-		}
-	}()
-	go func() {
-		for k := range keys {
-			if _, err := w.Write(k); err != nil {
-				return
-			}
-		}
-		_ = w.Close()
-	}()
-	context.AfterFunc(ss.ctx, func() { _ = r.CloseWithError(io.EOF) })
-	return r
-}
-
-// terminalWriter ends lines as terminals want it.
-type terminalWriter struct{ w io.Writer }
-
-func (t *terminalWriter) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(t.w, strings.ReplaceAll(string(p), "\n", "\r\n")); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
 func orDash(s string) string {
 	if s == "" {
 		return "-"
@@ -453,20 +263,20 @@ func orDash(s string) string {
 }
 
 // setEnv takes an environment variable that the client sets, where it is one that verbs read.
-func (ss *Session) setEnv(name, value string) bool {
-	check := ss.server.opts.Env[name]
-	if check == nil || len(value) > maxEnvValue {
+func (ss *Session) setEnv(payload []byte) bool {
+	var kv struct{ Name, Value string }
+	if gossh.Unmarshal(payload, &kv) != nil || len(kv.Value) > maxEnvValue {
 		return false
 	}
-	checked, ok := check(value)
-	if !ok {
+	check := ss.server.opts.Env[kv.Name]
+	if check == nil {
 		return false
 	}
-	if ss.env == nil {
-		ss.env = map[string]string{}
+	checked, ok := check(kv.Value)
+	if ok {
+		ss.env[kv.Name] = checked
 	}
-	ss.env[name] = checked
-	return true
+	return ok
 }
 
 // Env returns an environment variable that the client has set; "" where it has not.

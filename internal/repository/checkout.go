@@ -77,30 +77,12 @@ func (s *Source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	}
 	w := newWriter()
 	defer w.close()
-	var large, links []entry
-	var files []filesOf
+	files, large, links := s.sorted()
 	for _, e := range s.entries {
-		switch e.mode {
-		case filemode.Dir:
+		if e.mode == filemode.Dir {
 			if err := w.mkdir(e.path); err != nil {
 				return err
 			}
-		case filemode.Symlink:
-			links = append(links, e)
-		case filemode.Regular, filemode.Deprecated, filemode.Executable:
-			if e.large != nil {
-				large = append(large, e)
-				continue
-			}
-			cat := s.cat
-			if e.module != nil {
-				cat = e.module
-			}
-			if n := len(files); n == 0 || files[n-1].cat != cat {
-				files = append(files, filesOf{cat: cat})
-			}
-			of := &files[len(files)-1]
-			of.entries = append(of.entries, e)
 		}
 	}
 	for _, of := range files {
@@ -125,6 +107,30 @@ func (s *Source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 		}
 	}
 	return nil
+}
+
+// sorted returns what is written: files of git by the repository that they come from, files in Git LFS, and symlinks.
+func (s *Source) sorted() (files []filesOf, large, links []entry) {
+	for _, e := range s.entries {
+		switch {
+		case e.mode == filemode.Symlink:
+			links = append(links, e)
+		case !e.regular():
+		case e.large != nil:
+			large = append(large, e)
+		default:
+			cat := s.cat
+			if e.module != nil {
+				cat = e.module
+			}
+			if n := len(files); n == 0 || files[n-1].cat != cat {
+				files = append(files, filesOf{cat: cat})
+			}
+			of := &files[len(files)-1]
+			of.entries = append(of.entries, e)
+		}
+	}
+	return files, large, links
 }
 
 // Bounds of how many write at once.

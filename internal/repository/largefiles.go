@@ -41,32 +41,12 @@ func (q *Quarantine) FindLarge(ctx context.Context) (n int, err error) {
 	err = q.cat.use(ctx, func() error {
 		for _, i := range selected {
 			e := &entries[i]
-			if err := q.cat.ask(e.id); err != nil {
-				return err
-			}
-			kind, size, err := q.cat.answer()
-			if errors.Is(err, errMissing) || err == nil && kind != "blob" {
-				return incomplete("%s is missing", quote(e.path))
-			}
+			p, err := q.pointer(e)
 			if err != nil {
 				return err
 			}
-			if size > lfs.MaxPointer { // the file itself, as for Git LFS: it was committed without
-				if _, err := q.cat.out.Discard(int(size) + 1); err != nil {
-					return err
-				}
+			if p == nil {
 				continue
-			}
-			content, err := q.cat.content(size)
-			if err != nil {
-				return err
-			}
-			p, ok := lfs.ParsePointer(content)
-			if !ok {
-				continue
-			}
-			if p.Extended {
-				return app.Errorf(app.CodeInvalidInput, "track it without the extension", "%s uses an extension of Git LFS, which gitd does not run", quote(e.path))
 			}
 			here, err := store.Use(p.OID)
 			switch {
@@ -79,23 +59,58 @@ func (q *Quarantine) FindLarge(ctx context.Context) (n int, err error) {
 			if total += p.Size; total > limits.Checkout {
 				return tooMuch(limits)
 			}
-			e.large = &largeFile{p, store}
+			e.large = &largeFile{*p, store}
 			q.large = append(q.large, p.OID)
 		}
 		return nil
 	})
+	if err == nil && len(missing) > 0 {
+		err = notSent(missing)
+	}
 	if err != nil {
 		return 0, err
 	}
-	if n := len(missing); n > 0 {
-		also := ""
-		if n > 1 {
-			also = fmt.Sprintf(" (and %s)", app.Count(n-1, "other file"))
-		}
-		return 0, app.Errorf(app.CodeInvalidInput, "send what is missing, then push again: git lfs push --all platform main",
-			"the content of %s%s is not here: it is in Git LFS, and was not sent", quote(missing[0]), also)
-	}
 	return len(q.large), nil
+}
+
+// pointer reads the pointer that a file holds; nil where it holds none. It is used inside of use.
+func (q *Quarantine) pointer(e *entry) (*lfs.Pointer, error) {
+	if err := q.cat.ask(e.id); err != nil {
+		return nil, err
+	}
+	kind, size, err := q.cat.answer()
+	if errors.Is(err, errMissing) || err == nil && kind != "blob" {
+		return nil, incomplete("%s is missing", quote(e.path))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if size > lfs.MaxPointer { // the file itself, as for Git LFS: it was committed without
+		_, err := q.cat.out.Discard(int(size) + 1)
+		return nil, err
+	}
+	content, err := q.cat.content(size)
+	if err != nil {
+		return nil, err
+	}
+	p, ok := lfs.ParsePointer(content)
+	if !ok {
+		return nil, nil
+	}
+	if p.Extended {
+		return nil, app.Errorf(app.CodeInvalidInput, "track it without the extension", "%s uses an extension of Git LFS, which gitd does not run", quote(e.path))
+	}
+	return &p, nil
+}
+
+// notSent is the error of a commit whose files in Git LFS are not all here.
+func notSent(paths []string) error {
+	also := ""
+	if n := len(paths); n > 1 {
+		also = fmt.Sprintf(" (and %s)", app.Count(n-1, "other file"))
+	}
+	return app.Errorf(app.CodeInvalidInput, "send what is missing, then push again: git lfs push --all platform main",
+		"the content of %s%s is not here: it is in Git LFS, and was not sent", quote(paths[0]), also)
 }
 
 // largeFile is what a pointer stands for.

@@ -14,7 +14,7 @@ import (
 
 func notABuilder(ref, why string) *app.Error {
 	if ref == "" {
-		return app.Errorf(app.CodeInternal, "make it anew with gitd builder create", "our builder image is broken: %s", why)
+		return app.Errorf(app.CodeInternal, "make it again: gitd builder create --force", "our builder image is broken: %s", why)
 	}
 	return app.Errorf(app.CodeInvalidInput, "name the image of a Cloud Native Buildpacks builder with --builder", "%s is no builder: %s", ref, why)
 }
@@ -133,7 +133,7 @@ func runImageBeside(ref string) string {
 	return tag.String() + RunSuffix
 }
 
-// pullRunImage pulls the first of the names that can be had.
+// pullRunImage pulls the first of the names that is available.
 func pullRunImage(ctx context.Context, c *cache.Cache, o Options, names []string) (v1.Image, error) {
 	var first error
 	for _, n := range names {
@@ -146,5 +146,5 @@ func pullRunImage(ctx context.Context, c *cache.Cache, o Options, names []string
 		}
 	}
 	message, next := app.Explain(first)
-	return nil, app.Errorf(app.CodeOf(first), next, "the builder's run image cannot be had: %s", message)
+	return nil, app.Errorf(app.CodeOf(first), next, "cannot pull the builder's run image: %s", message)
 }

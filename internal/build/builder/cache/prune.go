@@ -16,8 +16,8 @@ import (
 
 // What makes room in the cache, and what can never be taken from under somebody:
 //
-//   - An entry goes when it is not one of the newest two of its kind, nobody has asked for it for a week, and no process
-//     has it open: whoever was given an image of it holds a shared lock on its folder, until the process ends. Of pulled
+//   - An entry goes when it is not one of the newest two of its kind, it was not asked for in a week, and no process
+//     has it open: a process that was given an image of it holds a shared lock on its folder, until the process ends. Of pulled
 //     images only those go that their reference does not stand for any more.
 //   - A stage goes after a week without use, when no entry has its file.
 //   - An unpacked layer goes with the last builder that has it, when no process holds its lock likewise: builds run on
@@ -273,7 +273,7 @@ func (c *Cache) remove(dir string, first func() error) (bool, error) {
 	if err := first(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	// It disappears at once; whoever holds the lock of the cache next clears what we do not get done.
+	// It disappears at once; the next process that holds the lock of the cache clears what we do not get done.
 	tmp, err := c.Temp("pruned")
 	if err != nil {
 		return false, err
@@ -306,7 +306,7 @@ func (c *Cache) builderLayers(dir string) ([]string, error) {
 	return layers, nil
 }
 
-// pruneStages removes the stages that nobody uses any more.
+// pruneStages removes the stages that are no longer used.
 func (c *Cache) pruneStages(old func(time.Time) bool) error {
 	stages, err := c.folders("stage")
 	if err != nil {

@@ -329,7 +329,7 @@ func mountOverlay(target string, lower []string, upper, work string) error {
 	if len(options) >= os.Getpagesize() {
 		return errors.New("the image has too many layers")
 	}
-	// volatile: nobody needs this after a crash, so that dpkg's many fsyncs cost nothing.
+	// volatile: this is not needed after a crash, so that dpkg's many fsyncs cost nothing.
 	if err := unix.Mount("overlay", target, "overlay", 0, options+",volatile"); err == nil {
 		return nil
 	}

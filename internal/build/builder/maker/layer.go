@@ -134,7 +134,7 @@ func (w *layerWriter) tree(root, prefix string, since time.Time, skip func(name 
 			return w.Tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), ".wh."+path.Base(name)), Mode: 0o644, ModTime: layer.Made})
 		}
 		if info.Mode()&(fs.ModeSocket|fs.ModeDevice|fs.ModeNamedPipe) != 0 {
-			return nil // the runtime brings devices; the others are nobody's any more
+			return nil // the runtime brings devices; the others belong to processes that have ended
 		}
 		target := ""
 		if info.Mode()&fs.ModeSymlink != 0 {

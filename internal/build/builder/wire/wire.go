@@ -19,7 +19,7 @@ type Reply struct {
 	Failed *Failed `json:",omitempty"`
 }
 
-// Failed is an error. What is none for people has the code CodeInternal, and its own text.
+// Failed is an error. One that was not made for people has CodeInternal, and its own text.
 type Failed struct {
 	Code          app.Code
 	Message, Next string

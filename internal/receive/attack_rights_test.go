@@ -32,7 +32,7 @@ func wantEnded(t *testing.T, c *exec.Cmd, out *bytes.Buffer, words ...string) {
 }
 
 // A key is removed while its pushes and streams are under way: in the hook of git that runs before the push is said, in a build, detached from its
-// client. None of them goes on.
+// client. All of them end.
 func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 	begin := func(fx *fixture, key, dir string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 		c := fx.Cmd(dir, args[0], args[1:]...)

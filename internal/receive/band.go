@@ -18,7 +18,7 @@ const (
 )
 
 // band writes to the client: multiplexed where the client asked for side-band-64k, else only the report.
-// A write that fails, or hangs for longer than stall, calls gone: nobody is listening any more.
+// A write that fails, or hangs for longer than stall, calls gone: the client does not listen any more.
 type band struct {
 	w     io.Writer
 	multi bool

@@ -194,7 +194,7 @@ func TestLargeFilesBelongToAnApp(t *testing.T) {
 	fx.Commit(dir, "a.bin", "large\n")
 	fx.Git(dir, "lfs", "push", "--all", "platform", "main") // nothing but that
 	if a, _ := fx.h.Authorize(context.Background(), app.Key{}, "new", app.VerbRead); a.ID == 0 {
-		t.Error("objects are there, and nobody's")
+		t.Error("objects are there, and no app")
 	}
 	fx.Git(dir, "push", "platform", "main")
 	fx.live("new", fx.Git(dir, "rev-parse", "HEAD"))

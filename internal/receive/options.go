@@ -74,7 +74,7 @@ func parsePushOptions(sent []string) (PushOptions, error) {
 		}
 	}
 	if o.DryRun && o.Detach {
-		return o, refusedOption("push options dry-run and detach exclude each other: a dry run answers whoever waits for it")
+		return o, refusedOption("push options dry-run and detach exclude each other: the result of a dry run is told to the client that waits for it")
 	}
 	if o.DryRun && o.NoTraffic {
 		return o, refusedOption("push options dry-run and no-traffic exclude each other: a dry run starts nothing")

@@ -153,7 +153,7 @@ func (fx *fixture) held(proceed chan struct{}) (started chan *Push, ended chan e
 		started <- p
 		select {
 		case <-proceed:
-			p.Log.Step("a line that nobody reads")
+			p.Log.Step("a line that is not read")
 			if err = p.Source.Checkout(ctx, fx.T.TempDir(), 0, 0); err == nil {
 				err = p.Accept()
 			}

@@ -77,7 +77,7 @@ func TestSource(t *testing.T) {
 		if _, err := p.Source.ReadFile("hello.txt", 3); app.CodeOf(err) != app.CodeLimitExceeded {
 			t.Error(err)
 		}
-		if b, err := p.Source.ReadFile("hello.txt", 6); err != nil || len(b) != 6 { // the process was started anew
+		if b, err := p.Source.ReadFile("hello.txt", 6); err != nil || len(b) != 6 { // the process was started again
 			t.Errorf("%q %v", b, err)
 		}
 		if err := p.Source.Checkout(ctx, out, 0, 0); !errors.Is(err, fs.ErrExist) {

@@ -22,7 +22,7 @@ import (
 )
 
 // A signed push (git push --signed) carries a certificate: what is pushed where, by whom, signed (gitformat-signature, gitprotocol-pack).
-// It holds a nonce that we gave out for this very conversation, so that nobody can send it again.
+// It holds a nonce that we gave out for this very conversation, so that it cannot be sent again.
 
 const (
 	certificateEnd     = "push-cert-end\n"

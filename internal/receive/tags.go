@@ -33,7 +33,7 @@ func (p *push) findTags(ctx context.Context, q *repository.Quarantine) error {
 // maxTagRemarks is how many tags are named.
 const maxTagRemarks = 5
 
-// leaveTags accepts the annotated tags that came with a deployment, and keeps none of them: git then ends well, and the log says what came of them.
+// leaveTags accepts the annotated tags that came with a deployment, and does not keep them: git then succeeds, and the log says so.
 // Where another ref was asked for as well, the push cannot end well, and tags are refused as ever.
 func (p *push) leaveTags(deployed bool) {
 	if slices.ContainsFunc(p.request.commands, func(c *refCommand) bool {

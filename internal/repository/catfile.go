@@ -32,7 +32,7 @@ type catFile struct {
 	closed bool
 }
 
-// use hands out the process to one reader at a time. When f fails the process is ended, since nobody knows where in the
+// use hands out the process to one reader at a time. When f fails the process is ended, since it is not known where in the
 // conversation it stands. When ctx ends it is killed.
 func (c *catFile) use(ctx context.Context, f func() error) error {
 	c.mu.Lock()

@@ -60,7 +60,7 @@ func (s *Source) ReadFile(name string, limit int64) ([]byte, error) {
 }
 
 // Checkout writes all files below dir, owned by uid and gid. Nothing is ever written through a symlink: every path is resolved below dir by os.Root,
-// every file is made anew, and symlinks come last.
+// every file is a new one, and symlinks come last.
 func (s *Source) Checkout(ctx context.Context, dir string, uid, gid int) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -130,7 +130,7 @@ func (o *output) Write(p []byte) (int, error) {
 // run runs a short git command to its end and returns what it printed.
 func (o objects) run(ctx context.Context, stdin string, limits Limits, args ...string) (string, error) {
 	c := o.command(ctx, args...)
-	if o.background { // what nobody waits for ends with us; everything else ends with its input
+	if o.background { // background work ends with us; everything else ends with its input
 		c.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	out := output{limit: maxOutput, end: func() { _ = killGroup(c) }}

@@ -87,7 +87,7 @@ func (r *Repository) tooManyPacks() bool {
 	return err == nil && len(packs) > r.limits().Packs && !r.packs.resting(len(packs))
 }
 
-// joinPacks makes one pack of the small ones, and deletes these when nobody can be reading them any more. It returns the
+// joinPacks makes one pack of the small ones, and deletes these when no reader can have them open any more. It returns the
 // new pack's name, and "" where there is nothing to do.
 func (r *Repository) joinPacks(ctx context.Context) (joined string, err error) {
 	small, joined, err := r.makeJoined(ctx)

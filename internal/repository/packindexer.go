@@ -39,7 +39,7 @@ func (packIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits
 		Limits: pack.Limits{Bytes: limits.Bytes, Objects: limits.Objects, Memory: int64(min(limits.Memory, 1<<62)),
 			Inflated: int64(min(limits.CPU.Seconds()*inflatedPerSecond, 1<<62))},
 		Ignore:   []string{"badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"},
-		NoSync:   true, // whoever takes the pack over syncs it
+		NoSync:   true, // takeOver syncs it
 		Progress: progress,
 	}
 	res, err := pack.Index(ctx, in, o)

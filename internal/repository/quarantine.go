@@ -195,7 +195,7 @@ func (q *Quarantine) cutHere() (cut []string, err error) {
 				if err != nil {
 					return err
 				}
-				if kind != "commit" { // nobody has looked at the parents of a commit that is cut off
+				if kind != "commit" { // the parents of a commit that is cut off were not checked
 					return app.Errorf(app.CodeInvalidInput, "check your repository with: git fsck", "object %.12s is a %s where a parent of commit %.12s must be", parent, kind, id)
 				}
 				if _, err := q.cat.out.Discard(int(n) + 1); err != nil {

@@ -162,7 +162,7 @@ func (m *modules) git(ctx context.Context, o objects, from remote, addresses []n
 	return nil
 }
 
-// ssh is the command by which git reaches a submodule: with the app's deploy key and no other, nobody's configuration, and the address
+// ssh is the command by which git reaches a submodule: with the app's deploy key and no other, no user's configuration, and the address
 // that was checked. A host that the operator's known hosts do not have is believed when it is first seen, by each app for itself.
 func (m *modules) ssh(from remote, address netip.Addr) string {
 	dir := m.repository.path

@@ -51,7 +51,7 @@ func parseRemote(text string) (remote, error) {
 	r := remote{}
 	switch scheme, _, found := strings.Cut(text, "://"); {
 	case text == "" || strings.HasPrefix(text, "-"):
-		return refuse("is none")
+		return refuse("is not a URL")
 	case isRelative(text):
 		return refuse("is relative, and a push does not say to what")
 	case found && (scheme == "https" || scheme == "ssh" || scheme == "git+ssh" || scheme == "ssh+git"):

@@ -35,9 +35,9 @@ func TestParseRemote(t *testing.T) {
 		}
 	}
 	for in, why := range map[string]string{
-		"": "is none", "-oProxyCommand=id": "is none", "../b": "is relative", "./b": "is relative", "/srv/b": "is a path", "b": "is a path",
+		"": "is not a URL", "-oProxyCommand=id": "is not a URL", "../b": "is relative", "./b": "is relative", "/srv/b": "is a path", "b": "is a path",
 		"file:///srv/b": "file://", "git://example.com/b": "git://", "http://example.com/b": "http://", "ext::sh -c id": "characters",
-		"ext::id": "is a path", "fd::17": "is a path", "https://-x/b": "no host", "ssh://-oProxyCommand=id/b": "no host", "-x@host:b": "is none",
+		"ext::id": "is a path", "fd::17": "is a path", "https://-x/b": "no host", "ssh://-oProxyCommand=id/b": "no host", "-x@host:b": "is not a URL",
 		"ssh://-x@host/b": "no user", "ssh://git:pw@host/b": "no user", "host:-x": "no path", "ssh://host/-x": "no path", "https://host/": "no path", "https://host": "no path",
 		"https://ho%20st/b": "", "https://host:0/b": "bad port", "https://host:99999999/b": "", "https://host/b?x": "cannot be read", "https://host/b#x": "cannot be read",
 		"https://host/a\nb": "characters", "https://host/'b": "characters", "C:\\b": "characters", "https://[fe80::1%25eth0]/b": "no host",

@@ -24,7 +24,7 @@ type treeCache struct {
 
 type appTrees struct {
 	name  string
-	trees map[plumbing.Hash][]entry // by ID; nobody changes it
+	trees map[plumbing.Hash][]entry // by ID; it is not changed
 	bytes int
 }
 

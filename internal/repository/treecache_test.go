@@ -40,7 +40,7 @@ func TestTreesOfThePushBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(repository, "objects", folder[:2], folder[2:])); err != nil { // whoever reads it is told
+	if err := os.Remove(filepath.Join(repository, "objects", folder[:2], folder[2:])); err != nil { // reading it fails
 		t.Fatal(err)
 	}
 	if _, _, err := walk(after, nil); err == nil {
@@ -77,7 +77,7 @@ func TestTreeCache(t *testing.T) {
 	}
 	c.keep("a", trees("a2", 4*third))
 	if c.of("a") != nil || c.of("c") == nil {
-		t.Error("what has no room at all sends nobody else away, and what it replaces goes")
+		t.Error("what has no room at all evicts no other app, and what it replaces goes")
 	}
 	c.drop("c")
 	c.drop("nobody")

@@ -42,12 +42,12 @@ func (s *Server) accept(ctx ssh.Context, raw net.Conn) net.Conn {
 	return c
 }
 
-// draining is why nobody is let in while the server shuts down.
+// draining is why connections are refused while the server shuts down.
 const draining = "the server is shutting down"
 
 // admit counts c in, or says why not. Where all places are taken, one that is of no use (not authenticated, or without a command) is
-// freed for it: the oldest of the address that has most of those, if that has more than c's own. So whoever fills the
-// server with idle connections is in their own way first, and a crowd of addresses cannot shut others out by merely connecting.
+// freed for it: the oldest of the address that has most of those, if that has more than c's own. So a client that fills the
+// server with idle connections is in its own way first, and a crowd of addresses cannot shut others out by merely connecting.
 func (s *Server) admit(c *connection) (refusal string, crowded *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

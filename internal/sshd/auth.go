@@ -96,8 +96,8 @@ func (s *Server) verified(c *connection) func(gossh.ConnMetadata, gossh.PublicKe
 	}
 }
 
-// companionKeys are keys that clients offer before the one that lets them in, as an agent with several keys does: nobody wants
-// to read about them with every push.
+// companionKeys are keys that clients offer before the one that lets them in, as an agent with several keys does: a message
+// about them with every push would only disturb.
 type companionKeys struct {
 	mu   sync.Mutex
 	keys map[string]struct{}

@@ -141,7 +141,7 @@ const maxPrincipals = 16
 
 // certified returns the registered key that a certificate names: the one of its principals that is the name of one. The CA vouches that
 // the certificate's holder is that user; rights are those of the registered key, and go when it is removed. A certificate that
-// names nobody, which OpenSSH's tools take for "everybody", and one that names several keys are refused.
+// names no principal, which OpenSSH's tools take for "everybody", and one that names several keys are refused.
 func (s *Server) certified(ctx context.Context, c *gossh.Certificate) (app.Key, error) {
 	var found []app.Key
 	for i, name := range c.ValidPrincipals {

@@ -93,7 +93,7 @@ func TestUserCertificates(t *testing.T) {
 	}{
 		{name: "plain", who: "alice"},
 		{name: "of an RSA CA", ca: rsaCA, who: "alice"},
-		{name: "with a name that nobody has as well", change: func(c *gossh.Certificate) { c.ValidPrincipals = []string{"git", "alice", "alice"} }, who: "alice"},
+		{name: "with a name that no key has as well", change: func(c *gossh.Certificate) { c.ValidPrincipals = []string{"git", "alice", "alice"} }, who: "alice"},
 		{name: "from here", change: func(c *gossh.Certificate) {
 			c.CriticalOptions = map[string]string{"source-address": "192.0.2.1,127.0.0.0/8"}
 		}, who: "alice"},
@@ -114,7 +114,7 @@ func TestUserCertificates(t *testing.T) {
 			banner: "unsupported critical option"},
 		{name: "with an unknown condition", change: func(c *gossh.Certificate) { c.CriticalOptions = map[string]string{"x@example.com": ""} },
 			banner: "unsupported critical option"},
-		{name: "for nobody", change: func(c *gossh.Certificate) { c.ValidPrincipals = nil }, banner: "names no principal"},
+		{name: "without a principal", change: func(c *gossh.Certificate) { c.ValidPrincipals = nil }, banner: "names no principal"},
 		{name: "for an unknown", change: func(c *gossh.Certificate) { c.ValidPrincipals = []string{"mal\x1bory"} }, banner: "is for: mal?ory"},
 		{name: "for two", change: func(c *gossh.Certificate) { c.ValidPrincipals = []string{"alice", "laptop"} }, banner: "names several registered keys"},
 		{name: "for many", change: func(c *gossh.Certificate) {

@@ -34,7 +34,7 @@ func (ss *Session) dispatch(line string) (o Outcome) {
 		}
 	}()
 	ss.asked = ss.server.rechecks()
-	key, err := ss.server.identify(ss.ctx, ss.id, ss.remote) // anew: a removed key, and a certificate out of its time, end with the next command
+	key, err := ss.server.identify(ss.ctx, ss.id, ss.remote) // once more: a key that was removed, or a certificate that has expired, ends with the next command
 	if err != nil {
 		ss.Tell(err)
 		return Outcome{Result: app.OneLine(err), Status: 1}

@@ -16,7 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
-// hostKey reads the server's private key, and makes an ed25519 one where there is none yet.
+// hostKey reads the server's private key, and makes an ed25519 one if there is no file yet.
 func hostKey(path string) (gossh.Signer, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

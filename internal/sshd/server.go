@@ -21,7 +21,7 @@ import (
 
 // Options configure a Server. Zero values stand for the defaults.
 type Options struct {
-	HostKeyFile string // the server's private key; made (ed25519) where there is none
+	HostKeyFile string // the server's private key; made (ed25519) if it does not exist
 	Handler     Handler
 
 	// Verbs are commands by their first word, or first two words. All other commands are the Handler's.
@@ -242,7 +242,7 @@ var keyExchanges = []string{
 	gossh.KeyExchangeECDHP256, gossh.KeyExchangeECDHP384, gossh.KeyExchangeECDHP521,
 }
 
-// macs are all but those with SHA-1; encrypt-then-MAC comes first. AES-GCM needs none of them.
+// macs are all but those with SHA-1; encrypt-then-MAC comes first. AES-GCM needs no MAC.
 var macs = []string{gossh.HMACSHA256ETM, gossh.HMACSHA512ETM, gossh.HMACSHA256, gossh.HMACSHA512}
 
 // checkCAs says whether the configured CAs can be used.

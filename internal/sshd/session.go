@@ -96,7 +96,7 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
 	defer context.AfterFunc(ctx, func() { ss.cancel(ErrGone) })()
 	defer ss.cancel(ErrGone)
-	defer func() { go gossh.DiscardRequests(requests) }() // those that nobody takes would hold up the connection's end
+	defer func() { go gossh.DiscardRequests(requests) }() // unread ones would hold up the connection's end
 	ss.serve(requests)
 }
 
@@ -166,7 +166,7 @@ func (ss *Session) run(line string) {
 	defer stop()
 	o := ss.dispatch(line)
 	ss.release()
-	ss.last.Lock() // from here on nobody else speaks
+	ss.last.Lock() // from here on only this goroutine speaks
 	ss.over = true
 	ss.last.Unlock()
 	if ss.revoked.Load() {

@@ -25,7 +25,7 @@ func (ss *Session) terminalInput() io.Reader {
 			}
 			select {
 			case keys <- append([]byte(nil), buf[:n]...):
-			default: // nobody reads: typing ahead has its limits
+			default: // not read: typing ahead has its limits
 			}
 		}
 	}()

@@ -13,7 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/gittest"
 )
 
-// Commands that read no input are fed with it, on many sessions: what nobody reads would lie in the server's memory, 2 MiB each. It is
+// Commands that read no input are fed with it, on many sessions: unread input would stay in the server's memory, 2 MiB each. It is
 // dropped; and sessions without a command, whose input cannot be dropped yet, are few.
 func TestAttack_UnreadInput(t *testing.T) {
 	fx := start(t, func(o *Options) { o.MaxInput = 16 * window })

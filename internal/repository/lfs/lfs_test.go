@@ -244,7 +244,7 @@ func TestRoomIsMade(t *testing.T) {
 	has(true, live, old, next)
 	has(false, older)
 
-	s = Open(dir, limits) // what is here is measured anew
+	s = Open(dir, limits) // what is here is measured again
 	put(t, s, strings.Repeat("m", 500))
 	has(true, live, next)
 	has(false, old)

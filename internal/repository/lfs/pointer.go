@@ -28,7 +28,7 @@ var oidForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // ValidOID says whether s is the name of an object: 64 lower-case hex digits.
 func ValidOID(s string) bool { return oidForm.MatchString(s) }
 
-// ParsePointer reads a pointer file. ok is false for a file that is none.
+// ParsePointer reads a pointer file. ok is false for any other file.
 func ParsePointer(b []byte) (p Pointer, ok bool) {
 	if len(b) > MaxPointer || !bytes.HasPrefix(b, []byte("version ")) {
 		return Pointer{}, false

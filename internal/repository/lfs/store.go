@@ -94,7 +94,7 @@ func (s *Store) Use(oid string) (int64, error) {
 	return n, err
 }
 
-// Open opens an object for reading. What is read is to be checked by whoever needs to be sure: disks fail.
+// Open opens an object for reading. The caller checks what is read where it must be right: disks fail.
 func (s *Store) Open(oid string) (*os.File, error) {
 	if !ValidOID(oid) {
 		return nil, fs.ErrNotExist

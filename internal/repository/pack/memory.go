@@ -125,11 +125,11 @@ func (m *memory) unlock() {
 // ownMemory is how large an object of the repository may be that is read without the turn.
 const ownMemory = 32 << 20
 
-// largeTurn is had by the one pack, of all that are taken in, that may use more than its share of memory. Whoever has it waits for nothing
-// and for nobody else, least of all for a client.
+// largeTurn is had by the one pack, of all that are taken in, that may use more than its share of memory. The pack that has it waits for nothing
+// else, least of all for a client.
 var largeTurn = make(chan struct{}, 1)
 
-// turnLooks is how often whoever waits for the turn looks whether the work still makes sense.
+// turnLooks is how often a pack that waits for the turn looks whether the work still makes sense.
 const turnLooks = 100 * time.Millisecond
 
 // takeTurn waits for the turn; who has it may take it again. One goroutine at a time calls it: a worker by the lock large, or the only one

@@ -368,7 +368,7 @@ func (s *scanner) fail(err error) {
 
 // big inflates a commit, tree or tag that is larger than a batch. The memory grows with what is really there.
 func (s *scanner) big(e *entry, n int64) error {
-	if err := textFits(e.kind, n); err != nil { // no turn can be had for more: whoever has it must not wait for a client
+	if err := textFits(e.kind, n); err != nil { // no turn is given for more: the pack that has it must not wait for a client
 		return err
 	}
 	if 3*n > s.Limits.Memory {

@@ -11,8 +11,6 @@ package pack
 import (
 	"bufio"
 	"context"
-	"crypto/sha1"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -24,22 +22,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/repository/pack/fsck"
 )
 
 // ID is the name of an object.
-type ID [sha1.Size]byte
-
-// String returns the ID in hex.
-func (id ID) String() string { return hex.EncodeToString(id[:]) }
+type ID = plumbing.Hash
 
 // ParseID reads an ID in hex.
 func ParseID(s string) (id ID, err error) {
-	if n, err := hex.Decode(id[:], []byte(s)); len(s) != 2*len(id) || err != nil || n != len(id) {
-		return ID{}, fmt.Errorf("%q is no object id", s)
+	if !plumbing.IsHash(s) {
+		return ID{}, fmt.Errorf("%q is not an object ID", s)
 	}
-	return id, nil
+	return plumbing.NewHash(s), nil
 }
 
 // Limits bound what one pack may cost. What is zero takes its default.

@@ -85,10 +85,25 @@ func find(id string) buildpack {
 	return nil
 }
 
-// check finds what a language's buildpack would fail on in detection.
+// check finds what a language's buildpack would fail on in detection, and apps in a language that none here builds: their Procfile alone would start
+// nothing.
 func check(app string) error {
 	if err := golang.Check(app); err != nil {
 		return err
 	}
-	return node.Check(app)
+	if err := node.Check(app); err != nil {
+		return err
+	}
+	for _, f := range []string{"go.mod", "go.work", "requirements.txt", "pyproject.toml", "setup.py", "uv.lock", "Pipfile.lock"} {
+		if kit.Exists(app, f) {
+			return nil
+		}
+	}
+	if node.Takes(app) {
+		return nil
+	}
+	if l := kit.OtherLanguage(app); l.Name != "" {
+		return kit.Errorf("ask the operator for a builder that builds "+l.Name, "the app is written in %s (%s), which this builder does not build", l.Name, l.File)
+	}
+	return nil
 }

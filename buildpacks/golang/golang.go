@@ -61,7 +61,13 @@ type mod struct {
 	path      string // module path; "" for a workspace without a module at its root
 	goVersion string // "1.26", "1.26.3"
 	toolchain string // "go1.26.3", or ""
+	cgo       string // a module that the app requires and that does nothing without cgo; "" for none
 }
+
+// needsCgo are modules that bring their C sources or libraries along, and compile to something that only fails without cgo.
+var needsCgo = []string{"github.com/mattn/go-sqlite3", "github.com/mutecomm/go-sqlcipher", "github.com/confluentinc/confluent-kafka-go", "github.com/marcboeker/go-duckdb", "github.com/duckdb/duckdb-go",
+	"github.com/chai2010/webp", "github.com/kolesa-team/go-webp", "github.com/yalue/onnxruntime_go", "github.com/tree-sitter/go-tree-sitter", "github.com/smacker/go-tree-sitter", "rogchap.com/v8go", "github.com/tommie/v8go", "github.com/bytecodealliance/wasmtime-go",
+	"github.com/wasmerio/wasmer-go", "github.com/asg017/sqlite-vec-go-bindings", "github.com/DataDog/zstd", "github.com/valyala/gozstd", "github.com/supranational/blst", "github.com/linxGnu/grocksdb", "github.com/tursodatabase/go-libsql"}
 
 // name is what the go command would call the binary of the root package.
 func (m mod) name() string {
@@ -102,6 +108,11 @@ func readModule(app string) (mod, error) {
 		}
 		if f.Toolchain != nil {
 			m.toolchain = f.Toolchain.Name
+		}
+		for _, r := range f.Require {
+			if prefix, _, ok := module.SplitPathVersion(r.Mod.Path); ok && slices.Contains(needsCgo, prefix) {
+				m.cgo = r.Mod.Path
+			}
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return m, err
@@ -196,6 +207,10 @@ func (b Buildpack) prepare(env kit.Env, cache *kit.Cache, m mod) error {
 	env["GOCACHE"] = goCache
 	env.Prepend(filepath.Join(b.Root, "bin"))
 	env.Default("HOME", os.TempDir())
+	if env["CGO_ENABLED"] == "" && m.cgo != "" {
+		kit.Say(b.Out, "CGO_ENABLED=1: %s is written in C in part", m.cgo)
+		env["CGO_ENABLED"] = "1"
+	}
 	env.Default("CGO_ENABLED", "0")
 	env.Default("GOTOOLCHAIN", "auto")
 	env.Default("GOFLAGS", "-buildvcs=false")
@@ -212,7 +227,11 @@ func (b Buildpack) prepare(env kit.Env, cache *kit.Cache, m mod) error {
 // to date alone, linking included.
 func (b Buildpack) compile(app, bin string, env kit.Env, m mod, targets []target) error {
 	args := []string{"go", "build", "-trimpath", "-modcacherw", "-ldflags", strings.TrimSpace("-s -w " + env["BP_GO_LDFLAGS"])}
-	args = append(args, env.Words("BP_GO_BUILD_FLAGS")...)
+	flags, err := env.ShellWords("BP_GO_BUILD_FLAGS")
+	if err != nil {
+		return err
+	}
+	args = append(args, flags...)
 	out := bin + "/"
 	if len(targets) == 1 {
 		out = filepath.Join(bin, targets[0].name)

@@ -262,3 +262,38 @@ func TestSeedChanges(t *testing.T) {
 		t.Errorf("link to %s, %v", got, err)
 	}
 }
+
+// TestBuildFlags: flags are words of a shell: a comma stays in its word, and quotes keep spaces together.
+func TestBuildFlags(t *testing.T) {
+	b, out := toolchain(t)
+	r := bptest.New(t, catalog.Go)
+	r.Env["BP_GO_BUILD_FLAGS"] = `-tags=one,two -ldflags="-X 'main.version=1.2 beta'"`
+	files := map[string]string{
+		"go.mod": "module example.com/hello\n\ngo 1.25\n", "main.go": "package main\n\nimport \"fmt\"\n\nvar version, a, b string\n\nfunc main() { fmt.Println(version, a, b) }\n",
+		"a.go": "//go:build one\n\npackage main\n\nfunc init() { a = \"one\" }\n", "b.go": "//go:build two\n\npackage main\n\nfunc init() { b = \"two\" }\n",
+	}
+	if _, err := r.Build(b, files); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got, err := exec.Command(filepath.Join(r.Layers, "bin/bin/hello")).Output(); err != nil || string(got) != "1.2 beta one two\n" {
+		t.Errorf("the binary says %q, %v", got, err)
+	}
+	r.Env["BP_GO_BUILD_FLAGS"] = `-tags="one`
+	if _, err := r.Build(b, files); err == nil || !strings.HasPrefix(kit.Line(err), "BP_GO_BUILD_FLAGS cannot be split into words") {
+		t.Errorf("a quote without an end: %v", err)
+	}
+}
+
+// TestCgo: a module that is nothing without cgo turns it on.
+func TestCgo(t *testing.T) {
+	for line, want := range map[string]string{"github.com/mattn/go-sqlite3 v1.14.24": "github.com/mattn/go-sqlite3", "github.com/confluentinc/confluent-kafka-go/v2 v2.1.0": "github.com/confluentinc/confluent-kafka-go/v2",
+		"modernc.org/sqlite v1.30.0": ""} {
+		r := bptest.New(t, catalog.Go)
+		if _, err := r.Detect(Buildpack{Out: &bytes.Buffer{}}, map[string]string{"go.mod": "module a.example/b\n\ngo 1.25\n\nrequire " + line + "\n"}); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := readModule(r.App); err != nil || m.cgo != want {
+			t.Errorf("%s: %q %v, want %q", line, m.cgo, err, want)
+		}
+	}
+}

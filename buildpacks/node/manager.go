@@ -16,20 +16,18 @@ type manager struct {
 	want string // version or range of pkg
 	lock string // lock file; "" for none
 	path string // a release that the app brings along: .yarn/releases/…
+
+	focuses bool // yarn 2 and later: it can leave the development packages out. 4 can, 2 and 3 by a plugin
 }
 
 func (m manager) spec() string { return m.kind + " " + m.pkg + "@" + m.want }
 
 // describe is for people.
 func (m manager) describe() string {
-	name := m.kind
-	if name == "berry" {
-		name = "yarn"
-	}
 	if m.lock == "" {
 		return "no lock file"
 	}
-	return name + " lock file"
+	return m.program() + " lock file"
 }
 
 var (
@@ -67,8 +65,14 @@ func chooseManager(app string, p *Package) (manager, error) {
 			m.kind, m.path = "berry", v[1]
 		}
 	}
+	if m.kind == "pnpm" && p.PackageManager == "" {
+		// A range: the registry's newest in it.
+		if v := p.engine("pnpm"); v != "" {
+			m.want = v
+		}
+	}
 	if p.PackageManager == "" {
-		return m, nil
+		return m.withFocus(app), nil
 	}
 	v := managerField.FindStringSubmatch(p.PackageManager)
 	if v == nil {
@@ -88,7 +92,35 @@ func chooseManager(app string, p *Package) (manager, error) {
 	default:
 		return m, kit.Errorf("commit the lock file of one package manager only", "packageManager in package.json is %s, but the app has %s", p.PackageManager, m.lock)
 	}
-	return m, nil
+	return m.withFocus(app), nil
+}
+
+var yarnRelease = regexp.MustCompile(`yarn-(?:berry-)?([0-9]+)\.`)
+
+// withFocus finds out whether this yarn can leave the development packages out.
+func (m manager) withFocus(app string) manager {
+	if m.kind != "berry" {
+		return m
+	}
+	m.focuses = m.major() != "2" && m.major() != "3" || strings.Contains(kit.Text(app, ".yarnrc.yml"), "workspace-tools")
+	return m
+}
+
+// major is the first number of the version.
+func (m manager) major() string {
+	if v := yarnRelease.FindStringSubmatch(m.path); v != nil {
+		return v[1]
+	}
+	major, _, _ := strings.Cut(m.want, ".")
+	return major
+}
+
+// program is the name of the program that people call.
+func (m manager) program() string {
+	if m.kind == "berry" {
+		return "yarn"
+	}
+	return m.kind
 }
 
 // tool is a package manager that is ready to run.
@@ -118,8 +150,7 @@ func (b *build) fetchTool(m manager) (tool, error) {
 		return t, err
 	}
 	dir := filepath.Join(tools, strings.ReplaceAll(m.pkg, "/", "+")+"@"+m.want)
-	script := map[string]string{"pnpm": "bin/pnpm.cjs", "yarn": "bin/yarn.js", "berry": "bin/yarn.js"}[m.kind]
-	script = filepath.Join(dir, "node_modules", m.pkg, script)
+	script := filepath.Join(dir, "node_modules", m.pkg, managerScripts[m.pkg])
 	if !kit.IsFile(script) {
 		kit.Say(b.Out, "Fetching %s %s", m.pkg, m.want)
 		if err := b.npmInstall(dir, m.pkg+"@"+m.want); err != nil {
@@ -154,12 +185,16 @@ func (t tool) setEnv(env kit.Env) {
 		env["YARN_ENABLE_GLOBAL_CACHE"] = "true"
 		env["YARN_NODE_LINKER"] = "node-modules"
 		env["YARN_ENABLE_TELEMETRY"] = "0"
+		if t.lock == "" { // where CI is set, yarn refuses to make one
+			env["YARN_ENABLE_IMMUTABLE_INSTALLS"] = "false"
+		}
 		env["YARN_ENABLE_PROGRESS_BARS"] = "false"
 		if r := env["npm_config_registry"]; r != "" {
 			env.Default("YARN_NPM_REGISTRY_SERVER", strings.TrimSuffix(r, "/"))
 		}
 		if ca := env["NODE_EXTRA_CA_CERTS"]; ca != "" {
-			env.Default("YARN_HTTPS_CA_FILE_PATH", ca)
+			// A setting that this yarn does not know is an error.
+			env.Default(pick(t.major() == "2" || t.major() == "3", "YARN_CA_FILE_PATH", "YARN_HTTPS_CA_FILE_PATH"), ca)
 		}
 	case "pnpm":
 		env["npm_config_store_dir"] = t.store
@@ -188,7 +223,7 @@ func (t tool) install(dev bool) []string {
 		if t.lock == "" {
 			args = args[:1]
 		}
-		if !dev {
+		if !dev && t.focuses {
 			args = []string{"workspaces", "focus", "--production"}
 		}
 	case "pnpm":
@@ -207,9 +242,8 @@ func (t tool) prune() []string {
 		return append(slices.Clone(t.argv), "prune", "--omit=dev", "--no-audit", "--no-fund")
 	case "yarn":
 		return append(t.install(false), "--ignore-scripts")
-	case "pnpm":
-		return append(slices.Clone(t.argv), "prune", "--prod")
 	}
+	// pnpm's own prune takes the packages of a workspace's members away as well.
 	return t.install(false)
 }
 
@@ -218,11 +252,7 @@ func (t tool) run(script string) []string { return append(slices.Clone(t.argv), 
 
 // title is how the command reads in a log.
 func (t tool) title(args []string) string {
-	name := t.kind
-	if name == "berry" {
-		name = "yarn"
-	}
-	return name + " " + strings.Join(args[len(t.argv):], " ")
+	return t.program() + " " + strings.Join(args[len(t.argv):], " ")
 }
 
 func pick(b bool, yes, no string) string {

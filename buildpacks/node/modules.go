@@ -1,104 +1,208 @@
 package node
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/buildpacks/libcnb"
-
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
-// inPlace installs into the app's folder, builds there, and removes the packages for development.
-func (b *build) inPlace(site bool) error {
-	dev := b.pkg.HasBuild() || b.pkg.hooks()
+// inPlace installs into the app's folder, builds there, and takes the packages for development away.
+func (b *build) inPlace() error {
+	keep := b.keepsDevelopment()
+	dev := b.pkg.HasBuild() || b.pkg.hooks() || keep
 	if err := b.install(dev); err != nil {
 		return err
 	}
 	if err := b.runBuild(); err != nil {
 		return err
 	}
-	if !dev || site || len(b.pkg.DevDependencies) == 0 {
+	if !dev || keep || b.site || len(b.pkg.DevDependencies) == 0 {
 		return nil
 	}
+	return b.prune()
+}
+
+// prune takes the packages for development out of the app's node_modules.
+func (b *build) prune() error {
 	env := b.env.Clone()
 	env["npm_config_ignore_scripts"] = "true"
+	env.Default("CI", "true")
 	return b.command(b.tool.prune(), env, "")
 }
 
-// layered keeps the packages in a layer of their own, which stays as it is as long as the lock file does.
-func (b *build) layered(site bool) (*kit.Layer, error) {
-	full := "" // a folder that has all packages, also those for development
-	if b.pkg.HasBuild() {
+// keepsDevelopment tells whether a package for development is needed when the app runs, and says so.
+func (b *build) keepsDevelopment() bool {
+	name := b.pkg.runsDevelopment(b.app)
+	if name != "" && !b.saidKept {
+		kit.Say(b.Out, "Keeping the development dependencies: the app is started by %s, which is one", name)
+		b.saidKept = true
+	}
+	return name != ""
+}
+
+// layered keeps the packages in a layer of their own, which is left alone as long as the lock file is the same.
+func (b *build) layered() (*kit.Layer, error) {
+	modules := filepath.Join(b.app, "node_modules")
+	keep := b.keepsDevelopment()
+	var full string // a folder that has all packages, those for development too
+	written := false
+	if b.pkg.HasBuild() || keep {
 		var err error
-		if full, err = b.buildWithAll(); err != nil {
+		if full, err = b.fullModules(); err != nil {
+			return nil, err
+		}
+		if written, err = b.buildWith(full, modules); err != nil {
 			return nil, err
 		}
 	}
-	if site {
-		return nil, nil
+	if b.site {
+		return nil, os.RemoveAll(modules)
 	}
 	layer, err := kit.OpenLayer(b.ctx, "modules")
 	if err != nil {
 		return nil, err
 	}
-	if err := b.fillLayer(layer, full); err != nil {
-		return nil, err
+	key := kit.Key(b.key, strconv.FormatBool(keep))
+	inLayer := filepath.Join(layer.Path, "node_modules")
+	if written {
+		// What the build wrote among the packages is part of the app, and may differ each time.
+		return layer, b.fillLayer(layer, "", func() error { return b.pruned(modules, inLayer, keep) }, modules, inLayer)
 	}
-	modules := filepath.Join(b.app, "node_modules")
 	if err := os.RemoveAll(modules); err != nil {
 		return nil, err
 	}
-	if err := os.Symlink(filepath.Join(layer.Path, "node_modules"), modules); err != nil {
+	reuse, err := layer.Reuse(key)
+	if err != nil {
 		return nil, err
 	}
-	return layer, kit.WriteSBOM(layer.Layer, b.packages())
+	fill := func() error { return b.production(modules, inLayer) }
+	switch {
+	case reuse:
+		kit.Say(b.Out, "Using cached dependencies")
+		fill = nil
+	case full != "" && (keep || len(b.pkg.DevDependencies) == 0):
+		fill = func() error { return kit.CopyTree(full, inLayer, nil) }
+	}
+	return layer, b.fillLayer(layer, key, fill, modules, inLayer)
 }
 
-// buildWithAll runs the build script with all packages, and returns the folder that has them.
-func (b *build) buildWithAll() (full string, err error) {
-	modules := filepath.Join(b.app, "node_modules")
-	if full, err = b.fullModules(); err != nil {
-		return "", err
-	}
-	if b.pkg.has("next") { // Next.js refuses packages outside of the app's folder
+// buildWith runs the build script with all packages in place, and tells whether it wrote among them.
+func (b *build) buildWith(full, modules string) (written bool, err error) {
+	// Next.js refuses packages that are outside of the app's folder.
+	if b.pkg.has("next") {
 		err = kit.CopyTree(full, modules, nil)
 	} else {
 		err = os.Symlink(full, modules)
 	}
 	if err != nil {
-		return "", err
+		return false, err
+	}
+	// The clock of files is coarser than that of processes.
+	b.began = time.Now().Add(-20 * time.Millisecond)
+	if b.pkg.has("next") {
+		b.began = time.Now()
 	}
 	if err := b.runBuild(); err != nil {
-		return "", err
+		return false, err
 	}
-	return full, os.RemoveAll(modules)
+	if b.site || !b.pkg.HasBuild() {
+		return false, nil
+	}
+	target, err := filepath.EvalSymlinks(modules)
+	if err != nil {
+		return false, err
+	}
+	if written, err = changedSince(target, b.began); err != nil || !written {
+		return false, err
+	}
+	if target == modules {
+		return true, nil
+	}
+	// The cache's copy is for the next build, as it was installed: the app gets its own.
+	if err := os.Remove(modules); err != nil {
+		return false, err
+	}
+	if err := kit.CopyTree(full, modules, nil); err != nil {
+		return false, err
+	}
+	return true, os.RemoveAll(filepath.Dir(full))
 }
 
-// fillLayer puts the packages that the app needs when it runs into the layer, unless they are there from the last build. They come from
-// full where that has no others.
-func (b *build) fillLayer(layer *kit.Layer, full string) error {
-	if reuse, err := layer.Reuse(b.key); err != nil {
-		return err
-	} else if reuse {
-		kit.Say(b.Out, "Using cached dependencies")
+// changedSince tells whether a file of a package was written after a moment: a generated client, for instance. What tools keep for themselves in
+// hidden folders at the top does not count.
+func changedSince(modules string, moment time.Time) (changed bool, err error) {
+	caches := []string{".cache", ".vite", ".vite-temp", ".turbo", ".bin", ".yarn-state.yml", ".package-lock.json", ".modules.yaml", ".yarn-integrity", ".pnpm-workspace-state.json"}
+	err = filepath.WalkDir(modules, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != modules && slices.Contains(caches, d.Name()) {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if d.IsDir() {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.ModTime().After(moment) {
+			changed = true
+			return fs.SkipAll
+		}
 		return nil
+	})
+	return changed, err
+}
+
+// pruned moves the packages that the build changed into the layer, without those for development.
+func (b *build) pruned(modules, inLayer string, keep bool) error {
+	if !keep && len(b.pkg.DevDependencies) > 0 {
+		kit.Say(b.Out, "The build wrote into node_modules: it is kept")
+		if err := b.prune(); err != nil {
+			return err
+		}
 	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, b.key); err != nil {
-		return err
-	}
-	inLayer := filepath.Join(layer.Path, "node_modules")
-	if full != "" && len(b.pkg.DevDependencies) == 0 {
-		return kit.CopyTree(full, inLayer, nil)
-	}
+	return kit.Move(modules, inLayer)
+}
+
+// production installs what is needed to run the app.
+func (b *build) production(modules, inLayer string) error {
 	if err := b.install(false); err != nil {
 		return err
 	}
-	modules := filepath.Join(b.app, "node_modules")
 	if err := mkdir(modules); err != nil { // an app without dependencies
 		return err
 	}
 	return kit.Move(modules, inLayer)
+}
+
+// fillLayer fills the layer unless fill is nil, and puts it in the place of the app's node_modules.
+func (b *build) fillLayer(layer *kit.Layer, key string, fill func() error, modules, inLayer string) error {
+	if fill != nil {
+		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+			return err
+		}
+		if err := fill(); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(modules); err != nil {
+		return err
+	}
+	if err := os.Symlink(inLayer, modules); err != nil {
+		return err
+	}
+	return kit.WriteSBOM(layer.Layer, b.packages())
 }
 
 // fullModules returns a folder of the cache that has all packages, installing them if need be.
@@ -128,7 +232,7 @@ func (b *build) fullModules() (string, error) {
 	if err := mkdir(modules); err != nil {
 		return "", err
 	}
-	// Renamed at the end, so that an interrupted build leaves nothing that looks complete.
+	// Renamed at the end, so that a build that is stopped leaves nothing that looks complete.
 	tmp := filepath.Join(dir, ".new")
 	if err := kit.Move(modules, filepath.Join(tmp, "node_modules")); err != nil {
 		return "", err

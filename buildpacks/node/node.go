@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/buildpacks/libcnb"
 
@@ -42,6 +43,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 				return kit.LookedFor(b.Out, "package.json with a start script"), nil
 			}
 		}
+		if kit.OtherLanguage(app).Name != "" {
+			return kit.LookedFor(b.Out, "package.json with a start script"), nil
+		}
 	}
 	if p.KindOf(app) == Neither && kit.IsFile(app, "index.html") {
 		return kit.LookedFor(b.Out, "package.json with a start or build script"), nil
@@ -54,20 +58,33 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if err != nil {
 		return libcnb.DetectResult{}, err
 	}
+	if !kit.Exists(app, "package.json") {
+		return kit.Detected(b.Out, "Node.js (%s, %s)", programAlone(app), w.describe()), nil
+	}
 	return kit.Detected(b.Out, "Node.js (package.json, %s, %s)", m.describe(), w.describe()), nil
+}
+
+// Takes tells whether the app is one of Node.js: it has a program to start, or pages to build that belong to no other language.
+func Takes(app string) bool {
+	p, err := ReadPackage(app)
+	return err == nil && (p.KindOf(app) == Server || p.KindOf(app) == Site && kit.OtherLanguage(app).Name == "")
 }
 
 // build is one build under way.
 type build struct {
 	Buildpack
-	ctx   libcnb.BuildContext
-	app   string
-	env   kit.Env
-	cache *kit.Cache
-	pkg   *Package
-	tool  tool
-	node  nodeJS
-	key   string
+	ctx      libcnb.BuildContext
+	app      string
+	env      kit.Env
+	cache    *kit.Cache
+	pkg      *Package
+	tool     tool
+	node     nodeJS
+	key      string
+	programs map[string]string // the package managers on the PATH but npm, and their scripts
+	saidKept bool
+	site     bool // the build's output is a static site: known when the build script has run
+	began    time.Time
 }
 
 // Build implements libcnb.Builder.
@@ -79,7 +96,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	if b.pkg.KindOf(b.app) != Site {
+	if !b.site {
 		web, err := b.start()
 		if err != nil {
 			return result, err
@@ -121,27 +138,31 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 		return nil, err
 	}
 	b.tool.setEnv(b.env)
+	if err := b.wrap(); err != nil {
+		return nil, err
+	}
 	b.key = b.pkg.installKey(b.app, m, b.node.version)
 	if m.lock == "" && len(b.pkg.Dependencies) > 0 {
 		kit.Say(b.Out, "Warning: there is no lock file, so each build may install other versions; commit package-lock.json")
 	}
 
-	site := b.pkg.KindOf(b.app) == Site
+	b.site = b.pkg.KindOf(b.app) == Site
 	var layers []libcnb.LayerContributor
 	switch {
+	case !kit.Exists(b.app, "package.json"):
 	case b.pkg.hooks(), b.pkg.local(b.app), b.pkg.has("@prisma/client"):
-		// Installing or building may write into node_modules or read any file: it is repeated, in the app's folder.
-		err = b.inPlace(site)
+		// Installing or building may write into node_modules or read any file: it is done anew, and stays in the app's folder.
+		err = b.inPlace()
 	default:
 		var modules *kit.Layer
-		if modules, err = b.layered(site); modules != nil {
+		if modules, err = b.layered(); modules != nil {
 			layers = append(layers, modules)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if site {
+	if b.site {
 		// Only the output of the build is served: the static buildpack comes next.
 		return layers, os.RemoveAll(filepath.Join(b.app, "node_modules"))
 	}
@@ -160,7 +181,6 @@ func (b *build) prepare() error {
 	}
 	b.env.Prepend(filepath.Join(b.Root, "bin"))
 	b.env.Default("HOME", os.TempDir())
-	b.env.Default("CI", "true")
 	if ca := b.env["SSL_CERT_FILE"]; ca != "" {
 		b.env.Default("NODE_EXTRA_CA_CERTS", ca) // node reads no other variable
 	}
@@ -171,36 +191,10 @@ func (b *build) prepare() error {
 	return nil
 }
 
-// olderNPM puts an npm first on the PATH that still runs on an old Node.js.
-func (b *build) olderNPM() error {
-	major, _, _ := strings.Cut(b.node.version, ".")
-	want := map[string]string{"12": "6", "14": "9", "16": "9", "18": "10", "19": "9"}[major]
-	if want == "" {
-		return nil
-	}
-	tools, err := b.cache.Dir("node-tools")
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(tools, "npm@"+want)
-	if !kit.Exists(dir, "node_modules/.bin/npm") {
-		kit.Say(b.Out, "Fetching npm %s, which runs on Node.js %s", want, major)
-		env := b.env
-		// The builder's own npm needs the builder's own Node.js.
-		b.env = env.Clone()
-		b.env.Prepend(filepath.Join(b.Root, "bin"))
-		err := b.npmInstall(dir, "npm@"+want)
-		b.env = env
-		if err != nil {
-			return err
-		}
-	}
-	b.env.Prepend(filepath.Join(dir, "node_modules/.bin"))
-	return nil
-}
-
 func (b *build) install(dev bool) error {
-	return b.command(b.tool.install(dev), b.env, pick(b.tool.lock != "", "if package.json was changed, update the lock file and commit it", ""))
+	env := b.env.Clone()
+	env.Default("CI", "true") // package managers ask no questions then; to builds it says more, so that they do not get it
+	return b.command(b.tool.install(dev), env, pick(b.tool.lock != "", "if package.json was changed, update the lock file and commit it", ""))
 }
 
 func (b *build) runBuild() error {
@@ -209,7 +203,14 @@ func (b *build) runBuild() error {
 	}
 	env := b.env.Clone()
 	env.Default("NODE_ENV", "production")
-	return b.command(b.tool.run("build"), env, "")
+	if b.pkg.has("@sveltejs/adapter-auto") && !b.pkg.has("@sveltejs/adapter-node") {
+		env.Default("GCP_BUILDPACKS", "gitd") // the adapter makes a server for Node.js then
+	}
+	if err := b.command(b.tool.run("build"), env, ""); err != nil {
+		return err
+	}
+	b.site = b.site && builtServer(b.app) == nil
+	return nil
 }
 
 func (b *build) command(args []string, env kit.Env, next string) error {

@@ -54,6 +54,15 @@ func TestDetect(t *testing.T) {
 		{"none", map[string]string{"package.json": "\ufeff{}"}, true, "Node.js (package.json, no lock file, any node)", ""},
 		{"nothing", map[string]string{"go.mod": ""}, false, "package.json", ""},
 		{"tools of a Python app", map[string]string{"package.json": `{"scripts":{"build":"tailwind"}}`, "requirements.txt": ""}, false, "package.json with a start script", ""},
+		{"a Procfile of Python with tools", map[string]string{"package.json": `{"devDependencies":{"prettier":"3"}}`, "requirements.txt": "", "Procfile": "web: gunicorn app:app\n"}, false, "package.json with a start script", ""},
+		{"PHP with assets", map[string]string{"package.json": `{"scripts":{"build":"vite build"}}`, "composer.json": "{}"}, false, "package.json with a start script", ""},
+		{"Rails with assets", map[string]string{"package.json": `{"scripts":{"build":"esbuild"}}`, "Gemfile": "", "Procfile": "web: bundle exec puma\n"}, false, "package.json with a start script", ""},
+		{"no package.json", map[string]string{"server.js": ""}, true, "Node.js (server.js, any node)", ""},
+		{"a script of plain pages", map[string]string{"app.js": "", "index.html": ""}, false, "package.json", ""},
+		{"volta", map[string]string{"package.json": `{"volta":{"node":"22.1.0"}}`}, true, "Node.js (package.json, no lock file, node 22.1.0)", ""},
+		{"mise", map[string]string{"package.json": `{}`, "mise.toml": "[tools]\nnode = \"22\"\n"}, true, "Node.js (package.json, no lock file, node 22)", ""},
+		{"asdf", map[string]string{"package.json": `{}`, ".tool-versions": "ruby 3.3\nnodejs 20.1.0 # x\n"}, true, "Node.js (package.json, no lock file, node 20.1.0)", ""},
+		{"nvm with a comment", map[string]string{"package.json": `{}`, ".nvmrc": "# LTS\nlts/*\n"}, true, "Node.js (package.json, no lock file, any node)", ""},
 		{"tools of plain pages", map[string]string{"package.json": `{}`, "index.html": ""}, false, "package.json with a start or build script", ""},
 		{"malformed", map[string]string{"package.json": "{\n\"a\": 1,\n}"}, false, "", "package.json is not valid JSON, line 3: invalid character '}' looking for beginning of object key string; correct it and push again"},
 		{"wrong type", map[string]string{"package.json": `{"scripts": []}`}, false, "", "package.json is malformed: scripts must not be a JSON array; correct it and push again"},
@@ -88,6 +97,19 @@ func TestKindAndStart(t *testing.T) {
 		{"start calls a script", map[string]string{"package.json": `{"scripts":{"start":"npm run serve","serve":"node a.js"}}`}, Server, "node|a.js"},
 		{"start calls itself", map[string]string{"package.json": `{"scripts":{"start":"npm run start"}}`}, Server, "npm|run|start"},
 		{"prestart", map[string]string{"package.json": `{"scripts":{"prestart":"x","start":"node a.js"}}`}, Server, "bash|-c|(x) && exec node a.js"},
+		{"prestart before a list", map[string]string{"package.json": `{"scripts":{"prestart":"x","start":"node m.js && node a.js"}}`}, Server, "bash|-c|(x) && { node m.js && node a.js\n}"},
+		{"prestart before a variable", map[string]string{"package.json": `{"scripts":{"prestart":"x","start":"NODE_ENV=production node a.js"}}`}, Server, "bash|-c|(x) && { NODE_ENV=production node a.js\n}"},
+		{"start runs dev", map[string]string{"package.json": `{"scripts":{"dev":"vite","build":"vite build","start":"npm run dev"}}`}, Site, ""},
+		{"a development server behind cross-env", map[string]string{"package.json": `{"scripts":{"build":"vite build","start":"cross-env-shell vite --port $PORT"}}`}, Site, ""},
+		{"a development server behind variables and npx", map[string]string{"package.json": `{"scripts":{"build":"x","start":"HOST=0.0.0.0 npx react-scripts start"}}`}, Site, ""},
+		{"docusaurus", map[string]string{"package.json": `{"scripts":{"build":"docusaurus build","start":"docusaurus start"}}`}, Site, ""},
+		{"a program that is called like one", map[string]string{"package.json": `{"scripts":{"build":"x","start":"vitepress-server --port 1"}}`}, Server, "vitepress-server|--port|1"},
+		{"next dev", map[string]string{"package.json": `{"scripts":{"build":"next build","start":"next dev"}}`}, Server, "next|start"},
+		{"next with an export", map[string]string{"package.json": `{"dependencies":{"next":"15"},"scripts":{"build":"next build","start":"next start"}}`, "next.config.mjs": "export default {\n  output: 'export',\n}\n"}, Site, ""},
+		{"a server that Nitro built", map[string]string{"package.json": `{}`, ".output/server/index.mjs": ""}, Neither, "/bin/sh|-c|HOST=0.0.0.0 exec node .output/server/index.mjs"},
+		{"a server that SvelteKit built", map[string]string{"package.json": `{}`, "build/index.js": "", "build/handler.js": ""}, Neither, "/bin/sh|-c|HOST=0.0.0.0 exec node build"},
+		{"pages with an index.js", map[string]string{"package.json": `{}`, "build/index.js": "", "build/index.html": ""}, Neither, "error"},
+		{"a Procfile of another language", map[string]string{"package.json": `{"scripts":{"build":"tailwind"}}`, "Procfile": "web: PORT=1 exec bundle exec puma\n"}, Site, ""},
 		{"main", map[string]string{"package.json": `{"main":"lib/a.js"}`, "lib/a.js": "", "server.js": ""}, Server, "node|lib/a.js"},
 		{"server.js", map[string]string{"package.json": `{"main":"gone.js"}`, "server.js": ""}, Server, "node|server.js"},
 		{"site", map[string]string{"package.json": `{"scripts":{"build":"vite build"}}`}, Site, ""},
@@ -268,5 +290,48 @@ func TestLockMismatch(t *testing.T) {
 		"package-lock.json": `{"name":"a","lockfileVersion":3,"packages":{"":{"name":"a"}}}`})
 	if err == nil || kit.Line(err) != "npm ci failed (exit status 1); if package.json was changed, update the lock file and commit it" {
 		t.Errorf("error %v\n%s", err, out)
+	}
+}
+
+func TestNPMVersion(t *testing.T) {
+	for node, want := range map[string]string{"24.1.0": "", "22.9.0": "", "22.8.0": "10", "21.7.3": "10", "20.17.0": "", "20.9.0": "10", "20.3.0": "9", "18.20.0": "10", "18.2.0": "9", "17.9.1": "8", "16.20.0": "9", "16.5.0": "8",
+		"15.14.0": "7", "14.21.0": "9", "14.10.0": "6", "13.14.0": "6", "12.22.0": "6", "11.15.0": "6", "10.24.1": "6", "8.17.0": "6", "6.17.1": "6", "5.12.0": "4", "4.9.1": "4"} {
+		if got, err := npmVersion(node); err != nil || got != want {
+			t.Errorf("Node.js %s: npm %q %v, want %q", node, got, err, want)
+		}
+	}
+	if _, err := npmVersion("0.12.18"); err == nil {
+		t.Error("Node.js 0.12 has an npm")
+	}
+}
+
+// TestRunsDevelopment: what starts the app stays, also where it is listed for development.
+func TestRunsDevelopment(t *testing.T) {
+	tests := []struct{ pkg, procfile, want string }{
+		{`{"scripts":{"start":"nest start"},"devDependencies":{"@nestjs/cli":"1","typescript":"5"}}`, "", "@nestjs/cli"},
+		{`{"scripts":{"start":"node dist/main"},"devDependencies":{"@nestjs/cli":"1"}}`, "", ""},
+		{`{"scripts":{"start":"cross-env A=1 node x.js"},"devDependencies":{"cross-env":"7"}}`, "", "cross-env"},
+		{`{"scripts":{"start":"npm run serve","serve":"tsx src/x.ts"},"devDependencies":{"tsx":"4"}}`, "", "tsx"},
+		{`{"scripts":{"start":"npm run a && npm run b","a":"knex migrate:latest","b":"node x.js"},"devDependencies":{"knex":"4"}}`, "", "knex"},
+		{`{"scripts":{"start":"tsx x.ts"},"dependencies":{"tsx":"4"},"devDependencies":{"tsx":"4"}}`, "", ""},
+		{`{"scripts":{"build":"tsc","start":"node x.js"},"devDependencies":{"typescript":"5"}}`, "release: npx prisma migrate deploy\n", ""},
+		{`{"devDependencies":{"prisma":"5"}}`, "release: npx prisma migrate deploy\nweb: node x.js\n", "prisma"},
+	}
+	for _, tt := range tests {
+		r := bptest.New(t, catalog.NodeJS)
+		files := map[string]string{"package.json": tt.pkg}
+		if tt.procfile != "" {
+			files["Procfile"] = tt.procfile
+		}
+		if _, err := r.Detect(Buildpack{Out: &bytes.Buffer{}}, files); err != nil {
+			t.Fatal(err)
+		}
+		p, err := ReadPackage(r.App)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.runsDevelopment(r.App); got != tt.want {
+			t.Errorf("%s %s: %q, want %q", tt.pkg, tt.procfile, got, tt.want)
+		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -28,11 +27,18 @@ type Package struct {
 	Overrides       json.RawMessage   `json:"overrides"`
 	Resolutions     json.RawMessage   `json:"resolutions"`
 	PNPM            json.RawMessage   `json:"pnpm"`
+	Volta           struct {
+		Node string `json:"node"`
+	} `json:"volta"`
 }
 
-// ReadPackage reads the app's package.json. The error wraps fs.ErrNotExist where there is none; a malformed one is a *kit.Error.
+// ReadPackage reads the app's package.json. The error wraps fs.ErrNotExist where there is none, and no program that needs none; a malformed one is
+// a *kit.Error.
 func ReadPackage(app string) (*Package, error) {
 	data, err := kit.ReadFile(app, "package.json")
+	if errors.Is(err, fs.ErrNotExist) && programAlone(app) != "" {
+		return &Package{}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +59,24 @@ func ReadPackage(app string) (*Package, error) {
 	return p, nil
 }
 
+// programAlone finds a program without a package.json, where nothing else makes the app one of pages or of another language.
+func programAlone(app string) string {
+	for _, f := range []string{"index.html", "requirements.txt", "pyproject.toml", "go.mod", "main.py", "app.py"} {
+		if kit.Exists(app, f) {
+			return ""
+		}
+	}
+	if kit.OtherLanguage(app).Name != "" {
+		return ""
+	}
+	for _, f := range serverFiles {
+		if kit.IsFile(app, f) {
+			return f
+		}
+	}
+	return ""
+}
+
 // Check returns an *kit.Error when the app has a package.json that cannot be read.
 func Check(app string) error {
 	if _, err := ReadPackage(app); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -61,31 +85,17 @@ func Check(app string) error {
 	return nil
 }
 
-// engine is the range of Node.js versions in engines; "" for none.
-func (p *Package) engine() string {
-	var e struct {
-		Node string `json:"node"`
-	}
+// engine is the range of versions that engines gives a program; "" for none.
+func (p *Package) engine(program string) string {
+	e := map[string]any{}
 	// A malformed entry is npm's to complain about: it ignores old forms of engines.
 	_ = json.Unmarshal(p.Engines, &e)
-	return e.Node
+	v, _ := e[program].(string)
+	return strings.TrimSpace(v)
 }
 
 // HasBuild tells whether there is a build script.
 func (p *Package) HasBuild() bool { return strings.TrimSpace(p.Scripts["build"]) != "" }
-
-// devServer are the start scripts of site generators: they serve while a person edits, and are not meant for the public.
-var devServer = regexp.MustCompile(`^(npx )?(react-scripts start|vite( dev| serve)?( |$)|ng serve|vue-cli-service serve|webpack(-dev-server| serve)|parcel( |$)|astro dev|gatsby develop|eleventy --serve)`)
-
-// startScript is the script that starts the app; "" for none, and for one that starts a development server while there is a
-// build script that makes a site.
-func (p *Package) startScript() string {
-	s := strings.TrimSpace(p.Scripts["start"])
-	if p.HasBuild() && devServer.MatchString(s) {
-		return ""
-	}
-	return s
-}
 
 // serverFiles are what is started when nothing says what to start.
 var serverFiles = []string{"server.js", "index.js", "app.js", "server.mjs", "index.mjs", "app.mjs", "server.cjs"}
@@ -103,7 +113,13 @@ const (
 // KindOf tells what kind of app it is.
 func (p *Package) KindOf(app string) Kind {
 	procs, _ := procfile.Read(app) // a malformed one fails the build elsewhere
-	if slices.ContainsFunc(procs, func(pr procfile.Process) bool { return pr.Type == "web" }) || p.startScript() != "" {
+	if slices.ContainsFunc(procs, func(pr procfile.Process) bool { return pr.Type == "web" && !kit.ForeignCommand(pr.Command) }) {
+		return Server
+	}
+	if p.exports(app) && p.HasBuild() {
+		return Site
+	}
+	if p.startScript() != "" {
 		return Server
 	}
 	if p.Main != "" && (kit.IsFile(app, p.Main) || p.HasBuild() && p.Main != "index.js") {

@@ -1,26 +1,26 @@
 package node
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
-
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
-	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
-// runtimeLayer holds what the app needs of Node.js when it runs: the program, and npm where something calls it.
+// runtimeLayer has what the app needs of Node.js when it runs: the program, and npm where something calls it.
 func (b *build) runtimeLayer() (*kit.Layer, error) {
 	layer, err := kit.OpenLayer(b.ctx, "node")
 	if err != nil {
 		return nil, err
 	}
 	bin := filepath.Join(b.app, "node_modules", ".bin")
-	withNPM := b.callsNPM()
-	key := kit.Key("1", b.node.version, bin, pick(withNPM, "npm", ""))
+	programs := b.runtimePrograms()
+	withNPM := slices.Contains(programs, "npm") || slices.Contains(programs, "npx")
+	key := kit.Key("2", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs))
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return layer, err
 	}
@@ -47,19 +47,17 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 		layer.LaunchEnvironment.Default("npm_config_cache", "/tmp/npm") // the root is read-only
 		layer.LaunchEnvironment.Default("npm_config_update_notifier", "false")
 	}
+	for _, name := range programs {
+		if err := b.addManager(layer.Path, name); err != nil {
+			return nil, err
+		}
+	}
+	if len(programs) > 0 {
+		layer.LaunchEnvironment.Default("npm_config_manage_package_manager_versions", "false")
+		layer.LaunchEnvironment.Default("COREPACK_ENABLE_STRICT", "0")
+		layer.LaunchEnvironment.Default("YARN_ENABLE_TELEMETRY", "0")
+	}
 	layer.LaunchEnvironment.Default("NODE_ENV", "production")
 	layer.LaunchEnvironment.Prepend("PATH", ":", bin)
 	return layer, nil
-}
-
-// callsNPM tells whether npm or npx is called when the app runs.
-func (b *build) callsNPM() bool {
-	lines := []string{b.command0(b.pkg.startScript())}
-	procs, _ := procfile.Read(b.app) // a malformed one fails in its own buildpack
-	for _, p := range procs {
-		lines = append(lines, p.Command)
-	}
-	return slices.ContainsFunc(lines, func(l string) bool {
-		return slices.ContainsFunc(strings.Fields(l), func(w string) bool { return w == "npm" || w == "npx" })
-	})
 }

@@ -1,7 +1,7 @@
 package node
 
 import (
-	"regexp"
+	"path/filepath"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -10,32 +10,23 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
-var runScript = regexp.MustCompile(`^(?:npm|pnpm|yarn)(?: run)? ([A-Za-z0-9:._-]+)$`)
-
-// command0 looks through scripts that only call another script, so that neither npm nor a shell stands between the platform
-// and the app.
-func (b *build) command0(script string) string {
-	for range 5 {
-		m := runScript.FindStringSubmatch(script)
-		if m == nil || b.pkg.Scripts[m[1]] == "" || b.pkg.Scripts["pre"+m[1]] != "" {
-			break
-		}
-		script = strings.TrimSpace(b.pkg.Scripts[m[1]])
-	}
-	return script
-}
-
 // start finds out how the app starts: the start script, run as npm would but without npm; else main, else a file with one of
 // the usual names. It is nil for an app whose Procfile says so itself.
 func (b *build) start() (*libcnb.Process, error) {
 	if s := b.pkg.startScript(); s != "" {
-		s = b.command0(s)
+		s = b.pkg.follow(s)
 		if pre := strings.TrimSpace(b.pkg.Scripts["prestart"]); pre != "" {
-			s = "(" + pre + ") && exec " + s
-			return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", s}, Direct: true}, nil
+			line := procfile.ShellLine(s)
+			if line == s { // not one command that exec could take: a list, or variables before it
+				line = "{ " + s + "\n}"
+			}
+			return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "(" + pre + ") && " + line}, Direct: true}, nil
 		}
 		p := procfile.Start("web", s)
 		return &p, nil
+	}
+	if p := builtServer(b.app); p != nil {
+		return p, nil
 	}
 	files := serverFiles
 	if b.pkg.Main != "" {
@@ -52,4 +43,38 @@ func (b *build) start() (*libcnb.Process, error) {
 	}
 	return nil, kit.Errorf(`add "start": "node server.js" to the scripts in package.json`,
 		"nothing says how the app starts: no start script, no main, no server.js, index.js or app.js, no Procfile")
+}
+
+// builtServers are the servers that frameworks leave when they have built an app: what is there is started.
+var builtServers = []struct{ file, argument string }{
+	{".output/server/index.mjs", ".output/server/index.mjs"}, // Nitro: Nuxt, TanStack Start, SolidStart, Analog
+	{"build/handler.js", "build"},                            // SvelteKit with adapter-node: index.js beside it is the server
+	{"dist/server/entry.mjs", "dist/server/entry.mjs"},       // Astro with its adapter for Node.js
+	{"dist/server/server.mjs", "dist/server/server.mjs"},     // Angular, one project
+}
+
+// builtServer is the process of the server that a framework built; nil for none.
+func builtServer(app string) *libcnb.Process {
+	for _, s := range builtServers {
+		if kit.IsFile(app, s.file) {
+			return nodeServer(s.argument)
+		}
+	}
+	if kit.IsFile(app, "build/index.js") && !kit.IsFile(app, "build/index.html") { // an adapter's; a site has pages
+		return nodeServer("build/index.js")
+	}
+	if found, _ := filepath.Glob(filepath.Join(app, "dist/*/server/server.mjs")); len(found) == 1 { // a constant pattern: cannot fail
+		if rel, err := filepath.Rel(app, found[0]); err == nil {
+			return nodeServer(rel)
+		}
+	}
+	return nil
+}
+
+// BuiltServer tells whether the build has left a server: such an app is not a static site.
+func BuiltServer(app string) bool { return builtServer(app) != nil }
+
+// nodeServer listens on all addresses: some frameworks' servers take localhost unless HOST says otherwise.
+func nodeServer(file string) *libcnb.Process {
+	return &libcnb.Process{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", "HOST=0.0.0.0 exec node " + file}, Direct: true}
 }

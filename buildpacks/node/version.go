@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -22,12 +23,15 @@ type wanted struct {
 // codenames are the lines of long-term support, as .nvmrc may name them.
 var codenames = map[string]string{"gallium": "16", "hydrogen": "18", "iron": "20", "jod": "22", "krypton": "24"}
 
-// wantedVersion reads the range from engines in package.json, .nvmrc or .node-version. Nothing said is any version.
+// wantedVersion reads the range from engines in package.json, or where tools write it. Nothing said is any version.
 func wantedVersion(app string, p *Package) (wanted, error) {
-	w := wanted{text: p.engine(), from: "engines in package.json"}
-	for _, f := range []string{".nvmrc", ".node-version"} {
+	w := wanted{text: p.engine("node"), from: "engines in package.json"}
+	for _, f := range []struct{ name, text string }{
+		{".nvmrc", firstLine(kit.Text(app, ".nvmrc"))}, {".node-version", firstLine(kit.Text(app, ".node-version"))}, {"volta in package.json", p.Volta.Node},
+		{".tool-versions", toolVersion(kit.Text(app, ".tool-versions"))}, {"mise.toml", miseVersion(kit.Text(app, "mise.toml"))}, {".mise.toml", miseVersion(kit.Text(app, ".mise.toml"))},
+	} {
 		if w.text == "" {
-			w = wanted{text: kit.First(kit.Text(app, f)), from: f}
+			w = wanted{text: f.text, from: f.name}
 		}
 	}
 	expr := strings.ToLower(strings.TrimSpace(w.text))
@@ -51,6 +55,38 @@ func wantedVersion(app string, p *Package) (wanted, error) {
 	w.limits = c
 	return w, nil
 }
+
+// firstLine is the first line that is no comment.
+func firstLine(text string) string {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return ""
+}
+
+// toolVersion reads asdf's file: "nodejs 20.1.0".
+func toolVersion(text string) string {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		if f := strings.Fields(line); len(f) > 1 && (f[0] == "nodejs" || f[0] == "node") {
+			return f[1]
+		}
+	}
+	return ""
+}
+
+// miseVersion reads mise's file: node = "20" below [tools].
+func miseVersion(text string) string {
+	if m := miseNode.FindStringSubmatch(text); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+var miseNode = regexp.MustCompile(`(?m)^\s*"?(?:node|nodejs)"?\s*=\s*(?:\[\s*|\{\s*version\s*=\s*)?["']([^"']+)["']`)
 
 // describe is for people.
 func (w wanted) describe() string {

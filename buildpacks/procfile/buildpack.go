@@ -20,6 +20,9 @@ type Buildpack struct {
 // groups, where the lifecycle would take an error for "go on without".
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	if !kit.Exists(ctx.Application.Path, Name) {
+		for _, hint := range kit.Nearest(ctx.Application.Path) {
+			kit.Say(b.Out, "gitd-nearest: %s", hint)
+		}
 		return kit.LookedFor(b.Out, "Procfile"), nil
 	}
 	// Alone it would deploy an app as plain files because its go.mod or package.json cannot be read.
@@ -61,12 +64,12 @@ func Start(kind, command string) libcnb.Process {
 	if words, ok := plainWords(command); ok {
 		return libcnb.Process{Type: kind, Command: words[0], Arguments: words[1:], Direct: true}
 	}
-	return libcnb.Process{Type: kind, Command: "bash", Arguments: []string{"-c", shellLine(command)}, Direct: true}
+	return libcnb.Process{Type: kind, Command: "bash", Arguments: []string{"-c", ShellLine(command)}, Direct: true}
 }
 
-// shellLine puts exec before a single command. bash would do the same by itself for most, but not for those with redirections
+// ShellLine puts exec before a single command. bash would do the same by itself for most, but not for those with redirections
 // in some places; what has operators or assignments is left as it is.
-func shellLine(command string) string {
+func ShellLine(command string) string {
 	if strings.ContainsAny(command, ";&|()<>`\n") || strings.Contains(command, "$(") {
 		return command
 	}

@@ -62,6 +62,10 @@ func (b *build) start() (*libcnb.Process, error) {
 	if p := b.serve(o); p != nil {
 		return p, nil
 	}
+	procs, _ := procfile.Read(b.app)
+	if len(procs) > 0 && strings.HasSuffix(b.source.kind, ".py") {
+		return nil, nil // found by its Procfile, which says what runs
+	}
 	files := []string{"main.py", "app.py", "server.py", "run.py", "__main__.py"}
 	if o.protocol == own {
 		files = []string{o.file}
@@ -74,7 +78,7 @@ func (b *build) start() (*libcnb.Process, error) {
 	if p := b.script(); p != nil {
 		return p, nil
 	}
-	if procs, _ := procfile.Read(b.app); len(procs) > 0 {
+	if len(procs) > 0 {
 		return nil, nil
 	}
 	return nil, kit.Errorf("add a Procfile with a line such as web: gunicorn app:app",

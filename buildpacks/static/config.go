@@ -25,6 +25,31 @@ events {
 }
 http {
     include @TYPES@;
+    types {
+        text/javascript mjs cjs;
+        application/manifest+json webmanifest;
+        application/json map;
+        application/geo+json geojson;
+        application/ld+json jsonld;
+        application/wasm wasm;
+        text/csv csv;
+        text/markdown md;
+        text/vtt vtt;
+        text/calendar ics;
+        application/yaml yaml yml;
+        font/ttf ttf;
+        font/otf otf;
+        font/woff woff;
+        font/woff2 woff2;
+        image/avif avif;
+        image/webp webp;
+        image/jxl jxl;
+        model/gltf-binary glb;
+        model/gltf+json gltf;
+        audio/ogg opus;
+        video/mp4 m4v;
+        application/vnd.apple.mpegurl m3u8;
+    }
     default_type application/octet-stream;
     charset utf-8;
     access_log off;
@@ -46,7 +71,7 @@ http {
     gzip_vary on;
     gzip_proxied any;
     gzip_types text/plain text/css text/javascript text/xml application/javascript application/json application/manifest+json
-        application/xml application/rss+xml application/atom+xml application/wasm image/svg+xml font/ttf font/otf;
+        application/geo+json application/ld+json text/csv text/markdown text/vtt application/yaml application/xml application/rss+xml application/atom+xml application/wasm image/svg+xml font/ttf font/otf;
     server {
         include /tmp/nginx-listen.conf;
         root @ROOT@;

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -44,7 +46,7 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	env := kit.NewEnv(ctx.Platform.Environment)
 	p, err := node.ReadPackage(app)
 	switch {
-	case err == nil && p.KindOf(app) == node.Site:
+	case err == nil && p.KindOf(app) == node.Site && node.Takes(app):
 		return kit.Detected(b.Out, "Static site (output of the build script)"), nil
 	case err == nil && p.KindOf(app) == node.Server && env["BP_STATIC_ROOT"] == "":
 		return kit.LookedFor(b.Out, looksFor), nil
@@ -86,7 +88,10 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return result, err
 	}
-	built := err == nil && p.KindOf(app) == node.Site
+	built := err == nil && p.KindOf(app) == node.Site && node.Takes(app)
+	if built && node.BuiltServer(app) && env["BP_STATIC_ROOT"] == "" {
+		return result, nil // the build made a server, which the buildpack before this one starts
+	}
 	root, err := chooseRoot(app, env["BP_STATIC_ROOT"], built)
 	if err != nil {
 		return result, err
@@ -149,10 +154,56 @@ func chooseRoot(app, asked string, built bool) (string, error) {
 		}
 	}
 	if built {
+		if root := configuredRoot(app); root != "" {
+			return root, nil
+		}
+		if found := withIndex(app); len(found) == 1 {
+			return found[0], nil
+		}
 		return "", kit.Errorf("set BP_STATIC_ROOT to the folder that it makes, or add a start script to package.json",
 			"the build script has left no index.html in %s", strings.Join(builtRoots[:len(builtRoots)-1], ", "))
 	}
 	return "", kit.Errorf("set BP_STATIC_ROOT to the folder of the site", "there is no %s", looksFor)
+}
+
+var outDir = regexp.MustCompile(`\b(?:outDir|outputDir|distDir|outputPath|publicDir|destination)["']?\s*[:=]\s*["']([^"'\n]+)["']`)
+
+// configuredRoot is the folder that the configuration of a build tool names, where it has pages.
+func configuredRoot(app string) string {
+	for _, pattern := range []string{"vite.config.*", "vue.config.*", "astro.config.*", "angular.json", "rsbuild.config.*", "webpack.config.*", "svelte.config.*", "next.config.*", ".eleventy.js", "eleventy.config.*"} {
+		found, _ := filepath.Glob(filepath.Join(app, pattern)) // constant patterns: cannot fail
+		for _, f := range found {
+			for _, m := range outDir.FindAllStringSubmatch(kit.Text(f), -1) {
+				dir := path.Clean(m[1])
+				for _, d := range []string{dir, path.Join(dir, "browser")} {
+					if filepath.IsLocal(d) && d != "." && kit.IsFile(app, d, "index.html") {
+						return d
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// withIndex lists the folders that have an index.html, as deep as three, but those of sources, tests and packages.
+func withIndex(app string) (found []string) {
+	skip := []string{"node_modules", "src", "test", "tests", "e2e", "cypress", "docs", "examples", "public", "static", "coverage", "templates"}
+	_ = filepath.WalkDir(app, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() || file == app {
+			return nil // what cannot be read is not served
+		}
+		rel, err := filepath.Rel(app, file)
+		if err != nil || slices.Contains(skip, d.Name()) || strings.HasPrefix(d.Name(), ".") || strings.Count(rel, "/") > 2 {
+			return fs.SkipDir
+		}
+		if kit.IsFile(file, "index.html") {
+			found = append(found, filepath.ToSlash(rel))
+			return fs.SkipDir // what is below belongs to it
+		}
+		return nil
+	})
+	return found
 }
 
 // keepOnly removes all of the app but one folder: sources of a site that was built are of no use when it is served.

@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/google/shlex"
 )
 
 // Env is the environment of the tools that a buildpack runs. Buildpacks get none of the build image's environment, only
@@ -58,6 +60,15 @@ func (e Env) Bool(key string) bool {
 		return true
 	}
 	return false
+}
+
+// ShellWords splits a variable as a shell does, with quotes. It returns an *Error for a quote without an end.
+func (e Env) ShellWords(key string) ([]string, error) {
+	words, err := shlex.Split(e[key])
+	if err != nil {
+		return nil, Errorf("write it as in a shell: -tags=a,b -ldflags='-X main.version=1'", "%s cannot be split into words: %v", key, err)
+	}
+	return words, nil
 }
 
 // Words splits a variable at spaces and commas.

@@ -104,6 +104,9 @@ func detectionFailure(exit Exit, o *Output) error {
 		if len(o.lookedFor) == 0 {
 			what = "tried " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ")
 		}
+		if len(o.nearest) > 0 {
+			what += "; found " + strings.Join(o.nearest, "; ")
+		}
 		return app.Errorf(app.CodeDetectFailed, "add one of these files at the root of the repository, commit and push again",
 			"no language detected: %s", what)
 	case exitCode(platform.FailedDetectWithErrors):

@@ -16,7 +16,7 @@ import (
 // nothing of the detection but its result, all that the buildpacks say, and the lifecycle's errors.
 //
 // Our buildpacks speak in two lines at detection: "gitd-detect: Go (go.mod, go 1.26)" says what was found, and
-// "gitd-looked-for: go.mod" what was not. A line "gitd-error: …" says what is wrong with the app. At detection it is the end,
+// "gitd-looked-for: go.mod" what was not; "gitd-nearest: package.json is in web/" is a hint for when nothing was. A line "gitd-error: …" says what is wrong with the app. At detection it is the end,
 // although the lifecycle goes on to other groups of buildpacks: an app whose package.json is malformed must not go live as
 // something else that it has a file of.
 type Output struct {
@@ -32,6 +32,7 @@ type Output struct {
 	section   string              // buildpack whose detection output comes now: "ID@VERSION"
 	found     map[string][]string // by buildpack
 	lookedFor []string
+	nearest   []string // what is nearly there of an app that nothing builds
 	refused   []string            // buildpacks that did not want the source
 	broken    map[string][]string // output of buildpacks whose detection failed with an error
 	said      map[string][]string // output of detection, by buildpack
@@ -150,6 +151,8 @@ func (o *Output) detectLine(s string) {
 		o.found[o.section] = add(o.found[o.section], f)
 	} else if f, ok := strings.CutPrefix(s, "gitd-looked-for: "); ok {
 		o.lookedFor = add(o.lookedFor, f)
+	} else if f, ok := strings.CutPrefix(s, "gitd-nearest: "); ok {
+		o.nearest = add(o.nearest, f)
 	} else if e, ok := strings.CutPrefix(s, "gitd-error: "); ok {
 		if o.toldBy == "" {
 			o.told, o.toldBy = e, o.section

@@ -94,6 +94,8 @@ func TestFailure(t *testing.T) {
 		code         app.Code
 		message      string
 	}{
+		{"nothing detected, but nearly", "======== Output: gitd/procfile@1 ========\ngitd-nearest: package.json is in web/, not at the root\ngitd-nearest: Dockerfile is not used\n" + detection + "MARK detected 20\n", Exit{Code: 20}, app.CodeDetectFailed,
+			"no language detected: looked for package.json, Procfile; found package.json is in web/, not at the root; Dockerfile is not used"},
 		{"nothing detected", detection + "MARK detected 20\n", Exit{Code: 20}, app.CodeDetectFailed, "no language detected: looked for package.json, Procfile"},
 		{"a foreign builder", "======== Results ========\nfail: a/b@1\nfail: c/d@2\nERROR: No buildpack groups passed detection.\nMARK detected 20\n",
 			Exit{Code: 20}, app.CodeDetectFailed, "no language detected: tried a/b 1, c/d 2"},

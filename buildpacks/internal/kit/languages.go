@@ -1,0 +1,76 @@
+package kit
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Language is one that an app may be written in, by the file that says so.
+type Language struct{ Name, File string }
+
+// others are the languages that no buildpack here builds.
+var others = []Language{{"Ruby", "Gemfile"}, {"PHP", "composer.json"}, {"PHP", "artisan"}, {"PHP", "index.php"}, {"PHP", "public/index.php"}, {"Java", "pom.xml"}, {"Java", "build.gradle"}, {"Java", "build.gradle.kts"},
+	{"Rust", "Cargo.toml"}, {"Elixir", "mix.exs"}, {"Deno", "deno.json"}, {"Deno", "deno.jsonc"}, {"Scala", "build.sbt"}, {"Clojure", "project.clj"}, {"Clojure", "deps.edn"},
+	{"Swift", "Package.swift"}, {"Dart", "pubspec.yaml"}, {"Crystal", "shard.yml"}, {"Haskell", "stack.yaml"}, {"Haskell", "package.yaml"}, {"Erlang", "rebar.config"}, {"Gleam", "gleam.toml"},
+	{"C#", "*.csproj"}, {"C#", "*.sln"}, {"F#", "*.fsproj"}, {"Nim", "*.nimble"}, {"Zig", "build.zig"}, {"Perl", "cpanfile"}, {"R", "DESCRIPTION"}, {"Julia", "Project.toml"}}
+
+// OtherLanguage finds the language of an app that no buildpack here builds. Its name is "" for none.
+func OtherLanguage(app string) Language {
+	for _, l := range others {
+		if found, _ := filepath.Glob(filepath.Join(app, l.File)); len(found) > 0 { // constant patterns: cannot fail
+			rel, err := filepath.Rel(app, found[0])
+			if err != nil {
+				rel = l.File
+			}
+			return Language{l.Name, rel}
+		}
+	}
+	return Language{}
+}
+
+// foreignProgram is the first word of a command in a language that is not JavaScript.
+var foreignProgram = regexp.MustCompile(`^(?:python[0-9.]*|gunicorn|uvicorn|hypercorn|daphne|granian|waitress-serve|flask|fastapi|django-admin|celery|streamlit|uv|poetry|pipenv|ruby|bundle|bundler|rails|rackup|puma|unicorn|thin|php|heroku-php-[a-z0-9]+|php-fpm|frankenphp|java|mvn|mvnw|gradle|gradlew|sbt|lein|mix|iex|elixir|cargo|dotnet|deno|swift|perl|Rscript|julia)$`)
+
+// ForeignCommand tells whether a command line starts a program that is surely not JavaScript's: exec and variables before it do not count.
+func ForeignCommand(command string) bool {
+	for _, w := range strings.Fields(command) {
+		w = strings.Trim(w, `"'`)
+		if w == "exec" || w == "env" || assignment.MatchString(w) {
+			continue
+		}
+		return foreignProgram.MatchString(filepath.Base(w)) || strings.HasPrefix(w, "vendor/bin/")
+	}
+	return false
+}
+
+var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+
+// manifests are the files by which the buildpacks here find an app.
+var manifests = []string{"package.json", "go.mod", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "index.html"}
+
+// Nearest says what is nearly there of an app that nothing builds: another language, a manifest in a folder, files that are not used.
+func Nearest(app string) (hints []string) {
+	if l := OtherLanguage(app); l.Name != "" {
+		hints = append(hints, l.File+": "+l.Name+", which this builder does not build")
+	}
+	entries, _ := os.ReadDir(app) // what cannot be read has no manifest
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{"node_modules", "vendor", "testdata"}, e.Name()) {
+			continue
+		}
+		for _, f := range manifests {
+			if IsFile(app, e.Name(), f) {
+				hints = append(hints, f+" is in "+e.Name()+"/, not at the root")
+			}
+		}
+	}
+	for _, f := range []string{"Dockerfile", "Containerfile", "docker-compose.yml", "compose.yaml"} {
+		if IsFile(app, f) {
+			hints = append(hints, f+" is not used")
+		}
+	}
+	return hints[:min(len(hints), 5)]
+}

@@ -1,0 +1,70 @@
+package node
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
+)
+
+// TestBuildKinds: kinds of apps that people write, with the real package managers. Each says how it starts, and what a line prints in its folder.
+func TestBuildKinds(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		start string // words of the process web joined by |
+		run   string // node -e
+		want  string
+	}{
+		{"a build that calls another package manager, in a folder", map[string]string{
+			"package.json":        `{"scripts":{"build":"cd client && yarn install && yarn build","start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`,
+			"client/package.json": `{"name":"client","version":"1.0.0","scripts":{"build":"node -e \"require('fs').writeFileSync('out.txt','x')\""}}`, "client/yarn.lock": "", "server.js": "",
+		}, "node|server.js", "require('fs').readFileSync('client/out.txt')+require('ms')('2h')", "x7200000"},
+		{"a server that a framework leaves", map[string]string{
+			"package.json": `{"scripts":{"build":"node make.js"},"dependencies":{"ms":"2.1.3"}}`,
+			"make.js":      "const fs = require('fs'); fs.mkdirSync('.output/server', {recursive: true}); fs.writeFileSync('.output/server/index.mjs', '')",
+		}, "/bin/sh|-c|HOST=0.0.0.0 exec node .output/server/index.mjs", "require('ms')('1h')", "3600000"},
+		{"a build that writes among the packages", map[string]string{
+			"package.json": `{"scripts":{"build":"node make.js","start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`,
+			"make.js":      "const fs = require('fs'); fs.mkdirSync('node_modules/.client'); fs.writeFileSync('node_modules/.client/index.js', 'module.exports = 7')", "server.js": "",
+		}, "node|server.js", "require('./node_modules/.client') + ' ' + require('ms')('1h') + ' ' + require('fs').existsSync('node_modules/semver')", "7 3600000 false"},
+		{"started by a package for development", map[string]string{
+			"package.json": `{"scripts":{"start":"semver 1.2.3"},"devDependencies":{"semver":"7.6.3"}}`, "server.js": "",
+		}, "semver|1.2.3", "require('fs').existsSync('node_modules/semver')", "true"},
+		{"CI is not set in the build", map[string]string{
+			"package.json": `{"scripts":{"build":"node -e \"require('fs').writeFileSync('ci', String(process.env.CI))\"","start":"node server.js"}}`, "server.js": "",
+		}, "node|server.js", "require('fs').readFileSync('ci', 'utf8')", "undefined"},
+		{"yarn 3, which cannot leave the development packages out", map[string]string{
+			"package.json": `{"name":"y","packageManager":"yarn@3.8.7","scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "server.js": "",
+		}, "node|server.js", "require('ms')('2h')", "7200000"},
+		{"a pnpm workspace", map[string]string{
+			"package.json":              `{"name":"mono","private":true,"packageManager":"pnpm@9.15.4","scripts":{"build":"pnpm -r build","start":"node apps/web/server.js"},"devDependencies":{"semver":"7.6.3"}}`,
+			"pnpm-workspace.yaml":       "packages:\n  - apps/*\n  - packages/*\n",
+			"apps/web/package.json":     `{"name":"web","version":"1.0.0","private":true,"scripts":{"build":"node -e \"require('fs').writeFileSync('built.txt','yes')\""},"dependencies":{"ms":"2.1.3","lib":"workspace:*"}}`,
+			"apps/web/server.js":        "console.log(require('ms')('1h'), require('lib'), require('fs').readFileSync(__dirname + '/built.txt', 'utf8'))",
+			"packages/lib/package.json": `{"name":"lib","version":"1.0.0","main":"index.js"}`, "packages/lib/index.js": "module.exports = 'lib'",
+		}, "node|apps/web/server.js", "require('child_process').execSync('node apps/web/server.js').toString().trim()", "3600000 lib yes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b, out := tools(t)
+			r := bptest.New(t, catalog.NodeJS)
+			client(t, r)
+			built, err := r.Build(b, tt.files)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			web := built.Processes["web"]
+			if got := strings.Join(append([]string{web.Command}, web.Arguments...), "|"); got != tt.start {
+				t.Errorf("starts by %q, want %q", got, tt.start)
+			}
+			c := exec.Command(b.Root+"/bin/node", "-p", tt.run)
+			c.Dir = r.App
+			if got, err := c.CombinedOutput(); err != nil || strings.TrimSpace(string(got)) != tt.want {
+				t.Errorf("%s: %q %v, want %q\n%s", tt.run, got, err, tt.want, out)
+			}
+		})
+	}
+}

@@ -129,16 +129,7 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	if b.node, err = b.findNode(w); err != nil {
 		return nil, err
 	}
-	b.env.Prepend(filepath.Dir(b.node.exe))
-	kit.Say(b.Out, "Node.js %s", b.node.version)
-	if err := b.olderNPM(); err != nil {
-		return nil, err
-	}
-	if b.tool, err = b.fetchTool(m); err != nil {
-		return nil, err
-	}
-	b.tool.setEnv(b.env)
-	if err := b.wrap(); err != nil {
+	if err := b.tools(m); err != nil {
 		return nil, err
 	}
 	b.key = b.pkg.installKey(b.app, m, b.node.version)
@@ -151,7 +142,7 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	switch {
 	case !kit.Exists(b.app, "package.json"):
 	case b.pkg.hooks(), b.pkg.local(b.app), b.pkg.has("@prisma/client"):
-		// Installing or building may write into node_modules or read any file: it is done anew, and stays in the app's folder.
+		// Installing or building may write into node_modules or read any file: it is repeated, in the app's folder.
 		err = b.inPlace()
 	default:
 		var modules *kit.Layer
@@ -171,6 +162,20 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 		return nil, err
 	}
 	return append(layers, runtime), nil
+}
+
+// tools puts Node.js, npm and the app's package manager on the PATH.
+func (b *build) tools(m manager) (err error) {
+	b.env.Prepend(filepath.Dir(b.node.exe))
+	kit.Say(b.Out, "Node.js %s", b.node.version)
+	if err := b.olderNPM(); err != nil {
+		return err
+	}
+	if b.tool, err = b.fetchTool(m); err != nil {
+		return err
+	}
+	b.tool.setEnv(b.env)
+	return b.wrap()
 }
 
 // prepare sets the environment of node and the package managers.

@@ -32,7 +32,7 @@ type Output struct {
 	section   string              // buildpack whose detection output comes now: "ID@VERSION"
 	found     map[string][]string // by buildpack
 	lookedFor []string
-	nearest   []string // what is nearly there of an app that nothing builds
+	nearest   []string            // what is nearly there of an app that nothing builds
 	refused   []string            // buildpacks that did not want the source
 	broken    map[string][]string // output of buildpacks whose detection failed with an error
 	said      map[string][]string // output of detection, by buildpack

@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -186,25 +187,43 @@ func (c *Cache) prune(now time.Time) error {
 		return err
 	}
 	var remove, keep []folder
-	for i, f := range builders {
-		if i >= keepEntries && old(f.used) {
+	sort := func(f folder, unused bool) {
+		if unused {
 			remove = append(remove, f)
 		} else {
 			keep = append(keep, f)
 		}
+	}
+	for i, f := range builders {
+		sort(f, i >= keepEntries && old(f.used))
 	}
 	for _, f := range images {
-		if f.link == "" && old(f.used) {
-			remove = append(remove, f)
-		} else {
-			keep = append(keep, f)
+		sort(f, f.link == "" && old(f.used))
+	}
+	candidates, inUse, err := c.removeFolders(remove)
+	if err != nil {
+		return err
+	}
+	if err := c.pruneStages(old); err != nil {
+		return err
+	}
+	c.pruneDigests(old)
+	kept := map[string]bool{}
+	for _, f := range append(keep, inUse...) {
+		if err := c.addLayers(kept, f); err != nil {
+			return err
 		}
 	}
-	candidates, kept := map[string]bool{}, map[string]bool{}
+	return c.pruneLayers(candidates, kept)
+}
+
+// removeFolders removes images. It returns the layers of those that are gone, and the images that are in use, which stay.
+func (c *Cache) removeFolders(remove []folder) (layers map[string]bool, inUse []folder, err error) {
+	layers = map[string]bool{}
 	for _, f := range remove {
-		layers, err := c.builderLayers(f.path)
-		if err != nil {
-			return err
+		of := map[string]bool{}
+		if err := c.addLayers(of, f); err != nil {
+			return nil, nil, err
 		}
 		removed, err := c.remove(f.path, func() error {
 			if f.link == "" {
@@ -213,29 +232,27 @@ func (c *Cache) prune(now time.Time) error {
 			return os.Remove(f.link)
 		})
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		if !removed {
-			keep = append(keep, f)
+			inUse = append(inUse, f)
 			continue
 		}
-		for _, l := range layers {
-			candidates[l] = true
-		}
+		maps.Copy(layers, of)
 	}
-	if err := c.pruneStages(old); err != nil {
-		return err
+	return layers, inUse, nil
+}
+
+func (c *Cache) addLayers(to map[string]bool, f folder) error {
+	layers, err := c.builderLayers(f.path)
+	for _, l := range layers {
+		to[l] = true
 	}
-	c.pruneDigests(old)
-	for _, f := range keep {
-		layers, err := c.builderLayers(f.path)
-		if err != nil {
-			return err
-		}
-		for _, l := range layers {
-			kept[l] = true
-		}
-	}
+	return err
+}
+
+// pruneLayers removes unpacked layers that no image needs any more.
+func (c *Cache) pruneLayers(candidates, kept map[string]bool) error {
 	for hex := range candidates {
 		dir := filepath.Join(c.LayersDir(), hex)
 		if _, err := os.Lstat(filepath.Join(c.Dir, "run", hex)); err == nil || kept[hex] || !filled(dir) {

@@ -231,21 +231,7 @@ func (j *job) enter() error {
 			return fmt.Errorf("mount /%s: %w", m.target, err)
 		}
 	}
-	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
-		p := filepath.Join(root, "dev", name)
-		if err := unix.Mknod(p, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
-			return err
-		}
-		if err := os.Chmod(p, 0o666); err != nil {
-			return err
-		}
-	}
-	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
-		if err := os.Symlink(target, filepath.Join(root, "dev", name)); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(filepath.Join(root, "dev/shm"), 0o1777); err != nil {
+	if err := makeDevices(root); err != nil {
 		return err
 	}
 	for name, content := range j.Files {
@@ -277,6 +263,25 @@ func (j *job) enter() error {
 		return err
 	}
 	return os.Chdir("/")
+}
+
+// makeDevices fills /dev with what every program expects.
+func makeDevices(root string) error {
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
+		p := filepath.Join(root, "dev", name)
+		if err := unix.Mknod(p, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
+			return err
+		}
+		if err := os.Chmod(p, 0o666); err != nil {
+			return err
+		}
+	}
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
+		if err := os.Symlink(target, filepath.Join(root, "dev", name)); err != nil {
+			return err
+		}
+	}
+	return os.Mkdir(filepath.Join(root, "dev/shm"), 0o1777)
 }
 
 // inside calls do with a path that stands for the name below the root, wherever links may point. What is missing is made.

@@ -136,32 +136,12 @@ func (w *layerWriter) tree(root, prefix string, since time.Time, skip func(name 
 		if info.Mode()&(fs.ModeSocket|fs.ModeDevice|fs.ModeNamedPipe) != 0 {
 			return nil // the runtime brings devices; the others belong to processes that have ended
 		}
-		target := ""
-		if info.Mode()&fs.ModeSymlink != 0 {
-			if target, err = os.Readlink(p); err != nil {
-				return err
-			}
-		}
-		h, err := tar.FileInfoHeader(info, target)
+		h, err := header(p, name, info, since)
 		if err != nil {
 			return err
 		}
-		h.Name, h.Uname, h.Gname, h.AccessTime, h.ChangeTime, h.Format = name, "", "", time.Time{}, time.Time{}, tar.FormatUnknown
-		h.ModTime = h.ModTime.Truncate(time.Second)
-		if h.ModTime.After(since) {
-			h.ModTime = layer.Made
-		}
 		if d.IsDir() {
-			h.Name += "/"
-			w.folders[name] = true
-			if err := w.Tar.WriteHeader(h); err != nil {
-				return err
-			}
-			var opaque [1]byte
-			if n, _ := unix.Lgetxattr(p, "trusted.overlay.opaque", opaque[:]); n == 1 && opaque[0] == 'y' {
-				return w.Tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", Mode: 0o644, ModTime: layer.Made})
-			}
-			return nil
+			return w.writeFolder(p, name, h)
 		}
 		if !info.Mode().IsRegular() {
 			return w.Tar.WriteHeader(h)
@@ -174,20 +154,60 @@ func (w *layerWriter) tree(root, prefix string, since time.Time, skip func(name 
 			}
 			links[id] = name
 		}
-		if capability := extended(p, "security.capability"); capability != "" {
-			h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": capability}
-		}
-		if err := w.Tar.WriteHeader(h); err != nil {
-			return err
-		}
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		_, err = io.Copy(w.Tar, f)
-		return err
+		return w.writeRegular(p, h)
 	})
+}
+
+// header is the entry of a file, which says the same wherever and whenever it is made: no names of users, one date for what is newer than since.
+func header(p, name string, info fs.FileInfo, since time.Time) (*tar.Header, error) {
+	target := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		var err error
+		if target, err = os.Readlink(p); err != nil {
+			return nil, err
+		}
+	}
+	h, err := tar.FileInfoHeader(info, target)
+	if err != nil {
+		return nil, err
+	}
+	h.Name, h.Uname, h.Gname, h.AccessTime, h.ChangeTime, h.Format = name, "", "", time.Time{}, time.Time{}, tar.FormatUnknown
+	h.ModTime = h.ModTime.Truncate(time.Second)
+	if h.ModTime.After(since) {
+		h.ModTime = layer.Made
+	}
+	return h, nil
+}
+
+// writeFolder writes a folder, and whether it hides the one below it.
+func (w *layerWriter) writeFolder(p, name string, h *tar.Header) error {
+	h.Name += "/"
+	w.folders[name] = true
+	if err := w.Tar.WriteHeader(h); err != nil {
+		return err
+	}
+	var opaque [1]byte
+	if n, _ := unix.Lgetxattr(p, "trusted.overlay.opaque", opaque[:]); n == 1 && opaque[0] == 'y' {
+		return w.Tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", Mode: 0o644, ModTime: layer.Made})
+	}
+	return nil
+}
+
+// writeRegular writes a file with its capabilities and its content.
+func (w *layerWriter) writeRegular(p string, h *tar.Header) error {
+	if capability := extended(p, "security.capability"); capability != "" {
+		h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": capability}
+	}
+	if err := w.Tar.WriteHeader(h); err != nil {
+		return err
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w.Tar, f)
+	return err
 }
 
 func extended(p, name string) string {

@@ -180,7 +180,6 @@ func (pub publication) publish(ctx context.Context) error {
 		return err
 	}
 	secret := strings.ToLower(rand.Text())
-	var silent logging.Logger = logging.NewSimpleLogger(io.Discard)
 	handler := registry.New(registry.WithBlobHandler(blobStore{pub.Layout}), registry.Logger(log.New(io.Discard, "", 0)))
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/" && !strings.HasPrefix(r.URL.Path, "/v2/"+secret+"/") {
@@ -202,20 +201,50 @@ func (pub publication) publish(ctx context.Context) error {
 			return fmt.Errorf("write %s: %w", n, err)
 		}
 	}
+	if err := pub.create(ctx, prefix); err != nil {
+		return err
+	}
+	return pub.keep(ctx, prefix)
+}
+
+// create has pack put the builder together from the images below prefix, and push it there.
+func (pub publication) create(ctx context.Context, prefix string) error {
+	var silent logging.Logger = logging.NewSimpleLogger(io.Discard)
 	fetcher := image.NewFetcher(silent, nil)
 	c, err := client.NewClient(client.WithLogger(logging.NewSimpleLogger(os.Stderr)), client.WithDockerClient(noDocker{}), client.WithIndexFactory(noIndex{}),
 		client.WithFetcher(loopbackFetcher{fetcher, prefix}), client.WithDownloader(blob.NewDownloader(silent, filepath.Join(os.TempDir(), "downloads"))))
 	if err != nil {
 		return err
 	}
-	var modules pack.ModuleCollection
+	return c.CreateBuilder(ctx, client.CreateBuilderOptions{
+		BuilderName: prefix + cache.BuilderName,
+		Publish:     true,
+		PullPolicy:  image.PullAlways,
+		Targets:     []dist.Target{{OS: "linux", Arch: pub.Arch}},
+		Config: pack.Config{
+			Description: "Go, Node.js, Python and static sites on " + recipe.DebianName,
+			Buildpacks:  pub.modules(),
+			Order:       order(),
+			Lifecycle:   pack.LifecycleConfig{URI: pub.Lifecycle},
+			Run:         pack.RunConfig{Images: []pack.RunImageConfig{{Image: cache.RunName}}},
+			Build:       pack.BuildConfig{Image: buildName},
+		},
+	})
+}
+
+// modules are our buildpacks, as pack wants them.
+func (pub publication) modules() (modules pack.ModuleCollection) {
 	for _, b := range catalog.All() {
 		modules = append(modules, pack.ModuleConfig{
 			ModuleInfo: dist.ModuleInfo{ID: b.ID, Version: b.Version},
 			ImageOrURI: dist.ImageOrURI{BuildpackURI: dist.BuildpackURI{URI: filepath.Join(pub.Buildpacks, catalog.EscapeID(b.ID))}},
 		})
 	}
-	var order dist.Order
+	return modules
+}
+
+// order is the order of detection, as pack wants it.
+func order() (order dist.Order) {
 	for _, group := range catalog.Order() {
 		var refs []dist.ModuleRef
 		for _, e := range group {
@@ -223,23 +252,11 @@ func (pub publication) publish(ctx context.Context) error {
 		}
 		order = append(order, dist.OrderEntry{Group: refs})
 	}
-	err = c.CreateBuilder(ctx, client.CreateBuilderOptions{
-		BuilderName: prefix + cache.BuilderName,
-		Publish:     true,
-		PullPolicy:  image.PullAlways,
-		Targets:     []dist.Target{{OS: "linux", Arch: pub.Arch}},
-		Config: pack.Config{
-			Description: "Go, Node.js, Python and static sites on " + recipe.DebianName,
-			Buildpacks:  modules,
-			Order:       order,
-			Lifecycle:   pack.LifecycleConfig{URI: pub.Lifecycle},
-			Run:         pack.RunConfig{Images: []pack.RunImageConfig{{Image: cache.RunName}}},
-			Build:       pack.BuildConfig{Image: buildName},
-		},
-	})
-	if err != nil {
-		return err
-	}
+	return order
+}
+
+// keep puts the builder that pack pushed into the layout, in the place of the build image.
+func (pub publication) keep(ctx context.Context, prefix string) error {
 	ref, err := name.ParseReference(prefix + cache.BuilderName)
 	if err != nil {
 		return err

@@ -1,0 +1,247 @@
+package knative_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/cluster"
+)
+
+// TestBuildVolume: the cache of an app is a volume.
+func TestBuildVolume(t *testing.T) {
+	t.Parallel()
+	b := newBuilds(t, func(o *cluster.Options) { o.StorageClass = "standard" })
+	s := script("echo found: $(ls $BP_CACHE_MOUNT)", "echo beside: $(ls /gitd-cache)", "echo saved > $BP_CACHE_MOUNT/before")
+	_, log := b.mustBuild(s)
+	if strings.Contains(log, "found: before") {
+		t.Error("a first build finds a cache")
+	}
+	b.noPods()
+	_, log = b.mustBuild(s)
+	if err := lacks(log, "before"); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log, "beside: build\n") {
+		t.Errorf("the build sees the lifecycle's own part of the volume:\n%s", log)
+	}
+	b.noPods()
+	_, log, err := b.build(context.Background(), s, func(r *build.Request) { r.ClearCache = true })
+	if err != nil || strings.Contains(log, "found: before") {
+		t.Errorf("%v: the cache was not cleared:\n%s", err, log)
+	}
+	b.noPods()
+	b.mustBuild(goApp("one"))
+	b.noPods()
+	b.mustBuild(goApp("two"))
+	b.noPods()
+	if err := b.engine.PurgeCache(context.Background(), b.app); err != nil {
+		t.Fatal(err)
+	}
+	claims := schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	eventually(t, time.Minute, func() error {
+		left, err := b.client.Resource(claims, b.options.Namespace).List(context.Background(), metav1.ListOptions{})
+		if err == nil && len(left.Items) > 0 {
+			err = errors.New("the volume is left")
+		}
+		return err
+	})
+}
+
+// TestBuildExamples builds apps with real dependencies, two at once.
+func TestBuildExamples(t *testing.T) {
+	t.Parallel()
+	b := newBuilds(t, nil)
+	var all sync.WaitGroup
+	for _, language := range []string{"node", "python", "go", "static"} {
+		all.Go(func() {
+			l := &apptest.Buffer{}
+			began := time.Now()
+			r, err := b.engine.Build(context.Background(), build.Request{App: b.app + "-" + language, Version: 1, Source: folder("../../examples/" + language), Log: app.NewLog(l)})
+			if err != nil {
+				t.Errorf("%s: %v\n%s", language, err, l.String())
+				return
+			}
+			t.Logf("%s in %.1f s: %+v\n%s", language, time.Since(began).Seconds(), r.Times, l.String())
+		})
+	}
+	all.Wait()
+	b.noPods()
+}
+
+// control stops or starts a part of the cluster.
+func control(t *testing.T, verb, part string) {
+	t.Helper()
+	dir := os.Getenv("GITD_CLUSTER_DIR")
+	if dir == "" {
+		t.Fatal("GITD_CLUSTER_DIR is not set: make cluster prints it")
+	}
+	if out, err := exec.Command(filepath.Join(dir, "cluster"), verb, part).CombinedOutput(); err != nil {
+		t.Errorf("cluster %s %s: %v\n%s", verb, part, err, out)
+	}
+}
+
+// TestBuildFaults stops parts of the cluster while it builds.
+func TestBuildFaults(t *testing.T) {
+	if os.Getenv("GITD_CLUSTER_FAULTS") == "" {
+		t.Skip("stops parts of the cluster: set GITD_CLUSTER_FAULTS=1 where nobody else uses it")
+	}
+	b := newBuilds(t, nil)
+	under := func(s source) (*apptest.Buffer, chan error) {
+		l := &apptest.Buffer{}
+		ended := make(chan error, 1)
+		b.version++
+		r := build.Request{App: b.app, Version: b.version, Source: s, Log: app.NewLog(l), Limits: build.Limits{Time: 5 * time.Minute}}
+		go func() {
+			_, err := b.engine.Build(context.Background(), r)
+			ended <- err
+		}()
+		eventually(t, 3*time.Minute, func() error { return lacks(l.String(), "       started\n") })
+		return l, ended
+	}
+	t.Run("the API server restarts", func(t *testing.T) {
+		l, ended := under(script("echo started", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i.; sleep 0.5; done"))
+		control(t, "stop", "apiserver")
+		time.Sleep(2 * time.Second) // a restart takes a while
+		control(t, "start", "apiserver")
+		if err := <-ended; err != nil {
+			t.Fatalf("%v\n%s", err, l.String())
+		}
+		for i := 1; i <= 60; i++ {
+			if n := strings.Count(l.String(), fmt.Sprintf("       line %d.\n", i)); n != 1 {
+				t.Errorf("line %d is there %d times", i, n)
+			}
+		}
+		t.Logf("\n%s", l.String())
+	})
+	t.Run("the node is lost", func(t *testing.T) {
+		_, ended := under(script("echo started", "sleep 1000"))
+		began := time.Now()
+		control(t, "stop", "node")
+		defer control(t, "start", "node")
+		err := <-ended
+		t.Logf("told after %.0f s: %v", time.Since(began).Seconds(), err)
+		apptest.WantError(t, err, app.CodeUnavailable, "the node ", " was lost during the build")
+		b.noPods()
+	})
+	t.Run("it goes on", func(t *testing.T) { b.mustBuild(goApp("x")) })
+}
+
+// TestBuildNamedRegistry: a registry that speaks plain HTTP under a name, as one in the cluster does.
+func TestBuildNamedRegistry(t *testing.T) {
+	t.Parallel()
+	b := newBuilds(t, nil)
+	ctx := context.Background()
+	host, port, err := net.SplitHostPort(b.options.Pull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseInt(port, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, name, ready := int32(number), "registry", true
+	_, _, err = b.client.Apply(ctx, schema.GroupVersionResource{Version: "v1", Resource: "services"}, &corev1.Service{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: b.options.Namespace},
+		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: p, Protocol: corev1.ProtocolTCP}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	portName, protocol := "http", corev1.ProtocolTCP
+	_, _, err = b.client.Apply(ctx, schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}, &discoveryv1.EndpointSlice{
+		TypeMeta:    metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
+		ObjectMeta:  metav1.ObjectMeta{Name: name, Namespace: b.options.Namespace, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
+		Ports:       []discoveryv1.EndpointPort{{Name: &portName, Port: &p, Protocol: &protocol}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.options.Push = fmt.Sprintf("%s.%s:%d", name, b.options.Namespace, p)
+	b.restart()
+	b.mustBuild(goApp("one"))
+	b.noPods()
+	tags, err := b.images.Tags(b.app + "/cache")
+	if err != nil || tags["latest"] == "" {
+		t.Errorf("no cache was written: %v, %v", tags, err)
+	}
+	second, _ := b.mustBuild(goApp("two"))
+	if second.LayersReused == 0 {
+		t.Errorf("%+v", second)
+	}
+	if _, _, err := b.build(ctx, goApp("three"), func(r *build.Request) { r.ClearCache = true }); err != nil {
+		t.Error(err)
+	}
+	b.noPods()
+}
+
+// TestBuildRights: the rights that the engine needs are enough, and each one that is missing is named.
+func TestBuildRights(t *testing.T) {
+	t.Parallel()
+	rules := []struct{ resource, verbs string }{
+		{"pods", "list"}, {"pods", "create"}, {"pods", "get"}, {"pods", "watch"}, {"pods", "delete"}, {"pods/log", "get"}, {"pods/attach", "create get"}, // by WebSocket, or else by SPDY
+	}
+	try := func(t *testing.T, missing int) error {
+		b := newBuilds(t, nil)
+		user := "builder-" + b.app
+		role := &rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "Role"}, ObjectMeta: metav1.ObjectMeta{Name: "builds", Namespace: b.options.Namespace}}
+		for i, r := range rules {
+			if i != missing {
+				role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{r.resource}, Verbs: strings.Fields(r.verbs)})
+			}
+		}
+		binding := &rbacv1.RoleBinding{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"}, ObjectMeta: metav1.ObjectMeta{Name: "builds", Namespace: b.options.Namespace},
+			RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "builds"}, Subjects: []rbacv1.Subject{{APIGroup: "rbac.authorization.k8s.io", Kind: "User", Name: user}}}
+		group := schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
+		if _, _, err := b.client.Apply(context.Background(), group.WithResource("roles"), role); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := b.client.Apply(context.Background(), group.WithResource("rolebindings"), binding); err != nil {
+			t.Fatal(err)
+		}
+		b.options.Client = clientAs(t, is(user))
+		e, err := cluster.New(context.Background(), b.options)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		b.engine = e
+		_, log, err := b.build(context.Background(), goApp("x"), func(r *build.Request) { r.Limits.Time = 2 * time.Minute })
+		if err != nil {
+			t.Log(log)
+		}
+		return err
+	}
+	t.Run("all", func(t *testing.T) {
+		t.Parallel()
+		if err := try(t, -1); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, i := range []int{0, 1, 2, 5, 6} {
+		t.Run("no "+rules[i].verbs+" "+rules[i].resource, func(t *testing.T) {
+			t.Parallel()
+			apptest.WantError(t, try(t, i), app.CodeUnavailable, strings.Fields(rules[i].verbs)[0]+" "+rules[i].resource)
+		})
+	}
+}

@@ -137,7 +137,7 @@ func (b *build) buildWith(full, modules string) (written bool, err error) {
 // changedSince tells whether a file of a package was written after a moment: a generated client, for instance. What tools keep for themselves in
 // hidden folders at the top does not count.
 func changedSince(modules string, moment time.Time) (changed bool, err error) {
-	caches := []string{".cache", ".vite", ".vite-temp", ".turbo", ".bin", ".yarn-state.yml", ".package-lock.json", ".modules.yaml", ".yarn-integrity", ".pnpm-workspace-state.json"}
+	caches := []string{".cache", ".vite", ".vite-temp", ".turbo", ".astro", ".nitro", ".nuxt", ".swc", ".angular", ".parcel-cache", ".rspack", ".unocss", ".tmp", ".bin", ".yarn-state.yml", ".package-lock.json", ".modules.yaml", ".yarn-integrity", ".pnpm-workspace-state.json"}
 	err = filepath.WalkDir(modules, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

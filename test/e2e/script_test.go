@@ -5,19 +5,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// atOnce is how many scripts run at the same time. They wait for builds most of the time; more would only make the waits
-// on a small machine long enough to be taken for hangs.
-const atOnce = "2"
+// atOnce is how many scripts run at the same time. They wait most of the time, for windows, pauses and checks: two a processor leave none idle for
+// long, and more would make the waits long enough to be taken for hangs.
+func atOnce() string { return strconv.Itoa(2 * runtime.NumCPU()) }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if !isSet("test.parallel") {
-		if err := flag.Set("test.parallel", atOnce); err != nil {
+		if err := flag.Set("test.parallel", atOnce()); err != nil {
 			panic(err)
 		}
 	}

@@ -260,17 +260,29 @@ func (p *Platform) lastWords(ctx context.Context, pod *corev1.Pod) []string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	var lines []string
-	// The one that ended is the previous one as soon as the node has started it again.
-	for _, previous := range []bool{s.State.Terminated == nil && s.RestartCount > 0, false, true} {
+	read := func(previous bool) (lines []string) {
 		l := kube.PodLog{Client: p.c, Namespace: pod.Namespace, Pod: pod.Name, Container: container, Previous: previous}
 		_ = l.Read(ctx, false, func(text string) {
 			if lines = append(lines, app.Printable(text)); len(lines) > 2*tailLines {
 				lines = slices.Delete(lines, 0, tailLines)
 			}
 		})
-		if len(lines) > 0 {
-			break
+		return lines
+	}
+	// The one that ended is the previous one as soon as the node has started it again, which may be while its log is read.
+	again := s.State.Terminated == nil && s.RestartCount > 0
+	var lines []string
+	if !again {
+		lines = read(false)
+		if now, err := get[corev1.Pod](ctx, p.c, pods, pod.Namespace, pod.Name); err == nil && stateOf(now) != nil {
+			again = stateOf(now).RestartCount > s.RestartCount
+		}
+	}
+	if again || len(lines) == 0 {
+		if before := read(true); len(before) > 0 {
+			lines = before
+		} else if len(lines) == 0 {
+			lines = read(false)
 		}
 	}
 	return lines[max(0, len(lines)-tailLines):]

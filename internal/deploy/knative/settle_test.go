@@ -135,7 +135,10 @@ func settled() *fakeCluster {
 }
 
 // platform is a platform on the cluster, with the client that gitd uses.
-func (c *fakeCluster) platform(t *testing.T) *Platform {
+func (c *fakeCluster) platform(t *testing.T) *Platform { return platformOn(t, c) }
+
+// platformOn is a platform on a fake API server.
+func platformOn(t *testing.T, c http.Handler) *Platform {
 	t.Helper()
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)

@@ -20,7 +20,7 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	bin := filepath.Join(b.app, "node_modules", ".bin")
 	programs := b.runtimePrograms()
 	withNPM := slices.Contains(programs, "npm") || slices.Contains(programs, "npx")
-	key := kit.Key("2", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs))
+	key := kit.Key("3", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs))
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return layer, err
 	}
@@ -52,9 +52,7 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 			return nil, err
 		}
 	}
-	if len(programs) > 0 {
-		layer.LaunchEnvironment.Default("npm_config_manage_package_manager_versions", "false")
-		layer.LaunchEnvironment.Default("COREPACK_ENABLE_STRICT", "0")
+	if slices.Contains(programs, "yarn") {
 		layer.LaunchEnvironment.Default("YARN_ENABLE_TELEMETRY", "0")
 	}
 	layer.LaunchEnvironment.Default("NODE_ENV", "production")

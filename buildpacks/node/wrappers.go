@@ -50,8 +50,6 @@ func (b *build) wrap() error {
 	if len(b.programs) > 0 {
 		b.env.Prepend(dir)
 	}
-	b.env["npm_config_manage_package_manager_versions"] = "false" // the right one is running already
-	b.env.Default("COREPACK_ENABLE_STRICT", "0")
 	return nil
 }
 
@@ -67,11 +65,16 @@ func pnpmFor(node string) string {
 	return "9"
 }
 
+// writeWrapper makes a script a program. The setting is pnpm's own: npm complains of it, so that only pnpm gets it.
 func writeWrapper(path, script string) error {
 	if err := mkdir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\nexec node %s \"$@\"\n", quote(script)), 0o755)
+	setting := ""
+	if filepath.Base(path) == "pnpm" {
+		setting = "npm_config_manage_package_manager_versions=false " // the right one is running already
+	}
+	return os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%sexec node %s \"$@\"\n", setting, quote(script)), 0o755)
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

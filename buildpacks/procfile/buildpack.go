@@ -51,6 +51,9 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	}
 	for _, p := range procs {
 		fmt.Fprintf(b.Out, "Process %s: %s\n", p.Type, p.Command)
+		if err := checkProgram(ctx.Application.Path, p.Command); err != nil {
+			return result, err
+		}
 		proc := Start(p.Type, p.Command)
 		proc.Default = p.Type == "web"
 		result.Processes = append(result.Processes, proc)

@@ -282,10 +282,10 @@ var protocolRows = []struct {
 	{"refused by the deployment", func(t *testing.T, c *gitClient, name string) {
 		dir := c.work(name)
 		c.fx.h.setDeploy(func(context.Context, *Push) error {
-			return app.Errorf(app.CodeBuildFailed, "mend it", "it does not compile")
+			return app.Errorf(app.CodeBuildFailed, "fix it", "it does not compile")
 		})
 		defer c.fx.h.setDeploy(nil)
-		c.rejected(dir, []string{"[remote rejected] main -> main (it does not compile)", " !     mend it"}, "push", "platform", "main")
+		c.rejected(dir, []string{"[remote rejected] main -> main (it does not compile)", " !     fix it"}, "push", "platform", "main")
 		c.fx.live(name, "")
 	}},
 	{"sha256", func(t *testing.T, c *gitClient, app string) {

@@ -168,7 +168,7 @@ func TestProtocolWithOtherClients(t *testing.T) {
 			}
 
 			fx.h.setDeploy(func(context.Context, *Push) error {
-				return app.Errorf(app.CodeBuildFailed, "mend it", "it does not compile")
+				return app.Errorf(app.CodeBuildFailed, "fix it", "it does not compile")
 			})
 			defer fx.h.setDeploy(nil)
 			fx.Commit(dir, "broken", "x")

@@ -263,10 +263,10 @@ func TestFailedDeploy(t *testing.T) {
 	fx.h.setDeploy(func(_ context.Context, p *Push) error {
 		p.Log.Step("Building")
 		p.Log.Detail("main.go:3: undefined: x")
-		return app.Errorf(app.CodeBuildFailed, "mend it and push again", "build failed: go build")
+		return app.Errorf(app.CodeBuildFailed, "fix it and push again", "build failed: go build")
 	})
 	out := fx.Rejected(dir, []string{"remote: -----> Building", "remote:        main.go:3: undefined: x", "remote:  !     build failed: go build",
-		"remote:  !     mend it and push again", " ! [remote rejected] main -> main (build failed: go build)"}, "push", "platform", "main")
+		"remote:  !     fix it and push again", " ! [remote rejected] main -> main (build failed: go build)"}, "push", "platform", "main")
 	if strings.Contains(out, "new branch") {
 		t.Error(out)
 	}

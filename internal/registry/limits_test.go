@@ -199,7 +199,7 @@ func TestSlowAndUnknown(t *testing.T) {
 		t.Errorf("after %s: %q, %v", time.Since(began), answer, err)
 	}
 
-	// Whoever may, has the time that a body takes.
+	// A client with the right to it has the time that a body takes.
 	user, password := basic(t, r.Credentials("hello"))
 	q, _ := http.NewRequest("GET", "http://r/", nil)
 	q.SetBasicAuth(user, password)

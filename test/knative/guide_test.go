@@ -133,7 +133,7 @@ func (g *guide) shell(ctx context.Context, line string) *exec.Cmd {
 	return c
 }
 
-// explain logs what the cluster says, for whoever reads why the test failed.
+// explain logs what the cluster says, for the reader of a failed test.
 func (g *guide) explain() {
 	for _, line := range []string{"kubectl get pods -A -o wide", "kubectl -n gitd-system describe pod gitd-0 | tail -20", "kubectl -n gitd-system logs gitd-0 --tail=40",
 		"kubectl -n gitd-builds get events --sort-by=.lastTimestamp | tail -20"} {
@@ -172,7 +172,7 @@ func (g *guide) buildInstead(line string) {
 }
 
 // writeOverlay writes the page's my-gitd/kustomization.yaml, with what this cluster needs besides: it calls the registry by another name, and the
-// names of apps are nobody's.
+// names of apps do not resolve.
 func (g *guide) writeOverlay(base, more string) {
 	g.t.Helper()
 	g.in("Inside the cluster")

@@ -87,7 +87,7 @@ func (c *objectChecker) Special(file fsck.SpecialFile, id []byte) {
 	c.x.attached.add(attachedFile{ID(id), file})
 }
 
-// flush enters the links noted so far. Whoever uses the checker calls it at the end.
+// flush enters the links noted so far. The user of the checker calls it at the end.
 func (c *objectChecker) flush() error {
 	if err := c.x.links.add(c.pending); err != nil && c.err == nil {
 		c.err = err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 
@@ -26,12 +25,16 @@ var codenames = map[string]string{"gallium": "16", "hydrogen": "18", "iron": "20
 // wantedVersion reads the range from engines in package.json, or where tools write it. Nothing said is any version.
 func wantedVersion(app string, p *Package) (wanted, error) {
 	w := wanted{text: p.engine("node"), from: "engines in package.json"}
-	for _, f := range []struct{ name, text string }{
-		{".nvmrc", firstLine(kit.Text(app, ".nvmrc"))}, {".node-version", firstLine(kit.Text(app, ".node-version"))}, {"volta in package.json", p.Volta.Node},
-		{".tool-versions", toolVersion(kit.Text(app, ".tool-versions"))}, {"mise.toml", miseVersion(kit.Text(app, "mise.toml"))}, {".mise.toml", miseVersion(kit.Text(app, ".mise.toml"))},
+	for _, f := range []struct {
+		name  string
+		texts []string
+	}{
+		{".nvmrc", kit.VersionLines(app, ".nvmrc")}, {".node-version", kit.VersionLines(app, ".node-version")}, {"volta in package.json", []string{p.Volta.Node}},
+		{".tool-versions", kit.AsdfVersions(app, ".tool-versions", "nodejs", "node")},
+		{"mise.toml", kit.MiseVersions(app, "mise.toml", "node", "nodejs")}, {".mise.toml", kit.MiseVersions(app, ".mise.toml", "node", "nodejs")},
 	} {
-		if w.text == "" {
-			w = wanted{text: f.text, from: f.name}
+		if w.text == "" && len(f.texts) > 0 {
+			w = wanted{text: f.texts[0], from: f.name}
 		}
 	}
 	expr := strings.ToLower(strings.TrimSpace(w.text))
@@ -55,38 +58,6 @@ func wantedVersion(app string, p *Package) (wanted, error) {
 	w.limits = c
 	return w, nil
 }
-
-// firstLine is the first line that is no comment.
-func firstLine(text string) string {
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		if line = strings.TrimSpace(line); line != "" {
-			return line
-		}
-	}
-	return ""
-}
-
-// toolVersion reads asdf's file: "nodejs 20.1.0".
-func toolVersion(text string) string {
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		if f := strings.Fields(line); len(f) > 1 && (f[0] == "nodejs" || f[0] == "node") {
-			return f[1]
-		}
-	}
-	return ""
-}
-
-// miseVersion reads mise's file: node = "20" below [tools].
-func miseVersion(text string) string {
-	if m := miseNode.FindStringSubmatch(text); m != nil {
-		return m[1]
-	}
-	return ""
-}
-
-var miseNode = regexp.MustCompile(`(?m)^\s*"?(?:node|nodejs)"?\s*=\s*(?:\[\s*|\{\s*version\s*=\s*)?["']([^"']+)["']`)
 
 // describe is for people.
 func (w wanted) describe() string {

@@ -4,8 +4,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/BurntSushi/toml"
-
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
@@ -21,11 +19,11 @@ var versionFiles = []struct {
 	name string
 	read func(app, file string, s source) []string // what is asked for; the first one that names CPython counts
 }{
-	{".python-version", lineOfFile},
-	{"runtime.txt", lineOfFile},
-	{".tool-versions", toolVersions},
-	{"mise.toml", miseTools},
-	{".mise.toml", miseTools},
+	{".python-version", lines},
+	{"runtime.txt", lines},
+	{".tool-versions", func(app, file string, _ source) []string { return kit.AsdfVersions(app, file, "python") }},
+	{"mise.toml", mise},
+	{".mise.toml", mise},
 	{"requires-python in pyproject.toml", func(_, _ string, s source) []string { return one(s.project.Project.RequiresPython) }},
 	{"tool.poetry.dependencies in pyproject.toml", func(_, _ string, s source) []string {
 		v, _ := s.project.Tool.Poetry.Dependencies["python"].(string)
@@ -35,55 +33,15 @@ var versionFiles = []struct {
 	{"Pipfile", pipfileVersion},
 }
 
+func lines(app, file string, _ source) []string { return kit.VersionLines(app, file) }
+
+func mise(app, file string, _ source) []string { return kit.MiseVersions(app, file, "python") }
+
 func one(text string) []string {
 	if text = strings.TrimSpace(text); text == "" {
 		return nil
 	}
 	return []string{text}
-}
-
-// lineOfFile reads a file of pyenv's: one version a line, comments after #.
-func lineOfFile(app, file string, _ source) (found []string) {
-	for line := range strings.Lines(kit.Text(app, file)) {
-		line, _, _ = strings.Cut(line, "#")
-		found = append(found, one(line)...)
-	}
-	return found
-}
-
-// toolVersions reads a file of asdf's: "python 3.12.1 3.11", the ones after the first to fall back on.
-func toolVersions(app, file string, s source) []string {
-	for _, line := range lineOfFile(app, file, s) {
-		if f := strings.Fields(line); f[0] == "python" {
-			return f[1:]
-		}
-	}
-	return nil
-}
-
-// miseTools reads a file of mise's: python = "3.12", or a list.
-func miseTools(app, file string, _ source) (found []string) {
-	var m struct {
-		Tools map[string]any `toml:"tools"`
-	}
-	// A malformed one is mise's to complain about.
-	if toml.Unmarshal([]byte(kit.Text(app, file)), &m) != nil {
-		return nil
-	}
-	switch v := m.Tools["python"].(type) {
-	case string:
-		return one(v)
-	case []any:
-		for _, e := range v {
-			if text, ok := e.(string); ok {
-				found = append(found, one(text)...)
-			}
-		}
-	case map[string]any:
-		text, _ := v["version"].(string)
-		return one(text)
-	}
-	return found
 }
 
 var pipfile = regexp.MustCompile(`"?python_(?:full_)?version"?\s*[:=]\s*"([0-9.]+)"`)

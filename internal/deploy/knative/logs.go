@@ -270,20 +270,18 @@ func (p *Platform) lastWords(ctx context.Context, pod *corev1.Pod) []string {
 		return lines
 	}
 	// The one that ended is the previous one as soon as the node has started it again, which may be while its log is read.
-	again := s.State.Terminated == nil && s.RestartCount > 0
-	var lines []string
-	if !again {
-		lines = read(false)
-		if now, err := get[corev1.Pod](ctx, p.c, pods, pod.Namespace, pod.Name); err == nil && stateOf(now) != nil {
-			again = stateOf(now).RestartCount > s.RestartCount
+	previous := s.State.Terminated == nil && s.RestartCount > 0
+	lines := read(previous)
+	if !previous {
+		now, err := get[corev1.Pod](ctx, p.c, pods, pod.Namespace, pod.Name)
+		if err == nil && stateOf(now) != nil && stateOf(now).RestartCount > s.RestartCount {
+			if before := read(true); len(before) > 0 {
+				lines = before
+			}
 		}
 	}
-	if again || len(lines) == 0 {
-		if before := read(true); len(before) > 0 {
-			lines = before
-		} else if len(lines) == 0 {
-			lines = read(false)
-		}
+	if len(lines) == 0 {
+		lines = read(!previous)
 	}
 	return lines[max(0, len(lines)-tailLines):]
 }

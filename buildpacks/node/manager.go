@@ -1,8 +1,9 @@
 package node
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -31,9 +32,9 @@ func (m manager) describe() string {
 }
 
 var (
-	managerField = regexp.MustCompile(`^(npm|yarn|pnpm)@([0-9][0-9A-Za-z.-]*)(\+.*)?$`)
-	pnpmLock     = regexp.MustCompile(`(?m)^lockfileVersion: *'?"?([0-9]+)`)
-	yarnPath     = regexp.MustCompile(`(?m)^yarnPath: *"?([^"\n]+?)"? *$`)
+	managerField = pattern.New(`^(npm|yarn|pnpm)@([0-9][0-9A-Za-z.-]*)(\+.*)?$`)
+	pnpmLock     = pattern.New(`(?m)^lockfileVersion: *'?"?([0-9]+)`)
+	yarnPath     = pattern.New(`(?m)^yarnPath: *"?([^"\n]+?)"? *$`)
 )
 
 // chooseManager finds the package manager by the lock file; packageManager in package.json says which version of it.
@@ -95,7 +96,7 @@ func chooseManager(app string, p *Package) (manager, error) {
 	return m.withFocus(app), nil
 }
 
-var yarnRelease = regexp.MustCompile(`yarn-(?:berry-)?([0-9]+)\.`)
+var yarnRelease = pattern.New(`yarn-(?:berry-)?([0-9]+)\.`)
 
 // withFocus finds out whether this yarn can leave the development packages out.
 func (m manager) withFocus(app string) manager {

@@ -1,16 +1,17 @@
 package node
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"encoding/json"
-	"regexp"
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
 var (
-	yarnEntry = regexp.MustCompile(`(?m)^"?(@?[^@\s"]+)@[^\n]*:\n\s+version:? "?([^"\s]+)"?`)
-	pnpmEntry = regexp.MustCompile(`(?m)^  '?/?(@?[^@\s'(]+)@([0-9][^:'(\s]*)(?:\([^\n]*\))?'?:`)
+	yarnEntry = pattern.New(`(?m)^"?(@?[^@\s"]+)@[^\n]*:\n\s+version:? "?([^"\s]+)"?`)
+	pnpmEntry = pattern.New(`(?m)^  '?/?(@?[^@\s'(]+)@([0-9][^:'(\s]*)(?:\([^\n]*\))?'?:`)
 )
 
 // packages reads the bill of materials from the lock file.

@@ -1,8 +1,9 @@
 package node
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // runScript is a line that only calls another script, so that neither a package manager nor a shell need stand between the platform and the app.
-var runScript = regexp.MustCompile(`^(?:npm|pnpm|yarn|bun)(?: run)? ([A-Za-z0-9:._-]+)$`)
+var runScript = pattern.New(`^(?:npm|pnpm|yarn|bun)(?: run)? ([A-Za-z0-9:._-]+)$`)
 
 // follow looks through scripts that only call another one.
 func (p *Package) follow(script string) string {
@@ -28,7 +29,7 @@ func (p *Package) follow(script string) string {
 // runners start the program that follows them.
 var runners = []string{"npx", "pnpx", "bunx", "exec", "env", "cross-env", "cross-env-shell", "env-cmd", "dotenv", "dotenvx", "run", "dlx", "--"}
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+var variable = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // programOf is the line from the program that it starts on: variables, npx, cross-env, pnpm exec and the like before it are taken off.
 func programOf(line string) string {
@@ -50,7 +51,7 @@ func programOf(line string) string {
 }
 
 // devServer are programs that serve while a person edits, and are not meant for the public.
-var devServer = regexp.MustCompile(`^(react-scripts start|craco start|vite( dev| serve| preview)?( -|$)|ng serve|vue-cli-service serve|webpack(-dev-server| serve)|webpack-dev-server|rspack serve|rsbuild (dev|preview)|parcel( serve)?( |$)|astro (dev|preview|start)|` +
+var devServer = pattern.New(`^(react-scripts start|craco start|vite( dev| serve| preview)?( -|$)|ng serve|vue-cli-service serve|webpack(-dev-server| serve)|webpack-dev-server|rspack serve|rsbuild (dev|preview)|parcel( serve)?( |$)|astro (dev|preview|start)|` +
 	`gatsby (develop|serve)|eleventy .*--serve|docusaurus (start|serve)|vuepress dev|vitepress (dev|preview)|ember (serve|s)( |$)|snowpack dev|stencil build .*--serve|svelte-kit (dev|preview)|vike (dev|preview)|nuxi? (dev|preview)|nuxt (dev|preview)|` +
 	`storybook dev|start-storybook|live-server|browser-sync|preact watch|expo start|hexo server|slidev( |$)|wmr( |$)|solid-start dev|vinxi dev|remix (dev|vite:dev)|react-router dev)`)
 
@@ -85,12 +86,14 @@ func (p *Package) exports(app string) bool {
 	return false
 }
 
-var nextExport = regexp.MustCompile(`(?m)^[^/\n]*\boutput:\s*["']export["']`)
+var nextExport = pattern.New(`(?m)^[^/\n]*\boutput:\s*["']export["']`)
 
 // packageOf names the packages of programs that are called otherwise than they are.
 var packageOf = map[string]string{"nest": "@nestjs/cli", "tsc": "typescript", "ng": "@angular/cli", "knex": "knex", "prisma": "prisma", "sequelize": "sequelize-cli", "sequelize-cli": "sequelize-cli", "dotenv": "dotenv-cli",
 	"remix-serve": "@remix-run/serve", "react-router-serve": "@react-router/serve", "babel-node": "@babel/node", "dotenvx": "@dotenvx/dotenvx", "typeorm": "typeorm", "svelte-kit": "@sveltejs/kit", "vue-cli-service": "@vue/cli-service",
 	"nuxi": "nuxt", "medusa": "@medusajs/cli", "strapi": "@strapi/strapi", "directus": "directus", "run-s": "npm-run-all", "run-p": "npm-run-all", "docusaurus": "@docusaurus/core", "eleventy": "@11ty/eleventy"}
+
+var calledScript = pattern.New(`\b(?:npm|pnpm|yarn|bun)(?: run)? ([A-Za-z0-9:._-]+)`)
 
 // lines are all that is run when the app runs: the start script, what it calls, and the Procfile's commands.
 func (p *Package) lines(app string) []string {
@@ -106,9 +109,8 @@ func (p *Package) lines(app string) []string {
 	for _, pr := range procs {
 		add(pr.Command)
 	}
-	called := regexp.MustCompile(`\b(?:npm|pnpm|yarn|bun)(?: run)? ([A-Za-z0-9:._-]+)`)
 	for i := 0; i < len(lines) && len(lines) < 50; i++ {
-		for _, m := range called.FindAllStringSubmatch(lines[i], -1) {
+		for _, m := range calledScript.FindAllStringSubmatch(lines[i], -1) {
 			for _, name := range []string{"pre" + m[1], m[1]} {
 				if s := strings.TrimSpace(p.Scripts[name]); s != "" && !slices.Contains(lines, s) {
 					add(s)
@@ -119,7 +121,7 @@ func (p *Package) lines(app string) []string {
 	return lines
 }
 
-var operators = regexp.MustCompile(`&&|\|\||;|\|`)
+var operators = pattern.New(`&&|\|\||;|\|`)
 
 // runsDevelopment names the development package whose program one of the lines starts; "" for none. Such an app keeps its development packages.
 func (p *Package) runsDevelopment(app string) string {

@@ -1,12 +1,13 @@
 package python
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -278,7 +279,7 @@ func (b *build) uvSync() error {
 	return err
 }
 
-var separators = regexp.MustCompile(`[-_.]+`)
+var separators = pattern.New(`[-_.]+`)
 
 // freeze lists what is installed, by the folders that installers leave: asking pip takes half a second.
 func (b *build) freeze() ([]string, error) {

@@ -1,11 +1,12 @@
 package python
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,11 +17,11 @@ import (
 const layout = "3"
 
 var (
-	included         = regexp.MustCompile(`^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)`)
-	localRequirement = regexp.MustCompile(`^\s*(-e\s|--editable|\.|/|file:)|\s@\s+file:`)
+	included         = pattern.New(`^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)`)
+	localRequirement = pattern.New(`^\s*(-e\s|--editable|\.|/|file:)|\s@\s+file:`)
 	// A branch moves: what is installed from it cannot be known by its name. A commit of 40 digits does not.
-	vcsRequirement = regexp.MustCompile(`\b(?:git|hg|svn|bzr)\+\S+`)
-	pinnedCommit   = regexp.MustCompile(`@[0-9a-f]{40}(?:#|$)`)
+	vcsRequirement = pattern.New(`\b(?:git|hg|svn|bzr)\+\S+`)
+	pinnedCommit   = pattern.New(`@[0-9a-f]{40}(?:#|$)`)
 )
 
 // requirements is what a file of requirements and all that it includes say.
@@ -60,7 +61,7 @@ func readRequirements(app string, files ...string) (r requirements) {
 }
 
 // installerVariables decide what is installed, or from where.
-var installerVariables = regexp.MustCompile(`^(PIP_|UV_|POETRY_)`)
+var installerVariables = pattern.New(`^(PIP_|UV_|POETRY_)`)
 
 // notForKey are those of them that say only how it is shown or where it is kept.
 var notForKey = []string{"PIP_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PIP_NO_INPUT", "PIP_PROGRESS_BAR", "PIP_CERT", "UV_CACHE_DIR"}

@@ -1,8 +1,9 @@
 package python
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -49,7 +50,7 @@ func (b *build) addSetuptools() error {
 	return b.pip("pip install setuptools (for pkg_resources)", "setuptools<81")
 }
 
-var pkgResources = regexp.MustCompile(`(?m)^\s*(?:import|from) pkg_resources\b`)
+var pkgResources = pattern.New(`(?m)^\s*(?:import|from) pkg_resources\b`)
 
 // usesPkgResources looks where programs do: at the top of the modules of installed packages, and in the app itself.
 func (b *build) usesPkgResources() bool {

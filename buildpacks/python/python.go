@@ -2,13 +2,14 @@
 package python
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -230,7 +231,7 @@ func programFile(app string) string {
 	return ""
 }
 
-var pythonProgram = regexp.MustCompile(`^(?:.*/)?python[0-9.]*$`)
+var pythonProgram = pattern.New(`^(?:.*/)?python[0-9.]*$`)
 
 func glob(app, pattern string) []string {
 	found, _ := filepath.Glob(filepath.Join(app, pattern)) // constant patterns: cannot fail

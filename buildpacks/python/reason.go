@@ -1,8 +1,9 @@
 package python
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -10,14 +11,14 @@ import (
 )
 
 var (
-	notFound       = regexp.MustCompile(`No matching distribution found for (\S+)`)
-	requiresPython = regexp.MustCompile(`Requires-Python ([^;\s]+)`)
-	needsPython    = regexp.MustCompile(`Package '([^']+)' requires a different Python: \S+ not in '([^']+)'`)
-	missingHeader  = regexp.MustCompile(`fatal error: (\S+\.h): No such file or directory`)
-	missingProgram = regexp.MustCompile(`(pg_config|mysql_config|pkg-config|cmake|rustc|cargo|gfortran|swig)(?:: (?:command )?not found| executable not found|.{0,40}(?:not found|is not installed|could not be found))`)
-	failedWheel    = regexp.MustCompile(`Failed (?:building wheel|to build)(?: for| '?)? ?([A-Za-z0-9._-]+)`)
-	hashMismatch   = regexp.MustCompile(`THESE PACKAGES DO NOT MATCH THE HASHES`)
-	conflict       = regexp.MustCompile(`Cannot install (.+) because these package versions have conflicting dependencies`)
+	notFound       = pattern.New(`No matching distribution found for (\S+)`)
+	requiresPython = pattern.New(`Requires-Python ([^;\s]+)`)
+	needsPython    = pattern.New(`Package '([^']+)' requires a different Python: \S+ not in '([^']+)'`)
+	missingHeader  = pattern.New(`fatal error: (\S+\.h): No such file or directory`)
+	missingProgram = pattern.New(`(pg_config|mysql_config|pkg-config|cmake|rustc|cargo|gfortran|swig)(?:: (?:command )?not found| executable not found|.{0,40}(?:not found|is not installed|could not be found))`)
+	failedWheel    = pattern.New(`Failed (?:building wheel|to build)(?: for| '?)? ?([A-Za-z0-9._-]+)`)
+	hashMismatch   = pattern.New(`THESE PACKAGES DO NOT MATCH THE HASHES`)
+	conflict       = pattern.New(`Cannot install (.+) because these package versions have conflicting dependencies`)
 )
 
 // instead names the packages that do without a system library.

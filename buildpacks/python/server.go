@@ -1,9 +1,10 @@
 package python
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -33,17 +34,18 @@ var appFiles = []string{"app.py", "main.py", "wsgi.py", "asgi.py", "application.
 
 // What makes an app object, by what is called: the class decides, not what is installed beside it.
 var (
-	asgiMaker = regexp.MustCompile(`\b(FastAPI|Starlette|Quart|Litestar|Starlite|BlackSheep|FastHTML|ASGIApp|AsyncApp|ProtocolTypeRouter|Esmerald|Ravyn|falcon\.asgi\.App|asgi\.App|get_asgi_application|WsgiToAsgi|WSGIMiddleware|NinjaExtraAPI|Xpresso|http_app|streamable_http_app|sse_app)\(`)
-	wsgiMaker = regexp.MustCompile(`\b(Flask|APIFlask|OpenAPI|Eve|Bottle|default_app|falcon\.App|falcon\.API|App|API|FlaskApp|get_wsgi_application|make_wsgi_app|WSGIApp|DispatcherMiddleware|wsgifunc|Hug|Chalice)\(`)
-	ownMaker  = regexp.MustCompile(`\b(web\.Application|tornado\.web\.Application|Sanic|Robyn|Japronto|Vibora|ThreadingHTTPServer|HTTPServer|Blocks|gr\.Interface|gr\.ChatInterface|Flet)\(`)
-	dashMaker = regexp.MustCompile(`\b(Dash|DjangoDash|AppBuilder)\(`)
-	fastHTML  = regexp.MustCompile(`(?m)^(app)\s*,\s*\w+(?:\s*,\s*\w+)*\s*=\s*(?:fast_app|\w+\.fast_app)\(`)
+	asgiMaker = pattern.New(`\b(FastAPI|Starlette|Quart|Litestar|Starlite|BlackSheep|FastHTML|ASGIApp|AsyncApp|ProtocolTypeRouter|Esmerald|Ravyn|falcon\.asgi\.App|asgi\.App|get_asgi_application|WsgiToAsgi|WSGIMiddleware|NinjaExtraAPI|Xpresso|http_app|streamable_http_app|sse_app)\(`)
+	wsgiMaker = pattern.New(`\b(Flask|APIFlask|OpenAPI|Eve|Bottle|default_app|falcon\.App|falcon\.API|App|API|FlaskApp|get_wsgi_application|make_wsgi_app|WSGIApp|DispatcherMiddleware|wsgifunc|Hug|Chalice)\(`)
+	ownMaker  = pattern.New(`\b(web\.Application|tornado\.web\.Application|Sanic|Robyn|Japronto|Vibora|ThreadingHTTPServer|HTTPServer|Blocks|gr\.Interface|gr\.ChatInterface|Flet)\(`)
+	appMaker  = pattern.New(`\b(App|API)\(`) // of several frameworks: the import decides
+	dashMaker = pattern.New(`\b(Dash|DjangoDash|AppBuilder)\(`)
+	fastHTML  = pattern.New(`(?m)^(app)\s*,\s*\w+(?:\s*,\s*\w+)*\s*=\s*(?:fast_app|\w+\.fast_app)\(`)
 
-	assigned   = regexp.MustCompile(`(?m)^(app|application|api|server|asgi|asgi_app|wsgi|wsgi_app)\s*(?::[^=\n]+)?=[ \t]*([^=\s][^\n]*)`)
-	appFactory = regexp.MustCompile(`(?m)^(?:async )?def (create_app|make_app|create_application|build_app|get_app)\(\s*\)|^def (create_app|make_app|create_application|build_app|get_app)\([^)\n]*=[^)\n]*\)`)
-	appImport  = regexp.MustCompile(`(?m)^from \S+ import (?:.*\b)?(app|application)\b`)
-	appDef     = regexp.MustCompile(`(?m)^(async )?def (app|application)\(([^)\n]*)\)`)
-	mainBlock  = regexp.MustCompile(`(?m)^if\s+__name__\s*==\s*["']__main__["']\s*:`)
+	assigned   = pattern.New(`(?m)^(app|application|api|server|asgi|asgi_app|wsgi|wsgi_app)\s*(?::[^=\n]+)?=[ \t]*([^=\s][^\n]*)`)
+	appFactory = pattern.New(`(?m)^(?:async )?def (create_app|make_app|create_application|build_app|get_app)\(\s*\)|^def (create_app|make_app|create_application|build_app|get_app)\([^)\n]*=[^)\n]*\)`)
+	appImport  = pattern.New(`(?m)^from \S+ import (?:.*\b)?(app|application)\b`)
+	appDef     = pattern.New(`(?m)^(async )?def (app|application)\(([^)\n]*)\)`)
+	mainBlock  = pattern.New(`(?m)^if\s+__name__\s*==\s*["']__main__["']\s*:`)
 )
 
 // findApp finds the app object. Its name is "" for none.
@@ -113,7 +115,7 @@ func (b *build) madeBy(expression, text string) (protocol, bool) {
 		return wsgi, true
 	case asgiMaker.MatchString(expression):
 		return asgi, true
-	case regexp.MustCompile(`\b(App|API)\(`).MatchString(expression):
+	case appMaker.MatchString(expression):
 		return b.imported(text), true
 	case wsgiMaker.MatchString(expression):
 		return wsgi, true
@@ -123,9 +125,9 @@ func (b *build) madeBy(expression, text string) (protocol, bool) {
 
 // Frameworks by what is imported.
 var (
-	asgiImport = regexp.MustCompile(`(?m)^\s*(?:from|import)\s+(?:fastapi|starlette|quart|litestar|blacksheep|fasthtml|falcon\.asgi|connexion\.AsyncApp|channels)\b`)
-	wsgiImport = regexp.MustCompile(`(?m)^\s*(?:from|import)\s+(?:flask|django|bottle|falcon|pyramid|apiflask|dash|werkzeug|webob|cherrypy|pecan|connexion|chalice)\b`)
-	ownImport  = regexp.MustCompile(`(?m)^\s*(?:from|import)\s+(?:aiohttp|tornado|sanic|robyn|gradio|nicegui|flet|http\.server)\b`)
+	asgiImport = pattern.New(`(?m)^\s*(?:from|import)\s+(?:fastapi|starlette|quart|litestar|blacksheep|fasthtml|falcon\.asgi|connexion\.AsyncApp|channels)\b`)
+	wsgiImport = pattern.New(`(?m)^\s*(?:from|import)\s+(?:flask|django|bottle|falcon|pyramid|apiflask|dash|werkzeug|webob|cherrypy|pecan|connexion|chalice)\b`)
+	ownImport  = pattern.New(`(?m)^\s*(?:from|import)\s+(?:aiohttp|tornado|sanic|robyn|gradio|nicegui|flet|http\.server)\b`)
 )
 
 // imported tells what protocol an object speaks that a file has from elsewhere: by the frameworks that this file imports, then by those of

@@ -1,9 +1,10 @@
 package python
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func (b *build) djangoApp() appObject {
 		}
 		return appObject{}
 	}
-	m := regexp.MustCompile(`DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']`).FindStringSubmatch(kit.Text(b.app, "manage.py"))
+	m := djangoSettings.FindStringSubmatch(kit.Text(b.app, "manage.py"))
 	if m != nil {
 		for pkg := m[1]; pkg != ""; {
 			i := strings.LastIndex(pkg, ".")
@@ -49,6 +50,8 @@ func (b *build) djangoApp() appObject {
 	}
 	return appObject{}
 }
+
+var djangoSettings = pattern.New(`DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']`)
 
 // start finds out how the app starts. It is nil for an app whose Procfile says so itself.
 func (b *build) start() (*libcnb.Process, error) {
@@ -127,7 +130,7 @@ func (b *build) streamlit() *libcnb.Process {
 	return nil
 }
 
-var streamlitImport = regexp.MustCompile(`(?m)^\s*(?:import|from)\s+streamlit\b`)
+var streamlitImport = pattern.New(`(?m)^\s*(?:import|from)\s+streamlit\b`)
 
 // script runs the only file at the root that has a block for being run.
 func (b *build) script() *libcnb.Process {
@@ -174,12 +177,12 @@ func (b *build) collectStatic() error {
 	return err
 }
 
-var staticRoot = regexp.MustCompile(`(?m)^\s*STATIC_ROOT\s*[:=]`)
+var staticRoot = pattern.New(`(?m)^\s*STATIC_ROOT\s*[:=]`)
 
 func (b *build) usesStaticRoot() bool {
 	for _, pattern := range []string{"*/settings.py", "*/settings/*.py", "settings.py"} {
 		for _, f := range glob(b.app, pattern) {
-			if data, err := os.ReadFile(f); err == nil && staticRoot.Match(data) {
+			if data, err := os.ReadFile(f); err == nil && staticRoot.MatchString(string(data)) {
 				return true
 			}
 		}

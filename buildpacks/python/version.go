@@ -1,7 +1,8 @@
 package python
 
 import (
-	"regexp"
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
@@ -44,7 +45,7 @@ func one(text string) []string {
 	return []string{text}
 }
 
-var pipfile = regexp.MustCompile(`"?python_(?:full_)?version"?\s*[:=]\s*"([0-9.]+)"`)
+var pipfile = pattern.New(`"?python_(?:full_)?version"?\s*[:=]\s*"([0-9.]+)"`)
 
 func pipfileVersion(app, file string, _ source) []string {
 	if m := pipfile.FindStringSubmatch(kit.Text(app, file)); m != nil {
@@ -54,8 +55,8 @@ func pipfileVersion(app, file string, _ source) []string {
 }
 
 var (
-	exactVersion = regexp.MustCompile(`^(?:c?python-?)?([0-9]+(?:\.[0-9]+){0,2})(?:t|\.?[ab]\d+|rc\d+)?$`)
-	otherPython  = regexp.MustCompile(`^(pypy|graalpy|graalpython|micropython|miniconda|miniforge|mambaforge|anaconda|jython|ironpython|stackless|activepython|pyston|cinder|nogil)`)
+	exactVersion = pattern.New(`^(?:c?python-?)?([0-9]+(?:\.[0-9]+){0,2})(?:t|\.?[ab]\d+|rc\d+)?$`)
+	otherPython  = pattern.New(`^(pypy|graalpy|graalpython|micropython|miniconda|miniforge|mambaforge|anaconda|jython|ironpython|stackless|activepython|pyston|cinder|nogil)`)
 )
 
 // wantedVersion reads the version from the files in which it is written down. Of an exact version the patch does not count: what a distribution

@@ -36,3 +36,11 @@ func (p *Pattern) FindStringSubmatch(s string) []string { return p.regexp().Find
 func (p *Pattern) ReplaceAllString(s, replacement string) string {
 	return p.regexp().ReplaceAllString(s, replacement)
 }
+
+// Split splits s at the matches, into at most n parts; all for n < 0.
+func (p *Pattern) Split(s string, n int) []string { return p.regexp().Split(s, n) }
+
+// FindAllStringSubmatch returns up to n matches and their groups; all for n < 0.
+func (p *Pattern) FindAllStringSubmatch(s string, n int) [][]string {
+	return p.regexp().FindAllStringSubmatch(s, n)
+}

@@ -1,9 +1,10 @@
 package kit
 
 import (
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -32,7 +33,7 @@ func OtherLanguage(app string) Language {
 }
 
 // foreignProgram is the first word of a command in a language that is not JavaScript.
-var foreignProgram = regexp.MustCompile(`^(?:python[0-9.]*|gunicorn|uvicorn|hypercorn|daphne|granian|waitress-serve|flask|fastapi|django-admin|celery|streamlit|uv|poetry|pipenv|ruby|bundle|bundler|rails|rackup|puma|unicorn|thin|php|heroku-php-[a-z0-9]+|php-fpm|frankenphp|java|mvn|mvnw|gradle|gradlew|sbt|lein|mix|iex|elixir|cargo|dotnet|deno|swift|perl|Rscript|julia)$`)
+var foreignProgram = pattern.New(`^(?:python[0-9.]*|gunicorn|uvicorn|hypercorn|daphne|granian|waitress-serve|flask|fastapi|django-admin|celery|streamlit|uv|poetry|pipenv|ruby|bundle|bundler|rails|rackup|puma|unicorn|thin|php|heroku-php-[a-z0-9]+|php-fpm|frankenphp|java|mvn|mvnw|gradle|gradlew|sbt|lein|mix|iex|elixir|cargo|dotnet|deno|swift|perl|Rscript|julia)$`)
 
 // ForeignCommand tells whether a command line starts a program that is surely not JavaScript's: exec and variables before it do not count.
 func ForeignCommand(command string) bool {
@@ -46,7 +47,7 @@ func ForeignCommand(command string) bool {
 	return false
 }
 
-var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+var assignment = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // manifests are the files by which the buildpacks here find an app.
 var manifests = []string{"package.json", "go.mod", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "index.html"}

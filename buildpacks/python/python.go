@@ -59,7 +59,8 @@ type build struct {
 	source  source
 	version string // "3.11.2"
 	venv    *kit.Layer
-	names   []string // installed packages as "name==version", names normalised
+	names   []string   // installed packages as "name==version", names normalised
+	found   *appObject // by findApp; nil before
 }
 
 // Build implements libcnb.Builder.

@@ -48,8 +48,16 @@ var (
 	mainBlock  = pattern.New(`(?m)^if\s+__name__\s*==\s*["']__main__["']\s*:`)
 )
 
-// findApp finds the app object. Its name is "" for none.
+// findApp finds the app object. Its name is "" for none. It looks once: what an object speaks may take the reading of all the app's files.
 func (b *build) findApp() appObject {
+	if b.found == nil {
+		o := b.lookForApp()
+		b.found = &o
+	}
+	return *b.found
+}
+
+func (b *build) lookForApp() appObject {
 	for _, f := range appFiles {
 		text := kit.Text(b.app, f)
 		if text == "" {

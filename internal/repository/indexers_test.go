@@ -31,7 +31,7 @@ func TestIndexers(t *testing.T) {
 		if err != nil {
 			t.Fatalf("git %v: %v %s", args, err, errs.String())
 		}
-		return strings.TrimSpace(string(out))
+		return string(out) // as it is: a pack may end with a byte that looks like white space
 	}
 	git("", "init", "-q", "-b", "main")
 	var commits []string
@@ -44,7 +44,7 @@ func TestIndexers(t *testing.T) {
 		}
 		git("", "add", "-A")
 		git("", "commit", "-q", "-m", "change")
-		commits = append(commits, git("", "rev-parse", "HEAD"))
+		commits = append(commits, strings.TrimSpace(git("", "rev-parse", "HEAD")))
 	}
 	whole := git(commits[1]+"\n", "pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset")
 	thin := git(commits[1]+"\n^"+commits[0]+"\n", "pack-objects", "--revs", "--stdout", "-q", "--thin")

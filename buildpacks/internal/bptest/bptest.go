@@ -26,9 +26,19 @@ type Run struct {
 	root   string
 }
 
+// foreign are variables that the shell or the CI of who runs the tests may have set and that change what a build does. A
+// build of a push never sees that environment, so a build of a test must not either.
+var foreign = []string{"CI", "CONTINUOUS_INTEGRATION", "DEBUG", "GOFLAGS", "NODE_ENV", "NODE_OPTIONS", "PORT", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+
 // New prepares builds with the buildpack of that identifier.
 func New(t testing.TB, id string) *Run {
 	t.Helper()
+	for _, name := range foreign {
+		if v, set := os.LookupEnv(name); set {
+			t.Setenv(name, v) // so that the test's end brings it back
+			_ = os.Unsetenv(name)
+		}
+	}
 	root := t.TempDir()
 	r := &Run{t: t, id: id, root: root, Layers: filepath.Join(root, "layers"), Env: map[string]string{"BP_CACHE_MOUNT": filepath.Join(root, "cache")}}
 	for _, dir := range []string{"layers", "cache", "bp", "home"} {

@@ -253,7 +253,7 @@ func (x *indexer) finish() error {
 	if err := x.verify(order); err != nil {
 		return err
 	}
-	if x.stopped.Load() {
+	if x.stopped.Load() || x.ctx.Err() != nil { // stopped follows ctx a little later
 		return errStopped
 	}
 	return x.keep(order)

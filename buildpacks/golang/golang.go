@@ -190,7 +190,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 
 // prepare sets the environment of the go command.
 func (b Buildpack) prepare(env kit.Env, cache *kit.Cache, m mod) error {
-	modCache, err := cache.Dir("go-mod")
+	modCache, err := cache.Downloads("go-mod")
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ func TestBuildKinds(t *testing.T) {
 		{"started by a package for development", map[string]string{
 			"package.json": `{"scripts":{"start":"semver 1.2.3"},"devDependencies":{"semver":"7.6.3"}}`, "server.js": "",
 		}, "semver|1.2.3", "require('fs').existsSync('node_modules/semver')", "true"},
+		{"a package that is compiled, with the headers of the Node.js that is there", map[string]string{
+			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"unix-dgram":"2.0.6"}}`, "server.js": "", ".npmrc": "disturl=http://127.0.0.1:9/\n",
+		}, "node|server.js", "typeof require('unix-dgram').createSocket", "function"},
 		{"CI is not set in the build", map[string]string{
 			"package.json": `{"scripts":{"build":"node -e \"require('fs').writeFileSync('ci', String(process.env.CI))\"","start":"node server.js"}}`, "server.js": "",
 		}, "node|server.js", "require('fs').readFileSync('ci', 'utf8')", "undefined"},

@@ -136,7 +136,7 @@ type tool struct {
 func (b *build) fetchTool(m manager) (tool, error) {
 	t := tool{manager: m, argv: []string{"npm"}}
 	var err error
-	if t.store, err = b.cache.Dir("node-" + m.kind); err != nil {
+	if t.store, err = b.cache.Downloads("node-" + m.kind); err != nil {
 		return t, err
 	}
 	if m.pkg == "" {

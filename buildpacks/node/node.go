@@ -167,6 +167,7 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 // tools puts Node.js, npm and the app's package manager on the PATH.
 func (b *build) tools(m manager) (err error) {
 	b.env.Prepend(filepath.Dir(b.node.exe))
+	b.node.headers(b.env)
 	kit.Say(b.Out, "Node.js %s", b.node.version)
 	if err := b.olderNPM(); err != nil {
 		return err
@@ -180,7 +181,7 @@ func (b *build) tools(m manager) (err error) {
 
 // prepare sets the environment of node and the package managers.
 func (b *build) prepare() error {
-	npmCache, err := b.cache.Dir("node-npm")
+	npmCache, err := b.cache.Downloads("node-npm")
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,32 @@ func (b *build) findNode(w wanted) (nodeJS, error) {
 	if err := os.RemoveAll(filepath.Join(dir, version)); err != nil {
 		return nodeJS{}, err
 	}
+	// The headers are for packages that are compiled. The program comes last: what it is there for is there then.
+	if headers := filepath.Join(tmp, "node_modules", pkg, "include"); kit.IsDir(headers) {
+		if err := kit.Move(headers, filepath.Join(dir, version, "include")); err != nil {
+			return nodeJS{}, err
+		}
+	}
 	return n, kit.Move(got, n.exe)
+}
+
+// headers puts the headers of the app's Node.js where node-gyp looks for those that it has downloaded: it downloads none then. A setting would do
+// the same, but npm 11 warns of it with each command.
+func (n nodeJS) headers(env kit.Env) {
+	include := filepath.Join(filepath.Dir(filepath.Dir(n.exe)), "include")
+	if !kit.IsFile(include, "node", "node.h") {
+		return
+	}
+	cache := env["XDG_CACHE_HOME"]
+	if cache == "" {
+		cache = filepath.Join(env["HOME"], ".cache")
+	}
+	dir := filepath.Join(cache, "node-gyp", n.version)
+	if mkdir(dir) == nil && (kit.Exists(dir, "include") || os.Symlink(include, filepath.Join(dir, "include")) == nil) &&
+		os.WriteFile(filepath.Join(dir, "installVersion"), []byte("99\n"), 0o644) == nil { // of the layout: at least what any node-gyp asks for
+		return
+	}
+	env.Default("npm_config_nodedir", filepath.Dir(include))
 }
 
 // limitsText is the range as npm understands it.

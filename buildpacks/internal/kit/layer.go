@@ -116,6 +116,19 @@ func (c *Cache) Dir(name string) (string, error) {
 	return l.Path, os.MkdirAll(l.Path, 0o755)
 }
 
+// Downloads returns a folder of the cache for what a tool downloaded and can fetch again. A cache that grows over its limit loses these first.
+func (c *Cache) Downloads(name string) (string, error) {
+	if c.mount == "" {
+		return c.Dir(name)
+	}
+	dir := filepath.Join(c.mount, "downloads", name)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", err
+	}
+	_ = os.Rename(filepath.Join(c.mount, name), dir) // where builds had it before
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
 // Layers returns the cached layers that stand in for a missing mount: hand them to libcnb.
 func (c *Cache) Layers() []libcnb.LayerContributor { return c.layers }
 

@@ -1,9 +1,13 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -127,13 +131,84 @@ func (e *Engine) dropCache(name string) {
 	}
 }
 
-// capCache removes the cache when it takes more than its limits, or more than a tenth of the files and folders that fit on the disk: whole,
-// for a part of a package manager's cache may be worth less than none. It returns what it removed.
-func (e *Engine) capCache(ctx context.Context, name string, l build.Limits) (disk.Usage, error) {
+// downloads is the folder of a cache for what can be fetched again: buildpacks keep package managers' own caches there.
+const downloads = "downloads"
+
+// mostEntries is how many entries of a cache's folder are looked at one by one. Buildpacks make a dozen; a cache with more is removed whole.
+const mostEntries = 64
+
+// capped is what capCache did: what the cache took before, and what it removed.
+type capped struct {
+	used    disk.Usage
+	removed string // in words; "" for nothing
+}
+
+// capCache makes the cache smaller when it takes more than its limits, or more than a tenth of the files and folders that fit on the disk. What
+// was downloaded goes first, for it can be fetched again; then the folders that buildpacks keep, the largest first and each whole, for a part of one may be
+// worth less than none; layers that are kept go last.
+func (e *Engine) capCache(ctx context.Context, name string, l build.Limits) (capped, error) {
+	over := func(u disk.Usage) bool { return u.Over(l.Cache, e.share(l.CacheFiles, 10)) }
 	used := disk.Measure(ctx, e.cacheDirs(name)...)
-	if !used.Over(l.Cache, e.share(l.CacheFiles, 10)) {
-		return disk.Usage{}, nil
+	if !over(used) {
+		return capped{}, nil
+	}
+	cache := filepath.Join(e.appDir(name), "cache")
+	e.discard(filepath.Join(cache, downloads))
+	left := disk.Measure(ctx, e.cacheDirs(name)...)
+	if !over(left) {
+		return capped{used, "what was downloaded"}, nil
+	}
+	entries, err := readSome(cache, mostEntries+1)
+	if err != nil || len(entries) > mostEntries {
+		e.dropCache(name)
+		return capped{used, "all of it"}, nil
+	}
+	sizes := map[string]disk.Usage{}
+	for _, entry := range entries {
+		sizes[entry] = measure(ctx, filepath.Join(cache, entry))
+	}
+	byFiles := !left.Over(l.Cache, 0)
+	slices.SortFunc(entries, func(a, b string) int {
+		if byFiles {
+			return cmp.Compare(sizes[b].Entries, sizes[a].Entries)
+		}
+		return cmp.Compare(sizes[b].Bytes, sizes[a].Bytes)
+	})
+	removed := []string{"what was downloaded"}
+	for _, entry := range entries {
+		e.discard(filepath.Join(cache, entry))
+		removed = append(removed, app.Plain(entry))
+		left.Bytes -= sizes[entry].Bytes
+		left.Entries -= sizes[entry].Entries
+		if !over(left) {
+			return capped{used, strings.Join(removed, ", ")}, nil
+		}
 	}
 	e.dropCache(name)
-	return used, nil
+	return capped{used, "all of it"}, nil
+}
+
+// measure returns what a folder takes, or a file.
+func measure(ctx context.Context, path string) disk.Usage {
+	if fi, err := os.Lstat(path); err == nil && !fi.IsDir() {
+		return disk.Usage{Bytes: fi.Size(), Entries: 1}
+	}
+	return disk.Measure(ctx, path)
+}
+
+// readSome lists at most n names of a directory. One that is not there has none.
+func readSome(dir string, n int) ([]string, error) {
+	f, err := os.Open(dir)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(n)
+	if err == io.EOF {
+		err = nil
+	}
+	return names, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,10 +39,10 @@ func TestCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantLines(t, log, "over its limit of 1 MiB, and was removed")
+	wantLines(t, log, "over its limit of 1 MiB: what was downloaded, big was removed, the next build fetches it again")
 	_, log = f.mustBuild(s)
-	if strings.Contains(log, "big") || strings.Contains(log, "before") {
-		t.Errorf("the cache is still there:\n%s", log)
+	if strings.Contains(log, "big") || !strings.Contains(log, "before") {
+		t.Errorf("the large file is still there, or the rest is gone:\n%s", log)
 	}
 	if err := f.PurgeCache("hello"); err != nil {
 		t.Fatal(err)
@@ -52,6 +53,28 @@ func TestCache(t *testing.T) {
 	}
 	if err := f.PurgeCache("../hello"); err == nil {
 		t.Error("PurgeCache took a path")
+	}
+}
+
+// TestCacheOverItsLimit: what was downloaded goes first, then the largest folders, and a cache of many files at the top is removed whole.
+func TestCacheOverItsLimit(t *testing.T) {
+	f := newFixture(t)
+	tests := []struct{ fill, removed, left string }{
+		{"mkdir -p downloads/npm built; head -c 3000000 /dev/zero > downloads/npm/a; head -c 500000 /dev/zero > built/b", "what was downloaded was removed", "built"},
+		{"mkdir -p downloads large small; head -c 500000 /dev/zero > downloads/a; head -c 3000000 /dev/zero > large/b; echo x > small/c", "what was downloaded, large was removed", "built small"},
+		{"head -c 3000000 /dev/zero > a; i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo > $i; done", "all of it was removed, the next build starts without", ""},
+	}
+	for _, tt := range tests {
+		_, log, err := f.build(context.Background(), script("cd $BP_CACHE_MOUNT", tt.fill), func(r *build.Request) { r.Limits.Cache = 1 << 20 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantLines(t, log, "over its limit of 1 MiB: "+tt.removed)
+		found, err := readSome(filepath.Join(f.opts.Dir, "apps/hello/cache"), 100)
+		slices.Sort(found)
+		if got := strings.Join(found, " "); got != tt.left || err != nil && !os.IsNotExist(err) {
+			t.Errorf("%s: left %q %v, want %q", tt.fill, got, err, tt.left)
+		}
 	}
 }
 

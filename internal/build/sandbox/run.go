@@ -262,16 +262,18 @@ func (b *running) tidy(ctx context.Context) {
 
 // capAppCache keeps the cache under its limit, and says what it did.
 func (b *running) capAppCache(ctx context.Context) error {
-	removed, err := b.capCache(ctx, b.Request.App, b.Limits)
-	if err != nil {
+	c, err := b.capCache(ctx, b.Request.App, b.Limits)
+	if err != nil || c.removed == "" {
 		return err
 	}
-	if removed.Entries > 0 {
-		limit := lifecycle.Size(b.Limits.Cache)
-		if removed.Bytes <= b.Limits.Cache {
-			limit = fmt.Sprintf("%d files", b.share(b.Limits.CacheFiles, 10))
-		}
-		b.Request.Log.Detail("the build cache had grown to %s in %d files, over its limit of %s, and was removed: the next build starts without", lifecycle.Size(removed.Bytes), removed.Entries, limit)
+	limit := lifecycle.Size(b.Limits.Cache)
+	if c.used.Bytes <= b.Limits.Cache {
+		limit = fmt.Sprintf("%d files", b.share(b.Limits.CacheFiles, 10))
 	}
+	next := "the next build fetches it again"
+	if c.removed == "all of it" {
+		next = "the next build starts without"
+	}
+	b.Request.Log.Detail("the build cache had grown to %s in %d files, over its limit of %s: %s was removed, %s", lifecycle.Size(c.used.Bytes), c.used.Entries, limit, c.removed, next)
 	return nil
 }

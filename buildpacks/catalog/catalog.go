@@ -47,6 +47,9 @@ const (
 	NodeRoot  = "/opt/gitd/node"    // bin/node, bin/npm, bin/npx, lib/node_modules/npm
 	PythonExe = "/usr/bin/python3"  // also in the run image, at the same path
 	NginxExe  = "/usr/sbin/nginx"   // with /etc/nginx/mime.types beside it
+
+	// RunStatus is what dpkg knows of the run image, in the build image: what a package for the run image needs is compared with it.
+	RunStatus = "/opt/gitd/run.status"
 )
 
 // SeedGoCache returns the command that fills the folder cache with the compiled standard library, and its environment (to be

@@ -43,6 +43,22 @@ func (l *Layer) Reuse(key string) (bool, error) {
 	return true, os.RemoveAll(l.Path)
 }
 
+// Keep tells whether the layer of the last build was made from key and is still good for these types: one that builds read, and that is cached, has
+// its content, one of launch only is taken over by its metadata. Environments are to be set again where the content is there.
+func (l *Layer) Keep(types libcnb.LayerTypes, key string) (bool, error) {
+	if !types.Build && !types.Cache {
+		return l.Reuse(key)
+	}
+	if l.oldKey != key || !types.Cache || !IsDir(l.Path) {
+		return false, nil
+	}
+	l.LayerTypes = types
+	return true, nil
+}
+
+// SetKey notes what the layer was made from, where that was not known before.
+func (l *Layer) SetKey(key string) { l.Metadata[keyName] = key }
+
 // Reset empties the layer and notes what it will be made from.
 func (l *Layer) Reset(types libcnb.LayerTypes, key string) error {
 	if err := os.RemoveAll(l.Path); err != nil {

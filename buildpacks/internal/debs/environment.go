@@ -1,0 +1,90 @@
+package debs
+
+import (
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// Variable is one of an environment: folders that stand before what it has.
+type Variable struct {
+	Name  string
+	Dirs  []string
+	Build bool // for builds alone: where compilers look
+}
+
+// Variables are what makes a folder with packages usable.
+type Variables []Variable
+
+// triplet is the name of Debian's folders for one architecture.
+func triplet() string {
+	if runtime.GOARCH == "arm64" {
+		return "aarch64-linux-gnu"
+	}
+	return "x86_64-linux-gnu"
+}
+
+// Environment returns the variables for a folder that Install filled.
+func Environment(root string) Variables {
+	arch := triplet()
+	libraries := []string{"usr/local/lib", "usr/lib/" + arch, "usr/lib", "usr/lib64", "usr/lib/" + arch + "/blas", "usr/lib/" + arch + "/lapack",
+		"usr/lib/" + arch + "/pulseaudio", "usr/lib/" + arch + "/samba"}
+	// Headers that a library's own -config program names with /usr before it.
+	include := []string{"usr/include", "usr/include/" + arch, "usr/include/postgresql", "usr/include/mariadb", "usr/include/libxml2"}
+	var all Variables
+	add := func(build bool, name string, dirs ...string) {
+		var there []string
+		for _, d := range dirs {
+			if p := filepath.Join(root, d); kit.IsDir(p) {
+				there = append(there, p)
+			}
+		}
+		if len(there) > 0 {
+			all = append(all, Variable{name, there, build})
+		}
+	}
+	add(false, "PATH", "usr/local/bin", "usr/bin", "usr/sbin", "usr/games")
+	add(false, "LD_LIBRARY_PATH", libraries...)
+	add(true, "LIBRARY_PATH", libraries...)
+	add(true, "CPATH", include...)
+	add(true, "PKG_CONFIG_PATH", "usr/local/lib/pkgconfig", "usr/lib/"+arch+"/pkgconfig", "usr/lib/pkgconfig", "usr/share/pkgconfig")
+	add(true, "CMAKE_PREFIX_PATH", "usr")
+	add(true, "ACLOCAL_PATH", "usr/share/aclocal")
+	add(false, "PYTHONPATH", "usr/lib/python3/dist-packages")
+	add(false, "PERL5LIB", "etc/perl", "usr/lib/"+arch+"/perl5", "usr/share/perl5")
+	add(false, "XDG_DATA_DIRS", "usr/share")
+	return all
+}
+
+// AddTo puts the variables into the environment of tools.
+func (v Variables) AddTo(env kit.Env) {
+	for _, e := range v {
+		dirs := slices.Clone(e.Dirs)
+		if old := env[e.Name]; old != "" {
+			dirs = append(dirs, old)
+		} else if e.Name == "XDG_DATA_DIRS" {
+			dirs = append(dirs, "/usr/local/share", "/usr/share") // its default
+		}
+		env[e.Name] = strings.Join(dirs, ":")
+	}
+}
+
+// SetLayer puts the variables into the environments that a layer gives to the buildpacks after this one and to the app, as its types say.
+func (v Variables) SetLayer(l *kit.Layer) {
+	for _, e := range v {
+		value := strings.Join(e.Dirs, ":")
+		if e.Name == "XDG_DATA_DIRS" {
+			l.SharedEnvironment.Default(e.Name, value+":/usr/local/share:/usr/share")
+			continue
+		}
+		if l.LayerTypes.Build {
+			l.BuildEnvironment.Prepend(e.Name, ":", value)
+		}
+		if l.LayerTypes.Launch && !e.Build {
+			l.LaunchEnvironment.Prepend(e.Name, ":", value)
+		}
+	}
+}

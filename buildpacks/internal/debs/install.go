@@ -1,0 +1,196 @@
+package debs
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// treeVersion is raised when the same packages make another folder than before.
+const treeVersion = "1"
+
+// maxTree bounds what is unpacked.
+const maxTree = 4 << 30
+
+// made is the time of all files: the same packages make the same folder.
+var made = time.Date(1980, 1, 1, 0, 0, 1, 0, time.UTC)
+
+// Install fills root, an empty folder, with the set. Where the mirror has newer versions of its packages, and no longer those, the set changes: read
+// Key after it.
+func (t *Tool) Install(s *Set, root string) error {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
+	if len(s.Packages) == 0 {
+		return nil
+	}
+	sources, err := t.sources(s.request.Suite)
+	if err != nil {
+		return err
+	}
+	a, err := t.prepare(s.request, sources)
+	if err != nil {
+		return err
+	}
+	if err := a.update(false); err != nil {
+		return err
+	}
+	files, err := a.fetch(s.Packages)
+	if errors.As(err, &gone{}) {
+		if err = a.update(true); err != nil {
+			return err
+		}
+		if s.Packages, err = a.simulate(); err != nil {
+			return err
+		}
+		files, err = a.fetch(s.Packages)
+	}
+	if err != nil {
+		return err
+	}
+	tree := &tree{root: root, env: t.env}
+	for _, f := range files {
+		if err := tree.unpack(f); err != nil {
+			return fmt.Errorf("unpack %s: %w", filepath.Base(f), err)
+		}
+	}
+	if err := tree.relocate(); err != nil {
+		return err
+	}
+	kit.Say(t.out, "Installed %s", plural(len(s.Packages), "Debian package"))
+	_ = os.Remove(a.path("index")) // large, and made again in a second
+	return trim(a.path("archives"), maxArchives)
+}
+
+// tree is the folder that packages are unpacked into.
+type tree struct {
+	root  string
+	env   kit.Env
+	size  int64
+	links []link // absolute ones, to be turned when all is there
+}
+
+type link struct{ name, target string }
+
+// unpack adds a package. Archives have been checked; still nothing of them is written outside the folder.
+func (t *tree) unpack(archive string) error {
+	root, err := os.OpenRoot(t.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	cmd := exec.Command("dpkg-deb", "--fsys-tarfile", archive)
+	cmd.Env = t.env.List()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	err = t.entries(root, tar.NewReader(out))
+	if err != nil {
+		_ = cmd.Process.Kill() // it waits for us to read on
+	} else {
+		_, err = io.Copy(io.Discard, out)
+	}
+	if werr := cmd.Wait(); err == nil {
+		err = werr
+	}
+	return err
+}
+
+func (t *tree) entries(root *os.Root, r *tar.Reader) error {
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name := merged(h.Name)
+		if name == "." || leftOut(name) {
+			continue
+		}
+		if err := t.entry(root, h, name, r); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *tree) entry(root *os.Root, h *tar.Header, name string, content io.Reader) error {
+	if h.Typeflag == tar.TypeDir {
+		if info, err := root.Stat(name); err == nil && info.IsDir() {
+			return nil
+		}
+		return root.MkdirAll(name, 0o755)
+	}
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if err := root.Remove(name); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		if t.size += h.Size; t.size > maxTree {
+			return kit.Errorf("ask for fewer", "the Debian packages have more than %d GiB", maxTree>>30)
+		}
+		mode := os.FileMode(0o644)
+		if h.Mode&0o111 != 0 {
+			mode = 0o755
+		}
+		f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, content)
+		return errors.Join(err, f.Chmod(mode), f.Close())
+	case tar.TypeLink:
+		return root.Link(merged(h.Linkname), name)
+	case tar.TypeSymlink:
+		target := h.Linkname
+		if path.IsAbs(target) {
+			t.links = append(t.links, link{name, merged(target)})
+		}
+		return root.Symlink(target, name)
+	}
+	return nil // devices: none that an app could use
+}
+
+// merged cleans the name of a file, and moves what an older package has in /lib and the like to where it is since /usr is merged.
+func merged(name string) string {
+	name = strings.TrimPrefix(path.Clean("/"+name), "/")
+	top, _, _ := strings.Cut(name, "/")
+	switch top {
+	case "":
+		return "."
+	case "bin", "sbin", "lib", "lib64", "lib32", "libx32":
+		return "usr/" + name
+	}
+	return name
+}
+
+// leftOut tells what no build and no app reads: as in the image, documentation but for the licences.
+func leftOut(name string) bool {
+	for _, dir := range []string{"usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/", "usr/share/bug/", "usr/share/doc-base/"} {
+		if strings.HasPrefix(name+"/", dir) {
+			return true
+		}
+	}
+	if rest, ok := strings.CutPrefix(name, "usr/share/doc/"); ok {
+		_, file, _ := strings.Cut(rest, "/")
+		return file != "copyright"
+	}
+	return name == "usr/share/doc"
+}

@@ -56,6 +56,11 @@ test-cluster: need-serve need-git build cluster-up ## everything that needs Kube
 	( $(call test,e2e-cluster,testname,-count=1 -timeout 40m ./test/e2e/...) ) || ended=1; \
 	exit $$ended
 
+# The samples are public repositories at the commits that test/apps/apps.toml names. They are read from bare mirrors: MIRRORS/OWNER/NAME.git.
+.PHONY: test-apps
+test-apps: need-serve need-git need-languages build ## public sample apps, pushed as they are: MIRRORS=DIR, ARGS='-run rust'; hours
+	go run ./test/apps $(if $(MIRRORS),-mirrors $(MIRRORS)) $(ARGS)
+
 .PHONY: bench
 bench: need-serve need-git build ## measure against OpenSSH + git, go build, pack, nginx, Caddy, runc; figures beside their targets
 	@$(call need,command -v sshd,openssh-server)

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gitd-io/gitd/test/stage"
 )
 
 func main() {
@@ -27,38 +28,30 @@ func main() {
 	}
 }
 
-// stage is where the story plays.
-type stage struct {
-	ctx       context.Context
-	dir, gitd string
-	ssh, http string
-	server    *exec.Cmd
-	ended     chan error // the server's end
-	log       *os.File   // what the server says beside the story
-	first     string     // what the first version answers
+// story is told on a stage.
+type story struct {
+	*stage.Stage
+	ctx   context.Context
+	first string // what the first version answers
 }
 
 func demo(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "gitd-demo-")
+	st, err := stage.New("bin/gitd")
 	if err != nil {
 		return err
 	}
-	gitd, err := filepath.Abs("bin/gitd")
-	if err != nil {
-		return err
-	}
-	s := &stage{ctx: ctx, dir: dir, gitd: gitd}
-	defer func() { err = errors.Join(err, s.clean()) }()
+	s := &story{Stage: st, ctx: ctx}
+	defer func() { err = errors.Join(err, s.Close()) }()
 
 	for _, chapter := range []func() error{s.begin, s.firstPush, s.secondPush, s.rollback} {
 		if err := chapter(); err != nil {
 			return err
 		}
 	}
-	return s.run(nil, s.gitd, "releases", "hello", "--data", s.data())
+	return s.run(nil, s.Gitd, "releases", "hello", "--data", s.Data())
 }
 
-func (s *stage) begin() error {
+func (s *story) begin() error {
 	title("A server, with nothing but a folder of its own")
 	if err := s.serve(); err != nil {
 		return err
@@ -67,7 +60,7 @@ func (s *stage) begin() error {
 	return s.key()
 }
 
-func (s *stage) firstPush() (err error) {
+func (s *story) firstPush() (err error) {
 	title("The first push of a Go app")
 	if err := s.app(); err != nil {
 		return err
@@ -78,16 +71,16 @@ func (s *stage) firstPush() (err error) {
 	if s.first, err = s.get(); err != nil {
 		return err
 	}
-	fmt.Printf("$ curl http://hello.localhost%s/\n%s\n", s.http[strings.LastIndexByte(s.http, ':'):], s.first)
+	fmt.Printf("$ curl http://hello.localhost%s/\n%s\n", s.HTTP[strings.LastIndexByte(s.HTTP, ':'):], s.first)
 	return nil
 }
 
-func (s *stage) secondPush() error {
+func (s *story) secondPush() error {
 	title("A second push, while 16 clients send requests")
 	if err := s.edit(); err != nil {
 		return err
 	}
-	load := start(s.ctx, s.http, "hello.localhost", 16)
+	load := start(s.ctx, s.HTTP, "hello.localhost", 16)
 	err := s.git("push", "platform", "main")
 	time.Sleep(time.Second) // some more answers from the new version, for the table
 	load.stop()
@@ -105,10 +98,10 @@ func (s *stage) secondPush() error {
 	return err
 }
 
-func (s *stage) rollback() error {
+func (s *story) rollback() error {
 	title("A rollback")
 	began := time.Now()
-	if err := s.run(nil, s.gitd, "rollback", "hello", "--data", s.data()); err != nil {
+	if err := s.run(nil, s.Gitd, "rollback", "hello", "--data", s.Data()); err != nil {
 		return err
 	}
 	took := time.Since(began)
@@ -128,62 +121,31 @@ func (s *stage) rollback() error {
 
 func title(s string) { fmt.Printf("\n=== %s\n", s) }
 
-func (s *stage) data() string { return filepath.Join(s.dir, "data") }
-
-func (s *stage) serve() (err error) {
+func (s *story) serve() error {
 	fmt.Println("$ gitd serve --data DIR --ssh 127.0.0.1:0 --http 127.0.0.1:0")
-	s.server = exec.Command(s.gitd, "serve", "--data", s.data(), "--ssh", "127.0.0.1:0", "--http", "127.0.0.1:0")
-	s.server.Stdout = os.Stdout
-	if s.log, err = os.Create(filepath.Join(s.dir, "server.log")); err != nil {
-		return err
-	}
-	s.server.Stderr = s.log
-	if err := s.server.Start(); err != nil {
-		return err
-	}
-	s.ended = make(chan error, 1)
-	go func() { s.ended <- s.server.Wait() }()
-	for { // the first start on a machine makes the builder image: minutes
-		if b, err := os.ReadFile(filepath.Join(s.data(), "serve.json")); err == nil {
-			var where struct{ SSH, HTTP string }
-			if err := json.Unmarshal(b, &where); err != nil {
-				return err
-			}
-			s.ssh, s.http = where.SSH, where.HTTP
-			return nil
-		}
-		select {
-		case err := <-s.ended:
-			s.server = nil
-			said, _ := os.ReadFile(s.log.Name())
-			return fmt.Errorf("the server ended: %v\n%s", err, said)
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	return s.Serve(s.ctx, os.Stdout)
 }
 
-func (s *stage) key() error {
-	key := filepath.Join(s.dir, "id")
-	if out, err := exec.CommandContext(s.ctx, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", key).CombinedOutput(); err != nil {
-		return fmt.Errorf("ssh-keygen: %w: %s", err, out)
+func (s *story) key() error {
+	key, err := s.Key(s.ctx)
+	if err != nil {
+		return err
 	}
-	pub, err := os.Open(key + ".pub")
+	pub, err := os.Open(key)
 	if err != nil {
 		return err
 	}
 	defer pub.Close()
-	return s.run(pub, s.gitd, "keys", "add", "laptop", "--data", s.data())
+	return s.run(pub, s.Gitd, "keys", "add", "laptop", "--data", s.Data())
 }
 
-func (s *stage) app() error {
+func (s *story) app() error {
 	if err := os.CopyFS(s.work(), os.DirFS("examples/go")); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
 		{"init", "--quiet", "--initial-branch=main"}, {"add", "."}, {"commit", "--quiet", "--message=Hello"},
-		{"remote", "add", "platform", "ssh://git@" + s.ssh + "/hello"},
+		{"remote", "add", "platform", "ssh://git@" + s.SSH + "/hello"},
 	} {
 		if err := s.git(args...); err != nil {
 			return err
@@ -193,7 +155,7 @@ func (s *stage) app() error {
 }
 
 // edit changes one line.
-func (s *stage) edit() error {
+func (s *story) edit() error {
 	f := filepath.Join(s.work(), "main.go")
 	b, err := os.ReadFile(f)
 	if err != nil {
@@ -209,34 +171,27 @@ func (s *stage) edit() error {
 	return s.git("commit", "--quiet", "--all", "--message=Version 2")
 }
 
-func (s *stage) work() string { return filepath.Join(s.dir, "hello") }
+func (s *story) work() string { return filepath.Join(s.Dir, "hello") }
 
-func (s *stage) git(args ...string) error {
+func (s *story) git(args ...string) error {
 	return s.run(nil, "git", append([]string{"-C", s.work()}, args...)...)
 }
 
 // run shows a command and runs it, with an environment in which git and ssh see nothing of the user's settings.
-func (s *stage) run(stdin io.Reader, name string, args ...string) error {
-	shown := strings.NewReplacer(s.gitd, "gitd", " --data "+s.data(), "", " -C "+s.work(), "").Replace(name + " " + strings.Join(args, " "))
+func (s *story) run(stdin io.Reader, name string, args ...string) error {
+	shown := strings.NewReplacer(s.Gitd, "gitd", " --data "+s.Data(), "", " -C "+s.work(), "").Replace(name + " " + strings.Join(args, " "))
 	fmt.Println("$ " + shown)
 	c := exec.CommandContext(s.ctx, name, args...)
 	c.Stdin, c.Stdout, c.Stderr = stdin, os.Stdout, os.Stderr
-	c.Env = append(os.Environ(), "HOME="+s.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_AUTHOR_NAME=demo", "GIT_AUTHOR_EMAIL=demo@example.com", "GIT_COMMITTER_NAME=demo", "GIT_COMMITTER_EMAIL=demo@example.com",
-		fmt.Sprintf("GIT_SSH_COMMAND=ssh -F /dev/null -i %[1]s/id -o IdentitiesOnly=yes -o UserKnownHostsFile=%[1]s/known -o StrictHostKeyChecking=accept-new -o LogLevel=ERROR", s.dir))
+	c.Env = s.Env()
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("%s: %w", shown, err)
 	}
 	return nil
 }
 
-func (s *stage) get() (string, error) {
-	q, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.http+"/", nil)
-	if err != nil {
-		return "", err
-	}
-	q.Host = "hello.localhost"
-	r, err := http.DefaultClient.Do(q)
+func (s *story) get() (string, error) {
+	r, err := s.Get(s.ctx, "hello", "/")
 	if err != nil {
 		return "", err
 	}
@@ -246,34 +201,4 @@ func (s *stage) get() (string, error) {
 		err = fmt.Errorf("GET /: %s: %s", r.Status, b)
 	}
 	return strings.TrimSpace(string(b)), err
-}
-
-// clean stops the server and removes everything that the demo made.
-func (s *stage) clean() (err error) {
-	defer s.log.Close()
-	if s.server != nil {
-		err = s.stopServer()
-		if out, e := exec.Command(s.gitd, "purge", "--data", s.data(), "--yes").CombinedOutput(); e != nil {
-			return errors.Join(err, fmt.Errorf("gitd purge: %w: %s", e, out))
-		}
-	}
-	return errors.Join(err, os.RemoveAll(s.dir))
-}
-
-func (s *stage) stopServer() error {
-	select {
-	case err := <-s.ended:
-		said, _ := os.ReadFile(s.log.Name())
-		return fmt.Errorf("the server ended by itself: %v\n%s", err, said)
-	default:
-	}
-	_ = s.server.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.ended:
-		return nil
-	case <-time.After(time.Minute):
-		_ = s.server.Process.Kill()
-		<-s.ended
-		return errors.New("the server did not stop within a minute")
-	}
 }

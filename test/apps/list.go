@@ -1,0 +1,90 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+
+	"github.com/BurntSushi/toml"
+)
+
+//go:embed apps.toml
+var listed string
+
+// sample is one public app, and what is expected of it.
+type sample struct {
+	Repository string // owner/name; "" where Create makes the app
+	Commit     string
+	Path       string   // the app's folder in the repository; "" is its root
+	Create     []string // the command that makes the app in an empty folder, for the starters of npm
+	Language   string
+	Get        string // asked for instead of /
+	Status     int    // of the answer to it, instead of one below 400
+	Worker     bool   // has no web process
+	Refused    string // a pattern of what the push says: the app is refused, and rightly
+	Needs      string // what the app needs beside gitd, such as a database: it is not pushed
+}
+
+// name is a name for the app on the server, and for people.
+func (s *sample) name() string {
+	n := s.Repository + "/" + s.Path
+	if s.Repository == "" {
+		n = s.Create[len(s.Create)-1]
+		for _, w := range s.Create {
+			if starter.MatchString(w) {
+				n = w
+				break
+			}
+		}
+		if i := slices.Index(s.Create, "--template"); i >= 0 && i+1 < len(s.Create) {
+			n += "-" + s.Create[i+1]
+		}
+	}
+	return path.Clean(n)
+}
+
+var starter = regexp.MustCompile(`^(@[\w-]+/)?(create-[\w-]+|sv|nuxi|cli)@`)
+
+// app turns the sample's name into one that an app can have.
+func (s *sample) app() string {
+	n := notInName.ReplaceAllString(s.name(), "-")
+	if len(n) > 40 {
+		n = n[len(n)-40:]
+	}
+	for n != "" && (n[0] == '-' || n[0] >= '0' && n[0] <= '9') {
+		n = n[1:]
+	}
+	return n
+}
+
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// samples reads the list.
+func samples() ([]sample, error) {
+	var list struct{ App []sample }
+	meta, err := toml.Decode(listed, &list)
+	if err != nil {
+		return nil, err
+	}
+	if extra := meta.Undecoded(); len(extra) > 0 {
+		return nil, fmt.Errorf("apps.toml: unknown key %s", extra[0])
+	}
+	seen := map[string]bool{}
+	for _, s := range list.App {
+		switch {
+		case (s.Repository == "") == (len(s.Create) == 0):
+			return nil, errors.New("apps.toml: an app has either a repository or a command that makes it")
+		case s.Repository != "" && len(s.Commit) != 40:
+			return nil, fmt.Errorf("apps.toml: %s: the commit needs 40 digits", s.name())
+		case seen[s.app()]:
+			return nil, fmt.Errorf("apps.toml: %s is there twice", s.name())
+		case s.Language == "":
+			return nil, fmt.Errorf("apps.toml: %s has no language", s.name())
+		}
+		seen[s.app()] = true
+	}
+	return list.App, nil
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/gitd-io/gitd/test/stage"
+)
+
+// trial is one app on its way to the server.
+type trial struct {
+	*sample
+	stage   *stage.Stage
+	mirrors string
+	log     *os.File // what every command of it said
+	limit   time.Duration
+}
+
+// result is what became of it.
+type result struct {
+	sample      *sample
+	verdict     verdict
+	reason      string
+	first, warm time.Duration // of the pushes
+}
+
+type verdict string
+
+const (
+	verdictLive    verdict = "live"
+	verdictRefused verdict = "refused" // as expected
+	verdictFailed  verdict = "failed"
+	verdictNeeds   verdict = "needs"   // something beside gitd: not pushed, not counted
+	verdictAway    verdict = "away"    // a host that its build needs cannot be reached from here: not counted
+	verdictMissing verdict = "missing" // the sample could not be laid out
+)
+
+var errMissing = errors.New("the sample cannot be laid out")
+
+// try pushes the app, looks at it, pushes it again with one file changed, and destroys it.
+func (t *trial) try(ctx context.Context) (r result) {
+	r = result{sample: t.sample, verdict: verdictLive}
+	if t.Needs != "" {
+		r.verdict, r.reason = verdictNeeds, t.Needs
+		return r
+	}
+	dir := filepath.Join(t.stage.Dir, t.app())
+	defer os.RemoveAll(dir)
+	defer func() {
+		if err := t.run(ctx, t.stage.Dir, nil, t.stage.Gitd, "apps", "destroy", t.app(), "--data", t.stage.Data()); err != nil && r.verdict == verdictLive {
+			r.verdict, r.reason = verdictFailed, err.Error()
+		}
+	}()
+	if err := t.checkout(ctx, dir); err != nil {
+		r.verdict, r.reason = verdictMissing, fmt.Sprintf("%v: %v", errMissing, err)
+		return r
+	}
+	var err error
+	r.first, err = t.push(ctx, dir)
+	if t.Refused != "" {
+		r.verdict, r.reason = t.refusal(err)
+		return r
+	}
+	if err == nil && !t.Worker {
+		err = t.look(ctx)
+	}
+	if err == nil {
+		r.warm, err = t.again(ctx, dir)
+	}
+	if err == nil && !t.Worker {
+		err = t.look(ctx)
+	}
+	if err != nil {
+		r.verdict, r.reason = verdictFailed, err.Error()
+		if host := t.away(); host != "" {
+			r.verdict, r.reason = verdictAway, host+": "+r.reason
+		}
+	}
+	return r
+}
+
+var away = regexp.MustCompile(`(?:getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host:|[uU]nknown host|UnknownHostException:?|dial tcp: lookup|failed to lookup address information.*host|Temporary failure resolving|NameResolutionError.*host=)\W*([\w.-]+)`)
+
+// away returns the name of a host that could not be found in the build.
+func (t *trial) away() string {
+	said, _ := os.ReadFile(t.log.Name())
+	if m := away.FindSubmatch(said); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+func (t *trial) refusal(err error) (verdict, string) {
+	if err == nil {
+		return verdictFailed, "went live, but was expected to be refused"
+	}
+	said, _ := os.ReadFile(t.log.Name())
+	if ok, _ := regexp.Match(t.Refused, said); !ok {
+		return verdictFailed, "refused for another reason: " + err.Error()
+	}
+	return verdictRefused, err.Error()
+}
+
+// push pushes main and returns how long it took. The error of a push that fails has the server's reason.
+func (t *trial) push(ctx context.Context, dir string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.limit, fmt.Errorf("the push did not end in %s", t.limit))
+	defer cancel()
+	began := time.Now()
+	err := t.run(ctx, dir, nil, "git", "push", "platform", "main")
+	took := time.Since(began)
+	if err == nil {
+		return took, nil
+	}
+	if ctx.Err() != nil {
+		return took, context.Cause(ctx)
+	}
+	said, _ := os.ReadFile(t.log.Name())
+	return took, errors.New(t.why(string(said), err))
+}
+
+var rejected = regexp.MustCompile(`\[remote rejected\][^(]*\((.*)\)`)
+
+// why finds the server's reason in what the push said.
+func (t *trial) why(said string, err error) string {
+	if m := rejected.FindAllStringSubmatch(said, -1); m != nil {
+		return m[len(m)-1][1]
+	}
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	return err.Error() + ": " + lines[len(lines)-1]
+}
+
+// again pushes the app with one file more.
+func (t *trial) again(ctx context.Context, dir string) (time.Duration, error) {
+	if err := os.WriteFile(filepath.Join(dir, "changed.txt"), []byte("one line\n"), 0o644); err != nil {
+		return 0, err
+	}
+	for _, args := range [][]string{{"add", "--force", "changed.txt"}, {"commit", "--quiet", "--message=Change"}} {
+		if err := t.run(ctx, dir, nil, "git", args...); err != nil {
+			return 0, err
+		}
+	}
+	took, err := t.push(ctx, dir)
+	if err != nil {
+		err = fmt.Errorf("second push: %w", err)
+	}
+	return took, err
+}

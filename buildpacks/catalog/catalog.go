@@ -46,6 +46,7 @@ const (
 	GoCache   = "/opt/gitd/gocache" // the compiled standard library: see SeedGoCache
 	NodeRoot  = "/opt/gitd/node"    // bin/node, bin/npm, bin/npx, lib/node_modules/npm
 	PythonExe = "/usr/bin/python3"  // also in the run image, at the same path
+	UVRoot    = "/opt/gitd/uv"      // bin/uv, bin/uvx
 	NginxExe  = "/usr/sbin/nginx"   // with /etc/nginx/mime.types beside it
 
 	// RunStatus is what dpkg knows of the run image, in the build image: what a package for the run image needs is compared with it.

@@ -14,57 +14,17 @@ import (
 )
 
 // layout is raised when the way that the environment is made changes, so that older ones are not reused.
-const layout = "3"
-
-var (
-	included         = pattern.New(`^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)`)
-	localRequirement = pattern.New(`^\s*(-e\s|--editable|\.|/|file:)|\s@\s+file:`)
-	// A branch moves: what is installed from it cannot be known by its name. A commit of 40 digits does not.
-	vcsRequirement = pattern.New(`\b(?:git|hg|svn|bzr)\+\S+`)
-	pinnedCommit   = pattern.New(`@[0-9a-f]{40}(?:#|$)`)
-)
-
-// requirements is what a file of requirements and all that it includes say.
-type requirements struct {
-	files []string // the files, relative to the app, in the order in which pip reads them
-	local bool     // one of them is a folder or a file of the app
-	moves bool     // one of them is a branch of a repository
-}
-
-// maxIncluded bounds the files of requirements: more are a circle or a mistake.
-const maxIncluded = 200
-
-// readRequirements follows -r and -c.
-func readRequirements(app string, files ...string) (r requirements) {
-	for len(files) > 0 && len(r.files) < maxIncluded {
-		f := files[0]
-		files = files[1:]
-		if slices.Contains(r.files, f) {
-			continue
-		}
-		r.files = append(r.files, f)
-		for line := range strings.Lines(kit.Text(app, f)) {
-			line, _, _ = strings.Cut(line, " #")
-			if m := included.FindStringSubmatch(line); m != nil {
-				if next := filepath.Join(filepath.Dir(f), strings.Trim(m[1], `"'`)); filepath.IsLocal(next) {
-					files = append(files, next)
-				}
-				continue
-			}
-			r.local = r.local || localRequirement.MatchString(line)
-			if v := vcsRequirement.FindString(line); v != "" && !pinnedCommit.MatchString(v) {
-				r.moves = true
-			}
-		}
-	}
-	return r
-}
+const layout = "4"
 
 // installerVariables decide what is installed, or from where.
 var installerVariables = pattern.New(`^(PIP_|UV_|POETRY_)`)
 
 // notForKey are those of them that say only how it is shown or where it is kept.
-var notForKey = []string{"PIP_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PIP_NO_INPUT", "PIP_PROGRESS_BAR", "PIP_CERT", "UV_CACHE_DIR"}
+var notForKey = []string{"PIP_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PIP_NO_INPUT", "PIP_PROGRESS_BAR", "PIP_CERT", "PIP_DEFAULT_TIMEOUT",
+	"PIP_RETRIES", "UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES"}
+
+// movingTable is a repository in a table of packages, whose commit no lock file notes.
+var movingTable = pattern.New(`(?m)\bgit\s*=\s*["']|\bgit\+`)
 
 // key digests all that decides on what is installed; "" where that changes without a file's changing.
 func (b *build) key() (string, error) {
@@ -74,8 +34,14 @@ func (b *build) key() (string, error) {
 			parts = append(parts, kv)
 		}
 	}
-	r := readRequirements(b.app, "requirements.txt")
-	if r.moves && b.source.kind == "requirements.txt" {
+	var r requirements
+	switch {
+	case isRequirements(b.source.kind):
+		r = readRequirements(b.app, b.source.kind)
+	case b.source.kind == "pyproject.toml" || b.source.kind == "Pipfile":
+		r.moves = movingTable.MatchString(kit.Text(b.app, b.source.kind))
+	}
+	if r.moves {
 		return "", nil
 	}
 	files := r.files
@@ -84,7 +50,7 @@ func (b *build) key() (string, error) {
 			files = append(files, rel)
 		}
 	}
-	files = append(files, "pyproject.toml", "uv.lock", "uv.toml", "poetry.lock", "Pipfile.lock", "pdm.lock", "setup.py", "setup.cfg", "pip.conf")
+	files = append(files, "pyproject.toml", "uv.lock", "uv.toml", "poetry.lock", "Pipfile", "Pipfile.lock", "pdm.lock", "pylock.toml", "setup.py", "setup.cfg")
 	for _, f := range files {
 		data, err := os.ReadFile(filepath.Join(b.app, f))
 		if err != nil {

@@ -26,13 +26,10 @@ func (b *build) installOwn() error {
 		return nil
 	}
 	args := []string{"--no-deps", "--editable", "."}
-	title := "pip install --no-deps --editable . (the app's own package)"
+	title := "uv pip install --no-deps --editable . (the app's own package)"
 	if p.dynamic() && b.source.kind == "pyproject.toml" {
-		args, title = args[1:], "pip install --editable . (its dependencies are dynamic)"
+		args, title = args[1:], "uv pip install --editable . (its dependencies are dynamic)"
 	}
-	// There is no repository in a build for a version to be found in.
-	b.env.Default("SETUPTOOLS_SCM_PRETEND_VERSION", "0.0.0")
-	b.env.Default("PDM_BUILD_SCM_VERSION", "0.0.0")
 	err := b.pip(title, args...)
 	if err == nil || p.dynamic() || len(p.Project.Scripts) > 0 {
 		return err
@@ -41,13 +38,17 @@ func (b *build) installOwn() error {
 	return nil
 }
 
-// addSetuptools puts pkg_resources where a package wants it: environments had it until Python 3.12, and setuptools until its version 81, so that older
-// packages take it for given.
+// addSetuptools puts setuptools where it is expected: virtual environments had it until Python 3.12, and setuptools had pkg_resources until its
+// version 81, so that older packages take both for given.
 func (b *build) addSetuptools() error {
-	if len(glob(b.venv.Path, "lib/python*/site-packages/pkg_resources")) > 0 || !b.usesPkgResources() {
+	if len(glob(b.venv.Path, "lib/python*/site-packages/pkg_resources")) > 0 {
 		return nil
 	}
-	return b.pip("pip install setuptools (for pkg_resources)", "setuptools<81")
+	seeded := older(b.version, 3, 12) && len(glob(b.venv.Path, "lib/python*/site-packages/setuptools")) == 0
+	if !seeded && !b.usesPkgResources() {
+		return nil
+	}
+	return b.pip("uv pip install setuptools<81 (for pkg_resources)", "setuptools<81")
 }
 
 var pkgResources = pattern.New(`(?m)^\s*(?:import|from) pkg_resources\b`)

@@ -24,11 +24,14 @@ import (
 // Buildpack builds Python apps.
 type Buildpack struct {
 	Exe string // python3, at the same path in the run image
+	UV  string // uv
 	Out io.Writer
 }
 
 // New returns the buildpack with the paths of the build image.
-func New(out io.Writer) Buildpack { return Buildpack{Exe: catalog.PythonExe, Out: out} }
+func New(out io.Writer) Buildpack {
+	return Buildpack{Exe: catalog.PythonExe, UV: filepath.Join(catalog.UVRoot, "bin", "uv"), Out: out}
+}
 
 const looksFor = "requirements.txt, pyproject.toml, uv.lock, Pipfile.lock or setup.py"
 
@@ -58,6 +61,7 @@ type build struct {
 	cache   *kit.Cache
 	source  source
 	version string // "3.11.2"
+	exe     string // its interpreter
 	venv    *kit.Layer
 	names   []string   // installed packages as "name==version", names normalised
 	found   *appObject // by findApp; nil before
@@ -77,9 +81,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err := b.collectStatic(); err != nil {
 		return result, err
 	}
-	if err := b.compileApp(); err != nil {
-		return result, err
-	}
+	b.compileApp()
 	web, err := b.start()
 	if err != nil {
 		return result, err
@@ -100,15 +102,12 @@ func (b *build) prepare() error {
 	b.env.Default("HOME", os.TempDir())
 	b.env.Default("PATH", "/usr/bin:/bin")
 	b.env["PYTHONDONTWRITEBYTECODE"] = "1"
-	b.env.Default("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-	b.env.Default("PIP_ROOT_USER_ACTION", "ignore")
-	b.env.Default("PIP_NO_INPUT", "1")
-	b.env.Default("PIP_PROGRESS_BAR", "off")
 	delete(b.env, "PYTHONHOME")
 	delete(b.env, "VIRTUAL_ENV")
-	if b.env["PIP_CACHE_DIR"], err = b.cache.Dir("python-pip"); err != nil {
+	if err := b.setUV(); err != nil {
 		return err
 	}
+	b.exe = b.Exe
 	if b.version, err = b.interpreter(); err != nil {
 		return err
 	}
@@ -171,6 +170,9 @@ type project struct {
 	} `toml:"tool"`
 }
 
+// listed are the files that list packages by themselves, the most exact first.
+var listed = []string{"uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "requirements.txt", "Pipfile.lock", "Pipfile"}
+
 // findSource finds the most exact of the files that list requirements.
 func findSource(app string) (source, error) {
 	var s source
@@ -187,8 +189,8 @@ func findSource(app string) (source, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return s, err
 	}
-	for _, f := range []string{"uv.lock", "poetry.lock", "requirements.txt", "Pipfile.lock"} {
-		if kit.Exists(app, f) {
+	for _, f := range listed {
+		if kit.IsFile(app, f) {
 			s.kind = f
 			return s, nil
 		}

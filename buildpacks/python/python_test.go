@@ -3,6 +3,8 @@ package python
 import (
 	"bytes"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,30 +163,12 @@ func TestStart(t *testing.T) {
 	}
 }
 
-func TestPins(t *testing.T) {
-	poetry := "[[package]]\nname = \"a\"\nversion = \"1\"\ngroups = [\"main\"]\nmarkers = \"python_version < '4'\"\n\n" +
-		"[[package]]\nname = \"b\"\nversion = \"2\"\ngroups = [\"dev\"]\n\n[[package]]\nname = \"c\"\nversion = \"3\"\noptional = true\n"
-	got, err := poetryPins(poetry)
-	if want := "a==1 ; python_version < '4'"; err != nil || strings.Join(got, "|") != want {
-		t.Errorf("poetry: %q %v, want %q", got, err, want)
-	}
-	got, err = pipfilePins(`{"default":{"b":{"version":"==2"},"a":{"version":"==1","markers":"python_version < '4'"}},"develop":{"c":{"version":"==3"}}}`)
-	if want := "a==1 ; python_version < '4'|b==2"; err != nil || strings.Join(got, "|") != want {
-		t.Errorf("pipenv: %q %v, want %q", got, err, want)
-	}
-	for _, f := range []func(string) ([]string, error){poetryPins, pipfilePins} {
-		if _, err := f("{[="); err == nil {
-			t.Error("a broken lock file is accepted")
-		}
-	}
-}
-
 var packageDir = func() string { d, _ := os.Getwd(); return d }()
 
 // TestBuildExample: the Flask example is installed and answers from a read-only tree; the second build installs nothing.
 func TestBuildExample(t *testing.T) {
 	out := &bytes.Buffer{}
-	b := Buildpack{Exe: catalog.PythonExe, Out: out}
+	b := pack(t, out)
 	r := bptest.New(t, catalog.Python)
 	example := filepath.Join(packageDir, "../../examples/python")
 	built, err := r.BuildDir(b, example)
@@ -236,19 +220,57 @@ func TestBuildExample(t *testing.T) {
 func TestVersionNotThere(t *testing.T) {
 	out := &bytes.Buffer{}
 	r := bptest.New(t, catalog.Python)
-	_, err := r.Build(Buildpack{Exe: catalog.PythonExe, Out: out}, map[string]string{"requirements.txt": "", ".python-version": "2.7.18\n"})
+	_, err := r.Build(pack(t, out), map[string]string{"requirements.txt": "", ".python-version": "2.7.18\n"})
 	if err == nil || !strings.HasPrefix(kit.Line(err), ".python-version asks for Python 2.7.18; this builder has Python 3.") {
 		t.Errorf("error %v\n%s", err, out)
 	}
 }
 
-// TestInstallFails: pip's own words, and that it was pip.
+// TestInstallFails: what cannot be installed is named, with what to do.
 func TestInstallFails(t *testing.T) {
+	for _, tt := range []struct{ name, requirements, want string }{
+		{"no requirement", "flask===none===\n", "requirements.txt has a line that is no requirement: flask===none=== (expected version to start with a number, but no leading ASCII digits were found); correct it and push again"},
+		{"a version that does not exist", "itsdangerous==99\n", "uv pip install failed (exit status 1): the package registry has no itsdangerous==99 for Python 3.11; check its version"},
+		{"contradiction", "flask==3.1.0\nwerkzeug==1.0\n", "uv pip install failed (exit status 1): the requirements contradict one another: flask==3.1.0 depends on werkzeug>=3.1 and you require flask==3.1.0; change the versions that the lines above name"},
+		{"for Windows alone", "pywin32==306\n", "uv pip install failed (exit status 1): pywin32==306 has no wheel for Linux (there is one for win32, win_amd64, win_arm64); take it out of the requirements, or add: ; sys_platform == 'win32' (or 'darwin')"},
+		{"a merge that was not finished", "<<<<<<< HEAD\nflask\n", "requirements.txt: Unexpected '<', expected '-c', '-e', '-r' or the start of a requirement: requirements.txt:1:1; it looks like a conflict of a merge: resolve it, commit and push again"},
+		{"a file of conda's", "numpy @ file:///C:/ci/numpy\n", "uv pip install failed (exit status 1): the requirements name a file that was not pushed: /C:/ci/numpy; name the package and its version instead, such as numpy==2.1.0; pip list --format=freeze writes such lines"},
+		{"a file that is missing", "-r other.txt\n", "uv pip install failed (exit status 2): the requirements include other.txt, which was not pushed; commit it, or take the line out"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := buildError(t, map[string]string{"requirements.txt": tt.requirements, "app.py": "app = 1\n"}); err == nil || kit.Line(err) != tt.want {
+				t.Errorf("got %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func utf16le(s string) string {
+	out := []byte{0xff, 0xfe}
+	for _, c := range s {
+		out = append(out, byte(c), byte(c>>8))
+	}
+	return string(out)
+}
+
+// TestRegistryDown: it is asked several times, and named.
+func TestRegistryDown(t *testing.T) {
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer s.Close()
 	out := &bytes.Buffer{}
 	r := bptest.New(t, catalog.Python)
-	_, err := r.Build(Buildpack{Exe: catalog.PythonExe, Out: out}, map[string]string{"requirements.txt": "flask===none===\n", "app.py": "app = 1\n"})
-	if err == nil || kit.Line(err) != "pip install failed (exit status 1): the package registry has no flask===none=== for Python 3.11; check its name and version" || !strings.Contains(out.String(), "flask===none===") {
-		t.Errorf("error %v\n%s", err, out)
+	r.Env["PIP_INDEX_URL"], r.Env["PIP_RETRIES"] = s.URL+"/simple", "1"
+	_, err := r.Build(pack(t, out), map[string]string{"requirements.txt": "flask\n"})
+	host := strings.TrimPrefix(s.URL, "http://")
+	if want := "uv pip install failed (exit status 2): the package registry " + host + " answers 503 Service Unavailable, after several tries; push again when it is back"; err == nil || kit.Line(err) != want {
+		t.Errorf("got %v\nwant %s\n%s", err, want, out)
+	}
+	if asked < 2 {
+		t.Errorf("asked %d times", asked)
 	}
 }
 
@@ -257,6 +279,7 @@ func TestKey(t *testing.T) {
 	base := map[string]string{"requirements.txt": "-r deps/base.txt\n-c pins.lock\n", "deps/base.txt": "flask\n-r more.in # and these\n", "deps/more.in": "click\n", "pins.lock": "flask==3.0.3\n", "app.py": "app = Flask(__name__)\n"}
 	keys := func(change map[string]string, env kit.Env) (before, after string) {
 		r := bptest.New(t, catalog.Python)
+		r.App = t.TempDir()
 		write := func(m map[string]string) {
 			for f, text := range m {
 				if err := os.MkdirAll(filepath.Dir(filepath.Join(r.App, f)), 0o755); err != nil {
@@ -313,26 +336,6 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// TestReason: the line that helps, of all that pip says.
-func TestReason(t *testing.T) {
-	b := &build{version: "3.11.2"}
-	failed := kit.Errorf("", "pip install failed (exit status 1)")
-	for said, want := range map[string]string{
-		"ERROR: Ignored the following versions that require a different python version: 6.0 Requires-Python >=3.12; 6.0.1 Requires-Python >=3.12\nERROR: Could not find a version\nERROR: No matching distribution found for django<6.1,>=6.0": "pip install failed (exit status 1): django<6.1,>=6.0 is for Python >=3.12, and this is 3.11.2; require a version for Python 3.11",
-		"ERROR: No matching distribution found for flaskk":                                                                      "pip install failed (exit status 1): the package registry has no flaskk for Python 3.11; check its name and version",
-		"Error: pg_config executable not found.\nerror: subprocess-exited-with-error\nERROR: Failed to build psycopg2":          "pip install failed (exit status 1): psycopg2: the program pg_config is missing; require psycopg2-binary instead of psycopg2, or psycopg[binary]",
-		"foo.c:1:10: fatal error: cairo.h: No such file or directory\nerror: command failed\nFailed building wheel for pycairo": "pip install failed (exit status 1): pycairo: the header cairo.h is missing; require a version of the package that has a wheel, which needs no cairo",
-		"something else": "pip install failed (exit status 1)",
-	} {
-		if got := kit.Line(b.reason(said, failed)); got != want {
-			t.Errorf("%q:\n got %s\nwant %s", said, got, want)
-		}
-	}
-	if err := b.reason("", nil); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestBuildKinds: kinds of apps that people write, with real packages. Each says what a program of its environment prints.
 func TestBuildKinds(t *testing.T) {
 	tests := []struct {
@@ -350,9 +353,22 @@ func TestBuildKinds(t *testing.T) {
 			"pyproject.toml":  "[build-system]\nrequires = ['setuptools>=69']\nbuild-backend = 'setuptools.build_meta'\n[project]\nname = 'dyn'\nversion = '0.1'\ndynamic = ['dependencies']\n[tool.setuptools]\npy-modules = ['main']\n[tool.setuptools.dynamic]\ndependencies = { file = ['requirements.in'] }\n",
 			"requirements.in": "itsdangerous==2.2.0\n", "main.py": "def app(environ, start_response):\n    pass\n",
 		}, []string{"python", "-c", "from importlib.metadata import version; print(version('itsdangerous'), version('dyn'))"}, "2.2.0 0.1\n", "its dependencies are dynamic"},
+		{"PowerShell's encoding, and lines that only pip knows", map[string]string{
+			"requirements.txt": utf16le("itsdangerous==2.2.0\r\n--use-feature=fast-deps\r\n-r more.txt\r\n"), "more.txt": "\ufeffsix==1.17.0\r\n", "main.py": "def app(environ, start_response):\n    pass\n",
+		}, []string{"python", "-c", "import itsdangerous, six; print('ok')"}, "ok\n", "uv pip install -r requirements.txt"},
+		{"poetry.lock", map[string]string{
+			"pyproject.toml": "[tool.poetry]\nname = 'shop'\nversion = '1'\n[tool.poetry.dependencies]\npython = '^3.9'\nsix = '^1.17'\n", "main.py": "def app(environ, start_response):\n    pass\n",
+			"poetry.lock": "[[package]]\nname = \"six\"\nversion = \"1.17.0\"\ngroups = [\"main\"]\nfiles = [{file = \"six-1.17.0-py2.py3-none-any.whl\", hash = \"sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\"}]\n",
+		}, []string{"python", "-c", "import six; print(six.__version__)"}, "1.17.0\n", "uv pip install (poetry.lock)"},
+		{"Poetry without a lock file", map[string]string{
+			"pyproject.toml": "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = '^3.9'\nsix = '~1.17.0'\n", "main.py": "def app(environ, start_response):\n    pass\n",
+		}, []string{"python", "-c", "import six; print(six.__version__)"}, "1.17.0\n", "uv pip install (dependencies of pyproject.toml)"},
+		{"Pipfile alone", map[string]string{
+			"Pipfile": "[packages]\nsix = '==1.17.0'\n[dev-packages]\npytest = '*'\n", "main.py": "def app(environ, start_response):\n    pass\n",
+		}, []string{"python", "-c", "import six; print(six.__version__)"}, "1.17.0\n", "Warning: there is no Pipfile.lock"},
 		{"a package that wants pkg_resources", map[string]string{
 			"requirements.txt": "gunicorn==20.0.4\n", "main.py": "def app(environ, start_response):\n    pass\n",
-		}, []string{"python", "-W", "ignore", "-c", "import gunicorn.util; print('ok')"}, "ok\n", "setuptools (for pkg_resources)"},
+		}, []string{"python", "-W", "ignore", "-c", "import gunicorn.util; print('ok')"}, "ok\n", "setuptools<81 (for pkg_resources)"},
 		{"a build system that refuses is a warning", map[string]string{
 			"pyproject.toml":  "[build-system]\nrequires = ['setuptools>=69']\nbuild-backend = 'setuptools.build_meta'\n[project]\nname = 'flat'\nversion = '0.1'\n",
 			"one/__init__.py": "", "two/__init__.py": "", "main.py": "def app(environ, start_response):\n    pass\n",
@@ -367,7 +383,7 @@ func TestBuildKinds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			out := &bytes.Buffer{}
 			r := bptest.New(t, catalog.Python)
-			if _, err := r.Build(Buildpack{Exe: catalog.PythonExe, Out: out}, tt.files); err != nil {
+			if _, err := r.Build(pack(t, out), tt.files); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			if !strings.Contains(out.String(), tt.said) {

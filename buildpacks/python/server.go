@@ -210,7 +210,7 @@ func (b *build) addServer() error {
 	if server == "gunicorn" && slices.ContainsFunc([]string{"waitress", "granian"}, b.has) {
 		return nil
 	}
-	if err := b.pip("pip install "+server+" (the app names no server)", server); err != nil {
+	if err := b.pip("uv pip install "+server+" (the app names no server)", server); err != nil {
 		return err
 	}
 	names, err := b.freeze()

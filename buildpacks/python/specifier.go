@@ -114,3 +114,9 @@ func startsWith(v, prefix []int) bool {
 	}
 	return compare(v[:len(prefix)], prefix) == 0
 }
+
+// older tells whether a version is below another one.
+func older(version string, than ...int) bool {
+	have, err := numbers(version)
+	return err == nil && compare(have, than) < 0
+}

@@ -157,15 +157,7 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 		}
 		layers = append(layers, packages)
 	}
-	goLayer, err := m.toolchain(ctx, t.Go, layers, addGo)
-	if err != nil {
-		return nil, nil, err
-	}
-	nodeLayer, err := m.toolchain(ctx, t.Node, layers, addNode(m.recipe.Arch))
-	if err != nil {
-		return nil, nil, err
-	}
-	cacheLayer, err := m.goCache(ctx, append(slices.Clone(layers), goLayer))
+	tools, err := m.toolchains(ctx, t, layers)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,7 +165,7 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if build, err = cache.Append(base, append(layers, nodeLayer, goLayer, cacheLayer, programs)...); err != nil {
+	if build, err = cache.Append(base, append(append(layers, tools...), programs)...); err != nil {
 		return nil, nil, err
 	}
 	if run, err = configure(run, distro, nil); err != nil {

@@ -20,6 +20,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// toolchains makes the layers of all toolchains, and of what Go has compiled ahead.
+func (m *maker) toolchains(ctx context.Context, t recipe.Tools, lower []*cache.Layer) (made []*cache.Layer, err error) {
+	for _, tool := range []struct {
+		recipe.Toolchain
+		add func(w *layerWriter, wheel *zip.Reader) error
+	}{{t.Node, addNode(m.recipe.Arch)}, {t.UV, addUV(t.UV)}, {t.Go, addGo}} {
+		layer, err := m.toolchain(ctx, tool.Toolchain, lower, tool.add)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, layer)
+	}
+	compiled, err := m.goCache(ctx, append(slices.Clone(lower), made[len(made)-1]))
+	return append(made, compiled), err
+}
+
 // toolchain makes the layer with one toolchain: pip of the build image downloads the wheel, and add writes what it holds. Nothing of the wheel is run.
 func (m *maker) toolchain(ctx context.Context, t recipe.Toolchain, lower []*cache.Layer, add func(w *layerWriter, wheel *zip.Reader) error) (*cache.Layer, error) {
 	title := fmt.Sprintf("Fetching %s %s", t.Name, t.Version)
@@ -89,6 +105,13 @@ func addNode(arch string) func(w *layerWriter, wheel *zip.Reader) error {
 			}
 		}
 		return nil
+	}
+}
+
+// addUV returns what writes uv, which installs Python's packages.
+func addUV(t recipe.Toolchain) func(w *layerWriter, wheel *zip.Reader) error {
+	return func(w *layerWriter, wheel *zip.Reader) error {
+		return addWheel(w, wheel, t.Package+"-"+t.Version+".data/scripts/", path.Join(catalog.UVRoot, "bin"), func(string) bool { return true })
 	}
 }
 

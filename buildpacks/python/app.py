@@ -1,1 +1,0 @@
-app = Flask(__name__)

@@ -36,6 +36,9 @@ func TestBuildKinds(t *testing.T) {
 		{"a package that is compiled, with the headers of the Node.js that is there", map[string]string{
 			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"unix-dgram":"2.0.6"}}`, "server.js": "", ".npmrc": "disturl=http://127.0.0.1:9/\n",
 		}, "node|server.js", "typeof require('unix-dgram').createSocket", "function"},
+		{"scripts of an installation, which write among the packages and beside them", map[string]string{
+			"package.json": `{"scripts":{"preinstall":"node -e \"require('fs').appendFileSync('log','1')\"","postinstall":"node -e \"require('fs').appendFileSync('log','2');require('fs').writeFileSync('node_modules/ms/made','3')\"","prepare":"node -e \"require('fs').appendFileSync('log',require('semver').valid('4.0.0'))\"","start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "server.js": "",
+		}, "node|server.js", "require('fs').readFileSync('log')+' '+require('fs').readFileSync('node_modules/ms/made')+require('fs').existsSync('node_modules/semver')", "124.0.0 3false"},
 		{"CI is not set in the build", map[string]string{
 			"package.json": `{"scripts":{"build":"node -e \"require('fs').writeFileSync('ci', String(process.env.CI))\"","start":"node server.js"}}`, "server.js": "",
 		}, "node|server.js", "require('fs').readFileSync('ci', 'utf8')", "undefined"},

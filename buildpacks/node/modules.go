@@ -52,7 +52,10 @@ func (b *build) layered() (*kit.Layer, error) {
 	keep := b.keepsDevelopment()
 	var full string // a folder that has all packages, those for development too
 	written := false
-	if b.pkg.HasBuild() || keep {
+	if b.pkg.HasBuild() || b.pkg.hooks() || b.generates() || keep {
+		if err := b.runHooks(hooksBefore); err != nil {
+			return nil, err
+		}
 		var err error
 		if full, err = b.fullModules(); err != nil {
 			return nil, err
@@ -92,10 +95,17 @@ func (b *build) layered() (*kit.Layer, error) {
 	return layer, b.fillLayer(layer, key, fill, modules, inLayer)
 }
 
-// buildWith runs the build script with all packages in place, and tells whether it wrote among them.
+// generates tells whether an installation of the packages for development makes something that one without them does not.
+func (b *build) generates() bool { return b.pkg.has("@prisma/client") }
+
+// buildWith runs the app's own scripts of an installation and the build script with all packages in place, and tells whether they wrote among them.
 func (b *build) buildWith(full, modules string) (written bool, err error) {
-	// Next.js refuses packages that are outside of the app's folder.
-	if b.pkg.has("next") {
+	// The note says what the last build did with these packages.
+	note := filepath.Join(filepath.Dir(full), "written")
+	last := kit.Text(note)
+	// Next.js refuses packages that are outside of the app's folder. The cache's copy is for the next build, as it was installed.
+	copied := b.pkg.has("next") || b.generates() || last == "yes" || last == "" && b.pkg.hooks()
+	if copied {
 		err = kit.CopyTree(full, modules, nil)
 	} else {
 		err = os.Symlink(full, modules)
@@ -103,35 +113,39 @@ func (b *build) buildWith(full, modules string) (written bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// The clock of files is coarser than that of processes.
-	b.began = time.Now().Add(-20 * time.Millisecond)
-	if b.pkg.has("next") {
-		b.began = time.Now()
+	b.began = time.Now()
+	if !copied { // the clock of files is coarser than that of processes
+		b.began = b.began.Add(-20 * time.Millisecond)
+	}
+	if err := b.runHooks(hooksAfter); err != nil {
+		return false, err
 	}
 	if err := b.runBuild(); err != nil {
 		return false, err
 	}
-	if b.site || !b.pkg.HasBuild() {
+	if b.site && !copied || !b.pkg.HasBuild() && !b.pkg.hooks() && !b.generates() {
 		return false, nil
 	}
 	target, err := filepath.EvalSymlinks(modules)
 	if err != nil {
 		return false, err
 	}
-	if written, err = changedSince(target, b.began); err != nil || !written {
+	if written, err = changedSince(target, b.began); err != nil {
 		return false, err
 	}
-	if target == modules {
-		return true, nil
+	if err := os.WriteFile(note, []byte(pick(written, "yes", "no")), 0o644); err != nil {
+		return false, err
 	}
-	// The cache's copy is for the next build, as it was installed: the app gets its own.
+	if !written || copied {
+		return written || b.generates(), nil
+	}
 	if err := os.Remove(modules); err != nil {
 		return false, err
 	}
 	if err := kit.CopyTree(full, modules, nil); err != nil {
 		return false, err
 	}
-	return true, os.RemoveAll(filepath.Dir(full))
+	return true, os.RemoveAll(full)
 }
 
 // changedSince tells whether a file of a package was written after a moment: a generated client, for instance. What tools keep for themselves in
@@ -177,7 +191,7 @@ func (b *build) pruned(modules, inLayer string, keep bool) error {
 
 // production installs what is needed to run the app.
 func (b *build) production(modules, inLayer string) error {
-	if err := b.install(false); err != nil {
+	if err := b.withoutHooks(func() error { return b.install(false) }); err != nil {
 		return err
 	}
 	if err := mkdir(modules); err != nil { // an app without dependencies
@@ -221,11 +235,14 @@ func (b *build) fullModules() (string, error) {
 		return "", err
 	}
 	for _, e := range entries {
+		if e.Name() == b.key[:32] && kit.Exists(dir, e.Name(), "written") { // its packages were changed by the last build
+			continue
+		}
 		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 			return "", err
 		}
 	}
-	if err := b.install(true); err != nil {
+	if err := b.withoutHooks(func() error { return b.install(true) }); err != nil {
 		return "", err
 	}
 	modules := filepath.Join(b.app, "node_modules")
@@ -237,5 +254,8 @@ func (b *build) fullModules() (string, error) {
 	if err := kit.Move(modules, filepath.Join(tmp, "node_modules")); err != nil {
 		return "", err
 	}
-	return full, os.Rename(tmp, filepath.Dir(full))
+	if err := mkdir(filepath.Dir(full)); err != nil {
+		return "", err
+	}
+	return full, os.Rename(filepath.Join(tmp, "node_modules"), full)
 }

@@ -141,8 +141,8 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	var layers []libcnb.LayerContributor
 	switch {
 	case !kit.Exists(b.app, "package.json"):
-	case b.pkg.hooks(), b.pkg.local(b.app), b.pkg.has("@prisma/client"):
-		// Installing or building may write into node_modules or read any file: it is repeated, in the app's folder.
+	case b.pkg.local(b.app):
+		// Installing reads other folders of the app and writes into them: it is repeated, in the app's folder.
 		err = b.inPlace()
 	default:
 		var modules *kit.Layer
@@ -212,7 +212,14 @@ func (b *build) runBuild() error {
 	if b.pkg.has("@sveltejs/adapter-auto") && !b.pkg.has("@sveltejs/adapter-node") {
 		env.Default("GCP_BUILDPACKS", "gitd") // the adapter makes a server for Node.js then
 	}
+	done, err := b.keepCaches()
+	if err != nil {
+		return err
+	}
 	if err := b.command(b.tool.run("build"), env, ""); err != nil {
+		return err
+	}
+	if err := done(); err != nil {
 		return err
 	}
 	b.site = b.site && builtServer(b.app) == nil

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gitd-io/gitd/internal/pattern"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
@@ -134,33 +137,25 @@ func (p *Package) KindOf(app string) Kind {
 	return Neither
 }
 
-// hooks tells whether installing runs scripts of the app itself. They may write anywhere and read anything, so that an
-// install cannot be skipped.
-func (p *Package) hooks() bool {
-	for _, s := range []string{"preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"} {
-		if strings.TrimSpace(p.Scripts[s]) != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // local tells whether packages come from folders of the app: workspaces, file: and link:.
 func (p *Package) local(app string) bool {
-	if len(p.Workspaces) > 0 && string(p.Workspaces) != "null" || kit.Exists(app, "pnpm-workspace.yaml") {
+	if len(p.Workspaces) > 0 && string(p.Workspaces) != "null" || pnpmMembers.MatchString(kit.Text(app, "pnpm-workspace.yaml")) {
 		return true
 	}
 	for _, deps := range []map[string]string{p.Dependencies, p.DevDependencies, p.Optional} {
 		for _, v := range deps {
-			for _, prefix := range []string{"file:", "link:", "workspace:", "portal:", "./", "../", "patch:"} {
+			for _, prefix := range []string{"file:", "link:", "workspace:", "portal:", "./", "../"} {
 				if strings.HasPrefix(v, prefix) {
 					return true
 				}
 			}
 		}
 	}
-	return kit.Exists(app, "patches")
+	return false
 }
+
+// pnpmMembers finds members of a workspace: pnpm keeps its settings in the same file.
+var pnpmMembers = pattern.New(`(?m)^packages:`)
 
 // has tells whether one of the packages is a direct dependency.
 func (p *Package) has(names ...string) bool {
@@ -177,8 +172,8 @@ func (p *Package) installKey(app string, m manager, nodeVersion string) string {
 	q := *p
 	q.Name, q.Main, q.Scripts = "", "", nil
 	rest, _ := json.Marshal(q) // a struct of strings and raw JSON that was parsed: cannot fail
-	parts := []string{"1", nodeVersion, m.spec(), string(rest)}
-	for _, f := range []string{m.lock, ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs"} {
+	parts := []string{"2", nodeVersion, m.spec(), string(rest)}
+	for _, f := range append([]string{m.lock, ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs", "pnpm-workspace.yaml", "schema.prisma"}, readAtInstall(app)...) {
 		data := ""
 		if f != "" {
 			if b, err := os.ReadFile(app + "/" + f); err == nil {
@@ -188,4 +183,20 @@ func (p *Package) installKey(app string, m manager, nodeVersion string) string {
 		parts = append(parts, f, data)
 	}
 	return kit.Key(parts...)
+}
+
+// readAtInstall lists the files beside the lock file that an installation reads: patches, plugins, the schema that Prisma makes a client of.
+func readAtInstall(app string) (files []string) {
+	for _, dir := range []string{"patches", ".yarn/patches", ".yarn/plugins", "prisma"} {
+		_ = filepath.WalkDir(filepath.Join(app, dir), func(file string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return nil // what cannot be read fails where it is used
+			}
+			if rel, err := filepath.Rel(app, file); err == nil && d.Type().IsRegular() && len(files) < 1000 {
+				files = append(files, rel)
+			}
+			return nil
+		})
+	}
+	return files
 }

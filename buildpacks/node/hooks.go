@@ -1,0 +1,85 @@
+package node
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// Installing runs scripts of the app itself. They may write anywhere and read anything, so they run with each build; the packages, which
+// are what takes the time, are installed without them and kept.
+
+var (
+	hooksBefore = []string{"preinstall"}
+	hooksAfter  = []string{"install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"}
+)
+
+// hooks tells whether installing runs scripts of the app itself.
+func (p *Package) hooks() bool {
+	return slices.ContainsFunc(slices.Concat(hooksBefore, hooksAfter), func(s string) bool { return strings.TrimSpace(p.Scripts[s]) != "" })
+}
+
+// withoutHooks runs do while package.json has none of the scripts that an installation runs.
+func (b *build) withoutHooks(do func() error) error {
+	if !b.pkg.hooks() {
+		return do()
+	}
+	file := filepath.Join(b.app, "package.json")
+	was, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(kit.Text(file)), &all); err != nil {
+		return err
+	}
+	scripts := map[string]string{}
+	for name, s := range b.pkg.Scripts {
+		if !slices.Contains(hooksBefore, name) && !slices.Contains(hooksAfter, name) {
+			scripts[name] = s
+		}
+	}
+	if all["scripts"], err = json.Marshal(scripts); err != nil {
+		return err
+	}
+	bare, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, bare, 0o644); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		_ = os.WriteFile(file, was, 0o644) // the build has failed already
+		return err
+	}
+	return os.WriteFile(file, was, 0o644)
+}
+
+// runHooks runs those of the scripts that the app has, each as its package manager does.
+func (b *build) runHooks(names []string) error {
+	env := b.env.Clone()
+	env.Default("CI", "true") // as in the installation
+	has := func(name string) bool {
+		return slices.Contains(names, name) && strings.TrimSpace(b.pkg.Scripts[name]) != ""
+	}
+	around := b.tool.kind == "npm" || b.tool.kind == "yarn" // they run those before and after a script with it
+	for _, name := range names {
+		before, isBefore := strings.CutPrefix(name, "pre")
+		after, isAfter := strings.CutPrefix(name, "post")
+		switch {
+		case !has(name):
+		case around && (isBefore && has(before) || isAfter && has(after)):
+		case b.tool.kind == "berry" && strings.Contains(name, "prep"): // yarn 2 and later run those of publishing only then
+		default:
+			if err := b.command(b.tool.run(name), env, ""); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -109,6 +109,7 @@ need-languages:
 	@$(call need,command -v npm,npm)
 	@$(call need,command -v nginx,nginx-light)
 	@$(call need,/usr/bin/python3 -m ensurepip --version,python3-venv)
+	@$(call need,command -v cargo,cargo-web)
 # The tests of receiving push with every client that can be had.
 need-clients: need-git
 	@$(call need,command -v curl,curl)

@@ -17,6 +17,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/node"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/buildpacks/python"
+	"github.com/gitd-io/gitd/buildpacks/rust"
 	"github.com/gitd-io/gitd/buildpacks/static"
 )
 
@@ -77,6 +78,8 @@ func find(id string) buildpack {
 		return node.New(out)
 	case catalog.Python:
 		return python.New(out)
+	case catalog.Rust:
+		return rust.New(out)
 	case catalog.Static:
 		return static.New(out)
 	case catalog.Procfile:
@@ -91,10 +94,13 @@ func check(app string) error {
 	if err := golang.Check(app); err != nil {
 		return err
 	}
+	if err := rust.Check(app); err != nil {
+		return err
+	}
 	if err := node.Check(app); err != nil {
 		return err
 	}
-	for _, f := range []string{"go.mod", "go.work", "requirements.txt", "pyproject.toml", "setup.py", "uv.lock", "Pipfile.lock"} {
+	for _, f := range []string{"Cargo.toml", "go.mod", "go.work", "requirements.txt", "pyproject.toml", "setup.py", "uv.lock", "Pipfile.lock"} {
 		if kit.Exists(app, f) {
 			return nil
 		}

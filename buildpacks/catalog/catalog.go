@@ -21,6 +21,7 @@ const (
 	Go       = "gitd/go"
 	NodeJS   = "gitd/nodejs"
 	Python   = "gitd/python"
+	Rust     = "gitd/rust"
 	Static   = "gitd/static"
 	Procfile = "gitd/procfile"
 )
@@ -92,7 +93,7 @@ var descriptors embed.FS
 // All returns the buildpacks.
 func All() []Buildpack {
 	var all []Buildpack
-	for _, dir := range []string{"go", "nodejs", "python", "static", "procfile"} {
+	for _, dir := range []string{"go", "rust", "nodejs", "python", "static", "procfile"} {
 		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
 		if err != nil {
 			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
@@ -124,6 +125,7 @@ func Order() [][]Entry {
 	may := func(id string) Entry { return Entry{ID: id, Version: Version, Optional: true} }
 	return [][]Entry{
 		{need(Go), may(Procfile)},
+		{need(Rust), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
 		{need(Python), may(Procfile)},
 		{need(Static), may(Procfile)},

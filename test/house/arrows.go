@@ -2,7 +2,7 @@ package house
 
 // arrows says for each package which packages of this module it may import, in its production code.
 var arrows = map[string]string{
-	"buildpacks":                       "buildpacks/catalog buildpacks/golang buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/python buildpacks/static",
+	"buildpacks":                       "buildpacks/catalog buildpacks/golang buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/python buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile",
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
@@ -11,6 +11,7 @@ var arrows = map[string]string{
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile internal/pattern",
 	"buildpacks/procfile":              "buildpacks/internal/kit",
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile internal/pattern",
+	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/static":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node",
 	"cmd/gitd":                         "internal/app internal/build/builder internal/command internal/config internal/control internal/image internal/noprofile internal/operation internal/reexec internal/server",
 	"cmd/gitd-builder":                 "internal/build/builder/maker internal/reexec",

@@ -21,6 +21,7 @@ var mirrors = []string{
 	"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES",
 	"UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT",
 	"UV_PYTHON_INSTALL_MIRROR",
+	"RUSTUP_DIST_SERVER",
 }
 
 // authorities are the variables by which programs find certificate authorities; a buildpack sees none of its image's.

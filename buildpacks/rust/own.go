@@ -1,0 +1,93 @@
+package rust
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/debs"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// debian are the packages that have cargo and the compiler, the newer one first: Debian keeps one that is new enough for the browsers beside the one that
+// its release came with.
+var debian = []struct{ cargo, rustc string }{{"cargo-web", "rustc-web"}, {"cargo", "rustc"}}
+
+// own is the toolchain of the builder's distribution that fits best: the newest one, where no other fits better.
+func (b Buildpack) own(w wanted, env kit.Env, cache *kit.Cache) (toolchain, error) {
+	if b.Root != "" {
+		return b.local()
+	}
+	tool, err := debs.Open(cache, env, b.Out)
+	if err != nil {
+		return toolchain{}, err
+	}
+	var best *debs.Set
+	var have toolchain
+	for _, d := range debian {
+		set, rerr := tool.Resolve(debs.Request{Packages: []string{d.cargo}})
+		if rerr != nil {
+			err = rerr
+			continue
+		}
+		version, _, _ := strings.Cut(set.Version(d.rustc), "+")
+		if best == nil || w.fits(version) {
+			best, have = set, toolchain{version: version, source: "Debian"}
+		}
+		if w.fits(version) {
+			break
+		}
+	}
+	if best == nil {
+		return toolchain{}, err
+	}
+	dir, err := b.debianDir(tool, best, cache)
+	if err != nil {
+		return toolchain{}, err
+	}
+	have.bin, have.env = filepath.Join(dir, "usr/bin"), debs.Environment(dir)
+	return have, nil
+}
+
+// debianDir is the folder of the app's cache that has the packages.
+func (b Buildpack) debianDir(tool *debs.Tool, set *debs.Set, cache *kit.Cache) (string, error) {
+	root, err := cache.Dir("rust-debian")
+	if err != nil {
+		return "", err
+	}
+	dir := func() string { return filepath.Join(root, set.Key()[:20]) }
+	const whole = "gitd-whole" // the last file that is written: a build may be stopped at any time
+	if kit.IsFile(dir(), whole) {
+		return dir(), nil
+	}
+	old, err := filepath.Glob(filepath.Join(root, "*"))
+	if err != nil {
+		return "", err
+	}
+	for _, o := range old {
+		if err := os.RemoveAll(o); err != nil {
+			return "", err
+		}
+	}
+	// The packages are at their place before they are installed: they are turned to it.
+	if err := tool.Install(set, dir()); err != nil {
+		_ = os.RemoveAll(dir())
+		return "", err
+	}
+	return dir(), os.WriteFile(filepath.Join(dir(), whole), nil, 0o644)
+}
+
+// local is the toolchain in Root.
+func (b Buildpack) local() (toolchain, error) {
+	bin := filepath.Join(b.Root, "bin")
+	out, err := kit.Cmd{Args: []string{filepath.Join(bin, "rustc"), "--version"}, Env: kit.Env{}, Out: b.Out, Name: "rustc"}.Output()
+	if err != nil {
+		return toolchain{}, err
+	}
+	words := strings.Fields(string(out)) // rustc 1.85.0 (…)
+	if len(words) < 2 {
+		return toolchain{}, fmt.Errorf("rustc --version prints %q", out)
+	}
+	return toolchain{bin: bin, version: words[1], source: "the builder"}, nil
+}

@@ -1,0 +1,163 @@
+package rust
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/pattern"
+)
+
+var (
+	errorLine  = pattern.New(`^error(?:\[(E\d+)\])?: (.*)$`)
+	placeLine  = pattern.New(`^\s*--> (\S+:\d+:\d+)$`)
+	summary    = pattern.New(`^(?:could not compile|aborting due to|process didn't exit successfully)`)
+	pkgConfig  = pattern.New("The system library `([^`]+)` required by crate `([^`]+)` was not found|Package '?([A-Za-z0-9_.+-]+)'?,? (?:was not found|required by)")
+	missingLib = pattern.New(`(?:cannot find|unable to find library) -l([A-Za-z0-9_+.-]+)`)
+	header     = pattern.New(`fatal error: '?([A-Za-z0-9_./+-]+\.h)'?(?: file not found|: No such file)`)
+	missingCmd = pattern.New("is `([a-z0-9+_-]+)` not installed|Could not find `(protoc)`|[Ff]ailed to find tool\\. Is `([^`]+)` installed|(?:^|[\\s\"'])(cmake|clang|perl|nasm|protoc|make|go)(?:: command)? not found")
+	customFail = pattern.New("^error: failed to run custom build command for `([^ `]+)")
+	newerRust  = pattern.New(`([A-Za-z0-9_-]+)@?\S* (?:requires|cannot be built because it requires) rustc (\d+\.\d+(?:\.\d+)?)`)
+)
+
+// reader reads what cargo prints: the first error, with the lines that belong to it, however much follows.
+type reader struct {
+	part  string // the line that has not ended
+	lines []string
+	first int // where in lines the first error is, plus one
+}
+
+// maxLines bounds what is kept from the first error on.
+const maxLines = 400
+
+// Write implements io.Writer.
+func (r *reader) Write(p []byte) (int, error) {
+	r.part += string(p)
+	for {
+		line, rest, ok := strings.Cut(r.part, "\n")
+		if !ok {
+			if len(r.part) > 64<<10 {
+				r.part = ""
+			}
+			return len(p), nil
+		}
+		r.part = rest
+		r.line(line)
+	}
+}
+
+func (r *reader) line(line string) {
+	if len(line) > 2000 {
+		line = line[:2000]
+	}
+	if m := errorLine.FindStringSubmatch(line); r.first == 0 && m != nil && !summary.MatchString(m[2]) {
+		r.lines, r.first = nil, 1
+	}
+	if len(r.lines) < maxLines {
+		r.lines = append(r.lines, line)
+	} else if r.first == 0 {
+		r.lines = append(r.lines[:0], r.lines[maxLines/2:]...)
+	}
+}
+
+// firstError is the first error in what a tool printed, in a line.
+func firstError(text string) string {
+	r := &reader{}
+	_, _ = r.Write([]byte(text + "\n")) // cannot fail
+	return r.told()
+}
+
+// told is the first error in a line, with its place: "src/main.rs:3:5: cannot find value `x` in this scope (E0425)". "" for none.
+func (r *reader) told() string {
+	if r.first == 0 || len(r.lines) == 0 {
+		return ""
+	}
+	m := errorLine.FindStringSubmatch(r.lines[0])
+	text := m[2]
+	if m[1] != "" {
+		text += " (" + m[1] + ")"
+	}
+	for _, line := range r.lines[1:min(len(r.lines), 8)] {
+		if at := placeLine.FindStringSubmatch(line); at != nil {
+			return strings.TrimPrefix(at[1], "./") + ": " + text
+		}
+		if strings.HasPrefix(line, "error") {
+			break
+		}
+	}
+	// The causes below are the more precise, the further down they are.
+	cause := ""
+	for i, line := range r.lines {
+		if line == "Caused by:" && i+1 < len(r.lines) {
+			cause = strings.TrimSpace(r.lines[i+1])
+		}
+	}
+	if cause != "" && !strings.HasPrefix(cause, "process didn't exit") {
+		text += ": " + cause
+	}
+	return text
+}
+
+// The Debian packages that have what builds of Rust most often miss.
+var (
+	libraryPackages = map[string]string{"openssl": "libssl-dev", "ssl": "libssl-dev", "crypto": "libssl-dev", "libpq": "libpq-dev", "pq": "libpq-dev", "mysqlclient": "default-libmysqlclient-dev", "libmariadb": "libmariadb-dev",
+		"sqlite3": "libsqlite3-dev", "dbus-1": "libdbus-1-dev", "libudev": "libudev-dev", "alsa": "libasound2-dev", "fontconfig": "libfontconfig-dev", "freetype2": "libfreetype-dev", "libsodium": "libsodium-dev", "sodium": "libsodium-dev",
+		"libgit2": "libgit2-dev", "libssh2": "libssh2-1-dev", "libcurl": "libcurl4-openssl-dev", "curl": "libcurl4-openssl-dev", "zlib": "zlib1g-dev", "z": "zlib1g-dev", "libzmq": "libzmq3-dev", "zmq": "libzmq3-dev", "libsasl2": "libsasl2-dev", "rdkafka": "librdkafka-dev",
+		"cairo": "libcairo2-dev", "pango": "libpango1.0-dev", "gtk+-3.0": "libgtk-3-dev", "glib-2.0": "libglib2.0-dev", "gdk-3.0": "libgtk-3-dev", "libxml-2.0": "libxml2-dev", "xml2": "libxml2-dev", "opencv4": "libopencv-dev", "libavutil": "libavutil-dev",
+		"tesseract": "libtesseract-dev", "lept": "libleptonica-dev", "leptonica": "libleptonica-dev", "MagickWand": "libmagickwand-dev", "gmp": "libgmp-dev", "vips": "libvips-dev", "libheif": "libheif-dev", "dav1d": "libdav1d-dev", "magic": "libmagic-dev", "gssapi_krb5": "libkrb5-dev",
+		"krb5": "libkrb5-dev", "ldap": "libldap-dev", "odbc": "unixodbc-dev", "usb-1.0": "libusb-1.0-0-dev", "libusb-1.0": "libusb-1.0-0-dev", "lzma": "liblzma-dev", "bz2": "libbz2-dev", "zstd": "libzstd-dev", "libzstd": "libzstd-dev"}
+	programPackages = map[string]string{"protoc": "protobuf-compiler", "cmake": "cmake", "clang": "clang", "perl": "perl", "nasm": "nasm", "make": "make", "go": "golang-go", "autoreconf": "autoconf", "libtoolize": "libtool", "bison": "bison", "flex": "flex", "gfortran": "gfortran"}
+)
+
+// reason says why cargo failed, and what to do.
+func (r *reader) reason(name string, err error) error {
+	text := strings.Join(r.lines, "\n")
+	packages := func(p string) string { return `add packages = ["` + p + `"] below [io.gitd.build] in project.toml` }
+	who := name
+	if m := customFail.FindStringSubmatch(text); m != nil {
+		who = m[1]
+	}
+	for _, line := range r.lines {
+		if m := customFail.FindStringSubmatch(line); m != nil {
+			who = m[1]
+		}
+	}
+	switch {
+	case strings.Contains(text, "SIGKILL"):
+		return kit.Errorf("", "%s failed (signal: killed): the build may have run out of memory", name)
+	case strings.Contains(text, "--locked was passed"), strings.Contains(text, "lock file") && strings.Contains(text, "needs to be updated"):
+		return kit.Errorf("run cargo update --workspace, commit Cargo.lock and push again", "Cargo.lock does not fit Cargo.toml")
+	case strings.Contains(text, "Unable to find libclang"), strings.Contains(text, "couldn't find any valid shared libraries matching: ['libclang"):
+		return kit.Errorf(packages("libclang-dev"), "%s needs libclang, which is not in the builder", who)
+	case strings.Contains(text, "Could not find directory of OpenSSL installation"), strings.Contains(text, "Could not find openssl via pkg-config"):
+		return kit.Errorf(packages("libssl-dev"), "%s needs the library openssl, which is not in the builder", who)
+	}
+	if m := newerRust.FindStringSubmatch(text); m != nil {
+		return kit.Errorf(fmt.Sprintf("name a newer one in rust-toolchain.toml: channel = %q", m[2]), "the package %s needs Rust %s or newer", m[1], m[2])
+	}
+	if m := pkgConfig.FindStringSubmatch(text); m != nil {
+		lib := m[1] + m[3]
+		return kit.Errorf(packages(orElse(libraryPackages[lib], "the package that has "+lib+".pc")), "%s needs the library %s, which is not in the builder", orElse(m[2], who), lib)
+	}
+	if m := missingLib.FindStringSubmatch(text); m != nil {
+		return kit.Errorf(packages(orElse(libraryPackages[m[1]], "the package that has lib"+m[1]+".so")), "the library %s, which the app is linked with, is not in the builder", m[1])
+	}
+	if m := header.FindStringSubmatch(text); m != nil {
+		return kit.Errorf(packages("the package that has "+m[1]), "%s needs the header %s, which is not in the builder", who, m[1])
+	}
+	if m := missingCmd.FindStringSubmatch(text); m != nil {
+		tool := m[1] + m[2] + m[3] + m[4]
+		return kit.Errorf(packages(orElse(programPackages[tool], tool)), "%s needs the program %s, which is not in the builder", who, tool)
+	}
+	if told := r.told(); told != "" {
+		return kit.Errorf("", "%s failed: %s", name, told)
+	}
+	return err
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

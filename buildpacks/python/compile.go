@@ -15,11 +15,16 @@ import (
 // what it compiles next, and layers must be the same on machines with other numbers of processors.
 const shares = 4
 
-// compilePackages compiles what is installed, several packages at a time.
+// compilePackages compiles what is installed.
 func (b *build) compilePackages() {
+	b.compileFolders(glob(b.venv.Path, "lib/python*/site-packages")...)
+}
+
+// compileFolders compiles what is in folders, several entries at a time.
+func (b *build) compileFolders(folders ...string) {
 	var dirs []string
-	for _, site := range glob(b.venv.Path, "lib/python*/site-packages") {
-		dirs = append(dirs, glob(site, "*")...)
+	for _, f := range folders {
+		dirs = append(dirs, glob(f, "*")...)
 	}
 	slices.Sort(dirs)
 	parts := make([][]string, shares)

@@ -5,7 +5,6 @@ import (
 	"github.com/gitd-io/gitd/internal/pattern"
 
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -60,8 +59,9 @@ type build struct {
 	env     kit.Env
 	cache   *kit.Cache
 	source  source
-	version string // "3.11.2"
-	exe     string // its interpreter
+	version string       // "3.11.2"
+	exe     string       // its interpreter
+	other   *interpreter // nil for the image's own
 	venv    *kit.Layer
 	names   []string   // installed packages as "name==version", names normalised
 	found   *appObject // by findApp; nil before
@@ -91,6 +91,13 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		result.Processes = append(result.Processes, *web)
 	}
 	result.Layers = append(b.cache.Layers(), b.venv)
+	if b.other != nil {
+		l, err := b.pythonLayer()
+		if err != nil {
+			return result, err
+		}
+		result.Layers = append(result.Layers, l)
+	}
 	return result, nil
 }
 
@@ -107,42 +114,11 @@ func (b *build) prepare() error {
 	if err := b.setUV(); err != nil {
 		return err
 	}
-	b.exe = b.Exe
-	if b.version, err = b.interpreter(); err != nil {
-		return err
-	}
 	w, err := wantedVersion(b.app, b.source)
 	if err != nil {
 		return err
 	}
-	if !w.allows(b.version) {
-		return kit.Errorf("this builder has Python "+minor(b.version)+" only", "%s asks for Python %s", w.from, w.text)
-	}
-	kit.Say(b.Out, "Python %s", b.version)
-	return nil
-}
-
-// interpreter asks the builder's Python for its version, and notes the answer: starting it takes as long as all the rest of a
-// build in which nothing changed.
-func (b *build) interpreter() (string, error) {
-	fi, err := os.Stat(b.Exe)
-	if err != nil {
-		return "", kit.Errorf("the builder image may be broken", "Python is missing from the builder: %v", err)
-	}
-	tools, err := b.cache.Dir("python-tools")
-	if err != nil {
-		return "", err
-	}
-	note, id := filepath.Join(tools, "builder-version"), fmt.Sprintf("%s %d %d", b.Exe, fi.Size(), fi.ModTime().UnixNano())
-	if v, ok := strings.CutPrefix(kit.Text(note), id+" "); ok {
-		return v, nil
-	}
-	out, err := kit.Cmd{Args: []string{b.Exe, "-c", "import platform; print(platform.python_version())"}, Env: b.env, Out: b.Out}.Output()
-	if err != nil {
-		return "", err
-	}
-	v := strings.TrimSpace(string(out))
-	return v, os.WriteFile(note, []byte(id+" "+v), 0o644)
+	return b.findPython(w)
 }
 
 // source is where the app's requirements are written down.

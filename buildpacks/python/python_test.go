@@ -216,16 +216,6 @@ func TestBuildExample(t *testing.T) {
 	}
 }
 
-// TestVersionNotThere: says what is asked for, where, and what there is.
-func TestVersionNotThere(t *testing.T) {
-	out := &bytes.Buffer{}
-	r := bptest.New(t, catalog.Python)
-	_, err := r.Build(pack(t, out), map[string]string{"requirements.txt": "", ".python-version": "2.7.18\n"})
-	if err == nil || !strings.HasPrefix(kit.Line(err), ".python-version asks for Python 2.7.18; this builder has Python 3.") {
-		t.Errorf("error %v\n%s", err, out)
-	}
-}
-
 // TestInstallFails: what cannot be installed is named, with what to do.
 func TestInstallFails(t *testing.T) {
 	for _, tt := range []struct{ name, requirements, want string }{

@@ -27,7 +27,7 @@ var (
 	missingPackage = pattern.New(`Package '?([\w.+-]+)'?(?:, required by '[^']*',)? (?:was )?not found`)
 	missingProgram = pattern.New(`(pg_config|mysql_config|pkg-config|cmake|rustc|cargo|gfortran|swig|llvm-config|ninja|meson)(?:: (?:command )?not found| executable not found|.{0,40}(?:not found|is not installed|could not be found|No such file))`)
 	noPkgResources = pattern.New(`No module named '?pkg_resources`)
-	unreachable    = pattern.New("Failed to (?:fetch|download): `?(https?://[^`\\s]+)")
+	unreachable    = pattern.New("Failed to (?:fetch|download):? `?(https?://[^`\\s]+)")
 	gitFailed      = pattern.New(`git fetch [^\n]*'(\w+://[^'\s]+|git@[^'\s]+)'`)
 	gitSays        = pattern.New(`(?m)^\s*(?:fatal|remote): (.+)$`)
 	notThere       = pattern.New(`Distribution not found at: file://(\S+)`)
@@ -159,22 +159,27 @@ func (b *build) network(said string, e *kit.Error) error {
 	if u, err := url.Parse(m[1]); err == nil {
 		host = u.Host
 	}
-	why := "does not answer"
-	switch s := httpStatus.FindStringSubmatch(said); {
-	case s != nil && strings.HasPrefix(s[1], "4"):
+	if s := httpStatus.FindStringSubmatch(said); s != nil && strings.HasPrefix(s[1], "4") {
 		return kit.Errorf("check its address and password", "%s: %s answered %s for %s", e.Message, host, s[1], m[1])
-	case s != nil:
-		why = "answers " + s[1]
-	case strings.Contains(said, "dns error"):
-		why = "has no address (DNS)"
-	case strings.Contains(said, "Connection refused"):
-		why = "refuses connections"
-	case strings.Contains(said, "timed out"):
-		why = "does not answer in time"
-	case strings.Contains(said, "certificate"):
-		why = "has a certificate that is not trusted here"
 	}
-	return kit.Errorf("push again when it is back", "%s: the package registry %s %s, after several tries", e.Message, host, why)
+	return kit.Errorf("push again when it is back", "%s: the package registry %s %s, after several tries", e.Message, host, whyNot(said))
+}
+
+// whyNot says in what way a server did not answer.
+func whyNot(said string) string {
+	switch s := httpStatus.FindStringSubmatch(said); {
+	case s != nil:
+		return "answers " + s[1]
+	case strings.Contains(said, "dns error"):
+		return "has no address (DNS)"
+	case strings.Contains(said, "Connection refused"):
+		return "refuses connections"
+	case strings.Contains(said, "timed out"):
+		return "does not answer in time"
+	case strings.Contains(said, "certificate"):
+		return "has a certificate that is not trusted here"
+	}
+	return "does not answer"
 }
 
 // compiled finds why a package could not be compiled.

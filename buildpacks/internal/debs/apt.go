@@ -144,9 +144,9 @@ var instLine = regexp.MustCompile(`(?m)^Inst (\S+?)(?::\S+)?(?: \[([^\]]+)\])? \
 
 // simulate asks apt what it would install.
 func (a *apt) simulate() ([]Package, error) {
-	out, err := a.run("apt-get", append([]string{"-qq", "-y", "--simulate", "--no-remove", "install", "--"}, a.names()...)...)
+	out, err := a.run("apt-get", append([]string{"-qq", "-y", "--simulate", "--allow-downgrades", "--no-remove", "install", "--"}, a.names()...)...)
 	if err != nil && strings.Contains(out, "but remove is disabled") { // it is nothing of ours to remove: the folder stands before the image's own
-		out, err = a.run("apt-get", append([]string{"-qq", "-y", "--simulate", "install", "--"}, a.names()...)...)
+		out, err = a.run("apt-get", append([]string{"-qq", "-y", "--simulate", "--allow-downgrades", "install", "--"}, a.names()...)...)
 	}
 	if err != nil {
 		return nil, a.words(out, err)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/buildpacks/lifecycle/platform"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/pattern"
@@ -24,15 +26,8 @@ type Exit struct {
 	OutOfMemory bool   // it was killed at its memory limit
 }
 
-// Exit statuses of the lifecycle, of the platform specification. Package platform of the lifecycle has them too, with credential helpers for
-// clouds that this program need not have.
-const (
-	incompatiblePlatformAPI  = 11
-	incompatibleBuildpackAPI = 12
-	failedDetect             = 20
-	failedDetectWithErrors   = 21
-	failedBuildWithErrors    = 51
-)
+// exitCode is the lifecycle's for a kind of failure.
+func exitCode(kind platform.LifecycleExitError) int { return platform.NewExiter("").CodeFor(kind) }
 
 // Failure turns the end of the container into a sentence.
 func Failure(exit Exit, o *Output, limits build.Limits) error {
@@ -66,9 +61,9 @@ func Failure(exit Exit, o *Output, limits build.Limits) error {
 	}
 	reason := o.reason()
 	switch {
-	case exit.Code == failedBuildWithErrors && reason != "":
+	case exit.Code == exitCode(platform.FailedBuildWithErrors) && reason != "":
 		return app.Errorf(app.CodeBuildFailed, "fix the errors above, commit and push again", "%s failed: %s", phase, reason)
-	case exit.Code == failedBuildWithErrors:
+	case exit.Code == exitCode(platform.FailedBuildWithErrors):
 		return app.Errorf(app.CodeBuildFailed, "look at the lines above, commit and push again", "%s failed: the buildpack gave no reason", phase)
 	case exit.Signal != "":
 		return app.Errorf(app.CodeBuildFailed, "push again; where it ends the same way, look at the lines above", "%s failed: it was ended by a signal (%s)", phase, exit.Signal)
@@ -104,7 +99,7 @@ func detectionFailure(exit Exit, o *Output) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch exit.Code {
-	case failedDetect:
+	case exitCode(platform.FailedDetect):
 		what := "looked for " + strings.Join(o.lookedFor, ", ")
 		if len(o.lookedFor) == 0 {
 			what = "tried " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ")
@@ -114,7 +109,7 @@ func detectionFailure(exit Exit, o *Output) error {
 		}
 		return app.Errorf(app.CodeDetectFailed, "add one of these files at the root of the repository, commit and push again",
 			"no language detected: %s", what)
-	case failedDetectWithErrors:
+	case exitCode(platform.FailedDetectWithErrors):
 		if len(o.broken) == 0 {
 			break
 		}
@@ -144,9 +139,9 @@ func lifecycleReason(exit Exit, o *Output) string {
 		return Clip(o.errors[n-1])
 	}
 	switch exit.Code {
-	case incompatiblePlatformAPI:
+	case 11:
 		return "the builder's lifecycle does not speak our platform API"
-	case incompatibleBuildpackAPI:
+	case 12:
 		return "the builder's lifecycle does not speak a buildpack's API"
 	case 126, 127:
 		return "the builder image has no lifecycle in /cnb/lifecycle, or no shell"

@@ -15,6 +15,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/golang"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/node"
+	"github.com/gitd-io/gitd/buildpacks/packages"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/buildpacks/python"
 	"github.com/gitd-io/gitd/buildpacks/rust"
@@ -82,6 +83,8 @@ func find(id string) buildpack {
 		return rust.New(out)
 	case catalog.Static:
 		return static.New(out)
+	case catalog.Packages:
+		return packages.New(out)
 	case catalog.Procfile:
 		return procfile.Buildpack{Check: check, Out: out}
 	}

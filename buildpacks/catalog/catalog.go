@@ -24,22 +24,8 @@ const (
 	Rust     = "gitd/rust"
 	Static   = "gitd/static"
 	Procfile = "gitd/procfile"
+	Packages = "gitd/packages"
 )
-
-// BuildPackages are the Debian packages that the build image needs on top of a minimal system.
-// git and openssh-client are for dependencies that a lock file takes from a repository, the compilers and headers for
-// packages of Python and Node.js that are compiled when they are installed.
-var BuildPackages = []string{
-	"bash", "ca-certificates", "g++", "gcc", "git", "libc6-dev", "make", "nginx", "openssh-client", "pkg-config",
-	"python3", "python3-dev", "python3-pip", "python3-venv", "xz-utils",
-}
-
-// RunPackages are the Debian packages that the run image needs on top of a minimal system. libpcre2-8-0, libcrypt1, libssl3
-// and zlib1g are what nginx is linked with: the static buildpack puts its program into the app's image, the libraries stay in
-// the base so that they are patched by a rebase. libstdc++6 is for Node.js and compiled packages.
-var RunPackages = []string{
-	"bash", "ca-certificates", "libcrypt1", "libpcre2-8-0", "libssl3", "libstdc++6", "python3", "tzdata", "zlib1g",
-}
 
 // The folders of the build image that the buildpacks take their tools from.
 const (
@@ -93,7 +79,7 @@ var descriptors embed.FS
 // All returns the buildpacks.
 func All() []Buildpack {
 	var all []Buildpack
-	for _, dir := range []string{"go", "rust", "nodejs", "python", "static", "procfile"} {
+	for _, dir := range []string{"go", "rust", "nodejs", "python", "static", "procfile", "packages"} {
 		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
 		if err != nil {
 			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
@@ -119,11 +105,11 @@ type Entry struct {
 }
 
 // Order is the order of detection: the first group whose required buildpacks all pass is the one that builds. static follows
-// nodejs for apps whose build script makes a site and that have nothing to start.
+// nodejs for apps whose build script makes a site and that have nothing to start. packages comes before all of them.
 func Order() [][]Entry {
 	need := func(id string) Entry { return Entry{ID: id, Version: Version} }
 	may := func(id string) Entry { return Entry{ID: id, Version: Version, Optional: true} }
-	return [][]Entry{
+	order := [][]Entry{
 		{need(Go), may(Procfile)},
 		{need(Rust), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
@@ -131,4 +117,8 @@ func Order() [][]Entry {
 		{need(Static), may(Procfile)},
 		{need(Procfile)},
 	}
+	for i := range order {
+		order[i] = append([]Entry{may(Packages)}, order[i]...)
+	}
+	return order
 }

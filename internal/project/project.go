@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/bound"
+	patterns "github.com/gitd-io/gitd/internal/pattern"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -84,6 +86,9 @@ type file struct {
 			Exclude []string    `toml:"exclude"`
 		} `toml:"buildpacks"`
 		Gitd struct {
+			Build struct {
+				Packages []string `toml:"packages"`
+			} `toml:"build"`
 			Web       webTable `toml:"web"`
 			Processes map[string]struct {
 				Instances *int64 `toml:"instances"`
@@ -127,12 +132,34 @@ func Parse(text string) (Descriptor, error) {
 	if err != nil {
 		return d, err
 	}
+	if err := d.packages(f.IO.Gitd.Build.Packages); err != nil {
+		return d, err
+	}
 	for name, p := range f.IO.Gitd.Processes {
 		if err := d.process(name, p.Instances); err != nil {
 			return d, err
 		}
 	}
 	return d, d.Web.set(f.IO.Gitd.Web)
+}
+
+var packageName = patterns.New(`^[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+.]$`)
+
+// packages hands the Debian packages that the app asks for to the build.
+func (d *Descriptor) packages(names []string) error {
+	const key = "io.gitd.build.packages"
+	for _, n := range names {
+		if !packageName.MatchString(n) {
+			return bad("%s: %q is not the name of a Debian package", key, n)
+		}
+	}
+	if len(names) > catalog.MaxPackages {
+		return bad("%s: %d packages, at most %d can be named; what they need comes by itself", key, len(names), catalog.MaxPackages)
+	}
+	if len(names) > 0 {
+		d.BuildEnv[catalog.PackagesVariable] = strings.Join(names, " ")
+	}
+	return nil
 }
 
 // process sets what the descriptor says of a process type.

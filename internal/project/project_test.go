@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 )
 
@@ -73,6 +74,10 @@ func TestParse_Errors(t *testing.T) {
 		{"WorkerRelease", "[io.gitd.processes.release]\ninstances = 0\n", "runs once for each push"},
 		{"EnvName", "[io.gitd.web.env]\n\"A B\" = \"\"\n", "cannot be the name"},
 		{"EnvPort", "[io.gitd.web.env]\nPORT = \"1\"\n", "set by the platform"},
+		{"PackageName", "[io.gitd.build]\npackages = [\"ffmpeg\", \"-oDir=/\"]\n", `io.gitd.build.packages: "-oDir=/" is not the name of a Debian package`},
+		{"PackageRemoved", "[io.gitd.build]\npackages = [\"bash-\"]\n", `"bash-" is not the name`},
+		{"Packages", "[io.gitd.build]\npackages = [" + strings.Repeat("\"jq\",", 101) + "]\n", "101 packages, at most 100"},
+		{"PackagesType", "[io.gitd.build]\npackages = \"jq\"\n", "packages"},
 		{"BuildEnvName", "[[io.buildpacks.build.env]]\nname = \"../x\"\n", "cannot be the name"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,6 +86,13 @@ func TestParse_Errors(t *testing.T) {
 				t.Fatalf("err = %v (%s), want %q", err, app.CodeOf(err), tt.want)
 			}
 		})
+	}
+}
+
+func TestPackages(t *testing.T) {
+	d, err := Parse("[io.gitd.build]\npackages = [\"g++\", \"libpq-dev\"]\n")
+	if got := d.BuildEnv[catalog.PackagesVariable]; err != nil || got != "g++ libpq-dev" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

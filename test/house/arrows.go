@@ -2,13 +2,14 @@ package house
 
 // arrows says for each package which packages of this module it may import, in its production code.
 var arrows = map[string]string{
-	"buildpacks":                       "buildpacks/catalog buildpacks/golang buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/python buildpacks/rust buildpacks/static",
+	"buildpacks":                       "buildpacks/catalog buildpacks/golang buildpacks/internal/kit buildpacks/node buildpacks/packages buildpacks/procfile buildpacks/python buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile",
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit",
 	"buildpacks/internal/kit":          "internal/pattern",
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile internal/pattern",
+	"buildpacks/packages":              "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/procfile":              "buildpacks/internal/kit",
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/procfile internal/pattern",
 	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
@@ -56,7 +57,7 @@ var arrows = map[string]string{
 	"internal/parts/partstest":         "internal/parts",
 	"internal/pattern":                 "",
 	"internal/pktline":                 "",
-	"internal/project":                 "internal/app internal/bound",
+	"internal/project":                 "buildpacks/catalog internal/app internal/bound internal/pattern",
 	"internal/receive":                 "internal/app internal/awake internal/pktline internal/repository internal/repository/lfs internal/sshd",
 	"internal/reexec":                  "",
 	"internal/registry":                "internal/app internal/disk internal/pattern internal/registry/api",

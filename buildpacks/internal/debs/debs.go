@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ type Request struct {
 	Packages []string // their names
 	Suite    string   // the release of Debian, such as "sid": "" for the image's own. What the packages need comes from the image's where it can.
 	Launch   bool     // what they need is compared with the image that apps run in, which has less than the one that builds run in
+	RunOnly  bool     // packages whose names end in -dev, headers and static libraries are left out
 }
 
 // Package is a package of a set.
@@ -77,7 +79,7 @@ func Open(cache *kit.Cache, env kit.Env, out io.Writer) (*Tool, error) {
 
 // Key names the content of the set: two that are equal make equal folders.
 func (s *Set) Key() string {
-	parts := []string{treeVersion}
+	parts := []string{treeVersion, strconv.FormatBool(s.request.RunOnly)}
 	for _, p := range s.Packages {
 		parts = append(parts, p.Name, p.Version, p.Arch)
 	}

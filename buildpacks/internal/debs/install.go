@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (t *Tool) Install(s *Set, root string) error {
 	if err := a.update(false); err != nil {
 		return err
 	}
-	files, err := a.fetch(s.Packages)
+	files, err := a.fetch(s.unpacked())
 	if errors.As(err, &gone{}) {
 		if err = a.update(true); err != nil {
 			return err
@@ -52,12 +53,12 @@ func (t *Tool) Install(s *Set, root string) error {
 		if s.Packages, err = a.simulate(); err != nil {
 			return err
 		}
-		files, err = a.fetch(s.Packages)
+		files, err = a.fetch(s.unpacked())
 	}
 	if err != nil {
 		return err
 	}
-	tree := &tree{root: root, env: t.env}
+	tree := &tree{root: root, env: t.env, runOnly: s.request.RunOnly}
 	for _, f := range files {
 		if err := tree.unpack(f); err != nil {
 			return fmt.Errorf("unpack %s: %w", filepath.Base(f), err)
@@ -73,10 +74,11 @@ func (t *Tool) Install(s *Set, root string) error {
 
 // tree is the folder that packages are unpacked into.
 type tree struct {
-	root  string
-	env   kit.Env
-	size  int64
-	links []link // absolute ones, to be turned when all is there
+	root    string
+	env     kit.Env
+	runOnly bool
+	size    int64
+	links   []link // absolute ones, to be turned when all is there
 }
 
 type link struct{ name, target string }
@@ -119,7 +121,7 @@ func (t *tree) entries(root *os.Root, r *tar.Reader) error {
 			return err
 		}
 		name := merged(h.Name)
-		if name == "." || leftOut(name) {
+		if name == "." || leftOut(name) || t.runOnly && forCompilers(name) {
 			continue
 		}
 		if err := t.entry(root, h, name, r); err != nil {
@@ -193,4 +195,15 @@ func leftOut(name string) bool {
 		return file != "copyright"
 	}
 	return name == "usr/share/doc"
+}
+
+// forCompilers tells what no app reads when it runs.
+func forCompilers(name string) bool {
+	return strings.HasPrefix(name+"/", "usr/include/") || strings.HasSuffix(name, ".a") || strings.HasPrefix(name, "usr/share/aclocal/") ||
+		strings.Contains(name, "/pkgconfig/") || strings.HasPrefix(name, "usr/lib/") && strings.Contains(name, "/cmake/")
+}
+
+// unpacked are the packages of the set that come into the folder.
+func (s *Set) unpacked() []Package {
+	return slices.DeleteFunc(slices.Clone(s.Packages), func(p Package) bool { return s.request.RunOnly && strings.HasSuffix(p.Name, "-dev") })
 }

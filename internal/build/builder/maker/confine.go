@@ -126,7 +126,7 @@ func (m *maker) words(err error, what string) error {
 		return app.Errorf(app.CodeUnavailable, "name the bundle that has your network's certificate authority in SSL_CERT_FILE",
 			"%s failed: the certificate of the package server is not trusted", what)
 	case has("NO_PUBKEY", "gpgv", "keyring"):
-		return app.Errorf(app.CodeUnavailable, "run apt-get install debian-archive-keyring", "%s failed: the packages' signatures cannot be checked", what)
+		return app.Errorf(app.CodeUnavailable, "run apt-get install debian-archive-keyring; it must be the one of Debian 12 or newer", "%s failed: the packages' signatures cannot be checked", what)
 	}
 	return app.Errorf(app.CodeUnavailable, "the lines above say why; try again with gitd builder create", "%s failed: %s", what, lastLine(out))
 }

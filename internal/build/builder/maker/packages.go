@@ -75,7 +75,7 @@ func (m *maker) packages(ctx context.Context, user *cache.Layer) (*cache.Layer, 
 	if err != nil {
 		return nil, err
 	}
-	return m.stage(ctx, "packages", "Installing compilers and tools for builds", []any{packages, user.Info.DiffID, digest}, func(ctx context.Context, work string, w *layerWriter) error {
+	return m.stage(ctx, "packages", "Installing compilers and tools for builds", []any{packages, user.Info.DiffID, digest, installScript}, func(ctx context.Context, work string, w *layerWriter) error {
 		layers, err := m.unpacked(ctx, []*cache.Layer{user})
 		if err != nil {
 			return err
@@ -102,7 +102,10 @@ func (m *maker) packages(ctx context.Context, user *cache.Layer) (*cache.Layer, 
 }
 
 // installScript installs the packages that it is given; the services that come with them do not start.
-const installScript = `printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+// What the system has before that is noted: package debs compares with it what an app's own packages need.
+const installScript = `mkdir -p /opt/gitd
+cp /var/lib/dpkg/status ` + catalog.RunStatus + `
+printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 apt-get -q update
 apt-get -q -y --no-install-recommends install "$@"

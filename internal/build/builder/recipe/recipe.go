@@ -15,15 +15,15 @@ import (
 
 // The system that our images stand on.
 const (
-	DebianName    = "Debian 12"
-	DebianRelease = "bookworm"
-	DebianVersion = "12"
+	DebianVersion = catalog.DebianVersion
+	DebianName    = "Debian " + DebianVersion
+	DebianRelease = "trixie"
 )
 
 // The versions of what stages do: raised when the code changes in a way that their keys do not show.
 const (
 	LayersVersion  = "1" // the stages
-	builderVersion = "1" // how images are put together of them
+	builderVersion = "2" // how images are put together of them
 )
 
 // Part is a program that the builder image holds.

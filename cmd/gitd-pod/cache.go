@@ -13,6 +13,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/disk"
 )
@@ -108,7 +109,7 @@ func boundCache(job *wire.Job) {
 	if job.Cache != "" {
 		if n := cachedLayers(); n > job.MaxCache {
 			job.Cache = ""
-			say(wire.Event{Note: fmt.Sprintf("the build cache is %d bytes, over its limit of %d: it is not kept", n, job.MaxCache)})
+			say(wire.Event{Note: fmt.Sprintf("the build cache is %s, over its limit of %s: it is not kept", app.Size(n), app.Size(job.MaxCache))})
 		}
 	}
 }
@@ -120,7 +121,7 @@ func boundVolume(job wire.Job) {
 	}
 	if n := disk.Measure(context.Background(), wire.Cache).Bytes; n > job.MaxCache {
 		err := clearCache()
-		say(wire.Event{Note: fmt.Sprintf("the build cache had grown to %d bytes, over its limit of %d, and was removed (%v)", n, job.MaxCache, err)})
+		say(wire.Event{Note: fmt.Sprintf("the build cache had grown to %s, over its limit of %s, and was removed (%v)", app.Size(n), app.Size(job.MaxCache), err)})
 	}
 }
 

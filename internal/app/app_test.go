@@ -164,7 +164,11 @@ func TestLog_Lines(t *testing.T) {
 }
 
 func TestSizeAndClip(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 4 << 10: "4 KB", 3<<20 + 1<<19: "4 MB", 3 << 29: "1.5 GB"} {
+	for n, want := range map[int64]string{
+		0: "0 bytes", 1023: "1023 bytes", 1 << 10: "1 KiB", 1500: "1.5 KiB", 4 << 10: "4 KiB", 1<<20 - 1: "1 MiB", 1 << 20: "1 MiB", 999_999: "977 KiB",
+		3<<20 + 1<<19: "3.5 MiB", 6_200_000: "5.9 MiB", 64 << 20: "64 MiB", 100_000_000: "95 MiB", 1<<30 - 1: "1 GiB", 3 << 29: "1.5 GiB", 2 << 30: "2 GiB",
+		1023<<30 + 1<<29: "1 TiB", 1 << 40: "1 TiB", 3000 << 40: "3000 TiB",
+	} {
 		if got := Size(n); got != want {
 			t.Errorf("Size(%d) = %q, want %q", n, got, want)
 		}

@@ -4,20 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
-// Size formats a number of bytes: "759 bytes", "4 KB", "1.5 GB".
+// Size formats a number of bytes, in the units of the settings: "759 bytes", "4 KiB", "1.5 GiB". One decimal is shown below ten.
 func Size(n int64) string {
-	switch {
-	case n < 1<<10:
+	if n < 1<<10 {
 		return fmt.Sprintf("%d bytes", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%d KB", (n+1<<9)>>10)
-	case n < 1<<30:
-		return fmt.Sprintf("%d MB", (n+1<<19)>>20)
 	}
-	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+	const units = "KMGT"
+	value, unit := float64(n)/(1<<10), 0
+	for ; math.Round(value) >= 1<<10 && unit < len(units)-1; unit++ {
+		value /= 1 << 10
+	}
+	if value = math.Round(value*10) / 10; value >= 10 {
+		value = math.Round(value)
+	}
+	return strconv.FormatFloat(value, 'f', -1, 64) + " " + units[unit:unit+1] + "iB"
 }
 
 // Clip shortens s to n bytes and appends an ellipsis. A character that is cut is dropped.

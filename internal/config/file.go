@@ -54,7 +54,7 @@ func readFile(path string) (string, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(f, int64(maxFile.Size)+1))
 	if err == nil && len(b) > maxFile.Size {
-		err = fmt.Errorf("it is larger than %d KiB", maxFile.Size>>10)
+		err = fmt.Errorf("it is larger than %s", app.Size(int64(maxFile.Size)))
 	}
 	return string(b), err
 }

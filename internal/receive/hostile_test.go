@@ -104,10 +104,10 @@ func (fx *fixture) sendAs(capabilities, name, commit string, pack []byte) string
 
 func TestHostilePacks(t *testing.T) {
 	t.Run("gitd", func(t *testing.T) {
-		hostilePacks(t, repository.NewPackIndexer(), "the pack has an object of 1024 MB; the limit is 512 MB", "hasDotdot", "a blob, not a commit")
+		hostilePacks(t, repository.NewPackIndexer(), "the pack has an object of 1 GiB; the limit is 512 MiB", "hasDotdot", "a blob, not a commit")
 	})
 	t.Run("git", func(t *testing.T) {
-		hostilePacks(t, repository.NewGitIndexer(), "unpacking took more than 192 MB of memory",
+		hostilePacks(t, repository.NewGitIndexer(), "unpacking took more than 192 MiB of memory",
 			"hasDotdot", "a blob, not a commit", "SHA1 mismatch", "delta replay has gone wild", "tried to allocate 1099511627777")
 	})
 }
@@ -267,7 +267,7 @@ func TestLimits(t *testing.T) {
 	dir := fx.Work("limits")
 	fx.h.setDeploy(func(ctx context.Context, p *Push) error { return p.Source.Checkout(ctx, t.TempDir(), 0, 0) })
 	fx.Commit(dir, "zeros", string(make([]byte, 3<<20)))
-	fx.Rejected(dir, []string{"(the files of the commit are larger than 2 MB together)"}, "push", "platform", "main")
+	fx.Rejected(dir, []string{"(the files of the commit are larger than 2 MiB together)"}, "push", "platform", "main")
 	fx.Git(dir, "reset", "-q", "--hard", "HEAD~1")
 	for i := range 50 {
 		fx.Write("f", "")
@@ -283,7 +283,7 @@ func TestLimits(t *testing.T) {
 		junk[i] = byte(i*i>>3) ^ byte(i>>11)*7 ^ byte(i*2654435761>>13)
 	}
 	fx.Commit(dir, "junk", string(junk))
-	fx.Rejected(dir, []string{"(the pack is larger than 1 MB)", "leave large files out"}, "-c", "core.compression=0", "push", "platform", "main")
+	fx.Rejected(dir, []string{"(the pack is larger than 1 MiB)", "leave large files out"}, "-c", "core.compression=0", "push", "platform", "main")
 	fx.clean("limits")
 
 	full := start(t, func(o *options) { o.repo.Limits.MinFree = 1 << 60 })

@@ -76,7 +76,7 @@ func TestLargeFiles(t *testing.T) {
 	if b, _ := os.ReadFile(filepath.Join(out, "looks-like-one.txt")); !bytes.HasPrefix(b, []byte("version https://git-lfs")) {
 		t.Errorf("a file that .gitattributes does not name was replaced: %.40q", b)
 	}
-	fx.Logged("lfs upload large: ok; 1 object, 2 MB (status 0")
+	fx.Logged("lfs upload large: ok; 1 object, 2 MiB (status 0")
 
 	t.Run("what is live comes back", func(t *testing.T) {
 		clone := filepath.Join(t.TempDir(), "clone")
@@ -110,7 +110,7 @@ func TestLargeFiles(t *testing.T) {
 	t.Run("too large", func(t *testing.T) {
 		fx.Git(dir, "checkout", "-q", "-b", "toolarge")
 		fx.Commit(dir, "huge.bin", string(randomBytes(t, 4<<20)))
-		fx.Rejected(dir, []string{"a large file of 4 MB is more than the limit of 3 MB"}, "push", "platform", "toolarge:main")
+		fx.Rejected(dir, []string{"a large file of 4 MiB is more than the limit of 3 MiB"}, "push", "platform", "toolarge:main")
 		fx.Git(dir, "checkout", "-q", "main")
 	})
 	t.Run("too much", func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestLargeFiles(t *testing.T) {
 		for _, name := range []string{"a.bin", "b.bin", "c.bin"} {
 			fx.Commit(dir, name, string(randomBytes(t, 5<<19)))
 		}
-		fx.Rejected(dir, []string{"would be over its limit of 8 MB"}, "push", "platform", "toomuch:main")
+		fx.Rejected(dir, []string{"would be over its limit of 8 MiB"}, "push", "platform", "toomuch:main")
 		fx.Git(dir, "checkout", "-q", "main")
 		gittest.Eventually(t, "no part of an upload is left", func() bool { return len(fx.largeParts("large")) == 0 })
 	})

@@ -67,7 +67,7 @@ func TestWaysToPush(t *testing.T) {
 		c := fx.Commit(dir, "big.txt", strings.Repeat("a line that stays the same\n", 5000)+"and one more\n")
 		out := fx.Git(dir, "push", "--thin", "platform", "main")
 		fx.live("ways", c)
-		if _, size, _ := strings.Cut(out, " objects, "); !strings.Contains(size[:min(12, len(size))], " bytes)") { // a KB is more
+		if _, size, _ := strings.Cut(out, " objects, "); !strings.Contains(size[:min(12, len(size))], " bytes)") { // a KiB is more
 			t.Errorf("the pack was not thin:\n%s", out)
 		}
 	})

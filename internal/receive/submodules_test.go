@@ -218,7 +218,7 @@ func TestSubmoduleLimits(t *testing.T) {
 	dir := fx.Work("limits")
 	first := fx.Git(dir, "rev-parse", "HEAD")
 	fx.Embed(dir, "big", url+"/big", c)
-	fx.Rejected(dir, []string{"is too large: more than 1 MB"}, "push", "platform", "main")
+	fx.Rejected(dir, []string{"is too large: more than 1 MiB"}, "push", "platform", "main")
 	fx.noModuleLeft("limits")
 	fx.Git(dir, "reset", "-q", "--hard", first)
 	fx.Embed(dir, "slow", url+"/slow", c)
@@ -272,7 +272,7 @@ func TestModulesFileBomb(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{name + strings.Repeat("a\n", 10_000), ".gitmodules does not say where it comes from"}, // git would say 400 MB about it
 		{name + strings.Repeat("url\n", 5_000), ".gitmodules does not say where it comes from"},
-		{strings.Repeat("#", 65<<10), `".gitmodules" is larger than 64 KB`},
+		{strings.Repeat("#", 65<<10), `".gitmodules" is larger than 64 KiB`},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, ".gitmodules"), []byte(c.text), 0o644); err != nil {
 			t.Fatal(err)

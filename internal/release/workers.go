@@ -51,7 +51,7 @@ func checkProcesses(all []app.Process) error {
 	}
 	b, err := json.Marshal(all)
 	if err == nil && len(b) > maxProcessesSize {
-		err = app.Errorf(app.CodeLimitExceeded, next, "the commands of the image's process types take more than %d KiB together", maxProcessesSize>>10)
+		err = app.Errorf(app.CodeLimitExceeded, next, "the commands of the image's process types take more than %s together", app.Size(maxProcessesSize))
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func TestPathsTogether(t *testing.T) {
 			_, _, err := c.walkTree(plumbing.NewHash(tt.tree), "", tt.known, fx.f.opts.Limits, nil)
 			return err
 		})
-		if !tt.fails && err != nil || tt.fails && (app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "longer than 32 MB together")) {
+		if !tt.fails && err != nil || tt.fails && (app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "longer than 32 MiB together")) {
 			t.Errorf("%+v: %v", tt, err)
 		}
 	}

@@ -42,7 +42,7 @@ var varying = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{7}\.\.[0-9a-f]{7}\b`), "HASH..HASH"},
 	{regexp.MustCompile(`\(main [0-9a-f]{7},`), "(main HASH,"},
 	{regexp.MustCompile(`back to (v[0-9]+) \([0-9a-f]{7}\)`), "back to $1 (HASH)"},
-	{regexp.MustCompile(`\b[0-9.]+ (bytes|KB|MB|GB)`), "SIZE"},
+	{regexp.MustCompile(`\b[0-9.]+ (bytes|[KMGT]iB)`), "SIZE"},
 	{regexp.MustCompile(`\b([0-9]+m)?[0-9.]+ ?m?s\b`), "TIME"},
 	{regexp.MustCompile(`\b[0-9]+\.[0-9]+(\.[0-9]+)+\b`), "VERSION"},
 }

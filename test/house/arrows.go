@@ -16,7 +16,7 @@ var arrows = map[string]string{
 	"buildpacks/static":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node",
 	"cmd/gitd":                         "internal/app internal/build/builder internal/command internal/config internal/control internal/image internal/noprofile internal/operation internal/reexec internal/server",
 	"cmd/gitd-builder":                 "internal/build/builder/maker internal/reexec",
-	"cmd/gitd-pod":                     "internal/build/cluster/wire internal/build/lifecycle/phase internal/disk",
+	"cmd/gitd-pod":                     "internal/app internal/build/cluster/wire internal/build/lifecycle/phase internal/disk",
 	"cmd/gitd-shim":                    "internal/sandbox/output internal/sandbox/shim",
 	"internal/app":                     "",
 	"internal/app/apptest":             "internal/app",

@@ -80,7 +80,7 @@ var ownDisk = pattern.New(`(?i)exceeds the (total )?limit|exceeded its local eph
 
 func diskExceeded(limits build.Limits) error {
 	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
-		"build stopped at its disk limit of %s for source, layers and cache together", lifecycle.Size(limits.Disk))
+		"build stopped at its disk limit of %s for source, layers and cache together", app.Size(limits.Disk))
 }
 
 func removed() error {

@@ -50,7 +50,7 @@ func add(ctx context.Context, to Publisher, repository string, img v1.Image, dig
 	return remote.Write(ctx, repository, digest.Hex[:12], img, func(sent, total int64) {
 		if now := time.Now(); now.Sub(told) > 2*time.Second && total > 0 {
 			told = now
-			log.Detail("… %s to the registry, %s of %s", repository, lifecycle.Size(sent), lifecycle.Size(total))
+			log.Detail("… %s to the registry, %s of %s", repository, app.Size(sent), app.Size(total))
 		}
 	})
 }

@@ -46,10 +46,10 @@ func Failure(exit Exit, o *Output, limits build.Limits) error {
 	switch {
 	case exit.OutOfMemory:
 		return app.Errorf(app.CodeLimitExceeded, "have the build use less memory, such as by fewer parallel jobs, or ask the operator for a higher memory limit",
-			"the build was killed at its memory limit of %s, in the %s", Size(limits.Memory), phase)
+			"the build was killed at its memory limit of %s, in the %s", app.Size(limits.Memory), phase)
 	case exit.Signal == "file size limit exceeded" || fileTooLarge.MatchString(lines):
 		return app.Errorf(app.CodeLimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit",
-			"the build was stopped at its disk limit of %s for a file, in the %s", Size(limits.Disk), phase)
+			"the build was stopped at its disk limit of %s for a file, in the %s", app.Size(limits.Disk), phase)
 	case outOfProcesses.MatchString(lines):
 		return ProcessesExceeded(limits)
 	case diskIsFull.MatchString(lines):
@@ -147,21 +147,4 @@ func lifecycleReason(exit Exit, o *Output) string {
 		return "the builder image has no lifecycle in /cnb/lifecycle, or no shell"
 	}
 	return fmt.Sprintf("exit status %d", exit.Code)
-}
-
-// Size writes bytes for people: "512 MB", "2 GiB" where it is even.
-func Size(n int64) string {
-	switch {
-	case n >= 1<<30 && n%(1<<30) == 0:
-		return fmt.Sprintf("%d GiB", n>>30)
-	case n >= 1<<20 && n%(1<<20) == 0:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 999_500_000:
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	case n >= 999_500:
-		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
-	case n >= 1000:
-		return fmt.Sprintf("%.0f KB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

@@ -175,14 +175,6 @@ func TestPlatformEnv(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 bytes", 1500: "2 KB", 6_200_000: "6 MB", 2 << 30: "2 GiB", 64 << 20: "64 MiB", 1_600_000_000: "1.6 GB", 999_999: "1 MB"} {
-		if got := Size(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-}
-
 // FuzzOutput wants -fuzzminimizetime 20x: without, the fuzzer spends its first minute on making one input smaller, and shows nothing.
 func FuzzOutput(f *testing.F) {
 	f.Add([]byte("======== Output: x@1 ========\ngitd-error: \x1b[31mbad\nERROR: y\nerr:  x@1 (1)\nMARK detected 0\ngitd-error: z (exit status 1)\n"), 3)

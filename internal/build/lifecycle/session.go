@@ -196,7 +196,7 @@ func (s *Session) Exported() error {
 	}
 	added := fmt.Sprintf("%d added", r.LayersAdded)
 	if r.LayersAdded > 0 {
-		added += ", " + Size(r.AddedBytes)
+		added += ", " + app.Size(r.AddedBytes)
 	}
 	plural := "s"
 	if r.LayersReused == 1 {

@@ -50,7 +50,7 @@ func TestSession(t *testing.T) {
 	if err != nil || ended != nil || r.Repository != "hello" || len(r.Buildpacks) != 1 || r.Times.Build <= 0 {
 		t.Errorf("%+v, %v, %v", r, err, ended)
 	}
-	for _, line := range []string{"-----> Detecting: gitd/go 0.1.0\n", "-----> Building with gitd/go 0.1.0\n", "       compiling\n", "-----> Image hello@sha256:0123… (1 layer reused, 2 added, 2 MB) in 0.0s\n"} {
+	for _, line := range []string{"-----> Detecting: gitd/go 0.1.0\n", "-----> Building with gitd/go 0.1.0\n", "       compiling\n", "-----> Image hello@sha256:0123… (1 layer reused, 2 added, 1.9 MiB) in 0.0s\n"} {
 		if !strings.Contains(log.String(), line) {
 			t.Errorf("%q is missing in\n%s", line, log.String())
 		}

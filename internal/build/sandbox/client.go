@@ -152,9 +152,9 @@ func (h *helperProcess) died() error {
 	switch {
 	case outOfMemory:
 		return app.Errorf(app.CodeLimitExceeded, next+", or ask the operator for a higher memory limit",
-			"what the build left could not be read within its memory limit of %s", lifecycle.Size(h.memory))
+			"what the build left could not be read within its memory limit of %s", app.Size(h.memory))
 	case errors.Is(h.replies.Err(), bufio.ErrTooLong):
-		return app.Errorf(app.CodeLimitExceeded, next, "what the build left says more of its process types than %s", lifecycle.Size(maxReply))
+		return app.Errorf(app.CodeLimitExceeded, next, "what the build left says more of its process types than %s", app.Size(maxReply))
 	}
 	return fmt.Errorf("build helper ended early (%v): %s", h.command.ProcessState, h.stderr.String())
 }

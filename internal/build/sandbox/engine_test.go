@@ -227,7 +227,7 @@ func TestLimits(t *testing.T) {
 	t.Run("full disk at the start", func(t *testing.T) {
 		f.free = func(string) (disk.Space, error) { return disk.Space{Bytes: 100 << 20}, nil }
 		_, _, err := f.build(context.Background(), script(), nil)
-		apptest.WantError(t, err, app.CodeLimitExceeded, "nearly full", "100 MB free, 512 MB needed")
+		apptest.WantError(t, err, app.CodeLimitExceeded, "nearly full", "100 MiB free, 512 MiB needed")
 	})
 	t.Run("full disk on the way", func(t *testing.T) {
 		calls := 0

@@ -75,7 +75,7 @@ func (e *Engine) minFree() int64 {
 
 func diskExceeded(limit int64) error {
 	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
-		"build stopped at its disk limit of %s for source, layers and cache together", lifecycle.Size(limit))
+		"build stopped at its disk limit of %s for source, layers and cache together", app.Size(limit))
 }
 
 func filesExceeded(limit int64) error {

@@ -266,7 +266,7 @@ func (b *running) capAppCache(ctx context.Context) error {
 	if err != nil || c.removed == "" {
 		return err
 	}
-	limit := lifecycle.Size(b.Limits.Cache)
+	limit := app.Size(b.Limits.Cache)
 	if c.used.Bytes <= b.Limits.Cache {
 		limit = fmt.Sprintf("%d files", b.share(b.Limits.CacheFiles, 10))
 	}
@@ -274,6 +274,6 @@ func (b *running) capAppCache(ctx context.Context) error {
 	if c.removed == "all of it" {
 		next = "the next build starts without"
 	}
-	b.Request.Log.Detail("the build cache had grown to %s in %d files, over its limit of %s: %s was removed, %s", lifecycle.Size(c.used.Bytes), c.used.Entries, limit, c.removed, next)
+	b.Request.Log.Detail("the build cache had grown to %s in %d files, over its limit of %s: %s was removed, %s", app.Size(c.used.Bytes), c.used.Entries, limit, c.removed, next)
 	return nil
 }

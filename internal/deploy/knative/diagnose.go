@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
@@ -257,14 +258,10 @@ func portOf(rev *servingv1.Revision) int {
 // memoryOf returns a container's memory limit for a message.
 func memoryOf(c *corev1.Container) string {
 	q, ok := c.Resources.Limits[corev1.ResourceMemory]
-	n := q.Value()
-	switch {
-	case !ok || n == 0:
+	if !ok || q.Value() == 0 {
 		return "it has none, and the node's memory is used up"
-	case n >= 1<<30 && n%(1<<30) == 0:
-		return fmt.Sprintf("%d GiB", n>>30)
 	}
-	return fmt.Sprintf("%d MiB", n>>20)
+	return app.Size(q.Value())
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

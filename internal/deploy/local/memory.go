@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 // memoryLeft is the machine's available memory in bytes, without swapping; a very large number where that is not known.
@@ -43,7 +45,7 @@ func (r *revision) hasMemory(alive int, now time.Time) bool {
 	if now.Sub(r.lowMemory) >= lowMemoryEvery {
 		r.lowMemory = now
 		r.p.opts.Log("deploy: %s stays at %d instances: the machine has %s of memory left, and an instance may use %s",
-			r.name, alive, byteSize(max(left, 0)), byteSize(need))
+			r.name, alive, app.Size(max(left, 0)), app.Size(need))
 	}
 	return false
 }

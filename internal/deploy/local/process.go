@@ -84,7 +84,7 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 		}
 		e := &deploy.StartError{Reason: deploy.Exited, ExitCode: exit.Code, Signal: exit.Signal}
 		if exit.OutOfMemory {
-			e.Reason, e.Detail = deploy.OutOfMemory, byteSize(r.memory())
+			e.Reason, e.Detail = deploy.OutOfMemory, app.Size(r.memory())
 		}
 		return e
 	}

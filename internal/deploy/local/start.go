@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
 	"github.com/gitd-io/gitd/internal/sandbox"
@@ -158,7 +159,7 @@ func (in *instance) exited() *deploy.StartError {
 	e := &deploy.StartError{Reason: deploy.Exited, Port: in.revision.port, ExitCode: exit.Code, Signal: exit.Signal}
 	e.LogTail, e.ReadOnly = tailOf(in.log)
 	if exit.OutOfMemory {
-		e.Reason, e.Detail = deploy.OutOfMemory, byteSize(in.revision.memory())
+		e.Reason, e.Detail = deploy.OutOfMemory, app.Size(in.revision.memory())
 	}
 	return e
 }
@@ -169,18 +170,11 @@ func describeExit(e sandbox.Exit, memory int64) string {
 	case e.Told:
 		return "was terminated with the machine, or by a signal to gitd-shim"
 	case e.OutOfMemory:
-		return "was killed at its memory limit of " + byteSize(memory)
+		return "was killed at its memory limit of " + app.Size(memory)
 	case e.Signal != "":
 		return "was terminated by a signal (" + e.Signal + ")"
 	}
 	return fmt.Sprintf("exited with status %d", e.Code)
-}
-
-func byteSize(n int64) string {
-	if n >= 1<<30 && n%(1<<30) == 0 {
-		return fmt.Sprintf("%d GiB", n>>30)
-	}
-	return fmt.Sprintf("%d MiB", n>>20)
 }
 
 // memory is the memory limit of an instance in bytes.

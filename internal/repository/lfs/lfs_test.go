@@ -235,7 +235,7 @@ func TestRoomIsMade(t *testing.T) {
 	has(true, live, old, older)
 	// nothing is old enough
 	in := said("put-object "+nameOf("x"), []string{"size=800"}, "x")
-	if got, err := talk(t, s, Upload, in); err != nil || !strings.Contains(got, "over its limit of 2 KB") {
+	if got, err := talk(t, s, Upload, in); err != nil || !strings.Contains(got, "over its limit of 2.4 KiB") {
 		t.Errorf("%s %v", got, err)
 	}
 	age(old, 2*time.Hour)

@@ -98,7 +98,7 @@ func hostilePacks() (all []hostilePack) {
 	add("object of a tebibyte", much, "", one(func(p *gittest.Pack) { p.Head(3, 1<<40) }))
 
 	// Bombs: little is sent, and much comes of it.
-	add("zip bomb", much, "the limit is 16 MB", one(func(p *gittest.Pack) { p.Object(3, make([]byte, 17<<20)) }))
+	add("zip bomb", much, "the limit is 16 MiB", one(func(p *gittest.Pack) { p.Object(3, make([]byte, 17<<20)) }))
 	p := gittest.NewPack(19)
 	for i := range 19 {
 		b := make([]byte, 15<<20)
@@ -148,7 +148,7 @@ func hostilePacks() (all []hostilePack) {
 	z, _ := zlib.NewWriterLevel(p, 0)
 	_, _ = z.Write(noise)
 	_ = z.Close()
-	add("more than may be sent", much, "the pack is larger than 8 MB", p.End())
+	add("more than may be sent", much, "the pack is larger than 8 MiB", p.End())
 
 	// Objects.
 	sub := string(xid[:])

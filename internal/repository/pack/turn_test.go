@@ -99,7 +99,7 @@ func TestLargeTree(t *testing.T) {
 	p.Object(kindTree, bytes.Repeat([]byte{0}, maxText+1))
 	dir := t.TempDir()
 	_, err := Index(context.Background(), bufio.NewReader(bytes.NewReader(p.End())), Options{Dir: dir})
-	if codeOf(t, err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "the pack has a tree of 32 MB") {
+	if codeOf(t, err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "the pack has a tree of 32 MiB") {
 		t.Error(err)
 	}
 	if found, _ := os.ReadDir(dir); len(found) > 0 {

@@ -90,7 +90,7 @@ func (p *Progress) WatchSize(ctx context.Context, dir string) {
 			return
 		case <-t.C:
 			if n := size(dir); n > 1<<20 {
-				p.Note("%d MB", n>>20)
+				p.Note("%s", app.Size(n))
 			}
 		}
 	}

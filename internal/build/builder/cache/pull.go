@@ -105,7 +105,7 @@ func (c *Cache) store(ctx context.Context, link, reference string, ref name.Refe
 			total += l.Size
 		}
 	}
-	progress := Start(c.Log, 0, "Pulling %s (%d MB)", reference, total>>20)
+	progress := Start(c.Log, 0, "Pulling %s (%s)", reference, app.Size(total))
 	defer progress.Stop()
 	during, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -225,7 +225,7 @@ func (m *maker) stage(ctx context.Context, name, title string, inputs []any, do 
 		return nil, err
 	}
 	l.File = filepath.Join(final, filepath.Base(l.File))
-	m.now.Finish("%s: %d MB", title, l.Info.Size>>20)
+	m.now.Finish("%s: %s", title, app.Size(l.Info.Size))
 	return l, nil
 }
 

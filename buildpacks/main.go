@@ -18,6 +18,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/packages"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/buildpacks/python"
+	"github.com/gitd-io/gitd/buildpacks/ruby"
 	"github.com/gitd-io/gitd/buildpacks/rust"
 	"github.com/gitd-io/gitd/buildpacks/static"
 )
@@ -79,6 +80,8 @@ func find(id string) buildpack {
 		return node.New(out)
 	case catalog.Python:
 		return python.New(out)
+	case catalog.Ruby:
+		return ruby.New(out)
 	case catalog.Rust:
 		return rust.New(out)
 	case catalog.Static:
@@ -111,7 +114,7 @@ func check(app string) error {
 	if node.Takes(app) {
 		return nil
 	}
-	if l := kit.OtherLanguage(app); l.Name != "" {
+	if l := kit.UnbuiltLanguage(app); l.Name != "" {
 		return kit.Errorf("ask the operator for a builder that builds "+l.Name, "the app is written in %s (%s), which this builder does not build", l.Name, l.File)
 	}
 	return nil

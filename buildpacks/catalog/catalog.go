@@ -21,6 +21,7 @@ const (
 	Go       = "gitd/go"
 	NodeJS   = "gitd/nodejs"
 	Python   = "gitd/python"
+	Ruby     = "gitd/ruby"
 	Rust     = "gitd/rust"
 	Static   = "gitd/static"
 	Procfile = "gitd/procfile"
@@ -79,7 +80,7 @@ var descriptors embed.FS
 // All returns the buildpacks.
 func All() []Buildpack {
 	var all []Buildpack
-	for _, dir := range []string{"go", "rust", "nodejs", "python", "static", "procfile", "packages"} {
+	for _, dir := range []string{"go", "rust", "nodejs", "python", "ruby", "static", "procfile", "packages"} {
 		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
 		if err != nil {
 			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
@@ -114,6 +115,7 @@ func Order() [][]Entry {
 		{need(Rust), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
 		{need(Python), may(Procfile)},
+		{need(Ruby), may(Static), may(Procfile)},
 		{need(Static), may(Procfile)},
 		{need(Procfile)},
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/node"
+	"github.com/gitd-io/gitd/buildpacks/ruby"
 )
 
 // Buildpack serves static sites.
@@ -46,6 +47,10 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	env := kit.NewEnv(ctx.Platform.Environment)
 	p, err := node.ReadPackage(app)
 	switch {
+	case rubySite(app):
+		return kit.Detected(b.Out, "Static site (output of its generator)"), nil
+	case ruby.Evidence(app) != "" && env["BP_STATIC_ROOT"] == "" && !node.Takes(app):
+		return kit.LookedFor(b.Out, looksFor), nil
 	case err == nil && p.KindOf(app) == node.Site && node.Takes(app):
 		return kit.Detected(b.Out, "Static site (output of the build script)"), nil
 	case err == nil && p.KindOf(app) == node.Server && env["BP_STATIC_ROOT"] == "":
@@ -66,6 +71,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	}
 	return kit.LookedFor(b.Out, looksFor), nil
 }
+
+// rubySite tells whether the buildpack before this one has a site written by a generator in Ruby.
+func rubySite(app string) bool { return ruby.IsSite(app) && !node.Takes(app) }
 
 // askedRoot checks BP_STATIC_ROOT.
 func askedRoot(app, root string) (string, error) {
@@ -92,7 +100,14 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if built && node.BuiltServer(app) && env["BP_STATIC_ROOT"] == "" {
 		return result, nil // the build made a server, which the buildpack before this one starts
 	}
-	root, err := chooseRoot(app, env["BP_STATIC_ROOT"], built)
+	asked := env["BP_STATIC_ROOT"]
+	if rubySite(app) {
+		built = true
+		if asked == "" {
+			asked = ruby.SiteRoot(app)
+		}
+	}
+	root, err := chooseRoot(app, asked, built)
 	if err != nil {
 		return result, err
 	}

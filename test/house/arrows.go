@@ -2,7 +2,7 @@ package house
 
 // arrows says for each package which packages of this module it may import, in its production code.
 var arrows = map[string]string{
-	"buildpacks":                       "buildpacks/catalog buildpacks/golang buildpacks/internal/kit buildpacks/node buildpacks/packages buildpacks/procfile buildpacks/python buildpacks/rust buildpacks/static",
+	"buildpacks":                       "buildpacks/catalog buildpacks/golang buildpacks/internal/kit buildpacks/node buildpacks/packages buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile",
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
@@ -12,8 +12,9 @@ var arrows = map[string]string{
 	"buildpacks/packages":              "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/procfile":              "buildpacks/internal/kit",
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/procfile internal/pattern",
+	"buildpacks/ruby":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
-	"buildpacks/static":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node",
+	"buildpacks/static":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/ruby",
 	"cmd/gitd":                         "internal/app internal/build/builder internal/command internal/config internal/control internal/image internal/noprofile internal/operation internal/reexec internal/server",
 	"cmd/gitd-builder":                 "internal/build/builder/maker internal/reexec",
 	"cmd/gitd-pod":                     "internal/app internal/build/cluster/wire internal/build/lifecycle/phase internal/disk",

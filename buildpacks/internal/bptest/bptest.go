@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -211,4 +212,48 @@ func (r *Run) Reused(layer string) bool {
 	r.t.Helper()
 	l, ok := r.layers()[layer]
 	return ok && l.Launch && !kit.Exists(r.Layers, layer)
+}
+
+// LaunchEnv is the environment that the layers give to the app, as the launcher makes it from nothing but PATH: folders bin and lib, then the files.
+func (r *Run) LaunchEnv() []string {
+	r.t.Helper()
+	env := map[string]string{"PATH": os.Getenv("PATH")}
+	prepend := func(name, value string) {
+		if env[name] != "" {
+			value += ":" + env[name]
+		}
+		env[name] = value
+	}
+	names := slices.Sorted(maps.Keys(r.layers()))
+	for _, l := range names {
+		for dir, name := range map[string]string{"bin": "PATH", "lib": "LD_LIBRARY_PATH"} {
+			if p := filepath.Join(r.Layers, l, dir); kit.IsDir(p) {
+				prepend(name, p)
+			}
+		}
+		for _, sub := range []string{"env", "env.launch"} {
+			files, err := filepath.Glob(filepath.Join(r.Layers, l, sub, "*"))
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			for _, f := range files {
+				name, how, _ := strings.Cut(filepath.Base(f), ".")
+				data, err := os.ReadFile(f)
+				if err != nil {
+					r.t.Fatal(err)
+				}
+				switch {
+				case how == "prepend" || how == "append":
+					prepend(name, string(data))
+				case how == "override", how == "default" && env[name] == "":
+					env[name] = string(data)
+				}
+			}
+		}
+	}
+	var list []string
+	for k, v := range env {
+		list = append(list, k+"="+v)
+	}
+	return list
 }

@@ -3,6 +3,7 @@ package bptest
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -67,4 +68,19 @@ func Serve(t testing.TB, r *Run, cmd *exec.Cmd, port string) func(path string) s
 		}
 		return string(body)
 	}
+}
+
+// Port returns a port that was free a moment ago.
+func Port(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }

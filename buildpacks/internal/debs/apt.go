@@ -213,3 +213,13 @@ func plural(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
+
+// Release returns the release of Debian that the image is made of, such as "trixie".
+func (t *Tool) Release() (string, error) {
+	data, err := os.ReadFile(t.sys.Sources)
+	own := release(string(data))
+	if err != nil || own == "" {
+		return "", kit.Errorf("take gitd's own builder, or one that is made of Debian", "the builder image names no source of Debian packages in %s", t.sys.Sources)
+	}
+	return own, nil
+}

@@ -12,15 +12,21 @@ import (
 // Language is one that an app may be written in, by the file that says so.
 type Language struct{ Name, File string }
 
-// others are the languages that no buildpack here builds.
+// builtHere are the languages among the others that a buildpack here builds.
+var builtHere = []string{"Ruby", "PHP"}
+
+// others are the languages besides Go, JavaScript and Python.
 var others = []Language{{"Ruby", "Gemfile"}, {"PHP", "composer.json"}, {"PHP", "artisan"}, {"PHP", "index.php"}, {"PHP", "public/index.php"}, {"Java", "pom.xml"}, {"Java", "build.gradle"}, {"Java", "build.gradle.kts"},
 	{"Elixir", "mix.exs"}, {"Deno", "deno.json"}, {"Deno", "deno.jsonc"}, {"Scala", "build.sbt"}, {"Clojure", "project.clj"}, {"Clojure", "deps.edn"},
 	{"Swift", "Package.swift"}, {"Dart", "pubspec.yaml"}, {"Crystal", "shard.yml"}, {"Haskell", "stack.yaml"}, {"Haskell", "package.yaml"}, {"Erlang", "rebar.config"}, {"Gleam", "gleam.toml"},
 	{"C#", "*.csproj"}, {"C#", "*.sln"}, {"F#", "*.fsproj"}, {"Nim", "*.nimble"}, {"Zig", "build.zig"}, {"Perl", "cpanfile"}, {"R", "DESCRIPTION"}, {"Julia", "Project.toml"}}
 
-// OtherLanguage finds the language of an app that no buildpack here builds. Its name is "" for none.
+// OtherLanguage finds the language of an app, of those besides Go, JavaScript and Python. Its name is "" for none.
 func OtherLanguage(app string) Language {
 	for _, l := range others {
+		if l.File == "Gemfile" && GemsForTools(app) {
+			continue
+		}
 		if found, _ := filepath.Glob(filepath.Join(app, l.File)); len(found) > 0 { // constant patterns: cannot fail
 			rel, err := filepath.Rel(app, found[0])
 			if err != nil {
@@ -47,6 +53,31 @@ func ForeignCommand(command string) bool {
 	return false
 }
 
+// UnbuiltLanguage finds the language of an app that no buildpack here builds. Its name is "" for none.
+func UnbuiltLanguage(app string) Language {
+	if l := OtherLanguage(app); !slices.Contains(builtHere, l.Name) {
+		return l
+	}
+	return Language{}
+}
+
+var gemLine = pattern.New(`(?m)^[ \t]*(gem[ \t(]+["']([A-Za-z0-9_.-]+)["']|gemspec\b|eval_gemfile\b)`)
+
+// toolGems are gems that help with an app in another language.
+var toolGems = pattern.New(`^(?:fastlane(?:-.*)?|cocoapods(?:-.*)?|xcpretty|xcode-install|xcodeproj|jazzy|danger(?:-.*)?|slather|bundler|rake|rubocop(?:-.*)?|dotenv|json|abbrev|mutex_m|activesupport|concurrent-ruby|base64|bigdecimal|logger|benchmark|nkf|ostruct|overcommit|scss_lint|html-proofer|kramdown|asciidoctor(?:-.*)?)$`)
+
+// GemsForTools tells whether an app's Gemfile lists nothing but tools, as those of mobile apps do.
+func GemsForTools(app string) bool {
+	text := Text(app, "Gemfile")
+	found := gemLine.FindAllStringSubmatch(text, -1)
+	for _, m := range found {
+		if !toolGems.MatchString(m[2]) {
+			return false
+		}
+	}
+	return len(found) > 0
+}
+
 var assignment = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // manifests are the files by which the buildpacks here find an app.
@@ -54,7 +85,7 @@ var manifests = []string{"package.json", "go.mod", "Cargo.toml", "requirements.t
 
 // Nearest says what is nearly there of an app that nothing builds: another language, a manifest in a folder, files that are not used.
 func Nearest(app string) (hints []string) {
-	if l := OtherLanguage(app); l.Name != "" {
+	if l := UnbuiltLanguage(app); l.Name != "" {
 		hints = append(hints, l.File+": "+l.Name+", which this builder does not build")
 	}
 	entries, _ := os.ReadDir(app) // what cannot be read has no manifest

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -100,3 +102,6 @@ func lookPath(name, path string) (string, error) {
 	}
 	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
 }
+
+// Processors is how many jobs a compiler may run at a time.
+func Processors() string { return strconv.Itoa(max(1, min(runtime.NumCPU(), 4))) }

@@ -1,0 +1,76 @@
+package node
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/buildpacks/libcnb"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// Assets makes what an app in another language has of JavaScript: it is for that language's buildpack. Nothing of it is in the image but what a build
+// script writes.
+type Assets struct{ b *build }
+
+// OpenAssets puts Node.js and the app's package manager on the PATH of env. The app need not have a package.json.
+func OpenAssets(out io.Writer, ctx libcnb.BuildContext, cache *kit.Cache, env kit.Env) (*Assets, error) {
+	b := &build{Buildpack: New(out), ctx: ctx, app: ctx.Application.Path, env: env, cache: cache}
+	var err error
+	if b.pkg, err = ReadPackage(b.app); errors.Is(err, fs.ErrNotExist) {
+		b.pkg, err = &Package{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := chooseManager(b.app, b.pkg)
+	if err != nil {
+		return nil, err
+	}
+	w, err := wantedVersion(b.app, b.pkg)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.prepare(); err != nil {
+		return nil, err
+	}
+	if b.node, err = b.findNode(w); err != nil {
+		return nil, err
+	}
+	if err := b.tools(m); err != nil {
+		return nil, err
+	}
+	b.key = b.pkg.installKey(b.app, m, b.node.version)
+	return &Assets{b}, nil
+}
+
+// Program is the app's node.
+func (a *Assets) Program() string { return a.b.node.exe }
+
+// HasBuild tells whether package.json has a build script.
+func (a *Assets) HasBuild() bool { return a.b.pkg.HasBuild() }
+
+// Install puts the packages into place, those for development too: tools for assets are most often listed there.
+func (a *Assets) Install() error {
+	b := a.b
+	if !kit.Exists(b.app, "package.json") {
+		return nil
+	}
+	if b.pkg.hooks() || b.pkg.local(b.app) {
+		return b.install(true)
+	}
+	full, err := b.fullModules()
+	if err != nil {
+		return err
+	}
+	return os.Symlink(full, filepath.Join(b.app, "node_modules"))
+}
+
+// Build runs the build script.
+func (a *Assets) Build() error { return a.b.runBuild() }
+
+// Remove takes the packages away.
+func (a *Assets) Remove() error { return os.RemoveAll(filepath.Join(a.b.app, "node_modules")) }

@@ -1,0 +1,192 @@
+package ruby
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/buildpacks/libcnb"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/debs"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// libraries are the Debian packages that gems are compiled with and that they then run on, by the gem. Other gems bring what they need.
+var libraries = map[string][]string{
+	"pg": {"libpq-dev"}, "mysql2": {"default-libmysqlclient-dev"}, "trilogy": {"libssl-dev"}, "psych": {"libyaml-dev"}, "rmagick": {"libmagickwand-dev"}, "mini_magick": {"imagemagick"},
+	"ruby-vips": {"libvips42"}, "charlock_holmes": {"libicu-dev"}, "curb": {"libcurl4-openssl-dev"}, "rugged": {"cmake", "libssl-dev", "libssh2-1-dev"}, "idn-ruby": {"libidn-dev"},
+	"tiny_tds": {"freetds-dev"}, "openssl": {"libssl-dev"}, "eventmachine": {"libssl-dev"}, "puma": {"libssl-dev"}, "ffi": {"libffi-dev"}, "fiddle": {"libffi-dev"}, "sqlite3": {"libsqlite3-dev"},
+	"nokogiri": {"libxml2-dev", "libxslt1-dev"}, "ruby-ldap": {"libldap2-dev"}, "zookeeper": {"libzookeeper-mt-dev"}, "snappy": {"libsnappy-dev"}, "re2": {"libre2-dev"}, "rdkafka": {"librdkafka-dev"},
+	"gpgme": {"libgpgme-dev"}, "zbar": {"libzbar-dev"}, "poppler": {"libpoppler-glib-dev"}, "wkhtmltopdf-binary": {"libxrender1", "libxext6", "fontconfig"}, "image_processing": {"libvips42", "imagemagick"},
+}
+
+// packaged are gems that come compiled for the platforms of the lock file: they need no library of the system then.
+var packaged = []string{"nokogiri", "sqlite3", "ffi", "re2", "rdkafka", "trilogy"}
+
+// packages is what is asked of Debian.
+func (b *build) packages() []string {
+	list := []string{"ruby" + b.line, "ruby" + b.line + "-dev", "libgmp-dev"}
+	if b.bundle.file == "" && kit.IsFile(b.app, "config.ru") { // Debian's gems will do
+		list = append(list, "puma", "ruby-rack")
+	}
+	built := slices.ContainsFunc(b.bundle.platforms, func(p string) bool { return p == platform() || p == platform()+"-gnu" })
+	for gem, packages := range libraries {
+		if b.bundle.has(gem) && !(built && slices.Contains(packaged, gem)) {
+			list = append(list, packages...)
+		}
+	}
+	return list
+}
+
+// resolve finds out which packages the Ruby comes to, and says which it is.
+func (b *build) resolve(r release) error {
+	suite, err := b.tool.Release()
+	if err != nil {
+		return err
+	}
+	request := debs.Request{Packages: b.packages(), Launch: true}
+	if r.suite != suite {
+		request.Suite = r.suite
+	}
+	if b.set, err = b.tool.Resolve(request); err != nil {
+		return err
+	}
+	b.version = b.set.Version("libruby" + b.line)
+	if b.version == "" { // the image has it
+		b.version = r.line
+	}
+	if _, really, ok := strings.Cut(b.version, "+really"); ok {
+		b.version = really
+	}
+	b.version, _, _ = strings.Cut(b.version, "+") // what Debian adds
+	kit.Say(b.Out, "Ruby %s (Debian)", b.version)
+	if len(b.wanted.texts) > 0 && !b.exact() {
+		kit.Say(b.Out, "%s asks for Ruby %s: Debian's %s has its fixes, and serves", b.wanted.from, strings.Join(b.wanted.texts, ", "), b.version)
+	}
+	if r.suite == "bullseye" {
+		kit.Say(b.Out, "Warning: Ruby %s is no longer maintained", r.line)
+	}
+	b.ruby, err = kit.OpenLayer(b.ctx, "ruby")
+	return err
+}
+
+// exact tells whether the version is what is asked for to the letter.
+func (b *build) exact() bool {
+	for _, r := range b.wanted.all {
+		if len(r.version) > 2 && !r.allows(numbers(b.version)) {
+			return false
+		}
+	}
+	return true
+}
+
+// layout is raised when the same packages make another layer than before.
+const layout = "1"
+
+// installRuby fills Ruby's layer, or takes it over. With content, it is there for the build in any case.
+func (b *build) installRuby(content bool) error {
+	types := libcnb.LayerTypes{Launch: b.site == nil, Cache: b.needed()}
+	key := func() string { return kit.Key(b.set.Key(), layout) }
+	keep, err := b.ruby.Keep(types, key())
+	if err != nil {
+		return err
+	}
+	if !keep || content && !kit.IsDir(b.ruby.Path) {
+		if err := b.ruby.Reset(types, ""); err != nil {
+			return err
+		}
+		if err := b.tool.Install(b.set, b.ruby.Path); err != nil {
+			return err
+		}
+		if err := b.settle(); err != nil {
+			return err
+		}
+		b.ruby.SetKey(key()) // Install may have found newer packages
+	}
+	if kit.IsDir(b.ruby.Path) {
+		b.rubyEnv()
+	}
+	return kit.WriteSBOM(b.ruby.Layer, b.set.SBOM())
+}
+
+// root is the folder that stands for /usr.
+func (b *build) usr(elem ...string) string {
+	return filepath.Join(append([]string{b.ruby.Path, "usr"}, elem...)...)
+}
+
+// api is the version of the library's folders: "3.3.0".
+func (b *build) api() string { return b.line + ".0" }
+
+// relocated is added to Ruby's configuration, which RubyGems reads before all else.
+const relocated = `
+# The library is not where Ruby was compiled for: the folders that RUBYLIB names take the places of those, behind what gems bring.
+$LOAD_PATH.reject! { |dir| dir.instance_variable_defined?(:@gem_prelude_index) }
+$LOAD_PATH.map! { |dir| dir.start_with?(RbConfig::TOPDIR + "/") ? dir.dup.tap { |d| d.instance_variable_set(:@gem_prelude_index, d) } : dir }
+`
+
+// settle makes Debian's Ruby work from the layer: its configuration finds out by itself where it is, but for the order of the folders.
+func (b *build) settle() error {
+	config := b.archDir("rbconfig.rb")
+	data, err := os.ReadFile(config)
+	if err != nil {
+		return kit.Errorf("clear the cache with git push -o clear-cache", "Debian's Ruby %s lacks its configuration: %v", b.line, err)
+	}
+	if err := os.WriteFile(config, append(data, relocated...), 0o644); err != nil {
+		return err
+	}
+	// The programs of the version's own RubyGems and Bundler, not those that Debian patches for its packages.
+	for _, name := range []string{"ruby", "gem", "bundle", "bundler", "rake", "irb", "erb", "rdoc", "racc"} {
+		if !kit.IsFile(b.usr("bin", name+b.line)) {
+			continue
+		}
+		link := b.usr("bin", name)
+		if err := os.RemoveAll(link); err != nil {
+			return err
+		}
+		if err := os.Symlink(name+b.line, link); err != nil {
+			return err
+		}
+	}
+	for _, f := range []string{config, b.usr("bin")} {
+		if err := os.Chtimes(f, made, made); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// made is the date that files of an image have.
+var made = time.Date(1980, 1, 1, 0, 0, 1, 0, time.UTC)
+
+// archDir is a file in the folder of the library that is for one architecture.
+func (b *build) archDir(elem ...string) string {
+	found, _ := filepath.Glob(b.usr("lib", "*-linux-gnu*", "ruby", b.api())) // a constant pattern but for the layer's path
+	if len(found) == 0 {
+		return b.usr("lib", "ruby", b.api(), "none")
+	}
+	return filepath.Join(append([]string{found[0]}, elem...)...)
+}
+
+// rubyEnv sets the environment of builds and of the app.
+func (b *build) rubyEnv() {
+	path := strings.Join([]string{b.usr("lib", "ruby", b.api()), b.archDir()}, ":")
+	if b.bundle.file == "" { // what Ruby itself once had, such as webrick, is a package of Debian's
+		arch := filepath.Dir(b.archDir())
+		path = strings.Join([]string{path, b.usr("lib", "ruby", "vendor_ruby"), filepath.Join(arch, "vendor_ruby", b.api())}, ":")
+		integration := b.usr("share", "rubygems-integration")
+		b.ruby.LaunchEnvironment.Default("GEM_PATH", strings.Join([]string{filepath.Join(integration, "all"), filepath.Join(integration, b.api()),
+			filepath.Join(filepath.Dir(arch), "rubygems-integration", b.api()), b.usr("lib", "ruby", "gems", b.api())}, ":"))
+	}
+	variables := debs.Environment(b.ruby.Path)
+	variables.AddTo(b.env)
+	variables.SetLayer(b.ruby)
+	b.env["RUBYLIB"] = path
+	launch := b.ruby.LaunchEnvironment
+	launch.Prepend("RUBYLIB", ":", path)
+	for name, value := range map[string]string{"LANG": "C.UTF-8", "RACK_ENV": "production", "APP_ENV": "production", "RAILS_ENV": "production", "HANAMI_ENV": "production",
+		"RAILS_LOG_TO_STDOUT": "enabled", "RAILS_SERVE_STATIC_FILES": "enabled", "MALLOC_ARENA_MAX": "2", "PIDFILE": "/tmp/server.pid"} {
+		launch.Default(name, value)
+	}
+}

@@ -76,7 +76,7 @@ func (b *build) runHooks(names []string) error {
 		case around && (isBefore && has(before) || isAfter && has(after)):
 		case b.tool.kind == "berry" && strings.Contains(name, "prep"): // yarn 2 and later run those of publishing only then
 		default:
-			if err := b.command(b.tool.run(name), env, ""); err != nil {
+			if err := b.command(b.tool.run(name), env); err != nil {
 				return err
 			}
 		}

@@ -25,7 +25,7 @@ func TestBuildKinds(t *testing.T) {
 		{"a server that a framework leaves", map[string]string{
 			"package.json": `{"scripts":{"build":"node make.js"},"dependencies":{"ms":"2.1.3"}}`,
 			"make.js":      "const fs = require('fs'); fs.mkdirSync('.output/server', {recursive: true}); fs.writeFileSync('.output/server/index.mjs', '')",
-		}, "/bin/sh|-c|HOST=0.0.0.0 exec node .output/server/index.mjs", "require('ms')('1h')", "3600000"},
+		}, "node|.output/server/index.mjs", "require('ms')('1h')", "3600000"},
 		{"a build that writes among the packages", map[string]string{
 			"package.json": `{"scripts":{"build":"node make.js","start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`,
 			"make.js":      "const fs = require('fs'); fs.mkdirSync('node_modules/.client'); fs.writeFileSync('node_modules/.client/index.js', 'module.exports = 7')", "server.js": "",
@@ -45,6 +45,12 @@ func TestBuildKinds(t *testing.T) {
 		{"yarn 3, which cannot leave the development packages out", map[string]string{
 			"package.json": `{"name":"y","packageManager":"yarn@3.8.7","scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "server.js": "",
 		}, "node|server.js", "require('ms')('2h')", "7200000"},
+		{"bun, with its own server", map[string]string{
+			"package.json": `{"packageManager":"bun@1.3.5","module":"index.ts","dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "index.ts": "export default { port: 1, fetch: () => new Response('x') }",
+		}, "bun|run|index.ts", "require('ms')('1h') + require('child_process').execSync('../layers/node/bin/bun --version')", "36000001.3.5"},
+		{"a committed node_modules", map[string]string{
+			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`, "server.js": "", "node_modules/ms/package.json": `{"version":"0.0.1"}`,
+		}, "node|server.js", "require('ms')('1h')", "3600000"},
 		{"a pnpm workspace", map[string]string{
 			"package.json":              `{"name":"mono","private":true,"packageManager":"pnpm@9.15.4","scripts":{"build":"pnpm -r build","start":"node apps/web/server.js"},"devDependencies":{"semver":"7.6.3"}}`,
 			"pnpm-workspace.yaml":       "packages:\n  - apps/*\n  - packages/*\n",

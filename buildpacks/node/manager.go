@@ -1,118 +1,220 @@
 package node
 
 import (
-	"github.com/gitd-io/gitd/internal/pattern"
-
-	"path/filepath"
+	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // manager is a package manager and where it comes from.
 type manager struct {
-	kind string // "npm", "yarn" (1.x), "berry" (yarn 2 and later), "pnpm"
+	kind string // "npm", "yarn" (1.x), "berry" (yarn 2 and later), "pnpm", "bun"
 	pkg  string // package of the registry that has it; "" for the npm that is in the builder
 	want string // version or range of pkg
+	hash string // of that version, as corepack writes it: sha512.…; "" for none
 	lock string // lock file; "" for none
 	path string // a release that the app brings along: .yarn/releases/…
 
-	focuses bool // yarn 2 and later: it can leave the development packages out. 4 can, 2 and 3 by a plugin
+	focuses bool     // yarn 2 and later: it can leave the development packages out. 4 can, 2 and 3 by a plugin
+	others  []string // lock files of other package managers, which are not used
 }
 
 func (m manager) spec() string { return m.kind + " " + m.pkg + "@" + m.want }
 
 // describe is for people.
 func (m manager) describe() string {
-	if m.lock == "" {
+	if m.lock == "" && m.kind == "npm" {
 		return "no lock file"
+	}
+	if m.lock == "" {
+		return m.program() + ", no lock file"
 	}
 	return m.program() + " lock file"
 }
 
-var (
-	managerField = pattern.New(`^(npm|yarn|pnpm)@([0-9][0-9A-Za-z.-]*)(\+.*)?$`)
-	pnpmLock     = pattern.New(`(?m)^lockfileVersion: *'?"?([0-9]+)`)
-	yarnPath     = pattern.New(`(?m)^yarnPath: *"?([^"\n]+?)"? *$`)
-)
-
-// chooseManager finds the package manager by the lock file; packageManager in package.json says which version of it.
-func chooseManager(app string, p *Package) (manager, error) {
-	m := manager{kind: "npm"}
-	switch {
-	case kit.Exists(app, "npm-shrinkwrap.json"):
-		m.lock = "npm-shrinkwrap.json"
-	case kit.Exists(app, "package-lock.json"):
-		m.lock = "package-lock.json"
-	case kit.Exists(app, "pnpm-lock.yaml"):
-		m = manager{kind: "pnpm", pkg: "pnpm", want: "9", lock: "pnpm-lock.yaml"}
-		if v := pnpmLock.FindStringSubmatch(kit.Text(app, m.lock)); v != nil {
-			switch v[1] {
-			case "5":
-				m.want = "7"
-			case "6":
-				m.want = "8"
-			}
-		}
-	case kit.Exists(app, "yarn.lock"):
-		m = manager{kind: "yarn", pkg: "yarn", want: "1", lock: "yarn.lock"}
-		if strings.Contains(kit.Text(app, m.lock), "\n__metadata:") {
-			m = manager{kind: "berry", pkg: "@yarnpkg/cli-dist", want: "4", lock: "yarn.lock"}
-		}
-	}
-	if m.kind == "berry" || m.kind == "yarn" {
-		if v := yarnPath.FindStringSubmatch(kit.Text(app, ".yarnrc.yml")); v != nil && kit.IsFile(app, v[1]) {
-			m.kind, m.path = "berry", v[1]
-		}
-	}
-	if m.kind == "pnpm" && p.PackageManager == "" {
-		// A range: the registry's newest in it.
-		if v := p.engine("pnpm"); v != "" {
-			m.want = v
-		}
-	}
-	if p.PackageManager == "" {
-		return m.withFocus(app), nil
-	}
-	v := managerField.FindStringSubmatch(p.PackageManager)
-	if v == nil {
-		return m, kit.Errorf("write it as pnpm@9.15.0", "packageManager in package.json is %q, which is not npm, yarn or pnpm with a version", p.PackageManager)
-	}
-	name, major := v[1], strings.SplitN(v[2], ".", 2)[0]
-	switch {
-	case name == "npm" && m.kind == "npm":
-		// The builder's npm reads the lock files of all versions.
-	case name == "pnpm" && (m.kind == "pnpm" || m.lock == ""):
-		m.kind, m.pkg, m.want = "pnpm", "pnpm", v[2]
-	case name == "yarn" && (m.kind == "yarn" || m.kind == "berry" || m.lock == ""):
-		m.kind, m.pkg, m.want = "yarn", "yarn", v[2]
-		if major != "0" && major != "1" {
-			m.kind, m.pkg = "berry", "@yarnpkg/cli-dist"
-		}
-	default:
-		return m, kit.Errorf("commit the lock file of one package manager only", "packageManager in package.json is %s, but the app has %s", p.PackageManager, m.lock)
-	}
-	return m.withFocus(app), nil
+// locks are the lock files, the one that counts more where there are several first.
+var locks = []struct{ file, kind string }{
+	{"npm-shrinkwrap.json", "npm"}, {"package-lock.json", "npm"}, {"pnpm-lock.yaml", "pnpm"}, {"yarn.lock", "yarn"}, {"bun.lock", "bun"}, {"bun.lockb", "bun"},
 }
 
-var yarnRelease = pattern.New(`yarn-(?:berry-)?([0-9]+)\.`)
+// managerPackages are where the package managers come from.
+var managerPackages = map[string]string{"npm": "", "yarn": "yarn", "berry": "@yarnpkg/cli-dist", "pnpm": "pnpm", "bun": bunPackage()}
 
-// withFocus finds out whether this yarn can leave the development packages out.
-func (m manager) withFocus(app string) manager {
-	if m.kind != "berry" {
-		return m
+// latest are the versions that are taken where nothing says which.
+var latest = map[string]string{"npm": "", "yarn": "1", "berry": "4", "pnpm": "9", "bun": "1"}
+
+var (
+	managerField = pattern.New(`^(npm|yarn|pnpm|bun)(?:@([^+]*)(?:\+(.+))?)?$`)
+	pnpmLock     = pattern.New(`(?m)^lockfileVersion: *'?"?([0-9]+)`)
+	berryLock    = pattern.New(`(?m)^__metadata:\s+version: *"?([0-9]+)`)
+	yarnPath     = pattern.New(`(?m)^yarnPath: *"?([^"\n]+?)"? *$`)
+	yarnRelease  = pattern.New(`yarn-(?:berry-)?([0-9]+(?:\.[0-9]+)*)`)
+)
+
+// chooseManager finds the package manager: by packageManager in package.json, as corepack does, else by the lock file.
+func chooseManager(app string, p *Package) (manager, error) {
+	name, version, hash, err := p.askedManager()
+	if err != nil {
+		return manager{}, err
 	}
-	m.focuses = m.major() != "2" && m.major() != "3" || strings.Contains(kit.Text(app, ".yarnrc.yml"), "workspace-tools")
+	m := byLock(app, name)
+	if m.kind == "" {
+		m.kind = pick(name == "" && p.callsBun(), "bun", pick(name == "", "npm", name))
+	}
+	if m.kind != name {
+		name, version, hash = "", "", ""
+	}
+	m.want = m.defaultVersion(app)
+	switch {
+	case version != "":
+		m.want, m.hash = version, hash
+	case name == "":
+		for _, v := range []string{p.Volta.version(m.program()), p.engine(m.program())} {
+			if v != "" {
+				m.want = v
+				break
+			}
+		}
+	}
+	return m.settle(app, version != ""), nil
+}
+
+// settle makes yarn the one of its two programs that is meant, and finds out where it comes from.
+func (m manager) settle(app string, asked bool) manager {
+	if m.kind == "yarn" {
+		lock := berryLock.FindStringSubmatch(kit.Text(app, m.lock))
+		if asked && !oldYarn(m.want) || lock != nil && !(asked && oldYarn(m.want)) {
+			m.kind = "berry"
+			if !asked && oldYarn(m.want) { // engines, which say what is allowed
+				m.want = m.defaultVersion(app)
+			}
+		}
+		if v := yarnPath.FindStringSubmatch(kit.Text(app, ".yarnrc.yml")); v != nil {
+			m.kind = "berry"
+			release := yarnRelease.FindStringSubmatch(v[1])
+			if kit.IsFile(app, v[1]) {
+				m.path = v[1]
+			}
+			if release != nil { // the release may not be committed
+				m.want, m.hash = release[1], ""
+			}
+		}
+		if m.kind == "yarn" && !oldYarn(m.want) {
+			m.want = latest["yarn"]
+		}
+	}
+	m.pkg = managerPackages[m.kind]
+	if m.kind == "npm" {
+		m.want, m.hash = "", ""
+	}
+	if m.kind == "berry" {
+		m.focuses = m.major() != "2" && m.major() != "3" || strings.Contains(kit.Text(app, ".yarnrc.yml"), "workspace-tools")
+	}
 	return m
+}
+
+// oldYarn tells whether a version is of the first yarn.
+func oldYarn(version string) bool {
+	v := strings.TrimLeft(version, "^~>=v ")
+	return strings.HasPrefix(v, "1.") || v == "1" || strings.HasPrefix(v, "0.")
+}
+
+// byLock is the package manager whose lock file is there: the one that is asked for, else the first. Without any its kind is "". npm is asked for by
+// tools that write it down unasked, so that it gives way to another's lock file.
+func byLock(app, asked string) (m manager) {
+	for _, strict := range []bool{true, false} {
+		for _, l := range locks {
+			wanted := asked == "" || l.kind == asked || !strict && asked == "npm"
+			if m.lock == "" && wanted && kit.Exists(app, l.file) {
+				m.kind, m.lock = l.kind, l.file
+			}
+		}
+	}
+	for _, l := range locks {
+		if l.kind != m.kind && kit.Exists(app, l.file) {
+			m.others = append(m.others, l.file)
+		}
+	}
+	return m
+}
+
+// defaultVersion is the version that wrote the lock file, else the usual one.
+func (m manager) defaultVersion(app string) string {
+	text := ""
+	if m.lock != "" {
+		text = kit.Text(app, m.lock)
+	}
+	switch m.kind {
+	case "pnpm":
+		if v := pnpmLock.FindStringSubmatch(text); v != nil {
+			switch v[1] {
+			case "5":
+				return "7"
+			case "6":
+				return "8"
+			}
+		}
+	case "yarn", "berry":
+		if v := berryLock.FindStringSubmatch(text); v != nil {
+			switch v[1] {
+			case "1", "2", "3", "4":
+				return "2"
+			case "5", "6":
+				return "3"
+			}
+			return "4"
+		}
+	case "bun":
+		for _, v := range append(kit.VersionLines(app, ".bun-version"), kit.AsdfVersions(app, ".tool-versions", "bun")...) {
+			return strings.TrimPrefix(v, "v")
+		}
+	}
+	return latest[m.kind]
+}
+
+// askedManager is what packageManager says, else devEngines.
+func (p *Package) askedManager() (name, version, hash string, err error) {
+	if p.PackageManager == "" {
+		e := p.devEngine("packageManager", "npm", "yarn", "pnpm", "bun")
+		return e.Name, e.Version, "", nil
+	}
+	v := managerField.FindStringSubmatch(strings.TrimSpace(p.PackageManager))
+	if v == nil || strings.Contains(v[2], "/") {
+		return "", "", "", kit.Errorf("write it as pnpm@9.15.0", "packageManager in package.json is %q, which is not npm, yarn, pnpm or bun with a version", p.PackageManager)
+	}
+	if v[2] == "latest" || v[2] == "stable" {
+		v[2] = ""
+	}
+	return v[1], strings.TrimPrefix(v[2], "v"), v[3], nil
+}
+
+// devEngine is one entry of devEngines.
+type devEngine struct{ Name, Version string }
+
+// devEngine is the first of the named ones that devEngines lists in a field: an object, or a list of them.
+func (p *Package) devEngine(field string, names ...string) devEngine {
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(p.DevEngines, &fields) // npm complains of a malformed one
+	var list []devEngine
+	if json.Unmarshal(fields[field], &list) != nil {
+		list = make([]devEngine, 1)
+		_ = json.Unmarshal(fields[field], &list[0])
+	}
+	for _, e := range list {
+		if slices.Contains(names, e.Name) {
+			return e
+		}
+	}
+	return devEngine{}
 }
 
 // major is the first number of the version.
 func (m manager) major() string {
-	if v := yarnRelease.FindStringSubmatch(m.path); v != nil {
-		return v[1]
-	}
-	major, _, _ := strings.Cut(m.want, ".")
+	want := strings.TrimLeft(m.want, "^~>=v ")
+	major, _, _ := strings.Cut(want, ".")
 	return major
 }
 
@@ -122,143 +224,4 @@ func (m manager) program() string {
 		return "yarn"
 	}
 	return m.kind
-}
-
-// tool is a package manager that is ready to run.
-type tool struct {
-	manager
-	argv  []string // program and its first arguments
-	store string   // where it keeps what it downloaded
-}
-
-// fetchTool makes the package manager ready: npm is in the builder, the others come from the registry by way of npm, once per
-// version.
-func (b *build) fetchTool(m manager) (tool, error) {
-	t := tool{manager: m, argv: []string{"npm"}}
-	var err error
-	if t.store, err = b.cache.Downloads("node-" + m.kind); err != nil {
-		return t, err
-	}
-	if m.pkg == "" {
-		return t, nil
-	}
-	if m.path != "" {
-		t.argv = []string{"node", filepath.Join(b.app, m.path)}
-		return t, nil
-	}
-	tools, err := b.cache.Dir("node-tools")
-	if err != nil {
-		return t, err
-	}
-	dir := filepath.Join(tools, strings.ReplaceAll(m.pkg, "/", "+")+"@"+m.want)
-	script := filepath.Join(dir, "node_modules", m.pkg, managerScripts[m.pkg])
-	if !kit.IsFile(script) {
-		kit.Say(b.Out, "Fetching %s %s", m.pkg, m.want)
-		if err := b.npmInstall(dir, m.pkg+"@"+m.want); err != nil {
-			return t, kit.Errorf("check packageManager in package.json", "%s %s could not be fetched from the package registry", m.pkg, m.want)
-		}
-	}
-	t.argv = []string{"node", script}
-	return t, nil
-}
-
-// npmInstall puts a package of the registry into dir/node_modules.
-func (b *build) npmInstall(dir, spec string) error {
-	env := b.env.Clone()
-	env["npm_config_ignore_scripts"] = "true"
-	if err := mkdir(dir); err != nil {
-		return err
-	}
-	_, err := kit.Cmd{Args: []string{"npm", "install", "--prefix", dir, "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--global=false", spec},
-		Dir: dir, Env: env, Out: b.Out}.Run()
-	return err
-}
-
-// setEnv sets what the package managers read from the environment.
-func (t tool) setEnv(env kit.Env) {
-	switch t.kind {
-	case "npm":
-		env["npm_config_cache"] = t.store
-	case "yarn":
-		env["YARN_CACHE_FOLDER"] = t.store
-	case "berry":
-		env["YARN_GLOBAL_FOLDER"] = t.store
-		env["YARN_ENABLE_GLOBAL_CACHE"] = "true"
-		env["YARN_NODE_LINKER"] = "node-modules"
-		env["YARN_ENABLE_TELEMETRY"] = "0"
-		if t.lock == "" { // where CI is set, yarn refuses to make one
-			env["YARN_ENABLE_IMMUTABLE_INSTALLS"] = "false"
-		}
-		env["YARN_ENABLE_PROGRESS_BARS"] = "false"
-		if r := env["npm_config_registry"]; r != "" {
-			env.Default("YARN_NPM_REGISTRY_SERVER", strings.TrimSuffix(r, "/"))
-		}
-		if ca := env["NODE_EXTRA_CA_CERTS"]; ca != "" {
-			// A setting that this yarn does not know is an error.
-			env.Default(pick(t.major() == "2" || t.major() == "3", "YARN_CA_FILE_PATH", "YARN_HTTPS_CA_FILE_PATH"), ca)
-		}
-	case "pnpm":
-		env["npm_config_store_dir"] = t.store
-		env["npm_config_manage_package_manager_versions"] = "false" // the right one is running already
-	}
-}
-
-// install is the command that installs exactly what the lock file says, with or without the packages for development.
-func (t tool) install(dev bool) []string {
-	var args []string
-	switch t.kind {
-	case "npm":
-		args = []string{"ci"}
-		if t.lock == "" {
-			args = []string{"install", "--no-package-lock"}
-		}
-		args = append(args, pick(dev, "--include=dev", "--omit=dev"), "--no-audit", "--no-fund", "--prefer-offline")
-	case "yarn":
-		args = []string{"install", "--non-interactive", "--prefer-offline", pick(dev, "--production=false", "--production=true")}
-		if t.lock != "" {
-			args = append(args, "--frozen-lockfile")
-		}
-	case "berry":
-		// Without the development packages it is "workspaces focus", which takes the lock file as it is.
-		args = []string{"install", "--immutable"}
-		if t.lock == "" {
-			args = args[:1]
-		}
-		if !dev && t.focuses {
-			args = []string{"workspaces", "focus", "--production"}
-		}
-	case "pnpm":
-		args = []string{"install", "--prefer-offline", pick(t.lock != "", "--frozen-lockfile", "--no-frozen-lockfile")}
-		if !dev {
-			args = append(args, "--prod")
-		}
-	}
-	return slices.Concat(t.argv, args)
-}
-
-// prune is the command that takes the packages for development away again.
-func (t tool) prune() []string {
-	switch t.kind {
-	case "npm":
-		return append(slices.Clone(t.argv), "prune", "--omit=dev", "--no-audit", "--no-fund")
-	case "yarn":
-		return append(t.install(false), "--ignore-scripts")
-	}
-	// pnpm's own prune takes the packages of a workspace's members away as well.
-	return t.install(false)
-}
-
-// run is the command that runs a script of package.json.
-func (t tool) run(script string) []string { return append(slices.Clone(t.argv), "run", script) }
-
-// title is how the command reads in a log.
-func (t tool) title(args []string) string {
-	return t.program() + " " + strings.Join(args[len(t.argv):], " ")
-}
-
-func pick(b bool, yes, no string) string {
-	if b {
-		return yes
-	}
-	return no
 }

@@ -33,7 +33,7 @@ func (b *build) prune() error {
 	env := b.env.Clone()
 	env["npm_config_ignore_scripts"] = "true"
 	env.Default("CI", "true")
-	return b.command(b.tool.prune(), env, "")
+	return b.command(b.tool.prune(), env)
 }
 
 // keepsDevelopment tells whether a package for development is needed when the app runs, and says so.

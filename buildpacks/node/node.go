@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	}
 	if !kit.Exists(app, "package.json") {
 		return kit.Detected(b.Out, "Node.js (%s, %s)", programAlone(app), w.describe()), nil
+	}
+	if m.kind == "bun" {
+		return kit.Detected(b.Out, "Bun (package.json, %s)", pick(m.lock == "", "no lock file", m.lock)), nil
 	}
 	return kit.Detected(b.Out, "Node.js (package.json, %s, %s)", m.describe(), w.describe()), nil
 }
@@ -133,8 +137,8 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 		return nil, err
 	}
 	b.key = b.pkg.installKey(b.app, m, b.node.version)
-	if m.lock == "" && len(b.pkg.Dependencies) > 0 {
-		kit.Say(b.Out, "Warning: there is no lock file, so each build may install other versions; commit package-lock.json")
+	if err := b.clean(m); err != nil {
+		return nil, err
 	}
 
 	b.site = b.pkg.KindOf(b.app) == Site
@@ -164,10 +168,38 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	return append(layers, runtime), nil
 }
 
+// clean tells what about the lock files a person may not expect, and puts away what package managers stumble over.
+func (b *build) clean(m manager) error {
+	if m.lock == "" && len(b.pkg.Dependencies) > 0 {
+		kit.Say(b.Out, "Warning: there is no lock file, so each build may install other versions; commit %s",
+			map[string]string{"npm": "package-lock.json", "yarn": "yarn.lock", "berry": "yarn.lock", "pnpm": "pnpm-lock.yaml", "bun": "bun.lock"}[m.kind])
+	}
+	if len(m.others) > 0 {
+		kit.Say(b.Out, "Warning: %s is not used: %s installs the packages; remove what is not needed", strings.Join(m.others, ", "), m.program())
+	}
+	file := filepath.Join(b.app, "package.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil // a program without one
+	}
+	if text := kit.Decode(data); text != string(data) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	modules := filepath.Join(b.app, "node_modules")
+	if !kit.Exists(modules) {
+		return nil
+	}
+	kit.Say(b.Out, "Warning: node_modules is committed; the packages are installed here instead: add it to .gitignore")
+	return os.RemoveAll(modules)
+}
+
 // tools puts Node.js, npm and the app's package manager on the PATH.
 func (b *build) tools(m manager) (err error) {
 	b.env.Prepend(filepath.Dir(b.node.exe))
 	b.node.headers(b.env)
+	b.setHeap()
 	kit.Say(b.Out, "Node.js %s", b.node.version)
 	if err := b.olderNPM(); err != nil {
 		return err
@@ -200,7 +232,7 @@ func (b *build) prepare() error {
 func (b *build) install(dev bool) error {
 	env := b.env.Clone()
 	env.Default("CI", "true") // package managers ask no questions then; to builds it says more, so that they do not get it
-	return b.command(b.tool.install(dev), env, pick(b.tool.lock != "", "if package.json was changed, update the lock file and commit it", ""))
+	return b.command(b.tool.install(dev), env)
 }
 
 func (b *build) runBuild() error {
@@ -216,7 +248,10 @@ func (b *build) runBuild() error {
 	if err != nil {
 		return err
 	}
-	if err := b.command(b.tool.run("build"), env, ""); err != nil {
+	if b.legacyHash() && !strings.Contains(env["NODE_OPTIONS"], "openssl") {
+		env["NODE_OPTIONS"] = strings.TrimSpace(env["NODE_OPTIONS"] + " --openssl-legacy-provider")
+	}
+	if err := b.command(b.buildCommand(), env); err != nil {
 		return err
 	}
 	if err := done(); err != nil {
@@ -226,7 +261,23 @@ func (b *build) runBuild() error {
 	return nil
 }
 
-func (b *build) command(args []string, env kit.Env, next string) error {
+// buildCommand runs the script that builds the app, else the framework's own command.
+func (b *build) buildCommand() []string {
+	if name := b.pkg.BuildScript(); name != "" {
+		return b.tool.run(name)
+	}
+	words := strings.Fields(b.pkg.impliedBuild())
+	return slices.Concat(b.tool.argv, []string{pick(b.tool.kind == "npm", "exec", pick(b.tool.kind == "bun", "x", pick(b.tool.kind == "pnpm", "exec", "run")))}, words[:1], pick2(b.tool.kind == "npm" && len(words) > 1, "--"), words[1:])
+}
+
+func pick2(b bool, word string) []string {
+	if b {
+		return []string{word}
+	}
+	return nil
+}
+
+func (b *build) command(args []string, env kit.Env) error {
 	title := b.tool.title(args)
 	kit.Say(b.Out, "%s", title)
 	words := strings.Fields(title)
@@ -234,8 +285,8 @@ func (b *build) command(args []string, env kit.Env, next string) error {
 	if words[1] == "run" {
 		n = 3
 	}
-	_, err := kit.Cmd{Args: args, Dir: b.app, Env: env, Out: b.Out, Name: strings.Join(words[:min(n, len(words))], " "), Next: next}.Run()
-	return err
+	said, err := kit.Cmd{Args: args, Dir: b.app, Env: env, Out: b.Out, Name: strings.Join(words[:min(n, len(words))], " ")}.Run()
+	return b.reason(said, err)
 }
 
 func mkdir(dir string) error { return os.MkdirAll(dir, 0o755) }

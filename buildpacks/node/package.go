@@ -19,6 +19,7 @@ import (
 type Package struct {
 	Name            string            `json:"name"`
 	Main            string            `json:"main"`
+	Module          string            `json:"module"`
 	PackageManager  string            `json:"packageManager"`
 	Engines         json.RawMessage   `json:"engines"`
 	Scripts         map[string]string `json:"scripts"`
@@ -30,9 +31,18 @@ type Package struct {
 	Overrides       json.RawMessage   `json:"overrides"`
 	Resolutions     json.RawMessage   `json:"resolutions"`
 	PNPM            json.RawMessage   `json:"pnpm"`
-	Volta           struct {
-		Node string `json:"node"`
-	} `json:"volta"`
+	DevEngines      json.RawMessage   `json:"devEngines"`
+	Trusted         json.RawMessage   `json:"trustedDependencies"`
+	Patched         json.RawMessage   `json:"patchedDependencies"`
+	Volta           volta             `json:"volta"`
+}
+
+// volta is what the version manager of that name writes into package.json.
+type volta struct{ Node, NPM, Yarn, PNPM, Extends string }
+
+// version is the version that it has for a program; "" for none.
+func (v volta) version(program string) string {
+	return map[string]string{"node": v.Node, "npm": v.NPM, "yarn": v.Yarn, "pnpm": v.PNPM}[program]
 }
 
 // ReadPackage reads the app's package.json. The error wraps fs.ErrNotExist where there is none, and no program that needs none; a malformed one is
@@ -45,7 +55,7 @@ func ReadPackage(app string) (*Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	data = []byte(strings.TrimPrefix(string(data), "\ufeff"))
+	data = []byte(kit.Decode(data))
 	p := &Package{}
 	if err := json.Unmarshal(data, p); err != nil {
 		var syntax *json.SyntaxError
@@ -58,6 +68,14 @@ func ReadPackage(app string) (*Package, error) {
 			return nil, kit.Errorf("correct it and push again", "package.json is malformed: %s must not be a JSON %s", kind.Field, kind.Value)
 		}
 		return nil, kit.Errorf("correct it and push again", "package.json cannot be read: %v", err)
+	}
+	if p.Volta.Extends != "" && filepath.IsLocal(p.Volta.Extends) && p.Volta.Node == "" {
+		var other struct {
+			Volta volta `json:"volta"`
+		}
+		// One that cannot be read says nothing.
+		_ = json.Unmarshal([]byte(kit.Text(app, p.Volta.Extends)), &other)
+		p.Volta = other.Volta
 	}
 	return p, nil
 }
@@ -97,8 +115,34 @@ func (p *Package) engine(program string) string {
 	return strings.TrimSpace(v)
 }
 
-// HasBuild tells whether there is a build script.
-func (p *Package) HasBuild() bool { return strings.TrimSpace(p.Scripts["build"]) != "" }
+// HasBuild tells whether the app is built: by a script, or by the framework that it has.
+func (p *Package) HasBuild() bool { return p.BuildScript() != "" || p.impliedBuild() != "" }
+
+// workspaceGlobs are the patterns of the folders that a workspace's members are in.
+func (p *Package) workspaceGlobs(app string) (globs []string) {
+	if json.Unmarshal(p.Workspaces, &globs) != nil {
+		var w struct{ Packages []string }
+		_ = json.Unmarshal(p.Workspaces, &w) // the package manager complains of a malformed one
+		globs = w.Packages
+	}
+	in := false
+	for line := range strings.Lines(kit.Text(app, "pnpm-workspace.yaml")) {
+		item, isItem := strings.CutPrefix(strings.TrimSpace(line), "- ")
+		switch {
+		case strings.HasPrefix(line, "packages:"):
+			in = true
+		case in && isItem:
+			if item = strings.Trim(strings.TrimSpace(item), `"'`); !strings.HasPrefix(item, "!") {
+				globs = append(globs, item)
+			}
+		case in && strings.TrimSpace(line) != "" && !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "#"):
+			in = false
+		}
+	}
+	return globs
+}
+
+func unmarshal(text string, v any) error { return json.Unmarshal([]byte(text), v) }
 
 // serverFiles are what is started when nothing says what to start.
 var serverFiles = []string{"server.js", "index.js", "app.js", "server.mjs", "index.mjs", "app.mjs", "server.cjs"}
@@ -125,10 +169,16 @@ func (p *Package) KindOf(app string) Kind {
 	if p.startScript() != "" {
 		return Server
 	}
+	if _, s := p.memberStart(app); s != "" {
+		return Server
+	}
 	if p.Main != "" && (kit.IsFile(app, p.Main) || p.HasBuild() && p.Main != "index.js") {
 		return Server
 	}
 	if slices.ContainsFunc(serverFiles, func(f string) bool { return kit.IsFile(app, f) }) {
+		return Server
+	}
+	if p.usesBun(app) && p.bunFile(app) != "" && !kit.IsFile(app, "index.html") {
 		return Server
 	}
 	if p.HasBuild() {
@@ -173,7 +223,7 @@ func (p *Package) installKey(app string, m manager, nodeVersion string) string {
 	q.Name, q.Main, q.Scripts = "", "", nil
 	rest, _ := json.Marshal(q) // a struct of strings and raw JSON that was parsed: cannot fail
 	parts := []string{"2", nodeVersion, m.spec(), string(rest)}
-	for _, f := range append([]string{m.lock, ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs", "pnpm-workspace.yaml", "schema.prisma"}, readAtInstall(app)...) {
+	for _, f := range append([]string{m.lock, ".npmrc", "bunfig.toml", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs", "pnpm-workspace.yaml", "schema.prisma"}, readAtInstall(app)...) {
 		data := ""
 		if f != "" {
 			if b, err := os.ReadFile(app + "/" + f); err == nil {

@@ -20,7 +20,7 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	bin := filepath.Join(b.app, "node_modules", ".bin")
 	programs := b.runtimePrograms()
 	withNPM := slices.Contains(programs, "npm") || slices.Contains(programs, "npx")
-	key := kit.Key("3", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs))
+	key := kit.Key("4", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.pkg.has("fastify-cli")))
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return layer, err
 	}
@@ -56,6 +56,14 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 		layer.LaunchEnvironment.Default("YARN_ENABLE_TELEMETRY", "0")
 	}
 	layer.LaunchEnvironment.Default("NODE_ENV", "production")
+	// Where frameworks' servers take localhost by themselves, they would not be reached.
+	layer.LaunchEnvironment.Default("HOST", "0.0.0.0")
+	if b.pkg.has("fastify-cli") {
+		layer.LaunchEnvironment.Default("FASTIFY_ADDRESS", "0.0.0.0")
+	}
+	if option := b.heapOption(); option != "" {
+		layer.LaunchEnvironment.Default("NODE_OPTIONS", option)
+	}
 	layer.LaunchEnvironment.Prepend("PATH", ":", bin)
 	return layer, nil
 }

@@ -59,12 +59,15 @@ var devServer = pattern.New(`^(react-scripts start|craco start|vite( dev| serve|
 // result is served instead.
 func (p *Package) startScript() string {
 	s := strings.TrimSpace(p.Scripts["start"])
+	if prod := strings.TrimSpace(p.Scripts["start:prod"]); prod != "" && (s == "" || strings.HasPrefix(programOf(p.follow(s)), "nest start")) {
+		return prod // what builds the app before it starts it is for development
+	}
 	if !p.HasBuild() {
 		return s
 	}
 	program := programOf(p.follow(s))
-	if devServer.MatchString(program) {
-		return ""
+	if s == "" && p.Main == "" || devServer.MatchString(program) {
+		return p.impliedStart()
 	}
 	// Next.js has a server of its own for what it built.
 	if program == "next dev" || strings.HasPrefix(program, "next dev ") {

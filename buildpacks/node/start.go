@@ -13,8 +13,14 @@ import (
 // start finds out how the app starts: the start script, run as npm would but without npm; else main, else a file with one of
 // the usual names. It is nil for an app whose Procfile says so itself.
 func (b *build) start() (*libcnb.Process, error) {
+	if ok, err := b.standalone(); err != nil {
+		return nil, err
+	} else if s := programOf(b.pkg.follow(b.pkg.startScript())); ok && (s == "" || s == "." || s == "next start" || strings.HasPrefix(s, "next start ")) {
+		// It listens on what HOSTNAME says, which is the container's name elsewhere.
+		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "HOSTNAME=0.0.0.0 exec node .next/standalone/server.js"}, Direct: true}, nil
+	}
 	if s := b.pkg.startScript(); s != "" {
-		s = b.pkg.follow(s)
+		s = b.inBuildFolder(b.pkg.follow(s))
 		if pre := strings.TrimSpace(b.pkg.Scripts["prestart"]); pre != "" {
 			line := procfile.ShellLine(s)
 			if line == s { // not one command that exec could take: a list, or variables before it
@@ -27,6 +33,12 @@ func (b *build) start() (*libcnb.Process, error) {
 	}
 	if p := builtServer(b.app); p != nil {
 		return p, nil
+	}
+	if dir, s := b.pkg.memberStart(b.app); s != "" {
+		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "cd " + quote(dir) + ` && PATH="$PWD/node_modules/.bin:$PATH" && ` + procfile.ShellLine(s)}, Direct: true}, nil
+	}
+	if b.startsByBun() {
+		return &libcnb.Process{Type: "web", Command: "bun", Arguments: []string{"run", b.pkg.bunFile(b.app)}, Direct: true}, nil
 	}
 	files := serverFiles
 	if b.pkg.Main != "" {
@@ -43,6 +55,11 @@ func (b *build) start() (*libcnb.Process, error) {
 	}
 	return nil, kit.Errorf(`add "start": "node server.js" to the scripts in package.json`,
 		"nothing says how the app starts: no start script, no main, no server.js, index.js or app.js, no Procfile")
+}
+
+// startsByBun tells whether bun runs the app's file: nothing else says how it starts.
+func (b *build) startsByBun() bool {
+	return b.tool.kind == "bun" && b.pkg.startScript() == "" && builtServer(b.app) == nil && b.pkg.bunFile(b.app) != ""
 }
 
 // builtServers are the servers that frameworks leave when they have built an app: what is there is started.
@@ -74,7 +91,35 @@ func builtServer(app string) *libcnb.Process {
 // BuiltServer tells whether the build has left a server: such an app is not a static site.
 func BuiltServer(app string) bool { return builtServer(app) != nil }
 
-// nodeServer listens on all addresses: some frameworks' servers take localhost unless HOST says otherwise.
 func nodeServer(file string) *libcnb.Process {
-	return &libcnb.Process{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", "HOST=0.0.0.0 exec node " + file}, Direct: true}
+	return &libcnb.Process{Type: "web", Command: "node", Arguments: []string{file}, Direct: true}
+}
+
+// inBuildFolder runs a program where the build has put it: AdonisJS and others make an app of its own in build.
+func (b *build) inBuildFolder(line string) string {
+	words := strings.Fields(line)
+	if len(words) < 2 || words[0] != "node" || !filepath.IsLocal(words[1]) || !strings.Contains(words[1], ".") {
+		return line
+	}
+	if !kit.Exists(b.app, words[1]) && kit.IsFile(b.app, "build", words[1]) {
+		return "cd build && exec " + line
+	}
+	return line
+}
+
+// standalone completes the server that Next.js makes for output: standalone, which lacks the pages' files by design, and tells whether there is one.
+func (b *build) standalone() (bool, error) {
+	root := filepath.Join(b.app, ".next/standalone")
+	if !b.pkg.has("next") || !kit.IsFile(root, "server.js") {
+		return false, nil
+	}
+	for _, dir := range []string{"public", ".next/static"} {
+		if !kit.IsDir(b.app, dir) || kit.Exists(root, dir) {
+			continue
+		}
+		if err := kit.CopyTree(filepath.Join(b.app, dir), filepath.Join(root, dir), nil); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }

@@ -15,12 +15,13 @@ import (
 // wanted is the range of Node.js versions that the app asks for, and where it does.
 type wanted struct {
 	text   string // as written
+	expr   string // as npm understands it
 	from   string // the file
 	limits *semver.Constraints
 }
 
 // codenames are the lines of long-term support, as .nvmrc may name them.
-var codenames = map[string]string{"gallium": "16", "hydrogen": "18", "iron": "20", "jod": "22", "krypton": "24"}
+var codenames = map[string]string{"argon": "4", "boron": "6", "carbon": "8", "dubnium": "10", "erbium": "12", "fermium": "14", "gallium": "16", "hydrogen": "18", "iron": "20", "jod": "22", "krypton": "24"}
 
 // wantedVersion reads the range from engines in package.json, or where tools write it. Nothing said is any version.
 func wantedVersion(app string, p *Package) (wanted, error) {
@@ -29,28 +30,29 @@ func wantedVersion(app string, p *Package) (wanted, error) {
 		name  string
 		texts []string
 	}{
-		{".nvmrc", kit.VersionLines(app, ".nvmrc")}, {".node-version", kit.VersionLines(app, ".node-version")}, {"volta in package.json", []string{p.Volta.Node}},
+		{".nvmrc", kit.VersionLines(app, ".nvmrc")}, {".node-version", kit.VersionLines(app, ".node-version")}, {"volta in package.json", []string{p.Volta.Node}}, {"devEngines in package.json", []string{p.devEngine("runtime", "node").Version}},
 		{".tool-versions", kit.AsdfVersions(app, ".tool-versions", "nodejs", "node")},
 		{"mise.toml", kit.MiseVersions(app, "mise.toml", "node", "nodejs")}, {".mise.toml", kit.MiseVersions(app, ".mise.toml", "node", "nodejs")},
 	} {
-		if w.text == "" && len(f.texts) > 0 {
+		if w.text == "" && len(f.texts) > 0 && f.texts[0] != "" {
 			w = wanted{text: f.texts[0], from: f.name}
 		}
 	}
-	expr := strings.ToLower(strings.TrimSpace(w.text))
-	if name, ok := strings.CutPrefix(expr, "lts/"); ok {
+	expr := strings.ToLower(strings.Trim(strings.TrimSpace(w.text), `"'`))
+	if name, ok := strings.CutPrefix(strings.TrimPrefix(expr, "lts-"), "lts/"); ok || codenames[strings.TrimPrefix(expr, "lts-")] != "" {
 		expr = codenames[name]
 		if expr == "" && name != "*" {
 			return w, kit.Errorf("write a version such as 22", "%s asks for Node.js %q, which is not known", w.from, w.text)
 		}
 	}
 	switch expr {
-	case "", "*", "x", "node", "latest", "current", "stable", "lts":
+	case "", "*", "x", "node", "latest", "current", "stable", "lts", "system":
 		w.text = ""
 		expr = "*"
 	}
-	// npm takes "v20" and ">= 18" as well.
-	expr = strings.ReplaceAll(expr, "v", "")
+	// npm takes "v20", "node-v20" and ">= 18" as well.
+	expr = strings.ReplaceAll(strings.TrimPrefix(expr, "node-"), "v", "")
+	w.expr = expr
 	c, err := semver.NewConstraint(expr)
 	if err != nil {
 		return w, kit.Errorf("write a range such as 22.x", "%s asks for Node.js %q, which is not a range of versions", w.from, w.text)
@@ -103,8 +105,8 @@ func (b *build) findNode(w wanted) (nodeJS, error) {
 		return nodeJS{}, err
 	}
 	defer os.RemoveAll(tmp)
-	if err := b.npmInstall(tmp, pkg+"@"+w.limitsText()); err != nil {
-		return nodeJS{}, kit.Errorf("ask for another version, the builder has "+version, "Node.js %s (%s) could not be fetched from the package registry", w.text, w.from)
+	if err := b.npmInstall(tmp, pkg+"@"+w.expr); err != nil {
+		return nodeJS{}, b.cannotHave(pkg, "Node.js", w.text, w.from)
 	}
 	got := filepath.Join(tmp, "node_modules", pkg, "bin", "node")
 	out, err := kit.Cmd{Args: []string{got, "--version"}, Env: b.env, Out: b.Out}.Output()
@@ -145,14 +147,6 @@ func (n nodeJS) headers(env kit.Env) {
 		return
 	}
 	env.Default("npm_config_nodedir", filepath.Dir(include))
-}
-
-// limitsText is the range as npm understands it.
-func (w wanted) limitsText() string {
-	if name, ok := strings.CutPrefix(strings.ToLower(w.text), "lts/"); ok {
-		return codenames[name]
-	}
-	return w.text
 }
 
 // newest finds the newest fetched version that is allowed.

@@ -10,9 +10,6 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
-// scripts of package managers, by package.
-var managerScripts = map[string]string{"pnpm": "bin/pnpm.cjs", "yarn": "bin/yarn.js", "@yarnpkg/cli-dist": "bin/yarn.js"}
-
 // wrap makes the package managers that a script can name programs: the app's own, and those that its scripts call beside it.
 func (b *build) wrap() error {
 	tools, err := b.cache.Dir("node-tools")
@@ -21,20 +18,20 @@ func (b *build) wrap() error {
 	}
 	b.programs = map[string]string{}
 	if name := b.tool.program(); name != "npm" {
-		b.programs[name] = b.tool.argv[1]
+		b.programs[name] = b.tool.program1()
 	}
 	var all []string
 	for _, s := range b.pkg.Scripts {
 		all = append(all, s)
 	}
 	all = append(all, b.pkg.lines(b.app)...)
-	for _, m := range []manager{{kind: "yarn", pkg: "yarn", want: "1"}, {kind: "pnpm", pkg: "pnpm", want: pnpmFor(b.node.version)}} {
-		if b.programs[m.kind] == "" && calls(all, m.kind) {
+	for _, m := range []manager{{kind: "yarn", pkg: "yarn", want: "1"}, {kind: "pnpm", pkg: "pnpm", want: pnpmFor(b.node.version)}, {kind: "bun", pkg: bunPackage(), want: "1"}} {
+		if b.programs[m.kind] == "" && (calls(all, m.kind) || m.kind == "bun" && calls(all, "bunx") || m.kind == "pnpm" && calls(all, "pnpx")) {
 			t, err := b.fetchTool(m)
 			if err != nil {
 				return err
 			}
-			b.programs[m.kind] = t.argv[1]
+			b.programs[m.kind] = t.program1()
 		}
 	}
 	// A folder for each set: builds of an app follow one another, and a set may differ from the last.
@@ -43,7 +40,7 @@ func (b *build) wrap() error {
 		return err
 	}
 	for name, script := range b.programs {
-		if err := writeWrapper(filepath.Join(dir, name), script); err != nil {
+		if err := writeWrappers(dir, name, script); err != nil {
 			return err
 		}
 	}
@@ -65,6 +62,29 @@ func pnpmFor(node string) string {
 	return "9"
 }
 
+// program1 is the file of the package manager: a script of Node.js, or bun.
+func (t tool) program1() string { return t.argv[len(t.argv)-1] }
+
+// short are the programs that run a package's program, as pnpx does.
+var short = map[string][2]string{"pnpm": {"pnpx", "dlx"}, "bun": {"bunx", "x"}}
+
+// writeWrappers makes a package manager a program in a folder, and what is short for one of its commands.
+func writeWrappers(dir, name, script string) error {
+	if s, ok := short[name]; ok {
+		line := fmt.Appendf(nil, "#!/bin/sh\nexec %s %s \"$@\"\n", quote(filepath.Join(dir, name)), s[1])
+		if err := mkdir(dir); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, s[0]), line, 0o755); err != nil {
+			return err
+		}
+	}
+	if name == "bun" {
+		return os.Symlink(script, filepath.Join(dir, name))
+	}
+	return writeWrapper(filepath.Join(dir, name), script)
+}
+
 // writeWrapper makes a script a program. The setting is pnpm's own: npm complains of it, so that only pnpm gets it.
 func writeWrapper(path, script string) error {
 	if err := mkdir(filepath.Dir(path)); err != nil {
@@ -72,7 +92,7 @@ func writeWrapper(path, script string) error {
 	}
 	setting := ""
 	if filepath.Base(path) == "pnpm" {
-		setting = "npm_config_manage_package_manager_versions=false " // the right one is running already
+		setting = "npm_config_manage_package_manager_versions=false pnpm_config_manage_package_manager_versions=false " // the right one is running already
 	}
 	return os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%sexec node %s \"$@\"\n", setting, quote(script)), 0o755)
 }
@@ -86,8 +106,8 @@ func (b *build) runtimePrograms() (names []string) {
 		lines = slices.DeleteFunc(lines, func(l string) bool { return l == s })
 		lines = append(lines, b.pkg.follow(s))
 	}
-	for _, name := range []string{"npm", "npx", "pnpm", "yarn"} {
-		if calls(lines, name) {
+	for _, name := range []string{"npm", "npx", "pnpm", "yarn", "bun"} {
+		if calls(lines, name) || short[name][0] != "" && calls(lines, short[name][0]) || name == "bun" && b.startsByBun() {
 			names = append(names, name)
 		}
 	}
@@ -103,6 +123,13 @@ func (b *build) addManager(layer, name string) error {
 	if strings.HasPrefix(script, b.app+"/") { // the app brings it along
 		return writeWrapper(filepath.Join(layer, "bin", name), script)
 	}
+	if name == "bun" {
+		to := filepath.Join(layer, "lib", "bun")
+		if err := kit.CopyFile(script, to); err != nil {
+			return err
+		}
+		return writeWrappers(filepath.Join(layer, "bin"), name, to)
+	}
 	root := script
 	for filepath.Base(filepath.Dir(root)) != "node_modules" && !strings.HasPrefix(filepath.Base(filepath.Dir(root)), "@") {
 		root = filepath.Dir(root)
@@ -115,5 +142,5 @@ func (b *build) addManager(layer, name string) error {
 	if err := kit.CopyTree(root, to, nil); err != nil {
 		return err
 	}
-	return writeWrapper(filepath.Join(layer, "bin", name), filepath.Join(to, rel))
+	return writeWrappers(filepath.Join(layer, "bin"), name, filepath.Join(to, rel))
 }

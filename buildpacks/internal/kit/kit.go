@@ -103,10 +103,11 @@ func Text(elem ...string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(decode(data))
+	return strings.TrimSpace(Decode(data))
 }
 
-func decode(data []byte) string {
+// Decode returns the text of a file: without a byte order mark, and from UTF-16 where it has the mark of that.
+func Decode(data []byte) string {
 	var order binary.ByteOrder
 	switch {
 	case bytes.HasPrefix(data, []byte("\xff\xfe")):

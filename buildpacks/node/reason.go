@@ -176,7 +176,7 @@ func (b *build) programsThere(said string, e *kit.Error) error {
 		}
 		next := "add the package " + pkg + " to devDependencies"
 		if systemPrograms[name] != "" {
-			pkg, next = systemPrograms[name], "add the Debian package "+systemPrograms[name]+": [io.gitd.build] packages in project.toml"
+			next = "add the Debian package "+systemPrograms[name]+": [io.gitd.build] packages in project.toml"
 		}
 		return kit.Errorf(next, "%s: the program %s is not there", e.Message, name)
 	}

@@ -2,38 +2,18 @@
 package procfile
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"io/fs"
-	"path"
-	"regexp"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile/lines"
 )
 
 // Name is the file's name.
 const Name = "Procfile"
 
 // Process is one line of a Procfile.
-type Process struct {
-	Type    string
-	Command string
-}
-
-// Names tells whether the command starts a program of that name, by whatever path.
-func (p Process) Names(program string) bool {
-	for _, w := range strings.Fields(p.Command) {
-		if path.Base(strings.Trim(w, `"'`)) == program {
-			return true
-		}
-	}
-	return false
-}
-
-var typeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+type Process = lines.Process
 
 // Read reads the app's Procfile. An app without one has no processes; a malformed one is a *kit.Error.
 func Read(app string) ([]Process, error) {
@@ -47,52 +27,11 @@ func Read(app string) ([]Process, error) {
 	return Parse(data)
 }
 
-// Parse reads a Procfile: lines "type: command", comments after # at the start of a line, empty lines. The error names the
-// first line that is neither.
+// Parse reads a Procfile: see lines.Parse. An error is a *kit.Error.
 func Parse(data []byte) ([]Process, error) {
-	const next = "write lines such as web: ./server"
-	if !utf8.Valid(data) {
-		return nil, kit.Errorf("save it as UTF-8", "the Procfile is not a text file")
+	procs, err := lines.Parse(data)
+	if e, ok := errors.AsType[*lines.Error](err); ok {
+		return nil, kit.Errorf(e.Next, "%s", e.Text)
 	}
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	var procs []Process
-	seen := map[string]int{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, len(data)+1)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, command, ok := strings.Cut(line, ":")
-		name, command = strings.TrimSpace(name), strings.TrimSpace(command)
-		switch {
-		case !ok:
-			return nil, kit.Errorf(next, "line %d of the Procfile is not of the form type: command: %q", n, short(line))
-		case !typeName.MatchString(name):
-			return nil, kit.Errorf("use letters, digits, '-', '_' and '.'", "line %d of the Procfile has a bad process type: %q", n, short(name))
-		case command == "":
-			return nil, kit.Errorf(next, "line %d of the Procfile has no command for %s", n, name)
-		case strings.ContainsRune(command, 0):
-			return nil, kit.Errorf("", "line %d of the Procfile has a null character", n)
-		case seen[name] != 0:
-			return nil, kit.Errorf("keep one of them", "line %d of the Procfile defines %s again, after line %d", n, name, seen[name])
-		}
-		seen[name] = n
-		procs = append(procs, Process{Type: name, Command: command})
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
-	}
-	if len(procs) == 0 {
-		return nil, kit.Errorf(next, "the Procfile names no process")
-	}
-	return procs, nil
-}
-
-func short(s string) string {
-	if r := []rune(s); len(r) > 60 {
-		return string(r[:60]) + "…"
-	}
-	return s
+	return procs, err
 }

@@ -8,10 +8,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	_ "github.com/gitd-io/gitd/internal/noprofile"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
-	"github.com/gitd-io/gitd/internal/reexec"
+	_ "github.com/gitd-io/gitd/internal/noprofile"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -22,7 +21,6 @@ type exit int
 func (exit) Error() string { return "" }
 
 func main() {
-	reexec.Init()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := root().ExecuteContext(ctx)

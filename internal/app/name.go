@@ -3,13 +3,15 @@ package app
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // MaxNameLength is the longest name of an app in bytes. It leaves room for "-v" and a release number in a revision's
 // name, which is a DNS label of at most 63 bytes.
 const MaxNameLength = 40
 
-var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
+// nameForm is compiled at first use.
+var nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`) })
 
 // ParseName turns the path of a remote's URL ("hello", "/hello", "hello.git") into the name of an app.
 // It returns an *Error with code CodeInvalidName if that is not a DNS label that starts with a letter, or is
@@ -24,7 +26,7 @@ func ParseName(s string) (string, error) {
 		why = "it is longer than 40 characters"
 	case strings.ToLower(n) != n:
 		why = "it has upper-case letters"
-	case !nameForm.MatchString(n):
+	case !nameForm().MatchString(n):
 		why = "it must start with a letter and hold only a-z, 0-9 and single words joined by -"
 	case n == "gitd":
 		why = "gitd keeps images of its own under it"

@@ -1,14 +1,14 @@
 package command
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
-var versionForm = regexp.MustCompile(`^v?[1-9][0-9]{0,8}$`)
+var versionForm = pattern.New(`^v?[1-9][0-9]{0,8}$`)
 
 // parseVersion reads the version of a release: "v3", or "3".
 func parseVersion(s string) (int, error) {

@@ -104,7 +104,6 @@ type StartError struct {
 	Signal   string   // for Exited by a signal: "killed"
 	Detail   string   // for the other reasons
 	LogTail  []string // its last lines of output
-	ReadOnly bool     // its output mentions a read-only file system
 	Waited   time.Duration
 	Missing  bool  // for ImageError: the image is no longer in the registry
 	Err      error // the cause; may be nil

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,19 +33,27 @@ func (e *StartError) sentence() string {
 	return "the app could not be started: " + e.Detail
 }
 
+// denied is what programs say that may not write somewhere: the names of the errors in C and most languages, in Go, and in Node.js.
+var denied = []string{"Permission denied", "permission denied", "EACCES", "Read-only file system", "read-only file system", "EROFS"}
+
+// saysDenied reports whether a line says that the program may not write somewhere.
+func saysDenied(line string) bool {
+	return slices.ContainsFunc(denied, func(words string) bool { return strings.Contains(line, words) })
+}
+
 // next returns what the app's owner can do about it.
 func (e *StartError) next() string {
-	if e.ReadOnly {
-		return "let the app write to /tmp: its file system is read-only except for /tmp and /dev/shm"
-	}
 	switch e.Reason {
 	case Exited:
+		if slices.ContainsFunc(e.LogTail, saysDenied) {
+			return "see what the app wrote, above; it may write to its own folder (/workspace), its home and /tmp, and nowhere else"
+		}
 		if e.Signal == syscall.SIGKILL.String() {
 			return "see what the app wrote, above; a process that exceeds its memory limit often ends like this"
 		}
 		return "see what the app wrote, above; run it with the same command to find out why it ends"
 	case OutOfMemory:
-		return "reduce the app's memory use, or raise its limit"
+		return "reduce the app's memory use, or raise its limit; on one machine the files that it writes are in memory too"
 	case NotListening:
 		return fmt.Sprintf("make the app listen on the port in the environment variable PORT (%d)", e.Port)
 	case ImageError:

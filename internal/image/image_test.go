@@ -127,7 +127,7 @@ func options(t *testing.T) Options {
 	t.Helper()
 	binary := program(t, "CGO_ENABLED=0")
 	dir := t.TempDir()
-	for _, n := range []string{parts.Shim, parts.Buildpacks, parts.Lifecycle, parts.Launcher, parts.Builder, "gitd-other", ".hidden"} {
+	for _, n := range []string{parts.Shim, parts.Buildpacks, parts.Lifecycle, parts.Launcher, parts.Builder, parts.Helper, "gitd-other", ".hidden"} {
 		if err := os.WriteFile(filepath.Join(dir, n), []byte("the program "+n), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func TestMake(t *testing.T) {
 			t.Errorf("%s: %q", n, files[n])
 		}
 	}
-	for _, n := range []string{".hidden", parts.Builder} {
+	for _, n := range []string{".hidden", parts.Builder, parts.Helper} {
 		if _, ok := files[Home+"/parts/"+n]; ok {
 			t.Errorf("%s went in", n)
 		}

@@ -4,18 +4,18 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 	"golang.org/x/crypto/ssh"
 )
 
 // maxKeySize is more than any public key takes.
 const maxKeySize = 64 << 10
 
-var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
+var keyName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 
 // Key is a registered key.
 type Key struct {

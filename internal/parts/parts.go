@@ -1,5 +1,5 @@
 // Package parts finds the programs that are shipped beside gitd: the shim that watches an instance, the buildpacks, the
-// lifecycle and its launcher, what makes the builder image, and what runs in the Pods of builds.
+// lifecycle and its launcher, what reads and writes images for builds, what makes the builder image, and what runs in the Pods of builds.
 package parts
 
 import (
@@ -15,6 +15,7 @@ const (
 	Buildpacks = "buildpacks"   // all of our buildpacks: buildpacks/
 	Lifecycle  = "lifecycle"    // github.com/buildpacks/lifecycle/cmd/lifecycle
 	Launcher   = "launcher"     // github.com/buildpacks/lifecycle/cmd/launcher
+	Helper     = "gitd-helper"  // reads and writes images for builds in a sandbox: cmd/gitd-helper
 	Builder    = "gitd-builder" // makes the builder image: cmd/gitd-builder
 	Pod        = "gitd-pod"     // runs in the Pods of builds on a cluster: cmd/gitd-pod
 )

@@ -5,10 +5,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
 	"github.com/gitd-io/gitd/internal/sshd"
@@ -108,7 +108,7 @@ func noLargeFilesOverHTTP(ss *sshd.Session, _ []string) sshd.Outcome {
 const protocolEnv = "GIT_PROTOCOL"
 
 // gitProtocol is what protocolEnv may hold (gitprotocol-v2); keys that come after the version are left out.
-var gitProtocol = regexp.MustCompile(`^(?:[a-z0-9=._-]+:)*(version=[012])(?::[a-z0-9=._-]+)*$`)
+var gitProtocol = pattern.New(`^(?:[a-z0-9=._-]+:)*(version=[012])(?::[a-z0-9=._-]+)*$`)
 
 // Env are the environment variables that the verbs read.
 func Env() map[string]func(string) (string, bool) {

@@ -12,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	"knative.dev/serving/pkg/apis/serving"
@@ -44,7 +45,10 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 	}
 	sort.Slice(env, func(i, j int) bool { return env[i].Name < env[j].Name })
 
-	limits := corev1.ResourceList{corev1.ResourceMemory: w.Memory}
+	// What it writes to its file system has a bound of the same size: on one machine it is in memory, on a cluster it is on the node's disk,
+	// of which no share is reserved.
+	limits := corev1.ResourceList{corev1.ResourceMemory: w.Memory, corev1.ResourceEphemeralStorage: w.Memory}
+	requests := corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse("1Mi")}
 	if !w.CPU.IsZero() {
 		limits[corev1.ResourceCPU] = w.CPU
 	}
@@ -74,7 +78,7 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 					Image:     result.Repository + "@" + result.Digest,
 					Env:       env,
 					Ports:     []corev1.ContainerPort{{ContainerPort: int32(w.Port), Name: w.Protocol}},
-					Resources: corev1.ResourceRequirements{Limits: limits},
+					Resources: corev1.ResourceRequirements{Limits: limits, Requests: requests},
 				}}},
 			},
 		}}},

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/repository/lfs"
 )
 
@@ -73,7 +73,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // leftover is the name of what an earlier process left half done.
-var leftover = regexp.MustCompile(`^(\.new-|\.deleted-)`)
+var leftover = pattern.New(`^(\.new-|\.deleted-)`)
 
 // IsID says whether text is the ID of an object as git writes it: 40 hexadecimal digits in lower case.
 func IsID(text string) bool { return plumbing.IsHash(text) && text == strings.ToLower(text) }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"io"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/repository/pack"
 )
 
@@ -155,7 +155,7 @@ func readEmptyTrailer(r io.Reader, header []byte) error {
 }
 
 // fsckLine is how git names a bad object: "object 1234…: hasDotgit: contains '.git'".
-var fsckLine = regexp.MustCompile(`^object ([0-9a-f]{40}): (\w+: .*)$`)
+var fsckLine = pattern.New(`^object ([0-9a-f]{40}): (\w+: .*)$`)
 
 // explainPack puts into words why git index-pack refused a pack.
 func explainPack(g *GitError, limits PackLimits) error {
@@ -218,7 +218,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 }
 
 // progressLine is how git tells where it stands, again and again on one line: "Receiving objects:  45% (243/542), 1.20 MiB".
-var progressLine = regexp.MustCompile(`^([A-Z][a-z]+ [a-z ]+): +[0-9]{1,3}% \(([0-9]{1,10})/([0-9]{1,10})\)`)
+var progressLine = pattern.New(`^([A-Z][a-z]+ [a-z ]+): +[0-9]{1,3}% \(([0-9]{1,10})/([0-9]{1,10})\)`)
 
 // progressWriter separates git's progress on stderr from its complaints.
 type progressWriter struct {
@@ -242,11 +242,11 @@ func (w *progressWriter) Write(p []byte) (int, error) {
 
 func (w *progressWriter) endLine() {
 	defer func() { w.line = w.line[:0] }()
-	if m := progressLine.FindSubmatch(w.line); m != nil {
-		done, err := strconv.Atoi(string(m[2]))
-		of, e := strconv.Atoi(string(m[3]))
+	if m := progressLine.FindStringSubmatch(string(w.line)); m != nil {
+		done, err := strconv.Atoi(m[2])
+		of, e := strconv.Atoi(m[3])
 		if err == nil && e == nil && w.progress != nil {
-			w.progress(string(m[1]), done, of)
+			w.progress(m[1], done, of)
 		}
 		return
 	}

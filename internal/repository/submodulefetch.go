@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // get has git fetch one commit.
@@ -58,7 +58,7 @@ var pinned = sync.OnceValue(func() bool {
 	return err == nil && hasResolve(string(out))
 })
 
-var versionForm = regexp.MustCompile(`^git version ([0-9]{1,4})\.([0-9]{1,4})`)
+var versionForm = pattern.New(`^git version ([0-9]{1,4})\.([0-9]{1,4})`)
 
 // hasResolve says whether what git says of its version is 2.37 or newer.
 func hasResolve(version string) bool {

@@ -7,11 +7,11 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/clouds"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // remote is where a submodule comes from.
@@ -26,13 +26,13 @@ type remote struct {
 
 // Forms of what ssh and git would take for something else than a host or a user.
 var (
-	hostForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
-	userForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
-	scpForm  = regexp.MustCompile(`^(?:([^@/:]+)@)?(\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):([^:].*)$`)
+	hostForm = pattern.New(`^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+	userForm = pattern.New(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
+	scpForm  = pattern.New(`^(?:([^@/:]+)@)?(\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):([^:].*)$`)
 	// numberForm are hosts that the C library takes for addresses, and we do not: 127.1, 2130706433, 0x7f.1.
-	numberForm = regexp.MustCompile(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)$`)
+	numberForm = pattern.New(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)$`)
 
-	portForm = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
+	portForm = pattern.New(`^[1-9][0-9]{0,4}$`)
 )
 
 // maxRemote bounds the length of a URL.

@@ -130,12 +130,17 @@ func TestFilesOfTheImagesUser(t *testing.T) {
 			if out := do("read", "/etc/shadow"); !strings.Contains(out, "permission denied") { // of the image, and not its user's
 				t.Error(out)
 			}
-			if mapped {
-				s.Writable = true
-				if out := do("write", "/home/me/secret", "1"); out != "error: <nil>\n" {
-					t.Error(out)
+			for _, to := range []func(){func() { s.Writable = true }, func() { s.Writable, s.Scratch = false, 1<<20 }} {
+				to()
+				for _, name := range []string{"/home/me/secret", "/home/me/new"} {
+					if out := do("write", name, "1"); out != "error: <nil>\n" {
+						t.Error(out)
+					}
 				}
-				s.Writable = false
+			}
+			s.Scratch = 0
+			if out := do("read", "/home/me/secret"); out != "mine\n" {
+				t.Error(out)
 			}
 			var st unix.Stat_t
 			if err := unix.Stat(filepath.Join(s.Layers[1], "home/me/secret"), &st); err != nil || st.Uid != 1000 || (st.Mode&0o777 == 0o600) != mapped {

@@ -25,7 +25,7 @@ func BenchmarkStart(b *testing.B) {
 			var ours, bare []time.Duration
 			for i := 0; b.Loop(); i++ {
 				begin := time.Now()
-				c := start(b, h, Spec{ID: fmt.Sprint("ours-", i), Args: []string{"/probe", "sleep", "1h"}, Memory: 128 << 20, CPU: 1, Egress: egress})
+				c := start(b, h, Spec{ID: fmt.Sprint("ours-", i), Args: []string{"/probe", "sleep", "1h"}, Memory: 128 << 20, Scratch: 128 << 20, CPU: 1, Egress: egress})
 				ours = append(ours, time.Since(begin))
 				if err := c.Remove(b.Context()); err != nil {
 					b.Fatal(err)

@@ -44,7 +44,7 @@ func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) 
 		return nil, err
 	}
 	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(filepath.Dir(filepath.Dir(c.dir)), runtimeDir),
-		Layers: s.Layers, Users: users, UID: s.UID, GID: s.GID, Readable: s.Owner != 0 && users == "", Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace}); err != nil {
+		Layers: s.Layers, Users: users, UID: s.UID, GID: s.GID, Open: s.Owner != 0 && users == "", Written: s.Scratch, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace}); err != nil {
 		return nil, err
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, shim.AliveFile), 0o600); err != nil {
@@ -62,9 +62,9 @@ func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) 
 	return file, nil
 }
 
-// writeEtc makes the container's upper directory, with what it has in /etc of its own.
+// writeEtc makes the directories of the container's root, and what it has in /etc of its own.
 func writeEtc(dir string, s *Spec, address netip.Addr, resolv string) error {
-	for _, d := range []string{shim.RootDir, shim.WorkDir, shim.UpperDir, shim.UpperDir + "/etc"} {
+	for _, d := range []string{shim.RootDir, shim.WrittenDir, shim.OwnDir, shim.OwnDir + "/etc"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func writeEtc(dir string, s *Spec, address netip.Addr, resolv string) error {
 	etc := accounts(s)
 	etc["hosts"], etc["hostname"], etc["resolv.conf"] = hostsFile(s.Hostname, own), s.Hostname+"\n", resolv
 	for name, content := range etc {
-		name = filepath.Join(dir, shim.UpperDir, "etc", name)
+		name = filepath.Join(dir, shim.OwnDir, "etc", name)
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			return err
 		}

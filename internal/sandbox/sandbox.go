@@ -115,7 +115,7 @@ func (h *Host) openUsers() {
 		err = mapsLayers()
 	}
 	if err != nil {
-		h.opts.Log("files of images are readable for their apps, but seem to belong to another user: the kernel or the file system cannot show them otherwise (Linux 5.19 can): %v", err)
+		h.opts.Log("apps can use the files of their images, but these seem to belong to another user: the kernel or the file system cannot show them otherwise (Linux 5.19 can): %v", err)
 	} else {
 		h.users.able = true
 	}

@@ -24,12 +24,13 @@ type Mount struct {
 }
 
 // Spec is one container. It runs without capabilities, with no-new-privileges, the default seccomp profile, a private
-// network namespace, masked /proc paths, and a read-only root unless Writable.
+// network namespace, masked /proc paths, and a read-only root unless Writable or Scratch.
 type Spec struct {
 	ID       string            // unique on the Host; [a-z0-9-]
 	Labels   map[string]string // kept on disk, given back by Containers
 	Layers   []string          // unpacked layer directories, bottom first
-	Writable bool              // an overlay upper directory that is removed with the container
+	Writable bool              // what it writes to its root is on the disk, without a bound, and removed with the container
+	Scratch  int64             // bytes that it may write to its root, in memory, of which they count: for each 4 KiB one file
 	Args     []string
 	Env      []string
 	Dir      string // working directory
@@ -85,7 +86,7 @@ func specification(s *Spec, cgroupsPath, network, processes string, swap bool) (
 	}
 	return &specs.Spec{
 		Version:  "1.0.2",
-		Root:     &specs.Root{Path: "rootfs", Readonly: !s.Writable},
+		Root:     &specs.Root{Path: "rootfs", Readonly: !s.Writable && s.Scratch <= 0},
 		Process:  s.process(),
 		Hostname: s.Hostname,
 		Mounts:   s.mounts(),

@@ -53,11 +53,21 @@ func prepare() error {
 	if err := exec.Command("cp", built, gitd).Run(); err != nil {
 		return fmt.Errorf("copy %s: %w", built, err)
 	}
-	partsDir = os.Getenv("GITD_PARTS")
-	if partsDir == "" {
-		partsDir = filepath.Join(root, "bin", "parts")
+	parts := os.Getenv("GITD_PARTS")
+	if parts == "" {
+		parts = filepath.Join(root, "bin", "parts")
 		if err := step("building its parts", "make", "--no-print-directory", "parts"); err != nil {
 			return err
+		}
+	}
+	helper := filepath.Join(bin, "gitd-helper")
+	if err := step("building gitd-helper with the race detector", "go", "build", "-race", "-o", helper, "./cmd/gitd-helper"); err != nil {
+		return err
+	}
+	partsDir = filepath.Join(dir, "parts")
+	for _, copied := range [][]string{{"cp", "-rL", parts, partsDir}, {"cp", helper, partsDir}} {
+		if err := exec.Command(copied[0], copied[1:]...).Run(); err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(copied, " "), err)
 		}
 	}
 	return step("making the builder image, if there is none yet", gitd, "builder", "create")

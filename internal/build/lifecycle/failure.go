@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/buildpacks/lifecycle/platform"
-
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/pattern"
@@ -26,8 +24,15 @@ type Exit struct {
 	OutOfMemory bool   // it was killed at its memory limit
 }
 
-// exitCode is the lifecycle's for a kind of failure.
-func exitCode(kind platform.LifecycleExitError) int { return platform.NewExiter("").CodeFor(kind) }
+// Exit statuses of the lifecycle, of the platform specification. Package platform of the lifecycle has them too, with credential helpers for
+// clouds that this program need not have.
+const (
+	incompatiblePlatformAPI  = 11
+	incompatibleBuildpackAPI = 12
+	failedDetect             = 20
+	failedDetectWithErrors   = 21
+	failedBuildWithErrors    = 51
+)
 
 // Failure turns the end of the container into a sentence.
 func Failure(exit Exit, o *Output, limits build.Limits) error {
@@ -61,9 +66,9 @@ func Failure(exit Exit, o *Output, limits build.Limits) error {
 	}
 	reason := o.reason()
 	switch {
-	case exit.Code == exitCode(platform.FailedBuildWithErrors) && reason != "":
+	case exit.Code == failedBuildWithErrors && reason != "":
 		return app.Errorf(app.CodeBuildFailed, "fix the errors above, commit and push again", "%s failed: %s", phase, reason)
-	case exit.Code == exitCode(platform.FailedBuildWithErrors):
+	case exit.Code == failedBuildWithErrors:
 		return app.Errorf(app.CodeBuildFailed, "look at the lines above, commit and push again", "%s failed: the buildpack gave no reason", phase)
 	case exit.Signal != "":
 		return app.Errorf(app.CodeBuildFailed, "push again; where it ends the same way, look at the lines above", "%s failed: it was ended by a signal (%s)", phase, exit.Signal)
@@ -99,7 +104,7 @@ func detectionFailure(exit Exit, o *Output) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch exit.Code {
-	case exitCode(platform.FailedDetect):
+	case failedDetect:
 		what := "looked for " + strings.Join(o.lookedFor, ", ")
 		if len(o.lookedFor) == 0 {
 			what = "tried " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ")
@@ -109,7 +114,7 @@ func detectionFailure(exit Exit, o *Output) error {
 		}
 		return app.Errorf(app.CodeDetectFailed, "add one of these files at the root of the repository, commit and push again",
 			"no language detected: %s", what)
-	case exitCode(platform.FailedDetectWithErrors):
+	case failedDetectWithErrors:
 		if len(o.broken) == 0 {
 			break
 		}
@@ -139,9 +144,9 @@ func lifecycleReason(exit Exit, o *Output) string {
 		return Clip(o.errors[n-1])
 	}
 	switch exit.Code {
-	case 11:
+	case incompatiblePlatformAPI:
 		return "the builder's lifecycle does not speak our platform API"
-	case 12:
+	case incompatibleBuildpackAPI:
 		return "the builder's lifecycle does not speak a buildpack's API"
 	case 126, 127:
 		return "the builder image has no lifecycle in /cnb/lifecycle, or no shell"

@@ -14,6 +14,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
+	"github.com/gitd-io/gitd/internal/parts"
 )
 
 // The attack: a build replaces what the lifecycle wrote before it, or leaves files beside its layers, with texts that cost their reader
@@ -22,7 +24,7 @@ func TestAttack_LayerDescriptions(t *testing.T) {
 	f := newFixture(t)
 	var wide strings.Builder
 	wide.WriteString("[" + strings.Repeat("a.", 50) + "a]\n")
-	for i := 0; wide.Len() < maxDescription.Size-20; i++ {
+	for i := 0; wide.Len() < wire.MaxDescription-20; i++ {
 		fmt.Fprintf(&wide, "%x=1\n", i)
 	}
 	dots := "i=0; while [ $i -lt 4000 ]; do printf 'a.a.a.a.'; i=$((i+1)); done"
@@ -75,7 +77,7 @@ func TestAttack_HelperHasNoNetwork(t *testing.T) {
 	for _, e := range entries {
 		name, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
 		status, _ := os.ReadFile("/proc/" + e.Name() + "/status")
-		if !strings.HasPrefix(string(name), "gitd-"+helperName) || !strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid())) {
+		if !strings.HasPrefix(string(name), parts.Helper+"\x00") || !strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid())) {
 			continue
 		}
 		helpers++

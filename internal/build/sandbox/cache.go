@@ -12,6 +12,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
@@ -57,7 +58,7 @@ func (e *Engine) prepareCache(name string, owner int, clear bool) error {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
-	for _, d := range []string{"cache", keptDir} {
+	for _, d := range []string{"cache", wire.Kept} {
 		d = filepath.Join(dir, d)
 		e.settler.Unsettle(d)
 		info, err := os.Lstat(d)
@@ -90,7 +91,7 @@ func ownedDir(dir string, owner int, mode os.FileMode) error {
 // distrustCaches removes the caches that were written shortly before the machine went down: their files may be empty, and no build finds out.
 func (e *Engine) distrustCaches() {
 	var unsettled []string
-	for _, d := range []string{"cache", keptDir} {
+	for _, d := range []string{"cache", wire.Kept} {
 		found, _ := filepath.Glob(filepath.Join(e.opts.Dir, "apps", "*", d)) // the pattern is right
 		for _, dir := range found {
 			if !disk.Settled(dir) {
@@ -121,7 +122,7 @@ func (e *Engine) settleCache(name string) {
 }
 
 func (e *Engine) cacheDirs(name string) []string {
-	return []string{filepath.Join(e.appDir(name), "cache"), filepath.Join(e.appDir(name), keptDir)}
+	return []string{filepath.Join(e.appDir(name), "cache"), filepath.Join(e.appDir(name), wire.Kept)}
 }
 
 // dropCache removes the app's cache. The caller holds the app's lock.

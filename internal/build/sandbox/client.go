@@ -17,10 +17,10 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
+	"github.com/gitd-io/gitd/internal/parts"
 	"github.com/gitd-io/gitd/internal/pattern"
-	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -40,7 +40,7 @@ type helperProcess struct {
 	in       io.WriteCloser
 	replies  *bufio.Scanner
 	stderr   tail
-	job      job
+	job      wire.Job
 	registry *registry.Registry
 	listener net.Listener // of the registry, in the room
 	ended    sync.Once
@@ -48,9 +48,12 @@ type helperProcess struct {
 
 // startHelper starts the helper, which begins with analyze at once, confined to the build's limits and to no network but the
 // registry's port. It ends when ctx does, or when close is called.
-func startHelper(ctx context.Context, host *sandbox.Host, r *registry.Registry, limits build.Limits, j job) (_ *helperProcess, err error) {
-	h := &helperProcess{ctx: ctx, command: reexec.Command(ctx, helperName), memory: max(limits.Memory, leastMemory), job: j, registry: r}
-	h.command.Env = append(h.command.Env, fmt.Sprintf("GOMEMLIMIT=%d", h.memory/4*3))
+func (b *running) startHelper(ctx context.Context, previous string) (_ *helperProcess, err error) {
+	j, r := b.job(previous), b.opts.Registry
+	h := &helperProcess{ctx: ctx, memory: max(b.Limits.Memory, leastMemory), job: j, registry: r}
+	h.command = exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", b.program.Fd()))
+	h.command.Args[0] = parts.Helper
+	h.command.Env = []string{fmt.Sprintf("GOMEMLIMIT=%d", h.memory/4*3)}
 	h.command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 		Unshareflags: syscall.CLONE_NEWNS,
@@ -66,7 +69,7 @@ func startHelper(ctx context.Context, host *sandbox.Host, r *registry.Registry, 
 	}
 	h.replies = bufio.NewScanner(out)
 	h.replies.Buffer(make([]byte, 0, 4096), maxReply)
-	if h.room, err = host.Room(j.Build+"-helper", sandbox.RoomLimits{Memory: h.memory, CPU: limits.CPU, PIDs: 256}); err != nil {
+	if h.room, err = b.opts.Host.Room(j.Build+"-helper", sandbox.RoomLimits{Memory: h.memory, CPU: b.Limits.CPU, PIDs: 256}); err != nil {
 		return nil, err
 	}
 	_, port, err := net.SplitHostPort(r.Host())
@@ -115,9 +118,9 @@ func (h *helperProcess) tell(command string) error {
 }
 
 // next waits for a reply that is not about a blob. Blobs are placed on the way.
-func (h *helperProcess) next() (*reply, error) {
+func (h *helperProcess) next() (*wire.Reply, error) {
 	for h.replies.Scan() {
-		var r reply
+		var r wire.Reply
 		if err := json.Unmarshal(h.replies.Bytes(), &r); err != nil {
 			return nil, fmt.Errorf("build helper: %w", err)
 		}
@@ -128,7 +131,7 @@ func (h *helperProcess) next() (*reply, error) {
 			if err := h.place(r.Blob); err != nil {
 				return nil, err
 			}
-			if err := h.tell(cmdPlaced); err != nil {
+			if err := h.tell(wire.CommandPlaced); err != nil {
 				return nil, err
 			}
 		default:
@@ -162,7 +165,7 @@ func (h *helperProcess) died() error {
 var hexForm = pattern.New(`^[0-9a-f]{64}$`)
 
 // place hands a blob to the registry. The directory is the helper's alone: the build's container never saw it.
-func (h *helperProcess) place(b *blob) error {
+func (h *helperProcess) place(b *wire.Blob) error {
 	if !hexForm.MatchString(b.Hex) {
 		return fmt.Errorf("build helper: %q is not a digest", b.Hex)
 	}
@@ -177,7 +180,7 @@ func (h *helperProcess) place(b *blob) error {
 	return h.registry.PlaceBlob(h.job.Repository, "sha256:"+b.Hex, file)
 }
 
-func (h *helperProcess) failure(f *failed) error {
+func (h *helperProcess) failure(f *wire.Failed) error {
 	err := fmt.Errorf("%s: %s", f.Phase, f.Message)
 	switch f.Phase {
 	case "export":

@@ -1,5 +1,5 @@
 // Package sandbox is the default build engine: detector and builder of the CNB lifecycle in one runc container, analyze,
-// restore and export by the lifecycle library in a confined helper.
+// restore and export by the lifecycle library in a confined helper, the program gitd-helper.
 package sandbox
 
 import (
@@ -19,6 +19,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/parts"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -38,9 +39,10 @@ type Options struct {
 // Engine builds in sandboxes.
 type Engine struct {
 	opts     Options
-	api      string // platform API version that the builder's lifecycle and ours both speak
-	launcher string // version of the builder's lifecycle
-	runImage string // digest
+	api      string   // platform API version that the builder's lifecycle and ours both speak
+	program  *os.File // gitd-helper: the one of this version, also where another is installed while we run
+	launcher string   // version of the builder's lifecycle
+	runImage string   // digest
 	sessions lifecycle.Sessions
 	trash    *disk.Trash   // for what builds left
 	settler  *disk.Settler // of caches
@@ -68,6 +70,13 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "apps"), 0o700); err != nil {
 		return nil, app.Errorf(app.CodeUnavailable, "check who owns the data directory and that its disk is not full", "cannot make the build directory %s: %w", filepath.Join(dir, "apps"), err)
 	}
+	program, err := parts.Path(parts.Helper)
+	if err != nil {
+		return nil, err
+	}
+	if e.program, err = os.Open(program); err != nil {
+		return nil, err
+	}
 	e.removeLeftovers()
 	e.distrustCaches()
 	if err := e.readBuilder(); err != nil {
@@ -93,7 +102,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 // Close ends the removal of what builds left; the next engine goes on with it.
 func (e *Engine) Close() error {
 	e.trash.Close()
-	return nil
+	return e.program.Close()
 }
 
 // trashOf is where an engine moves folders that are to be removed.

@@ -27,7 +27,6 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/parts"
-	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -42,7 +41,6 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	reexec.Init()
 	code := m.Run()
 	if root != "" {
 		os.RemoveAll(root)

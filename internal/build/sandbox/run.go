@@ -14,6 +14,8 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
+	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -49,7 +51,7 @@ func (b *running) Run(ctx context.Context, s *lifecycle.Session) error {
 	if previous != "" {
 		defer b.opts.Registry.Hold(b.Request.App, previous)()
 	}
-	h, err := startHelper(ctx, b.opts.Host, b.opts.Registry, b.Limits, b.job(previous))
+	h, err := b.startHelper(ctx, previous)
 	if err != nil {
 		return fmt.Errorf("start the build helper: %w", err)
 	}
@@ -112,17 +114,17 @@ func (b *running) prepare() error {
 	return err
 }
 
-func (b *running) job(previous string) job {
+func (b *running) job(previous string) wire.Job {
 	a, err := b.opts.Registry.Credentials(b.Request.App).Authorization()
 	if err != nil {
 		panic(err) // static credentials do not fail
 	}
-	return job{
+	return wire.Job{
 		Lower: b.opts.Builder.Layers, Root: b.in("root"), App: b.Engine.appDir(b.Request.App), Build: b.name,
 		UID: b.opts.Builder.UID, GID: b.opts.Builder.GID, Owner: b.owner,
-		API: b.api, Launcher: b.launcher,
+		API: b.api, ExecEnv: lifecycle.ExecEnv, Launcher: b.launcher,
 		Host: b.opts.Registry.Host(), Repository: b.Request.App, Password: a.Password, Tag: fmt.Sprintf("v%d", b.Request.Version),
-		RunImage: b.runImage, Previous: previous, FileSize: b.Limits.Disk,
+		RunName: registry.RunImage, RunImage: b.runImage, Previous: previous, FileSize: b.Limits.Disk,
 	}
 }
 
@@ -180,8 +182,8 @@ func (b *running) cacheDir() string { return filepath.Join(b.Engine.appDir(b.Req
 func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 	bundle := lifecycle.HostBundle()
 	mounts := []sandbox.Mount{
-		{Source: b.in("workspace"), Target: workspaceDir},
-		{Source: b.in("layers"), Target: layersDir},
+		{Source: b.in("workspace"), Target: wire.Workspace},
+		{Source: b.in("layers"), Target: wire.Layers},
 		{Source: b.in("platform"), Target: "/platform", ReadOnly: true},
 		{Source: b.cacheDir(), Target: cacheMount},
 		{Source: b.in("tmp"), Target: "/tmp"}, // on the disk, under its limit: compilers fill it
@@ -200,7 +202,7 @@ func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 		Writable: true,
 		Args:     []string{"/bin/sh", "-c", phases(b.Marker)},
 		Env:      containerEnv(b.opts.Builder.Env, b.api, env),
-		Dir:      workspaceDir,
+		Dir:      wire.Workspace,
 		UID:      uint32(b.opts.Builder.UID), GID: uint32(b.opts.Builder.GID), Owner: uint32(b.owner),
 		Hostname:   "build",
 		Mounts:     mounts,
@@ -226,7 +228,7 @@ func phases(marker string) string {
 func (b *running) export(ctx context.Context, h *helperProcess) error {
 	began := time.Now()
 	b.Progress.Enter("export")
-	if err := h.tell(cmdExport); err != nil {
+	if err := h.tell(wire.CommandExport); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}

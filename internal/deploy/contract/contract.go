@@ -93,6 +93,7 @@ func (s *suite) cases() map[string]func(*testing.T) {
 		"process":                s.process,
 		"process names":          s.processNames,
 		"workers":                s.workers,
+		"writes":                 s.writes,
 		"HTTP/2":                 s.http2,
 	}
 }

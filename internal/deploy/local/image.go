@@ -147,7 +147,10 @@ func (r *revision) spec(img *image) sandbox.Spec {
 	c := &r.template.Template.Spec.Containers[0]
 	s := sandbox.Spec{
 		Layers: img.layers, Dir: img.dir, UID: img.uid, GID: img.gid, Owner: r.p.opts.Host.UID(r.appID(), r.service), Hostname: r.name,
-		Memory: r.memory(), Egress: true,
+		Memory: r.memory(), Scratch: r.memory(), Egress: true,
+	}
+	if q, ok := c.Resources.Limits[corev1.ResourceEphemeralStorage]; ok && q.Value() > 0 {
+		s.Scratch = q.Value()
 	}
 	if q, ok := c.Resources.Limits[corev1.ResourceCPU]; ok {
 		s.CPU = q.AsApproximateFloat64()

@@ -28,8 +28,7 @@ const (
 	// keptLogs is how many logs a revision keeps, the running instances' included only as far as they are the newest.
 	keptLogs    = 10
 	followEvery = 200 * time.Millisecond
-	tailLines   = 20  // of the log of an instance that failed
-	rulesLines  = 200 // of it that are searched for a cause
+	tailLines   = 20 // of the log of an instance that failed
 )
 
 func (p *Platform) logDir(service, revision string) string {
@@ -93,16 +92,12 @@ func logBegin(file string) time.Time {
 	return t
 }
 
-// tailOf returns the last lines of a log, for an error, and whether the app failed to write to its read-only file system.
-func tailOf(file string) (lines []string, readOnly bool) {
-	all := output.Tail(file, rulesLines, logBegin(file))
-	for i, l := range all {
-		readOnly = readOnly || output.SaysReadOnly([]byte(l.Text))
-		if i >= len(all)-tailLines {
-			lines = append(lines, app.Printable(l.Text))
-		}
+// tailOf returns the last lines of a log, for an error.
+func tailOf(file string) (lines []string) {
+	for _, l := range output.Tail(file, tailLines, logBegin(file)) {
+		lines = append(lines, app.Printable(l.Text))
 	}
-	return lines, readOnly
+	return lines
 }
 
 // source is one log that Logs reads.

@@ -14,7 +14,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/sandbox"
-	"github.com/gitd-io/gitd/internal/sandbox/output"
 )
 
 // processID is a name for a container of a process type: the type without characters that a name cannot have, and five
@@ -27,17 +26,6 @@ func processID(revision, process string) string {
 		return '-'
 	}, strings.ToLower(process))
 	return fmt.Sprintf("%s-%s-%s", revision, plain[:min(len(plain), 40)], strings.ToLower(rand.Text()[:5]))
-}
-
-// readOnlyWatch passes output on, and notes whether it mentions a read-only file system.
-type readOnlyWatch struct {
-	w   io.Writer
-	met bool
-}
-
-func (r *readOnlyWatch) Write(b []byte) (int, error) {
-	r.met = r.met || output.SaysReadOnly(b)
-	return r.w.Write(b)
 }
 
 // RunProcess implements deploy.Platform.
@@ -70,8 +58,7 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 	}
 	spec := r.spec(img)
 	spec.ID = processID(r.name, process)
-	watched := &readOnlyWatch{w: w}
-	spec.Args, spec.Output = []string{deploy.ProcessDir + process}, watched
+	spec.Args, spec.Output = []string{deploy.ProcessDir + process}, w
 	exit, err := p.opts.Host.Run(ctx, spec)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -79,9 +66,6 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 	case err != nil:
 		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
 	case exit != (sandbox.Exit{At: exit.At}):
-		if watched.met {
-			_, _ = io.WriteString(w, "\n"+output.ReadOnlyRule+"\n")
-		}
 		e := &deploy.StartError{Reason: deploy.Exited, ExitCode: exit.Code, Signal: exit.Signal}
 		if exit.OutOfMemory {
 			e.Reason, e.Detail = deploy.OutOfMemory, app.Size(r.memory())

@@ -149,7 +149,7 @@ func (w *portWatch) look(waited time.Duration) error {
 // notListening is the error of an instance that listens on these ports, if any, instead of its own.
 func (in *instance) notListening(ports []int, waited time.Duration) error {
 	e := &deploy.StartError{Reason: deploy.NotListening, Port: in.revision.port, Listens: ports, Waited: waited}
-	e.LogTail, e.ReadOnly = tailOf(in.log)
+	e.LogTail = tailOf(in.log)
 	return e
 }
 
@@ -157,7 +157,7 @@ func (in *instance) notListening(ports []int, waited time.Duration) error {
 func (in *instance) exited() *deploy.StartError {
 	exit := in.container.Exit()
 	e := &deploy.StartError{Reason: deploy.Exited, Port: in.revision.port, ExitCode: exit.Code, Signal: exit.Signal}
-	e.LogTail, e.ReadOnly = tailOf(in.log)
+	e.LogTail = tailOf(in.log)
 	if exit.OutOfMemory {
 		e.Reason, e.Detail = deploy.OutOfMemory, app.Size(in.revision.memory())
 	}

@@ -4,9 +4,10 @@ package lfs
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // MaxPointer is the size in bytes that no pointer file exceeds (git-lfs/docs/spec.md).
@@ -23,7 +24,7 @@ type Pointer struct {
 // versions are the first lines that pointers have had.
 var versions = []string{"version https://git-lfs.github.com/spec/v1", "version https://hawser.github.com/spec/v1", "version http://git-media.io/v/2"}
 
-var oidForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var oidForm = pattern.New(`^[0-9a-f]{64}$`)
 
 // ValidOID says whether s is the name of an object: 64 lower-case hex digits.
 func ValidOID(s string) bool { return oidForm.MatchString(s) }

@@ -5,10 +5,7 @@
 // package imports next to nothing, so that the shim stays small.
 package output
 
-import (
-	"bytes"
-	"time"
-)
+import "time"
 
 // TimeLayout is the time before a line: RFC 3339, UTC, with milliseconds.
 const TimeLayout = "2006-01-02T15:04:05.000Z"
@@ -44,20 +41,4 @@ func appendLine(to []byte, now time.Time, text []byte) []byte {
 	to = append(to, ' ')
 	to = append(to, text...)
 	return append(to, '\n')
-}
-
-// What programs say that meet a file system that is read-only: the names of the error in C and most languages, in Go, and in Node.js.
-var readOnlyWords = [][]byte{[]byte("Read-only file system"), []byte("read-only file system"), []byte("EROFS")}
-
-// ReadOnlyRule is the line that follows the first line of an output in which a program fails to write.
-const ReadOnlyRule = "gitd: an app may write to /tmp and /dev/shm; the rest of its file system is read-only"
-
-// SaysReadOnly reports whether a line mentions a write to a read-only file system.
-func SaysReadOnly(line []byte) bool {
-	for _, w := range readOnlyWords {
-		if bytes.Contains(line, w) {
-			return true
-		}
-	}
-	return false
 }

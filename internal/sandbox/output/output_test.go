@@ -104,7 +104,6 @@ func TestLines(t *testing.T) {
 		"too long":                {[]step{{long + "y\nb\n", 0}}, "0s " + long + "|0s y|0s b|"},
 		"too long, without end":   {[]step{{long + long + "y", 0}}, "0s " + long + "|0s " + long + "|0s y|"},
 		"a time of its own":       {[]step{{"2020-01-01T00:00:00.000Z a\n", 0}}, "0s 2020-01-01T00:00:00.000Z a|"},
-		"told of the rule, once":  {[]step{{"mkdir /x: read-only file system\nError: EROFS\n", 0}}, "0s mkdir /x: read-only file system|0s " + ReadOnlyRule + "|0s Error: EROFS|"},
 		"the clock was set back":  {[]step{{"a\n", 0}, {"b\n", -time.Hour}}, "0s a|-1h0m0s b|"},
 		"bytes that are not text": {[]step{{"\xff\x00\n", 0}}, "0s \xff\x00|"},
 	} {

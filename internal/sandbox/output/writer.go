@@ -47,7 +47,6 @@ type Writer struct {
 	lines    int64  // left out
 	bytes    int64
 	last     []byte // the last lines of those: they are written in the end
-	ruled    bool   // ReadOnlyRule was written
 	stamped  []byte
 }
 
@@ -152,9 +151,6 @@ func (w *Writer) line(now time.Time, text []byte) {
 		return
 	}
 	w.tokens -= cost
-	if !w.ruled && SaysReadOnly(text) {
-		w.ruled = w.file.add(appendLine(nil, now, []byte(ReadOnlyRule)))
-	}
 }
 
 // slowDisk stands for what the file says is wrong.

@@ -19,10 +19,12 @@ const (
 	AliveFile  = "alive"       // a FIFO that the shim holds open for writing: its end of file is the shim's end
 	RuntimeLog = "runtime.log" // the runtime's own messages
 	RootDir    = "rootfs"      // where the shim mounts the container's root, in its own mount namespace
-	UpperDir   = "upper"       // what the container writes
-	WorkDir    = "work"        // overlayfs's own
-	LowerDir   = "lower"       // links to the layers, named by number
-	PIDFile    = "pid"         // the first process, as the runtime writes it
+	OwnDir     = "own"         // the container's own files in /etc, on top of the layers
+	WrittenDir = "written"     // what the container writes: on the disk, or a file system in memory that the shim mounts
+	UpperDir   = WrittenDir + "/upper"
+	WorkDir    = WrittenDir + "/work" // overlayfs's own
+	LowerDir   = "lower"              // links to the layers, named by number
+	PIDFile    = "pid"                // the first process, as the runtime writes it
 
 	ProcessSpace = "processes" // a link to the process namespace that the shim makes
 )
@@ -51,7 +53,8 @@ type Config struct {
 	Layers      []string      // directories, bottom first
 	Users       string        // file of a user namespace by which the owners of the layers' files are mapped; "" for no mapping
 	UID, GID    uint32        // the image's user, where the process is another one
-	Readable    bool          // without Users: let everybody read what the image's user may
+	Open        bool          // without Users: let everybody do what the image's user may
+	Written     int64         // bytes that the container may write to its root, in memory; 0: on the disk, without a bound
 	Join        []string      // cgroup.procs files of the shim's own cgroup
 	OutOfMemory []string      // files with a line "oom_kill N" that count the container's processes killed at its memory limit
 	Log         string        // where the container's output is kept, see package output; "": it goes to the shim's own

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -100,6 +101,17 @@ func routes(id string) {
 	http.HandleFunc("/id", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, id) })
 	http.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.URL.Query().Get("name"))) })
 	http.HandleFunc("/say", func(w http.ResponseWriter, r *http.Request) { fmt.Println(r.URL.Query().Get("line")) })
+	http.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		b, err := os.ReadFile(r.URL.Query().Get("file"))
+		if err != nil {
+			b = []byte("error: " + err.Error())
+		}
+		_, _ = w.Write(b)
+	})
+	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Query().Get("bytes"))
+		fmt.Fprint(w, "error: ", os.WriteFile(r.URL.Query().Get("file"), bytes.Repeat([]byte("x"), n), 0o600))
+	})
 	http.HandleFunc("/crash", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })
 	http.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
 		dir, _ := os.Getwd()

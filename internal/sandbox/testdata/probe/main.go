@@ -185,6 +185,13 @@ func files(command string, a []string) bool {
 			_, err = f.Write(make([]byte, n))
 		}
 		fmt.Println("error:", err)
+	case "fill": // FOLDER: with files of a MiB until there is no more room, then with empty ones; says how many
+		n := [2]int{}
+		for i, content := range [][]byte{make([]byte, 1<<20), nil} {
+			for ; os.WriteFile(fmt.Sprintf("%s/%d-%d", a[0], i, n[i]), content, 0o600) == nil; n[i]++ {
+			}
+		}
+		fmt.Println("filled with", n[0], "MiB, and", n[1], "empty files")
 	case "list":
 		e, err := os.ReadDir(a[0])
 		if err != nil {

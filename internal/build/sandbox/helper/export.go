@@ -1,4 +1,4 @@
-package sandbox
+package helper
 
 import (
 	"crypto/sha256"
@@ -22,17 +22,16 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/build/lifecycle"
-	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
 )
 
 // export writes the image. The same build makes the same image, bit for bit: no time and no address of the registry is in it.
 func (h *helper) export() error {
-	group, err := files.Handler.ReadGroup(filepath.Join(layersDir, "group.toml"))
+	group, err := files.Handler.ReadGroup(filepath.Join(wire.Layers, "group.toml"))
 	if err != nil {
 		return err
 	}
-	metadata, err := files.Handler.ReadBuildMetadata(launch.GetMetadataFilePath(layersDir), h.api)
+	metadata, err := files.Handler.ReadBuildMetadata(launch.GetMetadataFilePath(wire.Layers), h.api)
 	if err != nil {
 		return err
 	}
@@ -56,17 +55,17 @@ func (h *helper) export() error {
 		LayerFactory: &layers.Factory{ArtifactsDir: artifacts, UID: h.job.UID, GID: h.job.GID, Logger: h.logger},
 	}
 	report, err := exporter.Export(phase.ExportOptions{
-		AppDir:       workspaceDir,
-		LayersDir:    layersDir,
-		ExecEnv:      lifecycle.ExecEnv,
+		AppDir:       wire.Workspace,
+		LayersDir:    wire.Layers,
+		ExecEnv:      h.job.ExecEnv,
 		OrigMetadata: h.analyzed.LayersMetadata,
 		LauncherConfig: phase.LauncherConfig{
 			Path:     platform.DefaultLauncherPath,
 			SBOMDir:  platform.DefaultBuildpacksioSBOMDir,
 			Metadata: files.LauncherMetadata{Version: h.job.Launcher},
 		},
-		RunImageRef:       registry.RunImage + "@" + h.job.RunImage,
-		RunImageForExport: files.RunImageForExport{Image: registry.RunImage},
+		RunImageRef:       h.job.RunName + "@" + h.job.RunImage,
+		RunImageForExport: files.RunImageForExport{Image: h.job.RunName},
 		WorkingImage:      img,
 	})
 	if err != nil {
@@ -75,13 +74,13 @@ func (h *helper) export() error {
 	if err := h.keep(group.Group, img); err != nil {
 		return fmt.Errorf("keep cached layers: %w", err)
 	}
-	done := &export{Digest: report.Image.Digest, Reused: img.reused, Added: img.added, AddedBytes: img.addedBytes}
+	done := &wire.Exported{Digest: report.Image.Digest, Reused: img.reused, Added: img.added, AddedBytes: img.addedBytes}
 	for _, p := range metadata.Processes {
 		done.Processes = append(done.Processes, app.Process{
 			Type: p.Type, Command: p.Command.Entries, Args: p.Args, Default: p.Type == metadata.BuildpackDefaultProcessType,
 		})
 	}
-	h.say(reply{Done: done})
+	h.say(wire.Reply{Done: done})
 	return nil
 }
 
@@ -125,7 +124,7 @@ func (h *helper) compress(tar string) (digest string, size int64, err error) {
 		return "", 0, err
 	}
 	defer src.Close()
-	out := filepath.Join(appDir, h.job.Build, "blobs")
+	out := filepath.Join(wire.App, h.job.Build, "blobs")
 	f, err := os.CreateTemp(out, "layer-")
 	if err != nil {
 		return "", 0, err
@@ -144,8 +143,8 @@ func (h *helper) compress(tar string) (digest string, size int64, err error) {
 	if err := os.Rename(f.Name(), filepath.Join(out, digest)); err != nil {
 		return "", 0, err
 	}
-	h.say(reply{Blob: &blob{Hex: digest, Size: count.n}})
-	if err := h.expect(cmdPlaced); err != nil {
+	h.say(wire.Reply{Blob: &wire.Blob{Hex: digest, Size: count.n}})
+	if err := h.expect(wire.CommandPlaced); err != nil {
 		return "", 0, err
 	}
 	return digest, count.n, os.Remove(tar)

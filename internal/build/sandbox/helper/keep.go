@@ -1,4 +1,4 @@
-package sandbox
+package helper
 
 import (
 	"encoding/json"
@@ -11,6 +11,8 @@ import (
 	"github.com/buildpacks/lifecycle/launch"
 	"github.com/buildpacks/lifecycle/platform"
 	"github.com/buildpacks/lifecycle/platform/files"
+
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
@@ -18,9 +20,7 @@ import (
 // one, into it. The lifecycle's own cache packs them into tar files and unpacks them, which takes longer than many a build.
 // A build that fails loses them: what it may have done to them is unknown.
 
-const keptDir = "kept" // in the app's directory
-
-// kept is a cached layer outside of a build; its directory is keptDir/BUILDPACK/NAME.
+// kept is a cached layer outside of a build; its directory is kept/BUILDPACK/NAME.
 type kept struct {
 	ID, Version, API string // of the buildpack
 	Name             string
@@ -28,7 +28,7 @@ type kept struct {
 	Metadata         buildpack.LayerMetadataFile
 }
 
-func keptIndex() string { return filepath.Join(appDir, keptDir, "index.json") }
+func keptIndex() string { return filepath.Join(wire.App, wire.Kept, "index.json") }
 
 // keep moves the cached layers out of a build that was exported.
 func (h *helper) keep(group []buildpack.GroupElement, img *onceCompressed) error {
@@ -40,7 +40,7 @@ func (h *helper) keep(group []buildpack.GroupElement, img *onceCompressed) error
 	}
 	var all []kept
 	for _, bp := range group {
-		dir, err := buildpack.ReadLayersDir(layersDir, bp, h.logger)
+		dir, err := buildpack.ReadLayersDir(wire.Layers, bp, h.logger)
 		if err != nil {
 			return err
 		}
@@ -49,8 +49,8 @@ func (h *helper) keep(group []buildpack.GroupElement, img *onceCompressed) error
 			if err != nil || !l.HasLocalContents() {
 				continue
 			}
-			from := filepath.Join(appDir, h.job.Build, "layers", launch.EscapeID(bp.ID), l.Name())
-			to := filepath.Join(appDir, keptDir, launch.EscapeID(bp.ID), l.Name())
+			from := filepath.Join(wire.App, h.job.Build, "layers", launch.EscapeID(bp.ID), l.Name())
+			to := filepath.Join(wire.App, wire.Kept, launch.EscapeID(bp.ID), l.Name())
 			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 				return err
 			}
@@ -97,12 +97,12 @@ func (h *helper) restoreKept() error {
 				continue
 			}
 		}
-		dir, err := buildpack.ReadLayersDir(layersDir, buildpack.GroupElement{ID: k.ID, Version: k.Version, API: k.API}, h.logger)
+		dir, err := buildpack.ReadLayersDir(wire.Layers, buildpack.GroupElement{ID: k.ID, Version: k.Version, API: k.API}, h.logger)
 		if err != nil {
 			return err
 		}
-		from := filepath.Join(appDir, keptDir, launch.EscapeID(k.ID), k.Name)
-		to := filepath.Join(appDir, h.job.Build, "layers", launch.EscapeID(k.ID), k.Name)
+		from := filepath.Join(wire.App, wire.Kept, launch.EscapeID(k.ID), k.Name)
+		to := filepath.Join(wire.App, h.job.Build, "layers", launch.EscapeID(k.ID), k.Name)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package sandbox
+package helper
 
 import (
 	"errors"
@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/bound"
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
 )
 
 // What a build may write to describe itself and its layers: far more than any buildpack does. The lifecycle's parser would take gigabytes and
 // minutes for some texts of a few kilobytes.
-var maxDescription = bound.TOMLLimits{Size: 4 << 20, Depth: 64, Path: 4096}
+var maxDescription = bound.TOMLLimits{Size: wire.MaxDescription, Depth: 64, Path: 4096}
 
 // checkDescriptions refuses TOML files in a directory of layers that are beyond these bounds, before the lifecycle reads them: its own, and those of the buildpacks,
 // one level down.

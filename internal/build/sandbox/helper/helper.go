@@ -1,4 +1,9 @@
-package sandbox
+// Package helper is gitd-helper: it runs what reads a build's files and writes the image, the lifecycle's analyzer, restorer and exporter.
+//
+// It is a process of its own that sees nothing but the builder image and the build's directories, has the build's user and no
+// capability, the build's limits on memory and time, no network but the registry's port, and knows the credentials of one repository.
+// The build's container shares none of its namespaces.
+package helper
 
 import (
 	"bufio"
@@ -23,25 +28,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/sys/unix"
 
-	"github.com/gitd-io/gitd/internal/reexec"
-	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
 )
 
-// The helper runs what reads the build's files and writes the image: the lifecycle's analyzer, restorer and exporter. It is a
-// process of its own that sees nothing but the builder image and the build's directories, has the build's user and no
-// capability, the build's limits on memory and time, no network but the registry's port, and knows the credentials of one repository.
-// The build's container shares none of its namespaces.
-
-const (
-	helperName   = "build-helper"
-	layersDir    = "/layers"
-	workspaceDir = "/workspace"
-	appDir       = "/gitd-app" // the app's directory, in the helper
-)
-
-func init() { reexec.Register(helperName, helperMain) }
-
-func helperMain([]string) int {
+// Main does one build's share of the work, as package wire says, and returns the exit status.
+func Main() int {
 	h := &helper{commands: make(chan string), out: json.NewEncoder(os.Stdout)}
 	in := bufio.NewReader(os.Stdin)
 	if err := json.NewDecoder(strings.NewReader(readLine(in))).Decode(&h.job); err != nil {
@@ -63,11 +54,11 @@ func helperMain([]string) int {
 		{"confine", h.confine},
 		{"analyze", h.analyze},
 		{"restore", h.restore},
-		{"check", func() error { return checkDescriptions(layersDir) }},
+		{"check", func() error { return checkDescriptions(wire.Layers) }},
 		{"export", h.export},
 	} {
 		if err := step.do(); err != nil {
-			h.say(reply{Failed: &failed{step.phase, err.Error()}})
+			h.say(wire.Reply{Failed: &wire.Failed{Phase: step.phase, Message: err.Error()}})
 			return 1
 		}
 	}
@@ -83,7 +74,7 @@ func readLine(in *bufio.Reader) string {
 }
 
 type helper struct {
-	job      job
+	job      wire.Job
 	commands chan string
 	out      *json.Encoder
 	api      *api.Version
@@ -92,7 +83,7 @@ type helper struct {
 	analyzed files.Analyzed
 }
 
-func (h *helper) say(r reply) { _ = h.out.Encode(r) }
+func (h *helper) say(r wire.Reply) { _ = h.out.Encode(r) }
 
 func (h *helper) expect(command string) error {
 	if got := <-h.commands; got != command {
@@ -115,10 +106,10 @@ func (h *helper) confine() error {
 	}
 	build := filepath.Join(j.App, j.Build)
 	for _, m := range []struct{ from, to string }{
-		{filepath.Join(build, "layers"), layersDir},
-		{filepath.Join(build, "workspace"), workspaceDir},
+		{filepath.Join(build, "layers"), wire.Layers},
+		{filepath.Join(build, "workspace"), wire.Workspace},
 		{filepath.Join(build, "artifacts"), "/tmp"},
-		{j.App, appDir},
+		{j.App, wire.App},
 	} {
 		to := filepath.Join(root, m.to) // the builder image is data: its links must not lead out of it
 		if info, err := os.Lstat(to); err == nil && !info.IsDir() {
@@ -164,8 +155,8 @@ func (h *helper) analyze() (err error) {
 	h.keychain = keychain{h.job.Host, authn.FromConfig(authn.AuthConfig{Username: h.job.Repository, Password: h.job.Password})}
 	inputs := platform.LifecycleInputs{
 		PlatformAPI:    h.api,
-		LayersDir:      layersDir,
-		AppDir:         workspaceDir,
+		LayersDir:      wire.Layers,
+		AppDir:         wire.Workspace,
 		OutputImageRef: h.output(),
 		RunImageRef:    h.runImage(),
 	}
@@ -180,12 +171,12 @@ func (h *helper) analyze() (err error) {
 	if h.analyzed, err = analyzer.Analyze(); err != nil {
 		return err
 	}
-	return files.Handler.WriteAnalyzed(filepath.Join(layersDir, "analyzed.toml"), &h.analyzed, h.logger)
+	return files.Handler.WriteAnalyzed(filepath.Join(wire.Layers, "analyzed.toml"), &h.analyzed, h.logger)
 }
 
 func (h *helper) output() string { return h.job.Host + "/" + h.job.Repository + ":" + h.job.Tag }
 func (h *helper) runImage() string {
-	return h.job.Host + "/" + registry.RunImage + "@" + h.job.RunImage
+	return h.job.Host + "/" + h.job.RunName + "@" + h.job.RunImage
 }
 
 // restore brings back the metadata of the layers of the previous image, and the layers that were kept. The lifecycle restores
@@ -199,7 +190,7 @@ func (h *helper) restore() error {
 		}
 	}
 	if len(previous) > 0 {
-		r := &phase.Restorer{LayersDir: layersDir, Logger: h.logger, Buildpacks: previous, PlatformAPI: h.api, LayersMetadata: h.analyzed.LayersMetadata}
+		r := &phase.Restorer{LayersDir: wire.Layers, Logger: h.logger, Buildpacks: previous, PlatformAPI: h.api, LayersMetadata: h.analyzed.LayersMetadata}
 		if err := r.Restore(nil); err != nil {
 			return err
 		}
@@ -207,8 +198,8 @@ func (h *helper) restore() error {
 	if err := h.restoreKept(); err != nil {
 		return err
 	}
-	h.say(reply{Ready: true})
-	return h.expect(cmdExport)
+	h.say(wire.Reply{Ready: true})
+	return h.expect(wire.CommandExport)
 }
 
 // buildpackAPI returns the API version that a buildpack of the builder was written for.

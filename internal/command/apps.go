@@ -1,9 +1,11 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/operation"
@@ -58,7 +60,7 @@ func printApps(out io.Writer, list []operation.AppSummary) error {
 		if a.UnderWay > 0 {
 			state = fmt.Sprintf("v%d %s", a.UnderWay, a.State)
 		}
-		row(w, a.Name, version, state, a.Owner, a.URL)
+		row(w, a.Name, version, state, a.Owner, cmp.Or(a.URL, "- (workers alone)"))
 	}
 	return w.Flush()
 }
@@ -72,7 +74,7 @@ func (c *session) showApp(cmd *cobra.Command, arg string, inJSON bool) error {
 	if inJSON {
 		return printJSON(out, a)
 	}
-	fmt.Fprintf(out, "%s  %s\n", a.Name, a.URL)
+	fmt.Fprintf(out, "%s  %s\n", a.Name, cmp.Or(a.URL, "runs workers alone: it has no address"))
 	w := table(out, "REVISION", "TRAFFIC", "TAGS", "INSTANCES", "IN FLIGHT")
 	for _, r := range a.Revisions {
 		row(w, r.Name, fmt.Sprintf("%d%%", r.Percent), strings.Join(r.Tags, ","), r.Instances, r.InFlight)
@@ -81,7 +83,16 @@ func (c *session) showApp(cmd *cobra.Command, arg string, inJSON bool) error {
 		return err
 	}
 	if len(a.Workers) > 0 {
-		fmt.Fprintf(out, "\nworkers of %s: %s\n", a.Revision, app.Plain(strings.Join(a.Workers, ", ")))
+		fmt.Fprintf(out, "\nworkers of %s:\n", a.Revision)
+		w := table(out, "TYPE", "STATE", "SINCE")
+		for _, v := range a.Workers {
+			since := ""
+			if v.Since != nil {
+				since = v.Since.UTC().Format(time.DateTime)
+			}
+			row(w, app.Plain(v.Type), v.State, since)
+		}
+		return w.Flush()
 	}
 	return nil
 }

@@ -13,6 +13,9 @@ import (
 func (r *rollout) explain(ctx context.Context, err error) error {
 	var known *app.Error
 	var start *StartError
+	if explained := r.explainWorker(err); explained != nil {
+		return explained
+	}
 	switch {
 	case errors.As(err, &start):
 		r.show(start.LogTail)

@@ -64,10 +64,14 @@ type Platform interface {
 	RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error
 
 	// SetWorkers runs these process types of the Service's image beside its web process: one instance each, with the template's
-	// environment and limits, and restarted when it ends (after a growing pause, at most a minute). The Service is applied already.
+	// environment and limits, and restarted when it ends (after a growing pause, at most a minute), but for one that ends with status 0
+	// within FinishesWithin of its first start. The Service is applied already.
 	// Workers of its other revisions, and types that are not named, are stopped; with no types, no worker runs. It returns when the old
 	// workers are told to stop and the new ones are scheduled: it does not wait for them to be up. Names are checked as in RunProcess.
 	SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error
+
+	// Workers returns the workers that the Service should have, by type.
+	Workers(ctx context.Context, service string) ([]WorkerStatus, error)
 
 	// Logs writes the output of the Service's instances to w, by time; with Follow it continues until ctx ends. Each line has the form
 	// "2006-01-02T15:04:05.000Z [hello-v3 abc12] text", or, of a worker, "… [hello-v3 worker.1] text".

@@ -69,6 +69,9 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 	if err := r.inspect(ctx); err != nil {
 		return nil, r.explain(ctx, err)
 	}
+	if plan.NoTraffic && WithoutWeb(&plan.Service.Spec.Template) {
+		return nil, app.Errorf(app.CodeInvalidInput, "push without -o no-traffic", "%s has no web process: there is no traffic to hold back", r.green)
+	}
 	if plan.NoTraffic && len(r.blue) == 0 {
 		return nil, app.Errorf(app.CodeInvalidInput, "roll the first release out with traffic", "%s has no live release that could keep its traffic", r.service)
 	}
@@ -148,6 +151,9 @@ func (r *rollout) inspect(ctx context.Context) error {
 		r.existed = r.existed || v.Name == r.green
 	}
 	r.before = svc
+	if WithoutWeb(&svc.Spec.Template) { // nothing of it takes requests
+		return nil
+	}
 	r.traffic = svc.Status.Traffic // resolved: every target names its revision
 	for _, t := range r.traffic {
 		if n := ptr.Int64Value(t.Percent); n > 0 {
@@ -161,8 +167,11 @@ func (r *rollout) inspect(ctx context.Context) error {
 	return nil
 }
 
-// run goes through the stages 2 to 5.
+// run goes through the stages 2 to 5. Without web, workers stand for instances: they are started, and must stay up for a moment.
 func (r *rollout) run(ctx context.Context) error {
+	if WithoutWeb(&r.plan.Service.Spec.Template) {
+		return r.runWithoutWeb(ctx)
+	}
 	if err := r.start(ctx); err != nil {
 		return err
 	}
@@ -178,6 +187,20 @@ func (r *rollout) run(ctx context.Context) error {
 		return err
 	}
 	return r.shift(ctx)
+}
+
+func (r *rollout) runWithoutWeb(ctx context.Context) error {
+	r.began = time.Now()
+	if err := r.Apply(ctx, r.with(r.split(0, false))); err != nil {
+		return err
+	}
+	if err := r.runWorkers(ctx); err != nil {
+		return err
+	}
+	if err := r.plan.OnState(app.StateShifting); err != nil {
+		return err
+	}
+	return r.Apply(ctx, r.with(r.split(100, true)))
 }
 
 // start brings the new revision up beside the one that serves.

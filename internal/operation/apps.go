@@ -3,17 +3,19 @@ package operation
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/release"
+	"github.com/gitd-io/gitd/internal/deploy"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 // AppSummary is one app of a list.
 type AppSummary struct {
 	Name     string    `json:"name"`
-	Owner    string    `json:"owner,omitempty"` // name of the key that created it; "" for root
-	URL      string    `json:"url"`
+	Owner    string    `json:"owner,omitempty"`    // name of the key that created it; "" for root
+	URL      string    `json:"url,omitempty"`      // "" for one that runs workers alone
 	Live     int       `json:"live,omitempty"`     // version that serves; 0 for none
 	UnderWay int       `json:"underWay,omitempty"` // version of the release under way; 0 for none
 	State    app.State `json:"state,omitempty"`    // of the release under way
@@ -38,6 +40,9 @@ var Apps = Operation[OfServer, []AppSummary]{
 			}
 			at := standings[a.Name]
 			s := AppSummary{Name: a.Name, Owner: a.Owner, URL: c.URL(a.Name), Live: at.Live}
+			if at.NoWeb {
+				s.URL = ""
+			}
 			if at.Newest > 0 && !at.State.Final() {
 				s.UnderWay, s.State = at.Newest, at.State
 			}
@@ -50,10 +55,10 @@ var Apps = Operation[OfServer, []AppSummary]{
 // AppStatus is one app with what runs of it.
 type AppStatus struct {
 	Name      string           `json:"name"`
-	URL       string           `json:"url"`
+	URL       string           `json:"url,omitempty"` // "" for one that runs workers alone
 	Revisions []RevisionStatus `json:"revisions"`
 	Revision  string           `json:"revision,omitempty"` // name of the revision that is live; "" for none
-	Workers   []string         `json:"workers,omitempty"`  // process types of it that run beside web
+	Workers   []WorkerStatus   `json:"workers,omitempty"`  // of it
 }
 
 // RevisionStatus is what runs of one revision.
@@ -63,6 +68,13 @@ type RevisionStatus struct {
 	Tags      []string `json:"tags,omitempty"`
 	Instances int      `json:"instances"` // ready ones
 	InFlight  int      `json:"inFlight"`  // requests
+}
+
+// WorkerStatus is the worker of one process type.
+type WorkerStatus struct {
+	Type  string     `json:"type"`
+	State string     `json:"state"`           // "running", "finished" (ended with status 0, and is not started again), "restarting"
+	Since *time.Time `json:"since,omitempty"` // of its last start, while it runs
 }
 
 // ShowApp returns one app with its revisions.
@@ -79,29 +91,52 @@ var ShowApp = Operation[OfApp, AppStatus]{
 		for _, r := range revisions {
 			s.Revisions = append(s.Revisions, RevisionStatus(r))
 		}
-		s.Revision, s.Workers, err = c.workers(ctx)
+		var web bool
+		if s.Revision, web, err = c.liveRevision(ctx); err != nil {
+			return s, err
+		}
+		if !web {
+			s.URL = ""
+		}
+		workers, err := c.Platform.Workers(ctx, c.app)
+		if errors.Is(err, deploy.ErrNotFound) {
+			return s, nil
+		}
+		for _, w := range workers {
+			s.Workers = append(s.Workers, workerStatus(w))
+		}
 		return s, err
 	},
 }
 
-// workers returns the live revision, and the process types of it that run beside web.
-func (c call) workers(ctx context.Context) (revision string, types []string, err error) {
+func workerStatus(w deploy.WorkerStatus) WorkerStatus {
+	switch {
+	case w.Finished:
+		return WorkerStatus{Type: w.Type, State: "finished"}
+	case w.Since.IsZero():
+		return WorkerStatus{Type: w.Type, State: "restarting"}
+	}
+	return WorkerStatus{Type: w.Type, State: "running", Since: &w.Since}
+}
+
+// liveRevision returns the name of the revision that is live, and whether it takes requests; "" and true for none.
+func (c call) liveRevision(ctx context.Context) (revision string, web bool, err error) {
 	ledger := c.Store.Ledger(c.app)
 	live, err := ledger.Live(ctx)
 	if app.CodeOf(err) == app.CodeNotFound {
-		return "", nil, nil
+		return "", true, nil
 	} else if err != nil {
-		return "", nil, err
+		return "", true, err
 	}
 	manifest, err := ledger.Service(ctx, live.Version)
 	if err != nil {
-		return "", nil, err
+		return "", true, err
 	}
 	var s servingv1.Service
 	if err := json.Unmarshal(manifest, &s); err != nil {
-		return "", nil, err
+		return "", true, err
 	}
-	return live.Revision, release.Workers(&s), nil
+	return live.Revision, !deploy.WithoutWeb(&s.Spec.Template), nil
 }
 
 // CreateApp creates an app that belongs to the caller, and returns its name.

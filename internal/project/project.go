@@ -166,8 +166,8 @@ func (d *Descriptor) packages(names []string) error {
 func (d *Descriptor) process(name string, instances *int64) error {
 	key := "io.gitd.processes." + name
 	switch {
-	case name == "web":
-		return bad("%s: web has settings of its own: [io.gitd.web] min-scale and max-scale", key)
+	case name == "web" && instances != nil && *instances > 1:
+		return bad("%s.instances: give 0 for an app that runs workers alone; how many there are is for [io.gitd.web] min-scale and max-scale", key)
 	case name == "release":
 		return bad("%s: release runs once for each push; remove it from the Procfile to switch it off", key)
 	case instances == nil:

@@ -70,7 +70,7 @@ func TestParse_Errors(t *testing.T) {
 		{"StepHundred", "[io.gitd.web]\ntraffic-steps = [100]\n", "between 1 and 99"},
 		{"Workers", "[io.gitd.processes.worker]\ninstances = 2\n", "worker.instances: 2 is not possible"},
 		{"WorkerSetting", "[io.gitd.processes.worker]\nmemory = \"1Gi\"\n", "unknown setting io.gitd.processes.worker.memory"},
-		{"WorkerWeb", "[io.gitd.processes.web]\ninstances = 1\n", "[io.gitd.web] min-scale"},
+		{"WorkerWeb", "[io.gitd.processes.web]\ninstances = 2\n", "[io.gitd.web] min-scale"},
 		{"WorkerRelease", "[io.gitd.processes.release]\ninstances = 0\n", "runs once for each push"},
 		{"EnvName", "[io.gitd.web.env]\n\"A B\" = \"\"\n", "cannot be the name"},
 		{"EnvPort", "[io.gitd.web.env]\nPORT = \"1\"\n", "set by the platform"},

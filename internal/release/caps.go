@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"knative.dev/serving/pkg/apis/autoscaling"
@@ -61,10 +62,10 @@ func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descr
 func workersAsked(declared []string, instances map[string]int64) map[string]bool {
 	asked := map[string]bool{}
 	for _, t := range declared {
-		asked[t] = t != webProcess && t != releaseProcess
+		asked[t] = isWorker(t, instances)
 	}
 	for t, n := range instances {
-		asked[t] = n > 0
+		asked[t] = n > 0 && t != webProcess
 	}
 	maps.DeleteFunc(asked, func(_ string, runs bool) bool { return !runs })
 	return asked
@@ -89,7 +90,7 @@ func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, by
 func alwaysTakes(s *servingv1.Service) int64 {
 	t := s.Spec.Template
 	always, _ := strconv.ParseInt(t.Annotations[autoscaling.MinScaleAnnotationKey], 10, 64)
-	always += int64(len(Workers(s)))
+	always += int64(len(deploy.Workers(s)))
 	if len(t.Spec.Containers) == 0 {
 		return 0
 	}

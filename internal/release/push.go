@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -80,11 +81,14 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		return nil, err
 	}
 	d.release.Revision = app.RevisionName(p.App, d.release.Version)
-	workers, err := workerTypes(declared, result.Processes, settings.Instances)
+	run, err := processesOf(declared, result.Processes, settings.Instances)
 	if err != nil {
 		return nil, err
 	}
-	return newService(d.release, result, settings.Web, workers)
+	if len(run.oneOff) > 0 {
+		d.log.Detail("not run: %s, by its name a command to start by hand; [io.gitd.processes.%s] instances = 1 in project.toml runs it as a worker", strings.Join(run.oneOff, ", "), run.oneOff[0])
+	}
+	return newService(d.release, result, settings.Web, run), nil
 }
 
 func (d *deployment) build(ctx context.Context, p app.Push, settings project.Descriptor) (*build.Result, error) {

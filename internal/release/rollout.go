@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -28,7 +29,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 	}
 	d.release.Revision = l.service.Spec.Template.Name
 	if err := d.to(ctx, store.Event{State: app.StateStarting, Repository: d.release.Repository, Digest: d.release.Digest, Processes: d.release.Processes,
-		Revision: d.release.Revision, Service: manifest}); err != nil {
+		Revision: d.release.Revision, Service: manifest, NoWeb: deploy.WithoutWeb(&l.service.Spec.Template)}); err != nil {
 		return err
 	}
 	path, timeout := check(l.service)
@@ -50,21 +51,31 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 			return d.to(ctx, store.Event{State: app.StateShifting})
 		},
 	})
+	workersAlone := deploy.WithoutWeb(&l.service.Spec.Template)
 	if err != nil {
+		if workersAlone { // they took the place of those before
+			d.m.bringBackWorkers(ctx, d.release)
+		}
 		return err
 	}
 	if l.noTraffic {
 		return d.ready(ctx, outcome, l.accept)
 	}
 	// All traffic is on the new revision: nothing turns back from here, not even if the client goes away.
-	d.setWorkers(ctx, l.service)
+	if !workersAlone {
+		d.setWorkers(ctx, l.service)
+	}
 	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive}); err != nil {
 		return err
 	}
 	d.timings.Start, d.timings.Shift = shifted.Sub(started), time.Since(shifted)
 	d.timings.Total = time.Since(d.start)
-	d.url = d.m.o.URL(d.release.App)
-	d.log.Detail("%s is live (%s)", d.url, app.Elapsed(d.timings.Total))
+	if workersAlone {
+		d.log.Detail("%s is live as workers, without an address: %s (%s)", d.release.App, strings.Join(deploy.Workers(l.service), ", "), app.Elapsed(d.timings.Total))
+	} else {
+		d.url = d.m.o.URL(d.release.App)
+		d.log.Detail("%s is live (%s)", d.url, app.Elapsed(d.timings.Total))
+	}
 	d.note()
 	d.collect()
 	return nil

@@ -24,7 +24,6 @@ const (
 	pathAnnotation    = "gitd.io/health-path"
 	timeoutAnnotation = "gitd.io/health-timeout"
 	commitAnnotation  = "gitd.io/commit"
-	workersAnnotation = "gitd.io/workers" // process types, separated by commas
 )
 
 // The process types that are not workers.
@@ -34,11 +33,7 @@ const (
 )
 
 // newService returns the Service of a release without traffic, which the rollout sets.
-func newService(r app.Release, result *build.Result, w project.Web, workers []string) (*servingv1.Service, error) {
-	if !has(result.Processes, webProcess) {
-		return nil, app.Errorf(app.CodeStartFailed, "add a line such as \"web: ./server\" to a Procfile at the root of the app",
-			"the image has no process type web (it has: %s)", types(result.Processes))
-	}
+func newService(r app.Release, result *build.Result, w project.Web, run processes) *servingv1.Service {
 	env := make([]corev1.EnvVar, 0, len(w.Env))
 	for name, value := range w.Env {
 		env = append(env, corev1.EnvVar{Name: name, Value: value})
@@ -61,8 +56,8 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 		timeoutAnnotation:                     w.HealthTimeout.String(),
 		commitAnnotation:                      r.Commit,
 	}
-	if len(workers) > 0 {
-		scale[workersAnnotation] = strings.Join(workers, ",")
+	if len(run.workers) > 0 {
+		scale[deploy.WorkersAnnotation] = strings.Join(run.workers, ",")
 	}
 	scale[deploy.AppIDAnnotation] = strconv.FormatInt(r.AppID, 10)
 	seconds := int64(w.Timeout / time.Second)
@@ -84,7 +79,10 @@ func newService(r app.Release, result *build.Result, w project.Web, workers []st
 		}}},
 	}
 	deploy.SetAppID(service, r.AppID)
-	return service, nil
+	if !run.web {
+		deploy.SetWithoutWeb(service)
+	}
+	return service
 }
 
 // check returns the health check recorded in a Service.

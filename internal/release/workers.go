@@ -4,38 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
-
-// workerTypes are the process types that run beside web: those that the app's Procfile declares, and those that project.toml asks for
-// (instances, by type). Other types in the image come from buildpacks (a console, each of a Go app's programs) and do not run
-// unless they are asked for. It returns an *app.Error for a type in project.toml that the image does not have.
-func workerTypes(declared []string, image []app.Process, instances map[string]int64) ([]string, error) {
-	var workers []string
-	for _, t := range declared {
-		if t != webProcess && t != releaseProcess && has(image, t) {
-			workers = append(workers, t)
-		}
-	}
-	for _, t := range slices.Sorted(maps.Keys(instances)) {
-		switch {
-		case !has(image, t):
-			return nil, app.Errorf(app.CodeInvalidInput, "add it to the Procfile, or take it out of project.toml",
-				"project.toml: io.gitd.processes.%s: the image has no such process type (it has: %s)", t, types(image))
-		case instances[t] == 0:
-			workers = slices.DeleteFunc(workers, func(w string) bool { return w == t })
-		case !slices.Contains(workers, t):
-			workers = append(workers, t)
-		}
-	}
-	return workers, nil
-}
 
 // Bounds on the process types of an image: the build writes them, and the ledger keeps them with each release.
 const (
@@ -56,14 +31,6 @@ func checkProcesses(all []app.Process) error {
 	return err
 }
 
-// Workers returns the process types that run beside web, as recorded in a Service.
-func Workers(s *servingv1.Service) []string {
-	if list := s.Spec.Template.Annotations[workersAnnotation]; list != "" {
-		return strings.Split(list, ",")
-	}
-	return nil
-}
-
 // workersLimit is how long a platform may take to set the workers of an app.
 const workersLimit = time.Minute
 
@@ -72,7 +39,7 @@ const workersLimit = time.Minute
 func (d *deployment) setWorkers(ctx context.Context, service *servingv1.Service) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workersLimit)
 	defer cancel()
-	workers := Workers(service)
+	workers := deploy.Workers(service)
 	if err := d.m.o.Platform.SetWorkers(ctx, service, workers); err != nil {
 		message, next := app.Explain(err)
 		if app.CodeOf(err) == app.CodeInternal {
@@ -103,13 +70,22 @@ func (m *Machine) service(ctx context.Context, r app.Release) (*servingv1.Servic
 	return &service, nil
 }
 
+// bringBackWorkers sets the workers of the release that is live, after one without web that failed. Where none was live, the platform has
+// nothing of the app any more.
+func (m *Machine) bringBackWorkers(ctx context.Context, failed app.Release) {
+	ctx = context.WithoutCancel(ctx)
+	if live, err := m.o.Store.Ledger(failed.App).Live(ctx); err == nil {
+		m.resumeWorkers(ctx, live)
+	}
+}
+
 // resumeWorkers sets the workers of the release that serves after a restart of the server.
 func (m *Machine) resumeWorkers(ctx context.Context, r app.Release) {
 	service, err := m.service(ctx, r)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, workersLimit)
 		defer cancel()
-		err = m.o.Platform.SetWorkers(ctx, service, Workers(service))
+		err = m.o.Platform.SetWorkers(ctx, service, deploy.Workers(service))
 	}
 	if err != nil {
 		m.o.Log("release %s v%d: its workers could not be set: %v", r.App, r.Version, err)

@@ -17,24 +17,48 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-func TestWorkerTypes(t *testing.T) {
-	image := []app.Process{{Type: "web"}, {Type: "release"}, {Type: "worker"}, {Type: "clock"}, {Type: "console"}}
+func TestProcessesOf(t *testing.T) {
+	image := []app.Process{{Type: "web", Command: []string{"node", "bot.js"}}, {Type: "release"}, {Type: "worker"}, {Type: "clock"}, {Type: "console"},
+		{Type: "bot", Command: []string{"node"}, Args: []string{"bot.js"}}, {Type: "migrate"}}
 	for _, tt := range []struct {
 		name, declared string
+		image          []app.Process
 		instances      map[string]int64
 		want, err      string
 	}{
-		{"NoProcfile", "", nil, "", ""},
-		{"OfTheProcfile", "web release worker clock", nil, "worker clock", ""},
-		{"NotInTheImage", "web other", nil, "", ""},
-		{"Off", "web worker clock", map[string]int64{"worker": 0}, "clock", ""},
-		{"On", "web worker", map[string]int64{"console": 1, "worker": 1}, "worker console", ""},
-		{"Unknown", "web", map[string]int64{"wroker": 0}, "", "io.gitd.processes.wroker: the image has no such process type (it has: web, release, worker, clock, console)"},
+		{"NoProcfile", "", image, nil, "web", ""},
+		{"OfTheProcfile", "web release worker clock", image, nil, "web worker clock", ""},
+		{"NotInTheImage", "web other", image, nil, "web", ""},
+		{"Off", "web worker clock", image, map[string]int64{"worker": 0}, "web clock", ""},
+		{"On", "web worker", image, map[string]int64{"console": 1, "worker": 1}, "web worker console", ""},
+		{"Unknown", "web", image, map[string]int64{"wroker": 0}, "", "io.gitd.processes.wroker: the image has no such process type (it has: web, release, worker, clock, console, bot, migrate)"},
+		{"OneOff", "web console migrate worker", image, nil, "web worker; console migrate", ""},
+		{"OneOffOn", "web migrate", image, map[string]int64{"migrate": 1}, "web migrate", ""},
+		{"NoWeb", "worker", image[2:], nil, "worker", ""},
+		{"WebOff", "web worker", image, map[string]int64{"web": 0}, "worker", ""},
+		{"WebOfTheBuildpackBesideAWorker", "worker", image, nil, "web worker", ""},
+		{"WebOfTheBuildpackIsTheWorker", "bot", image, nil, "bot", ""},
+		{"WebOfTheProcfileIsAlsoAWorker", "web bot", image, nil, "web bot", ""},
+		{"Nothing", "release console", image[1:], nil, "", "nothing of the app would run: the image has no process type web, and no worker (it has: release, worker"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := workerTypes(strings.Fields(tt.declared), image, tt.instances)
-			if strings.Join(got, " ") != tt.want || tt.err == "" && err != nil || tt.err != "" && (app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), tt.err)) {
-				t.Errorf("%q, %v", got, err)
+			p, err := processesOf(strings.Fields(tt.declared), tt.image, tt.instances)
+			if tt.err != "" {
+				if app.CodeOf(err) == app.CodeInternal || err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Error(err)
+				}
+				return
+			}
+			got := p.workers
+			if p.web {
+				got = append([]string{"web"}, got...)
+			}
+			all := strings.Join(got, " ")
+			if len(p.oneOff) > 0 {
+				all += "; " + strings.Join(p.oneOff, " ")
+			}
+			if err != nil || all != tt.want {
+				t.Errorf("%q, %v", all, err)
 			}
 		})
 	}
@@ -59,7 +83,7 @@ func serviceOf(t *testing.T, r app.Release, workers ...string) *servingv1.Servic
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newService(r, &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}, settings.Web, workers)
+	s := newService(r, &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}, settings.Web, processes{web: true, workers: workers})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func TestLedger_Lists(t *testing.T) {
 func TestStore_AllApps(t *testing.T) {
 	ctx, s := t.Context(), history(t)
 	standings, err := s.Standings(ctx)
-	if want := map[string]Standing{"hello": {5, 8, app.StateReceived}, "other": {1, 1, app.StateLive}}; err != nil || !reflect.DeepEqual(standings, want) {
+	if want := map[string]Standing{"hello": {5, 8, app.StateReceived, false}, "other": {1, 1, app.StateLive, false}}; err != nil || !reflect.DeepEqual(standings, want) {
 		t.Errorf("Standings = %v, %v", standings, err)
 	}
 	var services []string
@@ -285,7 +285,7 @@ func TestMigration_Large(t *testing.T) {
 		addRelease(t, s, "app-7", Event{State: app.StateStarting, Revision: "x", Service: storetest.SmallService("app-7", 1)}, Event{State: app.StateFailed})
 	}
 	bounded("after 300 releases", maxLog)
-	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 500, app.StateFailed}) {
+	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 500, app.StateFailed, false}) {
 		t.Fatal(standings, err)
 	}
 	if open, err := s.Unfinished(t.Context()); err != nil || len(open) > 0 {

@@ -24,6 +24,7 @@ type Event struct {
 	Processes  []app.Process `json:"processes,omitempty"`
 	Revision   string        `json:"revision,omitempty"`
 	Service    []byte        `json:"service,omitempty"`
+	NoWeb      bool          `json:"noWeb,omitempty"` // with Service: no process of it takes requests
 }
 
 const (

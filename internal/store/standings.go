@@ -11,7 +11,8 @@ import (
 const (
 	queryUnfinished = selectRelease + "WHERE s.finished = 0 ORDER BY s.app, s.version"
 	queryStandings  = `SELECT a.name, coalesce((SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1), 0),
-		n.version, n.state FROM apps a CROSS JOIN release_states n
+		n.version, n.state, coalesce((SELECT instr(e.facts, '"noWeb":true') > 0 FROM release_states s CROSS JOIN release_events e ON e.id = s.service
+		WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1), 0) FROM apps a CROSS JOIN release_states n
 		ON n.app = a.name AND n.version = (SELECT s.version FROM release_states s WHERE s.app = a.name ORDER BY s.version DESC LIMIT 1)`
 	queryLiveCommits = `SELECT a.name, r.version, r.commit_id FROM apps a CROSS JOIN releases r
 		ON r.app = a.name AND r.version = (SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1)`
@@ -30,6 +31,7 @@ type Standing struct {
 	Live   int       // version that serves; 0 for none
 	Newest int       // version of the newest release
 	State  app.State // of the newest release
+	NoWeb  bool      // what is live takes no requests
 }
 
 // Standings returns the standing of each app that has releases, by name.
@@ -43,7 +45,7 @@ func (s *Store) Standings(ctx context.Context) (map[string]Standing, error) {
 	for rows.Next() {
 		var name string
 		var st Standing
-		if err := rows.Scan(&name, &st.Live, &st.Newest, &st.State); err != nil {
+		if err := rows.Scan(&name, &st.Live, &st.Newest, &st.State, &st.NoWeb); err != nil {
 			return nil, err
 		}
 		all[name] = st

@@ -94,6 +94,7 @@ func (s *suite) cases() map[string]func(*testing.T) {
 		"process names":          s.processNames,
 		"workers":                s.workers,
 		"writes":                 s.writes,
+		"without web":            s.withoutWeb,
 		"HTTP/2":                 s.http2,
 	}
 }

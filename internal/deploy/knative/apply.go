@@ -28,6 +28,9 @@ func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 	}
 	defer p.lock(svc.Name)()
 	ctx = p.calling(ctx)
+	if deploy.WithoutWeb(&svc.Spec.Template) {
+		return explained(ctx, p.applyAlone(ctx, svc, r, targets(complete)), "apply the Service "+svc.Name)
+	}
 	return explained(ctx, p.apply(ctx, svc, r, targets(complete)), "apply the Service "+svc.Name)
 }
 

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -52,6 +53,10 @@ type Platform struct {
 	ingress string      // its class; "" where gitd may not read it
 	pulls   bool        // the registry asks nodes for credentials
 	locks   keyed.Locks // by Service: one change at a time
+
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
 }
 
 var _ deploy.Platform = (*Platform)(nil)
@@ -117,6 +122,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		o.Log = func(string, ...any) {}
 	}
 	p := &Platform{o: o, c: o.Client}
+	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	config, err := p.pullConfig(everyApp)
 	if err != nil {
 		return nil, err
@@ -135,8 +141,12 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	return p, nil
 }
 
-// Close ends nothing: everything keeps running in the cluster.
-func (p *Platform) Close() error { return nil }
+// Close ends what looks at the cluster: everything keeps running there.
+func (p *Platform) Close() error {
+	p.stop()
+	p.tasks.Wait()
+	return nil
+}
 
 // namespace is where a Service is.
 func (p *Platform) namespace(service string) string {

@@ -120,8 +120,7 @@ func (p *Platform) followLogs(ctx context.Context, service, mine string, known m
 
 // mustExist makes sure that there is something to read the log of.
 func (p *Platform) mustExist(ctx context.Context, service, revision string) error {
-	if revision == "" {
-		_, err := p.find(ctx, service)
+	if live, err := p.find(ctx, service); err != nil || revision == "" || deploy.WithoutWeb(&live.Spec.Template) && live.Spec.Template.Name == revision {
 		return err
 	}
 	there, err := p.revisions(ctx, p.namespace(service), service)

@@ -24,6 +24,9 @@ import (
 func (p *Platform) Get(ctx context.Context, service string) (*servingv1.Service, error) {
 	ctx = p.calling(ctx)
 	live, err := p.find(ctx, service)
+	if err == nil && deploy.WithoutWeb(&live.Spec.Template) {
+		return live, nil
+	}
 	if err == nil && !sameTraffic(live.Status.Traffic, live.Spec.Traffic) {
 		var there map[string]*servingv1.Revision
 		there, err = p.revisions(ctx, live.Namespace, service)
@@ -54,11 +57,11 @@ func stuck(live *servingv1.Service, there map[string]*servingv1.Revision) bool {
 	})
 }
 
-// find reads one of gitd's Services as the cluster has it.
+// find reads one of gitd's Services as the cluster has it; one without web as it was given.
 func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service, error) {
 	live, err := get[servingv1.Service](ctx, p.c, services, p.namespace(service), service)
 	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !p.isOurs(live)) {
-		return nil, notFound("service", service)
+		live, _, err = p.alone(ctx, service)
 	}
 	return live, err
 }
@@ -128,6 +131,9 @@ func (p *Platform) List(ctx context.Context) ([]*servingv1.Service, error) {
 		}
 		out = append(out, s)
 	}
+	if out, err = p.listAlone(ctx, out); err != nil {
+		return nil, explained(ctx, err, "list the Services")
+	}
 	slices.SortFunc(out, func(a, b *servingv1.Service) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
@@ -143,6 +149,9 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 	live, err := p.find(ctx, service)
 	if err != nil {
 		return nil, err
+	}
+	if deploy.WithoutWeb(&live.Spec.Template) {
+		return describeAlone(live), nil
 	}
 	there, err := p.revisions(ctx, live.Namespace, service)
 	if err != nil {
@@ -202,6 +211,11 @@ func (p *Platform) delete(ctx context.Context, service string) error {
 		return notFound("service", service)
 	}
 	foreign := !gone && !p.isOurs(live)
+	_, _, err = p.alone(ctx, service)
+	alone := err == nil
+	if err != nil && !isNotFound(err) {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
 	if !gone && !foreign {
@@ -230,7 +244,7 @@ func (p *Platform) delete(ctx context.Context, service string) error {
 			return err
 		}
 	}
-	if gone || foreign {
+	if gone && !alone || foreign {
 		return notFound("service", service)
 	}
 	return nil
@@ -275,7 +289,10 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 	if err != nil {
 		return err
 	}
-	inUse := slices.Clone(live.Spec.Traffic)
+	var inUse []servingv1.TrafficTarget
+	if !deploy.WithoutWeb(&live.Spec.Template) {
+		inUse = slices.Clone(live.Spec.Traffic)
+	}
 	if !stuck(live, there) { // else the status is outdated
 		inUse = append(inUse, live.Status.Traffic...)
 	}
@@ -289,7 +306,14 @@ func (p *Platform) deleteRevision(ctx context.Context, service, revision string)
 		}
 		return app.Errorf(app.CodeInvalidInput, "take its traffic and its tags away first", "the revision %s cannot be deleted: it %s", revision, what)
 	}
-	if live.Spec.Template.Name == revision { // Knative would create it again
+	alone := deploy.WithoutWeb(&live.Spec.Template)
+	if alone && live.Spec.Template.Name == revision {
+		return app.Errorf(app.CodeInvalidInput, "let another release take its place first", "the revision %s cannot be deleted: it is what runs", revision)
+	}
+	if err := p.forgetAlone(ctx, service, revision); err != nil {
+		return err
+	}
+	if !alone && live.Spec.Template.Name == revision { // Knative would create it again
 		var start *deploy.StartError // then the step back is done, and the revision that serves does not run
 		if err := p.stepBack(ctx, live); err != nil && !errors.As(err, &start) {
 			return err

@@ -24,7 +24,7 @@ func (r *revision) waitReady(ctx context.Context) error {
 		r.mu.Unlock()
 		return fmt.Errorf("revision %s: %w", r.name, deploy.ErrNotFound)
 	}
-	if ready, _ := r.count(); ready > 0 {
+	if ready, _ := r.count(); ready > 0 || r.noWeb {
 		r.mu.Unlock()
 		return nil
 	}

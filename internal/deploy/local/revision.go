@@ -106,7 +106,7 @@ func (r *revision) setReachable(yes bool) {
 func (r *revision) step(now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.gone {
+	if r.gone || r.noWeb {
 		return 0
 	}
 	if !r.retryAt.IsZero() && !now.Before(r.retryAt) {

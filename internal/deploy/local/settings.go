@@ -9,6 +9,7 @@ import (
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
 	"github.com/gitd-io/gitd/internal/deploy/local/scale"
 )
@@ -22,6 +23,7 @@ type settings struct {
 	h2c      bool // the port's name says that the app speaks HTTP/2 without TLS
 	probe    *corev1.Probe
 	deadline time.Duration // for an instance to become ready
+	noWeb    bool          // it runs workers alone
 }
 
 // settingsOf reads them from a template with Knative's defaults.
@@ -30,7 +32,7 @@ func (p *Platform) settingsOf(t *servingv1.RevisionTemplateSpec) (settings, erro
 		return settings{}, fmt.Errorf("it has %d containers", len(t.Spec.Containers))
 	}
 	c := &t.Spec.Containers[0]
-	s := settings{port: 8080, probe: c.ReadinessProbe, deadline: p.opts.ProgressDeadline}
+	s := settings{port: 8080, probe: c.ReadinessProbe, deadline: p.opts.ProgressDeadline, noWeb: deploy.WithoutWeb(t)}
 	if len(c.Ports) > 0 { // the names are Knative's
 		s.port = int(c.Ports[0].ContainerPort)
 		s.h2c = c.Ports[0].Name == "h2c"
@@ -69,6 +71,7 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 		HTTP1:       s.http1,
 		H2C:         t.H2C,
 		Learned:     r.speaksH2C,
+		NoWeb:       s.noWeb,
 	}, time.Now())
 	return r, nil
 }

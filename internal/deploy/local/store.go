@@ -29,7 +29,8 @@ type template struct {
 // workerSet is the workers that a Service should have.
 type workerSet struct {
 	Revision string   `json:"revision"`
-	Types    []string `json:"types"`
+	Types    []string `json:"types"`              // that run
+	Finished []string `json:"finished,omitempty"` // that ended with status 0 right after their start
 }
 
 type record struct {

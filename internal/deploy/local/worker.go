@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -25,6 +26,62 @@ type worker struct {
 	ctx      context.Context    // ends when the worker should stop, or with the Platform
 	cancel   context.CancelFunc // stops it
 	gone     chan struct{}      // closed when it has stopped, and its container is removed
+
+	mu     sync.Mutex // mu guards the following
+	status deploy.WorkerStatus
+}
+
+// note changes what is known of the worker.
+func (w *worker) note(change func(*deploy.WorkerStatus)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.status)
+}
+
+// Workers implements deploy.Platform.
+func (p *Platform) Workers(_ context.Context, service string) ([]deploy.WorkerStatus, error) {
+	p.mu.RLock()
+	s := p.services[service]
+	p.mu.RUnlock()
+	if s == nil {
+		return nil, fmt.Errorf("service %s: %w", service, deploy.ErrNotFound)
+	}
+	all := []deploy.WorkerStatus{}
+	c, err := p.store.workers(service)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range c.Finished {
+		all = append(all, deploy.WorkerStatus{Type: t, Finished: true})
+	}
+	for _, w := range p.workers(service) {
+		if w.ctx.Err() == nil {
+			w.note(func(st *deploy.WorkerStatus) { all = append(all, *st) })
+		}
+	}
+	slices.SortFunc(all, func(a, b deploy.WorkerStatus) int { return strings.Compare(a.Type, b.Type) })
+	return all, nil
+}
+
+// finish notes that a worker has done its work: neither this process nor the next one starts it again before the next release. It does not
+// wait: whoever deletes the Service waits for its workers.
+func (w *worker) finish() {
+	r, p := w.revision, w.revision.p
+	p.tasks.Go(func() {
+		defer p.lock(r.service)()
+		if now, err := p.find(r.service, r.name); err != nil || now != r {
+			return
+		}
+		c, err := p.store.workers(r.service)
+		if err == nil && c.Revision == r.name && slices.Contains(c.Types, w.process) {
+			c.Types = slices.DeleteFunc(c.Types, func(t string) bool { return t == w.process })
+			c.Finished = append(c.Finished, w.process)
+			err = p.store.saveWorkers(r.service, c)
+		}
+		if err != nil {
+			p.opts.Log("deploy: %s: keep that the worker %s has finished: %v", r.name, w.process, err)
+		}
+	})
 }
 
 // SetWorkers implements deploy.Platform. Two workers of one process type never run at once: the new one starts when the old one has ended.
@@ -41,7 +98,13 @@ func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types [
 		return err
 	}
 	types = slices.Compact(slices.Sorted(slices.Values(types)))
-	if err := p.store.saveWorkers(svc.Name, workerSet{Revision: r.name, Types: types}); err != nil {
+	set := workerSet{Revision: r.name, Types: types}
+	if before, err := p.store.workers(svc.Name); err == nil && before.Revision == r.name { // those that have finished stay so
+		set.Finished = slices.DeleteFunc(before.Finished, func(t string) bool { return !slices.Contains(types, t) })
+		types = slices.DeleteFunc(types, func(t string) bool { return slices.Contains(set.Finished, t) })
+		set.Types = types
+	}
+	if err := p.store.saveWorkers(svc.Name, set); err != nil {
 		return fmt.Errorf("save the workers of %s: %w", svc.Name, err)
 	}
 	before := map[string][]*worker{} // those that have to end first, by type
@@ -81,7 +144,7 @@ func (p *Platform) workers(service string) []*worker {
 // startWorker starts a worker in the background, once those before it are gone; one with a container of an earlier process continues with
 // that. Calls for one Service do not overlap.
 func (r *revision) startWorker(process, log string, container *sandbox.Container, before []*worker) *worker {
-	w := &worker{revision: r, process: process, log: log, gone: make(chan struct{})}
+	w := &worker{revision: r, process: process, log: log, gone: make(chan struct{}), status: deploy.WorkerStatus{Type: process}}
 	w.ctx, w.cancel = context.WithCancel(r.p.ctx)
 	r.mu.Lock()
 	r.workers[w] = struct{}{}
@@ -114,7 +177,7 @@ func (w *worker) work(container *sandbox.Container) {
 		p.opts.Log("deploy: %s: worker %s has no log: %v", r.name, w.process, err)
 	}
 	var again restarts
-	for w.ctx.Err() == nil || container != nil {
+	for first := container == nil; w.ctx.Err() == nil || container != nil; first = false {
 		in := r.newInstance(processID(r.name, w.process), w.log)
 		in.process = w.process
 		note, alive := "", time.Duration(0)
@@ -127,13 +190,22 @@ func (w *worker) work(container *sandbox.Container) {
 				return
 			}
 			note = "did not start: " + startFailure(err)
+			w.note(func(s *deploy.WorkerStatus) { s.Ended, s.EndedAt = startErrorOf(err), time.Now() })
 		}
 		if in.container != nil {
+			w.note(func(s *deploy.WorkerStatus) { s.Since = in.container.Started })
 			if !w.wait(in) {
 				return
 			}
 			exit := in.container.Exit()
 			note, alive = describeExit(exit, r.memory()), exit.At.Sub(in.container.Started)
+			if first && exit.Code == 0 && !exit.Told && alive < deploy.FinishesWithin {
+				p.appendLog(w.log, fmt.Sprintf("gitd: %s ended with status 0; it is not started again before the next release", w.process))
+				w.remove(in)
+				w.finish()
+				return
+			}
+			w.note(func(s *deploy.WorkerStatus) { s.Since, s.Ended, s.EndedAt = time.Time{}, in.exited(), exit.At })
 			if exit.Told { // not the worker's fault
 				again = restarts{}
 			}
@@ -189,6 +261,15 @@ func startFailure(err error) string {
 		return why.Detail
 	}
 	return err.Error()
+}
+
+// startErrorOf is why a container could not be started, for the push.
+func startErrorOf(err error) *deploy.StartError {
+	var why *deploy.StartError
+	if !errors.As(err, &why) {
+		why = &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
+	}
+	return why
 }
 
 // restarts is the growing pause before a worker that ended is started again.

@@ -24,6 +24,7 @@ type RevisionOptions struct {
 	HTTP1       bool          // it speaks HTTP/1, and is not probed for HTTP/2
 	H2C         bool          // it was found to speak only HTTP/2 with prior knowledge
 	Learned     func()        // called when that is found; may be nil
+	NoWeb       bool          // it has no process that takes requests: they are answered with 404
 }
 
 // title is the app's name in a refusal.
@@ -241,6 +242,10 @@ func (r *Revision) wake() {
 }
 
 func (r *Revision) serve(w http.ResponseWriter, q *http.Request, trusted bool) {
+	if r.opts.NoWeb {
+		refuse(w, q, http.StatusNotFound, r.opts.title()+" takes no requests: it has workers, and no web process")
+		return
+	}
 	start := time.Now()
 	r.stats.HandleEvent(netstats.ReqEvent{Time: start, Type: netstats.ReqIn})
 	x := &exchange{revision: r, began: start, deadline: r.deadline(start), trusted: trusted, counted: true}

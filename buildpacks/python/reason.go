@@ -22,10 +22,6 @@ var (
 	requiresPython = pattern.New(`(?:requires a different Python: \S+ not in|Requires-Python) ['"]?([^'";\s]+)`)
 	hashMismatch   = pattern.New("Hash mismatch for `([^`]+)`")
 	failedBuild    = pattern.New("Failed to (?:build|download and build) `([^`]+)`")
-	missingHeader  = pattern.New(`fatal error: (\S+\.h): No such file or directory`)
-	missingLibrary = pattern.New(`cannot find -l(\w[\w+-]*)`)
-	missingPackage = pattern.New(`Package '?([\w.+-]+)'?(?:, required by '[^']*',)? (?:was )?not found`)
-	missingProgram = pattern.New(`(pg_config|mysql_config|pkg-config|cmake|rustc|cargo|gfortran|swig|llvm-config|ninja|meson)(?:: (?:command )?not found| executable not found|.{0,40}(?:not found|is not installed|could not be found|No such file))`)
 	noPkgResources = pattern.New(`No module named '?pkg_resources`)
 	unreachable    = pattern.New("Failed to (?:fetch|download):? `?(https?://[^`\\s]+)")
 	gitFailed      = pattern.New(`git fetch [^\n]*'(\w+://[^'\s]+|git@[^'\s]+)'`)
@@ -38,13 +34,6 @@ var (
 	httpStatus     = pattern.New(`HTTP status (?:client|server) error \((\d+ [^)]+)\)`)
 	moduleMissing  = pattern.New(`ModuleNotFoundError: No module named '([^']+)'`)
 )
-
-// instead names the packages that do without a system library.
-var instead = map[string]string{
-	"pg_config": "require psycopg2-binary instead of psycopg2, or psycopg[binary]", "libpq-fe.h": "require psycopg2-binary instead of psycopg2, or psycopg[binary]",
-	"mysql_config": "require PyMySQL, or mysql-connector-python, instead of mysqlclient", "mysqlclient": "require PyMySQL, or mysql-connector-python, instead of mysqlclient",
-	"pkg-config": "require a version that has a wheel for this Python",
-}
 
 // reason puts the cause of an installer's failure, which is some lines above its last one, into the error.
 func (b *build) reason(said string, err error) error {
@@ -191,16 +180,8 @@ func (b *build) compiled(said string, e *kit.Error) error {
 	if which == "" {
 		return nil
 	}
-	if strings.Contains(which, "mysqlclient") && strings.Contains(said, "pkg-config") {
-		return kit.Errorf(library("mysqlclient"), "%s: %sthe library mysqlclient is missing", e.Message, which)
-	}
-	for _, p := range []struct {
-		*pattern.Pattern
-		what string
-	}{{missingHeader, "header"}, {missingProgram, "program"}, {missingPackage, "library"}, {missingLibrary, "library"}} {
-		if m := p.FindStringSubmatch(said); m != nil {
-			return kit.Errorf(library(m[1]), "%s: %sthe %s %s is missing", e.Message, which, p.what, m[1])
-		}
+	if l, ok := kit.FindLack(said); ok {
+		return kit.Errorf(l.Next()+", or require a version of the package that has a wheel", "%s: %s%s is missing", e.Message, which, l.What)
 	}
 	if m := requiresPython.FindStringSubmatch(said); m != nil {
 		return kit.Errorf(b.otherPython(m[1]), "%s: %sit is for Python %s, and this is %s", e.Message, which, m[1], b.version)
@@ -210,14 +191,4 @@ func (b *build) compiled(said string, e *kit.Error) error {
 	}
 	return kit.Errorf("require a version that has a wheel for Python "+minor(b.version)+", or ask for an older Python in .python-version",
 		"%s: %sit has no wheel for Python %s and cannot be compiled", e.Message, which, minor(b.version))
-}
-
-func library(missing string) string {
-	if next, ok := instead[missing]; ok {
-		return next
-	}
-	if missing == "Python.h" {
-		return "the builder image may be broken"
-	}
-	return "require a version of the package that has a wheel, which needs no " + strings.TrimSuffix(missing, ".h")
 }

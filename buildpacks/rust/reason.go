@@ -98,21 +98,9 @@ func (r *reader) told() string {
 	return text
 }
 
-// The Debian packages that have what builds of Rust most often miss.
-var (
-	libraryPackages = map[string]string{"openssl": "libssl-dev", "ssl": "libssl-dev", "crypto": "libssl-dev", "libpq": "libpq-dev", "pq": "libpq-dev", "mysqlclient": "default-libmysqlclient-dev", "libmariadb": "libmariadb-dev",
-		"sqlite3": "libsqlite3-dev", "dbus-1": "libdbus-1-dev", "libudev": "libudev-dev", "alsa": "libasound2-dev", "fontconfig": "libfontconfig-dev", "freetype2": "libfreetype-dev", "libsodium": "libsodium-dev", "sodium": "libsodium-dev",
-		"libgit2": "libgit2-dev", "libssh2": "libssh2-1-dev", "libcurl": "libcurl4-openssl-dev", "curl": "libcurl4-openssl-dev", "zlib": "zlib1g-dev", "z": "zlib1g-dev", "libzmq": "libzmq3-dev", "zmq": "libzmq3-dev", "libsasl2": "libsasl2-dev", "rdkafka": "librdkafka-dev",
-		"cairo": "libcairo2-dev", "pango": "libpango1.0-dev", "gtk+-3.0": "libgtk-3-dev", "glib-2.0": "libglib2.0-dev", "gdk-3.0": "libgtk-3-dev", "libxml-2.0": "libxml2-dev", "xml2": "libxml2-dev", "opencv4": "libopencv-dev", "libavutil": "libavutil-dev",
-		"tesseract": "libtesseract-dev", "lept": "libleptonica-dev", "leptonica": "libleptonica-dev", "MagickWand": "libmagickwand-dev", "gmp": "libgmp-dev", "vips": "libvips-dev", "libheif": "libheif-dev", "dav1d": "libdav1d-dev", "magic": "libmagic-dev", "gssapi_krb5": "libkrb5-dev",
-		"krb5": "libkrb5-dev", "ldap": "libldap-dev", "odbc": "unixodbc-dev", "usb-1.0": "libusb-1.0-0-dev", "libusb-1.0": "libusb-1.0-0-dev", "lzma": "liblzma-dev", "bz2": "libbz2-dev", "zstd": "libzstd-dev", "libzstd": "libzstd-dev"}
-	programPackages = map[string]string{"protoc": "protobuf-compiler", "cmake": "cmake", "clang": "clang", "perl": "perl", "nasm": "nasm", "make": "make", "go": "golang-go", "autoreconf": "autoconf", "libtoolize": "libtool", "bison": "bison", "flex": "flex", "gfortran": "gfortran"}
-)
-
 // reason says why cargo failed, and what to do.
 func (r *reader) reason(name string, err error) error {
 	text := strings.Join(r.lines, "\n")
-	packages := func(p string) string { return `add packages = ["` + p + `"] below [io.gitd.build] in project.toml` }
 	who := name
 	if m := customFail.FindStringSubmatch(text); m != nil {
 		who = m[1]
@@ -128,26 +116,26 @@ func (r *reader) reason(name string, err error) error {
 	case strings.Contains(text, "--locked was passed"), strings.Contains(text, "lock file") && strings.Contains(text, "needs to be updated"):
 		return kit.Errorf("run cargo update --workspace, commit Cargo.lock and push again", "Cargo.lock does not fit Cargo.toml")
 	case strings.Contains(text, "Unable to find libclang"), strings.Contains(text, "couldn't find any valid shared libraries matching: ['libclang"):
-		return kit.Errorf(packages("libclang-dev"), "%s needs libclang, which is not in the builder", who)
+		return kit.Errorf(kit.AddPackages("libclang-dev"), "%s needs libclang, which is not in the builder", who)
 	case strings.Contains(text, "Could not find directory of OpenSSL installation"), strings.Contains(text, "Could not find openssl via pkg-config"):
-		return kit.Errorf(packages("libssl-dev"), "%s needs the library openssl, which is not in the builder", who)
+		return kit.Errorf(kit.AddPackages("libssl-dev"), "%s needs the library openssl, which is not in the builder", who)
 	}
 	if m := newerRust.FindStringSubmatch(text); m != nil {
 		return kit.Errorf(fmt.Sprintf("name a newer one in rust-toolchain.toml: channel = %q", m[2]), "the package %s needs Rust %s or newer", m[1], m[2])
 	}
 	if m := pkgConfig.FindStringSubmatch(text); m != nil {
 		lib := m[1] + m[3]
-		return kit.Errorf(packages(orElse(libraryPackages[lib], "the package that has "+lib+".pc")), "%s needs the library %s, which is not in the builder", orElse(m[2], who), lib)
+		return kit.Errorf(kit.Lack{Packages: kit.LibraryPackages(lib)}.Next(), "%s needs the library %s, which is not in the builder", orElse(m[2], who), lib)
 	}
 	if m := missingLib.FindStringSubmatch(text); m != nil {
-		return kit.Errorf(packages(orElse(libraryPackages[m[1]], "the package that has lib"+m[1]+".so")), "the library %s, which the app is linked with, is not in the builder", m[1])
+		return kit.Errorf(kit.Lack{Packages: kit.LibraryPackages(m[1])}.Next(), "the library %s, which the app is linked with, is not in the builder", m[1])
 	}
 	if m := header.FindStringSubmatch(text); m != nil {
-		return kit.Errorf(packages("the package that has "+m[1]), "%s needs the header %s, which is not in the builder", who, m[1])
+		return kit.Errorf(kit.Lack{Packages: kit.HeaderPackages(m[1])}.Next(), "%s needs the header %s, which is not in the builder", who, m[1])
 	}
 	if m := missingCmd.FindStringSubmatch(text); m != nil {
 		tool := m[1] + m[2] + m[3] + m[4]
-		return kit.Errorf(packages(orElse(programPackages[tool], tool)), "%s needs the program %s, which is not in the builder", who, tool)
+		return kit.Errorf(kit.Lack{Packages: kit.ProgramPackages(tool)}.Next(), "%s needs the program %s, which is not in the builder", who, tool)
 	}
 	if told := r.told(); told != "" {
 		return kit.Errorf("", "%s failed: %s", name, told)

@@ -289,7 +289,7 @@ func TestBuildErrors(t *testing.T) {
 		{"stale lock", map[string]string{"Cargo.toml": crate("a", "[dependencies]\nb = { path = \"b\" }"), "b/Cargo.toml": crate("b", ""), "b/src/lib.rs": "", "Cargo.lock": lockOf("a"), "src/main.rs": mainRS},
 			"Cargo.lock does not fit Cargo.toml; run cargo update --workspace, commit Cargo.lock and push again"},
 		{"library", map[string]string{"Cargo.toml": crate("a", ""), "Cargo.lock": lockOf("a"), "src/main.rs": mainRS, "build.rs": "fn main() { println!(\"cargo:rustc-link-lib=pq-missing\") }"},
-			`the library pq-missing, which the app is linked with, is not in the builder; add packages = ["the package that has libpq-missing.so"] below [io.gitd.build] in project.toml`},
+			`the library pq-missing, which the app is linked with, is not in the builder; find its package at packages.debian.org and add packages = ["NAME"] to [io.gitd.build] in project.toml`},
 		{"newer Rust", map[string]string{"Cargo.toml": crate("a", "[dependencies]\nb = { path = \"b\" }"), "b/Cargo.toml": crate("b", `rust-version = "1.999"`), "b/src/lib.rs": "", "src/main.rs": mainRS},
 			`the package b needs Rust 1.999 or newer; name a newer one in rust-toolchain.toml: channel = "1.999"`},
 	}

@@ -19,6 +19,7 @@ import (
 // Error is a failure that a person can act on. It reaches the push as a line "gitd-error: …".
 type Error struct {
 	Message string // one line: what failed and why
+	Lack    string // the part of the system that is missing, where that is why; may be empty
 	Next    string // what to do next; may be empty
 }
 
@@ -29,10 +30,14 @@ func Errorf(next, format string, args ...any) *Error {
 
 // Error returns the line for people.
 func (e *Error) Error() string {
-	if e.Next == "" {
-		return e.Message
+	text := e.Message
+	if e.Lack != "" {
+		text += ": " + e.Lack + " is missing"
 	}
-	return e.Message + "; " + e.Next
+	if e.Next != "" {
+		text += "; " + e.Next
+	}
+	return text
 }
 
 // Line returns the one line that tells err.

@@ -40,11 +40,18 @@ func (t *Tail) Write(p []byte) (int, error) {
 func (t *Tail) String() string { return string(t.buf) }
 
 // Run runs the tool and passes its output on. A failure is an *Error that names the tool and its exit status; the end of the
-// output is returned too, for those who can say more about the cause.
+// output is returned too, for those who can say more about the cause. Where it says that a part of the system is missing, and the Debian package that has
+// it is known, the error names both.
 func (c Cmd) Run() (string, error) {
 	tail := &Tail{}
 	out := io.MultiWriter(c.Out, tail)
 	err := c.start(out, out)
+	var e *Error
+	if errors.As(err, &e) {
+		if l, ok := FindLack(tail.String()); ok && l.Packages != nil {
+			err = &Error{e.Message, l.What, l.Next()}
+		}
+	}
 	return tail.String(), err
 }
 

@@ -36,6 +36,8 @@ test: need-serve need-git need-languages need-clients check build ## everything 
 	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,unit,pkgname,-race -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/knative))
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
 	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,e2e,testname,-count=1 -timeout 40m ./test/e2e/...)
+	@echo "-----> The demo, which is the first thing that people run"
+	go run ./test/demo
 
 # Attacks are tests like all others, found by their names: scripts attack_*.txtar, Go tests TestAttack_*. Each opens with its story.
 .PHONY: attack

@@ -96,6 +96,8 @@ type Cluster struct {
 	BuildNamespace string `json:"buildNamespace"`
 	Ingress        string `json:"ingress,omitempty"`      // host:port that takes requests for all apps; "": their names are resolved
 	StorageClass   string `json:"storageClass,omitempty"` // of volumes for build caches; "": caches are images
+	// RouteTime is how long the ingress may take to route requests to a new release.
+	RouteTime time.Duration `json:"-"`
 }
 
 // Registry says where a cluster's images are. Its JSON form is kept in data directories.

@@ -135,6 +135,8 @@ func (c *Cluster) settings() []*Setting {
 			Usage: "namespace of the Pods that build"},
 		{Key: "ingress", Flag: "ingress", value: text("host:port", &c.Ingress), Only: Knative, Computed: "the apps' names are resolved",
 			Usage: "where gitd reaches apps for its check, where their names do not resolve, such as kourier.kourier-system.svc:80"},
+		{Key: "route-time", Flag: "route-time", value: duration(&c.RouteTime, 2*time.Minute), Default: "2m", Only: Knative,
+			Usage: "time that the cluster's ingress may take to route requests to a new release"},
 		{Key: "cache-storage-class", Flag: "cache-storage-class", value: text("name", &c.StorageClass), Only: Knative, Computed: "caches are images in the registry",
 			Usage: "keep build caches in volumes of this class"},
 	}

@@ -10,23 +10,28 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// atOnce is how many scripts run at the same time. They wait most of the time, for windows, pauses and checks; but with four on two processors
-// the server's race detector made the flood of a log take longer than its script waits.
-const atOnce = "2"
+// atOnce is how many scripts run at the same time, on two processors or more: they wait most of the time, for windows, pauses and checks. On a
+// cluster it is two, for its own parts take much of the processors.
+func atOnce() string {
+	if theCluster != nil {
+		return "2"
+	}
+	return "4"
+}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if !isSet("test.parallel") {
-		if err := flag.Set("test.parallel", atOnce); err != nil {
-			panic(err)
-		}
-	}
 	if f := flag.Lookup("test.list"); f != nil && f.Value.String() != "" {
 		os.Exit(m.Run())
 	}
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
+	}
+	if !isSet("test.parallel") {
+		if err := flag.Set("test.parallel", atOnce()); err != nil {
+			panic(err)
+		}
 	}
 	sweep()
 	code := m.Run()

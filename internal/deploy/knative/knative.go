@@ -33,6 +33,8 @@ type Options struct {
 	PullConfig func(app string) ([]byte, error)
 	// Ingress is the host:port that takes requests for all apps. "": the host of each URL is resolved.
 	Ingress string
+	// RouteTime is how long the ingress may take to take a change; default 2 minutes.
+	RouteTime time.Duration
 	// Images is where gitd itself can look at an image, to find its user; nil where it cannot. Then the cluster alone decides whether an
 	// image that runs as root is taken.
 	Images Images
@@ -65,7 +67,6 @@ var _ deploy.Platform = (*Platform)(nil)
 const (
 	readyTime    = 10 * time.Minute // for a revision without a progress deadline: Knative's own default
 	readyMargin  = 30 * time.Second // over the progress deadline, for Knative to say so itself
-	routeTime    = 2 * time.Minute  // for the ingress to take a change
 	ingressTime  = 10 * time.Second // until an ingress controller that does not react is told of
 	deleteTime   = 2 * time.Minute
 	terminating  = 6 * time.Minute  // for a namespace of the same name to go: its pods may end requests for as long as these may take
@@ -118,6 +119,7 @@ var (
 // Open checks that the cluster can do what gitd asks of it and returns the platform. The errors are *app.Error.
 func Open(ctx context.Context, o Options) (*Platform, error) {
 	o.NamespacePrefix = cmp.Or(o.NamespacePrefix, "app-")
+	o.RouteTime = cmp.Or(o.RouteTime, 2*time.Minute)
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}

@@ -145,19 +145,19 @@ func (w *settling) routed(ctx context.Context, live *servingv1.Service) (bool, e
 	return false, w.p.slowRoute(ctx, c, w.want.Name, w.since, &w.told)
 }
 
-// slowRoute tells the caller that the route of a Service is slow to become ready, and fails after routeTime.
+// slowRoute tells the caller that the route of a Service is slow to become ready, and fails after the time for it.
 func (p *Platform) slowRoute(ctx context.Context, c *apis.Condition, service string, since time.Time, told *bool) error {
 	waited := time.Since(since)
 	if waited < ingressTime {
 		return nil
 	}
 	why, next := p.routeProblem(c)
-	if waited > routeTime {
-		return app.Wrap(deploy.ErrNotRouted, app.CodeUnavailable, next, "requests for %s are not routed after %s: %s", service, app.Elapsed(routeTime), why)
+	if waited > p.o.RouteTime {
+		return app.Wrap(deploy.ErrNotRouted, app.CodeUnavailable, next, "requests for %s are not routed after %s: %s", service, app.Elapsed(p.o.RouteTime), why)
 	}
 	if !*told {
 		*told = true
-		p.tell(ctx, "waiting for the route of %s (at most %s): %s", service, routeTime, why)
+		p.tell(ctx, "waiting for the route of %s (at most %s): %s", service, p.o.RouteTime, why)
 	}
 	return nil
 }

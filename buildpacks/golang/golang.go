@@ -28,17 +28,23 @@ type Buildpack struct {
 	Root  string // GOROOT of the toolchain in the build image
 	Cache string // compiled standard library, read-only; may be missing
 	Out   io.Writer
+
+	// Assets makes what the build script of a folder makes; nil makes nothing.
+	Assets func(ctx libcnb.BuildContext, cache *kit.Cache, env kit.Env, folder string) error
 }
 
 // New returns the buildpack with the paths of the build image.
 func New(out io.Writer) Buildpack {
-	return Buildpack{Root: catalog.GoRoot, Cache: catalog.GoCache, Out: out}
+	return Buildpack{Root: catalog.GoRoot, Cache: catalog.GoCache, Out: out, Assets: withNode(out)}
 }
 
 // Detect implements libcnb.Detector.
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	m, err := readModule(ctx.Application.Path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if program := programAlone(ctx.Application.Path); program != "" {
+			return kit.Detected(b.Out, "Go (%s, no go.mod)", program), nil
+		}
 		return kit.LookedFor(b.Out, "go.mod"), nil
 	}
 	if err != nil {
@@ -57,11 +63,20 @@ func Check(app string) error {
 
 // mod is what the app's go.mod or go.work says.
 type mod struct {
-	file      string // "go.mod" or "go.work"
-	path      string // module path; "" for a workspace without a module at its root
-	goVersion string // "1.26", "1.26.3"
-	toolchain string // "go1.26.3", or ""
-	cgo       string // a module that the app requires and that does nothing without cgo; "" for none
+	file      string   // "go.mod" or "go.work"
+	path      string   // module path; "" for a workspace without a module at its root
+	goVersion string   // "1.26", "1.26.3"
+	toolchain string   // "go1.26.3", or ""
+	cgo       string   // a module that the app requires and that does nothing without cgo; "" for none
+	modules   []string // the folders that go.work names; nil without one
+}
+
+// has tells whether the go command builds packages of the module in a folder.
+func (m mod) has(folder string) bool {
+	if m.modules == nil {
+		return folder == "."
+	}
+	return slices.Contains(m.modules, folder)
 }
 
 // needsCgo are modules that bring their C sources or libraries along, and compile to something that only fails without cgo.
@@ -131,6 +146,10 @@ func readModule(app string) (mod, error) {
 	if err != nil {
 		return m, kit.Errorf("run go work sync and push again", "go.work cannot be read: %s", kit.First(err.Error()))
 	}
+	m.modules = []string{}
+	for _, u := range f.Use {
+		m.modules = append(m.modules, path.Clean(filepath.ToSlash(u.Path)))
+	}
 	// A go.work's lines win over those of go.mod.
 	if f.Go != nil {
 		m.goVersion = f.Go.Version
@@ -145,13 +164,13 @@ func readModule(app string) (mod, error) {
 func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	result := libcnb.NewBuildResult()
 	app := ctx.Application.Path
-	m, err := readModule(app)
+	env := kit.NewEnv(ctx.Platform.Environment)
+	cache := kit.OpenCache(ctx, env)
+	m, err := b.module(app, env, cache)
 	if err != nil {
 		return result, err
 	}
-	env := kit.NewEnv(ctx.Platform.Environment)
-	cache := kit.OpenCache(ctx, env)
-	if err := b.prepare(env, cache, m); err != nil {
+	if err := b.assets(ctx, cache); err != nil {
 		return result, err
 	}
 	procs, err := procfile.Read(app)
@@ -186,6 +205,22 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	}
 	result.Layers = append(cache.Layers(), layer)
 	return result, nil
+}
+
+// module reads the app's module, or makes one, and sets the environment for it.
+func (b Buildpack) module(app string, env kit.Env, cache *kit.Cache) (mod, error) {
+	m, err := readModule(app)
+	bare := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !bare {
+		return m, err
+	}
+	if err := b.prepare(env, cache, m); err != nil || !bare {
+		return m, err
+	}
+	if err := b.makeModule(app, env); err != nil {
+		return m, err
+	}
+	return readModule(app)
 }
 
 // prepare sets the environment of the go command.
@@ -247,7 +282,7 @@ func (b Buildpack) compile(app, bin string, env kit.Env, m mod, targets []target
 		if strings.Contains(tail, "toolchain not available") || strings.Contains(tail, "go: download "+m.needs()) {
 			return kit.Errorf("name a released version in its go and toolchain lines", "%s asks for %s, which cannot be fetched", m.file, m.needs())
 		}
-		return err
+		return reason(tail, m.file, err)
 	}
 	return nil
 }

@@ -54,6 +54,10 @@ func TestDetect(t *testing.T) {
 		{"module without a version", map[string]string{"go.mod": "module a\n"}, true, "gitd-detect: Go (go.mod, go 1.16)\n", ""},
 		{"workspace", map[string]string{"go.work": "go 1.26.2\n\nuse ./a\n", "a/go.mod": "module a"}, true, "gitd-detect: Go (go.work, go 1.26.2)\n", ""},
 		{"nothing", map[string]string{"main.py": ""}, false, "gitd-looked-for: go.mod\n", ""},
+		{"no go.mod", map[string]string{"main.go": "package main\n", "util.go": "package main\n"}, true, "gitd-detect: Go (main.go, no go.mod)\n", ""},
+		{"no go.mod, below cmd", map[string]string{"cmd/web/server.go": "package main\n", "store/store.go": "package store\n"}, true, "gitd-detect: Go (cmd/web/server.go, no go.mod)\n", ""},
+		{"a tool in Go beside an app in Python", map[string]string{"main.go": "package main\n", "requirements.txt": ""}, false, "gitd-looked-for: go.mod\n", ""},
+		{"a library without go.mod", map[string]string{"a.go": "package a\n"}, false, "gitd-looked-for: go.mod\n", ""},
 		{"malformed", map[string]string{"go.mod": "modul a\ngo\n"}, false, "", "go.mod cannot be read: go.mod:2: go directive expects exactly one argument; run go mod tidy and push again"},
 		{"folder", map[string]string{"go.mod/x": ""}, false, "", "go.mod is not a regular file"},
 	}
@@ -92,6 +96,10 @@ func TestTargets(t *testing.T) {
 		{"by the Procfile", map[string]string{"cmd/a/main.go": mainGo, "cmd/b/main.go": mainGo, "Procfile": "web: b --port $PORT\n"}, "", "./cmd/b=b", ""},
 		{"ambiguous", map[string]string{"cmd/a/main.go": mainGo, "cmd/b/main.go": mainGo}, "", "", "./cmd/a, ./cmd/b; set BP_GO_TARGETS"},
 		{"none", map[string]string{"lib.go": "package shop\n"}, "", "", "no main package"},
+		{"the only one that answers requests, through a package of the app", map[string]string{"cmd/a/main.go": mainGo, "cmd/b/main.go": "package main\n\nimport _ \"example.com/shop/v2/internal/site\"\n\nfunc main() {}\n",
+			"internal/site/site.go": "package site\n\nimport _ \"net/http\"\n"}, "", "./cmd/b=b", ""},
+		{"only the modules of a workspace", map[string]string{"go.work": "go 1.25\n\nuse (\n\t./api\n\t./lib\n)\n", "main.go": mainGo, "api/go.mod": "module api\n", "api/main.go": mainGo, "lib/go.mod": "module lib\n", "lib/lib.go": "package lib\n",
+			"old/go.mod": "module old\n", "old/main.go": mainGo}, "", "./api=api", ""},
 		{"ignored files do not count", map[string]string{"gen.go": "//go:build ignore\n\n" + mainGo, "main_windows.go": mainGo, "cmd/a/main.go": mainGo}, "", "./cmd/a=a", ""},
 		{"other modules do not count", map[string]string{"cmd/a/main.go": mainGo, "cmd/b/main.go": mainGo, "cmd/b/go.mod": "module b\n"}, "", "./cmd/a=a", ""},
 		{"asked", map[string]string{"cmd/a/main.go": mainGo, "cmd/b/main.go": mainGo}, "./cmd/b,cmd/a", "./cmd/b=b ./cmd/a=a", ""},
@@ -100,7 +108,9 @@ func TestTargets(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.files["go.mod"] = "module example.com/shop/v2\n\ngo 1.26\n"
+			if _, ok := tt.files["go.work"]; !ok {
+				tt.files["go.mod"] = "module example.com/shop/v2\n\ngo 1.26\n"
+			}
 			r := bptest.New(t, catalog.Go)
 			if _, err := r.Detect(Buildpack{Out: &bytes.Buffer{}}, tt.files); err != nil {
 				t.Fatal(err)
@@ -218,13 +228,13 @@ func TestBuildWithoutMount(t *testing.T) {
 	}
 }
 
-// TestCompileError: the compiler's own words, and which tool failed.
+// TestCompileError: the compiler's first error.
 func TestCompileError(t *testing.T) {
 	b, out := toolchain(t)
 	files := server("one")
-	files["main.go"] = "package main\n\nfunc main() { undefined() }\n"
+	files["main.go"] = "package main\n\nfunc main() { undefined(); other() }\n"
 	_, err := bptest.New(t, catalog.Go).Build(b, files)
-	if err == nil || kit.Line(err) != "go build failed (exit status 1)" {
+	if err == nil || kit.Line(err) != "go build failed: main.go:3:15: undefined: undefined" {
 		t.Errorf("error %v", err)
 	}
 	if !strings.Contains(out.String(), "./main.go:3:15: undefined: undefined") {

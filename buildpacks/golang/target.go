@@ -4,7 +4,6 @@ import (
 	"errors"
 	"go/build"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -21,7 +20,8 @@ type target struct {
 }
 
 // chooseTargets finds the main packages to build, the one for the web first: those that were asked for, else the package at
-// the root, else the only one below cmd, else the only one anywhere, else the one that is called web, server or as the module.
+// the root, else the only one below cmd, else the only one anywhere, else the one that is called web, server or as the module, else the only one that
+// answers requests.
 // Further commands are built when the Procfile names them.
 func chooseTargets(app string, m mod, asked []string, procs []procfile.Process) ([]target, error) {
 	if len(asked) > 0 {
@@ -34,7 +34,7 @@ func chooseTargets(app string, m mod, asked []string, procs []procfile.Process) 
 	if len(mains) == 0 {
 		return nil, kit.Errorf("add one, or name its folder in BP_GO_TARGETS", "there is no main package in the app")
 	}
-	web, err := chooseWeb(m, mains, procs)
+	web, err := chooseWeb(app, m, mains, procs)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func chooseTargets(app string, m mod, asked []string, procs []procfile.Process) 
 	return targets, nil
 }
 
-func chooseWeb(m mod, mains []target, procs []procfile.Process) (target, error) {
+func chooseWeb(app string, m mod, mains []target, procs []procfile.Process) (target, error) {
 	for _, t := range mains {
 		if t.dir == "." {
 			return t, nil
@@ -74,12 +74,16 @@ func chooseWeb(m mod, mains []target, procs []procfile.Process) (target, error) 
 				}
 			}
 		}
-		for _, name := range []string{"web", "server", m.name()} {
+		for _, name := range []string{"web", "server", m.name(), "api", "app"} {
 			for _, t := range group {
 				if t.name == name {
 					return t, nil
 				}
 			}
+		}
+		serving := slices.DeleteFunc(slices.Clone(group), func(t target) bool { return !serves(app, m, t) })
+		if len(serving) == 1 {
+			return serving[0], nil
 		}
 	}
 	var names []string
@@ -123,56 +127,102 @@ func newTarget(dir string, m mod) target {
 // maxDepth bounds the search for main packages.
 const maxDepth = 6
 
-// findMains looks for main packages by the rules of the go command (file names, build constraints), without the time that
-// go list takes.
-func findMains(app string, m mod) ([]target, error) {
+// importDir reads a folder's package by the rules of the go command: file names, build constraints.
+func importDir(dir string) (*build.Package, error) {
 	ctx := build.Default
 	ctx.GOOS, ctx.CgoEnabled = "linux", false
-	isMain := func(dir string) bool {
-		p, err := ctx.ImportDir(filepath.Join(app, filepath.FromSlash(dir)), 0)
-		var multiple *build.MultiplePackageError
-		if errors.As(err, &multiple) {
-			// The go command says what is wrong here, and better.
-			return slices.Contains(multiple.Packages, "main")
-		}
-		return p != nil && p.Name == "main" && (err == nil || len(p.GoFiles) > 0)
+	return ctx.ImportDir(dir, 0)
+}
+
+// isMain tells whether a folder has a program.
+func isMain(dir string) bool {
+	p, err := importDir(dir)
+	var multiple *build.MultiplePackageError
+	if errors.As(err, &multiple) {
+		// The go command says what is wrong here, and better.
+		return slices.Contains(multiple.Packages, "main")
 	}
-	var mains []target
-	if isMain(".") {
-		mains = append(mains, newTarget(".", m))
-		// The root is what is started: the commands beside it matter only to a Procfile.
-		if !kit.Exists(app, "Procfile") {
-			return mains, nil
-		}
-	}
-	err := filepath.WalkDir(app, func(file string, d fs.DirEntry, err error) error {
-		if err != nil {
+	return p != nil && p.Name == "main" && (err == nil || len(p.GoFiles) > 0)
+}
+
+// walkPackages calls f for the folders of the app that may have packages of it, as deep as maxDepth.
+func walkPackages(app string, f func(dir, rel string)) error {
+	return filepath.WalkDir(app, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
 			return err
-		}
-		if !d.IsDir() || file == app {
-			return nil
 		}
 		rel, err := filepath.Rel(app, file)
 		if err != nil {
 			return err
 		}
 		rel = filepath.ToSlash(rel)
-		switch name := d.Name(); {
-		case strings.HasPrefix(name, "."), strings.HasPrefix(name, "_"), name == "testdata", name == "node_modules", rel == "vendor":
-			return fs.SkipDir
-		case strings.Count(rel, "/") >= maxDepth:
-			return fs.SkipDir
-		}
-		// A module inside the module is another one, unless a workspace joins them.
-		if m.file == "go.mod" && !kit.Exists(app, "go.work") {
-			if _, err := os.Stat(filepath.Join(file, "go.mod")); err == nil {
+		if rel != "." {
+			switch name := d.Name(); {
+			case strings.HasPrefix(name, "."), strings.HasPrefix(name, "_"), name == "testdata", name == "node_modules", rel == "vendor":
+				return fs.SkipDir
+			case strings.Count(rel, "/") >= maxDepth:
 				return fs.SkipDir
 			}
 		}
-		if isMain(rel) {
-			mains = append(mains, newTarget(rel, m))
-		}
+		f(file, rel)
 		return nil
 	})
+}
+
+// findMains looks for main packages, without the time that go list takes.
+func findMains(app string, m mod) ([]target, error) {
+	// The root is what is started: the commands beside it matter only to a Procfile.
+	if isMain(app) && m.has(".") && !kit.Exists(app, "Procfile") {
+		return []target{newTarget(".", m)}, nil
+	}
+	var mains []target
+	err := walkPackages(app, func(dir, rel string) {
+		if m.has(moduleOf(app, rel)) && isMain(dir) {
+			mains = append(mains, newTarget(rel, m))
+		}
+	})
 	return mains, err
+}
+
+// moduleOf is the folder of the module that a folder belongs to.
+func moduleOf(app, rel string) string {
+	for ; rel != "."; rel = path.Dir(rel) {
+		if kit.IsFile(app, rel, "go.mod") {
+			return rel
+		}
+	}
+	return "."
+}
+
+// servers are packages that a program imports to answer requests.
+var servers = []string{"net/http", "github.com/gin-gonic/gin", "github.com/labstack/echo", "github.com/gofiber/fiber", "github.com/go-chi/chi", "github.com/valyala/fasthttp", "github.com/gorilla/mux", "google.golang.org/grpc",
+	"github.com/beego/beego", "github.com/kataras/iris", "github.com/gogf/gf", "github.com/gobuffalo/buffalo", "github.com/zeromicro/go-zero", "github.com/go-kratos/kratos", "github.com/danielgtaylor/huma", "connectrpc.com/connect", "github.com/pocketbase/pocketbase",
+	"github.com/julienschmidt/httprouter", "github.com/hertz-contrib", "github.com/cloudwego/hertz"}
+
+// serves tells whether a program imports a package that answers requests, by itself or through packages of the app.
+func serves(app string, m mod, t target) bool {
+	seen := map[string]bool{}
+	var look func(rel string) bool
+	look = func(rel string) bool {
+		if seen[rel] || len(seen) > 500 {
+			return false
+		}
+		seen[rel] = true
+		p, _ := importDir(filepath.Join(app, filepath.FromSlash(rel)))
+		if p == nil {
+			return false
+		}
+		for _, i := range p.Imports {
+			if slices.ContainsFunc(servers, func(s string) bool {
+				return i == s || strings.HasPrefix(i, s+"/v") || s != "net/http" && strings.HasPrefix(i, s+"/")
+			}) {
+				return true
+			}
+			if rest, ok := strings.CutPrefix(i, m.path+"/"); ok && m.path != "" && look(rest) {
+				return true
+			}
+		}
+		return false
+	}
+	return look(strings.TrimPrefix(t.dir, "./"))
 }

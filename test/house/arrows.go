@@ -4,7 +4,7 @@ package house
 var arrows = map[string]string{
 	"buildpacks":                       "buildpacks/catalog buildpacks/golang buildpacks/internal/kit buildpacks/node buildpacks/packages buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
-	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile",
+	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit",
 	"buildpacks/internal/kit":          "internal/pattern",

@@ -32,7 +32,6 @@ var (
 	npmScript      = pattern.New(`(?m)^npm (?:error|ERR!) path \S*?node_modules/(\S+)$`)
 	pnpmScript     = pattern.New(`(?m)node_modules/\.pnpm/\S+?/node_modules/(\S+?) (?:pre|post)?install[$:]`)
 	yarnScript     = pattern.New(`(?m)^error \S*?node_modules/(\S+?): Command failed|YN0009[^\n]*?([@\w./-]+)@[^\n]*couldn't be built`)
-	missingHeader  = pattern.New(`fatal error: (\S+\.h): No such file or directory`)
 	engineStrict   = pattern.New(`(?:Not compatible with your version of node/npm: (\S+)|The engine "node" is incompatible with this module[^\n]*|error ([^\n]*The engine "node" is incompatible[^\n]*)|ERR_PNPM_UNSUPPORTED_ENGINE)`)
 )
 
@@ -128,8 +127,8 @@ func (b *build) packagesThere(said string, e *kit.Error) error {
 		if m == nil {
 			continue
 		}
-		if h := missingHeader.FindStringSubmatch(said); h != nil {
-			return kit.Errorf("add the Debian package that has it: [io.gitd.build] packages in project.toml", "%s: the package %s is compiled, and lacks %s", e.Message, first(m), h[1])
+		if l, ok := kit.FindLack(said); ok {
+			return kit.Errorf(l.Next(), "%s: the package %s is compiled, and lacks %s", e.Message, first(m), l.What)
 		}
 		if host := hostOf(said); host != "" {
 			return kit.Errorf("allow it, or take a version that needs no download", "%s: the install script of the package %s cannot reach %s", e.Message, first(m), host)
@@ -176,7 +175,7 @@ func (b *build) programsThere(said string, e *kit.Error) error {
 		}
 		next := "add the package " + pkg + " to devDependencies"
 		if systemPrograms[name] != "" {
-			next = "add the Debian package "+systemPrograms[name]+": [io.gitd.build] packages in project.toml"
+			next = "add the Debian package " + systemPrograms[name] + ": [io.gitd.build] packages in project.toml"
 		}
 		return kit.Errorf(next, "%s: the program %s is not there", e.Message, name)
 	}

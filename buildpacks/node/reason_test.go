@@ -28,7 +28,7 @@ func TestReason(t *testing.T) {
 		{"an install script without its host", "npm", "npm error code 1\nnpm error path /workspace/node_modules/sharp\nnpm error command failed\nnpm error getaddrinfo ENOTFOUND github.com\n",
 			"X failed: the install script of the package sharp cannot reach github.com; allow it, or take a version that needs no download"},
 		{"an install script", "npm", "npm error code 1\nnpm error path /workspace/node_modules/@a/b\nnpm error command failed\n", "X failed: the install script of the package @a/b failed; its lines above say why"},
-		{"a header", "npm", "npm error path /workspace/node_modules/canvas\n../src/a.cc:1:10: fatal error: cairo.h: No such file or directory\n", "X failed: the package canvas is compiled, and lacks cairo.h; add the Debian package that has it: [io.gitd.build] packages in project.toml"},
+		{"a header", "npm", "npm error path /workspace/node_modules/canvas\n../src/a.cc:1:10: fatal error: cairo.h: No such file or directory\n", "X failed: the package canvas is compiled, and lacks the header cairo.h; add packages = [\"libcairo2-dev\"] to [io.gitd.build] in project.toml"},
 		{"Google's fonts", "npm", "Failed to fetch `Geist Mono` from Google Fonts.\n", "X failed: fonts.googleapis.com cannot be reached from the build; see that builds reach it, or keep the fonts in the app (next/font/local)"},
 		{"git", "npm", "fatal: unable to access 'https://github.com/a/b.git/': Could not resolve host: github.com\n", "X failed: github.com cannot be reached from the build; see that builds reach it, or do without it"},
 		{"a missing module", "npm", "Error: Cannot find module '@a/b/c'\n", "X failed: the package @a/b is not installed; add it to package.json: npm install @a/b"},

@@ -112,6 +112,7 @@ need-languages:
 	@$(call need,command -v nginx,nginx-light)
 	@$(call need,/usr/bin/python3 -m ensurepip --version,python3-venv)
 	@$(call need,command -v cargo,cargo-web)
+	@$(call need,command -v javac,default-jdk-headless)
 # The tests of receiving push with every client that can be had.
 need-clients: need-git
 	@$(call need,command -v curl,curl)

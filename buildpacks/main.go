@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/golang"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/java"
 	"github.com/gitd-io/gitd/buildpacks/node"
 	"github.com/gitd-io/gitd/buildpacks/packages"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
@@ -84,6 +85,8 @@ func find(id string) buildpack {
 		return ruby.New(out)
 	case catalog.Rust:
 		return rust.New(out)
+	case catalog.Java:
+		return java.New(out)
 	case catalog.Static:
 		return static.New(out)
 	case catalog.Packages:
@@ -104,6 +107,9 @@ func check(app string) error {
 		return err
 	}
 	if err := node.Check(app); err != nil {
+		return err
+	}
+	if err := java.Check(app); err != nil {
 		return err
 	}
 	for _, f := range []string{"Cargo.toml", "go.mod", "go.work", "requirements.txt", "pyproject.toml", "setup.py", "uv.lock", "Pipfile.lock"} {

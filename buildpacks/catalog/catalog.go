@@ -23,6 +23,7 @@ const (
 	Python   = "gitd/python"
 	Ruby     = "gitd/ruby"
 	Rust     = "gitd/rust"
+	Java     = "gitd/java"
 	Static   = "gitd/static"
 	Procfile = "gitd/procfile"
 	Packages = "gitd/packages"
@@ -80,7 +81,7 @@ var descriptors embed.FS
 // All returns the buildpacks.
 func All() []Buildpack {
 	var all []Buildpack
-	for _, dir := range []string{"go", "rust", "nodejs", "python", "ruby", "static", "procfile", "packages"} {
+	for _, dir := range []string{"go", "rust", "java", "nodejs", "python", "ruby", "static", "procfile", "packages"} {
 		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
 		if err != nil {
 			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
@@ -113,6 +114,7 @@ func Order() [][]Entry {
 	order := [][]Entry{
 		{need(Go), may(Procfile)},
 		{need(Rust), may(Procfile)},
+		{need(Java), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
 		{need(Python), may(Procfile)},
 		{need(Ruby), may(Static), may(Procfile)},

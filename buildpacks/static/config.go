@@ -11,7 +11,17 @@ type config struct {
 	ETag         string // digest of the whole site
 	SPA          bool
 	NotFoundPage bool // the site has a 404.html
+	Settings     settings
+	Rules        rules
+	Passwords    string // the file that has them; "" for a site that is open
 }
+
+// hashed matches files whose name changes with their content: a digest in hexadecimal, with letters and digits, or what frameworks put into folders of
+// their own. They may be kept for good.
+const hashed = `"~^/(?:_next/static|_app/immutable|_nuxt/builds)/" "public, max-age=31536000, immutable";
+        "~*^/(?:.*/)?assets/[^/]*-(?=[a-z0-9_-]*[0-9])[a-z0-9_-]{8}\.(?:js|css|mjs)$" "public, max-age=31536000, immutable";
+        "~/[^/]*[.-](?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{8,64}(?:\.[a-z]+)?\.(?:js|mjs|css|woff2?|ttf|otf|png|jpe?g|gif|svg|webp|avif|ico|wasm|map)$" "public, max-age=31536000, immutable";
+`
 
 // frame is the configuration. All that is written goes to /tmp: the root of an app's file system is read-only.
 // The files of an image all have one date, so that nginx's own ETag, made of date and size, would call a changed file of equal
@@ -66,7 +76,15 @@ http {
     scgi_temp_path /tmp/nginx-scgi;
     open_file_cache max=4096 inactive=60s;
     gzip on;
-    gzip_comp_level 5;
+    gzip_static on;
+    variables_hash_max_size 4096;
+    geo $dollar {
+        default "$";
+    }
+    map $uri $kept {
+        default "";
+        @HASHED@    }
+@MAPS@    gzip_comp_level 5;
     gzip_min_length 512;
     gzip_vary on;
     gzip_proxied any;
@@ -76,7 +94,7 @@ http {
         include /tmp/nginx-listen.conf;
         root @ROOT@;
         index index.html;
-        autoindex off;
+        autoindex @LISTING@;
         etag off;
         if_modified_since off;
         add_header Last-Modified "";
@@ -84,30 +102,43 @@ http {
         if ($http_if_none_match = 'W/"@ETAG@"') {
             return 304;
         }
-        error_page 403 404 =404 @NOTFOUND@;
+@SETS@@FORCED@        error_page 403 404 =404 @NOTFOUND@;
         location / {
-            try_files $uri $uri/ $uri.html @FALLBACK@;
+            try_files $uri $uri/ $uri.html @rules;
         }
-        location ~ /\.(?!well-known(/|$)) {
+        location @rules {
+@REDIRECTS@            @FALLBACK@;
+        }
+@DOTFILES@        location ~ ^/(Procfile|project\.toml|_redirects|_headers|Staticfile|Staticfile\.auth|static\.json|netlify\.toml|node_modules/.*)$ {
             return 404;
         }
-        location ~ ^/(Procfile|project\.toml|node_modules/.*)$ {
-            return 404;
-        }
-@PAGES@    }
+@CONTENT@@PAGES@    }
 }
 `
 
 func (c config) render(types string) string {
-	fallback, notFound, pages := "=404", "@notfound", "        location @notfound {\n            return 404;\n        }\n"
+	fallback, notFound, pages := "return 404", "@notfound", "        location @notfound {\n            return 404;\n        }\n"
 	if c.NotFoundPage {
 		notFound, pages = "/404.html", "        location = /404.html {\n            internal;\n        }\n"
 	}
 	if c.SPA {
-		fallback = "/index.html"
+		fallback = "rewrite ^ /index.html break"
 	}
-	return strings.NewReplacer("@TYPES@", quote(types), "@ROOT@", quote(c.Root), "@ETAG@", c.ETag, "@FALLBACK@", fallback,
-		"@NOTFOUND@", notFound, "@PAGES@", pages).Replace(frame)
+	mapLines, sets, content := c.Rules.headerLines("$kept")
+	if c.Settings.https {
+		sets += "        if ($http_x_forwarded_proto = http) {\n            return 301 https://$host$request_uri;\n        }\n"
+	}
+	if c.Passwords != "" {
+		sets += "        auth_basic \"Restricted\";\n        auth_basic_user_file " + quote(c.Passwords) + ";\n"
+	}
+	dotFiles := "        location ~ /\\.(?!well-known(/|$)) {\n            return 404;\n        }\n"
+	if c.Settings.dotFiles {
+		dotFiles = "        location ~ /\\.git(/|$) {\n            return 404;\n        }\n"
+	}
+	text := strings.NewReplacer("@TYPES@", quote(types), "@ROOT@", quote(c.Root), "@ETAG@", c.ETag, "@FALLBACK@", fallback, "@LISTING@", pick(c.Settings.listing, "on", "off"),
+		"@NOTFOUND@", notFound, "@PAGES@", pages, "@HASHED@", hashed, "@DOTFILES@", dotFiles, "@MAPS@", mapLines, "@SETS@", sets, "@CONTENT@", content,
+		"@FORCED@", c.Rules.redirectLines(c.Root, true, "        "), "@REDIRECTS@", c.Rules.redirectLines(c.Root, false, "            "))
+	return text.Replace(frame)
 }
 
 // quote writes a path as a word of nginx's configuration.

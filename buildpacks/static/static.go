@@ -35,11 +35,11 @@ func New(out io.Writer) Buildpack {
 
 // The folders that are looked at, in this order.
 var (
-	plainRoots = []string{".", "public", "dist", "build"}
+	plainRoots = []string{".", "public", "dist", "build", "_site", "site", "www", "out", "html", "public_html", "docs"}
 	builtRoots = []string{"dist", "build", "out", "_site", ".output/public", ".vitepress/dist", "public", "."}
 )
 
-const looksFor = "index.html (also in public, dist or build)"
+const looksFor = "index.html (also in public, dist, build, docs and the like)"
 
 // Detect implements libcnb.Detector.
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
@@ -63,6 +63,11 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 			return libcnb.DetectResult{}, err
 		}
 		return kit.Detected(b.Out, "Static site (%s)", root), nil
+	}
+	for _, f := range []string{"Staticfile", "static.json"} {
+		if kit.IsFile(app, f) {
+			return kit.Detected(b.Out, "Static site (%s)", f), nil
+		}
 	}
 	for _, root := range plainRoots {
 		if kit.IsFile(app, root, "index.html") {
@@ -100,14 +105,11 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if built && node.BuiltServer(app) && env["BP_STATIC_ROOT"] == "" {
 		return result, nil // the build made a server, which the buildpack before this one starts
 	}
-	asked := env["BP_STATIC_ROOT"]
-	if rubySite(app) {
-		built = true
-		if asked == "" {
-			asked = ruby.SiteRoot(app)
-		}
+	set, err := readSettings(app)
+	if err != nil {
+		return result, err
 	}
-	root, err := chooseRoot(app, asked, built)
+	root, built, err := rootOf(app, env["BP_STATIC_ROOT"], set, built)
 	if err != nil {
 		return result, err
 	}
@@ -120,9 +122,13 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	c := config{Root: filepath.Join(app, root), ETag: site.digest, NotFoundPage: kit.IsFile(app, root, "404.html"),
+	followed, err := b.rules(set, filepath.Join(app, root))
+	if err != nil {
+		return result, err
+	}
+	c := config{Settings: set, Rules: followed, Root: filepath.Join(app, root), ETag: site.digest, NotFoundPage: kit.IsFile(app, root, "404.html"),
 		// What a build script made of a single page is most often an app that has its routes in the browser.
-		SPA: env.Bool("BP_STATIC_SPA") || env["BP_STATIC_SPA"] == "" && built && site.pages == 1}
+		SPA: set.spa || env.Bool("BP_STATIC_SPA") || env["BP_STATIC_SPA"] == "" && built && site.pages == 1}
 	if c.SPA && !kit.IsFile(app, root, "index.html") {
 		return result, kit.Errorf("add it, or leave BP_STATIC_SPA out", "BP_STATIC_SPA is set, but %s has no index.html", root)
 	}
@@ -135,16 +141,49 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	configuration, err := configLayer(ctx, c, filepath.Join(server.Path, "mime.types"))
+	configuration, err := configLayer(ctx, c, app, filepath.Join(server.Path, "mime.types"))
 	if err != nil {
 		return result, err
 	}
 	result.Layers = []libcnb.LayerContributor{server, configuration}
-	// nginx reads no environment: the port gets into its configuration by a file of one line. exec leaves nginx alone with
-	// the signals.
-	start := `printf 'listen %s;\n' "${PORT:-8080}" >/tmp/nginx-listen.conf && exec nginx -e stderr -c ` + filepath.Join(configuration.Path, "nginx.conf")
-	result.Processes = []libcnb.Process{{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", start}, Direct: true, Default: true}}
+	result.Processes = []libcnb.Process{process(filepath.Join(configuration.Path, "nginx.conf"))}
 	return result, nil
+}
+
+// rootOf finds the folder to serve: by the setting, a generator before this buildpack, the files of other platforms, or its name.
+func rootOf(app, asked string, set settings, built bool) (string, bool, error) {
+	if rubySite(app) {
+		built = true
+		if asked == "" {
+			asked = ruby.SiteRoot(app)
+		}
+	}
+	if asked == "" {
+		asked = set.root
+	}
+	root, err := chooseRoot(app, asked, built)
+	return root, built, err
+}
+
+// process starts nginx, which reads no environment: the port gets into its configuration by a file of one line. exec leaves nginx alone with the signals.
+func process(configuration string) libcnb.Process {
+	start := `printf 'listen %s;\n' "${PORT:-8080}" >/tmp/nginx-listen.conf && exec nginx -e stderr -c ` + configuration
+	return libcnb.Process{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", start}, Direct: true, Default: true}
+}
+
+// rules reads the site's redirects and headers, and says what is not followed.
+func (b Buildpack) rules(set settings, site string) (rules, error) {
+	r, err := set.rules(site)
+	if err != nil {
+		return r, err
+	}
+	for _, line := range r.ignored {
+		kit.Say(b.Out, "Warning: %s", line)
+	}
+	if len(r.redirects)+len(r.headers) > 0 {
+		kit.Say(b.Out, "Redirects: %d, headers: %d", len(r.redirects), len(r.headers))
+	}
+	return r, nil
 }
 
 // chooseRoot finds the folder to serve.
@@ -230,7 +269,7 @@ func keepOnly(app, keep string) error {
 			return err
 		}
 		for _, e := range entries {
-			if e.Name() == path.Base(dir) || e.Name() == "Procfile" && path.Dir(dir) == "." {
+			if e.Name() == path.Base(dir) || slices.Contains([]string{"Procfile", "Staticfile", "Staticfile.auth", "static.json"}, e.Name()) && path.Dir(dir) == "." {
 				continue
 			}
 			if err := os.RemoveAll(filepath.Join(parent, e.Name())); err != nil {
@@ -319,18 +358,28 @@ func debianVersion(pkg string) string {
 	return kit.First(version)
 }
 
-func configLayer(ctx libcnb.BuildContext, c config, types string) (*kit.Layer, error) {
+func configLayer(ctx libcnb.BuildContext, c config, app, types string) (*kit.Layer, error) {
 	layer, err := kit.OpenLayer(ctx, "config")
 	if err != nil {
 		return nil, err
 	}
+	passwords := ""
+	if c.Settings.password {
+		passwords = kit.Text(app, "Staticfile.auth")
+		c.Passwords = filepath.Join(layer.Path, "passwords")
+	}
 	text := c.render(types)
-	key := kit.Key(text)
+	key := kit.Key(text, passwords)
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return layer, err
 	}
 	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
 		return nil, err
+	}
+	if c.Passwords != "" {
+		if err := os.WriteFile(c.Passwords, []byte(passwords+"\n"), 0o644); err != nil {
+			return nil, err
+		}
 	}
 	return layer, os.WriteFile(filepath.Join(layer.Path, "nginx.conf"), []byte(text), 0o644)
 }

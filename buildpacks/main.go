@@ -64,7 +64,7 @@ func main() {
 	case bp == nil:
 		exit{}.Error(kit.Errorf("the builder image may be broken", "there is no buildpack %q here", descriptor.Buildpack.ID))
 	case phase == "detect":
-		libcnb.Detect(bp, libcnb.WithExitHandler(exit{}))
+		libcnb.Detect(chosen{bp, descriptor.Buildpack.ID, os.Stdout}, libcnb.WithExitHandler(exit{}))
 	case phase == "build":
 		libcnb.Build(bp, libcnb.WithExitHandler(exit{}))
 	default:

@@ -52,6 +52,9 @@ func SeedGoCache(goroot, cache string) (args, env []string) {
 	}
 }
 
+// AskedVariable is set in a build whose app says which buildpacks take part.
+const AskedVariable = "BP_GITD_ASKED"
+
 // Buildpack is one buildpack of the catalog.
 type Buildpack struct {
 	ID         string

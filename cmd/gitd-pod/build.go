@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -29,7 +30,7 @@ func build(job wire.Job) int {
 		}
 	}
 	began := time.Now()
-	end := runPhase(job, "detector")
+	end := runPhase(job, detector)
 	if end.Code == 0 {
 		g := group()
 		g.Milliseconds = time.Since(began).Milliseconds()
@@ -50,10 +51,21 @@ func mark(job wire.Job, word, rest string) {
 	_, _ = os.Stdout.WriteString("\n" + job.Marker + " " + word + rest)
 }
 
+// detector is the program of the lifecycle that takes an order.
+const detector = "detector"
+
 // runPhase runs a program of the lifecycle to its end, and waits for the processes that lost their parent: they are process 1's.
 func runPhase(job wire.Job, program string) wire.End {
-	p, err := os.StartProcess(lifecycleDir+program,
-		[]string{lifecycleDir + program, "-log-level", "debug", "-app", wire.Workspace, "-layers", wire.Layers, "-platform", wire.Platform},
+	arguments := []string{lifecycleDir + program, "-log-level", "debug", "-app", path.Join(wire.Workspace, job.AppDir), "-layers", wire.Layers, "-platform", wire.Platform}
+	if program == detector && job.Order != "" {
+		const file = wire.Tmp + "/gitd-order.toml"
+		if err := os.WriteFile(file, []byte(job.Order), 0o600); err != nil {
+			fmt.Println("ERROR: " + err.Error())
+			return wire.End{Code: 1}
+		}
+		arguments = append(arguments, "-order", file)
+	}
+	p, err := os.StartProcess(lifecycleDir+program, arguments,
 		&os.ProcAttr{Dir: wire.Workspace, Env: append(environment(job), "CNB_REGISTRY_AUTH={}"), Files: []*os.File{nil, os.Stdout, os.Stderr}})
 	if err != nil {
 		fmt.Println("ERROR: " + err.Error())

@@ -5,18 +5,25 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"time"
 
 	"github.com/BurntSushi/toml"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 )
 
 // export writes the image, and then the cache. gitd is told of the image as soon as it is in the registry: a release does not wait for
 // the cache.
 func export(job wire.Job) error {
 	began := time.Now()
+	if job.AppDir != "" {
+		if err := phase.SetWorkingDir(wire.Layers, path.Join(wire.Workspace, job.AppDir)); err != nil {
+			return fail("export", "set the folder in which processes start: %v", err)
+		}
+	}
 	c, report, err := exporter(&job)
 	if err != nil {
 		return err

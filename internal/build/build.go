@@ -48,6 +48,8 @@ type Request struct {
 	Commit     string // 40 hex digits
 	Source     app.Source
 	Env        map[string]string // build environment (platform/env): never run-time configuration
+	AppDir     string            // folder of the source that is the app, clean; "" for its root
+	Buildpacks []Buildpack       // that take part, all of them; none: those of the builder's order that fit
 	ClearCache bool
 	Limits     Limits
 	Log        *app.Log // the engine writes "Detecting: …", "Building with …" and the output of the buildpacks

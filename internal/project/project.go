@@ -25,9 +25,14 @@ var maxText = bound.TOMLLimits{Size: 16 << 10, Depth: 32, Path: 1024}
 
 // Descriptor is the content of project.toml with defaults filled in.
 type Descriptor struct {
-	BuildEnv  map[string]string // only for the build
-	Files     Files             // what the build sees of the source
-	Web       Web
+	BuildEnv map[string]string // only for the build
+	Files    Files             // what the build sees of the source
+	Web      Web
+
+	AppDir     string      // folder of the app in the repository, clean; "" for its root
+	Buildpacks []Buildpack // that build the app; none: what detection finds
+	Remarks    []string    // for the push: what has no effect
+
 	Instances map[string]int64 // of other process types, by type: 1, or 0 if it is switched off
 }
 
@@ -73,23 +78,32 @@ type environment struct {
 // buildTable is the build table of schema 0.1.
 type buildTable struct {
 	environment
-	Include []string `toml:"include"`
-	Exclude []string `toml:"exclude"`
+	Include    []string `toml:"include"`
+	Exclude    []string `toml:"exclude"`
+	Buildpacks []group  `toml:"buildpacks"`
+	Builder    string   `toml:"builder"`
 }
 
 type file struct {
+	Schema struct {
+		Version string `toml:"schema-version"`
+		Schema  string `toml:"schema"`
+	} `toml:"_"`
 	Build buildTable `toml:"build"` // schema 0.1
 	IO    struct {
 		Buildpacks struct {
 			Build   environment `toml:"build"`
 			Include []string    `toml:"include"`
 			Exclude []string    `toml:"exclude"`
+			Builder string      `toml:"builder"`
+			Group   []group     `toml:"group"`
+			Pre     groups      `toml:"pre"`
+			Post    groups      `toml:"post"`
 		} `toml:"buildpacks"`
 		Gitd struct {
-			Build struct {
-				Packages []string `toml:"packages"`
-			} `toml:"build"`
-			Web       webTable `toml:"web"`
+			Build     buildSettings          `toml:"build"`
+			Apps      map[string]appSettings `toml:"apps"`
+			Web       webTable               `toml:"web"`
 			Processes map[string]struct {
 				Instances *int64 `toml:"instances"`
 			} `toml:"processes"`
@@ -97,9 +111,9 @@ type file struct {
 	} `toml:"io"`
 }
 
-// Read reads the descriptor with read, which reads a file at the root of the source. Without a descriptor it returns the defaults.
+// Read reads the descriptor with read, which reads a file at the root of the source, as it is for the app with that name. Without a descriptor it returns the defaults.
 // For a malformed one it returns an *app.Error with code CodeInvalidInput that names the line or the key.
-func Read(read func(name string, limit int64) ([]byte, error)) (Descriptor, error) {
+func Read(read func(name string, limit int64) ([]byte, error), name string) (Descriptor, error) {
 	b, err := read(File, int64(maxText.Size))
 	if errors.Is(err, fs.ErrNotExist) {
 		return defaults(), nil
@@ -107,12 +121,21 @@ func Read(read func(name string, limit int64) ([]byte, error)) (Descriptor, erro
 	if err != nil {
 		return Descriptor{}, err
 	}
-	return Parse(string(b))
+	return ParseFor(string(b), name)
 }
 
-// Parse is Read for the text of a descriptor.
-func Parse(text string) (Descriptor, error) {
+// Parse is Read for the text of a descriptor, for an app that it does not name.
+func Parse(text string) (Descriptor, error) { return ParseFor(text, "") }
+
+// byteOrderMark is what editors on Windows begin a file with.
+const byteOrderMark = "\ufeff"
+
+// ParseFor is Read for the text of a descriptor.
+func ParseFor(text, name string) (Descriptor, error) {
 	d := defaults()
+	if text = strings.TrimPrefix(text, byteOrderMark); strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+		return d, bad("it is saved as UTF-16: save it as UTF-8")
+	}
 	f, meta, err := decode(text)
 	if err != nil {
 		return d, err
@@ -132,6 +155,10 @@ func Parse(text string) (Descriptor, error) {
 	if err != nil {
 		return d, err
 	}
+	if err := d.build(&f, name); err != nil {
+		return d, err
+	}
+	d.remark(&f, meta)
 	if err := d.packages(f.IO.Gitd.Build.Packages); err != nil {
 		return d, err
 	}

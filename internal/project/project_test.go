@@ -97,7 +97,7 @@ func TestPackages(t *testing.T) {
 }
 
 func TestRead_Absent(t *testing.T) {
-	d, err := Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist })
+	d, err := Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }, "app")
 	if err != nil || d.Web.Port != 8080 || d.Web.HealthPath != "/" {
 		t.Fatalf("%+v, %v", d, err)
 	}

@@ -34,11 +34,14 @@ func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 
 // push takes a release from its settings to its end.
 func (d *deployment) push(ctx context.Context, p app.Push) error {
-	settings, err := project.Read(p.Source.ReadFile)
+	settings, err := project.Read(p.Source.ReadFile, p.App)
 	if err != nil {
 		return err
 	}
-	p.Source = selectFiles(p.Source, settings.Files, d.log)
+	for _, r := range settings.Remarks {
+		d.log.Detail("%s", r)
+	}
+	p.Source = inFolder(selectFiles(p.Source, settings.Files, d.log), settings.AppDir)
 	declared, err := build.Declared(p.Source) // before a build that may take long
 	if err != nil {
 		return err
@@ -104,6 +107,7 @@ func (d *deployment) build(ctx context.Context, p app.Push, settings project.Des
 	}
 	result, err := d.m.o.Builder.Build(ctx, build.Request{
 		App: p.App, AppID: d.release.AppID, Version: d.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv,
+		AppDir: settings.AppDir, Buildpacks: asked(settings.Buildpacks),
 		ClearCache: p.ClearCache, Limits: d.m.o.Limits, Log: d.log,
 	})
 	if err != nil {

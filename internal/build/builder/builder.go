@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/sandbox"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -24,6 +25,8 @@ type Builder struct {
 	Shared   string   // directory of unpacked layers to hand to sandbox.OpenLayers as shared: has those of builder and run image
 	UID, GID int      // CNB_USER_ID, CNB_GROUP_ID of the builder image
 	Env      []string // the builder image's environment
+
+	Buildpacks []build.Buildpack // that it has
 }
 
 // Options say where from and where to.

@@ -2,7 +2,10 @@ package builder
 
 import (
 	"context"
+	"encoding/json"
 
+	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -32,5 +35,21 @@ func describe(ref string, img, run v1.Image) (*Builder, error) {
 	if b.GID, err = userID(config.Config.Env, "CNB_GROUP_ID"); err != nil {
 		return nil, notABuilder(ref, err.Error())
 	}
+	b.Buildpacks = buildpacks(config)
 	return b, nil
+}
+
+// buildpacks are those that a builder has; none where its label does not say.
+func buildpacks(config *v1.ConfigFile) []build.Buildpack {
+	var metadata struct {
+		Buildpacks []struct{ ID, Version string } `json:"buildpacks"`
+	}
+	if json.Unmarshal([]byte(config.Config.Labels[cache.MetadataLabel]), &metadata) != nil {
+		return nil
+	}
+	var all []build.Buildpack
+	for _, p := range metadata.Buildpacks {
+		all = append(all, build.Buildpack(p))
+	}
+	return all
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
@@ -27,6 +28,8 @@ type Published struct {
 	RunImage string // likewise
 	API      string // platform API version that its lifecycle and we both speak
 	UID, GID int    // of the build's user
+
+	Buildpacks []build.Buildpack // that it has
 }
 
 // Publisher is the registry that takes images: see registry.Images.
@@ -61,7 +64,7 @@ func Publish(ctx context.Context, b *builder.Builder, to Publisher, log *app.Log
 	if err != nil {
 		return nil, err
 	}
-	p := &Published{UID: b.UID, GID: b.GID}
+	p := &Published{UID: b.UID, GID: b.GID, Buildpacks: b.Buildpacks}
 	if p.API, err = lifecycle.PlatformAPI(config.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
 		return nil, app.Errorf(app.CodeUnavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
 			"the builder image %s cannot be used: %w", b.Ref, err)

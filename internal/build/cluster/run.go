@@ -112,9 +112,14 @@ func (b *running) attempt(ctx context.Context, deliver *delivery, claim string) 
 	if err != nil {
 		return err
 	}
+	job := b.job(b.Request, b.Limits, b.before, b.Marker)
+	if job.Order, err = b.Order(b.o.Builder.Buildpacks); err != nil {
+		return err
+	}
+	job.AppDir = b.Request.AppDir
 	pod, err := b.pod(spec{
 		name: fmt.Sprintf("build-%s-v%d-%s", b.Request.App, b.Request.Version, random),
-		app:  b.Request.App, version: b.Request.Version, limits: b.Limits, job: b.job(b.Request, b.Limits, b.before, b.Marker), claim: claim,
+		app:  b.Request.App, version: b.Request.Version, limits: b.Limits, job: job, claim: claim,
 	})
 	if err != nil {
 		return err

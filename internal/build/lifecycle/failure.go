@@ -17,6 +17,9 @@ var (
 	diskIsFull     = pattern.New(`(?i)no space left on device|ENOSPC`)
 )
 
+// inFolder is a hint that an app is in a folder: "package.json is in web/".
+var inFolder = pattern.New(`(?m) is in (\S+?)/`)
+
 // Exit says how a phase ended.
 type Exit struct {
 	Code        int    // 128+n where a signal ended it
@@ -109,10 +112,14 @@ func detectionFailure(exit Exit, o *Output) error {
 		if len(o.lookedFor) == 0 {
 			what = "tried " + strings.ReplaceAll(strings.Join(o.refused, ", "), "@", " ")
 		}
+		next := "add one of these files at the root of the repository, commit and push again"
 		if len(o.nearest) > 0 {
 			what += "; found " + strings.Join(o.nearest, "; ")
+			if m := inFolder.FindStringSubmatch(strings.Join(o.nearest, "\n")); m != nil {
+				next = "name the app's folder in project.toml at the root of the repository: [io.gitd.build] app-dir = \"" + Clip(m[1]) + "\""
+			}
 		}
-		return app.Errorf(app.CodeDetectFailed, "add one of these files at the root of the repository, commit and push again",
+		return app.Errorf(app.CodeDetectFailed, next,
 			"no language detected: %s", what)
 	case failedDetectWithErrors:
 		if len(o.broken) == 0 {

@@ -16,7 +16,7 @@ import (
 // nothing of the detection but its result, all that the buildpacks say, and the lifecycle's errors.
 //
 // Our buildpacks speak in two lines at detection: "gitd-detect: Go (go.mod, go 1.26)" says what was found, and
-// "gitd-looked-for: go.mod" what was not; "gitd-nearest: package.json is in web/" is a hint for when nothing was. A line "gitd-error: …" says what is wrong with the app. At detection it is the end,
+// "gitd-looked-for: go.mod" what was not; "gitd-also: nodejs (package.json)" what would fit as well; "gitd-nearest: package.json is in web/" is a hint for when nothing was. A line "gitd-error: …" says what is wrong with the app. At detection it is the end,
 // although the lifecycle goes on to other groups of buildpacks: an app whose package.json is malformed must not go live as
 // something else that it has a file of.
 type Output struct {
@@ -32,6 +32,7 @@ type Output struct {
 	section   string              // buildpack whose detection output comes now: "ID@VERSION"
 	found     map[string][]string // by buildpack
 	lookedFor []string
+	also      map[string][]string // other languages that the app has files of, by buildpack
 	nearest   []string            // what is nearly there of an app that nothing builds
 	refused   []string            // buildpacks that did not want the source
 	broken    map[string][]string // output of buildpacks whose detection failed with an error
@@ -49,7 +50,7 @@ const remembered = 60
 // NewOutput returns an Output that passes on to log. The line "MARKER detected 0" calls detected.
 func NewOutput(log *app.Log, marker string, detected func()) *Output {
 	return &Output{log: log, marker: marker, detected: detected, last: time.Now(),
-		found: map[string][]string{}, broken: map[string][]string{}, said: map[string][]string{}}
+		found: map[string][]string{}, also: map[string][]string{}, broken: map[string][]string{}, said: map[string][]string{}}
 }
 
 // Write takes raw output, in pieces of any size.
@@ -149,6 +150,8 @@ func (o *Output) detectLine(s string) {
 	}
 	if f, ok := strings.CutPrefix(s, "gitd-detect: "); ok {
 		o.found[o.section] = add(o.found[o.section], f)
+	} else if f, ok := strings.CutPrefix(s, "gitd-also: "); ok {
+		o.also[o.section] = add(o.also[o.section], f)
 	} else if f, ok := strings.CutPrefix(s, "gitd-looked-for: "); ok {
 		o.lookedFor = add(o.lookedFor, f)
 	} else if f, ok := strings.CutPrefix(s, "gitd-nearest: "); ok {
@@ -221,6 +224,18 @@ func (o *Output) Summary(group []string) string {
 		}
 	}
 	return strings.Join(all, ", ")
+}
+
+// Also is what else the app has files of: "nodejs (package.json)"; "" for nothing.
+func (o *Output) Also(group []string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, bp := range group {
+		if len(o.also[bp]) > 0 {
+			return strings.Join(o.also[bp], ", ")
+		}
+	}
+	return ""
 }
 
 // vague is a reason that a tool's own output betters: "go build failed (exit status 1)".

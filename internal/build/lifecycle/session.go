@@ -181,8 +181,16 @@ func (s *Session) tellGroup(g phase.Group, unread error) error {
 		names = append(names, bp.ID+" "+bp.Version)
 	}
 	s.Request.Log.Step("Detecting: %s", s.Output.Summary(keys))
+	if also := s.Output.Also(keys); also != "" {
+		s.Request.Log.Detail("there is also %s; what builds the app is for project.toml to overrule: [io.gitd.build] buildpacks = [\"%s\"]", app.Plain(also), firstWord(also))
+	}
 	s.Request.Log.Step("Building with %s", strings.Join(names, ", "))
 	return nil
+}
+
+func firstWord(s string) string {
+	word, _, _ := strings.Cut(app.Plain(s), " ")
+	return word
 }
 
 // Failed turns the end of the container that detected and built into an error.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,6 +112,15 @@ func (b *running) prepare() error {
 	if err := writePlatform(b.in("platform"), env); err != nil {
 		return err
 	}
+	order, err := b.Order(b.opts.Builder.Buildpacks)
+	if err != nil {
+		return err
+	}
+	if order != "" {
+		if err := os.WriteFile(filepath.Join(b.in("platform"), orderFile), []byte(order), 0o644); err != nil {
+			return err
+		}
+	}
 	b.places, err = b.makePlaces(b.in("places"), b.owner)
 	return err
 }
@@ -124,7 +135,7 @@ func (b *running) job(previous string) wire.Job {
 		UID: b.opts.Builder.UID, GID: b.opts.Builder.GID, Owner: b.owner,
 		API: b.api, ExecEnv: lifecycle.ExecEnv, Launcher: b.launcher,
 		Host: b.opts.Registry.Host(), Repository: b.Request.App, Password: a.Password, Tag: fmt.Sprintf("v%d", b.Request.Version),
-		RunName: registry.RunImage, RunImage: b.runImage, Previous: previous, FileSize: b.Limits.Disk,
+		RunName: registry.RunImage, RunImage: b.runImage, Previous: previous, FileSize: b.Limits.Disk, AppDir: b.Request.AppDir,
 	}
 }
 
@@ -200,9 +211,9 @@ func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 		Labels:   map[string]string{"app": b.Request.App, "kind": "build"},
 		Layers:   b.opts.Builder.Layers,
 		Writable: true,
-		Args:     []string{"/bin/sh", "-c", phases(b.Marker)},
+		Args:     []string{"/bin/sh", "-c", phases(b.Marker, b.appDir(), len(b.Request.Buildpacks) > 0)},
 		Env:      containerEnv(b.opts.Builder.Env, b.api, env),
-		Dir:      wire.Workspace,
+		Dir:      wire.Workspace, // the app's folder need not be there yet
 		UID:      uint32(b.opts.Builder.UID), GID: uint32(b.opts.Builder.GID), Owner: uint32(b.owner),
 		Hostname:   "build",
 		Mounts:     mounts,
@@ -217,13 +228,26 @@ func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 }
 
 // phases runs detector and builder one after the other. Both log at debug level: Output picks what people see.
-func phases(marker string) string {
-	const arguments = " -log-level debug -app /workspace -layers /layers -platform /platform"
-	return "/cnb/lifecycle/detector" + arguments + "; code=$?\n" +
+func phases(marker, appDir string, ordered bool) string {
+	arguments := " -log-level debug -app " + quote(appDir) + " -layers /layers -platform /platform"
+	order := ""
+	if ordered {
+		order = " -order /platform/" + orderFile
+	}
+	return "/cnb/lifecycle/detector" + arguments + order + "; code=$?\n" +
 		"echo; echo \"" + marker + " detected $code\"\n" +
 		"[ $code -eq 0 ] || exit $code\n" +
 		"/cnb/lifecycle/builder" + arguments + "; exit $?"
 }
+
+// orderFile is in the platform directory where the app says which buildpacks take part.
+const orderFile = "order.toml"
+
+// quote writes a word for the shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// appDir is the app's folder in the container.
+func (b *running) appDir() string { return path.Join(wire.Workspace, b.Request.AppDir) }
 
 func (b *running) export(ctx context.Context, h *helperProcess) error {
 	began := time.Now()

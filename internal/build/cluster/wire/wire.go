@@ -59,6 +59,8 @@ type Job struct {
 	MaxCache int64  `json:"maxCache,omitempty"` // bytes that the cache may keep
 	Marker   string `json:"marker"`             // begins the lines that Build's container says itself
 	ExecEnv  string `json:"execEnv"`
+	AppDir   string `json:"appDir,omitempty"` // the app's folder in the source
+	Order    string `json:"order,omitempty"`  // of detection, as TOML; "" for the builder's
 }
 
 // Event is what Prepare and Export say: one field is set.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/buildpacks/imgutil"
@@ -22,6 +23,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/gitd-io/gitd/internal/app"
+	described "github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
 )
 
@@ -31,7 +33,7 @@ func (h *helper) export() error {
 	if err != nil {
 		return err
 	}
-	metadata, err := files.Handler.ReadBuildMetadata(launch.GetMetadataFilePath(wire.Layers), h.api)
+	metadata, err := h.metadata()
 	if err != nil {
 		return err
 	}
@@ -82,6 +84,16 @@ func (h *helper) export() error {
 	}
 	h.say(wire.Reply{Done: done})
 	return nil
+}
+
+// metadata is what the build says of the image. The processes of an app in a folder of its source start there.
+func (h *helper) metadata() (*files.BuildMetadata, error) {
+	if h.job.AppDir != "" {
+		if err := described.SetWorkingDir(wire.Layers, path.Join(wire.Workspace, h.job.AppDir)); err != nil {
+			return nil, fmt.Errorf("set the folder in which processes start: %w", err)
+		}
+	}
+	return files.Handler.ReadBuildMetadata(launch.GetMetadataFilePath(wire.Layers), h.api)
 }
 
 // onceCompressed is an image whose new layers are compressed once and handed to the registry's store as files; the stock

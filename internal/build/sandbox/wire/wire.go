@@ -37,6 +37,7 @@ type Job struct {
 	RunImage   string // its digest
 	Previous   string // digest of the previous image; "" where there is none
 	FileSize   int64  // limit of one file in bytes
+	AppDir     string // the app's folder in the source; "" for its root
 }
 
 // Commands to the helper.

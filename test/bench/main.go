@@ -1,7 +1,7 @@
 // Command bench measures gitd beside its peers, interleaved in one run, and prints each figure next to its target.
 // It judges nothing: the exit status is 0 whatever the figures are, and 1 when something could not be measured.
 //
-//	go run ./test/bench [-run REGEXP] [-quick] [-bin DIR] [-repository DIR]
+//	go run ./test/bench [-run REGEXP] [-quick] [-bin DIR] [-against DIR] [-repository DIR]
 //
 // It needs root, bin/gitd and bin/parts (make build), and the programs that it compares with: sshd, nginx, caddy, wrk,
 // runc and dockerd. It starts all of them itself on loopback ports and in a folder of its own, and stops them by their ids.
@@ -45,13 +45,14 @@ var sections = []section{
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
 	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
 	{"scale", "a start, commands and pushes with 200,000 releases of 1,000 apps", []string{"git", "ssh", "ssh-keygen"}, (*bench).scale},
+	{"versions", "this build in turn with the one of -against: start, memory, push, proxy, cold start", []string{"git", "ssh", "ssh-keygen", "wrk", "time"}, (*bench).versions},
 	{"running", "500 apps with an instance each: memory, descriptors, kill -9, commands and pushes", []string{"git", "ssh", "ssh-keygen"}, (*bench).running},
 }
 
 // packageOf names the Debian package that brings a program.
 var packageOf = map[string]string{
 	"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshd": "openssh-server", "nginx": "nginx-light", "wrk": "wrk",
-	"caddy": "caddy", "dockerd": "docker.io", "runc": "runc", "go": "golang-go",
+	"caddy": "caddy", "time": "time", "dockerd": "docker.io", "runc": "runc", "go": "golang-go",
 }
 
 // bench is one run.
@@ -62,6 +63,7 @@ type bench struct {
 	// repository is a bare one that stands for the large repository, or "".
 	repository string
 	bin        string // gitd and parts
+	against    string // another build of them, or ""
 	dir        string // everything that the run writes
 	began      time.Time
 	cleanup    []func()
@@ -83,6 +85,7 @@ func main() {
 	choose := flag.String("run", "", "only the sections whose name matches this regular expression")
 	bin := flag.String("bin", "bin", "folder with gitd and parts, as make build leaves it")
 	repository := flag.String("repository", "", "a bare repository at hand that stands for the large one of the section receive")
+	against := flag.String("against", "", "folder with another build of gitd and parts, for the section versions")
 	list := flag.Bool("list", false, "list the sections")
 	flag.Parse()
 	if *list {
@@ -96,13 +99,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench: -run:", err)
 		os.Exit(2)
 	}
-	os.Exit(run(*bin, *quick, *repository, chosen.MatchString))
+	os.Exit(run(*bin, *against, *quick, *repository, chosen.MatchString))
 }
 
-func run(bin string, quick bool, repository string, chosen func(string) bool) (status int) {
+func run(bin, against string, quick bool, repository string, chosen func(string) bool) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bench{ctx: ctx, quick: quick, repository: repository, began: time.Now(), chosen: chosen, done: map[string]bool{}}
+	b := &bench{ctx: ctx, against: against, quick: quick, repository: repository, began: time.Now(), chosen: chosen, done: map[string]bool{}}
 	if err := b.prepare(bin); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
@@ -148,6 +151,11 @@ func (b *bench) prepare(bin string) error {
 		bin = filepath.Join(b.repo, bin)
 	}
 	b.bin = bin
+	if b.against != "" {
+		if b.against, err = filepath.Abs(b.against); err != nil {
+			return err
+		}
+	}
 	for _, p := range []string{"gitd", "parts"} {
 		if _, err := os.Stat(filepath.Join(bin, p)); err != nil {
 			return fmt.Errorf("%s is missing: run make build", filepath.Join(bin, p))

@@ -12,6 +12,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/deno"
 	"github.com/gitd-io/gitd/buildpacks/golang"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/java"
@@ -75,6 +76,8 @@ func main() {
 func find(id string) buildpack {
 	out := os.Stdout
 	switch id {
+	case catalog.Deno:
+		return deno.New(out)
 	case catalog.Go:
 		return golang.New(out)
 	case catalog.NodeJS:
@@ -112,7 +115,7 @@ func check(app string) error {
 	if err := java.Check(app); err != nil {
 		return err
 	}
-	for _, f := range []string{"Cargo.toml", "go.mod", "go.work", "requirements.txt", "pyproject.toml", "setup.py", "uv.lock", "Pipfile.lock"} {
+	for _, f := range []string{"deno.json", "deno.jsonc", "Cargo.toml", "go.mod", "go.work", "requirements.txt", "pyproject.toml", "setup.py", "uv.lock", "Pipfile.lock"} {
 		if kit.Exists(app, f) {
 			return nil
 		}

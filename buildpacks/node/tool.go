@@ -71,20 +71,30 @@ func folderName(s string) string {
 
 // fetchPackage installs a package manager, and compares it with the hash that corepack wrote down.
 func (b *build) fetchPackage(dir string, m manager) error {
+	return b.fetchTo(dir, m.pkg, m.program(), m.want, "packageManager or engines in package.json", func(tmp string) error {
+		if m.hash == "" {
+			return nil
+		}
+		ok, err := b.hashFits(tmp, m)
+		if err != nil || ok {
+			return err
+		}
+		return kit.Errorf("run corepack use "+m.program()+"@"+m.want+", and commit package.json", "the registry's %s %s is not the one that packageManager in package.json names: its hash differs", m.program(), m.want)
+	})
+}
+
+// fetchTo installs a package of the registry into a folder, which is there only when all is well.
+func (b *build) fetchTo(dir, pkg, program, want, from string, checks ...func(tmp string) error) error {
 	tmp := dir + ".new"
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
-	if err := b.npmInstall(tmp, m.pkg+"@"+m.want); err != nil {
-		return b.cannotHave(m.pkg, m.program(), m.want, "packageManager or engines in package.json")
+	if err := b.npmInstall(tmp, pkg+"@"+want); err != nil {
+		return b.cannotHave(pkg, program, want, from)
 	}
-	if m.hash != "" {
-		ok, err := b.hashFits(tmp, m)
-		if err != nil {
+	for _, check := range checks {
+		if err := check(tmp); err != nil {
 			return err
-		}
-		if !ok {
-			return kit.Errorf("run corepack use "+m.program()+"@"+m.want+", and commit package.json", "the registry's %s %s is not the one that packageManager in package.json names: its hash differs", m.program(), m.want)
 		}
 	}
 	if err := os.RemoveAll(dir); err != nil {

@@ -17,7 +17,7 @@ var builtHere = []string{"Ruby", "PHP", "Java", "Scala"}
 
 // others are the languages besides Go, JavaScript and Python.
 var others = []Language{{"Ruby", "Gemfile"}, {"PHP", "composer.json"}, {"PHP", "artisan"}, {"PHP", "index.php"}, {"PHP", "public/index.php"}, {"Java", "pom.xml"}, {"Java", "build.gradle"}, {"Java", "build.gradle.kts"},
-	{"Elixir", "mix.exs"}, {"Deno", "deno.json"}, {"Deno", "deno.jsonc"}, {"Scala", "build.sbt"}, {"Clojure", "project.clj"}, {"Clojure", "deps.edn"},
+	{"Elixir", "mix.exs"}, {"Scala", "build.sbt"}, {"Clojure", "project.clj"}, {"Clojure", "deps.edn"},
 	{"Swift", "Package.swift"}, {"Dart", "pubspec.yaml"}, {"Crystal", "shard.yml"}, {"Haskell", "stack.yaml"}, {"Haskell", "package.yaml"}, {"Erlang", "rebar.config"}, {"Gleam", "gleam.toml"},
 	{"C#", "*.csproj"}, {"C#", "*.sln"}, {"F#", "*.fsproj"}, {"Nim", "*.nimble"}, {"Zig", "build.zig"}, {"Perl", "cpanfile"}, {"R", "DESCRIPTION"}, {"Julia", "Project.toml"}}
 
@@ -81,7 +81,7 @@ func GemsForTools(app string) bool {
 var assignment = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // manifests are the files by which the buildpacks here find an app.
-var manifests = []string{"package.json", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "index.html"}
+var manifests = []string{"package.json", "deno.json", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "index.html"}
 
 // Nearest says what is nearly there of an app that nothing builds: another language, a manifest in a folder, files that are not used.
 func Nearest(app string) (hints []string) {

@@ -1,0 +1,6 @@
+import { Hono } from "hono";
+
+const version = "v1";
+const app = new Hono();
+app.get("/", (c) => c.text(`hello from Deno, ${version}\n`));
+Deno.serve(app.fetch);

@@ -35,6 +35,17 @@ func programAlone(app string) string {
 	return ""
 }
 
+// themes tells whether a go.mod is that of a site of Hugo's, which gets its themes as modules.
+func themes(app string, m mod) bool {
+	for _, f := range []string{"hugo.toml", "hugo.yaml", "hugo.yml", "hugo.json", "config/_default", "config.toml", "config.yaml"} {
+		if kit.Exists(app, f) {
+			mains, err := findMains(app, m)
+			return err == nil && len(mains) == 0
+		}
+	}
+	return false
+}
+
 // makeModule gives an app without a go.mod one. It is there for the build alone.
 func (b Buildpack) makeModule(app string, env kit.Env) error {
 	for _, f := range oldManifests {

@@ -50,6 +50,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if err != nil {
 		return libcnb.DetectResult{}, err
 	}
+	if themes(ctx.Application.Path, m) {
+		return kit.LookedFor(b.Out, "go.mod of a program"), nil
+	}
 	return kit.Detected(b.Out, "Go (%s, go %s)", m.file, m.goVersion), nil
 }
 

@@ -54,6 +54,7 @@ func TestDetect(t *testing.T) {
 		{"module without a version", map[string]string{"go.mod": "module a\n"}, true, "gitd-detect: Go (go.mod, go 1.16)\n", ""},
 		{"workspace", map[string]string{"go.work": "go 1.26.2\n\nuse ./a\n", "a/go.mod": "module a"}, true, "gitd-detect: Go (go.work, go 1.26.2)\n", ""},
 		{"nothing", map[string]string{"main.py": ""}, false, "gitd-looked-for: go.mod\n", ""},
+		{"themes of a site", map[string]string{"go.mod": "module a\n", "hugo.toml": ""}, false, "gitd-looked-for: go.mod of a program\n", ""},
 		{"no go.mod", map[string]string{"main.go": "package main\n", "util.go": "package main\n"}, true, "gitd-detect: Go (main.go, no go.mod)\n", ""},
 		{"no go.mod, below cmd", map[string]string{"cmd/web/server.go": "package main\n", "store/store.go": "package store\n"}, true, "gitd-detect: Go (cmd/web/server.go, no go.mod)\n", ""},
 		{"a tool in Go beside an app in Python", map[string]string{"main.go": "package main\n", "requirements.txt": ""}, false, "gitd-looked-for: go.mod\n", ""},

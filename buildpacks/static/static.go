@@ -64,6 +64,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 		}
 		return kit.Detected(b.Out, "Static site (%s)", root), nil
 	}
+	if g, f := generatorOf(app); g != nil {
+		return kit.Detected(b.Out, "Static site (%s, %s)", g.name, f), nil
+	}
 	for _, f := range []string{"Staticfile", "static.json"} {
 		if kit.IsFile(app, f) {
 			return kit.Detected(b.Out, "Static site (%s)", f), nil
@@ -109,7 +112,8 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	root, built, err := rootOf(app, env["BP_STATIC_ROOT"], set, built)
+	cache := kit.OpenCache(ctx, env)
+	root, built, err := b.rootOf(app, env, cache, set, built)
 	if err != nil {
 		return result, err
 	}
@@ -145,13 +149,17 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	result.Layers = []libcnb.LayerContributor{server, configuration}
+	result.Layers = append(cache.Layers(), server, configuration)
 	result.Processes = []libcnb.Process{process(filepath.Join(configuration.Path, "nginx.conf"))}
 	return result, nil
 }
 
 // rootOf finds the folder to serve: by the setting, a generator before this buildpack, the files of other platforms, or its name.
-func rootOf(app, asked string, set settings, built bool) (string, bool, error) {
+func (b Buildpack) rootOf(app string, env kit.Env, cache *kit.Cache, set settings, built bool) (string, bool, error) {
+	asked := env["BP_STATIC_ROOT"]
+	if g, _ := generatorOf(app); g != nil && !built && asked == "" && !rubySite(app) {
+		return g.output, true, b.generate(app, g, env, cache)
+	}
 	if rubySite(app) {
 		built = true
 		if asked == "" {

@@ -59,7 +59,7 @@ func (b *running) died(ctx context.Context, container, phase string) error {
 	}
 	t := s.State.Terminated
 	if t.Reason == "OOMKilled" {
-		return app.Errorf(app.CodeLimitExceeded, "ask the operator for a higher memory limit", "the build was killed at its memory limit of %s, in the %s", app.Size(b.Limits.Memory), phase)
+		return app.Errorf(app.CodeLimitExceeded, "ask the operator for a higher memory limit (gitd serve --build-memory)", "the build was killed at its memory limit of %s, in the %s", app.Size(b.Limits.Memory), phase)
 	}
 	return app.Errorf(app.CodeUnavailable, "push again; where it fails again, ask the operator to look at the builder image and the nodes",
 		"the %s ended without a message (%s)", phase, strings.TrimSpace(fmt.Sprintf("%s, exit status %d %s", t.Reason, t.ExitCode, lifecycle.Clip(t.Message))))

@@ -66,7 +66,7 @@ func (j *judge) ended(p *corev1.Pod) error {
 		return app.Errorf(app.CodeUnavailable, "push again; where it happens again, ask the operator to make room on the nodes",
 			"the node %s put the build out: %s", p.Spec.NodeName, message)
 	case "DeadlineExceeded":
-		return app.Errorf(app.CodeLimitExceeded, "make the build faster, or ask the operator for a higher time limit",
+		return app.Errorf(app.CodeLimitExceeded, "make the build faster, or ask the operator for a higher time limit (gitd serve --build-time)",
 			"the build was stopped at its time limit of %s", j.limits.Time)
 	case "NodeLost", "NodeAffinity", "NodeShutdown", "Terminated", "Shutdown":
 		return lost(p)
@@ -79,7 +79,7 @@ func (j *judge) ended(p *corev1.Pod) error {
 var ownDisk = pattern.New(`(?i)exceeds the (total )?limit|exceeded its local ephemeral storage limit`)
 
 func diskExceeded(limits build.Limits) error {
-	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
+	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit (gitd serve --build-disk)",
 		"build stopped at its disk limit of %s for source, layers and cache together", app.Size(limits.Disk))
 }
 

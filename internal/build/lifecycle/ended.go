@@ -23,7 +23,7 @@ func Ended(caller, ctx context.Context, r build.Request, limits build.Limits, ph
 	}
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ErrTime) {
-		return app.Errorf(app.CodeLimitExceeded, "make the build faster, or ask the operator for a higher time limit",
+		return app.Errorf(app.CodeLimitExceeded, "make the build faster, or ask the operator for a higher time limit (gitd serve --build-time)",
 			"the build was stopped at its time limit of %s, in the %s", limits.Time, phase)
 	}
 	var limit *app.Error

@@ -53,10 +53,10 @@ func Failure(exit Exit, o *Output, limits build.Limits) error {
 	}
 	switch {
 	case exit.OutOfMemory:
-		return app.Errorf(app.CodeLimitExceeded, "have the build use less memory, such as by fewer parallel jobs, or ask the operator for a higher memory limit",
+		return app.Errorf(app.CodeLimitExceeded, "have the build use less memory, such as by fewer parallel jobs, or ask the operator for a higher memory limit (gitd serve --build-memory)",
 			"the build was killed at its memory limit of %s, in the %s", app.Size(limits.Memory), phase)
 	case exit.Signal == "file size limit exceeded" || fileTooLarge.MatchString(lines):
-		return app.Errorf(app.CodeLimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit",
+		return app.Errorf(app.CodeLimitExceeded, "have the build write smaller files, or ask the operator for a higher disk limit (gitd serve --build-disk)",
 			"the build was stopped at its disk limit of %s for a file, in the %s", app.Size(limits.Disk), phase)
 	case outOfProcesses.MatchString(lines):
 		return ProcessesExceeded(limits)

@@ -154,7 +154,7 @@ func (h *helperProcess) died() error {
 	const next = "have the build write less into /layers/*.toml and the files beside the layers that describe them"
 	switch {
 	case outOfMemory:
-		return app.Errorf(app.CodeLimitExceeded, next+", or ask the operator for a higher memory limit",
+		return app.Errorf(app.CodeLimitExceeded, next+", or ask the operator for a higher memory limit (gitd serve --build-memory)",
 			"what the build left could not be read within its memory limit of %s", app.Size(h.memory))
 	case errors.Is(h.replies.Err(), bufio.ErrTooLong):
 		return app.Errorf(app.CodeLimitExceeded, next, "what the build left says more of its process types than %s", app.Size(maxReply))

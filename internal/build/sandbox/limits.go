@@ -74,7 +74,7 @@ func (e *Engine) minFree() int64 {
 }
 
 func diskExceeded(limit int64) error {
-	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit",
+	return app.Errorf(app.CodeLimitExceeded, "have the build write less, or ask the operator for a higher disk limit (gitd serve --build-disk)",
 		"build stopped at its disk limit of %s for source, layers and cache together", app.Size(limit))
 }
 

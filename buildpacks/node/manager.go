@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
@@ -74,7 +75,9 @@ func chooseManager(app string, p *Package) (manager, error) {
 	case name == "":
 		for _, v := range []string{p.Volta.version(m.program()), p.engine(m.program())} {
 			if v != "" {
-				m.want = v
+				if !allows(v, m.want) {
+					m.want = v
+				}
 				break
 			}
 		}
@@ -114,6 +117,16 @@ func (m manager) settle(app string, asked bool) manager {
 		m.focuses = m.major() != "2" && m.major() != "3" || strings.Contains(kit.Text(app, ".yarnrc.yml"), "workspace-tools")
 	}
 	return m
+}
+
+// allows tells whether engines, which say what an app can do with, have room for the usual version: a range that is open upwards asks for no newer one.
+func allows(engines, usual string) bool {
+	c, err := semver.NewConstraint(engines)
+	if err != nil {
+		return false
+	}
+	v, err := semver.NewVersion(usual + ".999.999") // usual is a major version
+	return err == nil && c.Check(v)
 }
 
 // oldYarn tells whether a version is of the first yarn.

@@ -28,6 +28,7 @@ func TestChooseManager(t *testing.T) {
 		{"yarn 1 and engines of npm", `{"engines":{"yarn":"please use npm"}}`, map[string]string{"yarn.lock": ""}, "yarn 1 yarn.lock"},
 		{"pnpm 8 by its lock file", `{}`, map[string]string{"pnpm-lock.yaml": "lockfileVersion: '6.0'\n"}, "pnpm 8 pnpm-lock.yaml"},
 		{"pnpm by engines", `{"engines":{"pnpm":"^10"}}`, map[string]string{"pnpm-lock.yaml": ""}, "pnpm ^10 pnpm-lock.yaml"},
+		{"the usual pnpm where engines allow it", `{"engines":{"pnpm":">=8"}}`, map[string]string{"pnpm-lock.yaml": ""}, "pnpm 9 pnpm-lock.yaml"},
 		{"pnpm by Volta", `{"volta":{"node":"22.1.0","pnpm":"10.2.0"}}`, map[string]string{"pnpm-lock.yaml": ""}, "pnpm 10.2.0 pnpm-lock.yaml"},
 		{"pnpm by devEngines", `{"devEngines":{"packageManager":{"name":"pnpm","version":"10.1.0"}}}`, nil, "pnpm 10.1.0 "},
 		{"bun by its lock file and version file", `{}`, map[string]string{"bun.lock": "", ".bun-version": "1.2.3\n"}, "bun 1.2.3 bun.lock"},

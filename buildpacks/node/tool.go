@@ -149,6 +149,10 @@ func binOf(root, program string) (string, error) {
 	if json.Unmarshal(p.Bin, &bins) != nil || bins[program] == "" {
 		return "", kit.Errorf("ask for another version in packageManager", "the package %s has no program %s", filepath.Base(root), program)
 	}
+	// pnpm's file, since version 12, is a script of the shell that hands over to one of Node.js.
+	if module := filepath.Join("bin", program+".mjs"); filepath.Ext(bins[program]) == "" && kit.IsFile(root, module) {
+		return filepath.Join(root, module), nil
+	}
 	return filepath.Join(root, bins[program]), nil
 }
 

@@ -142,5 +142,14 @@ func (b *build) addManager(layer, name string) error {
 	if err := kit.CopyTree(root, to, nil); err != nil {
 		return err
 	}
+	natives, err := filepath.Glob(filepath.Join(filepath.Dir(root), "@pnpm", "exe.*")) // of pnpm 12 and later, found from its folder
+	if err != nil {
+		return err
+	}
+	for _, native := range natives {
+		if err := kit.CopyTree(native, filepath.Join(to, "node_modules", "@pnpm", filepath.Base(native)), nil); err != nil {
+			return err
+		}
+	}
 	return writeWrappers(filepath.Join(layer, "bin"), name, filepath.Join(to, rel))
 }

@@ -7,7 +7,7 @@ var arrows = map[string]string{
 	"buildpacks/deno":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
-	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit",
+	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit internal/pattern",
 	"buildpacks/internal/kit":          "internal/pattern",
 	"buildpacks/java":                  "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/procfile internal/pattern",
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile internal/pattern",

@@ -30,7 +30,7 @@ func triplet() string {
 // Environment returns the variables for a folder that Install filled.
 func Environment(root string) Variables {
 	arch := triplet()
-	libraries := []string{"usr/local/lib", "usr/lib/" + arch, "usr/lib", "usr/lib64", "usr/lib/" + arch + "/blas", "usr/lib/" + arch + "/lapack",
+	libraries := []string{"usr/local/lib", "usr/lib/" + arch, "usr/lib", "usr/lib64", "usr/lib/" + arch + "/blas", "usr/lib/" + arch + "/lapack", "usr/lib/" + arch + "/openblas-pthread",
 		"usr/lib/" + arch + "/pulseaudio", "usr/lib/" + arch + "/samba"}
 	// Headers that a library's own -config program names with /usr before it.
 	include := []string{"usr/include", "usr/include/" + arch, "usr/include/postgresql", "usr/include/mariadb", "usr/include/libxml2"}
@@ -38,9 +38,8 @@ func Environment(root string) Variables {
 	add := func(build bool, name string, dirs ...string) {
 		var there []string
 		for _, d := range dirs {
-			if p := filepath.Join(root, d); kit.IsDir(p) {
-				there = append(there, p)
-			}
+			found, _ := filepath.Glob(filepath.Join(root, d)) // constant patterns: cannot fail
+			there = append(there, found...)
 		}
 		if len(there) > 0 {
 			all = append(all, Variable{name, there, build})
@@ -56,6 +55,15 @@ func Environment(root string) Variables {
 	add(false, "PYTHONPATH", "usr/lib/python3/dist-packages")
 	add(false, "PERL5LIB", "etc/perl", "usr/lib/"+arch+"/perl5", "usr/share/perl5")
 	add(false, "XDG_DATA_DIRS", "usr/share")
+	// Programs and libraries that look for their own files at places that are compiled in.
+	add(false, "FONTCONFIG_PATH", "etc/fonts")
+	add(false, "GI_TYPELIB_PATH", "usr/lib/"+arch+"/girepository-1.0")
+	add(false, "GS_LIB", "usr/share/ghostscript/*/Resource/Init", "usr/share/ghostscript/*/lib", "usr/share/ghostscript/*/Resource/Font", "usr/share/color/icc/ghostscript")
+	add(false, "MAGIC", "usr/lib/file/magic.mgc")
+	add(false, "MAGICK_CONFIGURE_PATH", "etc/ImageMagick-*", "usr/share/ImageMagick-*", "usr/lib/"+arch+"/ImageMagick-*/config-*")
+	add(false, "MAGICK_CODER_MODULE_PATH", "usr/lib/"+arch+"/ImageMagick-*/modules-*/coders")
+	add(false, "MAGICK_CODER_FILTER_PATH", "usr/lib/"+arch+"/ImageMagick-*/modules-*/filters")
+	add(false, "TESSDATA_PREFIX", "usr/share/tesseract-ocr/*/tessdata")
 	return all
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // treeVersion is raised when the same packages make another folder than before.
-const treeVersion = "1"
+const treeVersion = "2"
 
 // maxTree bounds what is unpacked.
 const maxTree = 4 << 30
@@ -63,6 +63,7 @@ func (t *Tool) Install(s *Set, root string) error {
 		if err := tree.unpack(f); err != nil {
 			return fmt.Errorf("unpack %s: %w", filepath.Base(f), err)
 		}
+		tree.readScript(f)
 	}
 	if err := tree.relocate(); err != nil {
 		return err
@@ -74,11 +75,12 @@ func (t *Tool) Install(s *Set, root string) error {
 
 // tree is the folder that packages are unpacked into.
 type tree struct {
-	root    string
-	env     kit.Env
-	runOnly bool
-	size    int64
-	links   []link // absolute ones, to be turned when all is there
+	root         string
+	env          kit.Env
+	runOnly      bool
+	size         int64
+	links        []link // absolute ones, to be turned when all is there
+	alternatives []alternative
 }
 
 type link struct{ name, target string }

@@ -19,6 +19,9 @@ const maxText = 1 << 20
 
 // relocate turns what names a place in the file system to the folder, and sets the times of all files.
 func (t *tree) relocate() error {
+	if err := t.makeAlternatives(); err != nil {
+		return err
+	}
 	for _, l := range t.links {
 		if err := t.turnLink(l); err != nil {
 			return err
@@ -71,7 +74,8 @@ func (t *tree) turnFile(p string, d fs.DirEntry) error {
 	}
 	ext := filepath.Ext(p)
 	pc, library, script := ext == ".pc", ext == ".so" || ext == ".la", info.Mode()&0o111 != 0
-	if !pc && !library && !script {
+	fonts := ext == ".conf" && strings.HasPrefix(p, filepath.Join(t.root, "etc/fonts"))
+	if !pc && !library && !script && !fonts {
 		return nil
 	}
 	data, err := os.ReadFile(p)
@@ -87,7 +91,7 @@ func (t *tree) turnFile(p string, d fs.DirEntry) error {
 		}
 		turned = pkgConfig(data, "${pcfiledir}/"+rel)
 	case bytes.HasPrefix(data, []byte("\x7fELF")):
-	case library, bytes.HasPrefix(data, []byte("#!")):
+	case library, fonts, bytes.HasPrefix(data, []byte("#!")):
 		turned = t.places(data)
 	}
 	if bytes.Equal(turned, data) {

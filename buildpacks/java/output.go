@@ -11,6 +11,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // program is something that a build left and that could be the app.
@@ -40,6 +41,10 @@ var outputs = map[string][]string{
 
 // outputFolders finds the folders that the build has written into, relative to the app.
 func (b *build) outputFolders() (found []string) {
+	written := "target"
+	if b.source.tool == gradle {
+		written = "build"
+	}
 	left := maxFolders
 	_ = filepath.WalkDir(b.app, func(path string, d fs.DirEntry, err error) error { // what cannot be read is not there
 		if err != nil || !d.IsDir() {
@@ -55,7 +60,7 @@ func (b *build) outputFolders() (found []string) {
 			return filepath.SkipDir
 		}
 		for _, beside := range outputs[name] {
-			if rel != "." && kit.Exists(filepath.Dir(path), beside) {
+			if rel != "." && name == written && kit.Exists(filepath.Dir(path), beside) {
 				found = append(found, rel)
 				return filepath.SkipDir
 			}
@@ -193,6 +198,9 @@ func (b *build) choose(list []program) (*program, error) {
 
 // clear removes what builds write but the image does not need: all in their folders but what is kept.
 func (b *build) clear(keep ...string) error {
+	if kit.Exists(b.app, procfile.Name) {
+		return nil // its other processes may need any of it
+	}
 	for _, dir := range b.outputFolders() {
 		err := kit.Prune(filepath.Join(b.app, dir), func(rel string, d fs.DirEntry) bool {
 			path := filepath.Join(dir, rel)

@@ -8,6 +8,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
@@ -22,6 +23,9 @@ func (b *build) start() (*libcnb.Process, error) {
 	list, err := b.programs()
 	if err != nil {
 		return nil, err
+	}
+	if len(list) == 0 && kit.Exists(b.app, procfile.Name) {
+		return nil, b.serveProcfile() // an app of workers alone
 	}
 	p, err := b.choose(list)
 	if err != nil {

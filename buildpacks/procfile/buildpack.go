@@ -20,6 +20,9 @@ type Buildpack struct {
 // groups, where the lifecycle would take an error for "go on without".
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	if !kit.Exists(ctx.Application.Path, Name) {
+		if name := script(ctx.Application.Path); name != "" {
+			return kit.Detected(b.Out, "Shell (%s)", name), nil
+		}
 		for _, hint := range kit.Nearest(ctx.Application.Path) {
 			kit.Say(b.Out, "gitd-nearest: %s", hint)
 		}
@@ -48,6 +51,12 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	procs, err := Read(ctx.Application.Path)
 	if err != nil {
 		return result, err
+	}
+	if name := script(ctx.Application.Path); len(procs) == 0 && name != "" {
+		procs = []Process{{Type: "web", Command: "bash " + name}}
+		if err := checkScript(ctx.Application.Path, name); err != nil {
+			return result, err
+		}
 	}
 	for _, p := range procs {
 		fmt.Fprintf(b.Out, "Process %s: %s\n", p.Type, p.Command)

@@ -31,13 +31,21 @@ func checkProgram(app, command string) error {
 	if info.Mode()&0o111 == 0 {
 		return kit.Errorf("git update-index --chmod=+x "+name+", commit and push again", "%s is not executable", name)
 	}
-	f, err := os.Open(file)
+	return checkScript(app, name)
+}
+
+// checkScript finds out why the kernel would not start a file of the app, by how it begins.
+func checkScript(app, name string) error {
+	f, err := os.Open(filepath.Join(app, name))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	head := make([]byte, 256) // more than the kernel reads of the line
 	n, _ := f.Read(head)
+	if err := checkBinary(name, head[:n]); err != nil {
+		return err
+	}
 	line, _, found := bytes.Cut(head[:n], []byte("\n"))
 	if found && bytes.HasPrefix(line, []byte("#!")) && bytes.HasSuffix(line, []byte("\r")) {
 		return kit.Errorf("save it with the line ends of Unix (LF), add \""+name+" text eol=lf\" to .gitattributes, commit and push again",

@@ -83,6 +83,11 @@ var assignment = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 // manifests are the files by which the buildpacks here find an app.
 var manifests = []string{"package.json", "deno.json", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "index.html"}
 
+// HasManifest tells whether a file by which a buildpack here finds an app is at its root.
+func HasManifest(app string) bool {
+	return slices.ContainsFunc(manifests, func(f string) bool { return Exists(app, f) })
+}
+
 // Nearest says what is nearly there of an app that nothing builds: another language, a manifest in a folder, files that are not used.
 func Nearest(app string) (hints []string) {
 	if l := UnbuiltLanguage(app); l.Name != "" {

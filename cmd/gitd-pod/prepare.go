@@ -93,7 +93,7 @@ func cacheArguments(job wire.Job) []string {
 }
 
 // previousGroup writes a group of the buildpacks that made the image before, as far as the builder still has them, and returns the
-// file; "" where there are none. The lifecycle restores after detection; we do it before, which saves two containers. A buildpack that is
+// file; "" if there are none. The lifecycle restores after detection; we do it before, which saves two containers. A buildpack that is
 // not detected now gets nothing or ignores it.
 func previousGroup() (string, error) {
 	var analyzed struct {

@@ -19,7 +19,7 @@ func WithNotice(ctx context.Context, tell func(format string, args ...any)) cont
 	return context.WithValue(ctx, noticeKey{}, &notice{tell: tell})
 }
 
-// Notice returns the function set by WithNotice; nil where there is none.
+// Notice returns the function set by WithNotice; nil if there is none.
 func Notice(ctx context.Context) func(format string, args ...any) {
 	if n, ok := ctx.Value(noticeKey{}).(*notice); ok {
 		return n.tell

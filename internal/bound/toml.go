@@ -186,7 +186,7 @@ func (s *tomlScanner) quoted(q byte) error {
 			s.line = began
 			return s.fail("a string has no end")
 		case c == '\\' && q == '"':
-			if s.at < len(s.text) && s.text[s.at] != '\n' && s.text[s.at] != '\r' { // else the end of the line is escaped, which is none
+			if s.at < len(s.text) && s.text[s.at] != '\n' && s.text[s.at] != '\r' { // else the end of the line is escaped, and does not count
 				if _, _, err := s.next(); err != nil {
 					return err
 				}

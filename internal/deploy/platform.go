@@ -46,7 +46,7 @@ type Platform interface {
 	// DeleteRevision removes one that gets no traffic and has no tag.
 	DeleteRevision(ctx context.Context, service, revision string) error
 
-	// WaitReady blocks until an instance of the revision passes its readiness probe. It starts one where there is none.
+	// WaitReady blocks until an instance of the revision passes its readiness probe. It starts one if there is none.
 	// It fails early, with a *StartError, when the instance cannot come up.
 	WaitReady(ctx context.Context, service, revision string) error
 	// Ended returns how an instance of the revision last ended by itself after since, as a *StartError, even if another instance has

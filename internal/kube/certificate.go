@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// certificate is the client certificate of a configuration; nil where there is none.
+// certificate is the client certificate of a configuration; nil if there is none.
 func certificate(c *rest.Config) *x509.Certificate {
 	data := c.CertData
 	if len(data) == 0 && c.CertFile != "" {

@@ -114,7 +114,7 @@ func misconfigured(source string, err error) error {
 // identity is the cluster that a client talks to and the user that it is: what errors have to name.
 type identity struct {
 	address, source, user string
-	expired               time.Time // when the client certificate ends; zero where there is none
+	expired               time.Time // when the client certificate ends; zero if there is none
 }
 
 // User returns the name that the cluster knows the client by; "gitd" where it does not say.

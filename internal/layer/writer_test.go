@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A layer is the same whoever makes it, and when.
+// A layer is the same on every machine, at any time.
 func TestLayer(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "program")
 	made := func(mode os.FileMode) (digest string, entries []string) {

@@ -86,7 +86,7 @@ func (s *server) authorize(ss *sshd.Session, name string, verb app.Verb) (app.Ap
 	r := s.repositories.Of(name)
 	return a, s.opts.Handler.WhileAbsent(ss.Context(), name, func() error {
 		ref, _, err := r.Live()
-		if err != nil || ref == "" { // where there is none, it may be that another first push is under way
+		if err != nil || ref == "" { // if there is none, it may be that another first push is under way
 			return err
 		}
 		return r.Remove()

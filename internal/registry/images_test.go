@@ -67,7 +67,7 @@ func newExternal(t *testing.T, o externalOptions) *external {
 	return e
 }
 
-// loopback is a port of this machine that nobody else has.
+// loopback is a port of this machine that nothing else uses.
 const loopback = "127.0.0.1:0"
 
 func serveOn(t *testing.T, h http.Handler, address string) (host string) {

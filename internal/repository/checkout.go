@@ -29,7 +29,7 @@ type Source struct {
 	limits  Limits
 }
 
-// ReadFile returns the content of a file, which may have limit bytes. It returns fs.ErrNotExist where there is none.
+// ReadFile returns the content of a file, which may have limit bytes. It returns fs.ErrNotExist if there is none.
 func (s *Source) ReadFile(name string, limit int64) ([]byte, error) {
 	for _, e := range s.entries {
 		if e.path != name {

@@ -208,7 +208,7 @@ func (f *Folder) SetLive(name, commit string) error {
 	return f.Of(name).restore(commit)
 }
 
-// Live returns the commit that is live by the app's repository, and "" where there is none.
+// Live returns the commit that is live by the app's repository, and "" if there is none.
 func (f *Folder) Live(name string) (string, error) {
 	name, err := app.ParseName(name)
 	if err != nil {
@@ -218,7 +218,7 @@ func (f *Folder) Live(name string) (string, error) {
 	return commit, err
 }
 
-// Delete removes the repository of an app that is no more. It is no error where there is none.
+// Delete removes the repository of an app that no longer exists. A missing one is no error.
 func (f *Folder) Delete(name string) error {
 	name, err := app.ParseName(name)
 	if err != nil {

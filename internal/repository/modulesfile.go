@@ -41,7 +41,7 @@ func (m *modules) urls(ctx context.Context, l level, entries []entry) (urls map[
 	return urls, nil
 }
 
-// parseModules reads .gitmodules as git does: the URL of each path, "" where there is none. badLine is the line that cannot be read; 0 where all can.
+// parseModules reads .gitmodules as git does: the URL of each path, "" if there is none. badLine is the line that cannot be read; 0 where all can.
 // go-git's config.Modules is not used: it reads continued lines, a byte order mark and text after a header in other ways than git, or not at all.
 func parseModules(text []byte) (urls map[string]string, badLine int) {
 	type module struct{ path, url string }

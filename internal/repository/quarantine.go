@@ -76,7 +76,7 @@ func (r *Repository) NewQuarantine(ctx context.Context, cut []string) (*Quaranti
 	return q, nil
 }
 
-// Index takes a pack in, as an Indexer does. It returns io.EOF where there is none.
+// Index takes a pack in, as an Indexer does. It returns io.EOF if there is none.
 func (q *Quarantine) Index(ctx context.Context, r io.Reader, progress Progress) (PackStats, error) {
 	l := q.of.limits()
 	return q.of.folder.opts.Indexer.Index(ctx, r, PackTarget{Repository: q.repository, Quarantine: q.quarantine, Shallow: q.shallow},

@@ -30,7 +30,7 @@ type entry struct {
 	id     plumbing.Hash
 	target string     // of a symlink
 	module *catFile   // where the object is, in a submodule; nil for the repository itself
-	large  *largeFile // what the file is a Git LFS pointer to; nil where it is none
+	large  *largeFile // what the file is a Git LFS pointer to; nil if it is not one
 }
 
 // regular says whether it is a file.

@@ -62,7 +62,7 @@ func (m *mappings) space(k mapping) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "users"), nil
 }
 
-// of names the file of the namespace that a container's layers are shown by, until done is called; "" where there is none.
+// of names the file of the namespace that a container's layers are shown by, until done is called; "" if there is none.
 func (m *mappings) of(s *Spec) (name string, done func(), err error) {
 	if s.Owner == 0 || s.Owner == s.UID || !m.able {
 		return "", func() {}, nil

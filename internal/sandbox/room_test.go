@@ -105,7 +105,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A container in the background is in the group of builds, which gives way to others.
+// A container in the background is in the group of builds, which others take precedence over.
 func TestBackground(t *testing.T) {
 	h := openHost(t)
 	var out bytes.Buffer

@@ -161,7 +161,7 @@ func (b *bench) withoutChange(from, repository string, to *receivers) error {
 	return nil
 }
 
-// compare adds the rows of one kind of push. cpu and wall are targets against git with fsckObjects; 0 is none.
+// compare adds the rows of one kind of push. cpu and wall are targets against git with fsckObjects; 0 for no target.
 func (b *bench) compare(title, what string, r *receivers, cpu, wall float64) {
 	ours, oursGit, fsck, plain := r.ours, r.oursGit, r.fsck, r.plain
 	o := ours.of(what)

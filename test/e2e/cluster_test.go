@@ -96,7 +96,7 @@ func (c *cluster) openNamespace(w *world, env *testscript.Env) error {
 	return nil
 }
 
-// closeNamespace has it removed with all that is in it. Nobody waits: Knative gives each Pod half a minute for its last requests.
+// closeNamespace has it removed with all that is in it. The test does not wait: Knative gives each Pod half a minute for its last requests.
 func (c *cluster) closeNamespace(w *world) {
 	if out, err := c.run("delete", "namespace", w.namespace, "--wait=false", "--ignore-not-found"); err != nil {
 		w.tb.Errorf("remove the namespace: %v\n%s", err, out)

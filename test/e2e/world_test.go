@@ -95,7 +95,7 @@ const gitConfig = `[user]
 	autocrlf = false
 `
 
-// sshConfig keeps the keys and the configuration of whoever runs the tests out of them. The host's key is taken at first
+// sshConfig keeps the keys and the configuration of the person who runs the tests out of them. The host's key is taken at first
 // sight and must stay the same from then on, over restarts of the server as well.
 const sshConfig = `Host *
 	BatchMode yes

@@ -98,7 +98,7 @@ func TestInstances(t *testing.T) {
 	}
 	open(t, one) // what its own earlier process left goes
 	if n := jobs(); n != 0 {
-		t.Errorf("%d processes run after their own gitd has started anew", n)
+		t.Errorf("%d processes run after their own gitd has started again", n)
 	}
 	cancel()
 

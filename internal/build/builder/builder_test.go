@@ -81,7 +81,7 @@ func TestLayoutErrors(t *testing.T) {
 	}
 }
 
-// TestRegistry: pulled once, found again while the registry is away, pulled anew when the tag has moved.
+// TestRegistry: pulled once, found again while the registry is away, pulled again when the tag has moved.
 func TestRegistry(t *testing.T) {
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()

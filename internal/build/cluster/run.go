@@ -26,7 +26,7 @@ type running struct {
 	*Engine
 	*lifecycle.Session
 
-	before  string        // digest of the previous image; "" where there is none
+	before  string        // digest of the previous image; "" if there is none
 	name    string        // of the Pod
 	asked   time.Time     // when the cluster was asked for it
 	sending time.Duration // that handing the source over took

@@ -31,7 +31,7 @@ var authorities = []string{
 	"CARGO_HTTP_CAINFO", "BUNDLE_SSL_CA_CERT",
 }
 
-// HostBundle returns the file that holds this host's certificate authorities; "" where there is none.
+// HostBundle returns the file that holds this host's certificate authorities; "" if there is none.
 func HostBundle() string {
 	candidates := []string{
 		os.Getenv("SSL_CERT_FILE"),

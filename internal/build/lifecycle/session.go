@@ -122,7 +122,7 @@ func (s *Session) Hold() (release func()) {
 	return s.release
 }
 
-// Newest returns the digest of the newest release's image among an app's tags; "" where there is none.
+// Newest returns the digest of the newest release's image among an app's tags; "" if there is none.
 func Newest(tags map[string]string) string {
 	newest, digest := -1, ""
 	for tag, d := range tags {

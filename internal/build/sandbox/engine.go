@@ -172,7 +172,7 @@ func (e *Engine) discard(dir string) {
 	}
 }
 
-// previous returns the newest complete image of an app; "" where there is none.
+// previous returns the newest complete image of an app; "" if there is none.
 func (e *Engine) previous(repository string) (string, error) {
 	tags, err := e.opts.Registry.Repair(repository)
 	if err != nil {

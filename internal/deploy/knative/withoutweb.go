@@ -16,7 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// A Service without web is none for Knative, which would start an instance of it and ask it. It is kept in a Secret, since it has the app's
+// A Service without web does not exist for Knative, which would start an instance of it and ask it. It is kept in a Secret, since it has the app's
 // configuration, and its workers belong to that. While a release takes the place of one with web, both are there.
 
 // aloneLabel is on the Secret that keeps a Service without web.

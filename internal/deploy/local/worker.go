@@ -64,7 +64,7 @@ func (p *Platform) Workers(_ context.Context, service string) ([]deploy.WorkerSt
 }
 
 // finish notes that a worker has done its work: neither this process nor the next one starts it again before the next release. It does not
-// wait: whoever deletes the Service waits for its workers.
+// wait: the deletion of the Service waits for its workers.
 func (w *worker) finish() {
 	r, p := w.revision, w.revision.p
 	p.tasks.Go(func() {

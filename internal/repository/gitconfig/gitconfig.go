@@ -13,13 +13,13 @@ const NoSubsection = "\x00"
 // Variable is one line of a section.
 type Variable struct {
 	Section    string // in lower case
-	Subsection string // NoSubsection where there is none
+	Subsection string // NoSubsection if there is none
 	Key        string // in lower case
 	Value      string
 	HasValue   bool // there is a "="
 }
 
-// Parse calls set for each variable up to the first syntax error. It returns the line of that error, counted from 1; 0 where there is none.
+// Parse calls set for each variable up to the first syntax error. It returns the line of that error, counted from 1; 0 if there is none.
 func Parse(data []byte, set func(Variable)) (badLine int) {
 	p := &parser{data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
 	v := Variable{Subsection: NoSubsection}

@@ -8,7 +8,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// errStopped ends work that nobody waits for any more.
+// errStopped ends work that is no longer waited for.
 var errStopped = errors.New("stopped")
 
 // ErrIncomplete is the cause of an error about objects that are neither in the pack nor in the repository.

@@ -223,7 +223,7 @@ func (x *indexer) newBlock(n int) []entry {
 	return make([]entry, 0, n)
 }
 
-// spend counts work, and fails when there is too much of it or nobody waits for it any more.
+// spend counts work, and fails when there is too much of it or it is no longer waited for.
 func (x *indexer) spend(bytes int64) error {
 	if x.work.Add(bytes+64) > x.Limits.Inflated {
 		return tooMuch("push a shorter history, for instance from a shallow clone", "the pack unpacks to more than %s", app.Size(x.Limits.Inflated))
@@ -307,7 +307,7 @@ func (x *indexer) keep(order []int32) error {
 	return d.Sync()
 }
 
-// createFile makes the file for the pack, unless nobody wants it any more.
+// createFile makes the file for the pack, unless it is no longer wanted.
 func (x *indexer) createFile() (err error) {
 	x.naming.Lock()
 	defer x.naming.Unlock()

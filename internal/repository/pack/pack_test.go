@@ -85,7 +85,7 @@ func newRepository(t testing.TB, dir string, commits int) {
 	for i := range large {
 		large[i] = byte(r.Uint32() & r.Uint32()) // few bits: it compresses, but not to nothing
 	}
-	// The module cache has real text in plenty; take this package's own files where there is none.
+	// The module cache has real text in plenty; take this package's own files if there is none.
 	sources, _ := filepath.Glob("*.go")
 	more, _ := filepath.Glob(filepath.Join(strings.TrimSpace(goEnv("GOMODCACHE")), "golang.org/x/*/*/*.go"))
 	sources = append(sources, more[:min(len(more), 60)]...)

@@ -97,7 +97,7 @@ func inodeOf(f *os.File) uint64 {
 	return st.Sys().(*syscall.Stat_t).Ino
 }
 
-// next begins with the next file. It returns false where there is none.
+// next begins with the next file. It returns false if there is none.
 func (r *Reader) next() bool {
 	if len(r.files) == 0 {
 		return false

@@ -71,7 +71,7 @@ func (l *Layer) Uncompressed() (io.ReadCloser, error) {
 	}{z, f}, nil
 }
 
-// ReadLayer reads the layer of a stage, nil where there is none that is whole.
+// ReadLayer reads the layer of a stage, nil if no whole one is there.
 func ReadLayer(dir string) (*Layer, error) {
 	b, err := os.ReadFile(filepath.Join(dir, InfoFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -112,7 +112,7 @@ func TestLayerOfTree(t *testing.T) {
 	if got, _, err := v1.SHA256(u); err != nil || got != l.Info.DiffID {
 		t.Errorf("diff ID %v, %v; want %v", got, err, l.Info.DiffID)
 	}
-	// A layer that was cut short is none.
+	// A layer that was cut short does not count.
 	if err := os.Truncate(l.File, l.Info.Size-1); err != nil {
 		t.Fatal(err)
 	}

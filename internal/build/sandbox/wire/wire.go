@@ -35,7 +35,7 @@ type Job struct {
 	Tag        string // to push to
 	RunName    string // repository of the run image
 	RunImage   string // its digest
-	Previous   string // digest of the previous image; "" where there is none
+	Previous   string // digest of the previous image; "" if there is none
 	FileSize   int64  // limit of one file in bytes
 	AppDir     string // the app's folder in the source; "" for its root
 }

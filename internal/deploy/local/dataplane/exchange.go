@@ -29,7 +29,7 @@ type exchange struct {
 	revision *Revision
 	instance *Instance // the one that was picked last; holds one of its slots
 	socket   *Instance // the one that an upgraded connection leads to
-	slot     func()    // gives back the slot of the breaker; nil where there is none
+	slot     func()    // gives back the slot of the breaker; nil if there is none
 	counted  bool      // among the requests that decide on the number of instances
 	began    time.Time
 	deadline time.Time

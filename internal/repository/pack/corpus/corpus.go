@@ -74,7 +74,7 @@ func Medium(ctx context.Context, say func(format string, args ...any)) (reposito
 	})
 }
 
-// cached returns the repository of a name, which fill makes where there is none.
+// cached returns the repository of a name, which fill makes if there is none.
 func cached(ctx context.Context, name string, say func(string, ...any), fill func(*importer) error) (string, error) {
 	dir, err := Dir()
 	if err != nil {

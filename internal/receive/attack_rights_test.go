@@ -100,12 +100,12 @@ func TestAttack_RemovedKeyGoesOn(t *testing.T) {
 		fx := start(t, nil)
 		key := fx.newKey("temp", app.Key{Name: "temp"})
 		fx.h.mu.Lock()
-		fx.h.command = func(ctx context.Context, _ app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
+		fx.h.SetCommand(func(ctx context.Context, _ app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
 			fmt.Fprintln(out, "a line")
 			building <- struct{}{}
 			<-ctx.Done()
 			return 0
-		}
+		})
 		fx.h.mu.Unlock()
 		host, port, _ := net.SplitHostPort(fx.Addr)
 		c, out := begin(fx, key, fx.Home, append(append([]string{"ssh"}, fx.SSHArgs(key)...), "-p", port, "git@"+host, "logs", "shop", "-f")...)

@@ -2,8 +2,6 @@ package receive
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,13 +18,13 @@ import (
 // handler is the rest of gitd as these tests see it.
 type handler struct {
 	gittest.Keys
+	gittest.Commands
 
 	// mu guards the following.
-	mu      sync.Mutex
-	apps    map[string]bool
-	pushes  []*Push
-	deploy  func(ctx context.Context, p *Push) error
-	command func(ctx context.Context, key app.Key, args []string, in io.Reader, out, errw io.Writer) int
+	mu     sync.Mutex
+	apps   map[string]bool
+	pushes []*Push
+	deploy func(ctx context.Context, p *Push) error
 }
 
 func (h *handler) Authorize(_ context.Context, k app.Key, name string, verb app.Verb) (app.App, error) {
@@ -71,8 +69,6 @@ func (h *handler) Create(_ context.Context, _ app.Key, name string) (app.App, er
 }
 
 func (h *handler) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
-
-func (h *handler) ReadsInput(args []string) bool { return args[0] == "cat" || args[0] == "echo" }
 
 // Push is a push as a test sees it. Version is what its release is to be numbered.
 type Push struct {
@@ -122,17 +118,6 @@ func (h *handler) count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.pushes)
-}
-
-func (h *handler) Command(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
-	h.mu.Lock()
-	f := h.command
-	h.mu.Unlock()
-	if f != nil {
-		return f(ctx, k, args, in, out, errw)
-	}
-	fmt.Fprintf(errw, "unknown command %q\n", args[0])
-	return 127
 }
 
 // fixture is a server with a user who has a key and a home.

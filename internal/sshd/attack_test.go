@@ -21,7 +21,7 @@ import (
 
 func TestConnectionsPerAddress(t *testing.T) {
 	fx := start(t, func(o *Options) { o.MaxPerAddress = 3; o.HandshakeTimeout = time.Minute })
-	fx.h.command = whoami
+	fx.h.SetCommand(whoami)
 	var held []net.Conn
 	for range 3 {
 		held = append(held, fx.ConnectFrom("127.0.0.1"))
@@ -52,7 +52,7 @@ func TestFailedLoginsAreSlowedDown(t *testing.T) {
 	fx := start(t, func(o *Options) {
 		o.now = func() time.Time { return begin.Add(time.Duration(elapsed.Load())) }
 	})
-	fx.h.command = whoami
+	fx.h.SetCommand(whoami)
 	stranger := fx.Signer(fx.newKey("stranger", app.Key{}))
 	open, err := fx.DialFrom("127.0.0.3", fx.Signer(fx.Key)) // is let in before, and stays
 	if err != nil {
@@ -106,7 +106,7 @@ func TestIdleCrowd(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("silent", func(t *testing.T) {
 		fx := start(t, func(o *Options) { o.HandshakeTimeout = time.Minute; o.MaxPerAddress = crowd })
-		fx.h.command = whoami
+		fx.h.SetCommand(whoami)
 		for range crowd {
 			fx.ConnectFrom("127.0.0.1")
 		}
@@ -120,7 +120,7 @@ func TestIdleCrowd(t *testing.T) {
 	})
 	t.Run("authenticated", func(t *testing.T) {
 		fx := start(t, func(o *Options) { o.MaxConnections = crowd; o.MaxPerAddress = -1 })
-		fx.h.command = whoami
+		fx.h.SetCommand(whoami)
 		key := fx.Signer(fx.Key)
 		heap := gittest.HeapInUse()
 		var wg sync.WaitGroup
@@ -152,7 +152,7 @@ func TestSlowClients(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("slow", func(t *testing.T) {
 		fx := start(t, func(o *Options) { o.HandshakeTimeout = 300 * time.Millisecond; o.MaxAuthFailures = -1 })
-		fx.h.command = whoami
+		fx.h.SetCommand(whoami)
 		drip := func(c net.Conn, text string) {
 			for i := 0; ; i++ { // until it is cut
 				if _, err := c.Write([]byte{text[i%len(text)]}); err != nil {
@@ -194,7 +194,7 @@ func TestSlowClients(t *testing.T) {
 	})
 	t.Run("a person", func(t *testing.T) { // who types a passphrase has longer than HandshakeTimeout
 		fx := start(t, func(o *Options) { o.HandshakeTimeout = 2 * time.Second })
-		fx.h.command = whoami
+		fx.h.SetCommand(whoami)
 		c, err := fx.DialFrom("127.0.0.1", slowSigner{fx.Signer(fx.Key), func() { time.Sleep(2500 * time.Millisecond) }})
 		if err != nil {
 			t.Fatal(err)
@@ -234,14 +234,14 @@ func TestUnusedConnections(t *testing.T) {
 	fx := start(t, func(o *Options) {
 		o.HandshakeTimeout, o.UnusedTimeout, o.KeepAlive = 200*time.Millisecond, 500*time.Millisecond, 50*time.Millisecond
 	})
-	fx.h.command = func(ctx context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
+	fx.h.SetCommand(func(ctx context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
 		select {
 		case <-time.After(1500 * time.Millisecond): // longer than UnusedTimeout
 			fmt.Fprint(out, k.Name)
 		case <-ctx.Done():
 		}
 		return 0
-	}
+	})
 	unused, bare := fx.Dial(), fx.Dial()
 	defer unused.Close()
 	defer bare.Close()
@@ -260,7 +260,7 @@ func TestUnusedConnections(t *testing.T) {
 
 func TestAuditLines(t *testing.T) {
 	fx := start(t, nil)
-	fx.h.command = whoami
+	fx.h.SetCommand(whoami)
 	fingerprint := gossh.FingerprintSHA256(fx.Signer(fx.Key).PublicKey())
 	as := func(version string, signer gossh.Signer) {
 		c, err := gossh.Dial("tcp", fx.Addr, &gossh.ClientConfig{User: "git", ClientVersion: "SSH-2.0-" + version, HostKeyCallback: gossh.FixedHostKey(fx.HostKey),

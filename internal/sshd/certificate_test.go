@@ -75,7 +75,7 @@ func TestUserCertificates(t *testing.T) {
 		o.KeyByName = o.Handler.(*handler).ByName
 		o.now = func() time.Time { return now }
 	})
-	fx.h.command = whoami
+	fx.h.SetCommand(whoami)
 	fx.newKey("alice", app.Key{Name: "alice", Apps: []app.Scope{{Name: "one"}}})
 	user := newEd25519(t)
 	weakUser := newRSA(t, 1024)
@@ -209,7 +209,7 @@ func TestCertificateWithRealSSH(t *testing.T) {
 		o.UserCAs = []gossh.PublicKey{ca}
 		o.KeyByName = o.Handler.(*handler).ByName
 	})
-	fx.h.command = whoami
+	fx.h.SetCommand(whoami)
 	fx.newKey("alice", app.Key{Name: "alice"})
 	out, errs, status := fx.SSH(filepath.Join(dir, "user"), "", "whoami")
 	if out != "alice" || status != 0 {
@@ -219,7 +219,7 @@ func TestCertificateWithRealSSH(t *testing.T) {
 
 	// Without a CA the certificate is passed over without a word, and the key itself counts.
 	fx = start(t, nil)
-	fx.h.command = whoami
+	fx.h.SetCommand(whoami)
 	fx.h.Register(fx.Signer(filepath.Join(dir, "user")).PublicKey(), app.Key{Name: "bob"})
 	out, errs, _ = fx.SSH(filepath.Join(dir, "user"), "", "whoami")
 	if out != "bob" || strings.Contains(errs, "gitd:") {
@@ -242,7 +242,7 @@ func TestCAsAreChecked(t *testing.T) {
 
 func TestKeysOfUsers(t *testing.T) {
 	fx := start(t, func(o *Options) { o.MaxAuthFailures = -1 })
-	fx.h.command = whoami
+	fx.h.SetCommand(whoami)
 	ec := func(c elliptic.Curve) gossh.Signer {
 		k, err := ecdsa.GenerateKey(c, rand.Reader)
 		if err != nil {

@@ -17,7 +17,7 @@ func TestFloods(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("flood", func(t *testing.T) {
 		fx := start(t, nil)
-		fx.h.command = whoami
+		fx.h.SetCommand(whoami)
 		const flood = 20 * requestsAtOnce
 		for name, send := range map[string]func(c *gossh.Client, ss *gossh.Session) error{
 			"global": func(c *gossh.Client, _ *gossh.Session) error {
@@ -71,7 +71,7 @@ func TestChannelsOfOneWhoDoesNotRead(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("flood", func(t *testing.T) {
 		fx := start(t, nil)
-		fx.h.command = whoami
+		fx.h.SetCommand(whoami)
 		raw := fx.ConnectFrom("127.0.0.1")
 		gate := &gated{Conn: raw}
 		conn, channels, requests, err := gossh.NewClientConn(gate, fx.Addr, fx.Client(fx.Signer(fx.Key)))

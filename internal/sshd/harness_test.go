@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -16,22 +15,7 @@ import (
 // handler is the rest of gitd as these tests see it.
 type handler struct {
 	gittest.Keys
-
-	mu      sync.Mutex
-	command func(ctx context.Context, key app.Key, args []string, in io.Reader, out, errw io.Writer) int // guarded by mu
-}
-
-func (h *handler) ReadsInput(args []string) bool { return args[0] == "cat" || args[0] == "echo" }
-
-func (h *handler) Command(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
-	h.mu.Lock()
-	f := h.command
-	h.mu.Unlock()
-	if f != nil {
-		return f(ctx, k, args, in, out, errw)
-	}
-	fmt.Fprintf(errw, "unknown command %q\n", args[0])
-	return 127
+	gittest.Commands
 }
 
 // fixture is a server with a user who has a key and a home.

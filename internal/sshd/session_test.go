@@ -22,10 +22,10 @@ func TestIdentityIsTheVerifiedKey(t *testing.T) {
 	fx := start(t, nil)
 	admin := fx.Signer(fx.Key)
 	guest := fx.Signer(fx.newKey("guest", app.Key{Name: "guest", Apps: []app.Scope{{Name: "one"}}}))
-	fx.h.command = func(_ context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
+	fx.h.SetCommand(func(_ context.Context, k app.Key, _ []string, _ io.Reader, out, _ io.Writer) int {
 		fmt.Fprint(out, k.Name)
 		return 0
-	}
+	})
 	// The admin's public key is known to all. A guest offers it first, is told that it would do, and proves another.
 	public, err := os.ReadFile(fx.Key + ".pub")
 	if err != nil {
@@ -86,7 +86,7 @@ func TestUnknownKey(t *testing.T) {
 
 func TestCommands(t *testing.T) {
 	fx := start(t, nil)
-	fx.h.command = func(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
+	fx.h.SetCommand(func(ctx context.Context, k app.Key, args []string, in io.Reader, out, errw io.Writer) int {
 		switch args[0] {
 		case "echo":
 			_, _ = io.Copy(out, in)
@@ -99,7 +99,7 @@ func TestCommands(t *testing.T) {
 		}
 		fmt.Fprintf(errw, "unknown command %q\n", args[0])
 		return 127
-	}
+	})
 	out, errs, status := fx.SSH(fx.Key, "input\n", "echo 'a b' c\\ d \"e'f\"")
 	if out != "input\n" || status != 42 {
 		t.Errorf("%q, status %d", out, status)

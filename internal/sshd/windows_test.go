@@ -18,11 +18,11 @@ import (
 func TestAttack_UnreadInput(t *testing.T) {
 	fx := start(t, func(o *Options) { o.MaxInput = 16 * window })
 	running := make(chan struct{}, 100)
-	fx.h.command = func(ctx context.Context, _ app.Key, _ []string, _ io.Reader, _, _ io.Writer) int {
+	fx.h.SetCommand(func(ctx context.Context, _ app.Key, _ []string, _ io.Reader, _, _ io.Writer) int {
 		running <- struct{}{}
 		<-ctx.Done()
 		return 0
-	}
+	})
 	conn, err := gossh.Dial("tcp", fx.Addr, fx.Client(fx.Signer(fx.Key)))
 	if err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
 // goTests are packages whose own tests are run on the machine as well.
@@ -151,21 +151,13 @@ func copyBuilder(ctx context.Context, cache, to, hex string) error {
 
 // layersOf returns the diff IDs, in hex, of all images of an OCI layout.
 func layersOf(dir string) ([]string, error) {
-	index, err := layout.ImageIndexFromPath(dir)
-	if err != nil {
-		return nil, err
-	}
-	manifest, err := index.IndexManifest()
+	images, err := cache.NamedImages(dir)
 	if err != nil {
 		return nil, err
 	}
 	seen := map[v1.Hash]bool{}
 	var all []string
-	for _, d := range manifest.Manifests {
-		img, err := index.Image(d.Digest)
-		if err != nil {
-			return nil, err
-		}
+	for _, img := range images {
 		config, err := img.ConfigFile()
 		if err != nil {
 			return nil, err

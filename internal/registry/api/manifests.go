@@ -21,26 +21,25 @@ import (
 // maxManifest is the size in bytes of the largest manifest that is taken.
 const maxManifest = 4 << 20
 
-// of reads what a manifest is asked for by: one of the two is set.
-func of(reference string) (tag string, d digest.Digest, err error) {
-	if d, err = digest.Parse(reference); err == nil {
-		return "", d, nil
+// manifests returns those of the repository, and by what one of them is asked for: a tag or a digest, the other is "".
+func (r *request) manifests(reference string) (all distribution.ManifestService, tag string, d digest.Digest, err error) {
+	if d, err = digest.Parse(reference); err != nil {
+		if strings.ContainsRune(reference, ':') {
+			return nil, "", "", errcode.ErrorCodeDigestInvalid.WithDetail(err)
+		}
+		tag, d = reference, ""
 	}
-	if strings.ContainsRune(reference, ':') {
-		return "", "", errcode.ErrorCodeDigestInvalid.WithDetail(err)
+	if all, err = r.repo.Manifests(r.ctx); err != nil {
+		return nil, "", "", errcode.Errors{err}
 	}
-	return reference, "", nil
+	return all, tag, d, nil
 }
 
 // getManifest answers GET and HEAD.
 func (r *request) getManifest(w http.ResponseWriter, q *http.Request, reference string) error {
-	tag, d, err := of(reference)
+	manifests, tag, d, err := r.manifests(reference)
 	if err != nil {
 		return err
-	}
-	manifests, err := r.repo.Manifests(r.ctx)
-	if err != nil {
-		return errcode.Errors{err}
 	}
 	if tag != "" {
 		desc, err := r.repo.Tags(r.ctx).Get(r.ctx, tag)
@@ -134,13 +133,9 @@ func manifestError(err error) error {
 
 // putManifest takes a manifest whose blobs are there, by digest or under a tag.
 func (r *request) putManifest(w http.ResponseWriter, q *http.Request, reference string) error {
-	tag, d, err := of(reference)
+	manifests, tag, d, err := r.manifests(reference)
 	if err != nil {
 		return err
-	}
-	manifests, err := r.repo.Manifests(r.ctx)
-	if err != nil {
-		return errcode.Errors{err}
 	}
 	content, err := io.ReadAll(http.MaxBytesReader(w, q.Body, maxManifest))
 	if err != nil {

@@ -112,6 +112,8 @@ func TestKindAndStart(t *testing.T) {
 		{"next with an export", map[string]string{"package.json": `{"dependencies":{"next":"15"},"scripts":{"build":"next build","start":"next start"}}`, "next.config.mjs": "export default {\n  output: 'export',\n}\n"}, Site, ""},
 		{"a server that Nitro built", map[string]string{"package.json": `{}`, ".output/server/index.mjs": ""}, Neither, "node|.output/server/index.mjs"},
 		{"a server that SvelteKit built", map[string]string{"package.json": `{}`, "build/index.js": "", "build/handler.js": ""}, Neither, "node|build"},
+		{"what TanStack Start built", map[string]string{"package.json": `{"dependencies":{"@tanstack/react-start":"1"}}`, "dist/server/server.js": "", "dist/client/a.js": ""}, Neither,
+			"bash|-c|s=node_modules/srvx; [ -e $s ] || s=node_modules/.pnpm/node_modules/srvx; exec node $s/bin/srvx.mjs --prod -s ../client dist/server/server.js"},
 		{"pages with an index.js", map[string]string{"package.json": `{}`, "build/index.js": "", "build/index.html": ""}, Neither, "error"},
 		{"nest", map[string]string{"package.json": `{"scripts":{"build":"nest build","start":"nest start","start:prod":"node dist/main"}}`}, Server, "node|dist/main"},
 		{"next without a start script", map[string]string{"package.json": `{"scripts":{"build":"next build"},"dependencies":{"next":"15"}}`}, Server, "next|start"},

@@ -77,6 +77,11 @@ func builtServer(app string) *libcnb.Process {
 			return nodeServer(s.argument)
 		}
 	}
+	if fetchHandler(app) {
+		// srvx comes with the framework; pnpm keeps it in a folder of its own.
+		line := "s=node_modules/srvx; [ -e $s ] || s=node_modules/.pnpm/node_modules/srvx; exec node $s/bin/srvx.mjs --prod -s ../client dist/server/server.js"
+		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", line}, Direct: true}
+	}
 	if kit.IsFile(app, "build/index.js") && !kit.IsFile(app, "build/index.html") { // an adapter's; a site has pages
 		return nodeServer("build/index.js")
 	}
@@ -86,6 +91,15 @@ func builtServer(app string) *libcnb.Process {
 		}
 	}
 	return nil
+}
+
+// fetchHandler tells whether TanStack Start has left a handler of requests, without a server around it.
+func fetchHandler(app string) bool {
+	if !kit.IsFile(app, "dist/server/server.js") || !kit.IsDir(app, "dist/client") {
+		return false
+	}
+	p, err := ReadPackage(app)
+	return err == nil && p.has("@tanstack/react-start", "@tanstack/solid-start", "@tanstack/vue-start")
 }
 
 // BuiltServer tells whether the build has left a server: such an app is not a static site.

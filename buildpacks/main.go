@@ -18,6 +18,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/java"
 	"github.com/gitd-io/gitd/buildpacks/node"
 	"github.com/gitd-io/gitd/buildpacks/packages"
+	"github.com/gitd-io/gitd/buildpacks/php"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/buildpacks/python"
 	"github.com/gitd-io/gitd/buildpacks/ruby"
@@ -84,6 +85,8 @@ func find(id string) buildpack {
 		return node.New(out)
 	case catalog.Python:
 		return python.New(out)
+	case catalog.PHP:
+		return php.New(out)
 	case catalog.Ruby:
 		return ruby.New(out)
 	case catalog.Rust:

@@ -22,6 +22,7 @@ const (
 	Go       = "gitd/go"
 	NodeJS   = "gitd/nodejs"
 	Python   = "gitd/python"
+	PHP      = "gitd/php"
 	Ruby     = "gitd/ruby"
 	Rust     = "gitd/rust"
 	Java     = "gitd/java"
@@ -85,7 +86,7 @@ var descriptors embed.FS
 // All returns the buildpacks.
 func All() []Buildpack {
 	var all []Buildpack
-	for _, dir := range []string{"go", "rust", "java", "deno", "nodejs", "python", "ruby", "static", "procfile", "packages"} {
+	for _, dir := range []string{"go", "rust", "java", "deno", "nodejs", "python", "ruby", "php", "static", "procfile", "packages"} {
 		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
 		if err != nil {
 			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
@@ -123,6 +124,7 @@ func Order() [][]Entry {
 		{need(NodeJS), may(Static), may(Procfile)},
 		{need(Python), may(Procfile)},
 		{need(Ruby), may(Static), may(Procfile)},
+		{need(PHP), may(Procfile)},
 		{need(Static), may(Procfile)},
 		{need(Procfile)},
 	}

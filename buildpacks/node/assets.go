@@ -16,9 +16,14 @@ import (
 // script writes.
 type Assets struct{ b *build }
 
-// OpenAssets puts Node.js and the app's package manager on the PATH of env. The app need not have a package.json.
+// OpenAssets is that of the buildpack with the paths of the build image.
 func OpenAssets(out io.Writer, ctx libcnb.BuildContext, cache *kit.Cache, env kit.Env) (*Assets, error) {
-	b := &build{Buildpack: New(out), ctx: ctx, app: ctx.Application.Path, env: env, cache: cache}
+	return New(out).OpenAssets(ctx, cache, env)
+}
+
+// OpenAssets puts Node.js and the app's package manager on the PATH of env. The app need not have a package.json.
+func (bp Buildpack) OpenAssets(ctx libcnb.BuildContext, cache *kit.Cache, env kit.Env) (*Assets, error) {
+	b := &build{Buildpack: bp, ctx: ctx, app: ctx.Application.Path, env: env, cache: cache}
 	var err error
 	if b.pkg, err = ReadPackage(b.app); errors.Is(err, fs.ErrNotExist) {
 		b.pkg, err = &Package{}, nil

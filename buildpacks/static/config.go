@@ -148,3 +148,9 @@ func quote(path string) string {
 	}
 	return path
 }
+
+// Conf is a configuration of nginx for the buildpack of a language: what a site's has for all servers, and that language's server.
+func Conf(types, server string) string {
+	common, _, _ := strings.Cut(frame, "    server {\n")
+	return strings.NewReplacer("@TYPES@", quote(types), "@MAPS@", "", "@HASHED@", "", "    client_max_body_size 1m;\n", "").Replace(common) + server + "}\n"
+}

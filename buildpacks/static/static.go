@@ -141,7 +141,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		kit.Say(b.Out, "Paths without a file get index.html (BP_STATIC_SPA=false gives them 404)")
 	}
 
-	server, err := b.serverLayer(ctx)
+	server, err := b.ServerLayer(ctx)
 	if err != nil {
 		return result, err
 	}
@@ -319,8 +319,8 @@ func survey(root string) (siteInfo, error) {
 	return s, err
 }
 
-// serverLayer has nginx itself. The libraries that it needs are in the run image.
-func (b Buildpack) serverLayer(ctx libcnb.BuildContext) (*kit.Layer, error) {
+// ServerLayer has nginx itself. The libraries that it needs are in the run image.
+func (b Buildpack) ServerLayer(ctx libcnb.BuildContext) (*kit.Layer, error) {
 	layer, err := kit.OpenLayer(ctx, "nginx")
 	if err != nil {
 		return nil, err

@@ -2,7 +2,7 @@ package house
 
 // arrows says for each package which packages of this module it may import, in its production code.
 var arrows = map[string]string{
-	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/golang buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
+	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/golang buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/php buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
 	"buildpacks/deno":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
@@ -12,6 +12,7 @@ var arrows = map[string]string{
 	"buildpacks/java":                  "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/procfile internal/pattern",
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile internal/pattern",
 	"buildpacks/packages":              "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
+	"buildpacks/php":                   "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/static internal/pattern",
 	"buildpacks/procfile":              "buildpacks/internal/kit buildpacks/procfile/lines",
 	"buildpacks/procfile/lines":        "internal/pattern",
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/procfile internal/pattern",

@@ -95,7 +95,7 @@ func TestDetect(t *testing.T) {
 		"Middleman":                  {map[string]string{"Gemfile": "gem 'middleman'\n", "config.rb": "", "source/a": ""}, "Middleman site (Gemfile, any ruby)"},
 		"Jekyll that is served":      {map[string]string{"Gemfile": "gem 'jekyll'\n", "_config.yml": "", "Procfile": "web: bundle exec puma"}, "Ruby (Gemfile, any ruby)"},
 		"CocoaPods":                  {map[string]string{"Gemfile": "source 'x'\ngem 'cocoapods', '>= 1.13'\ngem \"fastlane\"\n", "package.json": "{}"}, ""},
-		"a program among other code": {map[string]string{"app.rb": "", "Cargo.toml": ""}, ""},
+		"a program among other code": {map[string]string{"app.rb": "", "mix.exs": ""}, ""},
 		"nothing":                    {map[string]string{"README": ""}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,6 +52,11 @@ func (b *build) environment() error {
 	if err := b.addServer(); err != nil {
 		return err
 	}
+	for _, step := range []func() error{b.addRunners, b.addAddresses} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
 	b.compilePackages()
 	b.venv.Metadata["packages"] = b.names
 	b.launchEnv()
@@ -89,13 +94,15 @@ func (b *build) launchEnv() {
 
 // pythonPath lets an app import itself by whatever program it is started.
 func (b *build) pythonPath() string {
+	path := b.app
 	if kit.IsDir(b.app, "src") && !kit.IsFile(b.app, "src", "__init__.py") {
-		return b.app + ":" + filepath.Join(b.app, "src")
+		path += ":" + filepath.Join(b.app, "src")
 	}
-	return b.app
+	if dir := b.manageDir(); dir != "" && dir != "." {
+		path += ":" + filepath.Join(b.app, dir)
+	}
+	return path
 }
-
-func (b *build) isDjango() bool { return kit.IsFile(b.app, "manage.py") }
 
 // install makes the virtual environment and installs what the app requires. No installer stays in it.
 func (b *build) install() error {

@@ -14,7 +14,7 @@ import (
 )
 
 // layout is raised when the way that the environment is made changes, so that older ones are not reused.
-const layout = "4"
+const layout = "5"
 
 // installerVariables decide what is installed, or from where.
 var installerVariables = pattern.New(`^(PIP_|UV_|POETRY_)`)
@@ -63,6 +63,9 @@ func (b *build) key() (string, error) {
 		if err := b.eachFile(func(path, sum string) { parts = append(parts, path, sum) }); err != nil {
 			return "", err
 		}
+	}
+	for _, tool := range runners {
+		parts = append(parts, fmt.Sprint(b.starts(tool)))
 	}
 	// These decide on whether a server is added.
 	o := b.findApp()

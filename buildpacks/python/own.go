@@ -3,6 +3,7 @@ package python
 import (
 	"github.com/gitd-io/gitd/internal/pattern"
 
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,7 +12,10 @@ import (
 )
 
 // packaged tells whether the app is itself a package: it names a build system, or has a setup.py, and a name.
-func (p project) packaged() bool { return p.BuildSystem.Backend != "" && p.Project.Name != "" }
+func (p project) packaged() bool {
+	poetry := p.Tool.Poetry.Name != "" && (p.Tool.Poetry.Package == nil || *p.Tool.Poetry.Package)
+	return p.BuildSystem.Backend != "" && (p.Project.Name != "" || poetry)
+}
 
 // dynamic tells whether the build system finds out the dependencies.
 func (p project) dynamic() bool {
@@ -31,10 +35,10 @@ func (b *build) installOwn() error {
 		args, title = args[1:], "uv pip install --editable . (its dependencies are dynamic)"
 	}
 	err := b.pip(title, args...)
-	if err == nil || p.dynamic() || len(p.Project.Scripts) > 0 {
+	if err == nil || p.dynamic() || len(p.Project.Scripts)+len(p.Tool.Poetry.Scripts) > 0 {
 		return err
 	}
-	kit.Say(b.Out, "Warning: the app's own package %s cannot be installed, and is used from its files", p.Project.Name)
+	kit.Say(b.Out, "Warning: the app's own package %s cannot be installed, and is used from its files", cmp.Or(p.Project.Name, p.Tool.Poetry.Name))
 	return nil
 }
 

@@ -75,12 +75,13 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err := b.prepare(); err != nil {
 		return result, err
 	}
-	if err := b.environment(); err != nil {
-		return result, err
+	for _, step := range []func() error{b.dropEnvironments, b.environment, b.checkImports, b.assets, b.collectStatic} {
+		if err := step(); err != nil {
+			return result, err
+		}
 	}
-	if err := b.collectStatic(); err != nil {
-		return result, err
-	}
+	b.warnHosts()
+	b.warnAddress()
 	b.compileApp()
 	web, err := b.start()
 	if err != nil {
@@ -91,6 +92,13 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		result.Processes = append(result.Processes, *web)
 	}
 	result.Layers = append(b.cache.Layers(), b.venv)
+	uv, err := b.uvLayer()
+	if err != nil {
+		return result, err
+	}
+	if uv != nil {
+		result.Layers = append(result.Layers, uv)
+	}
 	if b.other != nil {
 		l, err := b.pythonLayer()
 		if err != nil {
@@ -130,24 +138,33 @@ type source struct {
 // project is what pyproject.toml says.
 type project struct {
 	Project struct {
-		Name           string            `toml:"name"`
-		RequiresPython string            `toml:"requires-python"`
-		Dependencies   []string          `toml:"dependencies"`
-		Dynamic        []string          `toml:"dynamic"`
-		Scripts        map[string]string `toml:"scripts"`
+		Name           string         `toml:"name"`
+		RequiresPython string         `toml:"requires-python"`
+		Dependencies   []string       `toml:"dependencies"`
+		Dynamic        []string       `toml:"dynamic"`
+		Scripts        map[string]any `toml:"scripts"`
 	} `toml:"project"`
 	BuildSystem struct {
 		Backend string `toml:"build-backend"`
 	} `toml:"build-system"`
 	Tool struct {
 		Poetry struct {
+			Name         string         `toml:"name"`
+			Package      *bool          `toml:"package-mode"`
 			Dependencies map[string]any `toml:"dependencies"`
+			Scripts      map[string]any `toml:"scripts"`
 		} `toml:"poetry"`
+		PDM struct {
+			Scripts map[string]any `toml:"scripts"`
+		} `toml:"pdm"`
 	} `toml:"tool"`
 }
 
 // listed are the files that list packages by themselves, the most exact first.
 var listed = []string{"uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "requirements.txt", "Pipfile.lock", "Pipfile"}
+
+// elsewhere are the places in which requirements are where nothing at the root lists them.
+var elsewhere = []string{"requirements/production.txt", "requirements/prod.txt", "requirements/base.txt", "requirements/requirements.txt", "requirements-prod.txt", "requirements.in"}
 
 // findSource finds the most exact of the files that list requirements.
 func findSource(app string) (source, error) {
@@ -180,9 +197,41 @@ func findSource(app string) (source, error) {
 	case kit.Exists(app, "setup.py"):
 		s.kind = "setup.py"
 	default:
+		for _, f := range elsewhere {
+			if kit.IsFile(app, f) {
+				s.kind = f
+				return s, nil
+			}
+		}
+		if err := notForPip(app); err != nil {
+			return s, err
+		}
 		s.kind = programFile(app)
 	}
 	return s, nil
+}
+
+// misspelt are names of requirements.txt as people write them.
+var misspelt = []string{"requirments.txt", "requirement.txt", "requirments.text", "requirements.text", "Requirements.txt", "requirements.txt.txt", "REQUIREMENTS.txt", "require.txt", "requirements"}
+
+// notForPip refuses an app whose packages are listed where no installer of Python's own packages looks.
+func notForPip(app string) error {
+	if len(glob(app, "*.py"))+len(glob(app, "*/*.py")) == 0 {
+		return nil
+	}
+	for _, f := range []string{"environment.yml", "environment.yaml", "conda-lock.yml"} {
+		if kit.IsFile(app, f) && !kit.Exists(app, "package.json") {
+			return kit.Errorf("write requirements.txt with the packages that the app imports (pip list --format=freeze > requirements.txt), and commit it",
+				"%s lists packages of conda, which this builder does not install", f)
+		}
+	}
+	entries, _ := os.ReadDir(app) // names as they are, also where the disk does not tell case
+	for _, e := range entries {
+		if e.Type().IsRegular() && slices.Contains(misspelt, e.Name()) {
+			return kit.Errorf("rename it: git mv "+e.Name()+" requirements.txt", "%s is not a name that installers of packages look for", e.Name())
+		}
+	}
+	return nil
 }
 
 // programFile finds a program that needs no packages: what a Procfile starts with python, or a file with one of the usual names where nothing

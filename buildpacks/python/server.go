@@ -26,6 +26,8 @@ type appObject struct {
 	name     string // "module:name", or "module:name()" for a factory
 	protocol protocol
 	file     string // the file that it is in
+	known    bool   // what makes it is a framework's
+	dir      string // where it runs, relative to the app; "" for the app's own folder
 }
 
 // appFiles are the modules that are looked at for an app object.
@@ -59,33 +61,63 @@ func (b *build) findApp() appObject {
 
 func (b *build) lookForApp() appObject {
 	for _, f := range appFiles {
-		text := kit.Text(b.app, f)
-		if text == "" {
-			continue
-		}
-		if o, ok := b.objectIn(text); ok {
-			name := strings.TrimSuffix(strings.TrimPrefix(f, "src/"), ".py")
-			o.name = strings.ReplaceAll(strings.TrimSuffix(name, "/__init__"), "/", ".") + ":" + o.name
-			o.file = f
+		if o, ok := b.objectOf(f); ok {
 			return o
+		}
+	}
+	// Else the only file that has one: of those at the root, then of the packages there.
+	for _, patterns := range [][]string{{"*.py"}, {"*/main.py", "*/app.py", "*/wsgi.py", "*/asgi.py", "*/server.py"}, {"*/__init__.py", "src/*/main.py", "src/*/app.py", "src/*/__init__.py"}} {
+		var found []appObject
+		for _, p := range patterns {
+			for _, path := range glob(b.app, p) {
+				f, err := filepath.Rel(b.app, path)
+				if err != nil || notApp.MatchString(f) {
+					continue
+				}
+				if o, ok := b.objectOf(f); ok && (o.known || strings.Contains(f, "/wsgi.py") || strings.Contains(f, "/asgi.py")) {
+					found = append(found, o)
+				}
+			}
+		}
+		if len(found) == 1 {
+			return found[0]
 		}
 	}
 	return appObject{}
 }
 
+// notApp are files that have an object of their own, or none.
+var notApp = pattern.New(`^(?:setup|conftest|manage|noxfile|fabfile)\.py$|(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$|^(?:tests?|docs|examples?|scripts|venv|env|node_modules)/`)
+
+// objectOf finds the app object of a file.
+func (b *build) objectOf(f string) (appObject, bool) {
+	text := kit.Text(b.app, f)
+	if text == "" {
+		return appObject{}, false
+	}
+	o, ok := b.objectIn(text)
+	if !ok {
+		return o, false
+	}
+	name := strings.TrimSuffix(strings.TrimPrefix(f, "src/"), ".py")
+	o.name = strings.ReplaceAll(strings.TrimSuffix(name, "/__init__"), "/", ".") + ":" + o.name
+	o.file = f
+	return o, true
+}
+
 // objectIn finds the app object that a file makes or imports.
 func (b *build) objectIn(text string) (appObject, bool) {
 	if m := fastHTML.FindStringSubmatch(text); m != nil {
-		return appObject{name: m[1], protocol: asgi}, true
+		return appObject{name: m[1], protocol: asgi, known: true}, true
 	}
 	all := assigned.FindAllStringSubmatch(text, -1)
 	var unknown string
 	for _, m := range all {
 		switch made, known := b.madeBy(m[2], text); {
 		case known && made == wsgi && dashMaker.MatchString(m[2]):
-			return appObject{name: m[1] + ".server", protocol: wsgi}, true
+			return appObject{name: m[1] + ".server", protocol: wsgi, known: true}, true
 		case known:
-			return appObject{name: m[1], protocol: made}, true
+			return appObject{name: m[1], protocol: made, known: true}, true
 		case unknown == "" && m[1] != "api" && !strings.HasPrefix(m[2], `"`):
 			unknown = m[1]
 		}

@@ -3,7 +3,7 @@ package python
 import (
 	"github.com/gitd-io/gitd/internal/pattern"
 
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,55 +21,26 @@ func (b *build) procfileWeb() bool {
 	return err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type == "web" })
 }
 
-// djangoApp finds the project's WSGI module by the settings that manage.py names; its ASGI module, where channels or a server for ASGI is
-// installed and gunicorn is not.
-func (b *build) djangoApp() appObject {
-	async := !b.has("gunicorn") && slices.ContainsFunc([]string{"channels", "daphne", "uvicorn", "hypercorn"}, b.has)
-	module := func(pkg string) appObject {
-		dir := strings.ReplaceAll(pkg, ".", "/")
-		if async && kit.IsFile(b.app, dir, "asgi.py") {
-			return appObject{name: pkg + ".asgi:application", protocol: asgi}
-		}
-		if kit.IsFile(b.app, dir, "wsgi.py") {
-			return appObject{name: pkg + ".wsgi:application", protocol: wsgi}
-		}
-		return appObject{}
-	}
-	m := djangoSettings.FindStringSubmatch(kit.Text(b.app, "manage.py"))
-	if m != nil {
-		for pkg := m[1]; pkg != ""; {
-			i := strings.LastIndex(pkg, ".")
-			pkg = pkg[:max(i, 0)]
-			if o := module(pkg); pkg != "" && o.name != "" {
-				return o
-			}
-		}
-	}
-	if found := glob(b.app, "*/wsgi.py"); len(found) == 1 {
-		return module(filepath.Base(filepath.Dir(found[0])))
-	}
-	return appObject{}
-}
-
-var djangoSettings = pattern.New(`DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']`)
-
 // start finds out how the app starts. It is nil for an app whose Procfile says so itself.
 func (b *build) start() (*libcnb.Process, error) {
 	if b.procfileWeb() {
 		return nil, nil
 	}
-	if p := b.streamlit(); p != nil {
+	if p := b.ownServer(); p != nil {
 		return p, nil
 	}
 	o := b.object()
 	if p := b.serve(o); p != nil {
+		if o.dir != "" && o.dir != "." {
+			p.WorkingDirectory = filepath.Join(b.app, o.dir)
+		}
 		return p, nil
 	}
 	procs, _ := procfile.Read(b.app)
 	if len(procs) > 0 && strings.HasSuffix(b.source.kind, ".py") {
 		return nil, nil // found by its Procfile, which says what runs
 	}
-	files := []string{"main.py", "app.py", "server.py", "run.py", "__main__.py"}
+	files := []string{"main.py", "app.py", "server.py", "run.py", "bot.py", "__main__.py"}
 	if o.protocol == own {
 		files = []string{o.file}
 	}
@@ -79,6 +50,9 @@ func (b *build) start() (*libcnb.Process, error) {
 		}
 	}
 	if p := b.script(); p != nil {
+		return p, nil
+	}
+	if p := b.installedScript(); p != nil {
 		return p, nil
 	}
 	if len(procs) > 0 {
@@ -117,20 +91,58 @@ func (b *build) serve(o appObject) *libcnb.Process {
 	return nil
 }
 
-// streamlit serves an app of Streamlit's, which its own program runs.
-func (b *build) streamlit() *libcnb.Process {
-	if !b.has("streamlit") {
-		return nil
-	}
-	for _, f := range []string{"streamlit_app.py", "app.py", "main.py", "Home.py", "home.py", "src/streamlit_app.py", "src/app.py", "src/main.py"} {
-		if streamlitImport.MatchString(kit.Text(b.app, f)) {
-			return shell("exec streamlit run " + f + ` --server.address 0.0.0.0 --server.port "${PORT:-8080}" --server.headless true --browser.gatherUsageStats false`)
+// ownServers are packages whose own program serves the app. Where requests come is in the environment, or in the line.
+var ownServers = []struct{ pkg, imports, line string }{
+	{"streamlit", "streamlit", "exec streamlit run %FILE% --server.address 0.0.0.0 --server.port \"${PORT:-8080}\" --server.headless true --browser.gatherUsageStats false"},
+	{"chainlit", "chainlit", "exec chainlit run %FILE% --headless --host 0.0.0.0 --port \"${PORT:-8080}\""},
+	{"panel", "panel", "exec panel serve %FILE% --address 0.0.0.0 --port \"${PORT:-8080}\" --allow-websocket-origin='*'"},
+	{"shiny", "shiny", "exec shiny run --host 0.0.0.0 --port \"${PORT:-8080}\" %FILE%"},
+	{"mesop", "mesop", "exec mesop --port \"${PORT:-8080}\" --prod %FILE%"},
+}
+
+// ownServer serves an app by the program of its framework.
+func (b *build) ownServer() *libcnb.Process {
+	for _, s := range ownServers {
+		if !b.has(s.pkg) {
+			continue
+		}
+		imports := pattern.New(`(?m)^\s*(?:import|from)\s+` + s.imports + `\b`)
+		files := []string{s.pkg + "_app.py", "app.py", "main.py", "Home.py", "home.py", "src/" + s.pkg + "_app.py", "src/app.py", "src/main.py", "app/main.py", "app/app.py"}
+		var others []string
+		for _, path := range glob(b.app, "*.py") {
+			others = append(others, filepath.Base(path))
+		}
+		for _, f := range append(files, others...) {
+			if imports.MatchString(kit.Text(b.app, f)) {
+				return shell(strings.ReplaceAll(s.line, "%FILE%", shellWord(f)))
+			}
 		}
 	}
 	return nil
 }
 
-var streamlitImport = pattern.New(`(?m)^\s*(?:import|from)\s+streamlit\b`)
+// installedScript runs the program that the app's own package installs: the only one, or the one with a usual name.
+func (b *build) installedScript() *libcnb.Process {
+	p := b.source.project
+	var names []string
+	for _, scripts := range []map[string]any{p.Project.Scripts, p.Tool.Poetry.Scripts} {
+		names = append(names, slices.Collect(maps.Keys(scripts))...)
+	}
+	slices.Sort(names)
+	name := ""
+	if len(names) == 1 {
+		name = names[0]
+	}
+	for _, n := range []string{"web", "server", "serve", "start", "app", p.Project.Name} {
+		if name == "" && slices.Contains(names, n) {
+			name = n
+		}
+	}
+	if name == "" || !kit.IsFile(b.venv.Path, "bin", name) {
+		return nil
+	}
+	return &libcnb.Process{Type: "web", Command: name, Direct: true}
+}
 
 // script runs the only file at the root that has a block for being run.
 func (b *build) script() *libcnb.Process {
@@ -157,35 +169,4 @@ func (b *build) run(file string) *libcnb.Process {
 
 func shell(line string) *libcnb.Process {
 	return &libcnb.Process{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", line}, Direct: true}
-}
-
-// collectStatic gathers the static files of a Django project that says where to.
-func (b *build) collectStatic() error {
-	if !b.isDjango() || b.env.Bool("DISABLE_COLLECTSTATIC") || !b.usesStaticRoot() {
-		return nil
-	}
-	env := b.env.Clone()
-	env.Prepend(filepath.Join(b.venv.Path, "bin"))
-	env["PYTHONPATH"] = b.pythonPath()
-	kit.Say(b.Out, "python manage.py collectstatic --noinput")
-	said, err := kit.Cmd{Args: []string{filepath.Join(b.venv.Path, "bin", "python"), "manage.py", "collectstatic", "--noinput"}, Dir: b.app, Env: env, Out: b.Out,
-		Name: "collectstatic", Next: "settings that it needs can be given to the build, or set DISABLE_COLLECTSTATIC=1 for the build"}.Run()
-	if err != nil && strings.Contains(said, "without having set the STATIC_ROOT") {
-		kit.Say(b.Out, "Warning: STATIC_ROOT is not set in the settings that the build sees, so static files are not collected")
-		return nil
-	}
-	return err
-}
-
-var staticRoot = pattern.New(`(?m)^\s*STATIC_ROOT\s*[:=]`)
-
-func (b *build) usesStaticRoot() bool {
-	for _, pattern := range []string{"*/settings.py", "*/settings/*.py", "settings.py"} {
-		for _, f := range glob(b.app, pattern) {
-			if data, err := os.ReadFile(f); err == nil && staticRoot.MatchString(string(data)) {
-				return true
-			}
-		}
-	}
-	return false
 }

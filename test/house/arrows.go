@@ -15,7 +15,7 @@ var arrows = map[string]string{
 	"buildpacks/php":                   "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/static internal/pattern",
 	"buildpacks/procfile":              "buildpacks/internal/kit buildpacks/procfile/lines",
 	"buildpacks/procfile/lines":        "internal/pattern",
-	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/procfile internal/pattern",
+	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/ruby":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/static":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/ruby",

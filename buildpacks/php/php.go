@@ -260,7 +260,7 @@ func (b *build) prepare() error {
 		return err
 	}
 	b.line = r.line
-	request := debs.Request{Packages: b.packages(), Launch: true}
+	request := debs.Request{Packages: b.packages(r.suite != suite), Launch: true}
 	if r.suite != suite {
 		request.Suite = r.suite
 	}

@@ -32,12 +32,20 @@ var uses = map[string]*pattern.Pattern{
 	"intl": pattern.New(`\b(?:NumberFormatter|IntlDateFormatter|Collator|Normalizer|MessageFormatter)\b`),
 }
 
-// packages is what is asked of Debian.
-func (b *build) packages() []string {
+// composerNeeds are packages that Composer of an older release needs in the versions of that release.
+var composerNeeds = []string{"php-cli", "php-common", "php-intl", "php-json-schema", "php-mbstring", "php-psr-container", "php-psr-log", "php-react-promise", "php-symfony-console", "php-symfony-filesystem",
+	"php-symfony-finder", "php-symfony-process", "php-symfony-service-contracts", "php-symfony-string"}
+
+// packages is what is asked of Debian: of the image's release, or of an older one.
+func (b *build) packages(older bool) []string {
 	prefix := "php" + b.line
-	list := []string{prefix + "-cli", prefix + "-fpm"}
+	list := []string{prefix + "-cli", prefix + "-common", prefix + "-fpm", prefix + "-readline"} // all named, to come from the same release
 	if b.composer.there {
 		list = append(list, "composer")
+		if older {
+			list = append(list, composerNeeds...)
+			list = append(list, prefix+"-intl")
+		}
 	}
 	extensions := slices.Clone(usual)
 	add := func(require map[string]string) {

@@ -27,8 +27,8 @@ var packaged = []string{"nokogiri", "sqlite3", "ffi", "re2", "rdkafka", "trilogy
 
 // packages is what is asked of Debian.
 func (b *build) packages() []string {
-	list := []string{"ruby" + b.line, "ruby" + b.line + "-dev", "libgmp-dev"}
-	if b.bundle.file == "" && kit.IsFile(b.app, "config.ru") { // Debian's gems will do
+	list := []string{"libruby" + b.line, "ruby" + b.line, "ruby" + b.line + "-dev"} // all named, to come from the same release
+	if b.bundle.file == "" && kit.IsFile(b.app, "config.ru") {                      // Debian's gems will do
 		list = append(list, "puma", "ruby-rack")
 	}
 	built := slices.ContainsFunc(b.bundle.platforms, func(p string) bool { return p == platform() || p == platform()+"-gnu" })

@@ -65,9 +65,6 @@ func (b *build) resolve(r release) error {
 	if len(b.wanted.texts) > 0 && !b.exact() {
 		kit.Say(b.Out, "%s asks for Ruby %s: Debian's %s has its fixes, and serves", b.wanted.from, strings.Join(b.wanted.texts, ", "), b.version)
 	}
-	if r.suite == "bullseye" {
-		kit.Say(b.Out, "Warning: Ruby %s is no longer maintained", r.line)
-	}
 	b.ruby, err = kit.OpenLayer(b.ctx, "ruby")
 	return err
 }

@@ -101,11 +101,11 @@ type release struct {
 	suite string
 }
 
-// available are the versions that Debian has, by the release that the image is made of: those of older releases, which run on it, and of
-// experimental where it does. The first is the image's own.
+// available are the versions that Debian has, by the release that the image is made of: its own first, and those of an older release,
+// which run on it.
 var available = map[string][]release{
-	"trixie":   {{"3.3", "trixie"}, {"3.4", "experimental"}, {"3.1", "bookworm"}, {"2.7", "bullseye"}},
-	"bookworm": {{"3.1", "bookworm"}, {"2.7", "bullseye"}},
+	"trixie":   {{"3.3", "trixie"}, {"3.1", "bookworm"}},
+	"bookworm": {{"3.1", "bookworm"}},
 }
 
 // choose takes the first release that fits; one of the line in the lock file before others.

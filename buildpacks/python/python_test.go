@@ -219,7 +219,7 @@ func TestBuildExample(t *testing.T) {
 // TestInstallFails: what cannot be installed is named, with what to do.
 func TestInstallFails(t *testing.T) {
 	for _, tt := range []struct{ name, requirements, want string }{
-		{"no requirement", "flask===none===\n", "requirements.txt has a line that is no requirement: flask===none=== (expected version to start with a number, but no leading ASCII digits were found); correct it and push again"},
+		{"no requirement", "flask===none===\n", "invalid requirement in requirements.txt: flask===none=== (expected version to start with a number, but no leading ASCII digits were found); correct it and push again"},
 		{"a version that does not exist", "itsdangerous==99\n", "uv pip install failed (exit status 1): the package registry has no itsdangerous==99 for Python " + minor(thisPython(t)) + "; check its version"},
 		{"contradiction", "flask==3.1.0\nwerkzeug==1.0\n", "uv pip install failed (exit status 1): the requirements contradict one another: flask==3.1.0 depends on werkzeug>=3.1 and you require flask==3.1.0; change the versions that the lines above name"},
 		{"for Windows alone", "pywin32==306\n", "uv pip install failed (exit status 1): pywin32==306 has no wheel for Linux (there is one for win32, win_amd64, win_arm64); take it out of the requirements, or add: ; sys_platform == 'win32' (or 'darwin')"},

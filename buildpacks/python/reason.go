@@ -52,7 +52,7 @@ func (b *build) reason(said string, err error) error {
 // files finds what is wrong with the app's own files.
 func (b *build) files(said string, e *kit.Error) error {
 	if m := parseError.FindStringSubmatch(said); m != nil {
-		return kit.Errorf("correct it and push again", "%s has a line that is no requirement: %s (%s)", b.relative(m[1]), strings.TrimSpace(m[3]), m[2])
+		return kit.Errorf("correct it and push again", "invalid requirement in %s: %s (%s)", b.relative(m[1]), strings.TrimSpace(m[3]), m[2])
 	}
 	if m := notThere.FindStringSubmatch(said); m != nil {
 		return kit.Errorf("name the package and its version instead, such as numpy==2.1.0; pip list --format=freeze writes such lines",

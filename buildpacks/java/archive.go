@@ -210,6 +210,7 @@ func copyMembers(w *zip.Writer, files []*zip.File, rename func(name string) stri
 		if h.Name = rename(h.Name); h.Name == "" || h.Name == manifestName && newManifest != "" {
 			continue
 		}
+		//lint:ignore SA1019 CreateRaw writes these fields as they are, and does not look at Modified.
 		h.ModifiedTime, h.ModifiedDate, h.Extra = 0, 0x21, nil // 1 January 1980
 		in, err := f.OpenRaw()
 		if err != nil {

@@ -1,7 +1,6 @@
 package java
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -199,12 +198,4 @@ func newestFor(version string, table []limit) int {
 type limit struct {
 	since string
 	java  int
-}
-
-// lowest keeps the smaller of two limits; 0 is none.
-func lowest(a, b int) int {
-	if a == 0 || b == 0 {
-		return cmp.Or(a, b)
-	}
-	return min(a, b)
 }

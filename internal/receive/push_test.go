@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,6 +229,19 @@ func TestRefusedRefs(t *testing.T) {
 		fx.Git(dir, "add", "-A")
 		fx.Git(dir, "commit", "-qm", "link")
 		fx.Rejected(dir, []string{`(the symlink "link" points outside of the app: "/etc/passwd")`}, "push", "platform", "main")
+		fx.Git(dir, "reset", "-q", "--hard", "HEAD~1")
+	})
+	t.Run("a virtual environment of Python", func(t *testing.T) {
+		bin := filepath.Join(dir, "env/bin")
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Symlink("/usr/bin/python3", filepath.Join(bin, "python")), os.WriteFile(filepath.Join(dir, "env/pyvenv.cfg"), []byte("home = /usr/bin\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		fx.Git(dir, "add", "-A")
+		fx.Git(dir, "commit", "-qm", "environment")
+		fx.Rejected(dir, []string{`(the symlink "env/bin/python" points outside of the app: "/usr/bin/python3")`, "git rm -r -q --cached env,"}, "push", "platform", "main")
 	})
 	fx.clean("refs")
 }

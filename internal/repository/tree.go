@@ -268,16 +268,24 @@ func parseTree(b []byte) ([]entry, error) {
 // checkLinks follows every symlink through the tree, by way of other symlinks too, and refuses those that lead out of it.
 // A link to what does not exist is allowed; a loop as well.
 func checkLinks(entries []entry) error {
-	links := map[string]string{}
+	links, environments := map[string]string{}, []string(nil)
 	for _, e := range entries {
 		if e.mode == filemode.Symlink {
 			links[e.path] = e.target
 		}
+		if path.Base(e.path) == "pyvenv.cfg" {
+			environments = append(environments, path.Dir(e.path))
+		}
 	}
 	for _, e := range entries {
 		if e.mode == filemode.Symlink && !staysInside(e.path, e.target, links) {
-			return app.Errorf(app.CodeInvalidInput, "make it point to a file of the app, by a relative path, or remove it",
-				"the symlink %s points outside of the app: %q", quote(e.path), app.Plain(app.Clip(e.target, 100)))
+			next := "make it point to a file of the app, by a relative path, or remove it"
+			for _, dir := range environments {
+				if strings.HasPrefix(e.path, dir+"/") { // made by its owner for one machine
+					next = fmt.Sprintf("take the virtual environment out of the repository: git rm -r -q --cached %s, add it to .gitignore, commit and push again", app.Plain(app.Clip(dir, 100)))
+				}
+			}
+			return app.Errorf(app.CodeInvalidInput, next, "the symlink %s points outside of the app: %q", quote(e.path), app.Plain(app.Clip(e.target, 100)))
 		}
 	}
 	return nil

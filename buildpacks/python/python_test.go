@@ -135,6 +135,7 @@ func TestStart(t *testing.T) {
 		{"waitress", map[string]string{"app.py": "app = Flask(__name__)\n"}, "flask waitress", `/bin/sh|-c|exec waitress-serve --listen="0.0.0.0:${PORT:-8080}" app:app`},
 		{"the only file that is run", map[string]string{"bot_web.py": "if __name__ == '__main__':\n    serve()\n", "lib.py": ""}, "", "python|bot_web.py"},
 		{"procfile", map[string]string{"Procfile": "web: x\n", "app.py": "app = 1\n"}, "gunicorn", ""},
+		{"the program of a worker", map[string]string{"Procfile": "worker: python3 -u bot.py\n", "bot.py": "if __name__ == '__main__':\n    tick()\n"}, "", ""},
 		{"worker only", map[string]string{"Procfile": "worker: x\n"}, "", ""},
 		{"nothing", map[string]string{"lib.py": ""}, "", "error"},
 	}

@@ -45,11 +45,11 @@ func (b *build) start() (*libcnb.Process, error) {
 		files = []string{o.file}
 	}
 	for _, f := range files {
-		if kit.IsFile(b.app, f) {
+		if kit.IsFile(b.app, f) && !names(procs, f) {
 			return b.run(f), nil
 		}
 	}
-	if p := b.script(); p != nil {
+	if p := b.script(procs); p != nil {
 		return p, nil
 	}
 	if p := b.installedScript(); p != nil {
@@ -144,8 +144,13 @@ func (b *build) installedScript() *libcnb.Process {
 	return &libcnb.Process{Type: "web", Command: name, Direct: true}
 }
 
-// script runs the only file at the root that has a block for being run.
-func (b *build) script() *libcnb.Process {
+// names tells whether a line of the Procfile runs a program: a worker's program is not the server as well.
+func names(procs []procfile.Process, program string) bool {
+	return slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Names(program) })
+}
+
+// script runs the only file at the root that has a block for being run, and that no line of the Procfile runs.
+func (b *build) script(procs []procfile.Process) *libcnb.Process {
 	var found []string
 	for _, path := range glob(b.app, "*.py") {
 		f := filepath.Base(path)
@@ -153,7 +158,7 @@ func (b *build) script() *libcnb.Process {
 			found = append(found, f)
 		}
 	}
-	if len(found) != 1 {
+	if len(found) != 1 || names(procs, found[0]) {
 		return nil
 	}
 	return b.run(found[0])

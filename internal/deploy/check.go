@@ -22,7 +22,10 @@ func (r *rollout) check(ctx context.Context) error {
 	var err, why error // why is that of the last attempt that did not merely time out
 	for pause := probePause; ; pause = min(2*pause, time.Second) {
 		attempt, stop := context.WithTimeout(whole, probeTime)
-		status, err = r.Probe(attempt, r.service, GreenTag, r.plan.Check.Path)
+		answered, failed := r.Probe(attempt, r.service, GreenTag, r.plan.Check.Path)
+		if failed == nil || whole.Err() == nil || pause == probePause { // what the end of the time cuts short says nothing
+			status, err = answered, failed
+		}
 		if err == nil || attempt.Err() == nil {
 			why = err
 		}

@@ -58,6 +58,29 @@ func TestUnanswered(t *testing.T) {
 	}
 }
 
+// cut is a platform that answers a check once, and is in the middle of the next answer when the time is over.
+type cut struct {
+	silent
+	asked *int
+}
+
+func (c cut) Probe(ctx context.Context, _, _, _ string) (int, error) {
+	if *c.asked++; *c.asked == 1 {
+		return 500, nil
+	}
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// TestCutAnswer: the attempt that the end of the check's time cuts short does not hide what was answered before it.
+func TestCutAnswer(t *testing.T) {
+	r := &rollout{Platform: cut{asked: new(int)}, plan: Plan{Check: Check{Path: "/", Timeout: 400 * time.Millisecond}, Log: app.NewLog(io.Discard)}}
+	message, _ := app.Explain(r.check(t.Context()))
+	if !strings.Contains(message, "answered with status 500 (Internal Server Error)") {
+		t.Error(message)
+	}
+}
+
 // TestSplit checks the traffic of a rollout's steps: it adds up to 100, and tags go where they belong.
 func TestSplit(t *testing.T) {
 	for _, c := range []struct {

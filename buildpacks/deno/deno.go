@@ -44,7 +44,7 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if _, err := readConfig(app); err != nil {
 		return libcnb.DetectResult{}, err
 	}
-	return kit.Detected(b.Out, "Deno (%s, %s)", found, pick(version(app) == latest, "any deno", "deno "+version(app))), nil
+	return kit.Detected(b.Out, "Deno (%s, %s)", found, kit.Pick(version(app) == latest, "any deno", "deno "+version(app))), nil
 }
 
 // evidence is the file that makes the app one of Deno; "" for none. The lock file of another package manager says that deno.json is for its tools.
@@ -158,7 +158,7 @@ func version(app string) string {
 
 // denoPackage is the package of npm's registry that has the program for this machine.
 func denoPackage() string {
-	return "@deno/linux-" + pick(runtime.GOARCH == "arm64", "arm64", "x64") + "-glibc"
+	return "@deno/linux-" + kit.Pick(runtime.GOARCH == "arm64", "arm64", "x64") + "-glibc"
 }
 
 // build is one build under way.
@@ -199,7 +199,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 
 func (b *build) build() ([]libcnb.LayerContributor, error) {
 	f := node.Fetcher{Root: b.Root, Env: b.env, Cache: b.cache, Out: b.Out}
-	dir, err := f.Fetch(denoPackage(), "Deno", version(b.app), pick(version(b.app) == latest, "the newest", "as the app asks"))
+	dir, err := f.Fetch(denoPackage(), "Deno", version(b.app), kit.Pick(version(b.app) == latest, "the newest", "as the app asks"))
 	if err != nil {
 		return nil, err
 	}
@@ -286,11 +286,4 @@ func (b *build) entry() string {
 		}
 	}
 	return ""
-}
-
-func pick(b bool, yes, no string) string {
-	if b {
-		return yes
-	}
-	return no
 }

@@ -120,7 +120,7 @@ func (b *build) gradleMirror(user string) error {
 	}
 	text := `def gitd = { repositories ->
     repositories.all { r ->
-        if (r instanceof MavenArtifactRepository && r.url.toString().replaceAll('/$', '').endsWith('repo.maven.apache.org/maven2')) {
+        if (r instanceof MavenArtifactRepository && r.url.toString().replaceAll('/$', '').endsWith('` + mavenCentral + `')) {
             r.url = '` + mirror + `'
             if (r.url.scheme == 'http') { r.allowInsecureProtocol = true }
         }

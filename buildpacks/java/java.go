@@ -17,6 +17,9 @@ type Buildpack struct {
 	Runtime Runtime
 }
 
+// mavenCentral is Maven Central, as Maven itself knows it.
+const mavenCentral = "repo.maven.apache.org/maven2"
+
 // Places are the servers that the tools come from.
 type Places struct {
 	Central string // Maven Central, or a mirror of it
@@ -27,7 +30,7 @@ type Places struct {
 // New returns the buildpack as it is in the build image.
 func New(out io.Writer) Buildpack {
 	return Buildpack{Out: out, Runtime: packaged{}, Places: Places{
-		Central: "https://repo.maven.apache.org/maven2", Gradle: "https://services.gradle.org/distributions",
+		Central: "https://" + mavenCentral, Gradle: "https://services.gradle.org/distributions",
 		Temurin: "https://api.adoptium.net",
 	}}
 }

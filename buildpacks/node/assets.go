@@ -31,24 +31,9 @@ func (bp Buildpack) OpenAssets(ctx libcnb.BuildContext, cache *kit.Cache, env ki
 	if err != nil {
 		return nil, err
 	}
-	m, err := chooseManager(b.app, b.pkg)
-	if err != nil {
+	if _, err := b.open(); err != nil {
 		return nil, err
 	}
-	w, err := wantedVersion(b.app, b.pkg)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.prepare(); err != nil {
-		return nil, err
-	}
-	if b.node, err = b.findNode(w); err != nil {
-		return nil, err
-	}
-	if err := b.tools(m); err != nil {
-		return nil, err
-	}
-	b.key = b.pkg.installKey(b.app, m, b.node.version)
 	return &Assets{b}, nil
 }
 

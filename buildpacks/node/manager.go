@@ -63,7 +63,7 @@ func chooseManager(app string, p *Package) (manager, error) {
 	}
 	m := byLock(app, name)
 	if m.kind == "" {
-		m.kind = pick(name == "" && p.callsBun(), "bun", pick(name == "", "npm", name))
+		m.kind = kit.Pick(name == "" && p.callsBun(), "bun", kit.Pick(name == "", "npm", name))
 	}
 	if m.kind != name {
 		name, version, hash = "", "", ""
@@ -136,7 +136,7 @@ func oldYarn(version string) bool {
 }
 
 // byLock is the package manager whose lock file is there: the one that is asked for, else the first. Without any its kind is "". npm is asked for by
-// tools that write it down unasked, so that it gives way to another's lock file.
+// tools that write it down unasked, so that another's lock file counts more.
 func byLock(app, asked string) (m manager) {
 	for _, strict := range []bool{true, false} {
 		for _, l := range locks {

@@ -16,7 +16,7 @@ func TestChooseManager(t *testing.T) {
 		want  string // kind version lock
 	}{
 		{"nothing", `{}`, nil, "npm  "},
-		{"npm's own field gives way to yarn's lock file", `{"packageManager":"npm@11.0.0"}`, map[string]string{"yarn.lock": "# yarn lockfile v1\n"}, "yarn 1 yarn.lock"},
+		{"yarn's lock file counts more than npm's own field", `{"packageManager":"npm@11.0.0"}`, map[string]string{"yarn.lock": "# yarn lockfile v1\n"}, "yarn 1 yarn.lock"},
 		{"packageManager with its lock file beside another", `{"packageManager":"yarn@1.22.22"}`, map[string]string{"yarn.lock": "", "package-lock.json": "{}"}, "yarn 1.22.22 yarn.lock"},
 		{"two lock files", `{}`, map[string]string{"yarn.lock": "", "pnpm-lock.yaml": ""}, "pnpm 9 pnpm-lock.yaml"},
 		{"yarn 4 by packageManager", `{"packageManager":"yarn@4.6.0+sha512.abc"}`, nil, "berry 4.6.0 "},

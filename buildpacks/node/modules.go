@@ -133,7 +133,7 @@ func (b *build) buildWith(full, modules string) (written bool, err error) {
 	if written, err = changedSince(target, b.began); err != nil {
 		return false, err
 	}
-	if err := os.WriteFile(note, []byte(pick(written, "yes", "no")), 0o644); err != nil {
+	if err := os.WriteFile(note, []byte(kit.Pick(written, "yes", "no")), 0o644); err != nil {
 		return false, err
 	}
 	if !written || copied {

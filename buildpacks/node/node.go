@@ -63,7 +63,7 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 		return kit.Detected(b.Out, "Node.js (%s, %s)", programAlone(app), w.describe()), nil
 	}
 	if m.kind == "bun" {
-		return kit.Detected(b.Out, "Bun (package.json, %s)", pick(m.lock == "", "no lock file", m.lock)), nil
+		return kit.Detected(b.Out, "Bun (package.json, %s)", kit.Pick(m.lock == "", "no lock file", m.lock)), nil
 	}
 	return kit.Detected(b.Out, "Node.js (package.json, %s, %s)", m.describe(), w.describe()), nil
 }
@@ -119,24 +119,10 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	if b.pkg, err = ReadPackage(b.app); err != nil {
 		return nil, err
 	}
-	m, err := chooseManager(b.app, b.pkg)
+	m, err := b.open()
 	if err != nil {
 		return nil, err
 	}
-	w, err := wantedVersion(b.app, b.pkg)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.prepare(); err != nil {
-		return nil, err
-	}
-	if b.node, err = b.findNode(w); err != nil {
-		return nil, err
-	}
-	if err := b.tools(m); err != nil {
-		return nil, err
-	}
-	b.key = b.pkg.installKey(b.app, m, b.node.version)
 	if err := b.clean(m); err != nil {
 		return nil, err
 	}
@@ -211,6 +197,29 @@ func (b *build) tools(m manager) (err error) {
 	return b.wrap()
 }
 
+// open makes Node.js and the package manager that package.json asks for ready.
+func (b *build) open() (manager, error) {
+	m, err := chooseManager(b.app, b.pkg)
+	if err != nil {
+		return m, err
+	}
+	w, err := wantedVersion(b.app, b.pkg)
+	if err != nil {
+		return m, err
+	}
+	if err := b.prepare(); err != nil {
+		return m, err
+	}
+	if b.node, err = b.findNode(w); err != nil {
+		return m, err
+	}
+	if err := b.tools(m); err != nil {
+		return m, err
+	}
+	b.key = b.pkg.installKey(b.app, m, b.node.version)
+	return m, nil
+}
+
 // prepare sets the environment of node and the package managers.
 func (b *build) prepare() error {
 	npmCache, err := b.cache.Downloads("node-npm")
@@ -267,7 +276,7 @@ func (b *build) buildCommand() []string {
 		return b.tool.run(name)
 	}
 	words := strings.Fields(b.pkg.impliedBuild())
-	return slices.Concat(b.tool.argv, []string{pick(b.tool.kind == "npm", "exec", pick(b.tool.kind == "bun", "x", pick(b.tool.kind == "pnpm", "exec", "run")))}, words[:1], pick2(b.tool.kind == "npm" && len(words) > 1, "--"), words[1:])
+	return slices.Concat(b.tool.argv, []string{kit.Pick(b.tool.kind == "npm", "exec", kit.Pick(b.tool.kind == "bun", "x", kit.Pick(b.tool.kind == "pnpm", "exec", "run")))}, words[:1], pick2(b.tool.kind == "npm" && len(words) > 1, "--"), words[1:])
 }
 
 func pick2(b bool, word string) []string {

@@ -183,7 +183,7 @@ func (b *build) programsThere(said string, e *kit.Error) error {
 		return kit.Errorf(`set "engines": {"node": "16.x"} in package.json, or update webpack`, "%s: its webpack uses a hash that Node.js %s does not have", e.Message, b.node.version)
 	}
 	if m := noModule.FindStringSubmatch(said); m != nil && !strings.HasPrefix(m[1], ".") && !strings.HasPrefix(m[1], "/") && !strings.HasPrefix(m[1], "@/") && !strings.HasPrefix(m[1], "~") {
-		return kit.Errorf("add it to package.json: "+b.tool.program()+pick(b.tool.kind == "npm", " install ", " add ")+moduleName(m[1]), "%s: the package %s is not installed", e.Message, moduleName(m[1]))
+		return kit.Errorf("add it to package.json: "+b.tool.program()+kit.Pick(b.tool.kind == "npm", " install ", " add ")+moduleName(m[1]), "%s: the package %s is not installed", e.Message, moduleName(m[1]))
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (b *build) start() (*libcnb.Process, error) {
 		return p, nil
 	}
 	if dir, s := b.pkg.memberStart(b.app); s != "" {
-		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "cd " + quote(dir) + ` && PATH="$PWD/node_modules/.bin:$PATH" && ` + procfile.ShellLine(s)}, Direct: true}, nil
+		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "cd " + kit.Quote(dir) + ` && PATH="$PWD/node_modules/.bin:$PATH" && ` + procfile.ShellLine(s)}, Direct: true}, nil
 	}
 	if b.startsByBun() {
 		return &libcnb.Process{Type: "web", Command: "bun", Arguments: []string{"run", b.pkg.bunFile(b.app)}, Direct: true}, nil

@@ -189,7 +189,7 @@ func (t tool) setEnv(env kit.Env) {
 		}
 		if ca := env["NODE_EXTRA_CA_CERTS"]; ca != "" {
 			// A setting that this yarn does not know is an error.
-			env.Default(pick(t.major() == "2" || t.major() == "3", "YARN_CA_FILE_PATH", "YARN_HTTPS_CA_FILE_PATH"), ca)
+			env.Default(kit.Pick(t.major() == "2" || t.major() == "3", "YARN_CA_FILE_PATH", "YARN_HTTPS_CA_FILE_PATH"), ca)
 		}
 	case "pnpm":
 		// The right one is running already. Since pnpm 11 its variables have a name of their own.
@@ -215,9 +215,9 @@ func (t tool) install(dev bool) []string {
 		if t.lock == "" {
 			args = []string{"install", "--no-package-lock"}
 		}
-		args = append(args, pick(dev, "--include=dev", "--omit=dev"), "--no-audit", "--no-fund", "--prefer-offline")
+		args = append(args, kit.Pick(dev, "--include=dev", "--omit=dev"), "--no-audit", "--no-fund", "--prefer-offline")
 	case "yarn":
-		args = []string{"install", "--non-interactive", "--prefer-offline", pick(dev, "--production=false", "--production=true")}
+		args = []string{"install", "--non-interactive", "--prefer-offline", kit.Pick(dev, "--production=false", "--production=true")}
 		if t.lock != "" {
 			args = append(args, "--frozen-lockfile")
 		}
@@ -231,7 +231,7 @@ func (t tool) install(dev bool) []string {
 			args = []string{"workspaces", "focus", "--production"}
 		}
 	case "pnpm":
-		args = []string{"install", "--prefer-offline", pick(t.lock != "", "--frozen-lockfile", "--no-frozen-lockfile")}
+		args = []string{"install", "--prefer-offline", kit.Pick(t.lock != "", "--frozen-lockfile", "--no-frozen-lockfile")}
 		if !dev {
 			args = append(args, "--prod")
 		}
@@ -265,11 +265,4 @@ func (t tool) run(script string) []string { return append(slices.Clone(t.argv), 
 // title is how the command reads in a log.
 func (t tool) title(args []string) string {
 	return t.program() + " " + strings.Join(args[len(t.argv):], " ")
-}
-
-func pick(b bool, yes, no string) string {
-	if b {
-		return yes
-	}
-	return no
 }

@@ -71,7 +71,7 @@ var short = map[string][2]string{"pnpm": {"pnpx", "dlx"}, "bun": {"bunx", "x"}}
 // writeWrappers makes a package manager a program in a folder, and what is short for one of its commands.
 func writeWrappers(dir, name, script string) error {
 	if s, ok := short[name]; ok {
-		line := fmt.Appendf(nil, "#!/bin/sh\nexec %s %s \"$@\"\n", quote(filepath.Join(dir, name)), s[1])
+		line := fmt.Appendf(nil, "#!/bin/sh\nexec %s %s \"$@\"\n", kit.Quote(filepath.Join(dir, name)), s[1])
 		if err := mkdir(dir); err != nil {
 			return err
 		}
@@ -94,10 +94,8 @@ func writeWrapper(path, script string) error {
 	if filepath.Base(path) == "pnpm" {
 		setting = "npm_config_manage_package_manager_versions=false pnpm_config_manage_package_manager_versions=false " // the right one is running already
 	}
-	return os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%sexec node %s \"$@\"\n", setting, quote(script)), 0o755)
+	return os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%sexec node %s \"$@\"\n", setting, kit.Quote(script)), 0o755)
 }
-
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // runtimePrograms are the package managers that are called when the app runs.
 func (b *build) runtimePrograms() (names []string) {

@@ -161,7 +161,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 			return result, err
 		}
 		if root != "" {
-			kit.Say(b.Out, "Serving %s with nginx and FPM", pick(root == ".", "the app's folder", root+"/"))
+			kit.Say(b.Out, "Serving %s with nginx and FPM", kit.Pick(root == ".", "the app's folder", root+"/"))
 			result.Processes = append(result.Processes, libcnb.Process{Type: "web", Command: "serve-php", Arguments: []string{root}, Direct: true, Default: true})
 		}
 	}
@@ -271,11 +271,4 @@ func (b *build) prepare() error {
 	kit.Say(b.Out, "PHP %s (Debian)", b.version)
 	b.php, err = kit.OpenLayer(b.ctx, "php")
 	return err
-}
-
-func pick(b bool, yes, no string) string {
-	if b {
-		return yes
-	}
-	return no
 }

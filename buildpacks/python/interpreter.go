@@ -189,7 +189,7 @@ func (b *build) uvVersions(tools string) ([]string, error) {
 		return nil, err
 	}
 	versions := slices.DeleteFunc(strings.Fields(list), func(v string) bool { return older(v, oldest...) || !older(v, newest[0], newest[1]+1) })
-	slices.SortStableFunc(versions, func(x, y string) int { return compare(must(numbers(y)), must(numbers(x))) })
+	slices.SortStableFunc(versions, func(x, y string) int { return kit.CompareVersions(must(numbers(y)), must(numbers(x))) })
 	return versions, nil
 }
 

@@ -43,10 +43,13 @@ func (l *locked) addIndex(name, address string) {
 	}
 }
 
+// publicIndex is the host of the Python Package Index, as lock files name it.
+const publicIndex = "pypi.org"
+
 // isPyPI tells whether an address is that of the index that is used anyway, or of a mirror of it that the host names.
 func isPyPI(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && (u.Hostname() == "pypi.org" || u.Hostname() == "pypi.python.org")
+	return err == nil && (u.Hostname() == publicIndex || u.Hostname() == "pypi.python.org")
 }
 
 // arguments are those of uv for the indexes, with the names and passwords that the environment has for them as Poetry reads them. What a lock file

@@ -28,7 +28,7 @@ func TestLocked(t *testing.T) {
 			"[[package]]\nname = \"b\"\nversion = \"1\"\n[package.source]\ntype = \"directory\"\nurl = \"libs/b\"\n\n[[package]]\nname = \"c\"\nversion = \"1\"\n[package.source]\ntype = \"url\"\nurl = \"https://example.com/c.whl\"\n\n" +
 			"[[package]]\nname = \"torch\"\nversion = \"2.5.1+cpu\"\n[package.source]\ntype = \"legacy\"\nurl = \"https://example.com/whl/cpu\"\nreference = \"my-cpu\"\n",
 			"a @ git+https://example.com/a.git@abc#subdirectory=py|./libs/b|c @ https://example.com/c.whl|torch==2.5.1+cpu", "--no-deps --index https://me:secret@example.com/whl/cpu"},
-		{"pipenv", pipfileLocked, `{"_meta":{"sources":[{"name":"pypi","url":"https://pypi.org/simple","verify_ssl":true},{"name":"own","url":"https://$TOKEN@example.com/simple/"}]},
+		{"pipenv", pipfileLocked, `{"_meta":{"sources":[{"name":"pypi","url":"https://` + publicIndex + `/simple","verify_ssl":true},{"name":"own","url":"https://$TOKEN@example.com/simple/"}]},
 			"default":{"b":{"version":"==2","hashes":["sha256:01"],"extras":["x"]},"a":{"version":"==1","markers":"python_version < '4'"},"g":{"git":"https://example.com/g.git","ref":"abc"},"p":{"path":"./lib"}},"develop":{"c":{"version":"==3"}}}`,
 			"a==1 ; python_version < '4'|b[x]==2 --hash=sha256:01|g @ git+https://example.com/g.git@abc|./lib", "--no-deps --index https://t0ken@example.com/simple"},
 		{"pdm", pdmLocked, "[[package]]\nname = \"a\"\nversion = \"1\"\ngroups = [\"default\", \"dev\"]\nmarker = \"python_version >= '3.9'\"\nfiles = [{file = \"a\", hash = \"sha256:00\"}]\n[[package]]\nname = \"u\"\nversion = \"1\"\nextras = [\"standard\"]\ngroups = [\"default\"]\n[[package]]\nname = \"t\"\nversion = \"1\"\ngroups = [\"test\"]\n",
@@ -63,7 +63,7 @@ func TestStaleLock(t *testing.T) {
 		{"pdm", map[string]string{"pyproject.toml": "[project]\nname='a'\ndependencies=['six','idna[x]>=3; os_name==\"nt\"']\n", "pdm.lock": ""},
 			"pdm.lock is not up to date with pyproject.toml: it does not have six; run pdm lock, commit pdm.lock and push again"},
 		{"uv", map[string]string{"pyproject.toml": "[project]\nname='a'\nversion='1'\nrequires-python='>=3.9'\ndependencies=['six','idna']\n",
-			"uv.lock": "version = 1\nrevision = 3\nrequires-python = \">=3.9\"\n\n[[package]]\nname = \"a\"\nversion = \"1\"\nsource = { virtual = \".\" }\ndependencies = [\n    { name = \"six\" },\n]\n\n[package.metadata]\nrequires-dist = [{ name = \"six\" }]\n\n[[package]]\nname = \"six\"\nversion = \"1.17.0\"\nsource = { registry = \"https://pypi.org/simple\" }\n"},
+			"uv.lock": "version = 1\nrevision = 3\nrequires-python = \">=3.9\"\n\n[[package]]\nname = \"a\"\nversion = \"1\"\nsource = { virtual = \".\" }\ndependencies = [\n    { name = \"six\" },\n]\n\n[package.metadata]\nrequires-dist = [{ name = \"six\" }]\n\n[[package]]\nname = \"six\"\nversion = \"1.17.0\"\nsource = { registry = \"https://" + publicIndex + "/simple\" }\n"},
 			"uv.lock is not up to date with pyproject.toml: it does not have idna; run uv lock, commit uv.lock and push again"},
 	}
 	for _, tt := range tests {

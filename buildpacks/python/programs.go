@@ -44,7 +44,7 @@ func (b *build) addRunners() error {
 		}
 		var cases strings.Builder
 		for _, s := range b.scripts() {
-			cases.WriteString(shellQuote(s.name) + ") shift; set -- sh -c " + shellQuote("exec "+s.command+` "$@"`) + " sh \"$@\" ;;\n")
+			cases.WriteString(kit.Quote(s.name) + ") shift; set -- sh -c " + kit.Quote("exec "+s.command+` "$@"`) + " sh \"$@\" ;;\n")
 		}
 		text := strings.ReplaceAll(strings.ReplaceAll(runnerScript, "%TOOL%", tool), "%SCRIPTS%", cases.String())
 		if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
@@ -54,8 +54,6 @@ func (b *build) addRunners() error {
 	return nil
 }
 
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
 var plainWord = pattern.New(`^[A-Za-z0-9._/-]+$`)
 
 // shellWord quotes what is not plainly one word.
@@ -63,7 +61,7 @@ func shellWord(s string) string {
 	if plainWord.MatchString(s) {
 		return s
 	}
-	return shellQuote(s)
+	return kit.Quote(s)
 }
 
 // script is a command with a name of its own, of Pipfile or of PDM's.

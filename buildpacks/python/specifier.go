@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
 // clause is one condition of a version specifier.
@@ -51,7 +53,7 @@ func parseClause(part string) (clause, error) {
 
 // allows reports whether a version meets the condition.
 func (c clause) allows(have []int) bool {
-	cmp := compare(have, c.v)
+	cmp := kit.CompareVersions(have, c.v)
 	// People who write "==3.11" mean any 3.11, unlike the standard.
 	same := cmp == 0 || (c.prefix || len(c.v) < 3) && startsWith(have, c.v)
 	switch c.op {
@@ -92,31 +94,15 @@ func numbers(s string) ([]int, error) {
 	return v, nil
 }
 
-func compare(a, b []int) int {
-	for i := range max(len(a), len(b)) {
-		x, y := 0, 0
-		if i < len(a) {
-			x = a[i]
-		}
-		if i < len(b) {
-			y = b[i]
-		}
-		if x != y {
-			return x - y
-		}
-	}
-	return 0
-}
-
 func startsWith(v, prefix []int) bool {
 	if len(v) < len(prefix) {
 		return false
 	}
-	return compare(v[:len(prefix)], prefix) == 0
+	return kit.CompareVersions(v[:len(prefix)], prefix) == 0
 }
 
 // older tells whether a version is below another one.
 func older(version string, than ...int) bool {
 	have, err := numbers(version)
-	return err == nil && compare(have, than) < 0
+	return err == nil && kit.CompareVersions(have, than) < 0
 }

@@ -74,15 +74,15 @@ func (b *build) serve(o appObject) *libcnb.Process {
 	switch {
 	case o.name == "":
 	case o.protocol == asgi && b.has("uvicorn"):
-		return shell("exec uvicorn " + name + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`)
+		return kit.WebLine("exec uvicorn " + name + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`)
 	case o.protocol == asgi && b.has("hypercorn"):
-		return shell("exec hypercorn " + o.name + ` --bind "0.0.0.0:${PORT:-8080}"`)
+		return kit.WebLine("exec hypercorn " + o.name + ` --bind "0.0.0.0:${PORT:-8080}"`)
 	case o.protocol == asgi && b.has("daphne") && !factory:
-		return shell(`exec daphne -b 0.0.0.0 -p "${PORT:-8080}" ` + name)
+		return kit.WebLine(`exec daphne -b 0.0.0.0 -p "${PORT:-8080}" ` + name)
 	case o.protocol != own && b.has("granian") && !b.has("gunicorn"):
-		return shell("exec granian --interface " + string(o.protocol) + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}" ` + name)
+		return kit.WebLine("exec granian --interface " + string(o.protocol) + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}" ` + name)
 	case o.protocol == wsgi && b.has("waitress") && !b.has("gunicorn"):
-		return shell("exec waitress-serve" + option(" --call") + ` --listen="0.0.0.0:${PORT:-8080}" ` + name)
+		return kit.WebLine("exec waitress-serve" + option(" --call") + ` --listen="0.0.0.0:${PORT:-8080}" ` + name)
 	case o.protocol == wsgi && b.has("gunicorn"):
 		// It listens on $PORT and takes the number of workers from WEB_CONCURRENCY by itself. Its heartbeat files are in /tmp,
 		// the one place that can be written, and in memory.
@@ -114,7 +114,7 @@ func (b *build) ownServer() *libcnb.Process {
 		}
 		for _, f := range append(files, others...) {
 			if imports.MatchString(kit.Text(b.app, f)) {
-				return shell(strings.ReplaceAll(s.line, "%FILE%", shellWord(f)))
+				return kit.WebLine(strings.ReplaceAll(s.line, "%FILE%", shellWord(f)))
 			}
 		}
 	}
@@ -167,11 +167,7 @@ func (b *build) script(procs []procfile.Process) *libcnb.Process {
 // run runs a program. Gradio has its address from the environment alone.
 func (b *build) run(file string) *libcnb.Process {
 	if b.has("gradio") {
-		return shell(`GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT="${PORT:-8080}" exec python ` + file)
+		return kit.WebLine(`GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT="${PORT:-8080}" exec python ` + file)
 	}
 	return &libcnb.Process{Type: "web", Command: "python", Arguments: []string{file}, Direct: true}
-}
-
-func shell(line string) *libcnb.Process {
-	return &libcnb.Process{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", line}, Direct: true}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
 // requirement is a condition on versions as RubyGems has them: "~> 3.2", ">= 3.1", "3.3.5".
@@ -43,26 +45,9 @@ func parseRequirement(text string) (requirement, error) {
 	return r, nil
 }
 
-// compare compares versions; what is missing counts as 0.
-func compare(a, b []int) int {
-	for i := range max(len(a), len(b)) {
-		x, y := 0, 0
-		if i < len(a) {
-			x = a[i]
-		}
-		if i < len(b) {
-			y = b[i]
-		}
-		if x != y {
-			return x - y
-		}
-	}
-	return 0
-}
-
 // allows tells whether a version meets the requirement to the letter, as Bundler asks it.
 func (r requirement) allows(v []int) bool {
-	c := compare(v, r.version)
+	c := kit.CompareVersions(v, r.version)
 	switch r.op {
 	case "=":
 		return c == 0
@@ -79,7 +64,7 @@ func (r requirement) allows(v []int) bool {
 	}
 	upper := append([]int{}, r.version[:max(1, len(r.version)-1)]...)
 	upper[len(upper)-1]++
-	return c >= 0 && compare(v, upper) < 0
+	return c >= 0 && kit.CompareVersions(v, upper) < 0
 }
 
 // fits tells whether a line of versions, such as 3.3, meets the requirement. The patch does not count: what a distribution calls 3.3.8 has the fixes
@@ -88,22 +73,22 @@ func (r requirement) fits(line []int) bool {
 	want := r.version[:min(2, len(r.version))]
 	switch r.op {
 	case "=":
-		return compare(line[:len(want)], want) == 0
+		return kit.CompareVersions(line[:len(want)], want) == 0
 	case "!=":
-		return len(r.version) > 2 || compare(line, want) != 0
+		return len(r.version) > 2 || kit.CompareVersions(line, want) != 0
 	case ">":
-		return compare(line, want) > 0 || len(r.version) > 2 && compare(line, want) == 0
+		return kit.CompareVersions(line, want) > 0 || len(r.version) > 2 && kit.CompareVersions(line, want) == 0
 	case "<":
-		return compare(line, want) < 0 || len(r.version) > 2 && r.version[2] > 0 && compare(line, want) == 0
+		return kit.CompareVersions(line, want) < 0 || len(r.version) > 2 && r.version[2] > 0 && kit.CompareVersions(line, want) == 0
 	case ">=":
-		return compare(line, want) >= 0
+		return kit.CompareVersions(line, want) >= 0
 	case "<=":
-		return compare(line, want) <= 0
+		return kit.CompareVersions(line, want) <= 0
 	}
 	if len(r.version) > 2 {
-		return compare(line, want) == 0
+		return kit.CompareVersions(line, want) == 0
 	}
-	return compare(line, want) >= 0 && line[0] == want[0]
+	return kit.CompareVersions(line, want) >= 0 && line[0] == want[0]
 }
 
 // numbers reads "3.3.8" of a program or a package; what follows the numbers is passed over.

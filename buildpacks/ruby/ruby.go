@@ -172,10 +172,6 @@ func (b *build) writeGemfile(lines ...string) error {
 // needed tells whether the build itself runs the app's gems, so that they must be there.
 func (b *build) needed() bool { return b.site != nil || b.precompiles() }
 
-func shell(line string) *libcnb.Process {
-	return &libcnb.Process{Type: "web", Command: "/bin/sh", Arguments: []string{"-c", line}, Direct: true}
-}
-
 // procfileWeb tells whether a Procfile says how the web process starts.
 func (b *build) procfileWeb() bool {
 	procs, err := procfile.Read(b.app)

@@ -60,11 +60,11 @@ func (b *build) start() (*libcnb.Process, error) {
 		exec += "bundle exec "
 	}
 	if b.isRails() && b.bundle.file != "" {
-		return shell(exec + `rails server -b 0.0.0.0 -p "${PORT:-8080}" -e "${RAILS_ENV:-production}" -P /tmp/server.pid`), nil
+		return kit.WebLine(exec + `rails server -b 0.0.0.0 -p "${PORT:-8080}" -e "${RAILS_ENV:-production}" -P /tmp/server.pid`), nil
 	}
 	if kit.IsFile(b.app, "config.ru") {
 		b.added = b.added || b.gems == nil // it is Debian's
-		return shell(exec + b.rackServer()), nil
+		return kit.WebLine(exec + b.rackServer()), nil
 	}
 	files := programs
 	if f := b.selfServing(); f != "" {
@@ -72,7 +72,7 @@ func (b *build) start() (*libcnb.Process, error) {
 	}
 	for _, f := range files {
 		if kit.IsFile(b.app, f) {
-			return shell(exec + "ruby " + f), nil
+			return kit.WebLine(exec + "ruby " + f), nil
 		}
 	}
 	if kit.IsFile(b.app, "Procfile") {

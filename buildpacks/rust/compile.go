@@ -125,7 +125,7 @@ func (b Buildpack) compile(app string, env kit.Env, programs []program, flags []
 	if compiled == 0 {
 		kit.Say(b.Out, "Nothing to compile")
 	} else {
-		kit.Say(b.Out, "Compiled %s in %s", pick(compiled == 1, "1 package", fmt.Sprintf("%d packages", compiled)), time.Since(began).Round(100*time.Millisecond))
+		kit.Say(b.Out, "Compiled %s in %s", kit.Pick(compiled == 1, "1 package", fmt.Sprintf("%d packages", compiled)), time.Since(began).Round(100*time.Millisecond))
 	}
 	return built, nil
 }
@@ -171,11 +171,4 @@ func executables(out []byte) (built map[string]string, compiled int) {
 		}
 	}
 	return built, len(packages)
-}
-
-func pick(b bool, yes, no string) string {
-	if b {
-		return yes
-	}
-	return no
 }

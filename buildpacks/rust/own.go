@@ -2,7 +2,6 @@ package rust
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -42,40 +41,12 @@ func (b Buildpack) own(w wanted, env kit.Env, cache *kit.Cache) (toolchain, erro
 	if best == nil {
 		return toolchain{}, err
 	}
-	dir, err := b.debianDir(tool, best, cache)
+	dir, err := tool.InCache(best, cache, "rust-debian")
 	if err != nil {
 		return toolchain{}, err
 	}
 	have.bin, have.env = filepath.Join(dir, "usr/bin"), debs.Environment(dir)
 	return have, nil
-}
-
-// debianDir is the folder of the app's cache that has the packages.
-func (b Buildpack) debianDir(tool *debs.Tool, set *debs.Set, cache *kit.Cache) (string, error) {
-	root, err := cache.Dir("rust-debian")
-	if err != nil {
-		return "", err
-	}
-	dir := func() string { return filepath.Join(root, set.Key()[:20]) }
-	const whole = "gitd-whole" // the last file that is written: a build may be stopped at any time
-	if kit.IsFile(dir(), whole) {
-		return dir(), nil
-	}
-	old, err := filepath.Glob(filepath.Join(root, "*"))
-	if err != nil {
-		return "", err
-	}
-	for _, o := range old {
-		if err := os.RemoveAll(o); err != nil {
-			return "", err
-		}
-	}
-	// The packages are at their place before they are installed: they are turned to it.
-	if err := tool.Install(set, dir()); err != nil {
-		_ = os.RemoveAll(dir())
-		return "", err
-	}
-	return dir(), os.WriteFile(filepath.Join(dir(), whole), nil, 0o644)
 }
 
 // local is the toolchain in Root.

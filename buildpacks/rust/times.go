@@ -11,7 +11,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
-// cargo tells what has changed by the time that a file was written, and each push lays the app out anew: everything of the app would be compiled with each.
+// cargo tells what has changed by the time that a file was written, and each push writes all files of the app again: everything of the app would be compiled with each.
 // So the times are kept beside the cache, by content: a file that is as it was gets the time that it had, and one that has changed the present.
 
 // stamp is what is kept of a file or folder.

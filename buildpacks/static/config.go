@@ -3,6 +3,8 @@ package static
 import (
 	"strconv"
 	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
 // config is what the configuration of nginx is made from.
@@ -135,7 +137,7 @@ func (c config) render(types string) string {
 	if c.Settings.dotFiles {
 		dotFiles = "        location ~ /\\.git(/|$) {\n            return 404;\n        }\n"
 	}
-	text := strings.NewReplacer("@TYPES@", quote(types), "@ROOT@", quote(c.Root), "@ETAG@", c.ETag, "@FALLBACK@", fallback, "@LISTING@", pick(c.Settings.listing, "on", "off"),
+	text := strings.NewReplacer("@TYPES@", quote(types), "@ROOT@", quote(c.Root), "@ETAG@", c.ETag, "@FALLBACK@", fallback, "@LISTING@", kit.Pick(c.Settings.listing, "on", "off"),
 		"@NOTFOUND@", notFound, "@PAGES@", pages, "@HASHED@", hashed, "@DOTFILES@", dotFiles, "@MAPS@", mapLines, "@SETS@", sets, "@CONTENT@", content,
 		"@FORCED@", c.Rules.redirectLines(c.Root, true, "        "), "@REDIRECTS@", c.Rules.redirectLines(c.Root, false, "            "))
 	return text.Replace(frame)

@@ -61,7 +61,7 @@ func (b Buildpack) generate(app string, g *generator, env kit.Env, cache *kit.Ca
 	if err != nil {
 		return err
 	}
-	dir, err := installed(tool, set, cache)
+	dir, err := tool.InCache(set, cache, "static-debian")
 	if err != nil {
 		return err
 	}
@@ -104,31 +104,4 @@ func (g generator) next(app, line string) string {
 func plain(version string) string {
 	version, _, _ = strings.Cut(version, "+")
 	return version
-}
-
-// installed is a folder of the app's cache that has the packages.
-func installed(tool *debs.Tool, set *debs.Set, cache *kit.Cache) (string, error) {
-	root, err := cache.Dir("static-debian")
-	if err != nil {
-		return "", err
-	}
-	dir := func() string { return filepath.Join(root, set.Key()[:20]) }
-	const whole = "gitd-whole" // the last file that is written: a build may be stopped at any time
-	if kit.IsFile(dir(), whole) {
-		return dir(), nil
-	}
-	old, err := filepath.Glob(filepath.Join(root, "*"))
-	if err != nil {
-		return "", err
-	}
-	for _, o := range old {
-		if err := os.RemoveAll(o); err != nil {
-			return "", err
-		}
-	}
-	if err := tool.Install(set, dir()); err != nil {
-		_ = os.RemoveAll(dir())
-		return "", err
-	}
-	return dir(), os.WriteFile(filepath.Join(dir(), whole), nil, 0o644)
 }

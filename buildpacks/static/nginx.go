@@ -60,16 +60,16 @@ func expression(path string, decoded bool) (re string, names []string) {
 		b.WriteString(literal(rest[at:m[0]], decoded) + capture(rest[m[0]+1:m[1]], "[^/?]+"))
 		at = m[1]
 	}
-	b.WriteString(literal(strings.TrimSuffix(rest[at:], pick(splat, "", "/")), decoded))
+	b.WriteString(literal(strings.TrimSuffix(rest[at:], kit.Pick(splat, "", "/")), decoded))
 	switch {
 	case slash: // what follows begins with no slash: /:splat must not become //host
 		b.WriteString("(?:/+" + capture("splat", "[^?]*") + ")?")
 	case splat:
-		b.WriteString(pick(rest == "/", "/*", "") + capture("splat", "[^?]*"))
+		b.WriteString(kit.Pick(rest == "/", "/*", "") + capture("splat", "[^?]*"))
 	default:
 		b.WriteString("/?")
 	}
-	return b.String() + pick(decoded, "$", `(?:\?|$)`), names
+	return b.String() + kit.Pick(decoded, "$", `(?:\?|$)`), names
 }
 
 // target writes where a redirect goes, as a quoted word of nginx's configuration. What the path has captured is as it was sent, so that it holds no
@@ -114,7 +114,7 @@ func (d redirect) render(root, indent string) string {
 				break
 			}
 		}
-		action = "rewrite ^ " + d.target(names) + pick(d.force, " last", " break")
+		action = "rewrite ^ " + d.target(names) + kit.Pick(d.force, " last", " break")
 	case d.status < 400:
 		action += " " + d.target(names)
 	}

@@ -98,7 +98,7 @@ func (s *settings) staticJSON(text string) error {
 	if len(j.Proxies) > 0 {
 		s.ignored = append(s.ignored, "proxies in static.json are not followed: requests are not passed on to other servers")
 	}
-	s.root, s.https = strings.Trim(pick(j.Root == "", "public_html", j.Root), "/"), j.HTTPS
+	s.root, s.https = strings.Trim(kit.Pick(j.Root == "", "public_html", j.Root), "/"), j.HTTPS
 	if s.root == "" {
 		s.root = "."
 	}

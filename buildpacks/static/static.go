@@ -136,7 +136,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if c.SPA && !kit.IsFile(app, root, "index.html") {
 		return result, kit.Errorf("add it, or leave BP_STATIC_SPA out", "BP_STATIC_SPA is set, but %s has no index.html", root)
 	}
-	kit.Say(b.Out, "Serving %d files of %s with nginx", site.files, pick(root == ".", "the app", root))
+	kit.Say(b.Out, "Serving %d files of %s with nginx", site.files, kit.Pick(root == ".", "the app", root))
 	if c.SPA {
 		kit.Say(b.Out, "Paths without a file get index.html (BP_STATIC_SPA=false gives them 404)")
 	}
@@ -390,11 +390,4 @@ func configLayer(ctx libcnb.BuildContext, c config, app, types string) (*kit.Lay
 		}
 	}
 	return layer, os.WriteFile(filepath.Join(layer.Path, "nginx.conf"), []byte(text), 0o644)
-}
-
-func pick(b bool, yes, no string) string {
-	if b {
-		return yes
-	}
-	return no
 }

@@ -57,3 +57,20 @@ func MiseVersions(app, file string, names ...string) (found []string) {
 	}
 	return found
 }
+
+// CompareVersions compares two versions number by number: negative, 0 or positive as a is older, the same or newer. What is missing counts as 0.
+func CompareVersions(a, b []int) int {
+	for i := range max(len(a), len(b)) {
+		x, y := 0, 0
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return x - y
+		}
+	}
+	return 0
+}

@@ -208,7 +208,7 @@ func TestMaven(t *testing.T) {
 		return map[string]string{"pom.xml": pomOf("<properties><maven.compiler.release>11</maven.compiler.release><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties><dependencies>" +
 			"<dependency><groupId>commons-codec</groupId><artifactId>commons-codec</artifactId><version>1.17.1</version></dependency></dependencies>" + more),
 			"src/main/java/shop/Main.java":               strings.Replace(webApp, `"hello v1"`, `org.apache.commons.codec.digest.DigestUtils.md5Hex("hello")`, 1),
-			".mvn/wrapper/maven-wrapper.properties":      "distributionUrl=https://" + central + "/org/apache/maven/apache-maven/3.9.9/apache-maven-3.9.9-bin.zip\n",
+			".mvn/wrapper/maven-wrapper.properties":      "distributionUrl=https://" + mavenCentral + "/org/apache/maven/apache-maven/3.9.9/apache-maven-3.9.9-bin.zip\n",
 			"src/test/java/shop/FailsToCompileTest.java": "not Java, and tests are not compiled",
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,16 +81,7 @@ func (s *suite) withoutWeb(t *testing.T) {
 	if err := p.Delete(within(t), "alone"); err != nil {
 		t.Error(err)
 	}
-	if all, err := p.List(within(t)); err != nil || len(all) > 0 && containsService(all, "alone") {
+	if all, err := p.List(within(t)); err != nil || slices.ContainsFunc(all, func(s *servingv1.Service) bool { return s.Name == "alone" }) {
 		t.Errorf("List after the deletion: %v", err)
 	}
-}
-
-func containsService(all []*servingv1.Service, name string) bool {
-	for _, s := range all {
-		if s.Name == name {
-			return true
-		}
-	}
-	return false
 }

@@ -51,9 +51,6 @@ func TestBuildKinds(t *testing.T) {
 		{"a committed node_modules", map[string]string{
 			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`, "server.js": "", "node_modules/ms/package.json": `{"version":"0.0.1"}`,
 		}, "node|server.js", "require('ms')('1h')", "3600000"},
-		{"pnpm 12, a program of its own", map[string]string{
-			"package.json": `{"packageManager":"pnpm@12.21.0","scripts":{"build":"pnpm run make","make":"node -e \"require('fs').writeFileSync('made', '1')\"","start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`, "server.js": "",
-		}, "node|server.js", "require('ms')('1h') + require('fs').readFileSync('made', 'utf8')", "36000001"},
 		{"a pnpm workspace", map[string]string{
 			"package.json":              `{"name":"mono","private":true,"packageManager":"pnpm@9.15.4","scripts":{"build":"pnpm -r build","start":"node apps/web/server.js"},"devDependencies":{"semver":"7.6.3"}}`,
 			"pnpm-workspace.yaml":       "packages:\n  - apps/*\n  - packages/*\n",

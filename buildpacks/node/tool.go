@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"hash"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -168,6 +169,10 @@ func (b *build) npmInstall(dir, spec string) error {
 	return err
 }
 
+// pnpmAsItIs keeps pnpm from looking for the version that packageManager names, at the registry and for every platform: that one is running.
+// Until pnpm 10 the setting has the first name, since pnpm 11 the second.
+var pnpmAsItIs = map[string]string{"npm_config_manage_package_manager_versions": "false", "pnpm_config_pm_on_fail": "ignore"}
+
 // setEnv sets what the package managers read from the environment.
 func (t tool) setEnv(env kit.Env) {
 	switch t.kind {
@@ -192,11 +197,10 @@ func (t tool) setEnv(env kit.Env) {
 			env.Default(kit.Pick(t.major() == "2" || t.major() == "3", "YARN_CA_FILE_PATH", "YARN_HTTPS_CA_FILE_PATH"), ca)
 		}
 	case "pnpm":
-		// The right one is running already. Since pnpm 11 its variables have a name of their own.
-		for _, prefix := range []string{"npm_config_", "pnpm_config_"} {
+		for _, prefix := range []string{"npm_config_", "pnpm_config_"} { // pnpm 11 and later read the second
 			env[prefix+"store_dir"] = t.store
-			env[prefix+"manage_package_manager_versions"] = "false"
 		}
+		maps.Copy(env, pnpmAsItIs)
 	case "bun":
 		env["BUN_INSTALL_CACHE_DIR"] = t.store
 		env["DO_NOT_TRACK"] = "1"

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,7 +93,9 @@ func writeWrapper(path, script string) error {
 	}
 	setting := ""
 	if filepath.Base(path) == "pnpm" {
-		setting = "npm_config_manage_package_manager_versions=false pnpm_config_manage_package_manager_versions=false " // the right one is running already
+		for _, name := range slices.Sorted(maps.Keys(pnpmAsItIs)) {
+			setting += name + "=" + pnpmAsItIs[name] + " "
+		}
 	}
 	return os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%sexec node %s \"$@\"\n", setting, kit.Quote(script)), 0o755)
 }

@@ -33,9 +33,9 @@ demo: need-serve need-git build ## push a sample app, push again under load, rol
 .PHONY: test
 test: need-serve need-git need-languages need-clients check build ## everything that needs no cluster
 	@echo "-----> Unit and part tests, with the race detector"
-	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,unit,pkgname,-race -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/knative))
+	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -timeout 20m)
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
-	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,e2e,testname,-count=1 -timeout 40m ./test/e2e/...)
+	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,e2e,testname,./test/e2e/...,-count=1 -timeout 40m)
 	@echo "-----> The demo, which is the first thing that people run"
 	go run ./test/demo
 
@@ -53,9 +53,9 @@ test-cluster: need-serve need-git build cluster-up ## everything that needs Kube
 	trap 'make --no-print-directory cluster-down' EXIT; \
 	. $(GITD_CLUSTER_DIR)/env; export GITD_PARTS=$(CURDIR)/bin/parts; \
 	ended=0; export GITD_CLUSTER_FAULTS=1; \
-	( $(call test,knative,testname,-count=1 -race -timeout 30m ./test/knative/...) ) || ended=1; \
+	( $(call test,knative,testname,./test/knative/...,-count=1 -race -timeout 30m) ) || ended=1; \
 	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
-	( $(call test,e2e-cluster,testname,-count=1 -timeout 40m ./test/e2e/...) ) || ended=1; \
+	( $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -timeout 40m) ) || ended=1; \
 	exit $$ended
 
 # The samples are public repositories at the commits that test/apps/apps.toml names. They are read from bare mirrors: MIRRORS/OWNER/NAME.git.
@@ -79,9 +79,12 @@ check: ## gofmt, vet, staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-# test runs go test with the arguments $(3), shows the results in gotestsum's format $(2), and names the slowest tests. $(1) names its file of results.
-test = mkdir -p bin/results; failed=0; \
-	go run $(GOTESTSUM) --format $(2) --hide-summary skipped --jsonfile bin/results/$(1).json -- $(3) || failed=1; \
+# test runs go test with the arguments $(4) on the packages $(3), shows the results in gotestsum's format $(2), and names the slowest tests. $(1)
+# names its file of results. Up to three tests that fail run a second time, since registries and mirrors have bad moments; those that pass then are listed.
+test = mkdir -p bin/results; failed=0; rm -f bin/results/$(1)-again.txt; \
+	go run $(GOTESTSUM) --format $(2) --hide-summary skipped --jsonfile bin/results/$(1).json \
+		--rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-report=bin/results/$(1)-again.txt --packages="$(3)" -- $(4) || failed=1; \
+	if [ -s bin/results/$(1)-again.txt ]; then echo "-----> Failed at first, and ran again"; cat bin/results/$(1)-again.txt; fi; \
 	echo "-----> The slowest of them"; \
 	go run $(GOTESTSUM) tool slowest --num 15 --jsonfile bin/results/$(1).json || true; \
 	exit $$failed

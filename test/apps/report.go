@@ -19,6 +19,9 @@ func (r *result) print(w io.Writer) {
 	if r.reason != "" {
 		fmt.Fprintf(w, "\n         %s", firstLine(r.reason))
 	}
+	if r.served != "" {
+		fmt.Fprintf(w, "\n         serves %s", r.served)
+	}
 	fmt.Fprintln(w)
 }
 

@@ -20,9 +20,12 @@ func (t *trial) look(ctx context.Context) error {
 		}
 	}
 	status, page, err := t.follow(ctx, at)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	t.served = fmt.Sprintf("%d %s", status, gist(page))
+	fmt.Fprintf(t.log, "GET %s: %s\n%s\n", at, t.served, page[:min(len(page), 2000)])
+	switch {
 	case t.Status != 0 && status != t.Status, t.Status == 0 && status >= http.StatusBadRequest:
 		return fmt.Errorf("GET %s: status %d: %s", at, status, firstLine(page))
 	}
@@ -57,6 +60,22 @@ func (t *trial) follow(ctx context.Context, at *url.URL) (status int, body strin
 		at = next
 	}
 	return 0, "", fmt.Errorf("GET %s: more than 10 redirects", at)
+}
+
+var (
+	title   = regexp.MustCompile(`(?is)<title[^>]*>\s*(.*?)\s*</title>`)
+	unread  = regexp.MustCompile(`(?is)<(script|style|head)\b.*?</(script|style|head)>|<[^>]*>`)
+	spacing = regexp.MustCompile(`\s+`)
+)
+
+// gist is what a person sees of a page first: its title and the beginning of its text.
+func gist(page string) string {
+	text := strings.TrimSpace(spacing.ReplaceAllString(unread.ReplaceAllString(page, " "), " "))
+	text = text[:min(len(text), 80)]
+	if m := title.FindStringSubmatch(page); m != nil {
+		text = fmt.Sprintf("%q %s", m[1], text)
+	}
+	return strings.TrimSpace(text)
 }
 
 var part = regexp.MustCompile(`(?i)<(?:script|img|link)\b[^>]*?\b(?:src|href)\s*=\s*["']([^"'#{}<>]+)["']`)

@@ -20,6 +20,7 @@ type trial struct {
 	mirrors string
 	log     *os.File // what every command of it said
 	limit   time.Duration
+	served  string // what the first page is
 }
 
 // result is what became of it.
@@ -27,6 +28,7 @@ type result struct {
 	sample      *sample
 	verdict     verdict
 	reason      string
+	served      string        // what the first page was at last
 	first, warm time.Duration // of the pushes
 }
 
@@ -76,6 +78,7 @@ func (t *trial) try(ctx context.Context) (r result) {
 	if err == nil && !t.Worker {
 		err = t.look(ctx)
 	}
+	r.served = t.served
 	if err != nil {
 		r.verdict, r.reason = verdictFailed, err.Error()
 		if host := t.away(); host != "" {

@@ -33,7 +33,7 @@ type section struct {
 	run   func(*bench) error
 }
 
-var sections = []section{
+var sections = slices.Concat([]section{
 	{"push-go", "one-line change of examples/go, push to live, against go build alone", []string{"git", "ssh", "go"}, (*bench).pushGo},
 	{"push-pack", "the same change against pack build --publish alone, with Docker", []string{"git", "ssh", "go", "dockerd"}, (*bench).pushPack},
 	{"push-node", "one-line change of examples/node, push to live", []string{"git", "ssh"}, (*bench).pushNode},
@@ -47,7 +47,7 @@ var sections = []section{
 	{"scale", "a start, commands and pushes with 200,000 releases of 1,000 apps", []string{"git", "ssh", "ssh-keygen"}, (*bench).scale},
 	{"versions", "this build in turn with the one of -against: start, memory, push, proxy, cold start", []string{"git", "ssh", "ssh-keygen", "wrk", "time"}, (*bench).versions},
 	{"running", "500 apps with an instance each: memory, descriptors, kill -9, commands and pushes", []string{"git", "ssh", "ssh-keygen"}, (*bench).running},
-}
+}, languageSections())
 
 // packageOf names the Debian package that brings a program.
 var packageOf = map[string]string{
@@ -68,6 +68,7 @@ type bench struct {
 	began      time.Time
 	cleanup    []func()
 	server     *server
+	pack       *pack
 	chosen     func(name string) bool
 	done       map[string]bool // sections that another one measured on its way
 	report     report
@@ -90,7 +91,7 @@ func main() {
 	flag.Parse()
 	if *list {
 		for _, s := range sections {
-			fmt.Printf("%-12s %s\n", s.name, s.about)
+			fmt.Printf("%-16s %s\n", s.name, s.about)
 		}
 		return
 	}

@@ -30,7 +30,7 @@ func (b *bench) pushGo() error {
 	peers := []*peer{alone}
 	if b.chosen("push-pack") {
 		b.done["push-pack"] = true
-		p, err := b.usePack()
+		p, err := b.packGo()
 		if err != nil {
 			b.report.failed("push-pack", err)
 			b.say("push-pack: not measured: %v", err)
@@ -43,11 +43,19 @@ func (b *bench) pushGo() error {
 
 // pushPack measures against pack where go build was not asked for.
 func (b *bench) pushPack() error {
-	p, err := b.usePack()
+	p, err := b.packGo()
 	if err != nil {
 		return err
 	}
 	return b.measurePush("go", "Go", b.rounds(8, 3), []*peer{p})
+}
+
+func (b *bench) packGo() (*peer, error) {
+	p, err := b.usePack()
+	if err != nil {
+		return nil, err
+	}
+	return p.peer("go", 0.35)
 }
 
 func (b *bench) pushNode() error { return b.measurePush("node", "Node", b.rounds(8, 3), nil) }

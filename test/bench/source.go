@@ -16,8 +16,8 @@ type source struct {
 	before, after string // what stands around the changing word
 }
 
-// greeting is the word in a string literal that a change replaces.
-var greeting = regexp.MustCompile(`(?i)(["'` + "`" + `][^"'` + "`" + `\n]*)\b(hello|build-0)\b`)
+// greeting is the word in a string literal, or in a page, that a change replaces.
+var greeting = regexp.MustCompile(`(?i)(["'>` + "`" + `][^"'` + "`" + `\n]*)\b(hello|build-0)\b`)
 
 // newSource copies the tree at from.
 func (b *bench) newSource(name, from string) (*source, error) {
@@ -28,7 +28,8 @@ func (b *bench) newSource(name, from string) (*source, error) {
 	if err := os.CopyFS(s.dir, os.DirFS(from)); err != nil {
 		return nil, fmt.Errorf("copying %s: %w", from, err)
 	}
-	for _, f := range []string{"main.go", "server.js", "index.js", "app.js", "src/index.js", "src/server.js"} {
+	for _, f := range []string{"main.go", "server.js", "index.js", "app.js", "src/index.js", "src/server.js",
+		"server.ts", "main.ts", "app.py", "config.ru", "public/index.php", "src/main.rs", "src/main/java/shop/Main.java", "index.html"} {
 		text, err := os.ReadFile(filepath.Join(s.dir, f))
 		if err != nil {
 			continue

@@ -70,10 +70,6 @@ func gradleVersion(app string) (want, error) {
 
 // gradle builds the app with Gradle.
 func (b *build) gradle() error {
-	home, err := b.gradleHome()
-	if err != nil {
-		return err
-	}
 	args, err := b.gradleArgs()
 	if err != nil {
 		return err
@@ -98,7 +94,7 @@ func (b *build) gradle() error {
 		return err
 	}
 	kit.Say(b.Out, "gradle %s", strings.Join(args, " "))
-	run := []string{filepath.Join(home, "bin", "gradle"), "--no-daemon", "--console=plain"}
+	run := []string{filepath.Join(b.tool, "bin", "gradle"), "--no-daemon", "--console=plain"}
 	if said, err := (kit.Cmd{Args: append(run, args...), Dir: b.app, Env: b.env, Out: b.Out, Name: "gradle"}).Run(); err != nil {
 		return b.reason(said, err)
 	}

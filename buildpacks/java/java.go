@@ -71,9 +71,13 @@ type build struct {
 	source  source
 	java    int    // the version of Java: 21
 	home    string // the JDK
+	tool    string // the home of Gradle
+	several string // classes of which each could be the program's
 	layers  []libcnb.LayerContributor
 	slices  []libcnb.Slice
 	divided bool // a jar of Spring Boot has its libraries in layers
+
+	fromTemurin bool // Debian has the version no more
 }
 
 // Build implements libcnb.Builder.
@@ -126,6 +130,14 @@ func (b *build) prepare() (err error) {
 		return err
 	}
 	b.java = w.pick()
+	if w.version != 0 && !w.atLeast && w.version != b.java {
+		kit.Say(b.Out, "Warning: Java %d cannot be had: Java %d takes its place", w.version, b.java)
+	}
+	if b.source.tool == gradle { // without it, the JDK is fetched in vain
+		if b.tool, err = b.gradleHome(); err != nil {
+			return err
+		}
+	}
 	if b.home, err = b.Runtime.JDK(b); err != nil {
 		return err
 	}

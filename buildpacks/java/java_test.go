@@ -76,6 +76,8 @@ func TestPick(t *testing.T) {
 	}{
 		{want{}, 21}, {want{version: 11}, 11}, {want{version: 26}, 26}, {want{version: 8, atLeast: true}, 17}, {want{version: 17, atLeast: true}, 17}, {want{version: 18, atLeast: true}, 21},
 		{want{version: 24, atLeast: true}, 25}, {want{version: 26, atLeast: true}, 26}, {want{newest: 17}, 17}, {want{newest: 25}, 21}, {want{newest: 11}, 11}, {want{version: 8, atLeast: true, newest: 11}, 11},
+		{want{newest: 15}, 11}, {want{newest: 8}, 8}, {want{version: 7}, 8}, {want{version: 7, atLeast: true}, 17}, {want{version: 6, atLeast: true}, 11}, {want{version: 5, atLeast: true}, 8},
+		{want{version: 15, atLeast: true, newest: 15}, 15},
 	} {
 		if got := tt.w.pick(); got != tt.pick {
 			t.Errorf("%+v: %d, want %d", tt.w, got, tt.pick)

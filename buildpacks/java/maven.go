@@ -87,7 +87,7 @@ func (b *build) mavenArgs(p *pom) ([]string, error) {
 
 // module is the part of a build of several that has the app, where the app says so; "" where it does not.
 func (b *build) module() string {
-	for _, name := range []string{"BP_MAVEN_BUILT_MODULE", "BP_GRADLE_BUILT_MODULE", "MAVEN_BUILT_MODULE", "GRADLE_BUILT_MODULE", "GOOGLE_BUILDABLE"} {
+	for _, name := range []string{"BP_MAVEN_BUILT_MODULE", "BP_GRADLE_BUILT_MODULE", "MAVEN_BUILT_MODULE", "GRADLE_BUILT_MODULE", "BP_SBT_BUILT_MODULE", "SBT_PROJECT", "GOOGLE_BUILDABLE"} {
 		if m := strings.Trim(b.env[name], "/ "); m != "" && filepath.IsLocal(m) {
 			return m
 		}

@@ -30,6 +30,9 @@ const (
 	aWholeApp        // put together by a framework's plugin
 )
 
+// sbt2 is where sbt 2 writes, in target.
+const sbt2 = "out/jvm/*/*"
+
 // maxFolders bounds the search for what a build left.
 const maxFolders = 20_000
 
@@ -95,7 +98,7 @@ func (b *build) programs() (list []program, err error) {
 		}
 		list = append(list, b.installed(module, dir)...)
 		var jars []string
-		for _, pattern := range []string{"*.jar", "*.war", "libs/*.jar", "libs/*.war", "uberjar/*.jar", "scala-*/*.jar"} {
+		for _, pattern := range []string{"*.jar", "*.war", "libs/*.jar", "libs/*.war", "uberjar/*.jar", "scala-*/*.jar", sbt2 + "/*.jar"} {
 			found, _ := filepath.Glob(filepath.Join(b.app, dir, pattern)) // constant patterns
 			jars = append(jars, found...)
 		}

@@ -27,8 +27,10 @@ type Runtime interface {
 // packaged takes Java from Debian, and what Debian lacks from the builds of Temurin.
 type packaged struct{}
 
-// suites are the releases of Debian by the version of Java that they carry.
-var suites = map[int]string{11: "bullseye", 17: "bookworm", 21: "trixie", 25: "trixie"}
+// suites are the releases of Debian by the version of Java that they carry. Debian's unstable release has those that no other has, for some time.
+var suites = map[int]string{8: unstable, 11: "bullseye", 17: "bookworm", 21: "trixie", 25: "trixie", 26: unstable, 27: unstable}
+
+const unstable = "sid"
 
 // runtimeLayout is raised when the same packages make another layer than before.
 const runtimeLayout = "1"
@@ -44,6 +46,13 @@ func (packaged) JDK(b *build) (string, error) {
 		return "", err
 	}
 	set, err := tool.Resolve(debs.Request{Packages: []string{fmt.Sprintf("openjdk-%d-jdk-headless", b.java)}, Suite: suite})
+	if err != nil && suite == unstable {
+		home, terr := b.temurin("jdk")
+		if terr == nil {
+			b.fromTemurin = true
+			return home, nil
+		}
+	}
 	if err != nil {
 		return "", err
 	}
@@ -110,7 +119,7 @@ func (packaged) JRE(b *build) (*kit.Layer, error) {
 		return nil, err
 	}
 	suite, ok := suites[b.java]
-	if !ok {
+	if !ok || b.fromTemurin {
 		return layer, b.temurinLayer(layer, bundle)
 	}
 	tool, err := debs.Open(b.cache, b.env, b.Out)

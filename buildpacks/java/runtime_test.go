@@ -68,7 +68,7 @@ func TestTemurin(t *testing.T) {
 	if _, err := r.Build(bp, files("26")); err != nil || !r.Reused("jre") {
 		t.Errorf("not reused: %v", err)
 	}
-	if _, err := r.Build(bp, files("99")); err == nil || kit.Line(err) != "there is no Java 99 for this machine, neither in Debian nor at 127.0.0.1; ask for Java 11, 17, 21 or 25" {
+	if _, err := r.Build(bp, files("99")); err == nil || kit.Line(err) != "there is no Java 99 for this machine, neither in Debian nor at 127.0.0.1; ask for Java 8, 11, 17, 21, 25, 26 or 27" {
 		t.Errorf("%v", err)
 	}
 }

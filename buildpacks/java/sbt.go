@@ -1,8 +1,10 @@
 package java
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,15 +16,16 @@ import (
 const sbtStandard = "1.11.7"
 
 var (
-	sbtPackager = pattern.New(`sbt-native-packager|sbt-plugin|sbt-web|sbt-js-engine`)
+	sbtPackager = pattern.New(`Packaging\b|packageArchetype|\bPlay(?:Scala|Java|Service|NettyServer|PekkoHttpServer)\b|play\.(?:Project|sbt)|Lagom(?:Scala|Java|Play)|UniversalPlugin|LauncherJarPlugin`)
 	sbtAssembly = pattern.New(`sbt-assembly`)
 	sbtPack     = pattern.New(`sbt-pack`)
+	sbtSeveral  = pattern.New(`gitd: several main classes: (.+)`)
 	sbtStage    = pattern.New(`\bstage\b\s*:=|taskKey\[[^\]]*\]\(\s*"stage"|TaskKey\[[^\]]*\]\("stage"|lazy val stage`)
 )
 
 // sbt builds the app with sbt: its launcher is in Maven Central, and fetches the rest by itself.
 func (b *build) sbt() error {
-	version := properties(kit.Text(b.app, "project/build.properties"))["sbt.version"]
+	version := sbtWanted(b.app)
 	if version == "" {
 		version = sbtStandard
 	}
@@ -43,6 +46,9 @@ func (b *build) sbt() error {
 			return err
 		}
 	}
+	if err := writePack(dirs["java-sbt"], version); err != nil {
+		return err
+	}
 	if err := b.jvmOptions("JAVA_OPTS"); err != nil {
 		return err
 	}
@@ -53,8 +59,12 @@ func (b *build) sbt() error {
 	args = append(args, "-Xss4m", "-Dsbt.global.base="+dirs["java-sbt"], "-Dsbt.boot.directory="+filepath.Join(dirs["java-sbt"], "boot"), "-Dsbt.ivy.home="+dirs["java-ivy"], "-Dsbt.ci=true", "-Dsbt.color=false", "-Dsbt.supershell=false",
 		"-Dsbt.server.autostart=false", "-jar", launcher)
 	kit.Say(b.Out, "sbt %s", strings.Join(tasks, " "))
-	if said, err := (kit.Cmd{Args: append(args, tasks...), Dir: b.app, Env: b.env, Out: b.Out, Name: "sbt"}).Run(); err != nil {
+	said, err := (kit.Cmd{Args: append(args, tasks...), Dir: b.app, Env: b.env, Out: b.Out, Name: "sbt"}).Run()
+	if err != nil {
 		return b.reason(said, err)
+	}
+	if m := sbtSeveral.FindStringSubmatch(said); m != nil {
+		b.several = m[1]
 	}
 	return nil
 }
@@ -82,18 +92,35 @@ func (b *build) sbtTasks() ([]string, error) {
 			return b.env.ShellWords(name)
 		}
 	}
-	text := kit.Text(b.app, "build.sbt")
-	plugins, _ := filepath.Glob(filepath.Join(b.app, "project", "*.sbt")) // constant pattern
-	for _, p := range plugins {
-		text += "\n" + kit.Text(p)
-	}
-	switch {
+	task := packTask
+	switch text := sbtTexts(b.app); {
 	case sbtPackager.MatchString(text) || sbtStage.MatchString(text):
-		return []string{"stage"}, nil
+		task = "stage"
 	case sbtAssembly.MatchString(text):
-		return []string{"assembly"}, nil
+		task = "assembly"
 	case sbtPack.MatchString(text):
-		return []string{"pack"}, nil
+		task = "pack"
 	}
-	return nil, kit.Errorf("add sbt-native-packager or sbt-assembly to project/plugins.sbt", "nothing in the build puts the app and its libraries together")
+	if m := b.module(); m != "" {
+		task = filepath.Base(m) + "/" + task
+	}
+	return []string{task}, nil
+}
+
+//go:embed pack.sbt
+var packScript string
+
+// packTask is our own task, for an app that no plugin puts together.
+const packTask = "gitdPack"
+
+// writePack gives sbt our task.
+func writePack(dir, version string) error {
+	jars := "(Runtime / fullClasspathAsJars).value.map(_.data)"
+	switch {
+	case compare(version, "2") >= 0:
+		jars = "{ val files = fileConverter.value; (Runtime / fullClasspathAsJars).value.map(a => files.toPath(a.data).toFile) }"
+	case compare(version, "1.1") < 0:
+		return nil // it does not know the syntax
+	}
+	return os.WriteFile(filepath.Join(dir, "gitd.sbt"), []byte(strings.Replace(packScript, "JARS", jars, 1)), 0o644)
 }

@@ -27,6 +27,9 @@ func (b *build) start() (*libcnb.Process, error) {
 	if len(list) == 0 && kit.Exists(b.app, procfile.Name) {
 		return nil, b.serveProcfile() // an app of workers alone
 	}
+	if len(list) == 0 && b.several != "" {
+		return nil, kit.Errorf("write Compile / mainClass := Some(\"…\") into build.sbt, or add a Procfile with a web line", "several classes have a main method: %s", b.several)
+	}
 	p, err := b.choose(list)
 	if err != nil {
 		return nil, err
@@ -148,7 +151,7 @@ func (b *build) startQuarkus(dir string) (*libcnb.Process, error) {
 
 // installed finds the programs that Gradle's application plugin and sbt's native packager install.
 func (b *build) installed(module, dir string) (list []program) {
-	for _, pattern := range []string{"install/*", "universal/stage", "pack"} {
+	for _, pattern := range []string{"install/*", "universal/stage", "pack", sbt2 + "/universal/stage", sbt2 + "/pack"} {
 		found, _ := filepath.Glob(filepath.Join(b.app, dir, pattern)) // constant patterns
 		for _, d := range found {
 			scripts, _ := filepath.Glob(filepath.Join(d, "bin", "*"))
@@ -180,7 +183,7 @@ func (b *build) startScript(rel string) (*libcnb.Process, error) {
 func (b *build) librarySlice(root string) []libcnb.Slice {
 	own := map[string]bool{}
 	for _, dir := range b.outputFolders() {
-		for _, pattern := range []string{"*.jar", "libs/*.jar", "scala-*/*.jar"} {
+		for _, pattern := range []string{"*.jar", "libs/*.jar", "scala-*/*.jar", sbt2 + "/*.jar"} {
 			made, _ := filepath.Glob(filepath.Join(b.app, dir, pattern)) // constant patterns
 			for _, p := range made {
 				own[filepath.Base(p)] = true

@@ -13,8 +13,15 @@ import (
 // standard is the version of an app that asks for none.
 const standard = 21
 
-// supported are the versions that a lower bound is raised to: those with long support that Debian carries.
-var supported = []int{17, 21, 25}
+// oldest is the oldest version that can be had. It compiles for, and runs, what older ones did.
+const oldest = 8
+
+// Of the versions with long support that Debian carries, the order of choice: for an app that asks for none, and for a compiler's target. 11 and 8 are for
+// build tools that are too old for the others.
+var (
+	forAny    = []int{standard, 17, 11, oldest}
+	forTarget = []int{17, 21, 25, 11, oldest}
+)
 
 // want is the version of Java that an app asks for.
 type want struct {
@@ -36,24 +43,21 @@ func (w want) describe() string {
 
 // pick chooses a version.
 func (w want) pick() int {
-	if w.version != 0 && !w.atLeast {
-		return w.version
+	list := forTarget
+	switch {
+	case w.version == 0:
+		list = forAny
+	case !w.atLeast || w.version < 6:
+		return max(w.version, oldest)
+	case w.version == 6:
+		return 11 // the last compiler that knows it
 	}
-	if w.version == 0 {
-		if w.newest != 0 && w.newest < standard {
-			return w.newest
-		}
-		return standard
-	}
-	if w.newest != 0 && w.newest < supported[0] {
-		return max(w.newest, w.version)
-	}
-	for _, v := range supported {
-		if v >= w.version {
+	for _, v := range list {
+		if v >= w.version && (w.newest == 0 || v <= w.newest) {
 			return v
 		}
 	}
-	return w.version
+	return max(w.version, w.newest)
 }
 
 // finder reads one place where a version may be written; "" where it is not.
@@ -89,6 +93,8 @@ func wantedVersion(app string, s source, env kit.Env) (want, error) {
 		return mavenVersion(app)
 	case gradle:
 		return gradleVersion(app)
+	case sbt:
+		return want{newest: sbtNewest(app)}, nil
 	case archive:
 		return archiveVersion(app, s), nil
 	}

@@ -2,7 +2,6 @@ package debs
 
 import (
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -115,17 +114,6 @@ func installed(words []string) (all []alternative) {
 		}
 	}
 	return all
-}
-
-// readScript notes the alternatives of a package.
-func (t *tree) readScript(archive string) {
-	cmd := exec.Command("dpkg-deb", "--info", archive, "postinst")
-	cmd.Env = t.env.List()
-	script, err := cmd.Output()
-	if err != nil || len(script) > maxText {
-		return // most packages have none
-	}
-	t.alternatives = append(t.alternatives, readAlternatives(string(script))...)
 }
 
 // makeAlternatives makes the names whose files are in the folder, each for the file of the highest priority.

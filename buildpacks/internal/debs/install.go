@@ -2,11 +2,11 @@ package debs
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -58,12 +58,9 @@ func (t *Tool) Install(s *Set, root string) error {
 	if err != nil {
 		return err
 	}
-	tree := &tree{root: root, env: t.env, runOnly: s.request.RunOnly}
-	for _, f := range files {
-		if err := tree.unpack(f); err != nil {
-			return fmt.Errorf("unpack %s: %w", filepath.Base(f), err)
-		}
-		tree.readScript(f)
+	tree := &tree{root: root, temporary: a.dir, env: t.env, runOnly: s.request.RunOnly}
+	if err := tree.unpack(files); err != nil {
+		return err
 	}
 	if err := tree.relocate(); err != nil {
 		return err
@@ -76,6 +73,7 @@ func (t *Tool) Install(s *Set, root string) error {
 // tree is the folder that packages are unpacked into.
 type tree struct {
 	root         string
+	temporary    string // folder for what is decompressed
 	env          kit.Env
 	runOnly      bool
 	size         int64
@@ -85,32 +83,28 @@ type tree struct {
 
 type link struct{ name, target string }
 
-// unpack adds a package. Archives have been checked; still nothing of them is written outside the folder.
-func (t *tree) unpack(archive string) error {
+// unpack adds packages in their order: what two have is the later one's. Archives have been checked; still nothing of them is written outside the
+// folder. Most of the time goes into decompressing, which is done ahead, on all processors.
+func (t *tree) unpack(files []string) error {
 	root, err := os.OpenRoot(t.root)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	cmd := exec.Command("dpkg-deb", "--fsys-tarfile", archive)
-	cmd.Env = t.env.List()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for i, opened := range t.openAll(ctx, files) {
+		a := <-opened
+		if a.err == nil {
+			t.alternatives = append(t.alternatives, readAlternatives(a.script)...)
+			a.err = t.entries(root, tar.NewReader(a.tree))
+			a.tree.Close()
+		}
+		if a.err != nil {
+			return fmt.Errorf("unpack %s: %w", filepath.Base(files[i]), a.err)
+		}
 	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err = t.entries(root, tar.NewReader(out))
-	if err != nil {
-		_ = cmd.Process.Kill() // it waits for us to read on
-	} else {
-		_, err = io.Copy(io.Discard, out)
-	}
-	if werr := cmd.Wait(); err == nil {
-		err = werr
-	}
-	return err
+	return nil
 }
 
 func (t *tree) entries(root *os.Root, r *tar.Reader) error {

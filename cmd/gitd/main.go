@@ -21,9 +21,7 @@ type exit int
 func (exit) Error() string { return "" }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := root().ExecuteContext(ctx)
+	err := root().ExecuteContext(context.Background())
 	var code exit
 	switch {
 	case err == nil:
@@ -50,5 +48,17 @@ func root() *cobra.Command {
 	}
 	r.AddCommand(serve(), configCommand(), builderCommand(), imageCommand(), purge())
 	command.Usage(r.Command)
+	r.PersistentPreRun = func(c *cobra.Command, _ []string) {
+		if c.Name() != "version" { // it waits for nothing, and listening for signals takes two threads
+			untilSignal(c)
+		}
+	}
 	return r.Command
+}
+
+// untilSignal gives a command a context that ends with the first signal to stop.
+func untilSignal(c *cobra.Command) {
+	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	c.SetContext(ctx)
+	c.PostRun = func(*cobra.Command, []string) { stop() }
 }

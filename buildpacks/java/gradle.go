@@ -118,11 +118,14 @@ func (b *build) gradleMirror(user string) error {
     repositories.all { r ->
         if (r instanceof MavenArtifactRepository && r.url.toString().replaceAll('/$', '').endsWith('` + mavenCentral + `')) {
             r.url = '` + mirror + `'
-            if (r.url.scheme == 'http') { r.allowInsecureProtocol = true }
+            if (r.url.scheme == 'http' && r.hasProperty('allowInsecureProtocol')) { r.allowInsecureProtocol = true }
         }
     }
 }
-settingsEvaluated { gitd(it.pluginManagement.repositories); gitd(it.dependencyResolutionManagement.repositories) }
+settingsEvaluated { s ->
+    gitd(s.pluginManagement.repositories)
+    if (s.hasProperty('dependencyResolutionManagement')) { gitd(s.dependencyResolutionManagement.repositories) }
+}
 allprojects { gitd(it.buildscript.repositories); gitd(it.repositories) }
 `
 	return os.WriteFile(script, []byte(text), 0o644)

@@ -1,4 +1,5 @@
-// Package java is the buildpack of Java and the languages of its virtual machine: Maven, Gradle and sbt, or a jar or war that is built already.
+// Package java is the buildpack of Java and the languages of its virtual machine: Maven, Gradle, sbt, Leiningen and tools.deps, or a jar or war that is
+// built already.
 package java
 
 import (
@@ -8,6 +9,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/node"
 )
 
 // Buildpack builds apps of the Java virtual machine.
@@ -43,7 +45,7 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 		return libcnb.DetectResult{}, err
 	}
 	if s.tool == none {
-		return kit.LookedFor(b.Out, "pom.xml, build.gradle, build.sbt, a jar or a war"), nil
+		return kit.LookedFor(b.Out, "pom.xml, build.gradle, build.sbt, project.clj, deps.edn, a jar or a war"), nil
 	}
 	w, err := wantedVersion(app, s, kit.NewEnv(ctx.Platform.Environment))
 	if err != nil {
@@ -69,10 +71,12 @@ type build struct {
 	env     kit.Env
 	cache   *kit.Cache
 	source  source
-	java    int    // the version of Java: 21
-	home    string // the JDK
-	tool    string // the home of Gradle
-	several string // classes of which each could be the program's
+	java    int          // the version of Java: 21
+	home    string       // the JDK
+	tool    string       // the home of Gradle
+	clojure *basis       // how an app of deps.edn runs without a jar
+	assets  *node.Assets // JavaScript beside it
+	several string       // classes of which each could be the program's
 	layers  []libcnb.LayerContributor
 	slices  []libcnb.Slice
 	divided bool // a jar of Spring Boot has its libraries in layers
@@ -103,8 +107,16 @@ func (b *build) run() (*libcnb.Process, error) {
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
+	if err := b.frontend(); err != nil {
+		return nil, err
+	}
 	if err := b.compile(); err != nil {
 		return nil, err
+	}
+	if b.assets != nil {
+		if err := b.assets.Remove(); err != nil {
+			return nil, err
+		}
 	}
 	web, err := b.start()
 	if err != nil {
@@ -156,6 +168,10 @@ func (b *build) compile() error {
 		return b.gradle()
 	case sbt:
 		return b.sbt()
+	case lein:
+		return b.lein()
+	case cljDeps:
+		return b.depsEDN()
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ func pomOf(inner string) string {
 		"<groupId>org.example</groupId><artifactId>shop</artifactId><version>1.0</version>" + inner + "</project>\n"
 }
 
-const looksFor = "pom.xml, build.gradle, build.sbt, a jar or a war"
+const looksFor = "pom.xml, build.gradle, build.sbt, project.clj, deps.edn, a jar or a war"
 
 func TestDetect(t *testing.T) {
 	wrapper := func(v string) string {
@@ -46,6 +46,9 @@ func TestDetect(t *testing.T) {
 		{"a target", map[string]string{"build.gradle": "sourceCompatibility = JavaVersion.VERSION_1_8\n"}, "Java (build.gradle, java 8 or later)", ""},
 		{"an old Gradle", map[string]string{"build.gradle": "", wrapperFile: wrapper("7.4.2")}, "Java (build.gradle, any java)", ""},
 		{"Scala", map[string]string{"build.sbt": ""}, "Scala (build.sbt, any java)", ""},
+		{"Leiningen", map[string]string{"project.clj": "(defproject a \"1\")"}, "Clojure (project.clj, any java)", ""},
+		{"tools.deps", map[string]string{"deps.edn": "{}", "package.json": "{}"}, "Clojure (deps.edn, any java)", ""},
+		{"sources of a front end", map[string]string{"deps.edn": "{}", "shadow-cljs.edn": "{}", "package.json": "{}"}, looksFor, ""},
 		{"a front end beside it", map[string]string{"pom.xml": pomOf(""), "package.json": `{"scripts":{"start":"ng serve"}}`}, "Java (pom.xml, any java)", ""},
 		{"an unpacked war", map[string]string{"WEB-INF/web.xml": "<web-app/>"}, "Java (WEB-INF, any java)", ""},
 		{"an unpacked jar", map[string]string{"META-INF/MANIFEST.MF": "Manifest-Version: 1.0\r\nMain-Class: a.B\r\n"}, "Java (META-INF/MANIFEST.MF, any java)", ""},
@@ -123,6 +126,10 @@ func TestReason(t *testing.T) {
 		{"a dependency by Gradle", "> Could not resolve all files for configuration ':compileClasspath'.\n   > Could not find org.example:none:9.9.\n", "mvn failed (exit status 1): the dependency org.example:none:9.9 was not found; check its name and version, and that the repository that has it is one of the build's"},
 		{"a server", "[ERROR] Could not transfer artifact org.example:a:pom:1 from/to private (https://repo.example.org/m2): Unknown host repo.example.org\n",
 			"mvn failed (exit status 1): repo.example.org cannot be reached; check that builds reach it; MAVEN_MIRROR_URL names a mirror of Maven Central"},
+		{"a server of several", "Could not find artifact ring:ring-core:pom:1.15.3 in central (https://repo1.maven.org/maven2/)\nCould not transfer artifact ring:ring-core:pom:1.15.3 from/to clojars (https://repo.clojars.org/): repo.clojars.org: Name or service not known\n",
+			"mvn failed (exit status 1): ring:ring-core:pom:1.15.3 was not found, and repo.clojars.org cannot be reached; check that builds reach it"},
+		{"a server by sbt", "[error] not found: https://repo1.maven.org/maven2/x.pom\n[error] download error: Caught java.net.UnknownHostException: repo.scala-sbt.org (repo.scala-sbt.org) while downloading https://repo.scala-sbt.org/x\n",
+			"mvn failed (exit status 1): repo.scala-sbt.org cannot be reached; check that builds reach it; MAVEN_MIRROR_URL names a mirror of Maven Central"},
 		{"Node.js", "[ERROR] Failed to execute goal com.github.eirslett:frontend-maven-plugin:1.15.0:install-node-and-npm (node) on project shop: Could not download Node.js: Could not download https://nodejs.org/dist/v20/x.tar.gz\n",
 			"mvn failed (exit status 1): the front end needs Node.js, which its Maven plugin fetches by itself: Could not download Node.js: Could not download https://nodejs.org/dist/v20/x.tar.gz; check that builds reach nodejs.org, or build the front end before the push"},
 		{"memory", "java.lang.OutOfMemoryError: Java heap space\n", "mvn failed (exit status 1): it ran out of memory; more memory for builds: gitd serve --build-memory"},

@@ -90,7 +90,12 @@ func (b *build) missing(said string, fail func(next, format string, args ...any)
 			from = host(s)
 		}
 	}
-	if unreached != nil && from != "" && !strings.Contains(said, "Could not find artifact") {
+	if from != "" && strings.Contains(said, "Could not find artifact") { // and the server that may have it does not answer
+		if m := noArtifact.FindStringSubmatch(said); m != nil {
+			return fail("check that builds reach it", "%s was not found, and %s cannot be reached", strings.TrimSuffix(m[1], "."), from)
+		}
+	}
+	if from != "" {
 		return fail("check that builds reach it; MAVEN_MIRROR_URL names a mirror of Maven Central", "%s cannot be reached", from)
 	}
 	if m := noPlugin.FindStringSubmatch(said); m != nil {

@@ -17,6 +17,8 @@ const (
 	maven   tool = "Maven"
 	gradle  tool = "Gradle"
 	sbt     tool = "sbt"
+	lein    tool = "Leiningen"
+	cljDeps tool = "tools.deps"
 	archive tool = "a jar or war" // built already
 )
 
@@ -29,13 +31,13 @@ type source struct {
 // manifests are the files by which an app is found, the first that is there.
 var manifests = []source{
 	{maven, "pom.xml"}, {gradle, "build.gradle.kts"}, {gradle, "build.gradle"}, {gradle, "settings.gradle.kts"}, {gradle, "settings.gradle"},
-	{sbt, "build.sbt"}, {sbt, "project/Build.scala"},
+	{sbt, "build.sbt"}, {sbt, "project/Build.scala"}, {lein, "project.clj"}, {cljDeps, "deps.edn"},
 }
 
 // findSource finds out how the app is built.
 func findSource(app string) (source, error) {
 	for _, s := range manifests {
-		if kit.IsFile(app, s.file) {
+		if kit.IsFile(app, s.file) && (s.tool != lein && s.tool != cljDeps || ownsClojure(app)) {
 			return s, nil
 		}
 	}
@@ -95,6 +97,8 @@ func (s source) language(app string) string {
 	switch {
 	case s.tool == sbt || kit.IsDir(app, "src/main/scala"):
 		return "Scala"
+	case s.tool == lein || s.tool == cljDeps:
+		return "Clojure"
 	case kit.IsDir(app, "src/main/kotlin"):
 		return "Kotlin"
 	}

@@ -20,6 +20,9 @@ func (b *build) start() (*libcnb.Process, error) {
 	if procfileWeb(b.app) {
 		return nil, b.serveProcfile()
 	}
+	if b.clojure != nil {
+		return b.startClojure()
+	}
 	list, err := b.programs()
 	if err != nil {
 		return nil, err
@@ -113,6 +116,9 @@ func (b *build) startJar(j *jar, rel string) (*libcnb.Process, error) {
 				b.slices = append(b.slices, libcnb.Slice{Paths: []string{filepath.Join(dir, "**")}})
 			}
 		}
+	}
+	if main := j.manifest["Main-Class"]; !hasClass(j.path, main) && hasClass(j.path, "clojure.main") { // Leiningen names a namespace that is not compiled
+		return b.javaProcess("-cp", quote(rel), "clojure.main", "-m", quote(strings.ReplaceAll(main, "_", "-"))), b.clear(keep...)
 	}
 	return b.javaProcess("-jar", quote(rel)), b.clear(keep...)
 }

@@ -3,7 +3,6 @@ package rust
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -143,12 +142,13 @@ func processes(programs []program) (list []libcnb.Process) {
 	return list
 }
 
-// rocketPort gives Rocket the port that the app is told to listen on, and an address that is reached: it reads variables of its own. The launcher runs it before
-// the app, whatever starts that.
-const rocketPort = `#!/bin/sh
-[ -n "$ROCKET_PORT" ] || echo "ROCKET_PORT = \"${PORT:-8080}\"" >&3
-[ -n "$ROCKET_ADDRESS" ] || echo 'ROCKET_ADDRESS = "0.0.0.0"' >&3
-`
+// ports give the frameworks that read variables of their own the port that the app is told to listen on, and an address that is reached. The launcher runs
+// the script before the app, whatever starts that.
+var ports = []struct{ pkg, script string }{
+	{"rocket", "[ -n \"$ROCKET_PORT\" ] || echo \"ROCKET_PORT = \\\"${PORT:-8080}\\\"\" >&3\n[ -n \"$ROCKET_ADDRESS\" ] || echo 'ROCKET_ADDRESS = \"0.0.0.0\"' >&3\n"},
+	{"leptos", "[ -n \"$LEPTOS_SITE_ADDR\" ] || echo \"LEPTOS_SITE_ADDR = \\\"0.0.0.0:${PORT:-8080}\\\"\" >&3\n"},
+	{"vercel_runtime", "echo \"VERCEL_DEV_PORT = \\\"${PORT:-8080}\\\"\" >&3\n"},
+}
 
 // programLayer puts the programs into a layer for launch, or keeps the last build's when they are the same.
 func programLayer(ctx libcnb.BuildContext, app string, built map[string]string, programs []program) (*kit.Layer, error) {
@@ -157,16 +157,20 @@ func programLayer(ctx libcnb.BuildContext, app string, built map[string]string, 
 		return nil, err
 	}
 	var parts []string
-	rocket := false
+	script := ""
 	for _, p := range programs {
 		sum, err := kit.FileKey(built[p.name])
 		if err != nil {
 			return nil, err
 		}
 		parts = append(parts, p.name, sum)
-		rocket = rocket || p.pkg.dependsOn("rocket")
 	}
-	key := kit.Key(append(parts, fmt.Sprint(rocket))...)
+	for _, f := range ports {
+		if slices.ContainsFunc(programs, func(p program) bool { return p.pkg.dependsOn(f.pkg) }) {
+			script += f.script
+		}
+	}
+	key := kit.Key(append(parts, script)...)
 	reuse, err := layer.Reuse(key)
 	if err != nil {
 		return nil, err
@@ -180,11 +184,11 @@ func programLayer(ctx libcnb.BuildContext, app string, built map[string]string, 
 				return nil, err
 			}
 		}
-		if rocket {
+		if script != "" {
 			if err := os.MkdirAll(filepath.Join(layer.Path, "exec.d"), 0o755); err != nil {
 				return nil, err
 			}
-			if err := os.WriteFile(filepath.Join(layer.Path, "exec.d", "rocket"), []byte(rocketPort), 0o755); err != nil {
+			if err := os.WriteFile(filepath.Join(layer.Path, "exec.d", "ports"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 				return nil, err
 			}
 		}

@@ -312,7 +312,7 @@ func TestRocket(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, tt := range []struct{ env, want string }{{"PORT=99", "ROCKET_PORT = \"99\"\nROCKET_ADDRESS = \"0.0.0.0\"\n"}, {"ROCKET_PORT=7 ROCKET_ADDRESS=::", ""}} {
-		c := exec.Command("/bin/sh", "-c", filepath.Join(r.Layers, "bin/exec.d/rocket")+" 3>&1")
+		c := exec.Command("/bin/sh", "-c", filepath.Join(r.Layers, "bin/exec.d/ports")+" 3>&1")
 		c.Env = append(slices.Clone(strings.Fields(tt.env)), "PATH=/bin")
 		if got, err := c.CombinedOutput(); err != nil || string(got) != tt.want {
 			t.Errorf("%s: %q %v, want %q", tt.env, got, err, tt.want)

@@ -9,7 +9,7 @@ var arrows = map[string]string{
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit internal/pattern",
 	"buildpacks/internal/kit":          "internal/pattern",
-	"buildpacks/java":                  "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/procfile internal/pattern",
+	"buildpacks/java":                  "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile internal/pattern",
 	"buildpacks/packages":              "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/php":                   "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/static internal/pattern",

@@ -161,6 +161,9 @@ func (a *apt) simulate() ([]Package, error) {
 			}
 			continue
 		}
+		if a.r.Alone && !slices.Contains(a.r.Packages, p.Name) {
+			continue
+		}
 		packages = append(packages, p)
 	}
 	if len(packages) > maxPackages {

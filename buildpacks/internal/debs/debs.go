@@ -47,6 +47,7 @@ type Request struct {
 	Packages []string // their names
 	Suite    string   // the release of Debian, such as "sid": "" for the image's own. What the packages need comes from the image's where it can.
 	Launch   bool     // what they need is compared with the image that apps run in, which has less than the one that builds run in
+	Alone    bool     // without what they need
 	RunOnly  bool     // packages whose names end in -dev, headers and static libraries are left out
 }
 

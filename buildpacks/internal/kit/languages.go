@@ -13,7 +13,7 @@ import (
 type Language struct{ Name, File string }
 
 // builtHere are the languages among the others that a buildpack here builds.
-var builtHere = []string{"Ruby", "PHP", "Java", "Scala"}
+var builtHere = []string{"Ruby", "PHP", "Java", "Scala", "Clojure"}
 
 // others are the languages besides Go, JavaScript and Python.
 var others = []Language{{"Ruby", "Gemfile"}, {"PHP", "composer.json"}, {"PHP", "artisan"}, {"PHP", "index.php"}, {"PHP", "public/index.php"}, {"Java", "pom.xml"}, {"Java", "build.gradle"}, {"Java", "build.gradle.kts"},
@@ -81,7 +81,7 @@ func GemsForTools(app string) bool {
 var assignment = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // manifests are the files by which the buildpacks here find an app.
-var manifests = []string{"package.json", "deno.json", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "index.html"}
+var manifests = []string{"package.json", "deno.json", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "project.clj", "deps.edn", "index.html"}
 
 // HasManifest tells whether a file by which a buildpack here finds an app is at its root.
 func HasManifest(app string) bool {

@@ -1,5 +1,6 @@
 // Command buildpacks is all of gitd's buildpacks in one binary. It is installed as bin/detect and bin/build of each: the name
-// that it is called by says which phase, and the identifier in the buildpack.toml beside it which buildpack.
+// that it is called by says which phase, and the identifier in the buildpack.toml beside it which buildpack. As "buildpacks prepare REQUESTS CACHE
+// SHARED" it prepares Debian packages for the builds of all apps: see package debs.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/deno"
 	"github.com/gitd-io/gitd/buildpacks/golang"
+	"github.com/gitd-io/gitd/buildpacks/internal/debs"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/java"
 	"github.com/gitd-io/gitd/buildpacks/node"
@@ -48,6 +50,12 @@ func (exit) Fail() { os.Exit(100) }
 func (exit) Pass() { os.Exit(0) }
 
 func main() {
+	if len(os.Args) == 5 && os.Args[1] == "prepare" {
+		if err := prepare(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			exit{}.Error(err)
+		}
+		return
+	}
 	phase := filepath.Base(os.Args[0])
 	dir := os.Getenv("CNB_BUILDPACK_DIR")
 	if dir == "" {
@@ -72,6 +80,16 @@ func main() {
 	default:
 		exit{}.Error(kit.Errorf("", "called as %q: call it as bin/detect or bin/build of a buildpack", phase))
 	}
+}
+
+// prepare prepares what a file of requests asks for.
+func prepare(requests, cache, shared string) error {
+	in, err := os.Open(requests)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return debs.Prepare(in, cache, shared, kit.NewEnv(nil), os.Stdout)
 }
 
 func find(id string) buildpack {

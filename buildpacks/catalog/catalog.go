@@ -40,6 +40,8 @@ const (
 	UVRoot    = "/opt/gitd/uv"      // bin/uv, bin/uvx
 	NginxExe  = "/usr/sbin/nginx"   // with /etc/nginx/mime.types beside it
 
+	// Program is all buildpacks in one program, which prepares Debian packages for all apps as well.
+	Program = "/opt/gitd/bin/buildpacks"
 	// RunStatus is what dpkg knows of the run image, in the build image: what a package for the run image needs is compared with it.
 	RunStatus = "/opt/gitd/run.status"
 )

@@ -2,7 +2,7 @@ package house
 
 // arrows says for each package which packages of this module it may import, in its production code.
 var arrows = map[string]string{
-	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/golang buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/php buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
+	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/golang buildpacks/internal/debs buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/php buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
 	"buildpacks/deno":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
@@ -39,7 +39,7 @@ var arrows = map[string]string{
 	"internal/build/cluster/wire":      "internal/build/lifecycle/phase",
 	"internal/build/lifecycle":         "internal/app internal/build internal/build/lifecycle/phase internal/keyed internal/pattern",
 	"internal/build/lifecycle/phase":   "internal/bound internal/disk",
-	"internal/build/sandbox":           "internal/app internal/build internal/build/builder internal/build/lifecycle internal/build/lifecycle/phase internal/build/sandbox/wire internal/disk internal/parts internal/pattern internal/registry internal/sandbox",
+	"internal/build/sandbox":           "buildpacks/catalog internal/app internal/build internal/build/builder internal/build/lifecycle internal/build/lifecycle/phase internal/build/sandbox/wire internal/disk internal/parts internal/pattern internal/registry internal/sandbox",
 	"internal/build/sandbox/helper":    "internal/app internal/bound internal/build/lifecycle/phase internal/build/sandbox/wire internal/disk",
 	"internal/build/sandbox/wire":      "internal/app",
 	"internal/clouds":                  "",

@@ -126,9 +126,12 @@ func (a *apt) run(program string, args ...string) (string, error) {
 	return out.String() + string(std), err
 }
 
+// mark is the file whose time is that of the lists.
+func (a *apt) mark() string { return a.path("lists-" + kit.Key(a.sources)[:16]) }
+
 // update fetches the lists of what the mirror has, unless they are new enough.
 func (a *apt) update(force bool) error {
-	mark := a.path("lists-" + kit.Key(a.sources)[:16])
+	mark := a.mark()
 	if !force && a.t.fresh(mark) {
 		return nil
 	}
@@ -192,7 +195,7 @@ func (a *apt) fetch(packages []Package) ([]string, error) {
 	var args, files []string
 	for _, p := range packages {
 		args = append(args, p.Name+"="+p.Version)
-		files = append(files, filepath.Join(a.path("archives"), p.Name+"_"+strings.ReplaceAll(p.Version, ":", "%3a")+"_"+p.Arch+".deb"))
+		files = append(files, filepath.Join(a.path("archives"), p.file()+".deb"))
 	}
 	if slices.ContainsFunc(files, func(f string) bool { return !kit.IsFile(f) }) {
 		kit.Say(a.t.out, "Fetching %s", plural(len(packages), "Debian package"))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
@@ -45,12 +46,15 @@ func (t *tree) openAll(ctx context.Context, files []string) []chan archive {
 	return opened
 }
 
-// open decompresses a package into a file of its own.
+// open decompresses a package into a file of its own, unless the server has done so.
 func (t *tree) open(ctx context.Context, file string) (a archive) {
+	if base, ok := strings.CutSuffix(file, preparedTree); ok {
+		return openPrepared(base)
+	}
 	if a.tree, a.err = os.CreateTemp(t.temporary, "tree-"); a.err != nil {
 		return a
 	}
-	a.err = errors.Join(os.Remove(a.tree.Name()), t.dpkg(ctx, a.tree, "--fsys-tarfile", file))
+	a.err = errors.Join(os.Remove(a.tree.Name()), dpkg(ctx, t.env, a.tree, "--fsys-tarfile", file))
 	if a.err == nil {
 		_, a.err = a.tree.Seek(0, io.SeekStart)
 	}
@@ -58,18 +62,24 @@ func (t *tree) open(ctx context.Context, file string) (a archive) {
 		a.tree.Close()
 		return a
 	}
-	var script bytes.Buffer
-	if err := t.dpkg(ctx, &script, "--info", file, "postinst"); err == nil && script.Len() <= maxText { // most packages have none
-		a.script = script.String()
-	}
+	a.script = script(ctx, t.env, file)
 	return a
 }
 
+// script returns what a package runs after its installation; "" where it has nothing, as most.
+func script(ctx context.Context, env kit.Env, file string) string {
+	var text bytes.Buffer
+	if err := dpkg(ctx, env, &text, "--info", file, "postinst"); err != nil || text.Len() > maxText {
+		return ""
+	}
+	return text.String()
+}
+
 // dpkg runs dpkg-deb, whose output goes to out.
-func (t *tree) dpkg(ctx context.Context, out io.Writer, args ...string) error {
+func dpkg(ctx context.Context, env kit.Env, out io.Writer, args ...string) error {
 	var said kit.Tail
 	c := exec.CommandContext(ctx, "dpkg-deb", args...)
-	c.Env, c.Stdout, c.Stderr = t.env.List(), out, &said
+	c.Env, c.Stdout, c.Stderr = env.List(), out, &said
 	if err := c.Run(); err != nil {
 		return errors.Join(err, errors.New(said.String()))
 	}

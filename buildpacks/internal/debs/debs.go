@@ -29,6 +29,12 @@ import (
 // version that the mirror has then.
 const MaxAge = 3 * 24 * time.Hour
 
+// answers is the folder of what requests came to.
+const answers = "answers"
+
+// archives is the folder of downloaded packages.
+const archives = "apt/archives"
+
 // maxPackages bounds what one request installs.
 const maxPackages = 1000
 
@@ -54,6 +60,11 @@ type Request struct {
 // Package is a package of a set.
 type Package struct{ Name, Version, Arch string }
 
+// file is how apt names the package's file, without its ending.
+func (p Package) file() string {
+	return p.Name + "_" + strings.ReplaceAll(p.Version, ":", "%3a") + "_" + p.Arch
+}
+
 // Set is what a request comes to.
 type Set struct {
 	Packages []Package // in apt's order
@@ -62,11 +73,12 @@ type Set struct {
 
 // Tool resolves requests and installs them.
 type Tool struct {
-	env kit.Env
-	out io.Writer
-	dir string
-	sys Paths
-	now func() time.Time
+	env    kit.Env
+	out    io.Writer
+	dir    string
+	shared shared
+	sys    Paths
+	now    func() time.Time
 }
 
 // Open returns the tool, with what the app's cache has. out takes what is being done.
@@ -75,7 +87,7 @@ func Open(cache *kit.Cache, env kit.Env, out io.Writer) (*Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tool{env: env, out: out, dir: dir, sys: System, now: time.Now}, nil
+	return &Tool{env: env, out: out, dir: dir, shared: shared(env["BP_SHARED_MOUNT"]), sys: System, now: time.Now}, nil
 }
 
 // Key names the content of the set: two that are equal make equal folders.
@@ -149,40 +161,29 @@ func (t *Tool) Layer(l *kit.Layer, types libcnb.LayerTypes, r Request, more ...s
 
 // Resolve finds out what a request comes to. It asks the mirror at most once in MaxAge; where the mirror cannot be reached, an older answer will do.
 func (t *Tool) Resolve(r Request) (*Set, error) {
-	r.Packages = slices.Compact(slices.Sorted(slices.Values(r.Packages)))
-	for _, name := range r.Packages {
-		if !ValidName(name) {
-			return nil, kit.Errorf("names are lower-case letters, digits, +, - and .", "%q is not the name of a Debian package", name)
-		}
+	q, err := t.question(r)
+	if err != nil || len(q.Packages) == 0 {
+		return &Set{request: q.Request}, err
 	}
-	if len(r.Packages) == 0 {
-		return &Set{request: r}, nil
-	}
-	status, err := kit.FileKey(t.status(r))
-	if err != nil {
-		return nil, kit.Errorf("take gitd's own builder, or one that is made of Debian", "the builder image is not Debian: it has no %s", t.status(r))
-	}
-	sources, err := t.sources(r.Suite)
-	if err != nil {
+	if err := t.note(q.text); err != nil {
 		return nil, err
 	}
-	question, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	answer := filepath.Join(t.dir, "answers", kit.Key(string(question), sources, status)+".json")
-	old := t.readAnswer(answer)
+	answer := filepath.Join(t.dir, answers, q.name)
+	old := readAnswer(answer)
 	if old != nil && t.fresh(answer) {
-		return &Set{Packages: old, request: r}, nil
+		return &Set{Packages: old, request: q.Request}, nil
 	}
-	a, err := t.prepare(r, sources)
+	if packages := t.shared.answer(q.name, t.fresh); packages != nil {
+		return &Set{Packages: packages, request: q.Request}, nil
+	}
+	a, err := t.prepare(q.Request, q.sources)
 	if err == nil {
 		err = a.update(false)
 	}
 	if err != nil {
 		if old != nil {
 			kit.Say(t.out, "%s; going on with the packages of an earlier build", kit.Line(err))
-			return &Set{Packages: old, request: r}, nil
+			return &Set{Packages: old, request: q.Request}, nil
 		}
 		return nil, err
 	}
@@ -190,7 +191,41 @@ func (t *Tool) Resolve(r Request) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Set{Packages: packages, request: r}, t.writeAnswer(answer, packages)
+	return &Set{Packages: packages, request: q.Request}, t.writeAnswer(answer, packages)
+}
+
+// question is a request with all that its answer depends on.
+type question struct {
+	Request
+	text    []byte // the request
+	name    string // of the file of its answer
+	sources string
+}
+
+// question checks a request, and puts it in order.
+func (t *Tool) question(r Request) (q question, err error) {
+	r.Packages = slices.Compact(slices.Sorted(slices.Values(r.Packages)))
+	for _, name := range r.Packages {
+		if !ValidName(name) {
+			return q, kit.Errorf("names are lower-case letters, digits, +, - and .", "%q is not the name of a Debian package", name)
+		}
+	}
+	q.Request = r
+	if len(r.Packages) == 0 {
+		return q, nil
+	}
+	status, err := kit.FileKey(t.status(r))
+	if err != nil {
+		return q, kit.Errorf("take gitd's own builder, or one that is made of Debian", "the builder image is not Debian: it has no %s", t.status(r))
+	}
+	if q.sources, err = t.sources(r.Suite); err != nil {
+		return q, err
+	}
+	if q.text, err = json.Marshal(r); err != nil {
+		return q, err
+	}
+	q.name = kit.Key(string(q.text), q.sources, status) + ".json"
+	return q, nil
 }
 
 // status returns the list of what the image has that the request is compared with.
@@ -201,16 +236,18 @@ func (t *Tool) status(r Request) string {
 	return t.sys.Status
 }
 
-func (t *Tool) fresh(file string) bool {
+func (t *Tool) fresh(file string) bool { return t.younger(file, MaxAge) }
+
+func (t *Tool) younger(file string, limit time.Duration) bool {
 	info, err := os.Stat(file)
 	if err != nil {
 		return false
 	}
 	age := t.now().Sub(info.ModTime())
-	return age < MaxAge && age > -time.Hour
+	return age < limit && age > -time.Hour
 }
 
-func (t *Tool) readAnswer(file string) (packages []Package) {
+func readAnswer(file string) (packages []Package) {
 	data, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(data, &packages) != nil {
 		return nil

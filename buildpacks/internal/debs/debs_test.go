@@ -84,6 +84,56 @@ func TestInstall(t *testing.T) {
 	t.Run("errors", func(t *testing.T) { checkErrors(t, tool) })
 }
 
+// TestPrepare: what one app's build asked for is prepared for all, and makes the same folder without a word to the mirror.
+func TestPrepare(t *testing.T) {
+	_, env, _ := open(t)
+	shared, cache := t.TempDir(), env["BP_CACHE_MOUNT"]
+	env["BP_SHARED_MOUNT"] = shared
+	var said strings.Builder
+	reopen := func() *debs.Tool {
+		tool, err := debs.Open(kit.OpenCache(libcnb.BuildContext{}, env), env, &said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tool
+	}
+	install := func(tool *debs.Tool) string {
+		set, err := tool.Resolve(debs.Request{Packages: []string{"jq", "tcl"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := filepath.Join(t.TempDir(), "layer")
+		if err := tool.Install(set, root); err != nil {
+			t.Fatal(err)
+		}
+		return listing(t, root)
+	}
+	before := install(reopen())
+	noted, err := os.Open(filepath.Join(cache, "debs", "requests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer noted.Close()
+	if err := debs.Prepare(noted, t.TempDir(), shared, env, &said); err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+
+	said.Reset()
+	env["BP_CACHE_MOUNT"], env["http_proxy"], env["https_proxy"] = t.TempDir(), "http://127.0.0.1:1", "http://127.0.0.1:1"
+	if after := install(reopen()); after != before {
+		t.Errorf("the folders differ:\n%s\n%s", before, after)
+	}
+	if strings.Count(said.String(), "\n") != 1 {
+		t.Errorf("said %q", &said)
+	}
+	// The same again asks nothing either; a name that cannot be had disturbs no other request.
+	wrong := strings.NewReader(`{"Packages":["no-such-package"]}` + "\n" + `{"Packages":["jq","tcl"]}` + "\n")
+	said.Reset()
+	if err := debs.Prepare(wrong, t.TempDir(), shared, env, &said); err != nil || !strings.Contains(said.String(), "no-such-package") {
+		t.Errorf("%v, said %q", err, &said)
+	}
+}
+
 func checkLinks(t *testing.T, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {

@@ -34,40 +34,74 @@ func (t *Tool) Install(s *Set, root string) error {
 	if len(s.Packages) == 0 {
 		return nil
 	}
-	sources, err := t.sources(s.request.Suite)
-	if err != nil {
-		return err
-	}
-	a, err := t.prepare(s.request, sources)
-	if err != nil {
-		return err
-	}
-	if err := a.update(false); err != nil {
-		return err
-	}
-	files, err := a.fetch(s.unpacked())
-	if errors.As(err, &gone{}) {
-		if err = a.update(true); err != nil {
-			return err
-		}
-		if s.Packages, err = a.simulate(); err != nil {
-			return err
-		}
-		files, err = a.fetch(s.unpacked())
+	tree, err := t.unpackShared(s, root)
+	if tree == nil && err == nil {
+		tree, err = t.unpackFetched(s, root)
 	}
 	if err != nil {
-		return err
-	}
-	tree := &tree{root: root, temporary: a.dir, env: t.env, runOnly: s.request.RunOnly}
-	if err := tree.unpack(files); err != nil {
 		return err
 	}
 	if err := tree.relocate(); err != nil {
 		return err
 	}
 	kit.Say(t.out, "Installed %s", plural(len(s.Packages), "Debian package"))
+	return nil
+}
+
+// unpackShared fills root with the set as far as the server has prepared it: nil where it has not, or where what it has went away meanwhile.
+func (t *Tool) unpackShared(s *Set, root string) (*tree, error) {
+	files, all := t.shared.packages(s.unpacked())
+	if !all {
+		return nil, nil
+	}
+	tree := &tree{root: root, temporary: t.dir, env: t.env, runOnly: s.request.RunOnly}
+	if err := tree.unpack(files); err == nil {
+		return tree, nil
+	}
+	return nil, errors.Join(os.RemoveAll(root), os.MkdirAll(root, 0o755))
+}
+
+// unpackFetched fills root with the set from the mirror.
+func (t *Tool) unpackFetched(s *Set, root string) (*tree, error) {
+	files, err := t.fetch(s)
+	if err != nil {
+		return nil, err
+	}
+	tree := &tree{root: root, temporary: t.dir, env: t.env, runOnly: s.request.RunOnly}
+	if err := tree.unpack(files); err != nil {
+		return nil, err
+	}
+	return tree, trim(filepath.Join(t.dir, archives), maxArchives)
+}
+
+// fetch downloads the packages of the set, and returns their files.
+func (t *Tool) fetch(s *Set) ([]string, error) {
+	sources, err := t.sources(s.request.Suite)
+	if err != nil {
+		return nil, err
+	}
+	a, err := t.prepare(s.request, sources)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.update(false); err != nil {
+		return nil, err
+	}
+	files, err := a.fetch(s.unpacked())
+	if errors.As(err, &gone{}) {
+		if err = a.update(true); err != nil {
+			return nil, err
+		}
+		if s.Packages, err = a.simulate(); err != nil {
+			return nil, err
+		}
+		files, err = a.fetch(s.unpacked())
+	}
+	if err != nil {
+		return nil, err
+	}
 	_ = os.Remove(a.path("index")) // large, and made again in a second
-	return trim(a.path("archives"), maxArchives)
+	return files, nil
 }
 
 // tree is the folder that packages are unpacked into.

@@ -59,9 +59,10 @@ var variableForm = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 type Places struct {
 	Bundle string // file of certificate authorities
 	Cache  string // directory of the app's cache
+	Shared string // directory of what is prepared for the builds of all apps, read-only
 }
 
-// PlatformEnv returns what goes into platform/env: request last, so that an app may override all but the cache's place. lookup finds
+// PlatformEnv returns what goes into platform/env: request last, so that an app may override all but these places. lookup finds
 // the variables of this process.
 func PlatformEnv(request map[string]string, at Places, lookup func(string) (string, bool)) (map[string]string, error) {
 	env := map[string]string{}
@@ -86,6 +87,9 @@ func PlatformEnv(request map[string]string, at Places, lookup func(string) (stri
 	}
 	if at.Cache != "" {
 		env["BP_CACHE_MOUNT"] = at.Cache
+	}
+	if at.Shared != "" {
+		env["BP_SHARED_MOUNT"] = at.Shared
 	}
 	return env, nil
 }

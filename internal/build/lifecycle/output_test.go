@@ -156,7 +156,7 @@ func TestPlatformAPI(t *testing.T) {
 
 func TestPlatformEnv(t *testing.T) {
 	host := map[string]string{"HTTP_PROXY": "http://proxy", "GOPROXY": "http://mirror", "HOME": "/root", "AWS_SECRET_ACCESS_KEY": "x", "UV_INDEX_URL": ""}
-	env, err := PlatformEnv(map[string]string{"GOPROXY": "off", "BP_CACHE_MOUNT": "/etc"}, Places{"/bundle", "/cache"}, func(n string) (string, bool) { v, ok := host[n]; return v, ok })
+	env, err := PlatformEnv(map[string]string{"GOPROXY": "off", "BP_CACHE_MOUNT": "/etc"}, Places{"/bundle", "/cache", ""}, func(n string) (string, bool) { v, ok := host[n]; return v, ok })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,8 +91,8 @@ func ownedDir(dir string, owner int, mode os.FileMode) error {
 // distrustCaches removes the caches that were written shortly before the machine went down: their files may be empty, and no build finds out.
 func (e *Engine) distrustCaches() {
 	var unsettled []string
-	for _, d := range []string{"cache", wire.Kept} {
-		found, _ := filepath.Glob(filepath.Join(e.opts.Dir, "apps", "*", d)) // the pattern is right
+	for _, d := range []string{filepath.Join("apps", "*", "cache"), filepath.Join("apps", "*", wire.Kept), sharedDir} {
+		found, _ := filepath.Glob(filepath.Join(e.opts.Dir, d)) // the pattern is right
 		for _, dir := range found {
 			if !disk.Settled(dir) {
 				unsettled = append(unsettled, dir)

@@ -46,6 +46,7 @@ type Engine struct {
 	sessions lifecycle.Sessions
 	trash    *disk.Trash   // for what builds left
 	settler  *disk.Settler // of caches
+	shared   *shared       // nil where the builder is another's
 
 	findPlaces   func() ([]string, error) // of the builder image that its user may write to
 	free         func(dir string) (disk.Space, error)
@@ -79,6 +80,9 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.removeLeftovers()
 	e.distrustCaches()
+	if err := e.openShared(); err != nil {
+		return nil, err
+	}
 	if err := e.readBuilder(); err != nil {
 		return nil, err
 	}
@@ -101,6 +105,9 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 
 // Close ends the removal of what builds left; the next engine goes on with it.
 func (e *Engine) Close() error {
+	if e.shared != nil {
+		e.shared.close()
+	}
 	e.trash.Close()
 	return e.program.Close()
 }

@@ -10,16 +10,21 @@ import (
 )
 
 const (
-	cacheMount = "/gitd-cache"                        // the app's cache in the container
-	caBundle   = "/etc/ssl/certs/ca-certificates.crt" // the host's certificate authorities in the container
+	cacheMount  = "/gitd-cache"                        // the app's cache in the container
+	sharedMount = "/gitd-shared"                       // what is prepared for all apps in the container
+	caBundle    = "/etc/ssl/certs/ca-certificates.crt" // the host's certificate authorities in the container
 )
 
 // bringing says where the container finds what gitd mounts into it; bundle is the host's file of authorities, "" for none.
-func bringing(bundle string) lifecycle.Places {
+func (e *Engine) bringing(bundle string) lifecycle.Places {
+	p := lifecycle.Places{Cache: cacheMount}
 	if bundle != "" {
-		bundle = caBundle
+		p.Bundle = caBundle
 	}
-	return lifecycle.Places{Bundle: bundle, Cache: cacheMount}
+	if e.shared != nil {
+		p.Shared = sharedMount
+	}
+	return p
 }
 
 // writePlatform writes the platform directory: one file a variable.

@@ -95,10 +95,11 @@ func fillRoot(dir string) error {
 		}
 	}
 	for name, content := range map[string]string{
-		"etc/passwd":        "root:x:0:0::/:/bin/sh\ncnb:x:1000:1000::/home/cnb:/bin/sh\n",
-		"etc/group":         "root:x:0:\ncnb:x:1000:\n",
-		"home/cnb/.profile": "of the image\n",
-		"cnb/order.toml":    "[[order]]\n[[order.group]]\nid = \"test/other\"\nversion = \"1.0\"\n[[order]]\n[[order.group]]\nid = \"test/script\"\nversion = \"0.1.0\"\n",
+		"etc/passwd":              "root:x:0:0::/:/bin/sh\ncnb:x:1000:1000::/home/cnb:/bin/sh\n",
+		"etc/group":               "root:x:0:\ncnb:x:1000:\n",
+		"home/cnb/.profile":       "of the image\n",
+		"opt/gitd/bin/buildpacks": "#!/bin/sh\n# prepare REQUESTS CACHE SHARED\n[ \"$(head -c 4 $2)\" != fail ] || { echo 'no such package'; exit 1; }\ncp $2 $4/list && echo x >> $3/calls && id -u > $4/uid\n",
+		"cnb/order.toml":          "[[order]]\n[[order.group]]\nid = \"test/other\"\nversion = \"1.0\"\n[[order]]\n[[order.group]]\nid = \"test/script\"\nversion = \"0.1.0\"\n",
 		"cnb/buildpacks/test_other/1.0/buildpack.toml":    "api = \"0.11\"\n[buildpack]\nid = \"test/other\"\nversion = \"1.0\"\n[[targets]]\nos = \"linux\"\n",
 		"cnb/buildpacks/test_other/1.0/bin/detect":        "#!/bin/sh\n[ -f broken.txt ] && { echo 'broken.txt: line 1: this is not a list'; exit 1; }\n[ -f wrong.txt ] && { echo 'gitd-error: wrong.txt: line 2: unexpected end' >&2; exit 1; }\n[ -f other.txt ] && exit 0\necho 'gitd-looked-for: other.txt'\nexit 100\n",
 		"cnb/buildpacks/test_other/1.0/bin/build":         "#!/bin/sh\nexit 0\n",

@@ -30,7 +30,7 @@ const (
 )
 
 // fixed are the places that every container has of its own, or that builds mount.
-var fixed = []string{"proc", "sys", "dev", "tmp", "platform", strings.TrimPrefix(wire.Workspace, "/"), strings.TrimPrefix(wire.Layers, "/"), strings.TrimPrefix(cacheMount, "/")}
+var fixed = []string{"proc", "sys", "dev", "tmp", "platform", strings.TrimPrefix(wire.Workspace, "/"), strings.TrimPrefix(wire.Layers, "/"), strings.TrimPrefix(cacheMount, "/"), strings.TrimPrefix(sharedMount, "/")}
 
 // writablePlaces returns the directories and files, as paths without the first slash, that a user may write to in an image
 // with these layers, bottom first. What is below another one is left out.

@@ -79,6 +79,9 @@ func (b *running) Ended(ctx context.Context, _ *lifecycle.Session, err error) {
 		b.tidy(ctx)
 	}
 	b.settleCache(b.Request.App)
+	if err == nil && b.shared != nil {
+		b.shared.take(b.cacheDir())
+	}
 }
 
 func (b *running) in(name string) string { return filepath.Join(b.dir, name) }
@@ -94,6 +97,9 @@ func (b *running) prepare() error {
 	if err := b.prepareCache(b.Request.App, b.owner, b.Request.ClearCache); err != nil {
 		return err
 	}
+	if b.shared != nil {
+		forgetRequests(b.cacheDir())
+	}
 	if err := os.Mkdir(b.dir, 0o711); err != nil {
 		return err
 	}
@@ -105,7 +111,7 @@ func (b *running) prepare() error {
 	if err := os.Mkdir(b.in("root"), 0o700); err != nil {
 		return err
 	}
-	env, err := lifecycle.PlatformEnv(b.Request.Env, bringing(lifecycle.HostBundle()), os.LookupEnv)
+	env, err := lifecycle.PlatformEnv(b.Request.Env, b.bringing(lifecycle.HostBundle()), os.LookupEnv)
 	if err != nil {
 		return err
 	}
@@ -199,13 +205,16 @@ func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 		{Source: b.cacheDir(), Target: cacheMount},
 		{Source: b.in("tmp"), Target: "/tmp"}, // on the disk, under its limit: compilers fill it
 	}
+	if b.shared != nil {
+		mounts = append(mounts, sandbox.Mount{Source: b.shared.all, Target: sharedMount, ReadOnly: true})
+	}
 	for _, p := range b.places {
 		mounts = append(mounts, sandbox.Mount{Source: p.source, Target: p.target})
 	}
 	if bundle != "" {
 		mounts = append(mounts, sandbox.Mount{Source: bundle, Target: caBundle, ReadOnly: true})
 	}
-	env, err := lifecycle.PlatformEnv(nil, bringing(bundle), os.LookupEnv)
+	env, err := lifecycle.PlatformEnv(nil, b.bringing(bundle), os.LookupEnv)
 	return sandbox.Spec{
 		ID:       b.name,
 		Labels:   map[string]string{"app": b.Request.App, "kind": "build"},

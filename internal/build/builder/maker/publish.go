@@ -109,7 +109,7 @@ func writeBuildpacks(dir string) error {
 			return err
 		}
 		for _, phase := range []string{"detect", "build"} {
-			if err := os.Symlink(buildpacksProgram, filepath.Join(bin, phase)); err != nil {
+			if err := os.Symlink(catalog.Program, filepath.Join(bin, phase)); err != nil {
 				return err
 			}
 		}

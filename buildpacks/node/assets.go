@@ -49,7 +49,7 @@ func (a *Assets) Install() error {
 	if !kit.Exists(b.app, "package.json") {
 		return nil
 	}
-	if b.pkg.hooks() || b.pkg.local(b.app) {
+	if b.pkg.hooks() || b.root != b.app || b.pkg.local(b.app) {
 		return b.install(true)
 	}
 	full, err := b.fullModules()

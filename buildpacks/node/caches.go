@@ -25,26 +25,33 @@ func (b *build) keepCaches() (done func() error, err error) {
 		}
 		return nil
 	}
-	for _, c := range buildCaches {
-		link := filepath.Join(b.app, c.dir)
-		if !b.pkg.has(c.pkg) || kit.Exists(link) {
-			continue
+	for _, m := range b.folders() {
+		for _, c := range buildCaches {
+			link := filepath.Join(b.root, m.dir, c.dir)
+			if !m.pkg.has(c.pkg) || kit.Exists(link) {
+				continue
+			}
+			if err := b.keepCache(filepath.Join(m.dir, c.dir), link); err != nil {
+				return nil, err
+			}
+			links = append(links, link)
 		}
-		kept, err := b.cache.Dir("node-build")
-		if err != nil {
-			return nil, err
-		}
-		kept = filepath.Join(kept, strings.ReplaceAll(c.dir, "/", "-"))
-		if err := mkdir(kept); err != nil {
-			return nil, err
-		}
-		if err := mkdir(filepath.Dir(link)); err != nil {
-			return nil, err
-		}
-		if err := os.Symlink(kept, link); err != nil {
-			return nil, err
-		}
-		links = append(links, link)
 	}
 	return done, nil
+}
+
+// keepCache makes a folder of the app a link to one in the app's cache.
+func (b *build) keepCache(name, link string) error {
+	kept, err := b.cache.Dir("node-build")
+	if err != nil {
+		return err
+	}
+	kept = filepath.Join(kept, folderName(strings.ReplaceAll(name, "/", "-")))
+	if err := mkdir(kept); err != nil {
+		return err
+	}
+	if err := mkdir(filepath.Dir(link)); err != nil {
+		return err
+	}
+	return os.Symlink(kept, link)
 }

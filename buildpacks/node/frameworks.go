@@ -1,8 +1,8 @@
 package node
 
 import (
+	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
@@ -23,7 +23,7 @@ func (p *Package) BuildScript() string {
 
 // generators make pages of sources by a command of their own, without a script that says so.
 var generators = []struct{ pkg, command string }{
-	{"next", "next build"}, {"nuxt", "nuxt build"}, {"astro", "astro build"}, {"@11ty/eleventy", "eleventy"}, {"gatsby", "gatsby build"}, {"@docusaurus/core", "docusaurus build"}, {"react-scripts", "react-scripts build"},
+	{"nx", "nx run-many -t build"}, {"turbo", "turbo run build"}, {"next", "next build"}, {"nuxt", "nuxt build"}, {"astro", "astro build"}, {"@11ty/eleventy", "eleventy"}, {"gatsby", "gatsby build"}, {"@docusaurus/core", "docusaurus build"}, {"react-scripts", "react-scripts build"},
 	{"@sveltejs/kit", "vite build"}, {"vite", "vite build"}, {"parcel", "parcel build"},
 }
 
@@ -53,6 +53,9 @@ var starters = []struct{ pkg, command string }{
 
 // impliedStart is the command that starts an app of a framework which has no script for it; "" for none.
 func (p *Package) impliedStart() string {
+	if p.has("nx") && p.BuildScript() == "" { // what it builds is in folders of its own
+		return ""
+	}
 	for _, s := range starters {
 		if p.has(s.pkg) {
 			return s.command
@@ -61,40 +64,63 @@ func (p *Package) impliedStart() string {
 	return ""
 }
 
-// memberStart finds the only member of a workspace that has a script to start it, and that script; "" for none or several.
+// started is a member of a workspace that can be started.
+type started struct{ dir, line string }
+
+// memberStart finds the member of a workspace that is started: the only one that has a script for it, else the one that is named like an app of the web.
 func (p *Package) memberStart(app string) (dir, script string) {
-	for _, member := range p.members(app) {
-		m, err := ReadPackage(filepath.Join(app, member))
+	m, _ := preferred(p.memberStarts(app))
+	return m.dir, m.line
+}
+
+// memberStarts lists the members that have a script to start them.
+func (p *Package) memberStarts(app string) (all []started) {
+	for _, dir := range p.members(app) {
+		m, err := ReadPackage(filepath.Join(app, dir))
 		if err != nil {
 			continue // the package manager complains of it
 		}
-		s := m.startScript()
-		if s == "" || devServer.MatchString(programOf(m.follow(s))) {
-			continue
+		if s := m.startScript(); s != "" && !devServer.MatchString(programOf(m.follow(s))) {
+			all = append(all, started{dir, m.follow(s)})
 		}
-		if script != "" {
-			return "", ""
-		}
-		dir, script = member, m.follow(s)
 	}
-	return dir, script
+	return all
 }
 
-// members lists the folders of a workspace's members.
-func (p *Package) members(app string) (dirs []string) {
-	for _, pattern := range p.workspaceGlobs(app) {
-		pattern = strings.TrimSuffix(strings.ReplaceAll(pattern, "**", "*"), "/")
-		if !filepath.IsLocal(pattern) {
-			continue
-		}
-		found, _ := filepath.Glob(filepath.Join(app, pattern, "package.json")) // a malformed one finds nothing
-		for _, f := range found {
-			if rel, err := filepath.Rel(app, filepath.Dir(f)); err == nil && !slices.Contains(dirs, rel) && len(dirs) < 200 && !strings.Contains(rel, "node_modules") {
-				dirs = append(dirs, rel)
+// preferred chooses one of several members; none where no name tells.
+func preferred(all []started) (started, bool) {
+	if len(all) == 1 {
+		return all[0], true
+	}
+	for _, name := range []string{"web", "server", "api", "app", "site", "www"} {
+		for _, s := range all {
+			if path.Base(s.dir) == name {
+				return s, true
 			}
 		}
 	}
-	return dirs
+	return started{}, false
+}
+
+// tellMember says which of several members is started. The error is for several of which no name tells.
+func (b *build) tellMember() error {
+	all := b.pkg.memberStarts(b.app)
+	if len(all) == 0 {
+		all = memberServers(b.app)
+	}
+	if len(all) < 2 {
+		return nil
+	}
+	var dirs []string
+	for _, s := range all {
+		dirs = append(dirs, s.dir)
+	}
+	one, ok := preferred(all)
+	if !ok {
+		return kit.Errorf(`name one in project.toml: [io.gitd.build] app-dir = "`+dirs[0]+`"`, "the workspace has several apps, and nothing says which is started: %s", strings.Join(dirs, ", "))
+	}
+	kit.Say(b.Out, "Of %s the app %s is started; app-dir in project.toml names another", strings.Join(dirs, ", "), one.dir)
+	return nil
 }
 
 // legacyHash tells whether the app's webpack uses a hash that Node.js 17 and later have switched off.
@@ -103,7 +129,7 @@ func (b *build) legacyHash() bool {
 	if len(major) < 2 || major < "17" {
 		return false
 	}
-	version := moduleVersion(b.app, "webpack")
+	version := kit.Pick(moduleVersion(b.app, "webpack") != "", moduleVersion(b.app, "webpack"), moduleVersion(b.root, "webpack"))
 	return strings.HasPrefix(version, "4.") || strings.HasPrefix(version, "3.")
 }
 

@@ -23,12 +23,26 @@ func (p *Package) hooks() bool {
 	return slices.ContainsFunc(slices.Concat(hooksBefore, hooksAfter), func(s string) bool { return strings.TrimSpace(p.Scripts[s]) != "" })
 }
 
-// withoutHooks runs do while package.json has none of the scripts that an installation runs.
+// withoutHooks runs do while the app's package.json, and those of the other members of its workspace, have none of the scripts that an installation runs.
 func (b *build) withoutHooks(do func() error) error {
-	if !b.pkg.hooks() {
-		return do()
+	if b.rootPkg.hooks() {
+		do = bare(b.root, b.rootPkg, do)
 	}
-	file := filepath.Join(b.app, "package.json")
+	for _, m := range b.members {
+		if m.pkg.hooks() {
+			do = bare(filepath.Join(b.root, m.dir), m.pkg, do)
+		}
+	}
+	return do()
+}
+
+// bare returns do with the folder's package.json without these scripts around it.
+func bare(dir string, p *Package, do func() error) func() error {
+	return func() error { return withoutScripts(dir, p, do) }
+}
+
+func withoutScripts(dir string, p *Package, do func() error) error {
+	file := filepath.Join(dir, "package.json")
 	was, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -38,7 +52,7 @@ func (b *build) withoutHooks(do func() error) error {
 		return err
 	}
 	scripts := map[string]string{}
-	for name, s := range b.pkg.Scripts {
+	for name, s := range p.Scripts {
 		if !slices.Contains(hooksBefore, name) && !slices.Contains(hooksAfter, name) {
 			scripts[name] = s
 		}
@@ -61,11 +75,14 @@ func (b *build) withoutHooks(do func() error) error {
 }
 
 // runHooks runs those of the scripts that the app has, each as its package manager does.
-func (b *build) runHooks(names []string) error {
+func (b *build) runHooks(names []string) error { return b.runHooksIn(b.root, b.rootPkg, names) }
+
+// runHooksIn runs them in one folder of a workspace.
+func (b *build) runHooksIn(dir string, p *Package, names []string) error {
 	env := b.env.Clone()
 	env.Default("CI", "true") // as in the installation
 	has := func(name string) bool {
-		return slices.Contains(names, name) && strings.TrimSpace(b.pkg.Scripts[name]) != ""
+		return slices.Contains(names, name) && strings.TrimSpace(p.Scripts[name]) != ""
 	}
 	around := b.tool.kind == "npm" || b.tool.kind == "yarn" // they run those before and after a script with it
 	for _, name := range names {
@@ -76,7 +93,7 @@ func (b *build) runHooks(names []string) error {
 		case around && (isBefore && has(before) || isAfter && has(after)):
 		case b.tool.kind == "berry" && strings.Contains(name, "prep"): // yarn 2 and later run those of publishing only then
 		default:
-			if err := b.command(b.tool.run(name), env); err != nil {
+			if err := b.commandIn(dir, b.tool.run(name), env); err != nil {
 				return err
 			}
 		}

@@ -15,14 +15,14 @@ import (
 // inPlace installs into the app's folder, builds there, and takes the packages for development away.
 func (b *build) inPlace() error {
 	keep := b.keepsDevelopment()
-	dev := b.pkg.HasBuild() || b.pkg.hooks() || keep
+	dev := b.pkg.HasBuild() || b.pkg.hooks() || keep || b.root != b.app
 	if err := b.install(dev); err != nil {
 		return err
 	}
 	if err := b.runBuild(); err != nil {
 		return err
 	}
-	if !dev || keep || b.site || len(b.pkg.DevDependencies) == 0 {
+	if !dev || keep || b.site || !b.developmentPackages() {
 		return nil
 	}
 	return b.prune()
@@ -33,12 +33,15 @@ func (b *build) prune() error {
 	env := b.env.Clone()
 	env["npm_config_ignore_scripts"] = "true"
 	env.Default("CI", "true")
-	return b.command(b.tool.prune(), env)
+	return b.commandIn(b.root, b.tool.prune(), env)
 }
 
 // keepsDevelopment tells whether a package for development is needed when the app runs, and says so.
 func (b *build) keepsDevelopment() bool {
 	name := b.pkg.runsDevelopment(b.app)
+	if name == "" {
+		name = b.memberRunsDevelopment()
+	}
 	if name != "" && !b.saidKept {
 		kit.Say(b.Out, "Keeping the development dependencies: the app is started by %s, which is one", name)
 		b.saidKept = true
@@ -151,7 +154,7 @@ func (b *build) buildWith(full, modules string) (written bool, err error) {
 // changedSince tells whether a file of a package was written after a moment: a generated client, for instance. What tools keep for themselves in
 // hidden folders at the top does not count.
 func changedSince(modules string, moment time.Time) (changed bool, err error) {
-	caches := []string{".cache", ".vite", ".vite-temp", ".turbo", ".astro", ".nitro", ".nuxt", ".swc", ".angular", ".parcel-cache", ".rspack", ".unocss", ".tmp", ".bin", ".yarn-state.yml", ".package-lock.json", ".modules.yaml", ".yarn-integrity", ".pnpm-workspace-state.json"}
+	caches := []string{".cache", ".vite", ".vite-temp", ".turbo", ".astro", ".nitro", ".nuxt", ".swc", ".angular", ".parcel-cache", ".rspack", ".unocss", ".tmp", ".bin", ".yarn-state.yml", ".package-lock.json", ".modules.yaml", ".yarn-integrity", ".pnpm-workspace-state.json", ".pnpm-workspace-state-v1.json"}
 	err = filepath.WalkDir(modules, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -228,6 +231,9 @@ func (b *build) fullModules() (string, error) {
 	full := filepath.Join(dir, b.key[:32], "node_modules")
 	if kit.IsDir(full) {
 		kit.Say(b.Out, "Using cached dependencies")
+		if notes := filepath.Join(dir, b.key[:32], "notes"); kit.IsDir(notes) {
+			return full, kit.CopyTree(notes, b.root, nil)
+		}
 		return full, nil
 	}
 	entries, err := os.ReadDir(dir)
@@ -256,6 +262,11 @@ func (b *build) fullModules() (string, error) {
 	}
 	if err := mkdir(filepath.Dir(full)); err != nil {
 		return "", err
+	}
+	for _, f := range b.installNotes() {
+		if err := kit.CopyFile(filepath.Join(b.root, f), filepath.Join(dir, b.key[:32], "notes", f)); err != nil {
+			return "", err
+		}
 	}
 	return full, os.Rename(filepath.Join(tmp, "node_modules"), full)
 }

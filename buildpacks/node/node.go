@@ -51,11 +51,7 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if p.KindOf(app) == Neither && kit.IsFile(app, "index.html") {
 		return kit.LookedFor(b.Out, "package.json with a start or build script"), nil
 	}
-	m, err := chooseManager(app, p)
-	if err != nil {
-		return libcnb.DetectResult{}, err
-	}
-	w, err := wantedVersion(app, p)
+	_, m, w, err := asks(app, p)
 	if err != nil {
 		return libcnb.DetectResult{}, err
 	}
@@ -79,6 +75,9 @@ type build struct {
 	Buildpack
 	ctx      libcnb.BuildContext
 	app      string
+	root     string // the workspace's, where its packages are installed; app where that is in none
+	rootPkg  *Package
+	members  []member // of the workspace, those that others depend on first
 	env      kit.Env
 	cache    *kit.Cache
 	pkg      *Package
@@ -128,10 +127,20 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	}
 
 	b.site = b.pkg.KindOf(b.app) == Site
+	if b.site && len(b.pkg.memberStarts(b.app)) > 1 {
+		if err := b.tellMember(); err != nil { // before a build that takes its time
+			return nil, err
+		}
+	}
 	var layers []libcnb.LayerContributor
 	switch {
 	case !kit.Exists(b.app, "package.json"):
-	case b.pkg.local(b.app):
+	case b.workspaceKey() != "":
+		var modules *kit.Layer
+		if modules, err = b.workspace(); modules != nil {
+			layers = append(layers, modules)
+		}
+	case b.root != b.app || b.pkg.local(b.app):
 		// Installing reads other folders of the app and writes into them: it is repeated, in the app's folder.
 		err = b.inPlace()
 	default:
@@ -145,7 +154,7 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	}
 	if b.site {
 		// Only the output of the build is served: the static buildpack comes next.
-		return layers, os.RemoveAll(filepath.Join(b.app, "node_modules"))
+		return layers, b.removeModules()
 	}
 	runtime, err := b.runtimeLayer()
 	if err != nil {
@@ -199,12 +208,11 @@ func (b *build) tools(m manager) (err error) {
 
 // open makes Node.js and the package manager that package.json asks for ready.
 func (b *build) open() (manager, error) {
-	m, err := chooseManager(b.app, b.pkg)
+	root, m, w, err := asks(b.app, b.pkg)
 	if err != nil {
 		return m, err
 	}
-	w, err := wantedVersion(b.app, b.pkg)
-	if err != nil {
+	if err := b.openWorkspace(root); err != nil {
 		return m, err
 	}
 	if err := b.prepare(); err != nil {
@@ -241,7 +249,7 @@ func (b *build) prepare() error {
 func (b *build) install(dev bool) error {
 	env := b.env.Clone()
 	env.Default("CI", "true") // package managers ask no questions then; to builds it says more, so that they do not get it
-	return b.command(b.tool.install(dev), env)
+	return b.commandIn(b.root, b.tool.install(dev), env)
 }
 
 func (b *build) runBuild() error {
@@ -260,7 +268,7 @@ func (b *build) runBuild() error {
 	if b.legacyHash() && !strings.Contains(env["NODE_OPTIONS"], "openssl") {
 		env["NODE_OPTIONS"] = strings.TrimSpace(env["NODE_OPTIONS"] + " --openssl-legacy-provider")
 	}
-	if err := b.command(b.buildCommand(), env); err != nil {
+	if err := b.buildMembers(env); err != nil {
 		return err
 	}
 	if err := done(); err != nil {
@@ -276,17 +284,21 @@ func (b *build) buildCommand() []string {
 		return b.tool.run(name)
 	}
 	words := strings.Fields(b.pkg.impliedBuild())
-	return slices.Concat(b.tool.argv, []string{kit.Pick(b.tool.kind == "npm", "exec", kit.Pick(b.tool.kind == "bun", "x", kit.Pick(b.tool.kind == "pnpm", "exec", "run")))}, words[:1], pick2(b.tool.kind == "npm" && len(words) > 1, "--"), words[1:])
+	return b.tool.exec(words...)
 }
 
-func pick2(b bool, word string) []string {
-	if b {
-		return []string{word}
+// exec is the command that runs a program of a package.
+func (t tool) exec(words ...string) []string {
+	how := map[string][]string{"npm": {"exec", "--"}, "pnpm": {"exec"}, "bun": {"x"}}[t.kind]
+	if how == nil {
+		how = []string{"run"}
 	}
-	return nil
+	return slices.Concat(t.argv, how, words)
 }
 
-func (b *build) command(args []string, env kit.Env) error {
+func (b *build) command(args []string, env kit.Env) error { return b.commandIn(b.app, args, env) }
+
+func (b *build) commandIn(dir string, args []string, env kit.Env) error {
 	title := b.tool.title(args)
 	kit.Say(b.Out, "%s", title)
 	words := strings.Fields(title)
@@ -294,7 +306,7 @@ func (b *build) command(args []string, env kit.Env) error {
 	if words[1] == "run" {
 		n = 3
 	}
-	said, err := kit.Cmd{Args: args, Dir: b.app, Env: env, Out: b.Out, Name: strings.Join(words[:min(n, len(words))], " ")}.Run()
+	said, err := kit.Cmd{Args: args, Dir: dir, Env: env, Out: b.Out, Name: strings.Join(words[:min(n, len(words))], " ")}.Run()
 	return b.reason(said, err)
 }
 

@@ -118,7 +118,7 @@ func (p *Package) engine(program string) string {
 // HasBuild tells whether the app is built: by a script, or by the framework that it has.
 func (p *Package) HasBuild() bool { return p.BuildScript() != "" || p.impliedBuild() != "" }
 
-// workspaceGlobs are the patterns of the folders that a workspace's members are in.
+// workspaceGlobs are the patterns of the folders that a workspace's members are in; those that begin with ! take folders out again.
 func (p *Package) workspaceGlobs(app string) (globs []string) {
 	if json.Unmarshal(p.Workspaces, &globs) != nil {
 		var w struct{ Packages []string }
@@ -131,10 +131,14 @@ func (p *Package) workspaceGlobs(app string) (globs []string) {
 		switch {
 		case strings.HasPrefix(line, "packages:"):
 			in = true
-		case in && isItem:
-			if item = strings.Trim(strings.TrimSpace(item), `"'`); !strings.HasPrefix(item, "!") {
-				globs = append(globs, item)
+			for item := range strings.SplitSeq(strings.Trim(strings.TrimSpace(strings.TrimPrefix(line, "packages:")), "[]"), ",") {
+				if item = strings.Trim(strings.TrimSpace(item), `"'`); item != "" {
+					globs = append(globs, item)
+				}
 			}
+		case in && isItem:
+			item, _, _ = strings.Cut(item, " #")
+			globs = append(globs, strings.Trim(strings.TrimSpace(item), `"'`))
 		case in && strings.TrimSpace(line) != "" && !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "#"):
 			in = false
 		}

@@ -64,6 +64,9 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	if option := b.heapOption(); option != "" {
 		layer.LaunchEnvironment.Default("NODE_OPTIONS", option)
 	}
+	if b.root != b.app {
+		bin += ":" + filepath.Join(b.root, "node_modules", ".bin")
+	}
 	layer.LaunchEnvironment.Prepend("PATH", ":", bin)
 	return layer, nil
 }

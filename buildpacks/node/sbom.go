@@ -19,7 +19,7 @@ func (b *build) packages() []kit.Package {
 	if b.tool.lock == "" {
 		return nil
 	}
-	return lockPackages(b.tool.kind, kit.Text(b.app, b.tool.lock))
+	return lockPackages(b.tool.kind, kit.Text(b.root, b.tool.lock))
 }
 
 func lockPackages(kind, lock string) []kit.Package {

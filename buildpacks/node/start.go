@@ -2,6 +2,7 @@ package node
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -31,11 +32,20 @@ func (b *build) start() (*libcnb.Process, error) {
 		p := procfile.Start("web", s)
 		return &p, nil
 	}
-	if p := builtServer(b.app); p != nil {
+	if p := ownServer(b.app); p != nil {
 		return p, nil
 	}
+	if b.pkg.Main == "" || !kit.IsFile(b.app, b.pkg.Main) {
+		if err := b.tellMember(); err != nil {
+			return nil, err
+		}
+	}
 	if dir, s := b.pkg.memberStart(b.app); s != "" {
-		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "cd " + kit.Quote(dir) + ` && PATH="$PWD/node_modules/.bin:$PATH" && ` + procfile.ShellLine(s)}, Direct: true}, nil
+		p := inFolder(dir, s)
+		return &p, nil
+	}
+	if p := builtServer(b.app); p != nil {
+		return p, nil
 	}
 	if b.startsByBun() {
 		return &libcnb.Process{Type: "web", Command: "bun", Arguments: []string{"run", b.pkg.bunFile(b.app)}, Direct: true}, nil
@@ -70,8 +80,20 @@ var builtServers = []struct{ file, argument string }{
 	{"dist/server/server.mjs", "dist/server/server.mjs"},     // Angular, one project
 }
 
-// builtServer is the process of the server that a framework built; nil for none.
+// builtServer is the process of the server that a framework built, in the app or in one member of its workspace; nil for none, and for several.
 func builtServer(app string) *libcnb.Process {
+	if p := ownServer(app); p != nil {
+		return p
+	}
+	if m, ok := preferred(memberServers(app)); ok {
+		p := inFolder(m.dir, m.line)
+		return &p
+	}
+	return nil
+}
+
+// ownServer is that of one folder.
+func ownServer(app string) *libcnb.Process {
 	for _, s := range builtServers {
 		if kit.IsFile(app, s.file) {
 			return nodeServer(s.argument)
@@ -91,6 +113,52 @@ func builtServer(app string) *libcnb.Process {
 		}
 	}
 	return nil
+}
+
+// memberServers are the servers that were built in the members of a workspace, and where Nx puts what it builds.
+func memberServers(root string) (found []started) {
+	p, err := ReadPackage(root)
+	if err != nil {
+		return nil
+	}
+	dirs := p.members(root)
+	nx := kit.IsFile(root, "nx.json")
+	if nx {
+		for _, pattern := range []string{"apps/*", "dist/apps/*", "dist/*"} {
+			some, _ := filepath.Glob(filepath.Join(root, pattern)) // a constant pattern: cannot fail
+			for _, dir := range some {
+				if rel, err := filepath.Rel(root, dir); err == nil && kit.IsDir(dir) && !slices.Contains(dirs, rel) {
+					dirs = append(dirs, rel)
+				}
+			}
+		}
+	}
+	for _, dir := range dirs {
+		at := filepath.Join(root, dir)
+		s := ownServer(at)
+		switch {
+		case s != nil:
+		case kit.IsFile(at, ".next/BUILD_ID") && !kit.IsFile(at, "out/index.html"):
+			s = &libcnb.Process{Command: "next", Arguments: []string{"start"}}
+		case nx && kit.IsFile(at, "main.js") && !kit.IsFile(at, "index.html"):
+			s = nodeServer("main.js")
+		case nx && kit.IsFile(at, "dist/main.js") && !kit.IsFile(at, "dist/index.html"):
+			s = nodeServer("dist/main.js")
+		default:
+			continue
+		}
+		line := strings.Join(append([]string{s.Command}, s.Arguments...), " ")
+		if s.Command == "bash" {
+			line = s.Arguments[1]
+		}
+		found = append(found, started{dir, line})
+	}
+	return found
+}
+
+// inFolder runs a line in a folder of the app, with the programs of its packages.
+func inFolder(dir, line string) libcnb.Process {
+	return libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "cd " + kit.Quote(dir) + ` && PATH="$PWD/node_modules/.bin:$PATH" && ` + procfile.ShellLine(line)}, Direct: true}
 }
 
 // fetchHandler tells whether TanStack Start has left a handler of requests, without a server around it.

@@ -232,7 +232,7 @@ func (t tool) install(dev bool) []string {
 			args = args[:1]
 		}
 		if !dev && t.focuses {
-			args = []string{"workspaces", "focus", "--production"}
+			args = []string{"workspaces", "focus", "--all", "--production"}
 		}
 	case "pnpm":
 		args = []string{"install", "--prefer-offline", kit.Pick(t.lock != "", "--frozen-lockfile", "--no-frozen-lockfile")}

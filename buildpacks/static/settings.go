@@ -15,6 +15,7 @@ import (
 type settings struct {
 	root       string
 	spa, https bool
+	noSPA      bool // said so
 	dotFiles   bool
 	listing    bool
 	hsts       bool
@@ -59,8 +60,8 @@ func (s *settings) staticfile(text string) {
 		case "", "---":
 		case "root":
 			s.root = strings.Trim(value, "/")
-		case "pushstate":
-			s.spa = on(value)
+		case "pushstate", "index_fallback":
+			s.spa, s.noSPA = on(value), !on(value)
 		case "force_https":
 			s.https = on(value)
 		case "host_dot_files":

@@ -132,7 +132,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	}
 	c := config{Settings: set, Rules: followed, Root: filepath.Join(app, root), ETag: site.digest, NotFoundPage: kit.IsFile(app, root, "404.html"),
 		// What a build script made of a single page is most often an app that has its routes in the browser.
-		SPA: set.spa || env.Bool("BP_STATIC_SPA") || env["BP_STATIC_SPA"] == "" && built && site.pages == 1}
+		SPA: set.spa || env.Bool("BP_STATIC_SPA") || env["BP_STATIC_SPA"] == "" && built && site.pages == 1 && !set.noSPA}
 	if c.SPA && !kit.IsFile(app, root, "index.html") {
 		return result, kit.Errorf("add it, or leave BP_STATIC_SPA out", "BP_STATIC_SPA is set, but %s has no index.html", root)
 	}
@@ -166,7 +166,7 @@ func (b Buildpack) rootOf(app string, env kit.Env, cache *kit.Cache, set setting
 			asked = ruby.SiteRoot(app)
 		}
 	}
-	if asked == "" {
+	if asked == "" && !(built && set.root == ".") { // a Staticfile that names no folder is beside the pages, where those are not built
 		asked = set.root
 	}
 	root, err := chooseRoot(app, asked, built)

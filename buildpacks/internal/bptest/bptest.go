@@ -20,6 +20,7 @@ import (
 // Run is one app going through builds. Layers keep their metadata from build to build, and the cache its content.
 type Run struct {
 	App    string // the workspace of the last build
+	Folder string // of the app in it; "" for its root
 	Layers string
 	Env    map[string]string // platform env
 	t      testing.TB
@@ -95,7 +96,10 @@ func (r *Run) fresh(files map[string]string) {
 	for k, v := range r.Env {
 		r.write(filepath.Join(platform, "env", k), v)
 	}
-	r.t.Chdir(r.App)
+	if err := os.MkdirAll(filepath.Join(r.App, r.Folder), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Chdir(filepath.Join(r.App, r.Folder))
 	env := map[string]string{
 		"CNB_BUILDPACK_DIR": filepath.Join(r.root, "bp"), "CNB_LAYERS_DIR": r.Layers, "CNB_PLATFORM_DIR": platform,
 		"CNB_BUILD_PLAN_PATH": filepath.Join(r.root, "plan.toml"), "CNB_BP_PLAN_PATH": filepath.Join(r.root, "bp-plan.toml"), "CNB_STACK_ID": "",

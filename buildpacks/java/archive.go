@@ -32,7 +32,7 @@ func readArchive(file string) (*jar, error) {
 		return nil, err
 	}
 	defer z.Close()
-	j := &jar{path: file, manifest: map[string]string{}}
+	j := &jar{path: file, manifest: map[string]string{}, web: strings.HasSuffix(file, ".war")}
 	for _, f := range z.File {
 		switch {
 		case f.Name == manifestName:
@@ -212,6 +212,16 @@ func copyMembers(w *zip.Writer, files []*zip.File, rename func(name string) stri
 		}
 		//lint:ignore SA1019 CreateRaw writes these fields as they are, and does not look at Modified.
 		h.ModifiedTime, h.ModifiedDate, h.Extra = 0, 0x21, nil // 1 January 1980
+		if strings.HasSuffix(h.Name, "__init.class") {
+			h.ModifiedTime = 1 //lint:ignore SA1019 Clojure compiles a namespace again whose class is not newer than its source.
+		}
+		if strings.HasSuffix(h.Name, "/") { // some tools compress the nothing that a folder has, which Go refuses to write
+			h.Method, h.Flags, h.CRC32, h.CompressedSize64, h.UncompressedSize64 = zip.Store, 0, 0, 0, 0
+			if _, err := w.CreateRaw(&h); err != nil {
+				return err
+			}
+			continue
+		}
 		in, err := f.OpenRaw()
 		if err != nil {
 			return err

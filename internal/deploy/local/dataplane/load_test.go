@@ -30,6 +30,41 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// load has a number of clients ask one request after the other. The function that it returns ends that, and checks that none failed.
+func load(t *testing.T, c *http.Client, clients int) (end func()) {
+	var ok, failed atomic.Int64
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for !stop.Load() {
+				res, err := c.Get("http://" + name)
+				if err != nil {
+					failed.Add(1)
+					t.Log(err)
+					continue
+				}
+				_, err = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				if err != nil || res.StatusCode != http.StatusOK {
+					failed.Add(1)
+					t.Log(res.Status, err)
+					continue
+				}
+				ok.Add(1)
+			}
+		})
+	}
+	return func() {
+		t.Helper()
+		stop.Store(true)
+		all.Wait()
+		if failed.Load() != 0 || ok.Load() == 0 {
+			t.Errorf("%d requests were answered, %d failed", ok.Load(), failed.Load())
+		}
+	}
+}
+
 // Revisions are replaced and stopped hard under load: no request fails.
 func TestSwapAndDrainUnderLoad(t *testing.T) {
 	type backend struct {
@@ -46,29 +81,7 @@ func TestSwapAndDrainUnderLoad(t *testing.T) {
 	now := start()
 	p := route(map[string]Split{name: {{now.r, 100}}})
 	c := client(t, serve(t, p), false)
-	stop := make(chan struct{})
-	var ok, failed atomic.Int64
-	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				res, err := c.Get("http://" + name)
-				if err != nil || res.StatusCode != 200 {
-					failed.Add(1)
-					t.Log(err, res)
-					continue
-				}
-				_, _ = io.Copy(io.Discard, res.Body)
-				res.Body.Close()
-				ok.Add(1)
-			}
-		})
-	}
+	end := load(t, c, 8)
 	for range 60 {
 		next := start()
 		p.Publish(&Table{Hosts: map[string]Split{name: {{now.r, 50}, {next.r, 50}}}})
@@ -83,12 +96,8 @@ func TestSwapAndDrainUnderLoad(t *testing.T) {
 		now.s.Close()
 		now = next
 	}
-	close(stop)
-	wait.Wait()
+	end()
 	now.s.Close()
-	if failed.Load() != 0 || ok.Load() == 0 {
-		t.Errorf("%d ok, %d failed", ok.Load(), failed.Load())
-	}
 }
 
 // Instances come and go while requests run: no slot is lost, and none fails.
@@ -96,27 +105,7 @@ func TestInstancesChangeUnderLoad(t *testing.T) {
 	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { time.Sleep(time.Millisecond) }))
 	r := NewRevision(RevisionOptions{Concurrency: 2, Timeout: time.Minute}, time.Now())
 	c := client(t, serve(t, route(map[string]Split{name: {{r, 100}}})), false)
-	stop := make(chan struct{})
-	var failed atomic.Int64
-	var wait sync.WaitGroup
-	for range 16 {
-		wait.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				res, err := c.Get("http://" + name)
-				if err != nil || res.StatusCode != 200 {
-					failed.Add(1)
-				}
-				if err == nil {
-					res.Body.Close()
-				}
-			}
-		})
-	}
+	end := load(t, c, 16)
 	for i := range 200 {
 		list := make([]*Instance, i%4)
 		for k := range list {
@@ -126,11 +115,7 @@ func TestInstancesChangeUnderLoad(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	r.SetInstances([]*Instance{NewInstance(addr, false, to(addr))})
-	close(stop)
-	wait.Wait()
-	if failed.Load() != 0 {
-		t.Errorf("%d failed", failed.Load())
-	}
+	end()
 }
 
 // A request that could not be sent goes to another instance, with its body.

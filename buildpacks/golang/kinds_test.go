@@ -72,7 +72,7 @@ func TestReason(t *testing.T) {
 		"main.go:8:12: pattern dist: no matching files found\n":                                                                           "go:embed names dist, which is not in the app; commit it, or have the build script of a package.json beside it make it",
 		"go: example.com/own/lib@v1.0.0: reading https://proxy.example/lib/@v/v1.0.0.mod: 404 Not Found\n":                                "the module example.com/own/lib cannot be fetched: it is not public, or not there; if it is private, run go mod vendor and commit vendor/; if it has moved, correct go.mod",
 		"go: github.com/own/lib@v1.0.0: invalid version: git ls-remote -q origin: exit status 128:\n\tfatal: could not read Username for": "the module github.com/own/lib cannot be fetched: it is not public, or not there; if it is private, run go mod vendor and commit vendor/; if it has moved, correct go.mod",
-		"# a.example/b\n/usr/bin/ld: cannot find -lvips: No such file or directory\n":                                                     "a package in C needs vips, which is not in the builder; name its Debian package in project.toml: packages = [\"…-dev\"] below [io.gitd.build]",
+		"# a.example/b\n/usr/bin/ld: cannot find -lvips: No such file or directory\n":                                                     "a package in C needs the library vips, which is not in the builder; add packages = [\"libvips-dev\"] to [io.gitd.build] in project.toml",
 		"something else\n": "go build failed (exit status 1)",
 	} {
 		if got := kit.Line(reason(text, "go.mod", failed)); got != want {

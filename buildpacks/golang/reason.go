@@ -14,14 +14,12 @@ var (
 	refused      = pattern.New(`terminal prompts disabled|could not read Username|Repository not found|404 Not Found|410 Gone|Permission denied \(publickey\)|Authentication failed|Host key verification failed|not found: `)
 	missingSum   = pattern.New(`missing go\.sum entry|go\.mod file indicates|updates to go\.(?:mod|sum|work) needed|updating go\.(?:mod|sum|work)`)
 	noRequired   = pattern.New(`no required module provides package (\S+?);|cannot find module providing package ([^\s:]+)|package (\S+) is not in std`)
-	noLibrary    = pattern.New(`cannot find -l([A-Za-z0-9_+.-]+)|Package '?([A-Za-z0-9_.+-]+)'?,? (?:was not found|required by)|fatal error: ([A-Za-z0-9_./+-]+\.h): No such`)
 )
 
 // reason says why go build failed, by what it printed.
 func reason(text, file string, err error) error {
-	if m := noLibrary.FindStringSubmatch(text); m != nil {
-		what := m[1] + m[2] + m[3]
-		return kit.Errorf(`name its Debian package in project.toml: packages = ["…-dev"] below [io.gitd.build]`, "a package in C needs %s, which is not in the builder", what)
+	if l, ok := kit.FindLack(text); ok {
+		return kit.Errorf(l.Next(), "a package in C needs %s, which is not in the builder", l.What)
 	}
 	if m := noModule.FindStringSubmatch(text); m != nil && refused.MatchString(text) {
 		return kit.Errorf("if it is private, run go mod vendor and commit vendor/; if it has moved, correct go.mod", "the module %s cannot be fetched: it is not public, or not there", m[1])

@@ -8,28 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
-// write lays out files in a folder of their own.
-func write(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
 // TestRunners: what follows "poetry run" is run, and scripts of Pipfile by their names.
 func TestRunners(t *testing.T) {
-	app := write(t, map[string]string{"Procfile": "web: pipenv run serve 1\nworker: poetry run echo\n", "Pipfile": "[scripts]\nserve = 'echo served'\n"})
+	app := bptest.Tree(t, map[string]string{"Procfile": "web: pipenv run serve 1\nworker: poetry run echo\n", "Pipfile": "[scripts]\nserve = 'echo served'\n"})
 	venv := t.TempDir()
 	if err := os.Mkdir(filepath.Join(venv, "bin"), 0o755); err != nil {
 		t.Fatal(err)
@@ -63,7 +48,7 @@ func TestWarnings(t *testing.T) {
 		{"hosts", map[string]string{"manage.py": "", "shop/settings.py": "ALLOWED_HOSTS = ['*']\n"}, ""},
 	} {
 		out := &bytes.Buffer{}
-		b := &build{Buildpack: Buildpack{Out: out}, app: write(t, tt.files)}
+		b := &build{Buildpack: Buildpack{Out: out}, app: bptest.Tree(t, tt.files)}
 		b.warnAddress()
 		b.warnHosts()
 		if got := out.String(); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
@@ -84,7 +69,7 @@ func TestMissingVariable(t *testing.T) {
 // TestNotForPip: lists of packages that nothing here reads are named.
 func TestNotForPip(t *testing.T) {
 	for file, want := range map[string]string{"environment.yml": "environment.yml lists packages of conda", "requirments.txt": "requirments.txt is not a name", "notes.txt": ""} {
-		_, err := findSource(write(t, map[string]string{file: "x", "app.py": ""}))
+		_, err := findSource(bptest.Tree(t, map[string]string{file: "x", "app.py": ""}))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(kit.Line(err), want)) {
 			t.Errorf("%s: %v", file, err)
 		}

@@ -2,8 +2,6 @@ package ruby
 
 import (
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,21 +9,6 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
-
-func tree(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 // TestVersion: the version is read where tools write it, and met by a line of Debian's.
 func TestVersion(t *testing.T) {
@@ -59,7 +42,7 @@ func TestVersion(t *testing.T) {
 		"TruffleRuby":                 {map[string]string{"Gemfile": "", ".ruby-version": "truffleruby-24.1\n"}, "asks for truffleruby-24.1, and only the usual Ruby"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			app := tree(t, tt.files)
+			app := bptest.Tree(t, tt.files)
 			b := readBundle(app)
 			got := ""
 			w, err := wantedVersion(app, &b)

@@ -77,25 +77,26 @@ func (r *report) durationAtMost(what string, gitd samples, target float64) {
 
 // ratio adds durations against a peer's. The figure is the ratio of the medians; target 0 means that there is none.
 func (r *report) ratio(what string, gitd, peer samples, target float64) {
-	x := row{what: what, gitd: span(gitd), peer: span(peer)}
-	if peer.median() > 0 {
-		f := gitd.median() / peer.median()
-		x.figure = fmt.Sprintf("%.2f× (best %.2f×)", f, gitd.min()/peer.min())
-		if target > 0 {
-			x.target, x.met = fmt.Sprintf("≤ %.2f×", target), verdict(f <= target)
-		}
-	}
-	r.rows = append(r.rows, x)
+	r.compare(row{what: what, gitd: span(gitd), peer: span(peer)}, gitd, peer, samples.min, atMost, target)
 }
 
 // rate adds requests a second against a peer's; target 0 means that there is none.
 func (r *report) rate(what string, gitd, peer samples, target float64) {
-	x := row{what: what, gitd: perSecond(gitd), peer: perSecond(peer)}
+	r.compare(row{what: what, gitd: perSecond(gitd), peer: perSecond(peer)}, gitd, peer, samples.max, atLeast, target)
+}
+
+// What a figure may be, beside its target.
+const (
+	atMost  = "≤"
+	atLeast = "≥"
+)
+
+func (r *report) compare(x row, gitd, peer samples, best func(samples) float64, bound string, target float64) {
 	if peer.median() > 0 {
 		f := gitd.median() / peer.median()
-		x.figure = fmt.Sprintf("%.2f× (best %.2f×)", f, gitd.max()/peer.max())
+		x.figure = fmt.Sprintf("%.2f× (best %.2f×)", f, best(gitd)/best(peer))
 		if target > 0 {
-			x.target, x.met = fmt.Sprintf("≥ %.2f×", target), verdict(f >= target)
+			x.target, x.met = fmt.Sprintf("%s %.2f×", bound, target), verdict(f == target || (f < target) == (bound == atMost))
 		}
 	}
 	r.rows = append(r.rows, x)

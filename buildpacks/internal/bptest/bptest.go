@@ -51,20 +51,10 @@ func New(t testing.TB, id string) *Run {
 	r.Env["HOME"] = filepath.Join(root, "home")
 	for _, b := range catalog.All() {
 		if b.ID == id {
-			r.write(filepath.Join(root, "bp", "buildpack.toml"), string(b.Descriptor))
+			write(t, filepath.Join(root, "bp", "buildpack.toml"), string(b.Descriptor))
 		}
 	}
 	return r
-}
-
-func (r *Run) write(path, content string) {
-	r.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // exit notes how libcnb wanted to end the process.
@@ -91,10 +81,10 @@ func (r *Run) fresh(files map[string]string) {
 		r.t.Fatal(err)
 	}
 	for name, content := range files {
-		r.write(filepath.Join(r.App, name), content)
+		write(r.t, filepath.Join(r.App, name), content)
 	}
 	for k, v := range r.Env {
-		r.write(filepath.Join(platform, "env", k), v)
+		write(r.t, filepath.Join(platform, "env", k), v)
 	}
 	if err := os.MkdirAll(filepath.Join(r.App, r.Folder), 0o755); err != nil {
 		r.t.Fatal(err)

@@ -106,22 +106,22 @@ func ReadFile(name string, v any) error {
 
 // StartTime returns a process's start time in clock ticks since boot.
 func StartTime(pid int) (uint64, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	_, start, err := parseStat(string(b))
+	_, start, err := stat(pid)
 	return start, err
 }
 
 // Parent returns the parent's process ID.
 func Parent(pid int) (int, error) {
+	parent, _, err := stat(pid)
+	return parent, err
+}
+
+func stat(pid int) (parent int, start uint64, err error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	parent, _, err := parseStat(string(b))
-	return parent, err
+	return parseStat(string(b))
 }
 
 // parseStat reads fields 4 and 22 of /proc/PID/stat. The second field is the program's name in parentheses, and may hold both.

@@ -48,7 +48,7 @@ func host(address string) string {
 	return address
 }
 
-// download fetches a file. sum is its checksum in hex, SHA-1, SHA-256 or SHA-512 by its length; "" where there is none.
+// download fetches a file. sum is its checksum in hex, SHA-1, SHA-256 or SHA-512 by its length; "" if it is not known.
 func (b *build) download(address, sum, to string) error {
 	if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return &unreachable{url: address, reason: "it is not an address of the web"}

@@ -141,7 +141,7 @@ func (b *build) mavenHome() (string, error) {
 	return b.fetchMaven(name, central+ending, sum)
 }
 
-// checksum fetches the checksum of a tool that is not in the cache yet; "" where there is none.
+// checksum fetches the checksum of a tool; "" if the tool is in the cache.
 func (b *build) checksum(name, address string) (string, error) {
 	if tools, err := b.cache.Dir("java-tools"); err != nil || kit.IsFile(tools, name, ".complete") {
 		return "", err

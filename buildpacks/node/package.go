@@ -45,7 +45,7 @@ func (v volta) version(program string) string {
 	return map[string]string{"node": v.Node, "npm": v.NPM, "yarn": v.Yarn, "pnpm": v.PNPM}[program]
 }
 
-// ReadPackage reads the app's package.json. The error wraps fs.ErrNotExist where there is none, and no program that needs none; a malformed one is
+// ReadPackage reads the app's package.json. The error wraps fs.ErrNotExist if it has none, and no program that runs without one; a malformed one is
 // a *kit.Error.
 func ReadPackage(app string) (*Package, error) {
 	data, err := kit.ReadFile(app, "package.json")

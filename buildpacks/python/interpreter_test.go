@@ -153,7 +153,7 @@ func TestPythonNotThere(t *testing.T) {
 	t.Cleanup(func() { debs.System = before })
 	list, _ := mirror(t, thisPython(t))
 	for _, tt := range []struct{ name, asks, url, want string }{
-		{"nobody has it", "2.7.18", "", ".python-version asks for Python 2.7.18, which no source of Pythons has; ask for Python 3.10 or 3.9, or another one from 3.8 on"},
+		{"no source has it", "2.7.18", "", ".python-version asks for Python 2.7.18, which no source of Pythons has; ask for Python 3.10 or 3.9, or another one from 3.8 on"},
 		{"its host is down", "3.12", "http://127.0.0.1:1", ".python-version asks for Python 3.12, and it comes from 127.0.0.1:1, which refuses connections; ask for Python 3.10 or 3.9, or have the operator name a mirror in UV_PYTHON_INSTALL_MIRROR"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -62,7 +62,7 @@ func (b *build) start() (*libcnb.Process, error) {
 		"nothing says how the app starts: no Procfile, and no app object in app.py, main.py or wsgi.py")
 }
 
-// serve is the server for an app object, of those that are installed; nil where there is none.
+// serve is the installed server that fits an app object; nil if there is none.
 func (b *build) serve(o appObject) *libcnb.Process {
 	name, factory := strings.CutSuffix(o.name, "()")
 	option := func(flag string) string {

@@ -14,7 +14,7 @@ type bundle struct {
 	file      string            // "Gemfile", "gems.rb"; "" for an app without
 	lock      string            // the lock file; "" for none
 	text      string            // of file
-	gems      map[string]string // name → version, of the lock file; the names that the Gemfile lists, without versions, where there is none
+	gems      map[string]string // name → version, of the lock file; without one, the names that the Gemfile lists, without versions
 	platforms []string          // of the lock file
 	ruby      string            // version in the lock file, such as 3.3.5
 	bundler   string            // that wrote the lock file

@@ -94,7 +94,7 @@ func (m metadata) all(ids []string) (list []program) {
 	return list
 }
 
-// root is the package at the root of the workspace; nil where there is none.
+// root is the package at the root of the workspace; nil if it has none.
 func (m metadata) root() *pkg {
 	for i := range m.Packages {
 		if filepath.Dir(m.Packages[i].Manifest) == m.Root {

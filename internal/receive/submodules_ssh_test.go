@@ -88,7 +88,7 @@ func TestPrivateSubmodulesOverSSH(t *testing.T) {
 
 	fx.Rejected(dir, []string{"app private does not exist yet", "apps create private"}, "push", "platform", "main")
 	if _, err := os.Stat(filepath.Join(fx.bare("private"), "deploy_key")); err == nil {
-		t.Error("a key was made for an app that nobody owns")
+		t.Error("a key was made for an app without an owner")
 	}
 	fx.h.create("private", "other")
 	out := fx.Rejected(dir, []string{`submodule "secret": ` + url + " cannot be read: it does not exist, or is private", "let the app's deploy key read it: ssh-ed25519 "}, "push", "platform", "main")

@@ -25,8 +25,8 @@ type Images interface {
 	CollectRepository(ctx context.Context, repository string, digests []string, since time.Time) error
 	// DeleteRepository forgets all images of a repository.
 	DeleteRepository(repository string) error
-	// PushConfig is a docker config.json with which a Pod may push to these repositories and pull our own images; nil where the registry
-	// asks nobody. host is what the Pod calls the registry.
+	// PushConfig is a docker config.json with which a Pod may push to these repositories and pull our own images; nil if the
+	// registry asks for no credentials. host is what the Pod calls the registry.
 	PushConfig(host string, repositories ...string) ([]byte, error)
 	// PullConfig is one with which nodes may pull the repository and gitd's own images ("*": every repository, "": gitd's own alone);
 	// nil where the registry asks for no credentials. host is what nodes call the registry.

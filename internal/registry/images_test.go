@@ -321,7 +321,7 @@ func TestRegistryThatKeepsAll(t *testing.T) {
 		t.Errorf("said %d times: %s", n, said.String())
 	}
 	if b, err := r.PullConfig(e.host, "hello"); b != nil || err != nil {
-		t.Errorf("credentials for a registry that asks nobody: %s, %v", b, err)
+		t.Errorf("credentials for a registry that asks for none: %s, %v", b, err)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestIsolation(t *testing.T) {
 			if name == "setuid" && uid == 0 {
 				continue
 			}
-			if name == "kill" && uid == 0 || name == "kill" { // nobody else is there
+			if name == "kill" && uid == 0 || name == "kill" { // only its own processes are there
 				want(name, result, `no such process|<nil>`)
 				continue
 			}

@@ -45,7 +45,7 @@ func TestDial(t *testing.T) {
 			return err
 		})
 		if _, err := c.Dial(t.Context(), 8081); err == nil || !strings.Contains(err.Error(), "refused") {
-			t.Errorf("a port that nobody listens on: %v", err)
+			t.Errorf("a port without a listener: %v", err)
 		}
 		if p, err := c.Listening(); err != nil || fmt.Sprint(p) != fmt.Sprintf("[%d]", port) {
 			t.Errorf("listening on %v, %v", p, err)

@@ -213,7 +213,7 @@ func lockCache(cache string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// prune marks keep as used now and removes what nobody used for a day: a cluster from another checkout may still run from it.
+// prune marks keep as used now and removes what was not used for a day: a cluster from another checkout may still run from it.
 func prune(cache, prefix, keep string) {
 	now := time.Now()
 	_ = os.Chtimes(keep, now, now)

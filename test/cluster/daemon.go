@@ -152,7 +152,7 @@ func startDaemon(dir Dir, s *Settings) error {
 	if err := os.WriteFile(dir.path("cluster"), program, 0o755); err != nil {
 		return err
 	}
-	// The ports are chosen by the kernel, and the sockets handed over: nobody can take them in between.
+	// The ports are chosen by the kernel, and the sockets handed over: no other process can take them in between.
 	ports := []*int{&s.APIPort, &s.IngressPort, &s.RegistryPort}
 	if s.Bare {
 		ports = ports[:1]

@@ -50,7 +50,7 @@ func settleGateway(o object) {
 		c["image"] = envoyImage
 		args, _ := c["args"].([]any)
 		c["args"] = append(args, "--concurrency 1") // one worker thread instead of one for each core
-		// The hook calls a shell and curl, which this image does not have. Waiting does what matters: by then nobody sends new requests.
+		// The hook calls a shell and curl, which this image does not have. Waiting does what matters: by then no new requests come.
 		c["lifecycle"] = map[string]any{"preStop": map[string]any{"sleep": map[string]any{"seconds": 5}}}
 	}
 }

@@ -7,7 +7,7 @@ func kubelet() part {
 		command: []string{kubernetesBinary, "kubelet",
 			"--config=" + inCluster + "/etc/kubelet.yaml", "--kubeconfig=" + pki + "/kubelet.kubeconfig",
 			"--node-ip=" + nodeIP, "--hostname-override=" + nodeName,
-			"--housekeeping-interval=30s", // of its statistics about containers: nobody reads them here
+			"--housekeeping-interval=30s", // of its statistics about containers, which are not read here
 		},
 		healthy: httpHealth("http://127.0.0.1:10248/healthz"),
 	}

@@ -14,7 +14,7 @@ import (
 // The node is three steps of this program:
 //
 //	node-enter   in new namespaces: joins the control group, builds a root directory, moves into it, becomes
-//	node-init    process 1: starts node-manager and collects the processes that nobody else waits for
+//	node-init    process 1: starts node-manager and collects orphaned processes
 //	node-manager starts the parts of Kubernetes and answers `cluster stop`, `start` and `status`
 
 // Where things are in the node.

@@ -84,7 +84,7 @@ func (k *kills) push(text string) (time.Duration, error) {
 	}
 	began := time.Now()
 	if o, err := run(k.ts, nil, "git", "-C", k.dir, "push", "-f", "platform", "main"); err != nil {
-		return 0, fmt.Errorf("a push that nobody kills: %w\n%s", err, o.stderr)
+		return 0, fmt.Errorf("a push without a kill: %w\n%s", err, o.stderr)
 	}
 	took := time.Since(began)
 	return took, k.check()

@@ -102,7 +102,7 @@ func control(t *testing.T, verb, part string) {
 // TestBuildFaults stops parts of the cluster while it builds.
 func TestBuildFaults(t *testing.T) {
 	if os.Getenv("GITD_CLUSTER_FAULTS") == "" {
-		t.Skip("stops parts of the cluster: set GITD_CLUSTER_FAULTS=1 where nobody else uses it")
+		t.Skip("stops parts of the cluster: set GITD_CLUSTER_FAULTS=1 if nothing else uses it")
 	}
 	b := newBuilds(t, nil)
 	under := func(s source) (*apptest.Buffer, chan error) {

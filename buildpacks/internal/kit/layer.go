@@ -108,7 +108,7 @@ type Cache struct {
 	layers []libcnb.LayerContributor
 }
 
-// OpenCache returns the cache of the app: the folder that BP_CACHE_MOUNT names, or cached layers where there is none.
+// OpenCache returns the cache of the app: the folder that BP_CACHE_MOUNT names, else cached layers.
 func OpenCache(ctx libcnb.BuildContext, env Env) *Cache {
 	c := &Cache{ctx: ctx}
 	if dir := env["BP_CACHE_MOUNT"]; dir != "" && writable(dir) {

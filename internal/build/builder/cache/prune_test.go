@@ -169,7 +169,7 @@ func TestPrune(t *testing.T) {
 
 	p.run()
 
-	p.want(false, "a builder that nobody uses", old)
+	p.want(false, "a builder that is not in use", old)
 	p.want(false, "its link", filepath.Join(p.Dir, "builder/old"))
 	p.want(false, "its own layer", p.unpacked(own))
 	p.want(true, "a layer that a newer builder has too", p.unpacked(shared))
@@ -187,7 +187,7 @@ func TestPrune(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(p.Dir, "builder/forced-*")); err != nil || len(left) > 0 {
 		t.Errorf("a builder without a link: %q, %v", left, err)
 	}
-	p.want(false, "a stage that nobody uses", oldStage)
+	p.want(false, "a stage that is not in use", oldStage)
 	p.want(true, "a stage that a builder is linked with", linkedStage)
 	p.want(true, "a new stage", newStage)
 	p.want(false, "an image that its tag has left", superseded[0])

@@ -100,13 +100,14 @@ func (p *pack) startDocker() error {
 	})
 }
 
-// peer is pack on a copy of an example, with caches of its own. target is of gitd's time over pack's.
-func (p *pack) peer(example string, target float64) (*peer, error) {
-	src, err := p.b.newSource(example+"-pack", filepath.Join(p.b.repo, "examples", example))
+// peer is pack on a copy of an example. prefix makes another app of it: each has caches of its own.
+func (p *pack) peer(example, prefix string) (*peer, error) {
+	name := prefix + example
+	src, err := p.b.newSource(name+"-pack", filepath.Join(p.b.repo, "examples", example))
 	if err != nil {
 		return nil, err
 	}
-	return &peer{name: "pack build --publish alone", target: target, src: src, build: func() (time.Duration, error) { return p.build(example, src.dir) }}, nil
+	return &peer{name: "pack build --publish alone", src: src, build: func() (time.Duration, error) { return p.build(name, src.dir) }}, nil
 }
 
 // serveRegistry serves an empty registry on a loopback port, without authentication.

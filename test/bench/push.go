@@ -55,7 +55,12 @@ func (b *bench) packGo() (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.peer("go", 0.35)
+	peer, err := p.peer("go", "")
+	if err != nil {
+		return nil, err
+	}
+	peer.target = 0.35
+	return peer, nil
 }
 
 func (b *bench) pushNode() error { return b.measurePush("node", "Node", b.rounds(8, 3), nil) }

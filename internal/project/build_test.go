@@ -1,10 +1,12 @@
 package project
 
 import (
+	"io/fs"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 )
 
@@ -52,5 +54,41 @@ func TestParseFor_Build(t *testing.T) {
 				t.Errorf("%q %v %q %v", d.AppDir, d.Buildpacks, d.Remarks, err)
 			}
 		})
+	}
+}
+
+// TestRead_Folder: the descriptor in the app's folder counts more than the one at the root.
+func TestRead_Folder(t *testing.T) {
+	const root = "[io.gitd.build]\napp-dir = \"api\"\npackages = [\"ffmpeg\"]\n[[io.buildpacks.build.env]]\nname = \"A\"\nvalue = \"root\"\n[[io.buildpacks.build.env]]\nname = \"B\"\nvalue = \"root\"\n" +
+		"[io.gitd.web]\nport = 9000\nmin-scale = 1\nmax-scale = 3\n[io.gitd.web.env]\nX = \"root\"\nY = \"root\"\n"
+	read := func(inner string) (Descriptor, error) {
+		return Read(func(name string, _ int64) ([]byte, error) {
+			switch {
+			case name == File:
+				return []byte(root), nil
+			case name == "api/project.toml" && inner != "":
+				return []byte(inner), nil
+			}
+			return nil, fs.ErrNotExist
+		}, "app")
+	}
+	d, err := read("\ufeff[io.gitd.build]\npackages = [\"jq\"]\nbuildpacks = [\"go\"]\napp-dir = \"x\"\n[[io.buildpacks.build.env]]\nname = \"B\"\nvalue = \"api\"\n[io.gitd.web]\nport = 9001\n[io.gitd.web.env]\nY = \"api\"\n[io.gitd.processes.worker]\ninstances = 0\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.AppDir != "api" || d.Web.Port != 9001 || d.Web.MinScale != 1 || d.Web.MaxScale != 3 || !d.Web.MaxScaleSaid || d.BuildEnv["A"] != "root" || d.BuildEnv["B"] != "api" ||
+		d.Web.Env["X"] != "root" || d.Web.Env["Y"] != "api" || len(d.Buildpacks) != 1 || d.Instances["worker"] != 0 || len(d.Instances) != 1 || d.BuildEnv[catalog.PackagesVariable] != "ffmpeg jq" {
+		t.Errorf("%+v", d)
+	}
+	if want := []string{"api/project.toml: app-dir has no effect here: write it into project.toml at the root of the repository"}; !reflect.DeepEqual(d.Remarks, want) {
+		t.Errorf("%q", d.Remarks)
+	}
+	if d, err := read(""); err != nil || d.Web.Port != 9000 {
+		t.Errorf("%+v %v", d, err)
+	}
+	for text, want := range map[string]string{"[io.gitd.web]\nport = \"x\"\n": "api/project.toml: ", "[io.gitd.nonsense]\nx = 1\n": "api/project.toml: unknown setting io.gitd.nonsense", "[io.gitd.web]\nport = 0\n": "api/project.toml: io.gitd.web.port"} {
+		if _, err := read(text); app.CodeOf(err) != app.CodeInvalidInput || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

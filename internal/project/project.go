@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -111,7 +112,8 @@ type file struct {
 	} `toml:"io"`
 }
 
-// Read reads the descriptor with read, which reads a file at the root of the source, as it is for the app with that name. Without a descriptor it returns the defaults.
+// Read reads the descriptor with read, which reads a file at the root of the source, as it is for the app with that name. Where that names a folder of the
+// app, the descriptor in there counts as well. Without any it returns the defaults.
 // For a malformed one it returns an *app.Error with code CodeInvalidInput that names the line or the key.
 func Read(read func(name string, limit int64) ([]byte, error), name string) (Descriptor, error) {
 	b, err := read(File, int64(maxText.Size))
@@ -121,7 +123,18 @@ func Read(read func(name string, limit int64) ([]byte, error), name string) (Des
 	if err != nil {
 		return Descriptor{}, err
 	}
-	return ParseFor(string(b), name)
+	d, err := ParseFor(string(b), name)
+	if err != nil || d.AppDir == "" {
+		return d, err
+	}
+	b, err = read(path.Join(d.AppDir, File), int64(maxText.Size))
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	return d, d.overlay(string(b))
 }
 
 // Parse is Read for the text of a descriptor, for an app that it does not name.
@@ -133,23 +146,9 @@ const byteOrderMark = "\ufeff"
 // ParseFor is Read for the text of a descriptor.
 func ParseFor(text, name string) (Descriptor, error) {
 	d := defaults()
-	if text = strings.TrimPrefix(text, byteOrderMark); strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
-		return d, bad("it is saved as UTF-16: save it as UTF-8")
-	}
 	f, meta, err := decode(text)
 	if err != nil {
 		return d, err
-	}
-	for _, k := range meta.Undecoded() { // tables of other vendors are ignored; an unknown key of ours is a mistake
-		if len(k) > 2 && k[0] == "io" && k[1] == "gitd" {
-			return d, bad("unknown setting %s", k)
-		}
-	}
-	for _, v := range append(f.Build.Env, f.IO.Buildpacks.Build.Env...) {
-		if !envName(v.Name) {
-			return d, bad("build env: %q cannot be the name of a variable", v.Name)
-		}
-		d.BuildEnv[v.Name] = v.Value
 	}
 	d.Files, err = files(append(f.Build.Include, f.IO.Buildpacks.Include...), append(f.Build.Exclude, f.IO.Buildpacks.Exclude...))
 	if err != nil {
@@ -159,15 +158,26 @@ func ParseFor(text, name string) (Descriptor, error) {
 		return d, err
 	}
 	d.remark(&f, meta)
+	return d, d.set(&f)
+}
+
+// set takes over what a descriptor says of the build's environment and of how the app runs.
+func (d *Descriptor) set(f *file) error {
+	for _, v := range append(f.Build.Env, f.IO.Buildpacks.Build.Env...) {
+		if !envName(v.Name) {
+			return bad("build env: %q cannot be the name of a variable", v.Name)
+		}
+		d.BuildEnv[v.Name] = v.Value
+	}
 	if err := d.packages(f.IO.Gitd.Build.Packages); err != nil {
-		return d, err
+		return err
 	}
 	for name, p := range f.IO.Gitd.Processes {
 		if err := d.process(name, p.Instances); err != nil {
-			return d, err
+			return err
 		}
 	}
-	return d, d.Web.set(f.IO.Gitd.Web)
+	return d.Web.set(f.IO.Gitd.Web)
 }
 
 var packageName = patterns.New(`^[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+.]$`)
@@ -208,6 +218,9 @@ func (d *Descriptor) process(name string, instances *int64) error {
 
 // decode parses the text, after checking that the parser can handle it.
 func decode(text string) (f file, meta toml.MetaData, err error) {
+	if text = strings.TrimPrefix(text, byteOrderMark); strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+		return f, meta, bad("it is saved as UTF-16: save it as UTF-8")
+	}
 	if err := bound.TOML([]byte(text), maxText); err != nil {
 		return f, meta, bad("%v", err)
 	}
@@ -223,6 +236,11 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 		err = bad("line %d: %s", p.Position.Line, p.Message)
 	case err != nil:
 		err = bad("%s", strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	for _, k := range meta.Undecoded() { // tables of other vendors are ignored; an unknown key of ours is a mistake
+		if err == nil && len(k) > 2 && k[0] == "io" && k[1] == "gitd" {
+			err = bad("unknown setting %s", k)
+		}
 	}
 	return f, meta, err
 }

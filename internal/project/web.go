@@ -92,7 +92,7 @@ func protocol(v, to *string) error {
 const defaultMaxScale = 10
 
 func order(w *Web, said bool) error {
-	if w.MaxScaleSaid = said; !said {
+	if w.MaxScaleSaid = w.MaxScaleSaid || said; !w.MaxScaleSaid {
 		w.MaxScale = max(w.MaxScale, w.MinScale)
 	}
 	if w.MaxScale != 0 && w.MinScale > w.MaxScale {

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -54,6 +55,28 @@ func (b *build) heapOption() string {
 		return ""
 	}
 	return option
+}
+
+// heapScript does the same for a Node.js without that option, at each start: the launcher runs it and takes over what it writes to descriptor 3. Without a
+// limit, and where the app says how much, it says nothing.
+const heapScript = `#!/bin/sh
+case "$NODE_OPTIONS" in *max?old*|*[\"\\]*) exit 0 ;; esac
+for file in ${CGROUP:-/sys/fs/cgroup}/memory.max ${CGROUP:-/sys/fs/cgroup}/memory/memory.limit_in_bytes; do
+  [ -r "$file" ] && read -r limit <"$file" && break
+done
+case "$limit" in '' | *[!0-9]* | ????????????????*) exit 0 ;; esac
+mb=$((limit / 1048576 * 3 / 4))
+[ $mb -gt 0 ] && printf 'NODE_OPTIONS = "%s"\n' "${NODE_OPTIONS:+$NODE_OPTIONS }--max-old-space-size=$mb" >&3
+exit 0
+`
+
+// writeHeapScript puts it into a layer, where the launcher looks for it.
+func writeHeapScript(layer string) error {
+	file := filepath.Join(layer, "exec.d", "heap")
+	if err := mkdir(filepath.Dir(file)); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(heapScript), 0o755)
 }
 
 type discard struct{}

@@ -20,7 +20,7 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	bin := filepath.Join(b.app, "node_modules", ".bin")
 	programs := b.runtimePrograms()
 	withNPM := slices.Contains(programs, "npm") || slices.Contains(programs, "npx")
-	key := kit.Key("4", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.pkg.has("fastify-cli")))
+	key := kit.Key("5", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.pkg.has("fastify-cli")))
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return layer, err
 	}
@@ -63,6 +63,8 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	}
 	if option := b.heapOption(); option != "" {
 		layer.LaunchEnvironment.Default("NODE_OPTIONS", option)
+	} else if err := writeHeapScript(layer.Path); err != nil {
+		return nil, err
 	}
 	if b.root != b.app {
 		bin += ":" + filepath.Join(b.root, "node_modules", ".bin")

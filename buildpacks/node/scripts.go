@@ -34,14 +34,17 @@ var variable = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 // programOf is the line from the program that it starts on: variables, npx, cross-env, pnpm exec and the like before it are taken off.
 func programOf(line string) string {
 	words := strings.Fields(line)
+	files := false // of variables, which the program before names
 	for len(words) > 1 {
 		w := strings.Trim(words[0], `"'`)
 		switch {
+		case files && len(words) > 2 && slices.Contains([]string{"-e", "-f", "-p", "-v", "--file"}, w):
+			words = words[1:]
 		case variable.MatchString(w), slices.Contains(runners, w), strings.HasPrefix(w, "-"):
+			files = files || strings.HasPrefix(w, "dotenv") || w == "env-cmd"
 		case (w == "pnpm" || w == "yarn" || w == "npm" || w == "bun") && (words[1] == "exec" || words[1] == "dlx" || words[1] == "x"):
 			words = words[1:]
 		case w == "yarn" && !strings.HasPrefix(words[1], "-"):
-		case w == "dotenv" || w == "env-cmd":
 		default:
 			return strings.Join(append([]string{path.Base(w)}, words[1:]...), " ")
 		}
@@ -58,7 +61,7 @@ var devServer = pattern.New(`^(react-scripts start|craco start|vite( dev| serve|
 // startScript is the script that starts the app; "" for none, and for one that starts a development server while there is a build script, whose
 // result is served instead.
 func (p *Package) startScript() string {
-	s := strings.TrimSpace(p.Scripts["start"])
+	s := p.unwatched(strings.TrimSpace(p.Scripts["start"]))
 	if prod := strings.TrimSpace(p.Scripts["start:prod"]); prod != "" && (s == "" || strings.HasPrefix(programOf(p.follow(s)), "nest start")) {
 		return prod // what builds the app before it starts it is for development
 	}

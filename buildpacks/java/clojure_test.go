@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/buildpacks/libcnb"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
@@ -65,5 +69,51 @@ func TestClojureCommands(t *testing.T) {
 	}
 	if got := strings.Join(clojureCommands(dir), " "); got != "-M:prod:run -X:work -M" {
 		t.Errorf("%q", got)
+	}
+}
+
+const clojureApp = `(ns shop.core (:import [com.sun.net.httpserver HttpServer HttpHandler] [java.net InetSocketAddress]) (:gen-class))
+(defn -main [& _]
+  (doto (HttpServer/create (InetSocketAddress. (Integer/parseInt (System/getenv "PORT"))) 0)
+    (.createContext "/" (reify HttpHandler (handle [_ x]
+      (let [b (.getBytes (str "clojure " (clojure-version)))]
+        (.sendResponseHeaders x 200 (count b))
+        (with-open [o (.getResponseBody x)] (.write o b))))))
+    (.start)))
+`
+
+// TestClojure: an app of Leiningen becomes one jar, one of deps.edn runs from its sources, by the namespace with -main or as the Procfile calls clojure.
+func TestClojure(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+	}{
+		{"Leiningen", map[string]string{"project.clj": `(defproject shop "1" :dependencies [[org.clojure/clojure "1.12.0"]] :main ^:skip-aot shop.core :target-path "target/%s" :profiles {:uberjar {:aot :all}})`}},
+		{"deps.edn", map[string]string{"deps.edn": `{:deps {org.clojure/clojure {:mvn/version "1.12.0"}}}`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bptest.Debian(t)
+			b, out := tools(t)
+			r := bptest.New(t, catalog.Java)
+			tt.files["src/shop/core.clj"] = clojureApp
+			built, err := r.Build(b, tt.files)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if got := answer(t, r, b.Runtime.(machine).home, built.Processes["web"]); got != "clojure 1.12.0" {
+				t.Errorf("the app says %q", got)
+			}
+			if tt.files["deps.edn"] == "" {
+				return
+			}
+			tt.files["Procfile"] = "web: clojure -M -m shop.core\n"
+			if _, err = r.Build(b, tt.files); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			web := libcnb.Process{Command: filepath.Join(r.Layers, "clojure/bin/clojure"), Arguments: []string{"-M", "-m", "shop.core"}}
+			if got := answer(t, r, b.Runtime.(machine).home, web); got != "clojure 1.12.0" {
+				t.Errorf("by the Procfile the app says %q", got)
+			}
+		})
 	}
 }

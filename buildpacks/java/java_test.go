@@ -128,6 +128,9 @@ func TestReason(t *testing.T) {
 			"mvn failed (exit status 1): repo.example.org cannot be reached; check that builds reach it; MAVEN_MIRROR_URL names a mirror of Maven Central"},
 		{"a server of several", "Could not find artifact ring:ring-core:pom:1.15.3 in central (https://repo1.maven.org/maven2/)\nCould not transfer artifact ring:ring-core:pom:1.15.3 from/to clojars (https://repo.clojars.org/): repo.clojars.org: Name or service not known\n",
 			"mvn failed (exit status 1): ring:ring-core:pom:1.15.3 was not found, and repo.clojars.org cannot be reached; check that builds reach it"},
+		{"a plugin of sbt", "[error] stack trace is suppressed\n[error] Error downloading com.typesafe.sbt:sbt-native-packager;sbtVersion=1.0;scalaVersion=2.12:1.7.5\n[error]   Not found\n" +
+			"[error]   download error: Caught java.net.UnknownHostException (repo.scala-sbt.org) while downloading https://repo.scala-sbt.org/x\n[warn] Project loading failed: (r)etry, (q)uit, (l)ast, or (i)gnore? (default: r)\n",
+			"mvn failed (exit status 1): com.typesafe.sbt:sbt-native-packager:1.7.5 was not found, and repo.scala-sbt.org cannot be reached; check that builds reach it, or take a newer version: those of sbt's plugins are in Maven Central"},
 		{"a server by sbt", "[error] not found: https://repo1.maven.org/maven2/x.pom\n[error] download error: Caught java.net.UnknownHostException: repo.scala-sbt.org (repo.scala-sbt.org) while downloading https://repo.scala-sbt.org/x\n",
 			"mvn failed (exit status 1): repo.scala-sbt.org cannot be reached; check that builds reach it; MAVEN_MIRROR_URL names a mirror of Maven Central"},
 		{"Node.js", "[ERROR] Failed to execute goal com.github.eirslett:frontend-maven-plugin:1.15.0:install-node-and-npm (node) on project shop: Could not download Node.js: Could not download https://nodejs.org/dist/v20/x.tar.gz\n",

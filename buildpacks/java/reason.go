@@ -18,9 +18,10 @@ var (
 	invalidRelease = pattern.New(`(?:invalid (?:target|source) release: |release version |Unsupported class file major version |error: invalid source release: )(\d[\d.]*)(?: not supported)?`)
 	wrongToolchain = pattern.New(`(?:Cannot find a Java installation on your machine.*matching|No matching toolchains found for requested specification).*?(?:languageVersion=|version=)(\d+)`)
 	noArtifact     = pattern.New(`(?:Could not find artifact|The following artifacts could not be resolved:|Could not find) ([\w.-]+:[\w.-]+(?::[\w.-]+)*:[\w.${}-]+)`)
+	noSbtArtifact  = pattern.New(`Error downloading ([\w.-]+:[\w.-]+)(?:;[^:\s]+)*(:[\w.-]+)`)
 	noPlugin       = pattern.New(`(?:Plugin ([\w.-]+:[\w.-]+:[\w.-]+) or one of its dependencies could not be resolved|Plugin \[id: '([\w.-]+)'(?:, version: '([\w.-]+)')?)`)
 	noParent       = pattern.New(`Non-resolvable parent POM for [^:]+:[^:]+:[^:]+: .*?(?:artifact|transfer artifact) ([\w.-]+:[\w.-]+:\w+:[\w.-]+)`)
-	noHost         = pattern.New(`(?:(?:Could not transfer artifact (\S+) from/to \S+ \((https?://[^)\s]+)\))|Could not (?:GET|HEAD|get resource) '(https?://[^']+)'|(?:Unknown host|UnknownHostException:|Connection refused: connect to|No such host is known)[ :(]*([\w.-]+\.[a-z]{2,}))`)
+	noHost         = pattern.New(`(?:(?:Could not transfer artifact (\S+) from/to \S+ \((https?://[^)\s]+)\))|Could not (?:GET|HEAD|get resource) '(https?://[^']+)'|(?:Unknown host|UnknownHostException:?|Connection refused: connect to|No such host is known)[ :(]*([\w.-]+\.[a-z]{2,}))`)
 	nodeInstall    = pattern.New(`(?:Could not download Node\.js|Could not extract the Node archive|Could not download npm|Could not download Yarn)[^\n]*`)
 	outOfMemory    = pattern.New(`java\.lang\.OutOfMemoryError|Gradle build daemon disappeared unexpectedly|GC overhead limit exceeded`)
 	badPOM         = pattern.New(`(?m)^\[(?:FATAL|ERROR)\] (Non-parseable POM .+|'[\w.]+' .+(?: is missing| for .+ is missing)\.?.*)$`)
@@ -89,6 +90,12 @@ func (b *build) missing(said string, fail func(next, format string, args ...any)
 		if strings.Contains(s, ".") && (strings.HasPrefix(s, "http") || !strings.Contains(s, ":")) {
 			from = host(s)
 		}
+	}
+	if m := noSbtArtifact.FindStringSubmatch(said); m != nil {
+		if from != "" {
+			return fail("check that builds reach it, or take a newer version: those of sbt's plugins are in Maven Central", "%s was not found, and %s cannot be reached", m[1]+m[2], from)
+		}
+		return fail("check its name and version", "the dependency %s was not found", m[1]+m[2])
 	}
 	if from != "" && strings.Contains(said, "Could not find artifact") { // and the server that may have it does not answer
 		if m := noArtifact.FindStringSubmatch(said); m != nil {

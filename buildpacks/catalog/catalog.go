@@ -124,7 +124,7 @@ func Order() [][]Entry {
 		{need(Java), may(Procfile)},
 		{need(Deno), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
-		{need(Python), may(Procfile)},
+		{need(Python), may(Static), may(Procfile)},
 		{need(Ruby), may(Static), may(Procfile)},
 		{need(PHP), may(Procfile)},
 		{need(Static), may(Procfile)},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // oldManifests are of tools that were there before modules.
@@ -44,6 +45,26 @@ func themes(app string, m mod) bool {
 		}
 	}
 	return false
+}
+
+// other tells whether the app is one of another language whose go.mod is there for tools: the Procfile starts a program of another language's for the
+// web, or there is no program in Go and another language's file.
+func other(app string, m mod) bool {
+	beside := false
+	for _, f := range []string{"package.json", "requirements.txt", "pyproject.toml", "Pipfile", "manage.py", "Gemfile", "composer.json", "mix.exs"} {
+		beside = beside || kit.Exists(app, f)
+	}
+	if !beside {
+		return false
+	}
+	procs, _ := procfile.Read(app) // a malformed one fails in its own buildpack
+	for _, p := range procs {
+		if p.Type == "web" {
+			return kit.ForeignCommand(p.Command)
+		}
+	}
+	mains, err := findMains(app, m)
+	return err == nil && len(mains) == 0
 }
 
 // makeModule gives an app without a go.mod one. It is there for the build alone.

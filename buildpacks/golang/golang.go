@@ -53,6 +53,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if themes(ctx.Application.Path, m) {
 		return kit.LookedFor(b.Out, "go.mod of a program"), nil
 	}
+	if other(ctx.Application.Path, m) {
+		return kit.LookedFor(b.Out, "go.mod of a program"), nil
+	}
 	return kit.Detected(b.Out, "Go (%s, go %s)", m.file, m.goVersion), nil
 }
 
@@ -192,7 +195,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err := b.compile(app, bin, env, m, targets); err != nil {
 		return result, err
 	}
-	layer, err := binaryLayer(ctx, bin, targets)
+	layer, err := binaryLayer(ctx, bin, targets, procs)
 	if err != nil {
 		return result, err
 	}
@@ -291,7 +294,7 @@ func (b Buildpack) compile(app, bin string, env kit.Env, m mod, targets []target
 }
 
 // binaryLayer puts the binaries into a layer for launch, or keeps the last build's when they are the same.
-func binaryLayer(ctx libcnb.BuildContext, bin string, targets []target) (*kit.Layer, error) {
+func binaryLayer(ctx libcnb.BuildContext, bin string, targets []target, procs []procfile.Process) (*kit.Layer, error) {
 	layer, err := kit.OpenLayer(ctx, "bin")
 	if err != nil {
 		return nil, err
@@ -317,6 +320,11 @@ func binaryLayer(ctx libcnb.BuildContext, bin string, targets []target) (*kit.La
 			packages = append(packages, kit.Package{Name: d.Path, Version: d.Version, PURL: "pkg:golang/" + d.Path})
 		}
 	}
+	script := runScript(procs, targets)
+	words, _ := aliases(ctx.Application.Path, procs, targets)
+	if len(words) > 0 || script != "" {
+		parts = append(parts, script, fmt.Sprint(words))
+	}
 	key := kit.Key(parts...)
 	reuse, err := layer.Reuse(key)
 	if err != nil {
@@ -331,12 +339,15 @@ func binaryLayer(ctx libcnb.BuildContext, bin string, targets []target) (*kit.La
 				return nil, err
 			}
 		}
+		if err := addCommands(layer.Path, script, words); err != nil {
+			return nil, err
+		}
 	}
 	return layer, kit.WriteSBOM(layer.Layer, packages)
 }
 
 // stripSources leaves what a program may want to read at run time (templates, static files, migrations) and removes what
-// only the compiler reads. A Procfile may name a binary as bin/NAME, as is the custom elsewhere.
+// only the compiler reads. A Procfile may name a binary as bin/NAME, as is the custom elsewhere, or by another path.
 func stripSources(app, layer string, targets []target, procs []procfile.Process) error {
 	drop := func(rel string, d fs.DirEntry) bool {
 		name := d.Name()
@@ -352,18 +363,6 @@ func stripSources(app, layer string, targets []target, procs []procfile.Process)
 	if err := kit.Prune(app, drop); err != nil {
 		return err
 	}
-	for _, t := range targets {
-		uses := func(p procfile.Process) bool { return strings.Contains(p.Command, "bin/"+t.name) }
-		link := filepath.Join(app, "bin", t.name)
-		if !slices.ContainsFunc(procs, uses) || kit.Exists(link) {
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-			return err
-		}
-		if err := os.Symlink(filepath.Join(layer, "bin", t.name), link); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, files := aliases(app, procs, targets)
+	return linkPaths(app, layer, files)
 }

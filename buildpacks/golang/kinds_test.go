@@ -61,6 +61,41 @@ func TestBuildKinds(t *testing.T) {
 	}
 }
 
+// TestProcfileCommands: what a Procfile calls a program is there when the app runs, also "go run".
+func TestProcfileCommands(t *testing.T) {
+	prints := func(text string) string {
+		return "package main\n\nimport (\n\t\"fmt\"\n\t\"os\"\n)\n\nfunc main() { fmt.Println(\"" + text + "\", os.Args[1:]) }\n"
+	}
+	mod := "module example.com/shop\n\ngo 1.25\n"
+	for _, tt := range []struct {
+		name    string
+		files   map[string]string
+		command []string // in the app, with the layer first in PATH
+		want    string
+	}{
+		{"go run of a file", map[string]string{"main.go": prints("file"), "Procfile": "web: go run main.go\n"}, []string{"go", "run", "main.go"}, "file []"},
+		{"go run of a package, with flags and arguments", map[string]string{"go.mod": mod, "main.go": prints("root"), "cmd/web/main.go": prints("web"), "Procfile": "web: go run -race -tags x ./cmd/web -v\nworker: go run .\n"},
+			[]string{"go", "run", "-race", "-tags", "x", "./cmd/web", "-v"}, "web [-v]"},
+		{"go run of a worker", map[string]string{"go.mod": mod, "cmd/web/main.go": prints("web"), "cmd/jobs/main.go": prints("jobs"), "Procfile": "web: web\nworker: go run cmd/jobs/main.go\n"},
+			[]string{"go", "run", "cmd/jobs/main.go"}, "jobs []"},
+		{"a name of the old kind", map[string]string{".godir": "web\n", "web.go": prints("old"), "Procfile": "web: web\n"}, []string{"web"}, "old []"},
+		{"a path that the developer builds to", map[string]string{"go.mod": mod, "main.go": prints("out"), "Procfile": "web: ./build/out -a\n"}, []string{"./build/out", "-a"}, "out [-a]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, out := toolchain(t)
+			r := bptest.New(t, catalog.Go)
+			if _, err := r.Build(b, tt.files); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			c := exec.Command("/usr/bin/env", tt.command...)
+			c.Dir, c.Env = r.App, []string{"PATH=" + filepath.Join(r.Layers, "bin/bin") + ":/usr/bin:/bin"}
+			if got, err := c.CombinedOutput(); err != nil || strings.TrimSpace(string(got)) != tt.want {
+				t.Errorf("prints %q %v, want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
 // TestReason: the line that helps, and what to do.
 func TestReason(t *testing.T) {
 	failed := errors.New("go build failed (exit status 1)")

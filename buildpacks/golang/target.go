@@ -39,8 +39,10 @@ func chooseTargets(app string, m mod, asked []string, procs []procfile.Process) 
 		return nil, err
 	}
 	targets := []target{web}
+	runs := goRuns(procs)
 	for _, t := range mains {
-		if t != web && inProcfile(procs, t.name) && !slices.ContainsFunc(targets, func(o target) bool { return o.name == t.name }) {
+		run := slices.ContainsFunc(runs, func(r goRun) bool { return r.dir == path.Clean(t.dir) })
+		if t != web && (run || inProcfile(procs, t.name)) && !slices.ContainsFunc(targets, func(o target) bool { return o.name == t.name }) {
 			targets = append(targets, t)
 		}
 	}
@@ -48,6 +50,9 @@ func chooseTargets(app string, m mod, asked []string, procs []procfile.Process) 
 }
 
 func chooseWeb(app string, m mod, mains []target, procs []procfile.Process) (target, error) {
+	if t, ok := runsTarget(goRuns(procs), mains, "web"); ok {
+		return t, nil
+	}
 	for _, t := range mains {
 		if t.dir == "." {
 			return t, nil

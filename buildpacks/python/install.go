@@ -21,13 +21,17 @@ func (b *build) environment() error {
 	if err != nil {
 		return err
 	}
+	if key, err = b.takeNoted(key); err != nil {
+		return err
+	}
 	old, _ := b.venv.Metadata["packages"].([]any)
 	// What a Django app runs while it is built needs the packages here, not only in the registry: its environment is cached.
-	django := b.isDjango()
-	if django {
+	// So does what makes a site, of which nothing in Python is in the image.
+	types := libcnb.LayerTypes{Launch: b.site == nil, Cache: b.site != nil || b.isDjango()}
+	if types.Cache {
 		if key != "" && b.venv.Metadata["key"] == key && kit.IsFile(b.venv.Path, "bin", "python") {
 			kit.Say(b.Out, "Using cached dependencies")
-			b.venv.LayerTypes = libcnb.LayerTypes{Launch: true, Cache: true}
+			b.venv.LayerTypes = types
 			return b.noteOld(old)
 		}
 	} else if reuse, err := b.reuse(key); err != nil {
@@ -36,28 +40,22 @@ func (b *build) environment() error {
 		kit.Say(b.Out, "Using cached dependencies")
 		return b.noteOld(old)
 	}
-	if err := b.venv.Reset(libcnb.LayerTypes{Launch: true, Cache: django}, key); err != nil {
+	if err := b.fill(key, types); err != nil {
 		return err
-	}
-	for _, step := range []func() error{b.install, b.installOwn, b.addSetuptools} {
-		if err := step(); err != nil {
-			return err
-		}
 	}
 	names, err := b.freeze()
 	if err != nil {
 		return err
 	}
 	b.names = names
-	if err := b.addServer(); err != nil {
-		return err
-	}
-	for _, step := range []func() error{b.addRunners, b.addAddresses} {
-		if err := step(); err != nil {
-			return err
+	if b.site == nil {
+		for _, step := range []func() error{b.addServer, b.addRunners, b.addAddresses} {
+			if err := step(); err != nil {
+				return err
+			}
 		}
+		b.compilePackages()
 	}
-	b.compilePackages()
 	b.venv.Metadata["packages"] = b.names
 	b.launchEnv()
 	return b.sbom()

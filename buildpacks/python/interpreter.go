@@ -29,6 +29,7 @@ var oldest, newest = []int{3, 8}, []int{3, 15}
 type interpreter struct {
 	version string
 	from    string // for people
+	suite   string // of Debian; "" for one of uv's
 	dir     string // of the cache: all of it, with headers
 	exe     string // below dir
 	key     string // of the layer
@@ -42,7 +43,7 @@ func (b *build) findPython(w wanted) error {
 	if err != nil {
 		return err
 	}
-	b.version, b.exe = base, b.Exe
+	b.version, b.exe, b.wanted = base, b.Exe, w
 	if !w.allows(base) {
 		if err := b.otherPythonFor(w, base); err != nil {
 			return err
@@ -99,7 +100,29 @@ func (b *build) otherPythonFor(w wanted, base string) error {
 		}
 		return b.use(p)
 	}
+	if b.allowedInstead(w, base, failed) {
+		return nil
+	}
 	return refusal(w, base, failed)
+}
+
+// allowedInstead takes the image's Python where the one cannot be had that developers pin for themselves, and the app's range of versions allows it.
+func (b *build) allowedInstead(w wanted, base string, failed error) bool {
+	var e *kit.Error
+	if !slices.Contains(pins, w.from) || !errors.As(failed, &e) {
+		return false
+	}
+	p := b.source.project
+	spec := p.Project.RequiresPython
+	if v, ok := p.Tool.Poetry.Dependencies["python"].(string); ok && spec == "" {
+		spec = v
+	}
+	ok, err := parseSpecifier(spec)
+	if spec == "" || err != nil || !ok(base) {
+		return false
+	}
+	kit.Say(b.Out, "Warning: %s asks for Python %s, and %s: going on with %s, which pyproject.toml allows (%s)", w.from, w.text, e.Message, minor(base), spec)
+	return true
 }
 
 // refusal says which versions can be had, and why not the one that is asked for.
@@ -269,7 +292,7 @@ func (b *build) debianPython(tools, version, suite string, ask bool) (*debs.Set,
 		return nil, nil
 	}
 	full := strings.SplitN(set.Version("python"+version), "+", 2)[0]
-	return set, &interpreter{version: full, from: "Debian's, from " + suite, dir: filepath.Join(tools, "debian-"+version+"-"+set.Key()[:16]), exe: "usr/bin/python" + version, key: kit.Key(layout, "debian", set.Key())}
+	return set, &interpreter{version: full, from: "Debian's, from " + suite, suite: suite, dir: filepath.Join(tools, "debian-"+version+"-"+set.Key()[:16]), exe: "usr/bin/python" + version, key: kit.Key(layout, "debian", set.Key())}
 }
 
 // fetchDebian installs a Python of Debian's where its layer will be, so that its files name that place, and keeps it in the cache.

@@ -171,6 +171,28 @@ func TestPythonNotThere(t *testing.T) {
 	}
 }
 
+// TestPinOutOfReach: a pin that developers' tools wrote gives way to the range that the app allows, where its Python cannot be had; without a range it
+// does not.
+func TestPinOutOfReach(t *testing.T) {
+	before := debs.System
+	debs.System = debs.Paths{}
+	t.Cleanup(func() { debs.System = before })
+	for spec, live := range map[string]bool{">=3.9": true, ">=3.99": false, "": false} {
+		out := &bytes.Buffer{}
+		r := bptest.New(t, catalog.Python)
+		r.Env["UV_PYTHON_INSTALL_MIRROR"] = "http://127.0.0.1:1"
+		project := "[project]\nname = 'a'\nversion = '1'\ndependencies = []\n"
+		if spec != "" {
+			project += "requires-python = '" + spec + "'\n"
+		}
+		_, err := r.Build(pack(t, out), map[string]string{"pyproject.toml": project, ".python-version": "3.12\n", "main.py": "print()\n"})
+		want := "Warning: .python-version asks for Python 3.12, and it comes from 127.0.0.1:1, which refuses connections: going on with " + minor(thisPython(t)) + ", which pyproject.toml allows (>=3.9)"
+		if (err == nil) != live || live && !strings.Contains(out.String(), want) {
+			t.Errorf("%q: %v\n%s", spec, err, out)
+		}
+	}
+}
+
 // TestPythonOfDebian: where uv's host does not answer, an older release of Debian has the Python.
 func TestPythonOfDebian(t *testing.T) {
 	bptest.Debian(t, "python3", "python3-minimal", "libpython3-stdlib")

@@ -64,6 +64,7 @@ func (b *build) key() (string, error) {
 			return "", err
 		}
 	}
+	parts = append(parts, b.siteKey()...)
 	for _, tool := range runners {
 		parts = append(parts, fmt.Sprint(b.starts(tool)))
 	}

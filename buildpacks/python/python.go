@@ -44,9 +44,16 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if s.kind == "" {
 		return kit.LookedFor(b.Out, looksFor), nil
 	}
+	site := siteOf(app, s)
+	if site == nil && otherApp(app) != "" && starts(app, s) == "" {
+		return kit.LookedFor(b.Out, "a program in Python"), nil
+	}
 	w, err := wantedVersion(app, s)
 	if err != nil {
 		return libcnb.DetectResult{}, err
+	}
+	if site != nil {
+		return kit.Detected(b.Out, "%s (%s, %s)", site.name, site.config, w.describe()), nil
 	}
 	return kit.Detected(b.Out, "Python (%s, %s)", s.kind, w.describe()), nil
 }
@@ -59,12 +66,15 @@ type build struct {
 	env     kit.Env
 	cache   *kit.Cache
 	source  source
+	wanted  wanted
 	version string       // "3.11.2"
 	exe     string       // its interpreter
 	other   *interpreter // nil for the image's own
 	venv    *kit.Layer
 	names   []string   // installed packages as "name==version", names normalised
 	found   *appObject // by findApp; nil before
+	said    string     // by the last installation
+	site    *generator // nil for an app
 }
 
 // Build implements libcnb.Builder.
@@ -74,6 +84,15 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	b.cache = kit.OpenCache(ctx, b.env)
 	if err := b.prepare(); err != nil {
 		return result, err
+	}
+	if b.site != nil {
+		for _, step := range []func() error{b.dropEnvironments, b.environment, b.generate} {
+			if err := step(); err != nil {
+				return result, err
+			}
+		}
+		result.Layers = append(b.cache.Layers(), b.venv)
+		return result, nil
 	}
 	for _, step := range []func() error{b.dropEnvironments, b.environment, b.checkImports, b.assets, b.collectStatic} {
 		if err := step(); err != nil {
@@ -122,6 +141,7 @@ func (b *build) prepare() error {
 	if err := b.setUV(); err != nil {
 		return err
 	}
+	b.site = siteOf(b.app, b.source)
 	w, err := wantedVersion(b.app, b.source)
 	if err != nil {
 		return err
@@ -142,8 +162,10 @@ type project struct {
 		RequiresPython string         `toml:"requires-python"`
 		Dependencies   []string       `toml:"dependencies"`
 		Dynamic        []string       `toml:"dynamic"`
+		Optional       map[string]any `toml:"optional-dependencies"`
 		Scripts        map[string]any `toml:"scripts"`
 	} `toml:"project"`
+	Groups      map[string]any `toml:"dependency-groups"`
 	BuildSystem struct {
 		Backend string `toml:"build-backend"`
 	} `toml:"build-system"`
@@ -153,6 +175,9 @@ type project struct {
 			Package      *bool          `toml:"package-mode"`
 			Dependencies map[string]any `toml:"dependencies"`
 			Scripts      map[string]any `toml:"scripts"`
+			Group        map[string]struct {
+				Dependencies map[string]any `toml:"dependencies"`
+			} `toml:"group"`
 		} `toml:"poetry"`
 		PDM struct {
 			Scripts map[string]any `toml:"scripts"`
@@ -202,6 +227,10 @@ func findSource(app string) (source, error) {
 				s.kind = f
 				return s, nil
 			}
+		}
+		if site := siteOf(app, s); site != nil {
+			s.kind = site.config
+			return s, nil
 		}
 		if err := notForPip(app); err != nil {
 			return s, err

@@ -40,7 +40,7 @@ func (b *build) start() (*libcnb.Process, error) {
 	if len(procs) > 0 && strings.HasSuffix(b.source.kind, ".py") {
 		return nil, nil // found by its Procfile, which says what runs
 	}
-	files := []string{"main.py", "app.py", "server.py", "run.py", "bot.py", "__main__.py"}
+	files := programs
 	if o.protocol == own {
 		files = []string{o.file}
 	}
@@ -61,6 +61,9 @@ func (b *build) start() (*libcnb.Process, error) {
 	return nil, kit.Errorf("add a Procfile with a line such as web: gunicorn app:app",
 		"nothing says how the app starts: no Procfile, and no app object in app.py, main.py or wsgi.py")
 }
+
+// programs are the names of files that are run where nothing says what is.
+var programs = []string{"main.py", "app.py", "server.py", "run.py", "bot.py", "__main__.py"}
 
 // serve is the installed server that fits an app object; nil if there is none.
 func (b *build) serve(o appObject) *libcnb.Process {

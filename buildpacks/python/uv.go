@@ -90,7 +90,8 @@ func (b *build) uv(title string, env kit.Env, args ...string) (string, error) {
 	}
 	causes := &causes{}
 	said, err := kit.Cmd{Args: append([]string{b.UV}, args...), Dir: b.app, Env: env, Out: io.MultiWriter(b.Out, causes), Name: name}.Run()
-	return said + "\n" + causes.String(), err
+	b.said = said + "\n" + causes.String()
+	return b.said, err
 }
 
 // pip installs by "uv pip install". Old packages whose setup.py reads setuptools' pkg_resources are built once more with a setuptools that has it.

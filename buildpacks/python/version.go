@@ -34,6 +34,9 @@ var versionFiles = []struct {
 	{"Pipfile", pipfileVersion},
 }
 
+// pins are the files in which developers' tools note the version that they work with, within the range that the app allows.
+var pins = []string{".python-version", ".tool-versions", "mise.toml", ".mise.toml"}
+
 func lines(app, file string, _ source) []string { return kit.VersionLines(app, file) }
 
 func mise(app, file string, _ source) []string { return kit.MiseVersions(app, file, "python") }

@@ -33,6 +33,9 @@ func TestDetect(t *testing.T) {
 		{"asked for outside", map[string]string{"index.html": ""}, "../x", false, "", "BP_STATIC_ROOT is ../x, which is outside of the app; name a folder of the app"},
 		{"build script", map[string]string{"package.json": `{"scripts":{"build":"vite build"}}`, "index.html": ""}, "", true, "Static site (output of the build script)", ""},
 		{"server", map[string]string{"package.json": `{"scripts":{"start":"node a.js"}}`, "public/index.html": ""}, "", false, looksFor, ""},
+		{"what MkDocs makes", map[string]string{"mkdocs.yml": "site_name: x\n", "docs/index.md": "", "requirements.txt": "mkdocs\n"}, "", true, "Static site (output of its generator)", ""},
+		{"an app in Python with pages of documentation", map[string]string{"requirements.txt": "flask\n", "app.py": "app = Flask(__name__)\n", "docs/index.html": ""}, "", false, looksFor, ""},
+		{"pages with tools in Python", map[string]string{"requirements.txt": "pre-commit\n", "docs/index.html": ""}, "", true, "Static site (docs/index.html)", ""},
 		{"nothing", map[string]string{"a.txt": ""}, "", false, looksFor, ""},
 	}
 	for _, tt := range tests {
@@ -52,6 +55,19 @@ func TestDetect(t *testing.T) {
 				t.Errorf("got %v %q %q, want %v %q %q", passed, got, msg, tt.passed, tt.out, tt.err)
 			}
 		})
+	}
+}
+
+// TestGenerated: of a site that a program in Python made, the pages alone are served.
+func TestGenerated(t *testing.T) {
+	r, ask := site(t, nil, map[string]string{"mkdocs.yml": "site_name: x\n", "docs/index.md": "# source", ".gitd-site/index.html": "made", ".gitd-site/more/index.html": "more"})
+	for path, want := range map[string]string{"/": "made", "/more/": "more"} {
+		if _, got := ask("GET", path, nil); got != want {
+			t.Errorf("%s is %q, want %q", path, got, want)
+		}
+	}
+	if kit.Exists(r.App, "mkdocs.yml") || kit.Exists(r.App, "docs") {
+		t.Error("the sources are in the image")
 	}
 }
 

@@ -122,6 +122,8 @@ func TestKindAndStart(t *testing.T) {
 		{"what Nx built of Next.js", map[string]string{"package.json": `{"dependencies":{"next":"16"},"devDependencies":{"nx":"1"}}`, "nx.json": "{}", "apps/web/.next/BUILD_ID": ""}, Site,
 			`bash|-c|cd 'apps/web' && PATH="$PWD/node_modules/.bin:$PATH" && exec next start`},
 		{"a development server of Nx", map[string]string{"package.json": `{"scripts":{"build":"nx build","start":"nx serve"}}`}, Site, ""},
+		{"a main that is no program", map[string]string{"package.json": `{"main":"package.json","scripts":{"start":"sanity start","build":"sanity build"}}`}, Site, ""},
+		{"a development server that another script starts", map[string]string{"package.json": `{"scripts":{"dev":"umi dev","start":"npm run dev","build":"umi build"}}`}, Site, ""},
 		{"pages with an index.js", map[string]string{"package.json": `{}`, "build/index.js": "", "build/index.html": ""}, Neither, "error"},
 		{"nest", map[string]string{"package.json": `{"scripts":{"build":"nest build","start":"nest start","start:prod":"node dist/main"}}`}, Server, "node|dist/main"},
 		{"next without a start script", map[string]string{"package.json": `{"scripts":{"build":"next build"},"dependencies":{"next":"15"}}`}, Server, "next|start"},

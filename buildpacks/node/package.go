@@ -176,7 +176,7 @@ func (p *Package) KindOf(app string) Kind {
 	if _, s := p.memberStart(app); s != "" {
 		return Server
 	}
-	if p.Main != "" && (kit.IsFile(app, p.Main) || p.HasBuild() && p.Main != "index.js") {
+	if p.mainProgram() != "" && (kit.IsFile(app, p.Main) || p.HasBuild() && p.Main != "index.js") {
 		return Server
 	}
 	if slices.ContainsFunc(serverFiles, func(f string) bool { return kit.IsFile(app, f) }) {
@@ -189,6 +189,14 @@ func (p *Package) KindOf(app string) Kind {
 		return Site
 	}
 	return Neither
+}
+
+// mainProgram is main where that is a program: for some packages it is a style sheet, or package.json.
+func (p *Package) mainProgram() string {
+	if slices.Contains([]string{".json", ".css", ".scss", ".sass", ".less", ".html", ".svg", ".md"}, filepath.Ext(p.Main)) {
+		return ""
+	}
+	return p.Main
 }
 
 // local tells whether packages come from folders of the app: workspaces, file: and link:.

@@ -56,7 +56,7 @@ func programOf(line string) string {
 // devServer are programs that serve while a person edits, and are not meant for the public.
 var devServer = pattern.New(`^(react-scripts start|craco start|vite( dev| serve| preview)?( -|$)|ng serve|vue-cli-service serve|webpack(-dev-server| serve)|webpack-dev-server|rspack serve|rsbuild (dev|preview)|parcel( serve)?( |$)|astro (dev|preview|start)|` +
 	`gatsby (develop|serve)|eleventy .*--serve|docusaurus (start|serve)|vuepress dev|vitepress (dev|preview)|ember (serve|s)( |$)|snowpack dev|stencil build .*--serve|svelte-kit (dev|preview)|vike (dev|preview)|nuxi? (dev|preview)|nuxt (dev|preview)|` +
-	`storybook dev|start-storybook|live-server|browser-sync|preact watch|expo start|hexo server|slidev( |$)|wmr( |$)|solid-start dev|nx (serve|dev|run \S+:(serve|dev))|turbo (run )?dev|vinxi dev|remix (dev|vite:dev)|react-router dev)`)
+	`storybook dev|start-storybook|live-server|browser-sync|preact watch|expo start|hexo server|slidev( |$)|wmr( |$)|solid-start dev|nx (serve|dev|run \S+:(serve|dev))|turbo (run )?dev|(umi|max|dumi|sapper|modern|rspress|waku|blitz|rw|redwood|histoire|farm) dev|rspress preview|farm (start|preview)|ice start|brunch watch|polymer serve|sanity (start|dev)|esbuild .*--serve|webpack .*--watch|docsify serve|ladle serve|vinxi dev|remix (dev|vite:dev)|react-router dev)`)
 
 // startScript is the script that starts the app; "" for none, and for one that starts a development server while there is a build script, whose
 // result is served instead.
@@ -69,7 +69,7 @@ func (p *Package) startScript() string {
 		return s
 	}
 	program := programOf(p.follow(s))
-	if s == "" && p.Main == "" || devServer.MatchString(program) {
+	if s == "" && p.mainProgram() == "" || devServer.MatchString(program) {
 		return p.impliedStart()
 	}
 	// Next.js has a server of its own for what it built.

@@ -51,7 +51,7 @@ func (b *build) start() (*libcnb.Process, error) {
 		return &libcnb.Process{Type: "web", Command: "bun", Arguments: []string{"run", b.pkg.bunFile(b.app)}, Direct: true}, nil
 	}
 	files := serverFiles
-	if b.pkg.Main != "" {
+	if b.pkg.mainProgram() != "" {
 		files = append([]string{b.pkg.Main, b.pkg.Main + ".js", strings.TrimSuffix(b.pkg.Main, "/") + "/index.js"}, files...)
 	}
 	for _, f := range files {

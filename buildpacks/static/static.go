@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -33,12 +32,6 @@ type Buildpack struct {
 func New(out io.Writer) Buildpack {
 	return Buildpack{Nginx: catalog.NginxExe, Types: "/etc/nginx/mime.types", Out: out}
 }
-
-// The folders that are looked at, in this order.
-var (
-	plainRoots = []string{".", "public", "dist", "build", "_site", "site", "www", "out", "html", "public_html", "docs"}
-	builtRoots = []string{"dist", "build", "out", "_site", ".output/public", ".vitepress/dist", "public", "."}
-)
 
 const looksFor = "index.html (also in public, dist, build, docs and the like)"
 
@@ -198,80 +191,6 @@ func (b Buildpack) rules(set settings, site string) (rules, error) {
 		kit.Say(b.Out, "Redirects: %d, headers: %d", len(r.redirects), len(r.headers))
 	}
 	return r, nil
-}
-
-// chooseRoot finds the folder to serve.
-func chooseRoot(app, asked string, built bool) (string, error) {
-	if asked != "" {
-		return askedRoot(app, asked)
-	}
-	roots := plainRoots
-	if built {
-		roots = builtRoots
-	}
-	for _, root := range roots {
-		if kit.IsFile(app, root, "index.html") && !(built && root == "." && kit.Exists(app, "src")) {
-			return root, nil
-		}
-	}
-	// Some generators make a folder per project: dist/NAME or dist/NAME/browser.
-	for _, pattern := range []string{"dist/*/index.html", "dist/*/browser/index.html"} {
-		if found, _ := filepath.Glob(filepath.Join(app, pattern)); len(found) == 1 {
-			rel, err := filepath.Rel(app, filepath.Dir(found[0]))
-			return filepath.ToSlash(rel), err
-		}
-	}
-	if built {
-		if root := configuredRoot(app); root != "" {
-			return root, nil
-		}
-		if found := withIndex(app); len(found) == 1 {
-			return found[0], nil
-		}
-		return "", kit.Errorf("set BP_STATIC_ROOT to the folder that it makes, or add a start script to package.json",
-			"the build script has left no index.html in %s", strings.Join(builtRoots[:len(builtRoots)-1], ", "))
-	}
-	return "", kit.Errorf("set BP_STATIC_ROOT to the folder of the site", "there is no %s", looksFor)
-}
-
-var outDir = regexp.MustCompile(`\b(?:outDir|outputDir|distDir|outputPath|publicDir|destination)["']?\s*[:=]\s*["']([^"'\n]+)["']`)
-
-// configuredRoot is the folder that the configuration of a build tool names, where it has pages.
-func configuredRoot(app string) string {
-	for _, pattern := range []string{"vite.config.*", "vue.config.*", "astro.config.*", "angular.json", "rsbuild.config.*", "webpack.config.*", "svelte.config.*", "next.config.*", ".eleventy.js", "eleventy.config.*"} {
-		found, _ := filepath.Glob(filepath.Join(app, pattern)) // constant patterns: cannot fail
-		for _, f := range found {
-			for _, m := range outDir.FindAllStringSubmatch(kit.Text(f), -1) {
-				dir := path.Clean(m[1])
-				for _, d := range []string{dir, path.Join(dir, "browser")} {
-					if filepath.IsLocal(d) && d != "." && kit.IsFile(app, d, "index.html") {
-						return d
-					}
-				}
-			}
-		}
-	}
-	return ""
-}
-
-// withIndex lists the folders that have an index.html, as deep as three, but those of sources, tests and packages.
-func withIndex(app string) (found []string) {
-	skip := []string{"node_modules", "src", "test", "tests", "e2e", "cypress", "docs", "examples", "public", "static", "coverage", "templates"}
-	_ = filepath.WalkDir(app, func(file string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() || file == app {
-			return nil // what cannot be read is not served
-		}
-		rel, err := filepath.Rel(app, file)
-		if err != nil || slices.Contains(skip, d.Name()) || strings.HasPrefix(d.Name(), ".") || strings.Count(rel, "/") > 2 {
-			return fs.SkipDir
-		}
-		if kit.IsFile(file, "index.html") {
-			found = append(found, filepath.ToSlash(rel))
-			return fs.SkipDir // what is below belongs to it
-		}
-		return nil
-	})
-	return found
 }
 
 // keepOnly removes all of the app but one folder: sources of a site that was built are of no use when it is served.

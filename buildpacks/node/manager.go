@@ -50,6 +50,8 @@ var latest = map[string]string{"npm": "", "yarn": "1", "berry": "4", "pnpm": "9"
 var (
 	managerField = pattern.New(`^(npm|yarn|pnpm|bun)(?:@([^+]*)(?:\+(.+))?)?$`)
 	pnpmLock     = pattern.New(`(?m)^lockfileVersion: *'?"?([0-9]+)`)
+	// pnpm 10 and later keep their settings in the file that lists the members. Earlier ones do not read them, and refuse a file without members.
+	pnpmSettings = pattern.New(`(?m)^(?:allowBuilds|onlyBuiltDependencies|ignoredBuiltDependencies|neverBuiltDependencies|dangerouslyAllowAllBuilds|overrides|packageExtensions|patchedDependencies|nodeLinker|shamefullyHoist|publicHoistPattern|hoistPattern|autoInstallPeers|strictPeerDependencies|linkWorkspacePackages|injectWorkspacePackages|minimumReleaseAge|savePrefix|supportedArchitectures|catalogMode|blockExoticSubdeps|trustPolicy|verifyDepsBeforeRun):`)
 	berryLock    = pattern.New(`(?m)^__metadata:\s+version: *"?([0-9]+)`)
 	yarnPath     = pattern.New(`(?m)^yarnPath: *"?([^"\n]+?)"? *$`)
 	yarnRelease  = pattern.New(`yarn-(?:berry-)?([0-9]+(?:\.[0-9]+)*)`)
@@ -63,7 +65,18 @@ func chooseManager(app string, p *Package) (manager, error) {
 	}
 	m := byLock(app, name)
 	if m.kind == "" {
-		m.kind = kit.Pick(name == "" && p.callsBun(), "bun", kit.Pick(name == "", "npm", name))
+		m.kind = name
+		switch {
+		case name != "":
+		case kit.IsFile(app, "pnpm-workspace.yaml"):
+			m.kind = "pnpm"
+		case kit.IsFile(app, ".yarnrc.yml"):
+			m.kind = "berry"
+		case p.callsBun():
+			m.kind = "bun"
+		default:
+			m.kind = "npm"
+		}
 	}
 	if m.kind != name {
 		name, version, hash = "", "", ""
@@ -169,6 +182,9 @@ func (m manager) defaultVersion(app string) string {
 			case "6":
 				return "8"
 			}
+		}
+		if pnpmSettings.MatchString(kit.Text(app, "pnpm-workspace.yaml")) {
+			return "10"
 		}
 	case "yarn", "berry":
 		if v := berryLock.FindStringSubmatch(text); v != nil {

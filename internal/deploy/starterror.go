@@ -55,7 +55,11 @@ func (e *StartError) next() string {
 	case OutOfMemory:
 		return "reduce the app's memory use, or raise its limit; on one machine the files that it writes are in memory too"
 	case NotListening:
-		return fmt.Sprintf("make the app listen on the port in the environment variable PORT (%d)", e.Port)
+		next := fmt.Sprintf("make the app listen on the port in the environment variable PORT (%d)", e.Port)
+		if len(e.Listens) == 1 {
+			next += fmt.Sprintf(", or write its own into project.toml: [io.gitd.web] port = %d", e.Listens[0])
+		}
+		return next
 	case ImageError:
 		return "push again to build a new image"
 	case NoRoom:

@@ -70,7 +70,7 @@ func (b *build) key() (string, error) {
 	}
 	// These decide on whether a server is added.
 	o := b.findApp()
-	parts = append(parts, fmt.Sprint(b.isDjango(), b.procfileWeb(), o.name != "", o.protocol))
+	parts = append(parts, fmt.Sprint(b.isDjango(), b.procfileWeb(), o.name != "", o.protocol, b.namedServer()))
 	return kit.Key(parts...), nil
 }
 

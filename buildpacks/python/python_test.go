@@ -134,6 +134,8 @@ func TestStart(t *testing.T) {
 		{"Django with channels", map[string]string{"manage.py": "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n", "shop/wsgi.py": "", "shop/asgi.py": ""}, "django channels daphne", `/bin/sh|-c|exec daphne -b 0.0.0.0 -p "${PORT:-8080}" shop.asgi:application`},
 		{"waitress", map[string]string{"app.py": "app = Flask(__name__)\n"}, "flask waitress", `/bin/sh|-c|exec waitress-serve --listen="0.0.0.0:${PORT:-8080}" app:app`},
 		{"the only file that is run", map[string]string{"bot_web.py": "if __name__ == '__main__':\n    serve()\n", "lib.py": ""}, "", "python|bot_web.py"},
+		{"the factory of a package", map[string]string{"flaskr/__init__.py": "from flask import Flask\n\ndef create_app(test_config=None):\n    app = Flask(__name__)\n    return app\n", "flaskr/db.py": ""}, "flask gunicorn", gunicorn + "flaskr:create_app()"},
+		{"Sanic with a port of its own", map[string]string{"main.py": "from sanic import Sanic\napp = Sanic('x')\nif __name__ == '__main__':\n    app.run(port=8000)\n"}, "sanic", `/bin/sh|-c|exec sanic main:app --host 0.0.0.0 --port "${PORT:-8080}"`},
 		{"procfile", map[string]string{"Procfile": "web: x\n", "app.py": "app = 1\n"}, "gunicorn", ""},
 		{"the program of a worker", map[string]string{"Procfile": "worker: python3 -u bot.py\n", "bot.py": "if __name__ == '__main__':\n    tick()\n"}, "", ""},
 		{"worker only", map[string]string{"Procfile": "worker: x\n"}, "", ""},
@@ -360,6 +362,9 @@ func TestBuildKinds(t *testing.T) {
 		{"a package that wants pkg_resources", map[string]string{
 			"requirements.txt": "gunicorn==20.0.4\n", "main.py": "def app(environ, start_response):\n    pass\n",
 		}, []string{"python", "-W", "ignore", "-c", "import gunicorn.util; print('ok')"}, "ok\n", "setuptools<81 (for pkg_resources)"},
+		{"a server that the Procfile alone names", map[string]string{
+			"requirements.txt": "six==1.17.0\n", "main.py": "def app(environ, start_response):\n    pass\n", "Procfile": "web: FOO=1 waitress-serve --listen=*:$PORT main:app\n",
+		}, []string{"python", "-c", "import waitress; print('ok')"}, "ok\n", "uv pip install waitress (the Procfile starts it, and requirements.txt does not list it)"},
 		{"a build system that refuses is a warning", map[string]string{
 			"pyproject.toml":  "[build-system]\nrequires = ['setuptools>=69']\nbuild-backend = 'setuptools.build_meta'\n[project]\nname = 'flat'\nversion = '0.1'\n",
 			"one/__init__.py": "", "two/__init__.py": "", "main.py": "def app(environ, start_response):\n    pass\n",

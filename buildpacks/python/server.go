@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // protocol is how an app object is called.
@@ -135,7 +136,9 @@ func (b *build) objectIn(text string) (appObject, bool) {
 		}
 	}
 	if m := appFactory.FindStringSubmatch(text); unknown == "" && m != nil {
-		unknown = m[1] + m[2] + "()"
+		// A factory that makes a framework's object itself is as good as that.
+		made := asgiMaker.MatchString(text) || wsgiMaker.MatchString(text)
+		return appObject{name: m[1] + m[2] + "()", protocol: b.imported(text), known: made}, true
 	}
 	if unknown == "" {
 		return appObject{}, false
@@ -233,7 +236,10 @@ func (b *build) addServer() error {
 	case wsgi:
 		server = "gunicorn"
 	}
-	if server == "" || b.procfileWeb() || b.has(server) {
+	if b.procfileWeb() {
+		return b.addNamedServer()
+	}
+	if server == "" || b.has(server) {
 		return nil
 	}
 	if server == "uvicorn" && slices.ContainsFunc([]string{"hypercorn", "daphne", "granian"}, b.has) {
@@ -243,6 +249,40 @@ func (b *build) addServer() error {
 		return nil
 	}
 	if err := b.pip("uv pip install "+server+" (the app names no server)", server); err != nil {
+		return err
+	}
+	names, err := b.freeze()
+	b.names = names
+	return err
+}
+
+// servers are the programs that serve an app, and their packages.
+var servers = map[string]string{"gunicorn": "gunicorn", "uvicorn": "uvicorn", "hypercorn": "hypercorn", "daphne": "daphne", "granian": "granian", "waitress-serve": "waitress"}
+
+// namedServer is the package of the server that a line of the Procfile starts by its name; "" for none.
+func (b *build) namedServer() string {
+	procs, _ := procfile.Read(b.app) // a malformed one fails in its own buildpack
+	for _, p := range procs {
+		words := strings.Fields(p.Command)
+		for i, w := range words {
+			if pkg := servers[w]; pkg != "" && (i == 0 || !strings.HasPrefix(words[i-1], "-")) {
+				return pkg
+			}
+			if !strings.Contains(w, "=") && w != "exec" && w != "run" && !slices.Contains(runners, w) && w != "uv" {
+				break
+			}
+		}
+	}
+	return ""
+}
+
+// addNamedServer installs the server that the Procfile starts, where no file lists it.
+func (b *build) addNamedServer() error {
+	pkg := b.namedServer()
+	if pkg == "" || b.has(pkg) {
+		return nil
+	}
+	if err := b.pip("uv pip install "+pkg+" (the Procfile starts it, and "+b.source.kind+" does not list it)", pkg); err != nil {
 		return err
 	}
 	names, err := b.freeze()

@@ -76,6 +76,9 @@ func (b *build) serve(o appObject) *libcnb.Process {
 	}
 	switch {
 	case o.name == "":
+	case o.protocol == own && b.has("sanic") && sanicMaker.MatchString(kit.Text(b.app, o.file)):
+		// Its own program: what the code says of the port would hold else.
+		return kit.WebLine("exec sanic " + name + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}"`)
 	case o.protocol == asgi && b.has("uvicorn"):
 		return kit.WebLine("exec uvicorn " + name + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`)
 	case o.protocol == asgi && b.has("hypercorn"):
@@ -93,6 +96,8 @@ func (b *build) serve(o appObject) *libcnb.Process {
 	}
 	return nil
 }
+
+var sanicMaker = pattern.New(`(?m)^\w+\s*(?::[^=\n]+)?=\s*(?:\w+\.)?Sanic\(`)
 
 // ownServers are packages whose own program serves the app. Where requests come is in the environment, or in the line.
 var ownServers = []struct{ pkg, imports, line string }{

@@ -2,6 +2,8 @@ package java
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -33,6 +35,7 @@ func TestDetect(t *testing.T) {
 		{"a property of a property", map[string]string{"pom.xml": pomOf("<properties><v>21</v><java.version>${v}</java.version></properties>")}, "Java (pom.xml, java 21 or later)", ""},
 		{"the compiler's plugin", map[string]string{"pom.xml": pomOf("<build><plugins><plugin><artifactId>maven-compiler-plugin</artifactId><configuration><release>25</release></configuration></plugin></plugins></build>")}, "Java (pom.xml, java 25 or later)", ""},
 		{"Java 8 by its old name", map[string]string{"pom.xml": pomOf("<properties><maven.compiler.source>1.8</maven.compiler.source></properties>")}, "Java (pom.xml, java 8 or later)", ""},
+		{"an old Spring Boot", map[string]string{"pom.xml": pomOf("<parent><groupId>org.springframework.boot</groupId><artifactId>spring-boot-starter-parent</artifactId><version>2.3.4.RELEASE</version></parent>")}, "Java (pom.xml, any java)", ""},
 		{"system.properties", map[string]string{"pom.xml": pomOf(""), "system.properties": "\ufeff# a comment\r\njava.runtime.version=17\r\n"}, "Java (pom.xml, java 17)", ""},
 		{"jenv", map[string]string{"pom.xml": pomOf(""), ".java-version": "# for production\n17.0.2\n"}, "Java (pom.xml, java 17)", ""},
 		{"SDKMAN", map[string]string{"pom.xml": pomOf(""), ".sdkmanrc": "# Enable auto-env\njava=21.0.2-tem\n"}, "Java (pom.xml, java 21)", ""},
@@ -121,6 +124,7 @@ func TestReason(t *testing.T) {
 		{"scalac", "[error] /workspace/app/Main.scala:4:3: not found: value x\n", "mvn failed (exit status 1): app/Main.scala, line 4: not found: value x"},
 		{"a newer Java", "[ERROR] Fatal error compiling: error: invalid target release: 25 -> [Help 1]\n", "mvn failed (exit status 1): the app is written for Java 25, and this is Java 21; write java.runtime.version=25 into system.properties"},
 		{"a newer Java, by --release", "error: release version 25 not supported\n", "mvn failed (exit status 1): the app is written for Java 25, and this is Java 21; write java.runtime.version=25 into system.properties"},
+		{"an old language", "[ERROR] Source option 5 is no longer supported. Use 8 or later.\n", "mvn failed (exit status 1): the build asks for the language of Java 5, which Java 21 does not compile; set maven.compiler.release in pom.xml, or write java.runtime.version=8 into system.properties"},
 		{"a dependency", "[ERROR] Failed to execute goal on project shop: Could not resolve dependencies for project org.example:shop:jar:1.0: Could not find artifact org.example:none:jar:9.9 in central (https://maven.example.com) -> [Help 1]\n",
 			"mvn failed (exit status 1): the dependency org.example:none:jar:9.9 was not found; check its name and version, and that the repository that has it is one of the build's"},
 		{"a dependency by Gradle", "> Could not resolve all files for configuration ':compileClasspath'.\n   > Could not find org.example:none:9.9.\n", "mvn failed (exit status 1): the dependency org.example:none:9.9 was not found; check its name and version, and that the repository that has it is one of the build's"},
@@ -146,6 +150,38 @@ func TestReason(t *testing.T) {
 				t.Errorf("\n got %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestMavenArgs: what Maven is called with.
+func TestMavenArgs(t *testing.T) {
+	plugin := func(name string) string {
+		return pomOf("<properties><java.version>17</java.version></properties><build><plugins><plugin><artifactId>" + name + "</artifactId></plugin></plugins></build>")
+	}
+	for _, tt := range []struct {
+		pom  string
+		env  kit.Env
+		want string
+	}{
+		{pomOf(""), kit.Env{}, "-DskipTests -Dmaven.compiler.source=1.8 -Dmaven.compiler.target=1.8 package"},
+		{pomOf("<parent><artifactId>parent</artifactId></parent>"), kit.Env{}, "-DskipTests package dependency:copy-dependencies -DincludeScope=runtime -Dmdep.useRepositoryLayout=false"},
+		{plugin("git-commit-id-maven-plugin"), kit.Env{}, "-DskipTests -Dmaven.gitcommitid.skip=true package"},
+		{plugin("buildnumber-maven-plugin"), kit.Env{"MAVEN_CUSTOM_OPTS": "-Pprod"}, "-DskipTests -Dmaven.buildNumber.skip=true -Pprod package"},
+		{pomOf(""), kit.Env{"BP_MAVEN_BUILD_ARGUMENTS": "-q 'a b' verify"}, "-q a b verify"},
+		{pomOf("<properties><java.version>17</java.version></properties>"), kit.Env{"BP_MAVEN_BUILT_MODULE": "web", "MAVEN_CUSTOM_GOALS": "clean install"}, "-DskipTests -pl web -am clean install"},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "pom.xml"), []byte(tt.pom), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p, err := readPOM(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		args, err := (&build{app: dir, env: tt.env, java: 21}).mavenArgs(p)
+		if got := strings.Join(args, " "); err != nil || got != tt.want {
+			t.Errorf("mvn %s (%v), want %s", got, err, tt.want)
+		}
 	}
 }
 

@@ -57,7 +57,10 @@ func (b *build) mavenArgs(p *pom) ([]string, error) {
 			return b.env.ShellWords(name)
 		}
 	}
-	args := []string{"-DskipTests"}
+	args := append([]string{"-DskipTests"}, b.withoutGit()...)
+	if w, err := mavenVersion(b.app); err == nil && w.version == 0 && p.Parent.ArtifactID == "" && len(p.Modules) == 0 && b.java > 8 {
+		args = append(args, "-Dmaven.compiler.source=1.8", "-Dmaven.compiler.target=1.8") // older Mavens mean 1.5, which no compiler of today knows
+	}
 	for _, name := range []string{"MAVEN_CUSTOM_OPTS", "BP_MAVEN_ADDITIONAL_BUILD_ARGUMENTS"} {
 		more, err := b.env.ShellWords(name)
 		if err != nil {
@@ -83,6 +86,21 @@ func (b *build) mavenArgs(p *pom) ([]string, error) {
 		return append(args, "package", "dependency:copy-dependencies", "-DincludeScope=runtime", "-Dmdep.useRepositoryLayout=false"), nil
 	}
 	return append(args, "package"), nil
+}
+
+// withoutGit leaves out the plugins that ask the repository, which the build does not have: they would fail it.
+func (b *build) withoutGit() (options []string) {
+	text := kit.Text(b.app, "pom.xml")
+	if kit.Exists(b.app, ".git") {
+		return nil
+	}
+	if strings.Contains(text, "git-commit-id") {
+		options = append(options, "-Dmaven.gitcommitid.skip=true")
+	}
+	if strings.Contains(text, "buildnumber-maven-plugin") {
+		options = append(options, "-Dmaven.buildNumber.skip=true")
+	}
+	return options
 }
 
 // module is the part of a build of several that has the app, where the app says so; "" where it does not.

@@ -154,8 +154,34 @@ func mavenVersion(app string) (want, error) {
 			w.version = max(w.version, v)
 		}
 	}
+	w.newest = p.newest()
 	if w.version == 0 {
-		return want{}, nil
+		return want{newest: w.newest}, nil
 	}
 	return w, nil
+}
+
+// bootRuns and lombokRuns are the newest versions of Java that versions of Spring Boot run on, and that versions of Lombok compile with.
+var (
+	bootRuns   = []limit{{"3.1.0", 25}, {"3.0.0", 17}, {"2.7.16", 21}, {"2.5.5", 17}, {"2.1.0", 11}}
+	lombokRuns = []limit{{"1.18.40", 25}, {"1.18.30", 21}, {"1.18.22", 17}, {"1.18.4", 11}}
+)
+
+// newest is the newest Java for what the pom names; 0 for any.
+func (p *pom) newest() (v int) {
+	lower := func(version string, table []limit) {
+		if n := newestFor(p.value(version), table); n != 0 && (v == 0 || n < v) {
+			v = n
+		}
+	}
+	if p.Parent.GroupID == "org.springframework.boot" {
+		lower(p.Parent.Version, bootRuns)
+	}
+	lower(p.Properties["lombok.version"], lombokRuns)
+	for _, d := range p.Depends {
+		if d.ArtifactID == "lombok" {
+			lower(d.Version, lombokRuns)
+		}
+	}
+	return v
 }

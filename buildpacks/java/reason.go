@@ -15,6 +15,7 @@ var (
 	mavenCompile   = pattern.New(`(?m)^\[ERROR\] (?:file://)?(/\S+\.(?:java|kt|groovy|scala)):(?:\[(\d+),\d+\]|(\d+):\d+:?) (?:error: )?(.+)$`)
 	javacError     = pattern.New(`(?m)^(?:\[error\] )?(/?\S+\.(?:java|scala)):(\d+)(?::\d+)?: (?:error: )?(.+)$`)
 	kotlinError    = pattern.New(`(?m)^e: (?:file://)?(\S+\.kts?):(\d+):\d+:? (.+)$`)
+	oldSource      = pattern.New(`Source option (\d+) is no longer supported`)
 	invalidRelease = pattern.New(`(?:invalid (?:target|source) release: |release version |Unsupported class file major version |error: invalid source release: )(\d[\d.]*)(?: not supported)?`)
 	wrongToolchain = pattern.New(`(?:Cannot find a Java installation on your machine.*matching|No matching toolchains found for requested specification).*?(?:languageVersion=|version=)(\d+)`)
 	noArtifact     = pattern.New(`(?:Could not find artifact|The following artifacts could not be resolved:|Could not find) ([\w.-]+:[\w.-]+(?::[\w.-]+)*:[\w.${}-]+)`)
@@ -51,6 +52,9 @@ func (b *build) reason(said string, err error) error {
 			return fail("write an older one into system.properties, such as java.runtime.version=17, or update the wrapper", "%s is too old for Java %d", b.source.tool, b.java)
 		}
 		return fail("write java.runtime.version="+v+" into system.properties", "the app is written for Java %s, and this is Java %d", v, b.java)
+	}
+	if m := oldSource.FindStringSubmatch(said); m != nil {
+		return fail("set maven.compiler.release in pom.xml, or write java.runtime.version=8 into system.properties", "the build asks for the language of Java %s, which Java %d does not compile", m[1], b.java)
 	}
 	if m := wrongToolchain.FindStringSubmatch(said); m != nil {
 		return fail("write java.runtime.version="+m[1]+" into system.properties", "its toolchain asks for Java %s, and this is Java %d", m[1], b.java)

@@ -121,7 +121,8 @@ func (r *reader) reason(name string, err error) error {
 		return kit.Errorf(kit.AddPackages("libssl-dev"), "%s needs the library openssl, which is not in the builder", who)
 	}
 	if m := newerRust.FindStringSubmatch(text); m != nil {
-		return kit.Errorf(fmt.Sprintf("name a newer one in rust-toolchain.toml: channel = %q", m[2]), "the package %s needs Rust %s or newer", m[1], m[2])
+		said := kit.Errorf(fmt.Sprintf("name a newer one in rust-toolchain.toml: channel = %q", m[2]), "the package %s needs Rust %s or newer", m[1], m[2])
+		return &tooOld{said, m[1], m[2]}
 	}
 	if m := pkgConfig.FindStringSubmatch(text); m != nil {
 		lib := m[1] + m[3]
@@ -149,3 +150,14 @@ func orElse(s, other string) string {
 	}
 	return s
 }
+
+// tooOld says that a package needs a newer Rust than the one that compiled it.
+type tooOld struct {
+	said         *kit.Error
+	pkg, version string
+}
+
+func (e *tooOld) Error() string { return e.said.Error() }
+
+// Unwrap returns what is told to a person.
+func (e *tooOld) Unwrap() error { return e.said }

@@ -95,6 +95,12 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		return result, err
 	}
 	built, err := b.compile(app, env, programs, flags)
+	var old *tooOld
+	if errors.As(err, &old) && w.channel == "" {
+		if b.renew(app, env, cache, wanted{minimum: old.version, from: "the package " + old.pkg, targets: w.targets}, f) {
+			built, err = b.compile(app, env, programs, flags)
+		}
+	}
 	if err != nil {
 		return result, err
 	}
@@ -111,6 +117,17 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	result.Processes = processes(programs)
 	result.Layers = append(cache.Layers(), layer)
 	return result, nil
+}
+
+// renew takes the Rust project's newest toolchain, for an app that names none and has a package that Debian's is too old for. It tells whether there is one.
+func (b Buildpack) renew(app string, env kit.Env, cache *kit.Cache, w wanted, f found) bool {
+	t, err := b.findToolchain(w, env, cache)
+	if err != nil {
+		return false // the package's own words say more
+	}
+	kit.Say(b.Out, "Rust %s of %s, for %s", t.version, t.source, w.from)
+	_, err = b.prepare(app, env, cache, t, f)
+	return err == nil
 }
 
 // programs finds what to build.

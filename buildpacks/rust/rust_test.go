@@ -296,11 +296,25 @@ func TestBuildErrors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b, out := tools(t)
-			_, err := bptest.New(t, catalog.Rust).Build(b, tt.files)
+			r := bptest.New(t, catalog.Rust)
+			r.Env["RUSTUP_DIST_SERVER"] = "http://127.0.0.1:1"
+			_, err := r.Build(b, tt.files)
 			if err == nil || kit.Line(err) != tt.want {
 				t.Errorf("error %v\nwant  %s\n%s", err, tt.want, out)
 			}
 		})
+	}
+}
+
+// TestNewerRust: a package that the toolchain is too old for gets the newest one, where the app names none.
+func TestNewerRust(t *testing.T) {
+	server, _ := mirror(t, map[string]string{"stable": "1.999.1"}) // its cargo makes nothing
+	b, out := tools(t)
+	r := bptest.New(t, catalog.Rust)
+	r.Env["RUSTUP_DIST_SERVER"] = server
+	_, err := r.Build(b, map[string]string{"Cargo.toml": crate("a", "[dependencies]\nb = { path = \"b\" }"), "b/Cargo.toml": crate("b", `rust-version = "1.999"`), "b/src/lib.rs": "", "src/main.rs": mainRS})
+	if err == nil || kit.Line(err) != "cargo build did not make the program a" || !strings.Contains(out.String(), "\nRust 1.999.1 of the Rust project, for the package b\n") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // export writes the image, and then the cache. gitd is told of the image as soon as it is in the registry: a release does not wait for
@@ -28,7 +29,7 @@ func export(job wire.Job) error {
 	if err != nil {
 		return err
 	}
-	t := &tail{}
+	t := &tail.Tail{}
 	c.Stdout, c.Stderr = t, t
 	if err := c.Start(); err != nil {
 		return fail("export", "%v", err)
@@ -58,7 +59,7 @@ func export(job wire.Job) error {
 			look()
 			if exported { // a later failure is only the cache's
 				if err != nil {
-					say(wire.Event{Note: "the cache could not be written: " + t.reason(err.Error())})
+					say(wire.Event{Note: "the cache could not be written: " + reason(t.String(), err.Error())})
 				}
 				boundVolume(job)
 				say(wire.Event{Cached: &wire.Done{Milliseconds: time.Since(began).Milliseconds()}})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 const lifecycleDir = "/cnb/lifecycle/"
@@ -64,12 +64,12 @@ func run(phase string, job wire.Job, auth, program string, args ...string) error
 	c := exec.Command(lifecycleDir+program, append([]string{"-log-level", "info", "-layers", wire.Layers,
 		"-uid", fmt.Sprint(job.UID), "-gid", fmt.Sprint(job.GID)}, args...)...)
 	c.Env = append(registryEnvironment(job, gitdEnv), "CNB_REGISTRY_AUTH="+auth)
-	t := &tail{}
+	t := &tail.Tail{}
 	c.Stdout, c.Stderr = t, t
 	return words(phase, c.Run(), t)
 }
 
-func words(phase string, err error, t *tail) error {
+func words(phase string, err error, t *tail.Tail) error {
 	if err == nil {
 		return nil
 	}
@@ -77,31 +77,20 @@ func words(phase string, err error, t *tail) error {
 	if !errors.As(err, &exit) {
 		return fail(phase, "%v", err)
 	}
-	return &failure{wire.Failed{Phase: phase, Code: exit.ExitCode(), Message: t.reason(exit.String())}}
-}
-
-// tail keeps the end of what is written to it.
-type tail struct{ b bytes.Buffer }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.b.Write(p)
-	if over := t.b.Len() - 16<<10; over > 0 {
-		t.b.Next(over)
-	}
-	return len(p), nil
+	return &failure{wire.Failed{Phase: phase, Code: exit.ExitCode(), Message: reason(t.String(), exit.String())}}
 }
 
 var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// reason is the last line that the lifecycle calls an error, or the last one at all.
-func (t *tail) reason(otherwise string) string {
-	reason := otherwise
-	for _, l := range strings.Split(colour.ReplaceAllString(t.b.String(), ""), "\n") {
+// reason is the last line of output that the lifecycle calls an error, or the last one at all.
+func reason(output, otherwise string) string {
+	last := otherwise
+	for _, l := range strings.Split(colour.ReplaceAllString(output, ""), "\n") {
 		if e, ok := strings.CutPrefix(strings.TrimSpace(l), "ERROR: "); ok {
 			return e
 		} else if l = strings.TrimSpace(l); l != "" {
-			reason = l
+			last = l
 		}
 	}
-	return reason
+	return last
 }

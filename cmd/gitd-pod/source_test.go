@@ -135,12 +135,11 @@ func TestRegistryAuth(t *testing.T) {
 }
 
 func TestReason(t *testing.T) {
-	var l tail
-	_, _ = l.Write([]byte("\x1b[31mone\x1b[0m\n\x1b[31;1mERROR: \x1b[0mfailed to export: bad\nERROR: more\nlast\n"))
-	if got := l.reason("x"); got != "failed to export: bad" {
+	output := "\x1b[31mone\x1b[0m\n\x1b[31;1mERROR: \x1b[0mfailed to export: bad\nERROR: more\nlast\n"
+	if got := reason(output, "x"); got != "failed to export: bad" {
 		t.Errorf("got %q", got)
 	}
-	if got := (&tail{}).reason("exit status 1"); got != "exit status 1" {
+	if got := reason("", "exit status 1"); got != "exit status 1" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -142,10 +142,9 @@ func clean(dir string, log func(format string, args ...any)) error {
 	return nil
 }
 
-// cleanRepository removes quarantines, lock files and unfinished packs.
-func cleanRepository(dir string) error {
-	for _, pattern := range []string{"objects/tmp_objdir-*", "objects/pack/tmp_*", "objects/tmp_*", "*.lock", "refs/heads/*.lock", "objects/??/tmp_obj_*",
-		modulesDir + "/.new-*", modulesDir + "/*/*.lock", modulesDir + "/*/objects/pack/tmp_*", modulesDir + "/*/refs/commits/*.lock", modulesDir + "/*/objects/??/tmp_obj_*"} {
+// removeMatching removes what has a name of one of these patterns below dir.
+func removeMatching(dir string, patterns ...string) error {
+	for _, pattern := range patterns {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return err
@@ -155,6 +154,16 @@ func cleanRepository(dir string) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// cleanRepository removes quarantines, lock files and unfinished packs.
+func cleanRepository(dir string) error {
+	err := removeMatching(dir, "objects/tmp_objdir-*", "objects/pack/tmp_*", "objects/tmp_*", "*.lock", "refs/heads/*.lock", "objects/??/tmp_obj_*",
+		modulesDir+"/.new-*", modulesDir+"/*/*.lock", modulesDir+"/*/objects/pack/tmp_*", modulesDir+"/*/refs/commits/*.lock", modulesDir+"/*/objects/??/tmp_obj_*")
+	if err != nil {
+		return err
 	}
 	// a pack without an index is one that a crash kept from being finished
 	packs, err := filepath.Glob(filepath.Join(dir, "objects/pack/pack-*.pack"))

@@ -1,7 +1,6 @@
 package repository
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // objects says where the objects of a push are: in a repository, and in a quarantine on top of it.
@@ -72,31 +71,10 @@ func restrain(pid int, memory uint64, cpu time.Duration) error {
 	return unix.Prlimit(pid, unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds + 5}, nil)
 }
 
-// tail keeps the end of what a tool wrote to stderr.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-const tailBytes = 8 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if n := len(t.buf) - tailBytes; n > 0 {
-		t.buf = append(t.buf[:0], t.buf[n:]...)
-	}
-	return len(p), nil
-}
-
-// lines returns what git complained about, without its "fatal: " and "error: ".
-func (t *tail) lines() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// complaints returns what git complained about on its standard error, without its "fatal: " and "error: ".
+func complaints(stderr *tail.Tail) []string {
 	var out []string
-	for l := range bytes.FieldsFuncSeq(t.buf, func(r rune) bool { return r == '\n' || r == '\r' }) {
-		s := string(l)
+	for s := range strings.FieldsFuncSeq(stderr.String(), func(r rune) bool { return r == '\n' || r == '\r' }) {
 		for _, p := range []string{"fatal: ", "error: "} {
 			s = strings.TrimPrefix(s, p)
 		}
@@ -134,8 +112,8 @@ func (o objects) run(ctx context.Context, stdin string, limits Limits, args ...s
 		c.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	out := output{limit: maxOutput, end: func() { _ = killGroup(c) }}
-	var complaint tail
-	c.Stdout, c.Stderr = &out, &complaint
+	var stderr tail.Tail
+	c.Stdout, c.Stderr = &out, &stderr
 	in, err := c.StdinPipe()
 	if err != nil {
 		return "", err
@@ -160,7 +138,7 @@ func (o objects) run(ctx context.Context, stdin string, limits Limits, args ...s
 		if e := context.Cause(ctx); e != nil {
 			return "", e
 		}
-		return "", &GitError{command: args[0], lines: complaint.lines(), err: err}
+		return "", &GitError{command: args[0], lines: complaints(&stderr), err: err}
 	}
 	return out.text.String(), nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/repository/pack"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // PackLimits bound one pack.
@@ -140,7 +141,7 @@ func (gitIndexer) Index(ctx context.Context, r io.Reader, to PackTarget, limits 
 			return PackStats{}, e
 		}
 		watch.endLine()
-		return PackStats{}, explainPack(&GitError{command: "index-pack", lines: watch.complaints.lines(), err: err}, limits)
+		return PackStats{}, explainPack(&GitError{command: "index-pack", lines: complaints(&watch.complaints), err: err}, limits)
 	}
 	return PackStats{Objects: int(count), Bytes: sent.Load()}, nil
 }
@@ -220,17 +221,20 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 // progressLine is how git tells where it stands, again and again on one line: "Receiving objects:  45% (243/542), 1.20 MiB".
 var progressLine = pattern.New(`^([A-Z][a-z]+ [a-z ]+): +[0-9]{1,3}% \(([0-9]{1,10})/([0-9]{1,10})\)`)
 
+// maxLine bounds a line of what git prints.
+const maxLine = 8 << 10
+
 // progressWriter separates git's progress on stderr from its complaints.
 type progressWriter struct {
 	progress   Progress
 	line       []byte
-	complaints tail
+	complaints tail.Tail
 }
 
 func (w *progressWriter) Write(p []byte) (int, error) {
 	for _, c := range p {
 		if c != '\n' && c != '\r' {
-			if len(w.line) < tailBytes {
+			if len(w.line) < maxLine {
 				w.line = append(w.line, c)
 			}
 			continue

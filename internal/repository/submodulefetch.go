@@ -16,6 +16,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/pattern"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // get has git fetch one commit.
@@ -151,13 +152,13 @@ func (m *modules) git(ctx context.Context, o objects, from remote, addresses []n
 		return err
 	}
 	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	var complaint tail
-	c.Stderr = &complaint
+	var stderr tail.Tail
+	c.Stderr = &stderr
 	if err := c.Run(); err != nil {
 		if e := context.Cause(ctx); e != nil {
 			return e
 		}
-		return &GitError{command: "fetch", lines: complaint.lines(), err: err}
+		return &GitError{command: "fetch", lines: complaints(&stderr), err: err}
 	}
 	return nil
 }

@@ -224,18 +224,7 @@ func makeModule(dir string) error {
 
 // cleanModule removes what a fetch that failed has left.
 func cleanModule(dir string) error {
-	for _, pattern := range []string{"objects/pack/tmp_*", "objects/pack/.tmp*", "*.lock", "refs/commits/*.lock", "objects/tmp_*"} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return err
-		}
-		for _, f := range found {
-			if err := disk.RemoveAll(f); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return removeMatching(dir, "objects/pack/tmp_*", "objects/pack/.tmp*", "*.lock", "refs/commits/*.lock", "objects/tmp_*")
 }
 
 func folderSize(dir string) (total int64, err error) {

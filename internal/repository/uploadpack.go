@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // uploadSettings show what is live and nothing else, and allow partial clones by the filters that cost no more than a whole one.
@@ -27,8 +29,8 @@ func (r *Repository) UploadPack(ctx context.Context, protocol string, in io.Read
 	if err != nil {
 		return err
 	}
-	var complaint tail
-	c.Stdout, c.Stderr = out, &complaint
+	var stderr tail.Tail
+	c.Stdout, c.Stderr = out, &stderr
 	if err := c.Start(); err != nil {
 		return err
 	}
@@ -37,7 +39,7 @@ func (r *Repository) UploadPack(ctx context.Context, protocol string, in io.Read
 		_, _ = io.CopyBuffer(struct{ io.Writer }{stdin}, struct{ io.Reader }{in}, make([]byte, 64<<10))
 	}()
 	if err := c.Wait(); err != nil {
-		return &GitError{command: "upload-pack", lines: complaint.lines(), err: err}
+		return &GitError{command: "upload-pack", lines: complaints(&stderr), err: err}
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func specification(s *Spec, cgroupsPath, network, processes string, swap bool) (
 // process is the container's first process: its command, user and limits.
 func (s *Spec) process() *specs.Process {
 	env := s.Env
-	if !hasVariable(env, "PATH") {
+	if !HasVariable(env, "PATH") {
 		env = append([]string{"PATH=" + defaultPath}, env...)
 	}
 	files := openFiles()
@@ -184,7 +184,8 @@ func (s *Spec) user() specs.User {
 	return u
 }
 
-func hasVariable(env []string, name string) bool {
+// HasVariable tells whether an environment sets a variable.
+func HasVariable(env []string, name string) bool {
 	for _, e := range env {
 		if strings.HasPrefix(e, name+"=") {
 			return true

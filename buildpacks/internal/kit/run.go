@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // Cmd is a tool to run.
@@ -21,38 +23,26 @@ type Cmd struct {
 	Next string    // what to do when it fails; may be empty
 }
 
-// Tail keeps the last bytes that were written to it.
-type Tail struct{ buf []byte }
+// Tail keeps the end of what a tool says.
+type Tail = tail.Tail
 
-// tailSize is enough for the last screenful of a tool's output.
-const tailSize = 16 << 10
-
-// Write implements io.Writer.
-func (t *Tail) Write(p []byte) (int, error) {
-	t.buf = append(t.buf, p...)
-	if len(t.buf) > 2*tailSize {
-		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailSize:]...)
-	}
-	return len(p), nil
-}
-
-// String returns what is kept.
-func (t *Tail) String() string { return string(t.buf) }
+// tailSize is enough for what a tool says last.
+const tailSize = 32 << 10
 
 // Run runs the tool and passes its output on. A failure is an *Error that names the tool and its exit status; the end of the
 // output is returned too, for those who can say more about the cause. Where it says that a part of the system is missing, and the Debian package that has
 // it is known, the error names both.
 func (c Cmd) Run() (string, error) {
-	tail := &Tail{}
-	out := io.MultiWriter(c.Out, tail)
+	end := &Tail{Limit: tailSize}
+	out := io.MultiWriter(c.Out, end)
 	err := c.start(out, out)
 	var e *Error
 	if errors.As(err, &e) {
-		if l, ok := FindLack(tail.String()); ok && l.Packages != nil {
+		if l, ok := FindLack(end.String()); ok && l.Packages != nil {
 			err = &Error{e.Message, l.What, l.Next()}
 		}
 	}
-	return tail.String(), err
+	return end.String(), err
 }
 
 // Output runs the tool and returns its standard output. The standard error is passed on.

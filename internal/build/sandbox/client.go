@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +22,7 @@ import (
 	"github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // maxReply is the longest line that we take from the helper.
@@ -39,7 +39,7 @@ type helperProcess struct {
 	command  *exec.Cmd
 	in       io.WriteCloser
 	replies  *bufio.Scanner
-	stderr   tail
+	stderr   tail.Tail
 	job      wire.Job
 	registry *registry.Registry
 	listener net.Listener // of the registry, in the room
@@ -210,16 +210,3 @@ func (h *helperProcess) close() error {
 	})
 	return err
 }
-
-// tail keeps the end of what is written to it.
-type tail struct{ b bytes.Buffer }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.b.Write(p)
-	if over := t.b.Len() - 4096; over > 0 {
-		t.b.Next(over)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string { return t.b.String() }

@@ -3,10 +3,10 @@ package sandbox
 import (
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
 const (
@@ -43,10 +43,10 @@ func writePlatform(dir string, env map[string]string) error {
 // containerEnv is the environment of the lifecycle in the container: the builder image's, and what the lifecycle itself reads.
 func containerEnv(image []string, api string, platform map[string]string) []string {
 	env := append([]string{}, image...)
-	if !hasVariable(env, "PATH") {
+	if !sandbox.HasVariable(env, "PATH") {
 		env = append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	}
-	if !hasVariable(env, "HOME") {
+	if !sandbox.HasVariable(env, "HOME") {
 		env = append(env, "HOME=/home/cnb")
 	}
 	for _, n := range phase.Proxies {
@@ -55,13 +55,4 @@ func containerEnv(image []string, api string, platform map[string]string) []stri
 		}
 	}
 	return append(env, "CNB_PLATFORM_API="+api, "CNB_EXEC_ENV="+lifecycle.ExecEnv, "CNB_REGISTRY_AUTH={}", "CNB_NO_COLOR=true")
-}
-
-func hasVariable(env []string, name string) bool {
-	for _, e := range env {
-		if strings.HasPrefix(e, name+"=") {
-			return true
-		}
-	}
-	return false
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/sandbox"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 const (
@@ -131,7 +132,7 @@ func (s *shared) prepare(ctx context.Context, list []byte) error {
 	if err != nil {
 		return err
 	}
-	var said tail
+	var said tail.Tail
 	spec.Output = &said
 	inner, cancel := context.WithTimeout(ctx, sharedTime)
 	defer cancel()

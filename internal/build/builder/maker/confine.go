@@ -14,12 +14,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/reexec"
+	"github.com/gitd-io/gitd/internal/tail"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,10 +49,14 @@ func (j *job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tail := &tailWriter{next: j.Output}
+	end := &tail.Tail{}
+	var out io.Writer = end
+	if j.Output != nil {
+		out = io.MultiWriter(end, j.Output)
+	}
 	cmd := reexec.Command(ctx, confineFunction)
 	cmd.Stdin = bytes.NewReader(description)
-	cmd.Stdout, cmd.Stderr = tail, tail
+	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		Pdeathsig:  syscall.SIGKILL,
@@ -61,7 +65,7 @@ func (j *job) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return &jobError{program: filepath.Base(j.Args[0]), err: err, output: tail.String()}
+		return &jobError{program: filepath.Base(j.Args[0]), err: err, output: lastLines(end)}
 	}
 	return nil
 }
@@ -131,30 +135,9 @@ func (m *maker) words(err error, what string) error {
 	return app.Errorf(app.CodeUnavailable, "the lines above say why; try again with gitd builder create", "%s failed: %s", what, lastLine(out))
 }
 
-// tailWriter passes output on and remembers its end.
-type tailWriter struct {
-	mu   sync.Mutex
-	next io.Writer
-	tail []byte
-}
-
-func (t *tailWriter) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.tail = append(t.tail, p...)
-	if len(t.tail) > 8<<10 {
-		t.tail = append(t.tail[:0], t.tail[len(t.tail)-4<<10:]...)
-	}
-	if t.next != nil {
-		_, _ = t.next.Write(p)
-	}
-	return len(p), nil
-}
-
-func (t *tailWriter) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(string(t.tail)), "\n")
+// lastLines is the end of what a job printed.
+func lastLines(output *tail.Tail) string {
+	lines := strings.Split(strings.TrimSpace(output.String()), "\n")
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 

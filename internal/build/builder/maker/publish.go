@@ -36,6 +36,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build/builder/recipe"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/reexec"
+	"github.com/gitd-io/gitd/internal/tail"
 )
 
 // The lifecycle that the parts are built from: go.mod has the same.
@@ -81,17 +82,17 @@ func (m *maker) createBuilder(ctx context.Context, dir string, run, build v1.Ima
 	if err != nil {
 		return err
 	}
-	tail := &tailWriter{}
+	end := &tail.Tail{}
 	cmd := reexec.Command(ctx, publishFunction)
 	cmd.Stdin = strings.NewReader(string(description))
-	cmd.Stdout, cmd.Stderr = tail, tail
+	cmd.Stdout, cmd.Stderr = end, end
 	cmd.Env = append(cmd.Env, "TMPDIR="+work, "HOME="+work, "PACK_HOME="+work, "NO_PROXY=127.0.0.1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := runLocked(cmd); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return &jobError{program: "pack", err: err, output: tail.String()}
+		return &jobError{program: "pack", err: err, output: lastLines(end)}
 	}
 	return nil
 }

@@ -252,12 +252,19 @@ func (b *build) install(dev bool) error {
 	return b.commandIn(b.root, b.tool.install(dev), env)
 }
 
+// quiet keeps build tools from servers of their own beside the build, and from telling their makers about it.
+var quiet = map[string]string{"NX_DAEMON": "false", "DO_NOT_TRACK": "1", "NEXT_TELEMETRY_DISABLED": "1", "NUXT_TELEMETRY_DISABLED": "1", "ASTRO_TELEMETRY_DISABLED": "1", "GATSBY_TELEMETRY_DISABLED": "1", "NG_CLI_ANALYTICS": "false",
+	"TURBO_TELEMETRY_DISABLED": "1", "STORYBOOK_DISABLE_TELEMETRY": "1"}
+
 func (b *build) runBuild() error {
 	if !b.pkg.HasBuild() {
 		return nil
 	}
 	env := b.env.Clone()
 	env.Default("NODE_ENV", "production")
+	for name, value := range quiet {
+		env.Default(name, value)
+	}
 	if b.pkg.has("@sveltejs/adapter-auto") && !b.pkg.has("@sveltejs/adapter-node") {
 		env.Default("GCP_BUILDPACKS", "gitd") // the adapter makes a server for Node.js then
 	}

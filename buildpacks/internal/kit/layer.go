@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/buildpacks/libcnb"
+	"golang.org/x/sync/errgroup"
 )
 
 // keyName is the entry of a layer's metadata that says what the layer was made from.
@@ -159,6 +160,13 @@ func writable(dir string) bool {
 
 // CopyFile copies a regular file with its permissions. The folder of to is made if need be.
 func CopyFile(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return copyFile(from, to)
+}
+
+func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
@@ -166,9 +174,6 @@ func CopyFile(from, to string) error {
 	defer in.Close()
 	fi, err := in.Stat()
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fi.Mode().Perm())
@@ -182,9 +187,14 @@ func CopyFile(from, to string) error {
 	return out.Close()
 }
 
+// copiers are how many files are copied at a time: packages are tens of thousands of small ones.
+const copiers = 8
+
 // CopyTree copies a folder: regular files, folders and links as they are. What skip returns true for is left out; it may be nil.
 func CopyTree(from, to string, skip func(rel string) bool) error {
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	var files errgroup.Group
+	files.SetLimit(copiers)
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -208,11 +218,14 @@ func CopyTree(from, to string, skip func(rel string) bool) error {
 				return err
 			}
 			return os.Symlink(target, dst)
-		case d.Type().IsRegular():
+		case d.Type().IsRegular() && rel == ".": // not a folder
 			return CopyFile(path, dst)
+		case d.Type().IsRegular():
+			files.Go(func() error { return copyFile(path, dst) })
 		}
 		return nil
 	})
+	return errors.Join(err, files.Wait())
 }
 
 // Move renames a folder, or copies it where the two places are on different file systems. Nothing may be at to.

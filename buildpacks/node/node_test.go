@@ -124,6 +124,7 @@ func TestKindAndStart(t *testing.T) {
 		{"a development server of Nx", map[string]string{"package.json": `{"scripts":{"build":"nx build","start":"nx serve"}}`}, Site, ""},
 		{"a main that is no program", map[string]string{"package.json": `{"main":"package.json","scripts":{"start":"sanity start","build":"sanity build"}}`}, Site, ""},
 		{"a development server that another script starts", map[string]string{"package.json": `{"scripts":{"dev":"umi dev","start":"npm run dev","build":"umi build"}}`}, Site, ""},
+		{"React Router with bundles for a platform", map[string]string{"package.json": `{"scripts":{"build":"react-router build","start":"react-router-serve ./build/server/index.js"}}`, "build/server/nodejs_x/index.js": ""}, Server, "react-router-serve|./build/server/nodejs_x/index.js"},
 		{"pages with an index.js", map[string]string{"package.json": `{}`, "build/index.js": "", "build/index.html": ""}, Neither, "error"},
 		{"nest", map[string]string{"package.json": `{"scripts":{"build":"nest build","start":"nest start","start:prod":"node dist/main"}}`}, Server, "node|dist/main"},
 		{"next without a start script", map[string]string{"package.json": `{"scripts":{"build":"next build"},"dependencies":{"next":"15"}}`}, Server, "next|start"},

@@ -180,6 +180,12 @@ func nodeServer(file string) *libcnb.Process {
 // inBuildFolder runs a program where the build has put it: AdonisJS and others make an app of its own in build.
 func (b *build) inBuildFolder(line string) string {
 	words := strings.Fields(line)
+	// React Router and Remix put each bundle of a server into a folder of its own, where their presets for platforms divide it.
+	if at := slices.IndexFunc(words, func(w string) bool { return strings.HasSuffix(w, "build/server/index.js") }); at >= 0 && filepath.IsLocal(words[at]) && !kit.Exists(b.app, words[at]) {
+		if found, _ := filepath.Glob(filepath.Join(b.app, "build/server/*/index.js")); len(found) == 1 { // a constant pattern: cannot fail
+			return strings.Replace(line, words[at], "./build/server/"+filepath.Base(filepath.Dir(found[0]))+"/index.js", 1)
+		}
+	}
 	if len(words) < 2 || words[0] != "node" || !filepath.IsLocal(words[1]) || !strings.Contains(words[1], ".") {
 		return line
 	}

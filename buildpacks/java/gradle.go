@@ -23,9 +23,10 @@ var (
 	gradleToolchain = pattern.New(`(?:JavaLanguageVersion\.of\(\s*|jvmToolchain\(\s*)["']?(\d+)`)
 	gradleTarget    = pattern.New(`(?:sourceCompatibility|targetCompatibility|options\.release|jvmTarget)\b[^\n]*?(?:VERSION_1_|VERSION_|JVM_1_|JVM_|["'=(\s])(1\.\d|\d+)`)
 	gradleStage     = pattern.New(`(?m)(?:\btask\s+stage\b|tasks\.(?:register|create)\(\s*["']stage["']|\bval\s+stage\s+by\s+tasks)`)
-	gradleProgram   = pattern.New(`(?m)^\s*(?:id\s*\(?\s*["'](?:application|io\.ktor\.plugin)["']|application\b|apply\s*\(?\s*plugin\s*[:=]\s*["']application["']|\x60application\x60|alias\(\s*(?:libs|ktorLibs)\.plugins\.ktor)`)
+	gradleProgram   = pattern.New(`(?m)^\s*(?:id\s*\(?\s*["'](?:application|io\.ktor\.plugin|io\.micronaut\.(?:minimal\.)?application)["']|application\b|apply\s*\(?\s*plugin\s*[:=]\s*["']application["']|\x60application\x60|alias\(\s*(?:libs|ktorLibs)\.plugins\.ktor)`)
 	gradleBoot      = pattern.New(`org\.springframework\.boot|libs\.plugins\.(?:spring|boot)`)
-	gradleShadow    = pattern.New(`com\.github\.johnrengelman\.shadow|com\.gradleup\.shadow|io\.micronaut\.application`)
+	gradleShadow    = pattern.New(`com\.github\.johnrengelman\.shadow|com\.gradleup\.shadow|libs\.plugins\.shadow`)
+	gradleWhole     = pattern.New(`(?m)io\.quarkus|["']war["']|^\s*war\s*$|helidon|zipTree|capsule|shadowJar|fatJar|libs\.plugins\.quarkus|com\.bmuschko|io\.vertx\.vertx-plugin`)
 )
 
 // gradleTexts are the build files of the app: those at the root and one folder below.
@@ -93,6 +94,12 @@ func (b *build) gradle() error {
 	if err := b.gradleMirror(user); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Join(user, "init.d"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(user, "init.d", "libraries.gradle"), []byte(librariesScript), 0o644); err != nil {
+		return err
+	}
 	kit.Say(b.Out, "gradle %s", strings.Join(args, " "))
 	run := []string{filepath.Join(b.tool, "bin", "gradle"), "--no-daemon", "--console=plain"}
 	if said, err := (kit.Cmd{Args: append(run, args...), Dir: b.app, Env: b.env, Out: b.Out, Name: "gradle"}).Run(); err != nil {
@@ -100,6 +107,17 @@ func (b *build) gradle() error {
 	}
 	return nil
 }
+
+// gradleLibraries is our own task, for an app whose libraries no plugin puts beside its jar.
+const gradleLibraries = "gitdLibraries"
+
+const librariesScript = `allprojects { p ->
+    def libraries = p.tasks.create('` + gradleLibraries + `', Copy) {
+        into { "${p.layout.buildDirectory.get()}/libs/dependency" }
+    }
+    p.plugins.withId('java') { libraries.from(p.configurations.runtimeClasspath) }
+}
+`
 
 // gradleMirror has Gradle look for packages of Maven Central at the platform's mirror.
 func (b *build) gradleMirror(user string) error {
@@ -145,9 +163,13 @@ func (b *build) gradleArgs() ([]string, error) {
 		tasks = []string{"stage"}
 	case gradleProgram.MatchString(text) && !gradleBoot.MatchString(text) && !gradleShadow.MatchString(text):
 		tasks = []string{"installDist"}
+	case !gradleBoot.MatchString(text) && !gradleShadow.MatchString(text) && !gradleWhole.MatchString(text):
+		tasks = append(tasks, gradleLibraries)
 	}
 	if m := b.module(); m != "" {
-		tasks[0] = ":" + strings.ReplaceAll(strings.Trim(m, ":/"), "/", ":") + ":" + tasks[0]
+		for i := range tasks {
+			tasks[i] = ":" + strings.ReplaceAll(strings.Trim(m, ":/"), "/", ":") + ":" + tasks[i]
+		}
 	}
 	if tasks[0] != "stage" {
 		return append(tasks, "-x", "test"), nil

@@ -273,6 +273,39 @@ func TestWar(t *testing.T) {
 	}
 }
 
+// TestLibrariesBeside: a jar with a main class whose libraries the build has put beside it starts with them.
+func TestLibrariesBeside(t *testing.T) {
+	b, _ := tools(t)
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manifest := func(more string) map[string]string {
+		return map[string]string{manifestName: "Manifest-Version: 1.0\r\nMain-Class: shop.Main\r\n" + more + "\r\n"}
+	}
+	write("pom.xml", pomOf(""))
+	write("target/dependency/lib.jar", zipOf(t, nil, nil))
+	for more, want := range map[string]string{"": "-cp target/shop.jar:target/dependency/* shop.Main", "Class-Path: lib/lib.jar\r\n": "-cp target/shop.jar:target/dependency/* shop.Main", "Class-Path: dependency/lib.jar\r\n": "-jar target/shop.jar"} {
+		write("target/shop.jar", zipOf(t, manifest(more), nil))
+		x := &build{Buildpack: b, app: dir, env: kit.Env{}, source: source{tool: maven}}
+		list, err := x.programs()
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%v %v", list, err)
+		}
+		p, err := list[0].start()
+		if err != nil || !strings.HasSuffix(strings.ReplaceAll(p.Arguments[1], "'", ""), want) {
+			t.Errorf("%q: %v %v, want %s", more, p, err, want)
+		}
+	}
+}
+
 // TestGradle: the wrapper's distribution comes from where it says, and is checked; what it builds starts.
 func TestGradle(t *testing.T) {
 	b, out := tools(t)

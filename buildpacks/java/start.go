@@ -3,6 +3,7 @@ package java
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -106,6 +107,10 @@ func (b *build) startJar(j *jar, rel string) (*libcnb.Process, error) {
 	if err := settle(j.path, j.path, asIs, ""); err != nil {
 		return nil, err
 	}
+	named := slices.ContainsFunc(strings.Fields(j.manifest["Class-Path"]), func(entry string) bool { return kit.Exists(filepath.Dir(j.path), entry) })
+	if beside := filepath.Join(filepath.Dir(rel), "dependency"); !named && kit.IsDir(b.app, beside) {
+		return b.startBeside(rel, beside, j.manifest["Main-Class"])
+	}
 	keep := []string{rel}
 	libs := map[string]bool{}
 	for _, entry := range strings.Fields(j.manifest["Class-Path"]) {
@@ -129,13 +134,17 @@ func (b *build) startClass(module, rel, class string) (*libcnb.Process, error) {
 	if err := settle(path, path, asIs, ""); err != nil {
 		return nil, err
 	}
-	libs := filepath.Join(filepath.Dir(rel), "dependency")
+	kit.Say(b.Out, "Main class %s", class)
+	return b.startBeside(rel, filepath.Join(filepath.Dir(rel), "dependency"), class)
+}
+
+// startBeside starts a class of a jar whose libraries are in a folder, where it has any.
+func (b *build) startBeside(rel, libs, class string) (*libcnb.Process, error) {
 	cp := rel
 	if kit.IsDir(b.app, libs) {
 		b.slices = append(b.slices, libcnb.Slice{Paths: []string{filepath.Join(libs, "**")}})
 		cp += ":" + libs + "/*"
 	}
-	kit.Say(b.Out, "Main class %s", class)
 	return b.javaProcess("-cp", quote(cp), quote(class)), b.clear(rel, libs)
 }
 

@@ -47,6 +47,7 @@ var marks = []struct {
 }{
 	{"gitd/go", []string{"go.mod"}},
 	{"gitd/rust", []string{"Cargo.toml"}},
+	{"gitd/elixir", []string{"mix.exs"}},
 	{"gitd/nodejs", []string{"package.json"}},
 	{"gitd/python", []string{"requirements.txt", "pyproject.toml", "Pipfile", "uv.lock"}},
 	{"gitd/ruby", []string{"Gemfile"}},

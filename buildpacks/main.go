@@ -14,6 +14,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/deno"
+	"github.com/gitd-io/gitd/buildpacks/elixir"
 	"github.com/gitd-io/gitd/buildpacks/golang"
 	"github.com/gitd-io/gitd/buildpacks/internal/debs"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
@@ -97,6 +98,8 @@ func find(id string) buildpack {
 	switch id {
 	case catalog.Deno:
 		return deno.New(out)
+	case catalog.Elixir:
+		return elixir.New(out)
 	case catalog.Go:
 		return golang.New(out)
 	case catalog.NodeJS:

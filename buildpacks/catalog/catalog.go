@@ -19,6 +19,7 @@ const Version = "0.1.0"
 // The identifiers of the buildpacks.
 const (
 	Deno     = "gitd/deno"
+	Elixir   = "gitd/elixir"
 	Go       = "gitd/go"
 	NodeJS   = "gitd/nodejs"
 	Python   = "gitd/python"
@@ -88,7 +89,7 @@ var descriptors embed.FS
 // All returns the buildpacks.
 func All() []Buildpack {
 	var all []Buildpack
-	for _, dir := range []string{"go", "rust", "java", "deno", "nodejs", "python", "ruby", "php", "static", "procfile", "packages"} {
+	for _, dir := range []string{"go", "rust", "java", "elixir", "deno", "nodejs", "python", "ruby", "php", "static", "procfile", "packages"} {
 		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
 		if err != nil {
 			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
@@ -122,6 +123,7 @@ func Order() [][]Entry {
 		{need(Go), may(Procfile)},
 		{need(Rust), may(Procfile)},
 		{need(Java), may(Procfile)},
+		{need(Elixir), may(Procfile)},
 		{need(Deno), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
 		{need(Python), may(Static), may(Procfile)},

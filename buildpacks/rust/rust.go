@@ -87,7 +87,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	if err := keepTimes(app, filepath.Join(target, "gitd-times"), time.Now()); err != nil {
+	if err := kit.KeepTimes(app, filepath.Join(target, "gitd-times"), time.Now(), "target"); err != nil {
 		return result, err
 	}
 	flags, keepLock, err := b.lock(app, target)

@@ -192,7 +192,7 @@ func TestKeepTimes(t *testing.T) {
 		if _, err := r.Detect(Buildpack{Out: &bytes.Buffer{}}, files); err != nil {
 			t.Fatal(err)
 		}
-		if err := keepTimes(r.App, table, now); err != nil {
+		if err := kit.KeepTimes(r.App, table, now, "target"); err != nil {
 			t.Fatal(err)
 		}
 		times := map[string]time.Time{}

@@ -2,9 +2,10 @@ package house
 
 // arrows says for each package which packages of this module it may import, in its production code.
 var arrows = map[string]string{
-	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/golang buildpacks/internal/debs buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/php buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
+	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/elixir buildpacks/golang buildpacks/internal/debs buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/php buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
 	"buildpacks/deno":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
+	"buildpacks/elixir":                "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit internal/pattern",

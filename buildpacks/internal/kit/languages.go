@@ -13,7 +13,7 @@ import (
 type Language struct{ Name, File string }
 
 // builtHere are the languages among the others that a buildpack here builds.
-var builtHere = []string{"Ruby", "PHP", "Java", "Scala", "Clojure"}
+var builtHere = []string{"Ruby", "PHP", "Elixir", "Java", "Scala", "Clojure"}
 
 // others are the languages besides Go, JavaScript and Python.
 var others = []Language{{"Ruby", "Gemfile"}, {"PHP", "composer.json"}, {"PHP", "artisan"}, {"PHP", "index.php"}, {"PHP", "public/index.php"}, {"Java", "pom.xml"}, {"Java", "build.gradle"}, {"Java", "build.gradle.kts"},

@@ -23,6 +23,8 @@ var mirrors = []string{
 	"UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT",
 	"UV_PYTHON_INSTALL_MIRROR",
 	"RUSTUP_DIST_SERVER",
+	"HEX_MIRROR", "HEX_BUILDS_URL",
+	"BUNDLE_MIRROR__ALL", "BUNDLE_MIRROR__ALL__FALLBACK_TIMEOUT",
 }
 
 // authorities are the variables by which programs find certificate authorities; a buildpack sees none of its image's.

@@ -1,18 +1,18 @@
-package rust
+package kit
 
 import (
 	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
-// cargo tells what has changed by the time that a file was written, and each push writes all files of the app again: everything of the app would be compiled with each.
-// So the times are kept beside the cache, by content: a file that is as it was gets the time that it had, and one that has changed the present.
+// Build tools such as cargo and mix tell what has changed by the time that a file was written, and each push writes all files of the app again: everything of
+// the app would be compiled with each. So the times are kept in the cache, by content: a file that is as it was gets the time that it had, and one that has
+// changed the present.
 
 // stamp is what is kept of a file or folder.
 type stamp struct {
@@ -20,8 +20,9 @@ type stamp struct {
 	Time int64  `json:"time"` // in nanoseconds
 }
 
-// keepTimes gives the files of the app the times of the last build where they are the same, and notes them for the next in the file table.
-func keepTimes(app, table string, now time.Time) error {
+// KeepTimes gives the files of the app the times of the last build where they are the same, and notes them for the next in the file table. The folders
+// skip at the root of the app are left alone.
+func KeepTimes(app, table string, now time.Time, skip ...string) error {
 	old := map[string]stamp{}
 	if data, err := os.ReadFile(table); err == nil {
 		_ = json.Unmarshal(data, &old) // a damaged table is none: everything is compiled
@@ -36,7 +37,7 @@ func keepTimes(app, table string, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (rel == ".git" || rel == "target" || d.Name() == "node_modules") {
+		if d.IsDir() && (rel == ".git" || slices.Contains(skip, rel) || d.Name() == "node_modules") {
 			return fs.SkipDir
 		}
 		sum, err := sumOf(path, d)
@@ -74,7 +75,7 @@ func keepTimes(app, table string, now time.Time) error {
 func sumOf(path string, d fs.DirEntry) (string, error) {
 	switch {
 	case d.Type().IsRegular():
-		return kit.FileKey(path)
+		return FileKey(path)
 	case d.IsDir():
 		entries, err := os.ReadDir(path)
 		if err != nil {
@@ -84,7 +85,7 @@ func sumOf(path string, d fs.DirEntry) (string, error) {
 		for _, e := range entries {
 			names.WriteString(e.Name() + "/")
 		}
-		return kit.Key("folder", names.String()), nil
+		return Key("folder", names.String()), nil
 	}
 	return "", nil
 }

@@ -24,7 +24,7 @@ func TestTemurin(t *testing.T) {
 	var b bytes.Buffer
 	gz := gzip.NewWriter(&b)
 	w := tar.NewWriter(gz)
-	for name, mode := range map[string]int64{"jdk-26/bin/java": 0o755, "jdk-26/lib/modules": 0o644, "jdk-26/lib/server/classes.jsa": 0o644, "jdk-26/lib/security/cacerts": 0o644} {
+	for name, mode := range map[string]int64{"jdk-24/bin/java": 0o755, "jdk-24/lib/modules": 0o644, "jdk-24/lib/server/classes.jsa": 0o644, "jdk-24/lib/security/cacerts": 0o644} {
 		if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -41,8 +41,8 @@ func TestTemurin(t *testing.T) {
 		switch {
 		case q.URL.Path == "/jdk.tar.gz":
 			_, _ = w.Write(b.Bytes())
-		case strings.HasSuffix(q.URL.Path, "/latest/26/hotspot"):
-			fmt.Fprintf(w, `[{"release_name":"jdk-26+1","binary":{"package":{"link":"%s/jdk.tar.gz","checksum":"%x"}}}]`, mirror.URL, sum)
+		case strings.HasSuffix(q.URL.Path, "/latest/24/hotspot"):
+			fmt.Fprintf(w, `[{"release_name":"jdk-24+1","binary":{"package":{"link":"%s/jdk.tar.gz","checksum":"%x"}}}]`, mirror.URL, sum)
 		default:
 			fmt.Fprint(w, "[]")
 		}
@@ -55,7 +55,7 @@ func TestTemurin(t *testing.T) {
 		return map[string]string{"META-INF/MANIFEST.MF": "Manifest-Version: 1.0\nMain-Class: a.B\n", ".java-version": version}
 	}
 	r := bptest.New(t, catalog.Java)
-	built, err := r.Build(bp, files("26"))
+	built, err := r.Build(bp, files("24"))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -65,7 +65,7 @@ func TestTemurin(t *testing.T) {
 	if store, err := os.ReadFile(filepath.Join(r.Layers, "jre/lib/security/cacerts")); err != nil || !bytes.HasPrefix(store, []byte("\xfe\xed\xfe\xed")) {
 		t.Errorf("the keystore: %v", err)
 	}
-	if _, err := r.Build(bp, files("26")); err != nil || !r.Reused("jre") {
+	if _, err := r.Build(bp, files("24")); err != nil || !r.Reused("jre") {
 		t.Errorf("not reused: %v", err)
 	}
 	if _, err := r.Build(bp, files("99")); err == nil || kit.Line(err) != "there is no Java 99 for this machine, neither in Debian nor at 127.0.0.1; ask for Java 8, 11, 17, 21, 25, 26 or 27" {

@@ -67,6 +67,25 @@ var servers = []string{"axum", "actix-web", "rocket", "warp", "poem", "poem-open
 // serves tells whether a package depends on one of them.
 func (p *pkg) serves() bool { return slices.ContainsFunc(servers, p.dependsOn) }
 
+// serves tells whether a package depends on one of them, by itself or through other packages of the app.
+func (m metadata) serves(p *pkg) bool {
+	seen := map[string]bool{}
+	var visit func(p *pkg) bool
+	visit = func(p *pkg) bool {
+		seen[p.Name] = true
+		if p.serves() {
+			return true
+		}
+		for i := range m.Packages {
+			if q := &m.Packages[i]; !seen[q.Name] && p.dependsOn(q.Name) && visit(q) {
+				return true
+			}
+		}
+		return false
+	}
+	return visit(p)
+}
+
 // readMetadata asks cargo for the packages of the workspace, without looking at what they depend on.
 func readMetadata(app string, env kit.Env) (metadata, error) {
 	var m metadata
@@ -169,7 +188,8 @@ func chooseWeb(m metadata, candidates, everything []program, procs []procfile.Pr
 		func(p program) bool { return p.pkg.DefaultRun == p.name },
 		func(p program) bool { return isRoot(p) && p.name == p.pkg.Name },
 		func(p program) bool { return p.pkg.serves() },
-		func(p program) bool { return p.pkg.serves() && p.name == p.pkg.Name },
+		func(p program) bool { return m.serves(p.pkg) },
+		func(p program) bool { return m.serves(p.pkg) && p.name == p.pkg.Name },
 		func(p program) bool { return slices.Contains([]string{"web", "server", "app", "api"}, p.name) },
 		func(p program) bool { return p.name == filepath.Base(m.Root) || p.name == "web" || p.name == "server" },
 	} {

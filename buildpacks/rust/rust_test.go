@@ -93,6 +93,7 @@ func TestPrograms(t *testing.T) {
 		{"like the package", map[string]string{"Cargo.toml": crate("shop", ""), "src/main.rs": mainRS, "src/bin/tool.rs": mainRS}, "", "shop", ""},
 		{"by the Procfile, with a worker", map[string]string{"Cargo.toml": crate("shop", ""), "src/main.rs": mainRS, "src/bin/api.rs": mainRS, "src/bin/work.rs": mainRS,
 			"Procfile": "web: ./target/release/api\nworker: target/release/work\n"}, "", "api work", ""},
+		{"the one that has it through a library of the app", with(workspace, member("a", ""), member("b", "[dependencies]\nc = { path = \"../c\" }"), map[string]string{"c/Cargo.toml": crate("c", "[dependencies]\naxum = \"0.8\""), "c/src/lib.rs": ""}), "", "b", ""},
 		{"the one that has a web framework", with(workspace, member("a", ""), member("b", "[dependencies]\naxum = \"0.8\"")), "", "b", ""},
 		{"the one called server", with(workspace, member("cli", ""), member("server", "")), "", "server", ""},
 		{"asked", with(workspace, member("a", ""), member("b", "")), "b,a", "b a", ""},

@@ -15,7 +15,7 @@ include make/vm.mk
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: parts ## build bin/gitd and the programs that it needs beside it
@@ -30,12 +30,18 @@ run: need-serve build ## serve in the foreground: ssh on :2222, http on :8080, d
 demo: need-serve need-git build ## push a sample app, push again under load, roll back: the whole story, on a throwaway server
 	go run ./test/demo
 
-.PHONY: test
-test: need-serve need-git need-languages need-clients check build ## everything that needs no cluster
+.PHONY: test test-unit test-e2e test-demo
+test: check test-unit test-e2e test-demo ## everything that needs no cluster
+
+test-unit: need-serve need-git need-languages need-clients build ## of it, the unit and part tests
 	@echo "-----> Unit and part tests, with the race detector"
-	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -timeout 20m)
+	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -timeout 20m)
+
+test-e2e: need-serve need-git build ## of it, the end-to-end scripts
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
-	GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS; $(call test,e2e,testname,./test/e2e/...,-count=1 -timeout 40m)
+	$(parts-env) $(call test,e2e,testname,./test/e2e/...,-count=1 -timeout 40m)
+
+test-demo: need-serve need-git build
 	@echo "-----> The demo, which is the first thing that people run"
 	go run ./test/demo
 
@@ -46,16 +52,27 @@ attack: need-serve need-git build ## the attacks alone: what strangers tried on 
 	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -timeout 30m -run '^TestScripts/attack_|^TestAttack_' ./test/e2e/...
 
 # What these tests run against, a server built by them and a cluster, is nothing that go test knows of: -count=1 keeps it from taking an old result.
-.PHONY: test-cluster
-test-cluster: export GITD_CLUSTER_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitd-cluster/run
+CLUSTERENV := $(or $(GITD_CLUSTER_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitd-cluster/run)/env
+
+.PHONY: test-cluster test-cluster-alone test-cluster-together
 test-cluster: need-serve need-git build cluster-up ## everything that needs Kubernetes and Knative, on a cluster that it brings up and takes down
+	trap '$(MAKE) --no-print-directory cluster-down' EXIT; \
+	$(MAKE) --no-print-directory -k test-cluster-alone test-cluster-together
+
+# Faults: an API server that restarts, a node that is lost, an ingress without its controller. They wait most of the time.
+test-cluster-alone: ## of it, the tests that need the running cluster for themselves
+	@echo "-----> Faults of the cluster"
+	. $(CLUSTERENV); $(parts-env) export GITD_CLUSTER_FAULTS=1; ended=0; \
+	( $(call test,knative-alone,testname,./test/knative/...,-count=1 -race -timeout 20m -run '^TestBuildFaults$$') ) || ended=1; \
+	( $(call test,e2e-cluster-alone,testname,./test/e2e/...,-count=1 -timeout 30m -run '^TestAlone$$') ) || ended=1; \
+	exit $$ended
+
+test-cluster-together: ## of it, the other tests of the platform, the builder and installing, then the end-to-end scripts
 	@echo "-----> Tests of the platform and the builder on the cluster"
-	trap 'make --no-print-directory cluster-down' EXIT; \
-	. $(GITD_CLUSTER_DIR)/env; export GITD_PARTS=$(CURDIR)/bin/parts; \
-	ended=0; export GITD_CLUSTER_FAULTS=1; \
-	( $(call test,knative,testname,./test/knative/...,-count=1 -race -timeout 30m) ) || ended=1; \
+	. $(CLUSTERENV); $(parts-env) ended=0; \
+	( $(call test,knative,testname,./test/knative/...,-count=1 -race -timeout 30m -skip '^TestBuildFaults$$') ) || ended=1; \
 	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
-	( $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -timeout 40m) ) || ended=1; \
+	( $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -timeout 40m -run '^TestScripts$$') ) || ended=1; \
 	exit $$ended
 
 # The samples are public repositories at the commits that test/apps/apps.toml names. They are read from bare mirrors: MIRRORS/OWNER/NAME.git.
@@ -78,6 +95,9 @@ check: ## gofmt, vet, staticcheck
 	@bad=$$(gofmt -l buildpacks cmd examples internal test); if [ -n "$$bad" ]; then echo "not gofmt-ed: $$bad"; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) ./...
+
+# The tests find the programs beside gitd where make build puts them.
+parts-env = GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS;
 
 # test runs go test with the arguments $(4) on the packages $(3), shows the results in gotestsum's format $(2), and names the slowest tests. $(1)
 # names its file of results. Up to three tests that fail run a second time, since registries and mirrors have bad moments; those that pass then are listed.

@@ -1,8 +1,11 @@
 # The test cluster: a real Kubernetes with Knative Serving and Kourier on this machine, from source. See test/cluster/README.md.
 CLUSTER := cd test/cluster && GOFLAGS= GOWORK=off go run .
 
-.PHONY: cluster cluster-up cluster-down cluster-status need-cluster
+.PHONY: cluster cluster-build cluster-up cluster-down cluster-status need-cluster
 cluster: cluster-up ## bring up a test cluster: Kubernetes, Knative Serving, Kourier, in namespaces of its own
+
+cluster-build: need-cluster ## build what is missing of the test cluster: minutes where nothing is cached
+	@$(CLUSTER) build
 
 cluster-up: need-cluster
 	@$(CLUSTER) up

@@ -1,6 +1,7 @@
 // Command cluster runs a real Kubernetes with Knative Serving and Kourier on this machine, for tests and for trying things out: one
 // node, built from the sources of the projects themselves, in namespaces of its own.
 //
+//	cluster build [--bare]  build what is missing, and start nothing
 //	cluster up [--bare]     build what is missing, start, wait until all is available
 //	cluster down [--bare]   end it and remove everything but the cache
 //	cluster status [--bare] say what runs; exit status 0 if all is well
@@ -20,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const usage = `usage: cluster up|down|status [--bare]
+const usage = `usage: cluster build|up|down|status [--bare]
        cluster trust HOST:PORT
        cluster stop|start PART
 
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 		return errUsage
 	}
 	command, args := args[0], args[1:]
-	wanted := map[string]int{"up": 0, "down": 0, "status": 0, "trust": 1, "stop": 1, "start": 1,
+	wanted := map[string]int{"build": 0, "up": 0, "down": 0, "status": 0, "trust": 1, "stop": 1, "start": 1,
 		// what the program starts of itself
 		"daemon": 1, "node-enter": 1, "node-init": 0, "node-manager": 0, "registry": 2}
 	if n, known := wanted[command]; !known || n != len(args) {
@@ -74,6 +75,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	switch command {
+	case "build":
+		_, _, err := fill(ctx, bare, newStopwatch(os.Stdout))
+		return err
 	case "up":
 		return up(ctx, dir, bare, os.Stdout)
 	case "down":

@@ -84,28 +84,36 @@ func start(ctx context.Context, dir Dir, bare bool, watch *stopwatch) (s Setting
 	if os.Geteuid() != 0 {
 		return s, errors.New("a cluster makes namespaces and mounts: run it as root")
 	}
-	if err := checkTools(bare); err != nil {
-		return s, err
-	}
 	sum := sha256.Sum256([]byte(dir))
 	s = Settings{Bare: bare, Cgroup: "gitd-cluster-" + hex.EncodeToString(sum[:4])}
+	if s.Programs, s.Images, err = fill(ctx, bare, watch); err != nil {
+		return s, err
+	}
+	fmt.Fprintln(watch.out, "-----> Starting the node")
+	return s, startDaemon(dir, &s)
+}
+
+// fill builds what the cache lacks, and returns where the programs and the images are.
+func fill(ctx context.Context, bare bool, watch *stopwatch) (programDir, imageDir string, err error) {
+	if err := checkTools(bare); err != nil {
+		return "", "", err
+	}
 	names := sortedKeys(programs)
 	if bare {
 		names = []string{"kubernetes"}
 	}
 	fmt.Fprintln(watch.out, "-----> Building what is missing of Kubernetes, Knative and their images")
-	if s.Programs, err = build(ctx, names, watch.out); err != nil {
-		return s, err
+	if programDir, err = build(ctx, names, watch.out); err != nil {
+		return "", "", err
 	}
 	watch.took("binaries")
 	if !bare {
-		if s.Images, err = makeImages(ctx, s.Programs); err != nil {
-			return s, err
+		if imageDir, err = makeImages(ctx, programDir); err != nil {
+			return "", "", err
 		}
 		watch.took("images")
 	}
-	fmt.Fprintln(watch.out, "-----> Starting the node")
-	return s, startDaemon(dir, &s)
+	return programDir, imageDir, nil
 }
 
 // tools are the programs of Debian that a node consists of, besides what is built, and the packages they are in.

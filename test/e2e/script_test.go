@@ -11,10 +11,10 @@ import (
 )
 
 // atOnce is how many scripts run at the same time, on two processors or more: they wait most of the time, for windows, pauses and checks. On a
-// cluster it is two, for its own parts take much of the processors.
+// cluster it is three, for its own parts take much of the processors.
 func atOnce() string {
 	if theCluster != nil {
-		return "2"
+		return "3"
 	}
 	return "4"
 }

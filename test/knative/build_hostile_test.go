@@ -37,9 +37,9 @@ func (withSecret) PullConfig(string, string) ([]byte, error) {
 	return []byte(`{"auths":{"registry.invalid":{"auth":"` + secretWord + `"}}}`), nil
 }
 
-// TestBuildHostile is a build that looks for what is not its own.
+// TestBuildHostile is a build that looks for what is not its own. TestMain sets a secret in this process's environment.
 func TestBuildHostile(t *testing.T) {
-	t.Setenv("AWS_SECRET_ACCESS_KEY", secretWord)
+	t.Parallel()
 	b := newBuilds(t, func(o *cluster.Options) { o.Images = withSecret{o.Images.(*registry.Remote)} })
 	r, log := b.mustBuild(script(
 		"reached() { echo REACHED: $*; }",

@@ -62,8 +62,8 @@ func newBuilds(t *testing.T, change func(*cluster.Options)) *builds {
 		t.Fatal(err)
 	}
 	// What builds need is little enough for the strictest standard.
-	namespace := newNamespace(t, client, "gitd-build", "pod-security.kubernetes.io/enforce=restricted")
-	b := &builds{t: t, client: client, images: images, published: published, app: "app-" + strings.TrimPrefix(namespace, "gitd-build-")}
+	namespace := newNamespace(t, client, "build", "pod-security.kubernetes.io/enforce=restricted")
+	b := &builds{t: t, client: client, images: images, published: published, app: "app-" + strings.TrimPrefix(namespace, "build-")}
 	b.options = cluster.Options{Client: client, Namespace: namespace, Images: images, Builder: published, Pull: pullFrom, Insecure: true, Dir: t.TempDir(), Log: apptest.Logger(t)}
 	if change != nil {
 		change(&b.options)

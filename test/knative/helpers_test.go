@@ -59,6 +59,9 @@ var (
 	roleBindings = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}
 )
 
+// managed is held by a test that makes namespaces with gitd's label, or removes all that have it.
+var managed sync.Mutex
+
 func core(resource string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Version: "v1", Resource: resource}
 }
@@ -71,6 +74,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	pullFrom = cmp.Or(pullFrom, pushTo)
+	_ = os.Setenv("AWS_SECRET_ACCESS_KEY", secretWord) // no build may see it
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })

@@ -9,6 +9,9 @@ import (
 // TestInstall does what docs/install.md says of a cluster: it runs the commands of that page in their order, with this cluster's names in place of
 // the examples', and sees an app live at the ingress. A command that is in the page and not run here fails the test.
 func TestInstall(t *testing.T) {
+	t.Parallel()
+	managed.Lock()
+	t.Cleanup(managed.Unlock)
 	page := readPage(t)
 	g := newGuide(t, page)
 

@@ -104,6 +104,8 @@ func TestForeignService(t *testing.T) {
 // Each app can have a namespace of its own, which goes with it. Its pods are locked up.
 func TestNamespacePerApp(t *testing.T) {
 	t.Parallel()
+	managed.Lock()
+	t.Cleanup(managed.Unlock)
 	c := client(t)
 	img, ref := image(t)
 	o := options(t, c, "")

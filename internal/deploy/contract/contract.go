@@ -58,10 +58,10 @@ func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {
 		}}}
 	t.Cleanup(s.client.CloseIdleConnections)
 	t.Run("parallel", func(t *testing.T) {
-		for name, f := range s.cases() {
-			t.Run(name, func(t *testing.T) {
+		for _, c := range s.cases() {
+			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				f(t)
+				c.run(t)
 			})
 		}
 	})
@@ -69,34 +69,39 @@ func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {
 	t.Run("killed in mid-rollout", s.killed)
 }
 
-// cases are the tests that share the platform: each has Services of its own.
-func (s *suite) cases() map[string]func(*testing.T) {
-	return map[string]func(*testing.T){
-		"create and update":      s.update,
-		"traffic split and tags": s.split,
-		"failed revisions":       s.failed,
-		"failed first release":   s.failedFirst,
-		"rollback":               s.rollback,
-		"scale to zero and back": s.zero,
-		"configuration":          s.configuration,
-		"delete":                 s.delete,
-		"logs":                   s.logs,
-		"concurrent updates":     s.concurrent,
-		"invalid input":          s.invalid,
-		"missing image":          s.missing,
-		"cancelled rollout":      s.cancelled,
-		"steps":                  s.steps,
-		"without traffic":        s.noTraffic,
-		"broken blue":            s.brokenBlue,
-		"drift":                  s.drift,
-		"collected revision":     s.collected,
-		"process":                s.process,
-		"process names":          s.processNames,
-		"workers":                s.workers,
-		"writes":                 s.writes,
-		"without web":            s.withoutWeb,
-		"HTTP/2":                 s.http2,
+// cases are the tests that share the platform: each has Services of its own. The longest are the last: go test starts those first.
+func (s *suite) cases() []testCase {
+	return []testCase{
+		{"create and update", s.update},
+		{"traffic split and tags", s.split},
+		{"failed first release", s.failedFirst},
+		{"scale to zero and back", s.zero},
+		{"configuration", s.configuration},
+		{"delete", s.delete},
+		{"logs", s.logs},
+		{"concurrent updates", s.concurrent},
+		{"invalid input", s.invalid},
+		{"missing image", s.missing},
+		{"cancelled rollout", s.cancelled},
+		{"steps", s.steps},
+		{"without traffic", s.noTraffic},
+		{"drift", s.drift},
+		{"collected revision", s.collected},
+		{"process", s.process},
+		{"process names", s.processNames},
+		{"workers", s.workers},
+		{"without web", s.withoutWeb},
+		{"HTTP/2", s.http2},
+		{"rollback", s.rollback},
+		{"writes", s.writes},
+		{"failed revisions", s.failed},
+		{"broken blue", s.brokenBlue},
 	}
+}
+
+type testCase struct {
+	name string
+	run  func(*testing.T)
 }
 
 type suite struct {

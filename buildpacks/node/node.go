@@ -281,7 +281,9 @@ func (b *build) runBuild() error {
 	if err := done(); err != nil {
 		return err
 	}
-	b.site = b.site && builtServer(b.app) == nil
+	if b.site = b.site && builtServer(b.app) == nil; b.site && len(memberServers(b.app)) > 1 {
+		return b.tellMember()
+	}
 	return nil
 }
 

@@ -42,8 +42,19 @@ func chooseRoot(app, asked string, built bool) (string, error) {
 		if root := configuredRoot(app); root != "" {
 			return root, nil
 		}
-		if found := withIndex(app); len(found) == 1 {
+		found := withIndex(app)
+		if len(found) == 1 {
 			return found[0], nil
+		}
+		for _, name := range []string{"web", "app", "site", "www"} { // of several members of a workspace
+			for _, f := range found {
+				if slices.Contains(strings.Split(f, "/"), name) {
+					return f, nil
+				}
+			}
+		}
+		if len(found) > 1 {
+			return "", kit.Errorf("set BP_STATIC_ROOT to one of them, or app-dir in project.toml to the folder of one app", "there are pages in several folders: %s", strings.Join(found[:min(len(found), 10)], ", "))
 		}
 		return "", kit.Errorf("set BP_STATIC_ROOT to the folder that it makes, or add a start script to package.json",
 			"the build script has left no index.html in %s", strings.Join(builtRoots[:len(builtRoots)-1], ", "))

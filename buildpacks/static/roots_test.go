@@ -21,6 +21,7 @@ func TestRootOf(t *testing.T) {
 		"a folder of another name":      {map[string]string{"__sapper__/export/index.html": ""}, "__sapper__/export"},
 		"Staticfile without a folder":   {map[string]string{"Staticfile": "index_fallback: false", "dist/index.html": "", "src/a.js": ""}, "dist"},
 		"Staticfile with a folder":      {map[string]string{"Staticfile": "root: web", "web/index.html": "", "dist/index.html": ""}, "web"},
+		"one of several members":        {map[string]string{"apps/docs/dist/index.html": "", "apps/docs/package.json": "{}", "apps/web/dist/index.html": "", "apps/web/package.json": "{}"}, "apps/web/dist"},
 		"a member of a workspace alone": {map[string]string{"apps/web/dist/index.html": "", "apps/web/index.html": "", "apps/web/vite.config.ts": "", "apps/web/package.json": "{}"}, "apps/web/dist"},
 	} {
 		app := t.TempDir()

@@ -86,7 +86,8 @@ type build struct {
 	key      string
 	programs map[string]string // the package managers on the PATH but npm, and their scripts
 	saidKept bool
-	site     bool // the build's output is a static site: known when the build script has run
+	npm      string // the folder of an npm that is not the builder's; "" for that
+	site     bool   // the build's output is a static site: known when the build script has run
 	began    time.Time
 }
 
@@ -196,7 +197,7 @@ func (b *build) tools(m manager) (err error) {
 	b.node.headers(b.env)
 	b.setHeap()
 	kit.Say(b.Out, "Node.js %s", b.node.version)
-	if err := b.olderNPM(); err != nil {
+	if err := b.otherNPM(); err != nil {
 		return err
 	}
 	if b.tool, err = b.fetchTool(m); err != nil {

@@ -125,6 +125,9 @@ func TestKindAndStart(t *testing.T) {
 		{"a main that is no program", map[string]string{"package.json": `{"main":"package.json","scripts":{"start":"sanity start","build":"sanity build"}}`}, Site, ""},
 		{"a development server that another script starts", map[string]string{"package.json": `{"scripts":{"dev":"umi dev","start":"npm run dev","build":"umi build"}}`}, Site, ""},
 		{"React Router with bundles for a platform", map[string]string{"package.json": `{"scripts":{"build":"react-router build","start":"react-router-serve ./build/server/index.js"}}`, "build/server/nodejs_x/index.js": ""}, Server, "react-router-serve|./build/server/nodejs_x/index.js"},
+		{"next with a port", map[string]string{"package.json": `{"scripts":{"build":"next build","start":"next start -p 3000"}}`}, Server, "bash|-c|exec next start -p $PORT"},
+		{"serve with a port, behind npx", map[string]string{"package.json": `{"scripts":{"start":"npx serve -s dist --listen=5000 --no-clipboard"}}`}, Server, "bash|-c|exec npx serve -s dist --listen=$PORT --no-clipboard"},
+		{"a program of the app with a port", map[string]string{"package.json": `{"scripts":{"start":"node server.js --port 3000"}}`}, Server, "node|server.js|--port|3000"},
 		{"pages with an index.js", map[string]string{"package.json": `{}`, "build/index.js": "", "build/index.html": ""}, Neither, "error"},
 		{"nest", map[string]string{"package.json": `{"scripts":{"build":"nest build","start":"nest start","start:prod":"node dist/main"}}`}, Server, "node|dist/main"},
 		{"next without a start script", map[string]string{"package.json": `{"scripts":{"build":"next build"},"dependencies":{"next":"15"}}`}, Server, "next|start"},
@@ -158,7 +161,7 @@ func TestKindAndStart(t *testing.T) {
 			if tt.kind == Site && tt.start == "" {
 				return
 			}
-			b := &build{Buildpack: Buildpack{Out: &bytes.Buffer{}}, app: r.App, root: r.App, pkg: p}
+			b := &build{Buildpack: Buildpack{Out: &bytes.Buffer{}}, app: r.App, root: r.App, pkg: p, rootPkg: p}
 			proc, err := b.start()
 			got := ""
 			if proc != nil {

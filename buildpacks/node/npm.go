@@ -20,31 +20,65 @@ var npmFor = []struct{ npm, node string }{
 	{"4", ">=4.0.0"},
 }
 
-// olderNPM puts an npm in front that runs on the app's Node.js, where the builder's does not.
-func (b *build) olderNPM() error {
+// otherNPM puts an npm in front where the builder's does not run on the app's Node.js, or is not the one that the app asks for.
+func (b *build) otherNPM() error {
 	want, err := npmVersion(b.node.version)
-	if err != nil || want == "" {
+	if err != nil {
 		return err
+	}
+	if asked := b.rootPkg.askedNPM(); asked != "" {
+		has := kit.Pick(want == "", moduleVersion(filepath.Join(b.Root, "lib"), "npm"), want+".999.999")
+		if !inRange(asked, has) {
+			want = asked
+		}
+	}
+	if want == "" {
+		return nil
 	}
 	tools, err := b.cache.Dir("node-tools")
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(tools, "npm@"+want)
+	dir := filepath.Join(tools, folderName("npm@"+want))
 	if !kit.Exists(dir, "node_modules/.bin/npm") {
-		kit.Say(b.Out, "Fetching npm %s, which runs on Node.js %s", want, b.node.version)
+		kit.Say(b.Out, "Fetching npm %s", want)
 		env := b.env
 		// The builder's own npm needs the builder's own Node.js.
 		b.env = env.Clone()
 		b.env.Prepend(filepath.Join(b.Root, "bin"))
-		err := b.npmInstall(dir, "npm@"+want)
+		err := b.fetchTo(dir, "npm", "npm", want, "engines in package.json, or the app's Node.js")
 		b.env = env
 		if err != nil {
 			return err
 		}
 	}
+	b.npm = filepath.Join(dir, "node_modules/npm")
 	b.env.Prepend(filepath.Join(dir, "node_modules/.bin"))
 	return nil
+}
+
+// askedNPM is the range of versions of npm that the app takes; "" for any. packageManager is not asked: tools write npm's own version there unasked, and
+// npm itself does not mind it.
+func (p *Package) askedNPM() string {
+	for _, v := range []string{p.devEngine("packageManager", "npm").Version, p.Volta.NPM, p.engine("npm")} {
+		if v = strings.TrimSpace(v); v != "" {
+			if _, err := semver.NewConstraint(v); err != nil || v == "*" || v == "latest" {
+				return ""
+			}
+			return v
+		}
+	}
+	return ""
+}
+
+// inRange tells whether a version is in a range; one that cannot be read is.
+func inRange(limits, version string) bool {
+	c, err := semver.NewConstraint(limits)
+	if err != nil {
+		return true
+	}
+	v, err := semver.NewVersion(version)
+	return err != nil || c.Check(v)
 }
 
 // npmVersion is the npm for a Node.js: a major version, "" for the builder's own.

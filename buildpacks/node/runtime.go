@@ -20,7 +20,7 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	bin := filepath.Join(b.app, "node_modules", ".bin")
 	programs := b.runtimePrograms()
 	withNPM := slices.Contains(programs, "npm") || slices.Contains(programs, "npx")
-	key := kit.Key("5", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.pkg.has("fastify-cli")))
+	key := kit.Key("5", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.npm, b.pkg.has("fastify-cli")))
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return layer, err
 	}
@@ -31,21 +31,9 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 		return nil, err
 	}
 	if withNPM {
-		lib := filepath.Join("lib", "node_modules", "npm")
-		npm, err := filepath.EvalSymlinks(filepath.Join(b.Root, "bin", "npm"))
-		if err != nil {
+		if err := b.addNPM(layer); err != nil {
 			return nil, err
 		}
-		if err := kit.CopyTree(filepath.Dir(filepath.Dir(npm)), filepath.Join(layer.Path, lib), nil); err != nil {
-			return nil, err
-		}
-		for _, name := range []string{"npm", "npx"} {
-			if err := os.Symlink(filepath.Join("..", lib, "bin", name+"-cli.js"), filepath.Join(layer.Path, "bin", name)); err != nil {
-				return nil, err
-			}
-		}
-		layer.LaunchEnvironment.Default("npm_config_cache", "/tmp/npm") // the root is read-only
-		layer.LaunchEnvironment.Default("npm_config_update_notifier", "false")
 	}
 	for _, name := range programs {
 		if err := b.addManager(layer.Path, name); err != nil {
@@ -71,4 +59,28 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	}
 	layer.LaunchEnvironment.Prepend("PATH", ":", bin)
 	return layer, nil
+}
+
+// addNPM puts npm into the layer.
+func (b *build) addNPM(layer *kit.Layer) error {
+	lib := filepath.Join("lib", "node_modules", "npm")
+	npm, err := filepath.EvalSymlinks(filepath.Join(b.Root, "bin", "npm"))
+	if err != nil {
+		return err
+	}
+	from := filepath.Dir(filepath.Dir(npm))
+	if b.npm != "" {
+		from = b.npm
+	}
+	if err := kit.CopyTree(from, filepath.Join(layer.Path, lib), nil); err != nil {
+		return err
+	}
+	for _, name := range []string{"npm", "npx"} {
+		if err := os.Symlink(filepath.Join("..", lib, "bin", name+"-cli.js"), filepath.Join(layer.Path, "bin", name)); err != nil {
+			return err
+		}
+	}
+	layer.LaunchEnvironment.Default("npm_config_cache", "/tmp/npm") // the root is read-only
+	layer.LaunchEnvironment.Default("npm_config_update_notifier", "false")
+	return nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/buildpacks/libcnb"
 
+	"github.com/gitd-io/gitd/internal/pattern"
+
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
@@ -14,14 +16,14 @@ import (
 // start finds out how the app starts: the start script, run as npm would but without npm; else main, else a file with one of
 // the usual names. It is nil for an app whose Procfile says so itself.
 func (b *build) start() (*libcnb.Process, error) {
-	if ok, err := b.standalone(); err != nil {
+	if file, err := b.standalone(); err != nil {
 		return nil, err
-	} else if s := programOf(b.pkg.follow(b.pkg.startScript())); ok && (s == "" || s == "." || s == "next start" || strings.HasPrefix(s, "next start ")) {
+	} else if s := programOf(b.pkg.follow(b.pkg.startScript())); file != "" && (s == "" || s == "." || s == "next start" || strings.HasPrefix(s, "next start ")) {
 		// It listens on what HOSTNAME says, which is the container's name elsewhere.
-		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "HOSTNAME=0.0.0.0 exec node .next/standalone/server.js"}, Direct: true}, nil
+		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "HOSTNAME=0.0.0.0 exec node " + kit.Pick(plain.MatchString(file), file, kit.Quote(file))}, Direct: true}, nil
 	}
 	if s := b.pkg.startScript(); s != "" {
-		s = b.inBuildFolder(b.pkg.follow(s))
+		s = b.withPort(b.inBuildFolder(b.pkg.follow(s)))
 		if pre := strings.TrimSpace(b.pkg.Scripts["prestart"]); pre != "" {
 			line := procfile.ShellLine(s)
 			if line == s { // not one command that exec could take: a list, or variables before it
@@ -177,6 +179,23 @@ func nodeServer(file string) *libcnb.Process {
 	return &libcnb.Process{Type: "web", Command: "node", Arguments: []string{file}, Direct: true}
 }
 
+var (
+	plain = pattern.New(`^[\w./-]+$`)
+	// fixedPort finds a port in the command of a server of a tool, which has an option for it.
+	fixedPort = pattern.New(`^((?:next start|serve|http-server|nuxt start|nuxi preview|json-server|sirv|servor|waku start|vinxi start|fastify start)(?: [^|&;]*?)?? (?:-p|--port|-l|--listen)(?: |=))(?:tcp://0\.0\.0\.0:)?([0-9]{2,5})( .*)?$`)
+)
+
+// withPort makes a server of a tool listen on the port that it is given, where its command names another.
+func (b *build) withPort(line string) string {
+	program := programOf(line)
+	m := fixedPort.FindStringSubmatch(program)
+	if m == nil || !strings.HasSuffix(line, program) {
+		return line
+	}
+	kit.Say(b.Out, "The start script names the port %s: it listens on $PORT instead", m[2])
+	return strings.TrimSuffix(line, program) + m[1] + "$PORT" + m[3]
+}
+
 // inBuildFolder runs a program where the build has put it: AdonisJS and others make an app of its own in build.
 func (b *build) inBuildFolder(line string) string {
 	words := strings.Fields(line)
@@ -195,19 +214,27 @@ func (b *build) inBuildFolder(line string) string {
 	return line
 }
 
-// standalone completes the server that Next.js makes for output: standalone, which lacks the pages' files by design, and tells whether there is one.
-func (b *build) standalone() (bool, error) {
-	root := filepath.Join(b.app, ".next/standalone")
-	if !b.pkg.has("next") || !kit.IsFile(root, "server.js") {
-		return false, nil
+// standalone completes the server that Next.js makes for output: standalone, which lacks the pages' files by design, and returns its file; "" where there
+// is none. In a workspace it has the place below .next/standalone that the app has in the workspace.
+func (b *build) standalone() (string, error) {
+	rel, err := filepath.Rel(b.root, b.app)
+	if err != nil {
+		return "", err
+	}
+	base := filepath.Join(".next/standalone", rel)
+	if !kit.IsFile(b.app, base, "server.js") {
+		base = ".next/standalone"
+	}
+	if !b.pkg.has("next") && !b.rootPkg.has("next") || !kit.IsFile(b.app, base, "server.js") {
+		return "", nil
 	}
 	for _, dir := range []string{"public", ".next/static"} {
-		if !kit.IsDir(b.app, dir) || kit.Exists(root, dir) {
+		if !kit.IsDir(b.app, dir) || kit.Exists(b.app, base, dir) {
 			continue
 		}
-		if err := kit.CopyTree(filepath.Join(b.app, dir), filepath.Join(root, dir), nil); err != nil {
-			return false, err
+		if err := kit.CopyTree(filepath.Join(b.app, dir), filepath.Join(b.app, base, dir), nil); err != nil {
+			return "", err
 		}
 	}
-	return true, nil
+	return filepath.Join(base, "server.js"), nil
 }

@@ -117,3 +117,48 @@ func TestWorkspaceRoot(t *testing.T) {
 		}
 	}
 }
+
+// TestStandaloneMember: the server that Next.js makes is below the place that the app has in the workspace.
+func TestStandaloneMember(t *testing.T) {
+	root := t.TempDir()
+	app := filepath.Join(root, "apps/web")
+	for _, f := range []string{".next/standalone/apps/web/server.js", ".next/static/a.js", "public/b.png"} {
+		file := filepath.Join(app, f)
+		if err := mkdir(filepath.Dir(file)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &Package{Dependencies: map[string]string{"next": "15"}, Scripts: map[string]string{"build": "next build", "start": "next start"}}
+	b := &build{app: app, root: root, pkg: p, rootPkg: &Package{}}
+	web, err := b.start()
+	if err != nil || !slices.Equal(web.Arguments, []string{"-c", "HOSTNAME=0.0.0.0 exec node .next/standalone/apps/web/server.js"}) {
+		t.Errorf("%v %v", web, err)
+	}
+	for _, f := range []string{".next/static/a.js", "public/b.png"} {
+		if !kit.IsFile(app, ".next/standalone/apps/web", f) {
+			t.Errorf("%s is missing beside the server", f)
+		}
+	}
+}
+
+// TestAskedNPM: where the app says which npm it takes.
+func TestAskedNPM(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`: "", `{"engines":{"npm":"10.x"}}`: "10.x", `{"engines":{"npm":"please use yarn"}}`: "", `{"engines":{"npm":"*"}}`: "", `{"packageManager":"npm@9.0.0"}`: "", `{"volta":{"npm":"9.1.0"}}`: "9.1.0",
+		`{"devEngines":{"packageManager":{"name":"npm","version":"^10.2"}},"engines":{"npm":">=8"}}`: "^10.2",
+	} {
+		p := &Package{}
+		if err := unmarshal(text, p); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.askedNPM(); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+	if inRange("10.x", "11.2.0") || !inRange(">=8", "11.2.0") || !inRange("x y", "1.0.0") {
+		t.Error("ranges")
+	}
+}

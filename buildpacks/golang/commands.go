@@ -122,7 +122,7 @@ func aliases(app string, procs []procfile.Process, targets []target) (words, fil
 		i := slices.IndexFunc(targets, func(t target) bool { return t.name == path.Base(w) })
 		switch {
 		case i < 0 && p.Type != "web" && len(targets) > 1, !plainName.MatchString(path.Base(w)):
-			continue // which program that is nobody can tell
+			continue // which program that is cannot be told
 		case strings.Contains(w, "/"):
 			if !filepath.IsLocal(w) || kit.Exists(app, w) {
 				continue

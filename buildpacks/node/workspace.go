@@ -39,7 +39,7 @@ func asks(app string, p *Package) (root string, m manager, w wanted, err error) 
 	return root, m, w, err
 }
 
-// workspaceRoot is the folder above the app whose workspace it is a member of; the app's own folder where there is none.
+// workspaceRoot is the folder above the app whose workspace it is a member of; without one, the app's own folder.
 func workspaceRoot(app string) string {
 	for dir, n := filepath.Dir(app), 0; n < 20 && dir != filepath.Dir(dir); dir, n = filepath.Dir(dir), n+1 {
 		if !kit.IsFile(dir, "package.json") {
@@ -281,7 +281,7 @@ func (b *build) workspaceKey() string {
 	return kit.Key(parts...)
 }
 
-// fileText is the content of a file; "" where there is none.
+// fileText is the content of a file; "" if it cannot be read.
 func fileText(elem ...string) string {
 	data, err := os.ReadFile(filepath.Join(elem...))
 	if err != nil {

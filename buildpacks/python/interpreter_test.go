@@ -171,7 +171,7 @@ func TestPythonNotThere(t *testing.T) {
 	}
 }
 
-// TestPinOutOfReach: a pin that developers' tools wrote gives way to the range that the app allows, where its Python cannot be had; without a range it
+// TestPinOutOfReach: a pin that developers' tools wrote is passed over for the range that the app allows, where its Python cannot be had; without a range it
 // does not.
 func TestPinOutOfReach(t *testing.T) {
 	before := debs.System

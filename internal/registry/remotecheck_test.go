@@ -35,7 +35,7 @@ func TestRemoteCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := closed.Addr().String()
+	refusing := closed.Addr().String()
 	closed.Close()
 	// A second name of this machine, for which plain HTTP is not taken for granted.
 	foreign := func(host string) string {
@@ -56,7 +56,7 @@ func TestRemoteCheck(t *testing.T) {
 		{"wrong credentials", RemoteOptions{Prefix: users.host, Config: loginFile(t, users.host, "gitd", "wrong")}, "does not accept the credentials", "put working"},
 		{"no right to push", RemoteOptions{Prefix: readOnly}, "requires credentials", "--registry-config"},
 		{"no right to push, logged in", RemoteOptions{Prefix: readOnly, Config: loginFile(t, readOnly, "gitd", "secret")}, "may not push", "right to push"},
-		{"not reachable", RemoteOptions{Prefix: nobody}, "cannot be reached", "check that it runs"},
+		{"not reachable", RemoteOptions{Prefix: refusing}, "cannot be reached", "check that it runs"},
 		{"unknown host", RemoteOptions{Prefix: "registry.invalid/team"}, "registry.invalid", "check"},
 		{"not a registry", RemoteOptions{Prefix: strange}, "is not a registry", "check the name"},
 		{"out of order", RemoteOptions{Prefix: broken}, "out of order", "look at"},

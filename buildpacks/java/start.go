@@ -82,10 +82,7 @@ func (b *build) javaProcess(args ...string) *libcnb.Process {
 	return &libcnb.Process{Command: "/bin/sh", Arguments: []string{"-c", line}, Direct: true}
 }
 
-var (
-	ktor = pattern.New(`io\.ktor`)
-	play = pattern.New(`(?i)\bPlay(?:Scala|Java|Service)\b|org\.playframework|com\.typesafe\.play`)
-)
+var ktor = pattern.New(`io\.ktor`)
 
 // portOptions are for frameworks that take the port from properties alone.
 func (b *build) portOptions() string {
@@ -97,7 +94,7 @@ func (b *build) portOptions() string {
 	case ktor.MatchString(text):
 		return `-Dktor.deployment.port="${PORT:-8080}" `
 	case play.MatchString(text):
-		return `-Dhttp.port="${PORT:-8080}" -Dpidfile.path=/dev/null `
+		return b.playOptions()
 	}
 	return ""
 }

@@ -29,6 +29,9 @@ var (
 	gradleWhole     = pattern.New(`(?m)io\.quarkus|["']war["']|^\s*war\s*$|helidon|zipTree|capsule|shadowJar|fatJar|libs\.plugins\.quarkus|com\.bmuschko|io\.vertx\.vertx-plugin`)
 )
 
+// daemonFile names the Java that Gradle is to run on.
+const daemonFile = "gradle/gradle-daemon-jvm.properties"
+
 // gradleTexts are the build files of the app: those at the root and one folder below.
 func gradleTexts(app string) string {
 	text := ""
@@ -61,6 +64,10 @@ func gradleVersion(app string) (want, error) {
 			return want{version: v, from: "build.gradle"}, nil
 		}
 	}
+	// What Gradle itself runs on: nothing else of that version is here.
+	if v, ok := feature(properties(kit.Text(app, daemonFile))["toolchainVersion"]); ok {
+		return want{version: v, from: daemonFile}, nil
+	}
 	if m := gradleTarget.FindStringSubmatch(text); m != nil {
 		if v, ok := feature(m[1]); ok {
 			w.version, w.atLeast, w.from = v, true, "build.gradle"
@@ -83,7 +90,7 @@ func (b *build) gradle() error {
 		return err
 	}
 	b.env["GRADLE_USER_HOME"] = user
-	properties := "org.gradle.daemon=false\norg.gradle.welcome=never\norg.gradle.caching=true\norg.gradle.console=plain\norg.gradle.java.installations.auto-download=false\n" +
+	properties := "org.gradle.daemon=false\norg.gradle.welcome=never\norg.gradle.caching=true\norg.gradle.configuration-cache=false\norg.gradle.console=plain\norg.gradle.java.installations.auto-download=false\n" +
 		"org.gradle.java.installations.paths=" + b.home + "\n"
 	for _, o := range b.proxyOptions() {
 		properties += "systemProp." + strings.TrimPrefix(o, "-D") + "\n"

@@ -47,6 +47,7 @@ func TestDetect(t *testing.T) {
 		{"Kotlin", map[string]string{"build.gradle.kts": "kotlin { jvmToolchain(17) }", "src/main/kotlin/App.kt": ""}, "Kotlin (build.gradle.kts, java 17)", ""},
 		{"a toolchain", map[string]string{"build.gradle": "java { toolchain { languageVersion = JavaLanguageVersion.of(21) } }"}, "Java (build.gradle, java 21)", ""},
 		{"a target", map[string]string{"build.gradle": "sourceCompatibility = JavaVersion.VERSION_1_8\n"}, "Java (build.gradle, java 8 or later)", ""},
+		{"what Gradle runs on", map[string]string{"build.gradle": "", "gradle/gradle-daemon-jvm.properties": "#generated\ntoolchainVersion=17\n"}, "Java (build.gradle, java 17)", ""},
 		{"an old Gradle", map[string]string{"build.gradle": "", wrapperFile: wrapper("7.4.2")}, "Java (build.gradle, any java)", ""},
 		{"Scala", map[string]string{"build.sbt": ""}, "Scala (build.sbt, any java)", ""},
 		{"Leiningen", map[string]string{"project.clj": "(defproject a \"1\")"}, "Clojure (project.clj, any java)", ""},

@@ -285,6 +285,9 @@ func (b *build) runBuild() error {
 	if b.site = b.site && builtServer(b.app) == nil; b.site && len(memberServers(b.app)) > 1 {
 		return b.tellMember()
 	}
+	if b.site && b.pkg.has("@builder.io/qwik-city", "@qwik.dev/router") && kit.IsFile(b.app, "dist/q-manifest.json") && !kit.IsFile(b.app, "dist/index.html") {
+		return kit.Errorf("run npm run qwik add express, or add static for pages alone, and commit what it writes", "Qwik has built neither a server nor pages: the app has no adapter")
+	}
 	return nil
 }
 

@@ -128,6 +128,7 @@ func TestKindAndStart(t *testing.T) {
 		{"next with a port", map[string]string{"package.json": `{"scripts":{"build":"next build","start":"next start -p 3000"}}`}, Server, "bash|-c|exec next start -p $PORT"},
 		{"serve with a port, behind npx", map[string]string{"package.json": `{"scripts":{"start":"npx serve -s dist --listen=5000 --no-clipboard"}}`}, Server, "bash|-c|exec npx serve -s dist --listen=$PORT --no-clipboard"},
 		{"a program of the app with a port", map[string]string{"package.json": `{"scripts":{"start":"node server.js --port 3000"}}`}, Server, "node|server.js|--port|3000"},
+		{"Qwik with a server", map[string]string{"package.json": `{"scripts":{"build":"qwik build","start":"vite --open --mode ssr"}}`, "server/entry.express.js": ""}, Site, "node|server/entry.express.js"},
 		{"pages with an index.js", map[string]string{"package.json": `{}`, "build/index.js": "", "build/index.html": ""}, Neither, "error"},
 		{"nest", map[string]string{"package.json": `{"scripts":{"build":"nest build","start":"nest start","start:prod":"node dist/main"}}`}, Server, "node|dist/main"},
 		{"next without a start script", map[string]string{"package.json": `{"scripts":{"build":"next build"},"dependencies":{"next":"15"}}`}, Server, "next|start"},

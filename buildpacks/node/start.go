@@ -80,6 +80,9 @@ var builtServers = []struct{ file, argument string }{
 	{"build/handler.js", "build"},                            // SvelteKit with adapter-node: index.js beside it is the server
 	{"dist/server/entry.mjs", "dist/server/entry.mjs"},       // Astro with its adapter for Node.js
 	{"dist/server/server.mjs", "dist/server/server.mjs"},     // Angular, one project
+	{"server/entry.express.js", "server/entry.express.js"},   // Qwik with its adapters
+	{"server/entry.fastify.js", "server/entry.fastify.js"},
+	{"server/entry.node-server.js", "server/entry.node-server.js"},
 }
 
 // builtServer is the process of the server that a framework built, in the app or in one member of its workspace; nil for none, and for several.

@@ -33,8 +33,12 @@ func (b *build) workspace() (*kit.Layer, error) {
 		return nil, err
 	}
 	b.began = time.Now()
+	ofMembers := hooksAfter
+	if b.tool.kind == "yarn" {
+		ofMembers = []string{"install", "postinstall"} // it runs the others for the root alone
+	}
 	for _, m := range b.members {
-		if err := b.runHooksIn(filepath.Join(b.root, m.dir), m.pkg, hooksAfter); err != nil {
+		if err := b.runHooksIn(filepath.Join(b.root, m.dir), m.pkg, ofMembers); err != nil {
 			return nil, err
 		}
 	}

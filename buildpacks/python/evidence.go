@@ -56,7 +56,7 @@ func Takes(app string) bool {
 	if err != nil || s.kind == "" {
 		return err != nil
 	}
-	return otherApp(app) == "" || starts(app, s) != ""
+	return otherApp(app, s) == "" || starts(app, s) != ""
 }
 
 // pageImport is that of a framework whose own program runs the app's files.
@@ -79,8 +79,23 @@ func namesPython(app, command string) bool {
 // pages are the folders whose index.html is a site that can be served as it is.
 var pages = []string{".", "public", "dist", "docs", "_site", "site"}
 
+// serves tells whether the app's code uses a framework, though nothing says how it starts: then its author is told that, and no pages that lie beside it
+// are taken for the app. A library that is for a framework may have pages.
+func serves(app string, s source) bool {
+	if s.project.packaged() || s.kind == "setup.py" {
+		return false
+	}
+	b := &build{app: app}
+	for _, f := range b.sources() {
+		if !notApp.MatchString(f) && protocolOf(kit.Text(app, f)) != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // otherApp names the file that makes an app without anything to start in Python one of another kind; "" for none.
-func otherApp(app string) string {
+func otherApp(app string, s source) string {
 	if l := kit.OtherLanguage(app); l.Name != "" {
 		return l.File
 	}
@@ -90,7 +105,7 @@ func otherApp(app string) string {
 		}
 	}
 	for _, d := range pages {
-		if kit.IsFile(app, d, "index.html") {
+		if kit.IsFile(app, d, "index.html") && !serves(app, s) {
 			return filepath.Join(d, "index.html")
 		}
 	}

@@ -45,7 +45,7 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 		return kit.LookedFor(b.Out, looksFor), nil
 	}
 	site := siteOf(app, s)
-	if site == nil && otherApp(app) != "" && starts(app, s) == "" {
+	if site == nil && otherApp(app, s) != "" && starts(app, s) == "" {
 		return kit.LookedFor(b.Out, "a program in Python"), nil
 	}
 	w, err := wantedVersion(app, s)

@@ -33,7 +33,7 @@ func IsSite(app string) bool {
 // siteOf finds the generator of an app that has nothing else to serve.
 func siteOf(app string, s source) *generator {
 	g := generatorOf(app)
-	if g == nil || starts(app, s) != "" {
+	if g == nil || starts(app, s) != "" || serves(app, s) {
 		return nil
 	}
 	return g

@@ -42,6 +42,7 @@ func TestDetectEvidence(t *testing.T) {
 		{"a page with tools in Python", map[string]string{"index.html": "x", "requirements.txt": "pre-commit\n"}, false},
 		{"a worker with pages of documentation", map[string]string{"docs/index.html": "x", "requirements.txt": "celery\n", "Procfile": "worker: celery -A shop worker\n"}, true},
 		{"a shell script that starts it", map[string]string{"public/index.html": "x", "requirements.txt": "gunicorn\n", "Procfile": "web: sh start.sh\n", "start.sh": "exec gunicorn shop:app\n"}, true},
+		{"an app that cannot be found beside pages", map[string]string{"requirements.txt": "fastapi\n", "backend/api/main.py": "from fastapi import FastAPI\napp = FastAPI()\n", "public/index.html": "x"}, true},
 		{"nothing else", map[string]string{"requirements.txt": "celery\n", "tasks.py": "app = 1\n"}, true},
 		{"a page that Streamlit shows", map[string]string{"requirements.txt": "streamlit\n", "Home.py": "import streamlit as st\n", "public/index.html": "x"}, true},
 	} {

@@ -150,7 +150,13 @@ func (b *build) prepare() (err error) {
 			return err
 		}
 	}
-	if b.home, err = b.Runtime.JDK(b); err != nil {
+	b.home, err = b.Runtime.JDK(b)
+	if err != nil && b.java == oldest { // Debian's unstable release may lose it at any time
+		kit.Say(b.Out, "Warning: Java %d cannot be had (%s): Java %d takes its place", oldest, kit.Line(err), afterOldest)
+		b.java = afterOldest
+		b.home, err = b.Runtime.JDK(b)
+	}
+	if err != nil {
 		return err
 	}
 	kit.Say(b.Out, "Java %d", b.java)

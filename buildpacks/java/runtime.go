@@ -52,6 +52,7 @@ func (packaged) JDK(b *build) (string, error) {
 			b.fromTemurin = true
 			return home, nil
 		}
+		return "", kit.Errorf("ask for Java "+known(), "Java %d, which only Debian's unstable release has, cannot be had from there, and %s does not answer", b.java, host(b.Places.Temurin))
 	}
 	if err != nil {
 		return "", err
@@ -236,11 +237,13 @@ func (b *build) temurinRelease(kind string) (release, error) {
 	return list[0], nil
 }
 
-// known lists the versions that Debian has.
+// known lists the versions that Debian's released versions have.
 func known() string {
 	var list []int
-	for v := range suites {
-		list = append(list, v)
+	for v, suite := range suites {
+		if suite != unstable {
+			list = append(list, v)
+		}
 	}
 	slices.Sort(list)
 	text := strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ", "), "[]")

@@ -68,7 +68,7 @@ func TestTemurin(t *testing.T) {
 	if _, err := r.Build(bp, files("24")); err != nil || !r.Reused("jre") {
 		t.Errorf("not reused: %v", err)
 	}
-	if _, err := r.Build(bp, files("99")); err == nil || kit.Line(err) != "there is no Java 99 for this machine, neither in Debian nor at 127.0.0.1; ask for Java 8, 11, 17, 21, 25, 26 or 27" {
+	if _, err := r.Build(bp, files("99")); err == nil || kit.Line(err) != "there is no Java 99 for this machine, neither in Debian nor at 127.0.0.1; ask for Java 11, 17, 21 or 25" {
 		t.Errorf("%v", err)
 	}
 }
@@ -91,5 +91,29 @@ func TestKeystore(t *testing.T) {
 	out, err := exec.Command(filepath.Join(b.Runtime.(machine).home, "bin/keytool"), "-list", "-keystore", file, "-storepass", storePassword).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), fmt.Sprintf("Your keystore contains %d entries", bytes.Count(bundle, []byte("BEGIN CERTIFICATE")))) {
 		t.Errorf("%v\n%s", err, out[:min(len(out), 500)])
+	}
+}
+
+// without8 is a machine whose Debian has lost Java 8.
+type without8 struct{ machine }
+
+func (m without8) JDK(b *build) (string, error) {
+	if b.java == oldest {
+		return "", kit.Errorf("", "it is gone")
+	}
+	return m.machine.JDK(b)
+}
+
+// TestWithout8: where Java 8 cannot be had, the next one takes its place, and the push says so.
+func TestWithout8(t *testing.T) {
+	b, out := tools(t)
+	b.Runtime = without8{b.Runtime.(machine)}
+	r := bptest.New(t, catalog.Java)
+	if _, err := r.Build(b, map[string]string{"META-INF/MANIFEST.MF": "Manifest-Version: 1.0\nMain-Class: a.B\n", "system.properties": "java.runtime.version=1.7\n"}); err != nil {
+		t.Fatal(err)
+	}
+	const want = "Warning: Java 7 cannot be had: Java 8 takes its place\nWarning: Java 8 cannot be had (it is gone): Java 11 takes its place\nJava 11\n"
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("%s", out)
 	}
 }

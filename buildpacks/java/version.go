@@ -16,6 +16,9 @@ const standard = 21
 // oldest is the oldest version that can be had. It compiles for, and runs, what older ones did.
 const oldest = 8
 
+// afterOldest takes its place where it cannot be had. It runs nearly all that it runs.
+const afterOldest = 11
+
 // Of the versions with long support that Debian carries, the order of choice: for an app that asks for none, and for a compiler's target. 11 and 8 are for
 // build tools that are too old for the others.
 var (
@@ -50,7 +53,7 @@ func (w want) pick() int {
 	case !w.atLeast || w.version < 6:
 		return max(w.version, oldest)
 	case w.version == 6:
-		return 11 // the last compiler that knows it
+		return afterOldest // the last compiler that knows it
 	}
 	for _, v := range list {
 		if v >= w.version && (w.newest == 0 || v <= w.newest) {

@@ -126,7 +126,7 @@ func find(id string) buildpack {
 
 // check finds what a language's buildpack would fail on in detection, and apps in a language that none here builds: their Procfile alone would start
 // nothing.
-func check(app string) error {
+func check(app string, env kit.Env) error {
 	if err := golang.Check(app); err != nil {
 		return err
 	}
@@ -147,8 +147,24 @@ func check(app string) error {
 	if node.Takes(app) {
 		return nil
 	}
-	if l := kit.UnbuiltLanguage(app); l.Name != "" {
-		return kit.Errorf("ask the operator for a builder that builds "+l.Name, "the app is written in %s (%s), which this builder does not build", l.Name, l.File)
+	if l := kit.UnbuiltLanguage(app); l.Name != "" && !bringsProgram(app, env) {
+		return kit.Errorf(l.WayOut(app), "the app is written in %s (%s), which this builder does not build", l.Name, l.File)
 	}
 	return nil
+}
+
+// bringsProgram tells whether what the Procfile starts can be there: the app has the program, or asks for packages of Debian's.
+func bringsProgram(app string, env kit.Env) bool {
+	if len(env.Words(catalog.PackagesVariable)) > 0 || kit.IsFile(app, "Aptfile") {
+		return true
+	}
+	procs, _ := procfile.Read(app) // a malformed one fails in its own buildpack
+	for _, p := range procs {
+		for _, w := range strings.Fields(p.Command) {
+			if strings.Contains(w, "/") && filepath.IsLocal(w) && kit.IsFile(app, w) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -12,7 +12,7 @@ import (
 
 // Buildpack takes process types from a Procfile. They win over those that the buildpacks before it suggest.
 type Buildpack struct {
-	Check func(app string) error // finds files that a language buildpack would fail on; may be nil
+	Check func(app string, env kit.Env) error // finds files that a language buildpack would fail on; may be nil
 	Out   io.Writer
 }
 
@@ -30,7 +30,7 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	}
 	// Alone it would deploy an app as plain files because its go.mod or package.json cannot be read.
 	if b.Check != nil {
-		if err := b.Check(ctx.Application.Path); err != nil {
+		if err := b.Check(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment)); err != nil {
 			return libcnb.DetectResult{}, err
 		}
 	}

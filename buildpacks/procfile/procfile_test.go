@@ -87,7 +87,7 @@ func TestBuildpack(t *testing.T) {
 	if web := built.Processes["web"]; !web.Default || web.Command != "bash" || built.Processes["worker"].Default {
 		t.Errorf("%+v", built.Processes)
 	}
-	b.Check = func(string) error { return kit.Errorf("", "package.json is not valid JSON") }
+	b.Check = func(string, kit.Env) error { return kit.Errorf("", "package.json is not valid JSON") }
 	if passed, err := r.Detect(b, map[string]string{"Procfile": "web: a\n"}); passed || err == nil {
 		t.Errorf("with a broken package.json: %v %v", passed, err)
 	}

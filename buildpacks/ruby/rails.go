@@ -1,6 +1,7 @@
 package ruby
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,9 @@ func (b *build) keepFolder(name, cached string) (func() error, error) {
 // railsReason says what an app that does not start without its settings may need.
 func (b *build) railsReason(said string, err error) error {
 	next := "give the build the variables that the app reads when it starts, or make the assets yourself and commit public/assets"
+	if lack, ok := kit.FindLack(said); ok {
+		return kit.Errorf(lack.Next(), "%s: %s is missing", kit.Line(withoutLack(err)), lack.What)
+	}
 	var line string
 	for l := range strings.Lines(said) {
 		l = strings.TrimSpace(l)
@@ -96,7 +100,19 @@ func (b *build) railsReason(said string, err error) error {
 	if line == "" {
 		return err
 	}
+	if strings.Contains(line, "LoadError") || strings.Contains(line, "NameError") || strings.Contains(line, "SyntaxError") {
+		next = "it is so in production: try RAILS_ENV=production bin/rails assets:precompile"
+	}
 	return kit.Errorf(next, "%s: %s", err.Error(), line)
+}
+
+// withoutLack is the error without what kit has added of the system's parts.
+func withoutLack(err error) error {
+	var e *kit.Error
+	if errors.As(err, &e) {
+		return &kit.Error{Message: e.Message}
+	}
+	return err
 }
 
 // secretScript gives an app of Rails a secret where its settings have none: without one it does not start.

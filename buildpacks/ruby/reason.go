@@ -14,6 +14,9 @@ var (
 	missingProgram = pattern.New(`(?i)(?:\b(cmake|pg_config|mysql_config|pkg-config|rustc|cargo|autoconf|automake|libtool|protoc|perl)\b[^\n]{0,60}(?:not found|is required|no such file|could not be found|is missing|not installed)|No such file or directory - (\w[\w.-]*))`)
 	missingLibrary = pattern.New(`(?m)(?:cannot find -l(\S+)|checking for .*? in -l(\S+)\.\.\. no)`)
 	noSuchGem      = pattern.New(`Could not find (?:compatible versions|gem '([^']+)')`)
+	withdrawn      = pattern.New(`Your bundle is locked to (\S+ \([^)\s]+\))[^\n]*(?:\n[^\n]+){0,2}no longer`)
+	nowhere        = pattern.New(`(?s)because (\S+ [^\n]*?) could not be found in`)
+	badAnswer      = pattern.New(`FetchError:? (?:bad response )?([^\n(]*?) ?\((https?://[^)\s]+)\)`)
 	notThere       = pattern.New(`Could not find ([a-zA-Z0-9_.-]+-\d[^\s,]*)`)
 	unreachable    = pattern.New(`(?m)(?:Could not (?:reach host|fetch specs from) (\S+)|Network error while fetching (\S+)|Retrying download gem from (\S+))`)
 	forRuby        = pattern.New(`(?m)^.*?([a-zA-Z0-9_.-]+(?:-| )\d[\w.]*)[^\n]*requires [Rr]uby version ([^\n]+?)(?:,? which|[.,]?(?:\s*$|\. ))`)
@@ -53,6 +56,9 @@ func (b *build) reason(said string, err error) error {
 	fail := func(next, format string, args ...any) error {
 		return kit.Errorf(next, e.Message+": "+format, args...)
 	}
+	if m := badAnswer.FindStringSubmatch(said); m != nil {
+		return fail("try again later", "%s: %s", m[2], m[1])
+	}
 	if m := failedGem.FindStringSubmatch(said); m != nil {
 		return b.failedGem(said, m[1], m[2], fail)
 	}
@@ -70,6 +76,11 @@ func (b *build) reason(said string, err error) error {
 		return fail("try again later", "%s cannot be reached", strings.TrimSuffix(host, "/"))
 	case gitSource.MatchString(said):
 		return fail("the build has no key for private repositories; a token can be given by BUNDLE_GITHUB__COM", "a gem's repository cannot be fetched: %s", strings.TrimRight(gitSource.FindStringSubmatch(said)[1], ".,'`"))
+	case withdrawn.MatchString(said):
+		m := withdrawn.FindStringSubmatch(said)
+		return fail("run bundle update "+strings.Fields(m[1])[0]+", commit the lock file and push again", "no source has %s, which the lock file names", m[1])
+	case nowhere.MatchString(said):
+		return fail("check its name and version", "no source has %s", nowhere.FindStringSubmatch(said)[1])
 	case notThere.MatchString(said):
 		return fail("check the name and the version; a gem that was withdrawn needs another one", "no source has %s", notThere.FindStringSubmatch(said)[1])
 	case noSuchGem.MatchString(said):

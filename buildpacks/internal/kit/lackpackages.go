@@ -320,7 +320,7 @@ libasound2t64: libasound.so.2
 libodbc2: libodbc.so.2
 libzbar0t64: libzbar.so.0
 libxml2: libxml2.so.2
-libxslt1.1: libxslt.so.1
+libxslt1.1: libxslt.so.1 libexslt.so.0
 libicu76: libicuuc.so.76 libicui18n.so.76
 libvips42t64: libvips.so.42
 libsndfile1: libsndfile.so.1

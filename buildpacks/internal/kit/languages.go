@@ -19,7 +19,8 @@ var builtHere = []string{"Ruby", "PHP", "Elixir", "Java", "Scala", "Clojure"}
 var others = []Language{{"Ruby", "Gemfile"}, {"PHP", "composer.json"}, {"PHP", "artisan"}, {"PHP", "index.php"}, {"PHP", "public/index.php"}, {"Java", "pom.xml"}, {"Java", "build.gradle"}, {"Java", "build.gradle.kts"},
 	{"Elixir", "mix.exs"}, {"Scala", "build.sbt"}, {"Clojure", "project.clj"}, {"Clojure", "deps.edn"},
 	{"Swift", "Package.swift"}, {"Dart", "pubspec.yaml"}, {"Crystal", "shard.yml"}, {"Haskell", "stack.yaml"}, {"Haskell", "package.yaml"}, {"Erlang", "rebar.config"}, {"Gleam", "gleam.toml"},
-	{"C#", "*.csproj"}, {"C#", "*.sln"}, {"F#", "*.fsproj"}, {"Nim", "*.nimble"}, {"Zig", "build.zig"}, {"Perl", "cpanfile"}, {"R", "DESCRIPTION"}, {"Julia", "Project.toml"}}
+	{"C#", "*.csproj"}, {"C#", "*.sln"}, {"F#", "*.fsproj"}, {"Nim", "*.nimble"}, {"Zig", "build.zig"}, {"Perl", "cpanfile"}, {"Perl", "app.psgi"}, {"Perl", "Makefile.PL"}, {"R", "DESCRIPTION"}, {"R", "app.R"}, {"R", "server.R"}, {"Julia", "Project.toml"},
+	{"Haskell", "*.cabal"}, {"OCaml", "dune-project"}, {"Lua", "*.rockspec"}, {"D", "dub.json"}, {"D", "dub.sdl"}, {"V", "v.mod"}, {"Raku", "META6.json"}, {"C++", "CMakeLists.txt"}}
 
 // OtherLanguage finds the language of an app, of those besides Go, JavaScript and Python. Its name is "" for none.
 func OtherLanguage(app string) Language {
@@ -91,7 +92,10 @@ func HasManifest(app string) bool {
 // Nearest says what is nearly there of an app that nothing builds: another language, a manifest in a folder, files that are not used.
 func Nearest(app string) (hints []string) {
 	if l := UnbuiltLanguage(app); l.Name != "" {
-		hints = append(hints, l.File+": "+l.Name+", which this builder does not build")
+		hints = append(hints, l.File+": "+l.Name+", which this builder does not build; "+l.WayOut(app))
+	}
+	if IsFile(app, "config.toml") && IsDir(app, "content") && IsDir(app, "templates") {
+		hints = append(hints, "config.toml: Zola, which this builder does not have; run zola build, and commit public/")
 	}
 	entries, _ := os.ReadDir(app) // what cannot be read has no manifest
 	for _, e := range entries {

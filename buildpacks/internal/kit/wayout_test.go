@@ -1,0 +1,38 @@
+package kit
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestWayOut: an app in a language that is not built is told by its name, with what can be done.
+func TestWayOut(t *testing.T) {
+	for _, c := range []struct {
+		files []string
+		want  string
+	}{
+		{[]string{"shop.csproj", "Program.cs"}, "shop.csproj: C#, which this builder does not build; run dotnet publish -c Release -r linux-x64 --self-contained -p:InvariantGlobalization=true -o out, and commit out/ with a Procfile such as web: ./out/shop --urls"},
+		{[]string{"Package.swift"}, "Package.swift: Swift, which this builder does not build; compile it for Linux (swift build -c release"},
+		{[]string{"shop.nimble"}, "with a Procfile such as web: ./shop"},
+		{[]string{"cpanfile", "app.psgi"}, `packages = ["starman", "libplack-perl"]`},
+		{[]string{"app.R"}, `packages = ["r-base-core", "r-cran-shiny"]`},
+		{[]string{"build.zig"}, "zig build"}, {[]string{"shard.yml"}, "Crystal"}, {[]string{"pubspec.yaml"}, "Dart"}, {[]string{"shop.cabal"}, "Haskell"}, {[]string{"gleam.toml"}, "Gleam"},
+		{[]string{"shop-1.rockspec"}, "Lua"},
+		{[]string{"config.toml", "content/_index.md", "templates/index.html"}, "config.toml: Zola, which this builder does not have; run zola build"},
+	} {
+		app := t.TempDir()
+		for _, f := range c.files {
+			if err := os.MkdirAll(filepath.Join(app, filepath.Dir(f)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(app, f), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(Nearest(app), "; "); !strings.Contains(got, c.want) {
+			t.Errorf("%v: %s, want %s", c.files, got, c.want)
+		}
+	}
+}

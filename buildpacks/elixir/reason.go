@@ -15,7 +15,6 @@ var (
 	noNetwork   = pattern.New(`nxdomain|timeout|econnrefused|failed_connect|enetunreach|ehostunreach`)
 	wrongElixir = pattern.New(`has declared in its mix\.exs file it supports only Elixir ([^\n]+)`)
 	noPackage   = pattern.New(`No package with name (\S+)`)
-	noVersions  = pattern.New(`(?:Because|So,) [^\n]+`)
 	staleLock   = pattern.New(`the dependency is out of date|lock mismatch|lock outdated`)
 	noVariable  = pattern.New(`environment variable (\w+) is missing|could not fetch environment variable "(\w+)"`)
 	errorHead   = pattern.New(`(?m)^\s*(?:\*\* \((?:Mix|[A-Za-z.]*Error)\) |error: |== Compilation error in file )([^\n]+)`)

@@ -136,6 +136,9 @@ func TestReason(t *testing.T) {
 		{"a plugin of sbt", "[error] stack trace is suppressed\n[error] Error downloading com.typesafe.sbt:sbt-native-packager;sbtVersion=1.0;scalaVersion=2.12:1.7.5\n[error]   Not found\n" +
 			"[error]   download error: Caught java.net.UnknownHostException (repo.scala-sbt.org) while downloading https://repo.scala-sbt.org/x\n[warn] Project loading failed: (r)etry, (q)uit, (l)ast, or (i)gnore? (default: r)\n",
 			"mvn failed (exit status 1): com.typesafe.sbt:sbt-native-packager:1.7.5 was not found, and repo.scala-sbt.org cannot be reached; check that builds reach it, or take a newer version: those of sbt's plugins are in Maven Central"},
+		{"a server by tools.deps", "Execution error (UnknownHostException) at java.net.Inet6AddressImpl/lookupAllHostAddr (Inet6AddressImpl.java:-2).\nrepo.clojars.org: Name or service not known\n\nFull report at:\n/tmp/clojure-1.edn\n",
+			"mvn failed (exit status 1): repo.clojars.org cannot be reached; check that builds reach it; MAVEN_MIRROR_URL names a mirror of Maven Central"},
+		{"Clojure", "Syntax error compiling at (shop/core.clj:5:3).\nUnable to resolve symbol: x in this context\n", "mvn failed (exit status 1): shop/core.clj, line 5: Unable to resolve symbol: x in this context"},
 		{"a server by sbt", "[error] not found: https://repo1.maven.org/maven2/x.pom\n[error] download error: Caught java.net.UnknownHostException: repo.scala-sbt.org (repo.scala-sbt.org) while downloading https://repo.scala-sbt.org/x\n",
 			"mvn failed (exit status 1): repo.scala-sbt.org cannot be reached; check that builds reach it; MAVEN_MIRROR_URL names a mirror of Maven Central"},
 		{"Node.js", "[ERROR] Failed to execute goal com.github.eirslett:frontend-maven-plugin:1.15.0:install-node-and-npm (node) on project shop: Could not download Node.js: Could not download https://nodejs.org/dist/v20/x.tar.gz\n",

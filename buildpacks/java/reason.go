@@ -22,7 +22,9 @@ var (
 	noSbtArtifact  = pattern.New(`Error downloading ([\w.-]+:[\w.-]+)(?:;[^:\s]+)*(:[\w.-]+)`)
 	noPlugin       = pattern.New(`(?:Plugin ([\w.-]+:[\w.-]+:[\w.-]+) or one of its dependencies could not be resolved|Plugin \[id: '([\w.-]+)'(?:, version: '([\w.-]+)')?)`)
 	noParent       = pattern.New(`Non-resolvable parent POM for [^:]+:[^:]+:[^:]+: .*?(?:artifact|transfer artifact) ([\w.-]+:[\w.-]+:\w+:[\w.-]+)`)
-	noHost         = pattern.New(`(?:(?:Could not transfer artifact (\S+) from/to \S+ \((https?://[^)\s]+)\))|Could not (?:GET|HEAD|get resource) '(https?://[^']+)'|(?:Unknown host|UnknownHostException:?|Connection refused: connect to|No such host is known)[ :(]*([\w.-]+\.[a-z]{2,}))`)
+	noHost         = pattern.New(`(?:(?:Could not transfer artifact (\S+) from/to \S+ \((https?://[^)\s]+)\))|Could not (?:GET|HEAD|get resource) '(https?://[^']+)'|(?:Unknown host|UnknownHostException:?|Connection refused: connect to|No such host is known)[ :(]*([\w.-]+\.[a-z]{2,})|([\w.-]+\.[a-z]{2,}): (?:Name or service not known|Temporary failure in name resolution))`)
+	clojureError   = pattern.New(`Syntax error[^\n]* at \(([^():\s]+):(\d+):\d+\)\.[ \t]*\n(.+)`)
+	clojureFailed  = pattern.New(`(?:Execution error|Error)[^\n]* at [^\n]+\n(\S.+)`)
 	nodeInstall    = pattern.New(`(?:Could not download Node\.js|Could not extract the Node archive|Could not download npm|Could not download Yarn)[^\n]*`)
 	outOfMemory    = pattern.New(`java\.lang\.OutOfMemoryError|Gradle build daemon disappeared unexpectedly|GC overhead limit exceeded`)
 	badPOM         = pattern.New(`(?m)^\[(?:FATAL|ERROR)\] (Non-parseable POM .+|'[\w.]+' .+(?: is missing| for .+ is missing)\.?.*)$`)
@@ -59,7 +61,7 @@ func (b *build) reason(said string, err error) error {
 	if m := wrongToolchain.FindStringSubmatch(said); m != nil {
 		return fail("write java.runtime.version="+m[1]+" into system.properties", "its toolchain asks for Java %s, and this is Java %d", m[1], b.java)
 	}
-	for _, p := range []*pattern.Pattern{mavenCompile, kotlinError, javacError} {
+	for _, p := range []*pattern.Pattern{mavenCompile, kotlinError, javacError, clojureError} {
 		if m := p.FindStringSubmatch(said); m != nil {
 			line := m[2]
 			if p == mavenCompile && line == "" {
@@ -79,6 +81,9 @@ func (b *build) reason(said string, err error) error {
 	}
 	if m := syntaxGradle.FindStringSubmatch(said); m != nil {
 		return fail("correct it and push again", "%s", strings.ReplaceAll(m[1], b.app+"/", ""))
+	}
+	if m := clojureFailed.FindStringSubmatch(said); m != nil && (b.source.tool == lein || b.source.tool == cljDeps) {
+		return fail("", "%s", m[1])
 	}
 	if m := whatWentWrong.FindStringSubmatch(said); m != nil {
 		return fail("", "%s", strings.ReplaceAll(strings.Join(strings.Fields(m[1]), " "), b.app+"/", ""))

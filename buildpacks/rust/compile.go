@@ -96,8 +96,8 @@ func (b Buildpack) compile(app string, env kit.Env, programs []program, flags []
 	args = append(args, own...)
 	var names, features []string
 	for _, p := range programs {
-		if i := slices.Index(args, p.pkg.Name); i < 1 || args[i-1] != "--package" {
-			args = append(args, "--package", p.pkg.Name)
+		if spec := p.pkg.spec(); !slices.Contains(args, spec) {
+			args = append(args, spec)
 		}
 		args = append(args, "--bin", p.name)
 		names = append(names, p.name)

@@ -43,6 +43,14 @@ func (p *pkg) dependsOn(name string) bool {
 	return slices.ContainsFunc(p.Dependencies, func(d dependency) bool { return d.Kind == nil && d.Name == name })
 }
 
+// spec is the option that names the package to cargo. Its name alone is not enough where it depends on one that is called the same.
+func (p *pkg) spec() string {
+	if strings.Contains(p.ID, "#") { // which cargo takes as a name since 1.77
+		return "--package=" + p.ID
+	}
+	return "--package=" + p.Name
+}
+
 // program is a binary of a package.
 type program struct {
 	pkg      *pkg

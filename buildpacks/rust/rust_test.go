@@ -319,6 +319,16 @@ func TestNewerRust(t *testing.T) {
 	}
 }
 
+// TestSameName: a package may depend on another one of its own name.
+func TestSameName(t *testing.T) {
+	b, out := tools(t)
+	r := bptest.New(t, catalog.Rust)
+	dep := strings.Replace(crate("rocket", ""), "0.1.0", "0.5.1", 1)
+	if _, err := r.Build(b, map[string]string{"Cargo.toml": crate("rocket", "[dependencies]\nrocket = { path = \"dep\" }"), "src/main.rs": mainRS, "dep/Cargo.toml": dep, "dep/src/lib.rs": ""}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // TestRocket: the launcher tells Rocket the port.
 func TestRocket(t *testing.T) {
 	b, out := tools(t)

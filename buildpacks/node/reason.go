@@ -84,7 +84,8 @@ func (b *build) lockFiles(said string, e *kit.Error) error {
 	}
 	if peerConflict.MatchString(said) {
 		what := ""
-		if m := peerOf.FindStringSubmatch(said); m != nil {
+		_, conflict, found := strings.Cut(said, "Could not resolve dependency:") // those before it are met
+		if m := peerOf.FindStringSubmatch(kit.Pick(found, conflict, said)); m != nil {
 			what = ": " + m[2] + " needs " + strings.ReplaceAll(m[1], `"`, "")
 		}
 		return kit.Errorf("choose versions that do, or write legacy-peer-deps=true into .npmrc and commit it", "%s: the versions in package.json do not fit each other%s", e.Message, what)

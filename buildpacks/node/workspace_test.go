@@ -78,6 +78,9 @@ func TestWorkspaceMember(t *testing.T) {
 			if said := out.String(); !r.Reused("modules") || !strings.Contains(said, "Using cached dependencies") || installed.MatchString(said) {
 				t.Errorf("nothing was changed, but packages are installed:\n%s", said)
 			}
+			if name != "npm" { // what decides on the packages is told in the same way for all
+				return
+			}
 			files["apps/web/package.json"] = strings.Replace(files["apps/web/package.json"], `"ms":"2.1.3"`, `"ms":"2.1.2"`, 1)
 			check(want)
 			if said := out.String(); r.Reused("modules") || strings.Contains(said, "Using cached dependencies") {

@@ -27,7 +27,7 @@ func platform() string {
 // installGems installs the gems into a layer of their own, or takes over that of the last build.
 func (b *build) installGems() error {
 	if b.bundle.file == "" {
-		return b.installRuby(false)
+		return b.installRuby(b.site != nil)
 	}
 	for _, change := range []func() error{b.loosen, b.addServer} {
 		if err := change(); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
 // native is a gem that is compiled.
@@ -62,6 +63,30 @@ func TestBuildKinds(t *testing.T) {
 		{"config.ru alone", map[string]string{"config.ru": "require 'rack'\nrun ->(env) { [200, {}, [\"rack #{env['PATH_INFO']} #{Rack.release}\"]] }\n"}, "rack / ", "Ruby 3."},
 	} {
 		t.Run(k.name, func(t *testing.T) { testKind(t, k, cache) })
+	}
+	t.Run("Jekyll without a Gemfile", func(t *testing.T) { testJekyll(t, cache) })
+}
+
+// testJekyll builds a site with Debian's Jekyll, a theme and a plugin: nothing is asked of a server of gems.
+func testJekyll(t *testing.T, cache string) {
+	t.Helper()
+	var out bytes.Buffer
+	r := bptest.New(t, catalog.Ruby)
+	r.Env["BP_CACHE_MOUNT"] = cache
+	built, err := r.Build(New(&out), map[string]string{
+		"_config.yml": "title: Shop\ntheme: minima\nplugins:\n  - jekyll-sitemap # for search\nurl: https://shop.example\n",
+		"index.md":    "---\nlayout: home\n---\nHello from *Jekyll*\n", "_posts/2026-01-02-first.md": "---\ntitle: First\n---\nA post\n",
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	for file, want := range map[string]string{"index.html": "<em>Jekyll</em>", "2026/01/02/first.html": "A post", "sitemap.xml": "https://shop.example/", "assets/main.css": "site-header"} {
+		if got := kit.Text(r.App, "_site", file); !strings.Contains(got, want) {
+			t.Errorf("%s is %q, want %s", file, got, want)
+		}
+	}
+	if len(built.Processes) > 0 || kit.Exists(r.App, "Gemfile") {
+		t.Errorf("the site has %v", built.Processes)
 	}
 }
 

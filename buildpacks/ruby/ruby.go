@@ -93,9 +93,10 @@ type build struct {
 	site    *generator // nil for an app
 	tool    *debs.Tool
 	set     *debs.Set
-	line    string // "3.3"
-	version string // "3.3.8"
-	added   bool   // a server was added to the Gemfile
+	line    string   // "3.3"
+	version string   // "3.3.8"
+	jekyll  []string // Debian's packages for a site of Jekyll's without a Gemfile
+	added   bool     // a server was added to the Gemfile
 	ruby    *kit.Layer
 	gems    *kit.Layer // nil without a Gemfile
 	layers  []libcnb.LayerContributor
@@ -141,8 +142,10 @@ func (b *build) prepare() error {
 		return err
 	}
 	if !kit.IsFile(b.app, "Gemfile") && !kit.IsFile(b.app, "gems.rb") && jekyllAlone(b.app) {
-		if err := b.writeGemfile(`gem "jekyll"`, `gem "webrick"`); err != nil {
-			return err
+		if b.jekyll = debianJekyll(b.app); b.jekyll == nil {
+			if err := b.writeGemfile(append(configuredGems(b.app), `gem "jekyll"`, `gem "webrick"`)...); err != nil {
+				return err
+			}
 		}
 	}
 	b.bundle = readBundle(b.app)

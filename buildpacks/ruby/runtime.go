@@ -31,6 +31,7 @@ func (b *build) packages() []string {
 	if b.bundle.file == "" && kit.IsFile(b.app, "config.ru") {                      // Debian's gems will do
 		list = append(list, "puma", "ruby-rack")
 	}
+	list = append(list, b.jekyll...)
 	built := slices.ContainsFunc(b.bundle.platforms, func(p string) bool { return p == platform() || p == platform()+"-gnu" })
 	for gem, packages := range libraries {
 		if b.bundle.has(gem) && !(built && slices.Contains(packaged, gem)) {
@@ -80,7 +81,7 @@ func (b *build) exact() bool {
 }
 
 // layout is raised when the same packages make another layer than before.
-const layout = "1"
+const layout = "2"
 
 // installRuby fills Ruby's layer, or takes it over. With content, it is there for the build in any case.
 func (b *build) installRuby(content bool) error {
@@ -146,7 +147,20 @@ func (b *build) settle() error {
 			return err
 		}
 	}
-	for _, f := range []string{config, b.usr("bin")} {
+	times := []string{config, b.usr("bin")}
+	// Debian's gem names the library by its place.
+	natives, _ := filepath.Glob(b.usr("share", "rubygems-integration", "all", "gems", "sassc-*", "lib", "sassc", "native.rb")) // a constant pattern but for the layer's path
+	for _, f := range natives {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(f, []byte(strings.ReplaceAll(string(text), `"/usr/lib/`, `"`+b.usr("lib")+"/")), 0o644); err != nil {
+			return err
+		}
+		times = append(times, f)
+	}
+	for _, f := range times {
 		if err := os.Chtimes(f, made, made); err != nil {
 			return err
 		}
@@ -173,8 +187,10 @@ func (b *build) rubyEnv() {
 		arch := filepath.Dir(b.archDir())
 		path = strings.Join([]string{path, b.usr("lib", "ruby", "vendor_ruby"), filepath.Join(arch, "vendor_ruby", b.api())}, ":")
 		integration := b.usr("share", "rubygems-integration")
-		b.ruby.LaunchEnvironment.Default("GEM_PATH", strings.Join([]string{filepath.Join(integration, "all"), filepath.Join(integration, b.api()),
-			filepath.Join(filepath.Dir(arch), "rubygems-integration", b.api()), b.usr("lib", "ruby", "gems", b.api())}, ":"))
+		gemPath := strings.Join([]string{filepath.Join(integration, "all"), filepath.Join(integration, b.api()),
+			filepath.Join(filepath.Dir(arch), "rubygems-integration", b.api()), b.usr("lib", "ruby", "gems", b.api())}, ":")
+		b.env["GEM_PATH"] = gemPath
+		b.ruby.LaunchEnvironment.Default("GEM_PATH", gemPath)
 	}
 	variables := debs.Environment(b.ruby.Path)
 	variables.AddTo(b.env)

@@ -63,6 +63,60 @@ func jekyllAlone(app string) bool {
 	return kit.IsDir(app, "_posts") || kit.IsDir(app, "_layouts") || kit.IsDir(app, "_includes") || kit.IsFile(app, "index.md")
 }
 
+// debianPlugins are the plugins and themes of Jekyll's that Debian has, by the gem.
+var debianPlugins = map[string]string{
+	"jekyll-feed": "ruby-jekyll-feed", "jekyll-seo-tag": "ruby-jekyll-seo-tag", "jekyll-sitemap": "ruby-jekyll-sitemap", "jekyll-paginate": "ruby-jekyll-paginate", "jekyll-gist": "ruby-jekyll-gist",
+	"jekyll-redirect-from": "ruby-jekyll-redirect-from", "jekyll-include-cache": "ruby-jekyll-include-cache", "jekyll-archives": "ruby-jekyll-archives", "jekyll-mentions": "ruby-jekyll-mentions",
+	"jekyll-relative-links": "ruby-jekyll-relative-links", "jekyll-avatar": "ruby-jekyll-avatar", "jekyll-titles-from-headings": "ruby-jekyll-titles-from-headings",
+	"jekyll-optional-front-matter": "ruby-jekyll-optional-front-matter", "jekyll-readme-index": "ruby-jekyll-readme-index", "jekyll-default-layout": "ruby-jekyll-default-layout",
+	"jekyll-toc": "ruby-jekyll-toc", "jekyll-commonmark": "ruby-jekyll-commonmark", "minima": "jekyll-theme-minima",
+}
+
+// configured are the lines of Jekyll's configuration that name plugins and a theme.
+var (
+	pluginsLine = pattern.New(`(?m)^(?:plugins|gems):[ \t]*(?:\[([^\]]*)\]|((?:\s*\n[ \t]*-[^\n]*)+))`)
+	themeLine   = pattern.New(`(?m)^(?:theme|remote_theme):[ \t]*["']?([A-Za-z0-9_./-]+)`)
+	gemName     = pattern.New(`([A-Za-z][A-Za-z0-9_-]*)`)
+)
+
+// configuredPlugins are the gems that the configuration of a site without a Gemfile names.
+func configuredPlugins(app string) (gems []string) {
+	text := kit.Text(app, "_config.yml")
+	if m := pluginsLine.FindStringSubmatch(text); m != nil {
+		for line := range strings.Lines(strings.ReplaceAll(m[1]+m[2], ",", "\n")) {
+			line, _, _ = strings.Cut(line, "#")
+			if m := gemName.FindStringSubmatch(line); m != nil {
+				gems = append(gems, m[1])
+			}
+		}
+	}
+	if m := themeLine.FindStringSubmatch(text); m != nil && !strings.Contains(m[1], "/") {
+		gems = append(gems, m[1])
+	}
+	return gems
+}
+
+// debianJekyll are the packages for a site of Jekyll's without a Gemfile; nil where Debian lacks one of its plugins.
+func debianJekyll(app string) []string {
+	packages := []string{"jekyll"}
+	for _, g := range configuredPlugins(app) {
+		p := debianPlugins[g]
+		if p == "" {
+			return nil
+		}
+		packages = append(packages, p)
+	}
+	return packages
+}
+
+// configuredGems are the lines of a Gemfile for what the configuration names.
+func configuredGems(app string) (lines []string) {
+	for _, g := range configuredPlugins(app) {
+		lines = append(lines, `gem "`+g+`"`)
+	}
+	return lines
+}
+
 var destination = pattern.New(`(?m)^(?:destination|output_dir):\s*["']?([^\s"'#]+)`)
 
 // SiteRoot is the folder of the site that the generator has written.
@@ -93,7 +147,11 @@ func (b *build) buildSite() error {
 			return err
 		}
 	}
-	if err := b.run(append([]string{"bundle", "exec"}, b.site.command...)...); err != nil {
+	command := append([]string{"bundle", "exec"}, b.site.command...)
+	if b.jekyll != nil {
+		command = []string{"ruby", b.usr("bin", "jekyll"), "build"}
+	}
+	if err := b.run(command...); err != nil {
 		return err
 	}
 	root := SiteRoot(b.app)

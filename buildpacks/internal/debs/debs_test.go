@@ -177,3 +177,12 @@ func checkErrors(t *testing.T, tool *debs.Tool) {
 		t.Errorf("an unknown suite: %v", err)
 	}
 }
+
+// TestAlone: a package that is asked for alone comes without what it needs.
+func TestAlone(t *testing.T) {
+	tool, _, _ := open(t)
+	set, err := tool.Resolve(debs.Request{Packages: []string{"jq"}, Alone: true})
+	if err != nil || len(set.Packages) != 1 || set.Packages[0].Name != "jq" {
+		t.Errorf("%v %v", set, err)
+	}
+}

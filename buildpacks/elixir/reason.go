@@ -35,7 +35,7 @@ func reason(said string, err error) error {
 	case gitFailed.MatchString(said):
 		return fail("the build has no key for private repositories", "a package's repository cannot be fetched: %s", gitFailed.FindStringSubmatch(said)[1])
 	case noNetwork.MatchString(said):
-		return fail("try again later, or set HEX_MIRROR and HEX_BUILDS_URL to a mirror", "%s cannot be reached", host(said))
+		return fail("try again later, or set HEX_MIRROR and HEX_BUILDS_URL for the server to a mirror", "%s cannot be reached", host(said))
 	case noPackage.MatchString(said):
 		return fail("check its name", "Hex has no package %s", noPackage.FindStringSubmatch(said)[1])
 	case staleLock.MatchString(said):

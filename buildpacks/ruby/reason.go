@@ -73,7 +73,7 @@ func (b *build) reason(said string, err error) error {
 		m := forRuby.FindStringSubmatch(said)
 		return fail("choose a version of the gem for Ruby "+b.line+", or another Ruby", "%s is for Ruby %s, and this is %s", m[1], m[2], b.version)
 	case host != "":
-		return fail("try again later", "%s cannot be reached", strings.TrimSuffix(host, "/"))
+		return fail("try again later, or set BUNDLE_MIRROR__ALL for the server to a mirror", "%s cannot be reached", strings.TrimSuffix(host, "/"))
 	case gitSource.MatchString(said):
 		return fail("the build has no key for private repositories; a token can be given by BUNDLE_GITHUB__COM", "a gem's repository cannot be fetched: %s", strings.TrimRight(gitSource.FindStringSubmatch(said)[1], ".,'`"))
 	case withdrawn.MatchString(said):

@@ -54,8 +54,8 @@ func (b *build) environment() error {
 				return err
 			}
 		}
-		b.compilePackages()
 	}
+	b.compilePackages()
 	b.venv.Metadata["packages"] = b.names
 	b.launchEnv()
 	return b.sbom()

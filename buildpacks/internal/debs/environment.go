@@ -53,7 +53,8 @@ func Environment(root string) Variables {
 	add(true, "CMAKE_PREFIX_PATH", "usr")
 	add(true, "ACLOCAL_PATH", "usr/share/aclocal")
 	add(false, "PYTHONPATH", "usr/lib/python3/dist-packages")
-	add(false, "PERL5LIB", "etc/perl", "usr/lib/"+arch+"/perl5", "usr/share/perl5")
+	// Perl looks for its own modules, of which an image may have the fewest, and for compiled ones below its version.
+	add(false, "PERL5LIB", "etc/perl", "usr/lib/"+arch+"/perl5", "usr/lib/"+arch+"/perl5/5.*", "usr/share/perl5", "usr/lib/"+arch+"/perl/5.*", "usr/share/perl/5.*")
 	add(false, "XDG_DATA_DIRS", "usr/share")
 	// Programs and libraries that look for their own files at places that are compiled in.
 	add(false, "FONTCONFIG_PATH", "etc/fonts")

@@ -16,8 +16,8 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
-// treeVersion is raised when the same packages make another folder than before.
-const treeVersion = "2"
+// treeVersion is raised when the same packages make another folder, or another environment, than before.
+const treeVersion = "3"
 
 // maxTree bounds what is unpacked.
 const maxTree = 4 << 30

@@ -13,7 +13,7 @@ var compiled = map[string]string{
 
 // packaged are those that Debian has, by an example of its packages and of a command that serves.
 var packaged = map[string]struct{ packages, command string }{
-	"Perl":   {`"starman", "libplack-perl"`, "starman --port $PORT app.psgi"},
+	"Perl":   {`"starman", "libplack-perl"`, "starman --host 0.0.0.0 --port $PORT app.psgi"},
 	"R":      {`"r-base-core", "r-cran-shiny"`, `R -e "shiny::runApp(host='0.0.0.0', port=as.integer(Sys.getenv('PORT')))"`},
 	"Lua":    {`"lua5.4", "lua-http"`, "lua5.4 main.lua"},
 	"Erlang": {`"erlang-base", "erlang-inets"`, "escript server.erl"},

@@ -17,7 +17,9 @@ func (d *Descriptor) overlay(text string) error {
 	err := d.overlayText(text, file)
 	var e *app.Error
 	if errors.As(err, &e) {
-		return &app.Error{Code: e.Code, Message: d.AppDir + "/" + e.Message, Next: e.Next, Err: e.Err}
+		named := *e
+		named.Message = d.AppDir + "/" + e.Message
+		return &named
 	}
 	return err
 }

@@ -88,7 +88,7 @@ func (t *trial) try(ctx context.Context) (r result) {
 	return r
 }
 
-var away = regexp.MustCompile(`(?:it comes from|Could not reach host|:to_address, \{(?:~c)?|getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host:|[uU]nknown host|UnknownHostException:?|dial tcp: lookup|failed to lookup address information.*host|Temporary failure resolving|NameResolutionError.*host=)\W*([\w.-]+)`)
+var away = regexp.MustCompile(`(?:it comes from|curl error 6 while downloading https?:|Could not reach host|:to_address, \{(?:~c)?|getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host:|[uU]nknown host|UnknownHostException:?|dial tcp: lookup|failed to lookup address information.*host|Temporary failure resolving|NameResolutionError.*host=)\W*([\w.-]+)`)
 
 // away returns the name of a host that could not be found in the build.
 func (t *trial) away() string {

@@ -24,7 +24,7 @@ func (p *Package) BuildScript() string {
 // generators make pages of sources by a command of their own, without a script that says so.
 var generators = []struct{ pkg, command string }{
 	{"nx", "nx run-many -t build"}, {"turbo", "turbo run build"}, {"next", "next build"}, {"nuxt", "nuxt build"}, {"astro", "astro build"}, {"@11ty/eleventy", "eleventy"}, {"gatsby", "gatsby build"}, {"@docusaurus/core", "docusaurus build"}, {"react-scripts", "react-scripts build"},
-	{"@sveltejs/kit", "vite build"}, {"vite", "vite build"}, {"parcel", "parcel build"},
+	{"@sveltejs/kit", "vite build"}, {"vite", "vite build"}, {"parcel", "parcel build"}, {"expo", "expo export --platform web"},
 }
 
 // impliedBuild is the command that builds an app of a framework which has no script for it; "" for none.

@@ -109,6 +109,8 @@ func TestKindAndStart(t *testing.T) {
 		{"docusaurus", map[string]string{"package.json": `{"scripts":{"build":"docusaurus build","start":"docusaurus start"}}`}, Site, ""},
 		{"a program that is called like one", map[string]string{"package.json": `{"scripts":{"build":"x","start":"vitepress-server --port 1"}}`}, Server, "vitepress-server|--port|1"},
 		{"next dev", map[string]string{"package.json": `{"scripts":{"build":"next build","start":"next dev"}}`}, Server, "next|start"},
+		{"expo", map[string]string{"package.json": `{"main":"expo-router/entry","dependencies":{"expo":"56","expo-router":"56"},"scripts":{"build":"expo export --platform web","start":"expo start"}}`}, Site, ""},
+		{"expo without a build script", map[string]string{"package.json": `{"main":"node_modules/expo/AppEntry.js","dependencies":{"expo":"52"},"scripts":{"start":"expo start"}}`}, Site, ""},
 		{"next with an export", map[string]string{"package.json": `{"dependencies":{"next":"15"},"scripts":{"build":"next build","start":"next start"}}`, "next.config.mjs": "export default {\n  output: 'export',\n}\n"}, Site, ""},
 		{"a server that Nitro built", map[string]string{"package.json": `{}`, ".output/server/index.mjs": ""}, Neither, "node|.output/server/index.mjs"},
 		{"a server that SvelteKit built", map[string]string{"package.json": `{}`, "build/index.js": "", "build/handler.js": ""}, Neither, "node|build"},

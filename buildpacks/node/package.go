@@ -191,8 +191,12 @@ func (p *Package) KindOf(app string) Kind {
 	return Neither
 }
 
-// mainProgram is main where that is a program: for some packages it is a style sheet, or package.json.
+// mainProgram is main where that is a program of the app: for some packages it is a style sheet, or package.json, for apps of Expo a file of a
+// dependency, which runs on phones.
 func (p *Package) mainProgram() string {
+	if first, _, inside := strings.Cut(p.Main, "/"); inside && (first == "node_modules" || p.has(first)) {
+		return ""
+	}
 	if slices.Contains([]string{".json", ".css", ".scss", ".sass", ".less", ".html", ".svg", ".md"}, filepath.Ext(p.Main)) {
 		return ""
 	}

@@ -184,6 +184,9 @@ func (b *build) programsThere(said string, e *kit.Error) error {
 		return kit.Errorf(`set "engines": {"node": "16.x"} in package.json, or update webpack`, "%s: its webpack uses a hash that Node.js %s does not have", e.Message, b.node.version)
 	}
 	if m := noModule.FindStringSubmatch(said); m != nil && !strings.HasPrefix(m[1], ".") && !strings.HasPrefix(m[1], "/") && !strings.HasPrefix(m[1], "@/") && !strings.HasPrefix(m[1], "~") {
+		if name := moduleName(m[1]); name != m[1] && kit.IsFile(b.app, "node_modules", name, "package.json") {
+			return kit.Errorf("a lock file keeps the versions that fit each other: commit the one of a computer where it works", "%s: the installed version of the package %s has no %s", e.Message, name, strings.TrimPrefix(m[1], name+"/"))
+		}
 		return kit.Errorf("add it to package.json: "+b.tool.program()+kit.Pick(b.tool.kind == "npm", " install ", " add ")+moduleName(m[1]), "%s: the package %s is not installed", e.Message, moduleName(m[1]))
 	}
 	return nil

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
@@ -34,12 +36,20 @@ func TestReason(t *testing.T) {
 		{"Google's fonts", "npm", "Failed to fetch `Geist Mono` from Google Fonts.\n", "X failed: fonts.googleapis.com cannot be reached from the build; see that builds reach it, or keep the fonts in the app (next/font/local)"},
 		{"git", "npm", "fatal: unable to access 'https://github.com/a/b.git/': Could not resolve host: github.com\n", "X failed: github.com cannot be reached from the build; see that builds reach it, or do without it"},
 		{"a missing module", "npm", "Error: Cannot find module '@a/b/c'\n", "X failed: the package @a/b is not installed; add it to package.json: npm install @a/b"},
+		{"a file that a package lacks", "npm", "Error: Cannot find module 'there/lib/x'\n", "X failed: the installed version of the package there has no lib/x; a lock file keeps the versions that fit each other: commit the one of a computer where it works"},
 		{"webpack 4", "npm", "Error: error:0308010C:digital envelope routines::unsupported\n", `X failed: its webpack uses a hash that Node.js 24.1.0 does not have; set "engines": {"node": "16.x"} in package.json, or update webpack`},
 		{"anything else", "npm", "TypeError: x is not a function\n", "X failed"},
 	}
 	locks := map[string]string{"npm": "package-lock.json", "yarn": "yarn.lock", "berry": "yarn.lock", "pnpm": "pnpm-lock.yaml", "bun": "bun.lock"}
+	app := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(app, "node_modules/there"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(app, "node_modules/there/package.json"), []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range tests {
-		b := &build{env: kit.Env{"NODE_OPTIONS": "--max-old-space-size=1536"}, node: nodeJS{version: "24.1.0"}}
+		b := &build{app: app, env: kit.Env{"NODE_OPTIONS": "--max-old-space-size=1536"}, node: nodeJS{version: "24.1.0"}}
 		b.tool.manager = manager{kind: tt.kind, lock: locks[tt.kind]}
 		if got := kit.Line(b.reason(tt.said, kit.Errorf("", "X failed"))); got != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)

@@ -62,7 +62,7 @@ func host(said string) string {
 		}
 	}
 	if hexFailed.MatchString(said) {
-		return "repo.hex.pm"
+		return "the Hex registry"
 	}
 	return "the server of the packages"
 }

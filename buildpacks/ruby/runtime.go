@@ -25,9 +25,9 @@ var libraries = map[string][]string{
 // packaged are gems that come compiled for the platforms of the lock file: they need no library of the system then.
 var packaged = []string{"nokogiri", "sqlite3", "ffi", "re2", "rdkafka", "trilogy"}
 
-// packages is what is asked of Debian.
-func (b *build) packages() []string {
-	list := []string{"libruby" + b.line, "ruby" + b.line, "ruby" + b.line + "-dev"} // all named, to come from the same release
+// packages is what is asked of Debian: Ruby's own packages, all named, to come from the same release, and libraries, which are the image's own release's.
+func (b *build) packages() (list, libs []string) {
+	list = []string{"libruby" + b.line, "ruby" + b.line, "ruby" + b.line + "-dev"}
 	if b.bundle.file == "" && kit.IsFile(b.app, "config.ru") {                      // Debian's gems will do
 		list = append(list, "puma", "ruby-rack")
 	}
@@ -35,10 +35,10 @@ func (b *build) packages() []string {
 	built := slices.ContainsFunc(b.bundle.platforms, func(p string) bool { return p == platform() || p == platform()+"-gnu" })
 	for gem, packages := range libraries {
 		if b.bundle.has(gem) && !(built && slices.Contains(packaged, gem)) {
-			list = append(list, packages...)
+			libs = append(libs, packages...)
 		}
 	}
-	return list
+	return list, libs
 }
 
 // resolve finds out which packages the Ruby comes to, and says which it is.
@@ -47,9 +47,10 @@ func (b *build) resolve(r release) error {
 	if err != nil {
 		return err
 	}
-	request := debs.Request{Packages: b.packages(), Launch: true}
+	ruby, libs := b.packages()
+	request := debs.Request{Packages: slices.Concat(ruby, libs), Launch: true}
 	if r.suite != suite {
-		request.Suite = r.suite
+		request.Suite, request.Own = r.suite, libs
 	}
 	if b.set, err = b.tool.Resolve(request); err != nil {
 		return err

@@ -182,7 +182,7 @@ func isLibc(name string) bool {
 // names are the request's packages as apt takes them.
 func (a *apt) names() (names []string) {
 	for _, n := range a.r.Packages {
-		if a.r.Suite != "" && a.r.Suite != release(a.sources) {
+		if a.r.Suite != "" && a.r.Suite != release(a.sources) && !slices.Contains(a.r.Own, n) {
 			n += "/" + a.r.Suite
 		}
 		names = append(names, n)

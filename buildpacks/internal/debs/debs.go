@@ -54,6 +54,7 @@ type Request struct {
 	Suite    string   // the release of Debian, such as "sid": "" for the image's own. What the packages need comes from the image's where it can.
 	Launch   bool     // what they need is compared with the image that apps run in, which has less than the one that builds run in
 	Alone    bool     // without what they need
+	Own      []string // those of Packages that come from the image's own release all the same: libraries, which must fit the image's
 	RunOnly  bool     // packages whose names end in -dev, headers and static libraries are left out
 }
 
@@ -210,6 +211,7 @@ func (t *Tool) question(r Request) (q question, err error) {
 			return q, kit.Errorf("names are lower-case letters, digits, +, - and .", "%q is not the name of a Debian package", name)
 		}
 	}
+	r.Own = slices.Compact(slices.Sorted(slices.Values(r.Own)))
 	q.Request = r
 	if len(r.Packages) == 0 {
 		return q, nil

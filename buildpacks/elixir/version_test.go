@@ -54,7 +54,7 @@ func TestVersions(t *testing.T) {
 // TestReasons: the line of mix's output that helps is in the error.
 func TestReasons(t *testing.T) {
 	for said, want := range map[string]string{
-		"** (Mix) httpc request failed with: {:failed_connect, [{:to_address, {'builds.example.org', 443}}, {:inet, [:inet], :nxdomain}]}\n":         "builds.example.org cannot be reached",
+		"** (Mix) httpc request failed with: {:failed_connect, [{:to_address, {'builds.example.org', 443}}, {:inet, [:inet], :nxdomain}]}\n":    "builds.example.org cannot be reached",
 		"Failed to fetch record for plug from registry (using cache instead)\n{:failed_connect, [{:inet, [:inet], :nxdomain}]}\n":               "the Hex registry cannot be reached",
 		"** (Mix) You're trying to run :shop on Elixir v1.18.3 but it has declared in its mix.exs file it supports only Elixir ~> 1.18.4\n":     "it supports only Elixir ~> 1.18.4; require another",
 		"** (RuntimeError) environment variable DATABASE_URL is missing.\nFor example: ecto://USER:PASS@HOST/DATABASE\n":                        "wants the variable DATABASE_URL",

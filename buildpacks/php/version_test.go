@@ -65,7 +65,7 @@ func TestReason(t *testing.T) {
 	for said, want := range map[string]string{
 		"  - laravel/framework v11.0.0 requires php ^8.5 -> your php version (8.4.27) does not satisfy that requirement.":                                          "laravel/framework requires PHP ^8.5, and this is 8.4.27",
 		"  - x/y is locked to version 1.0 and an update of this package was not requested.\n  - x/y 1.0 requires ext-imagick * -> it is missing from your system.": "the extension imagick is missing",
-		"curl error 6 while downloading https://packages.example.org/packages.json: Could not resolve host: packages.example.org":                                      "packages.example.org cannot be reached",
+		"curl error 6 while downloading https://packages.example.org/packages.json: Could not resolve host: packages.example.org":                                  "packages.example.org cannot be reached",
 		"- Required package \"a/b\" is not present in the lock file.":                                                                                              "composer.lock does not fit composer.json",
 		"- Root composer.json requires a/b, it could not be found in any version":                                                                                  "no repository has a/b",
 		"Script @php artisan package:discover handling the post-autoload-dump event returned with error code 1":                                                    "the script @php artisan package:discover failed",

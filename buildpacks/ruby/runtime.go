@@ -28,7 +28,7 @@ var packaged = []string{"nokogiri", "sqlite3", "ffi", "re2", "rdkafka", "trilogy
 // packages is what is asked of Debian: Ruby's own packages, all named, to come from the same release, and libraries, which are the image's own release's.
 func (b *build) packages() (list, libs []string) {
 	list = []string{"libruby" + b.line, "ruby" + b.line, "ruby" + b.line + "-dev"}
-	if b.bundle.file == "" && kit.IsFile(b.app, "config.ru") {                      // Debian's gems will do
+	if b.bundle.file == "" && kit.IsFile(b.app, "config.ru") { // Debian's gems will do
 		list = append(list, "puma", "ruby-rack")
 	}
 	list = append(list, b.jekyll...)

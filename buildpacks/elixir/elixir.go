@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -142,15 +141,10 @@ func (b *build) processes() []procfile.Process {
 	return procs
 }
 
-// procfileWeb tells whether a Procfile says how the web process starts.
-func (b *build) procfileWeb() bool {
-	return slices.ContainsFunc(b.processes(), func(p procfile.Process) bool { return p.Type == "web" })
-}
-
 // start is how the app starts; nil for one whose Procfile says so.
 func (b *build) start() *libcnb.Process {
 	switch {
-	case b.procfileWeb():
+	case procfile.HasWeb(b.app):
 		return nil
 	case b.release == "" && b.project.phoenix:
 		return kit.WebLine("exec mix phx.server --no-compile")

@@ -12,6 +12,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
@@ -103,7 +104,7 @@ func (b *build) depsEDN() error {
 		calls["run"+strings.ReplaceAll(c, "/", "_")] = c[:2] + " " + c[2:]
 	}
 	run := ""
-	if call == "" && !procfileWeb(b.app) {
+	if call == "" && !procfile.HasWeb(b.app) {
 		run = "-M "
 		if alias, key := depsAlias(text, "run", "run-m", "start", "server", "serve", "main", "prod", "production", "web", "app", "run-x"); key == "exec-fn" {
 			run = "-X :" + alias

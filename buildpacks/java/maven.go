@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
@@ -116,7 +117,7 @@ func (b *build) module() string {
 // wantsDependencies tells whether the app's classes will not run without their libraries beside them: nothing in the build puts them together.
 func (b *build) wantsDependencies(p *pom) bool {
 	needed := slices.ContainsFunc(p.Depends, func(d dependency) bool { return d.Scope != "test" && d.Scope != "provided" })
-	if !needed && p.Parent.ArtifactID == "" || len(p.Modules) > 0 || p.Packaging == "war" || p.Packaging == "pom" || procfileWeb(b.app) {
+	if !needed && p.Parent.ArtifactID == "" || len(p.Modules) > 0 || p.Packaging == "war" || p.Packaging == "pom" || procfile.HasWeb(b.app) {
 		return false
 	}
 	for _, name := range []string{"spring-boot-maven-plugin", "maven-shade-plugin", "maven-assembly-plugin", "quarkus-maven-plugin", "micronaut-maven-plugin", "maven-dependency-plugin", "onejar-maven-plugin", "appassembler-maven-plugin",

@@ -7,11 +7,12 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // startArchive starts an app that is built already.
 func (b *build) startArchive() (*libcnb.Process, error) {
-	if procfileWeb(b.app) {
+	if procfile.HasWeb(b.app) {
 		return nil, nil
 	}
 	switch f := b.source.file; f {

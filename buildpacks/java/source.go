@@ -86,12 +86,6 @@ func hasProcfile(app, program string) bool {
 	return slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Names(program) })
 }
 
-// procfileWeb tells whether a Procfile says how the web process starts.
-func procfileWeb(app string) bool {
-	procs, err := procfile.Read(app)
-	return err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type == "web" })
-}
-
 // language names what the app is written in.
 func (s source) language(app string) string {
 	switch {

@@ -18,7 +18,7 @@ func (b *build) start() (*libcnb.Process, error) {
 	if b.source.tool == archive {
 		return b.startArchive()
 	}
-	if procfileWeb(b.app) {
+	if procfile.HasWeb(b.app) {
 		return nil, b.serveProcfile()
 	}
 	if b.clojure != nil {

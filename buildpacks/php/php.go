@@ -155,7 +155,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 			return result, err
 		}
 	}
-	if !b.procfileWeb() {
+	if !procfile.HasWeb(b.app) {
 		root, err := b.root()
 		if err != nil {
 			return result, err
@@ -204,13 +204,6 @@ func (b *build) rewrites(dir string) {
 	if strings.Contains(strings.ToLower(kit.Text(b.app, dir, ".htaccess")), "rewriterule") {
 		kit.Say(b.Out, "%s is Apache's, and is not read: paths without a file go to index.php, as most such rules say", path.Join(dir, ".htaccess"))
 	}
-}
-
-// procfileWeb tells whether a Procfile says how the web process starts.
-func (b *build) procfileWeb() bool {
-	procs, err := procfile.Read(b.app)
-	// A malformed one fails in its own buildpack.
-	return err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type == "web" })
 }
 
 // assets runs the build script of a package.json.

@@ -4,6 +4,7 @@ package procfile
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/procfile/lines"
@@ -25,6 +26,12 @@ func Read(app string) ([]Process, error) {
 		return nil, err
 	}
 	return Parse(data)
+}
+
+// HasWeb tells whether a Procfile says how the web process starts. A malformed one, which fails in its own buildpack, does.
+func HasWeb(app string) bool {
+	procs, err := Read(app)
+	return err != nil || slices.ContainsFunc(procs, func(p Process) bool { return p.Type == "web" })
 }
 
 // Parse reads a Procfile: see lines.Parse. An error is a *kit.Error.

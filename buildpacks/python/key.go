@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // layout is raised when the way that the environment is made changes, so that older ones are not reused.
@@ -70,7 +71,7 @@ func (b *build) key() (string, error) {
 	}
 	// These decide on whether a server is added.
 	o := b.findApp()
-	parts = append(parts, fmt.Sprint(b.isDjango(), b.procfileWeb(), o.name != "", o.protocol, b.namedServer()))
+	parts = append(parts, fmt.Sprint(b.isDjango(), procfile.HasWeb(b.app), o.name != "", o.protocol, b.namedServer()))
 	return kit.Key(parts...), nil
 }
 

@@ -236,7 +236,7 @@ func (b *build) addServer() error {
 	case wsgi:
 		server = "gunicorn"
 	}
-	if b.procfileWeb() {
+	if procfile.HasWeb(b.app) {
 		return b.addNamedServer()
 	}
 	if server == "" || b.has(server) {

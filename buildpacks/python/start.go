@@ -14,16 +14,9 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
-// procfileWeb tells whether a Procfile says how the web process starts.
-func (b *build) procfileWeb() bool {
-	procs, err := procfile.Read(b.app)
-	// A malformed one fails in its own buildpack.
-	return err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type == "web" })
-}
-
 // start finds out how the app starts. It is nil for an app whose Procfile says so itself.
 func (b *build) start() (*libcnb.Process, error) {
-	if b.procfileWeb() {
+	if procfile.HasWeb(b.app) {
 		return nil, nil
 	}
 	if p := b.ownServer(); p != nil {

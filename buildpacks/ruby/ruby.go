@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -174,10 +173,3 @@ func (b *build) writeGemfile(lines ...string) error {
 
 // needed tells whether the build itself runs the app's gems, so that they must be there.
 func (b *build) needed() bool { return b.site != nil || b.precompiles() }
-
-// procfileWeb tells whether a Procfile says how the web process starts.
-func (b *build) procfileWeb() bool {
-	procs, err := procfile.Read(b.app)
-	// A malformed one fails in its own buildpack.
-	return err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type == "web" })
-}

@@ -7,6 +7,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
@@ -18,7 +19,7 @@ var frameworkUse = pattern.New(`(?m)^\s*require\s*\(?\s*["'](?:sinatra(?:/base|/
 
 // addServer puts a server into the image's copy of the Gemfile where the app lists none and has something for it to serve.
 func (b *build) addServer() error {
-	if b.bundle.hasAny(servers...) || b.procfileWeb() || b.site != nil || !(kit.IsFile(b.app, "config.ru") || b.selfServing() != "") {
+	if b.bundle.hasAny(servers...) || procfile.HasWeb(b.app) || b.site != nil || !(kit.IsFile(b.app, "config.ru") || b.selfServing() != "") {
 		return nil
 	}
 	b.added = true
@@ -52,7 +53,7 @@ func (b *build) selfServing() string {
 
 // start finds out how the app starts. It is nil for an app whose Procfile says so itself.
 func (b *build) start() (*libcnb.Process, error) {
-	if b.procfileWeb() {
+	if procfile.HasWeb(b.app) {
 		return nil, nil
 	}
 	exec := "exec "

@@ -217,9 +217,5 @@ func (b *build) settings() error {
 	}
 	launch.Default("PHX_SERVER", "true")
 	launch.Default("ERL_FLAGS", "-phoenix serve_endpoints true") // what mix phx.server does, for apps that do not ask for PHX_SERVER
-	dir := filepath.Join(layer.Path, "exec.d")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "secret"), []byte(script), 0o755)
+	return kit.WriteProgram(filepath.Join(layer.Path, "exec.d", "secret"), script)
 }

@@ -2,7 +2,6 @@ package java
 
 import (
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -124,8 +123,7 @@ func (b *build) leinLayer(jar string) error {
 	}); err != nil {
 		return err
 	}
-	data, err := os.ReadFile(jar)
-	if err != nil {
+	if err := kit.CopyFile(jar, filepath.Join(layer.Path, "leiningen.jar")); err != nil {
 		return err
 	}
 	script := `#!/bin/sh
@@ -133,13 +131,7 @@ here=$(dirname "$0")/..
 export LEIN_HOME="${LEIN_HOME:-/tmp/lein}"
 exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dfile.encoding=UTF-8 -Duser.home="$here/home" -Dleiningen.original.pwd="$PWD" -cp "$here/leiningen.jar" clojure.main -m leiningen.core.main -o "$@"
 `
-	if err := os.MkdirAll(filepath.Join(layer.Path, "bin"), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(layer.Path, "leiningen.jar"), data, 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(layer.Path, "bin", "lein"), []byte(script), 0o755)
+	return kit.WriteProgram(filepath.Join(layer.Path, "bin", "lein"), script)
 }
 
 // mainSpace finds the namespace with the app's main function, among the sources in its folders.

@@ -216,24 +216,10 @@ func (b *build) keepBases(found map[string]basis) error {
 			if kit.Exists(b.app, to) {
 				continue
 			}
-			if err := os.MkdirAll(filepath.Join(b.app, clojureLibs), 0o755); err != nil {
-				return err
-			}
-			if kit.IsDir(root) {
-				if err := kit.CopyTree(root, filepath.Join(b.app, to), nil); err != nil {
-					return err
-				}
-				continue
-			}
-			data, err := os.ReadFile(root)
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(b.app, to), data, 0o644); err != nil {
+			if err := kit.CopyTree(root, filepath.Join(b.app, to), nil); err != nil {
 				return err
 			}
 		}
-		found[name] = f
 	}
 	if web, ok := found["web"]; ok {
 		b.clojure = &web
@@ -252,13 +238,13 @@ func (b *build) clojureLayer(found map[string]basis) error {
 		}
 		words := make([]string, len(f.words))
 		for i, w := range f.words {
-			words[i] = quoted(w)
+			words[i] = kit.Quote(w)
 		}
 		options := ""
 		for _, o := range f.options {
-			options += quoted(o) + " "
+			options += kit.Quote(o) + " "
 		}
-		cases += fmt.Sprintf("%s) exec java $JAVA_OPTS %s-cp %s clojure.main %s \"$@\" ;;\n", quoted(call), options, quoted(strings.Join(f.roots, ":")), strings.Join(words, " "))
+		cases += fmt.Sprintf("%s) exec java $JAVA_OPTS %s-cp %s clojure.main %s \"$@\" ;;\n", kit.Quote(call), options, kit.Quote(strings.Join(f.roots, ":")), strings.Join(words, " "))
 	}
 	if cases == "" {
 		return nil
@@ -271,21 +257,15 @@ func (b *build) clojureLayer(found map[string]basis) error {
 	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, ""); err != nil {
 		return err
 	}
-	script := "#!/bin/sh\n# clojure, for the commands of the Procfile.\ncd " + quoted(b.app) + "\ncall=-M\ncase \"$1\" in -[MXA]*) call=$1; shift ;; esac\ncase \"$call\" in\n" + cases +
+	script := "#!/bin/sh\n# clojure, for the commands of the Procfile.\ncd " + kit.Quote(b.app) + "\ncall=-M\ncase \"$1\" in -[MXA]*) call=$1; shift ;; esac\ncase \"$call\" in\n" + cases +
 		"*) echo \"clojure $call is not in the Procfile, so that its packages are not in the image\" >&2; exit 1 ;;\nesac\n"
 	for _, name := range []string{"clojure", "clj"} {
-		if err := os.MkdirAll(filepath.Join(layer.Path, "bin"), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(layer.Path, "bin", name), []byte(script), 0o755); err != nil {
+		if err := kit.WriteProgram(filepath.Join(layer.Path, "bin", name), script); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// quoted makes a word of the shell, always in quotes.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // startClojure starts an app of deps.edn that no alias makes a jar of.
 func (b *build) startClojure() (*libcnb.Process, error) {

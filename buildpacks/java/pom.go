@@ -169,11 +169,7 @@ var (
 
 // newest is the newest Java for what the pom names; 0 for any.
 func (p *pom) newest() (v int) {
-	lower := func(version string, table []limit) {
-		if n := newestFor(p.value(version), table); n != 0 && (v == 0 || n < v) {
-			v = n
-		}
-	}
+	lower := func(version string, table []limit) { v = lowest(v, newestFor(p.value(version), table)) }
 	if p.Parent.GroupID == "org.springframework.boot" {
 		lower(p.Parent.Version, bootRuns)
 	}

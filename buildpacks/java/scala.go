@@ -17,15 +17,9 @@ var scalaNumber = pattern.New(`(?i)\bscala_?\d*_?(?:v|ver|version)?\s*(?::\s*Str
 
 // sbtNewest is the newest Java for an app of sbt.
 func sbtNewest(app string) int {
-	newest := 0
-	lower := func(v int) {
-		if v != 0 && (newest == 0 || v < newest) {
-			newest = v
-		}
-	}
-	lower(newestFor(sbtWanted(app), sbtRuns))
+	newest := newestFor(sbtWanted(app), sbtRuns)
 	for _, m := range scalaNumber.FindAllStringSubmatch(sbtTexts(app), -1) {
-		lower(newestFor(m[1], scalaRuns))
+		newest = lowest(newest, newestFor(m[1], scalaRuns))
 	}
 	return newest
 }

@@ -228,5 +228,5 @@ func quote(s string) string {
 	if !strings.ContainsAny(s, " \t\n'\"\\$&|;<>()*?[]{}~#!`") {
 		return s
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return kit.Quote(s)
 }

@@ -204,6 +204,14 @@ func newestFor(version string, table []limit) int {
 	return 8
 }
 
+// lowest is the lower one of two versions, of which 0 stands for any.
+func lowest(a, b int) int {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
 type limit struct {
 	since string
 	java  int

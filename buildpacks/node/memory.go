@@ -72,11 +72,7 @@ exit 0
 
 // writeHeapScript puts it into a layer, where the launcher looks for it.
 func writeHeapScript(layer string) error {
-	file := filepath.Join(layer, "exec.d", "heap")
-	if err := mkdir(filepath.Dir(file)); err != nil {
-		return err
-	}
-	return os.WriteFile(file, []byte(heapScript), 0o755)
+	return kit.WriteProgram(filepath.Join(layer, "exec.d", "heap"), heapScript)
 }
 
 type discard struct{}

@@ -88,16 +88,13 @@ func writeWrappers(dir, name, script string) error {
 
 // writeWrapper makes a script a program. The setting is pnpm's own: npm complains of it, so that only pnpm gets it.
 func writeWrapper(path, script string) error {
-	if err := mkdir(filepath.Dir(path)); err != nil {
-		return err
-	}
 	setting := ""
 	if filepath.Base(path) == "pnpm" {
 		for _, name := range slices.Sorted(maps.Keys(pnpmAsItIs)) {
 			setting += name + "=" + pnpmAsItIs[name] + " "
 		}
 	}
-	return os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%sexec node %s \"$@\"\n", setting, kit.Quote(script)), 0o755)
+	return kit.WriteProgram(path, fmt.Sprintf("#!/bin/sh\n%sexec node %s \"$@\"\n", setting, kit.Quote(script)))
 }
 
 // runtimePrograms are the package managers that are called when the app runs.

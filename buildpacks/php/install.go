@@ -137,11 +137,7 @@ func (b *build) framework() error {
 	if script == "" {
 		return nil
 	}
-	dir := filepath.Join(layer.Path, "exec.d")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "laravel"), []byte(script), 0o755)
+	return kit.WriteProgram(filepath.Join(layer.Path, "exec.d", "laravel"), script)
 }
 
 // laravelScript gives an app of Laravel's what it does not start without, where its settings have none.

@@ -165,11 +165,7 @@ func (b *build) addAddresses() error {
 	if b.has("dash") {
 		text += "set_ HOST 0.0.0.0\n"
 	}
-	file := filepath.Join(b.venv.Path, "exec.d", "addresses")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(file, []byte(text), 0o755)
+	return kit.WriteProgram(filepath.Join(b.venv.Path, "exec.d", "addresses"), text)
 }
 
 var (

@@ -141,11 +141,7 @@ func (b *build) secret() error {
 	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, kit.Key(secretScript)); err != nil {
 		return err
 	}
-	dir := filepath.Join(layer.Path, "exec.d")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "secret"), []byte(secretScript), 0o755)
+	return kit.WriteProgram(filepath.Join(layer.Path, "exec.d", "secret"), secretScript)
 }
 
 // packages4js puts Node.js on the PATH and the packages of package.json into place. The build script runs where nothing else makes the assets.

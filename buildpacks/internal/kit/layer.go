@@ -158,6 +158,14 @@ func writable(dir string) bool {
 	return os.Remove(f.Name()) == nil
 }
 
+// WriteProgram writes a script, with the folder that it is in.
+func WriteProgram(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o755)
+}
+
 // CopyFile copies a regular file with its permissions. The folder of to is made if need be.
 func CopyFile(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
@@ -190,7 +198,7 @@ func copyFile(from, to string) error {
 // copiers are how many files are copied at a time: packages are tens of thousands of small ones.
 const copiers = 8
 
-// CopyTree copies a folder: regular files, folders and links as they are. What skip returns true for is left out; it may be nil.
+// CopyTree copies a folder, or a file: regular files, folders and links as they are. What skip returns true for is left out; it may be nil.
 func CopyTree(from, to string, skip func(rel string) bool) error {
 	var files errgroup.Group
 	files.SetLimit(copiers)

@@ -102,10 +102,7 @@ func (b *build) prepare() error {
 	if err != nil {
 		return err
 	}
-	b.request = debs.Request{Packages: tools}
-	if r.suite != suite {
-		b.request.Suite = r.suite
-	}
+	b.request = debs.Request{Packages: tools, Suite: r.suite}
 	if b.set, err = b.tool.Resolve(b.request); err != nil {
 		return err
 	}

@@ -253,11 +253,7 @@ func (b *build) prepare() error {
 		return err
 	}
 	b.line = r.line
-	request := debs.Request{Packages: b.packages(r.suite != suite), Launch: true}
-	if r.suite != suite {
-		request.Suite = r.suite
-	}
-	if b.set, err = b.tool.Resolve(request); err != nil {
+	if b.set, err = b.tool.Resolve(debs.Request{Packages: b.packages(r.suite != suite), Suite: r.suite, Launch: true}); err != nil {
 		return err
 	}
 	b.version = b.set.Version("php" + b.line + "-cli")

@@ -43,16 +43,9 @@ func (b *build) packages() (list, libs []string) {
 
 // resolve finds out which packages the Ruby comes to, and says which it is.
 func (b *build) resolve(r release) error {
-	suite, err := b.tool.Release()
-	if err != nil {
-		return err
-	}
 	ruby, libs := b.packages()
-	request := debs.Request{Packages: slices.Concat(ruby, libs), Launch: true}
-	if r.suite != suite {
-		request.Suite, request.Own = r.suite, libs
-	}
-	if b.set, err = b.tool.Resolve(request); err != nil {
+	var err error
+	if b.set, err = b.tool.Resolve(debs.Request{Packages: slices.Concat(ruby, libs), Suite: r.suite, Own: libs, Launch: true}); err != nil {
 		return err
 	}
 	b.version = b.set.Version("libruby" + b.line)

@@ -51,7 +51,7 @@ var System = Paths{Sources: "/etc/apt/sources.list", Status: "/var/lib/dpkg/stat
 // Request is what to install.
 type Request struct {
 	Packages []string // their names
-	Suite    string   // the release of Debian, such as "sid": "" for the image's own. What the packages need comes from the image's where it can.
+	Suite    string   // the release of Debian, such as "sid": "" for the image's own, which may be named as well. What the packages need comes from the image's where it can.
 	Launch   bool     // what they need is compared with the image that apps run in, which has less than the one that builds run in
 	Alone    bool     // without what they need
 	Own      []string // those of Packages that come from the image's own release all the same: libraries, which must fit the image's
@@ -212,6 +212,12 @@ func (t *Tool) question(r Request) (q question, err error) {
 		}
 	}
 	r.Own = slices.Compact(slices.Sorted(slices.Values(r.Own)))
+	if own, err := t.Release(); err == nil && r.Suite == own {
+		r.Suite = "" // what comes to the same is the same request
+	}
+	if r.Suite == "" {
+		r.Own = nil
+	}
 	q.Request = r
 	if len(r.Packages) == 0 {
 		return q, nil

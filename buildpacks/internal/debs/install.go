@@ -54,8 +54,7 @@ func (t *Tool) unpackShared(s *Set, root string) (*tree, error) {
 	if !all {
 		return nil, nil
 	}
-	tree := &tree{root: root, temporary: t.dir, env: t.env, runOnly: s.request.RunOnly}
-	if err := tree.unpack(files); err == nil {
+	if tree, err := t.unpack(s, root, files); err == nil {
 		return tree, nil
 	}
 	return nil, errors.Join(os.RemoveAll(root), os.MkdirAll(root, 0o755))
@@ -67,11 +66,14 @@ func (t *Tool) unpackFetched(s *Set, root string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	tree, err := t.unpack(s, root, files)
+	return tree, errors.Join(err, trim(filepath.Join(t.dir, archives), maxArchives))
+}
+
+// unpack fills root with the packages in files, those of the set.
+func (t *Tool) unpack(s *Set, root string, files []string) (*tree, error) {
 	tree := &tree{root: root, temporary: t.dir, env: t.env, runOnly: s.request.RunOnly}
-	if err := tree.unpack(files); err != nil {
-		return nil, err
-	}
-	return tree, trim(filepath.Join(t.dir, archives), maxArchives)
+	return tree, tree.unpack(files)
 }
 
 // fetch downloads the packages of the set, and returns their files.

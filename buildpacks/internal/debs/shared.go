@@ -130,7 +130,7 @@ func (t *Tool) prepareShared(ctx context.Context, r Request, dest shared) error 
 	if set.Packages, err = a.simulate(); err != nil {
 		return err
 	}
-	files, err := a.fetch(set.unpacked())
+	files, err := t.fetch(set)
 	if err != nil {
 		return err
 	}

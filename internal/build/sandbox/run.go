@@ -197,7 +197,6 @@ func (b *running) cacheDir() string { return filepath.Join(b.Engine.appDir(b.Req
 
 // container is the one that detects and builds.
 func (b *running) container(out io.Writer) (sandbox.Spec, error) {
-	bundle := lifecycle.HostBundle()
 	mounts := []sandbox.Mount{
 		{Source: b.in("workspace"), Target: wire.Workspace},
 		{Source: b.in("layers"), Target: wire.Layers},
@@ -211,29 +210,37 @@ func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 	for _, p := range b.places {
 		mounts = append(mounts, sandbox.Mount{Source: p.source, Target: p.target})
 	}
+	s, _, err := b.builderContainer(b.name, b.owner, b.Limits, mounts)
+	s.Labels = map[string]string{"app": b.Request.App, "kind": "build"}
+	s.Writable = true
+	s.Args = []string{"/bin/sh", "-c", phases(b.Marker, b.appDir(), len(b.Request.Buildpacks) > 0)}
+	s.Dir = wire.Workspace // the app's folder need not be there yet
+	s.Output = out
+	return s, err
+}
+
+// builderContainer is a container of the builder image, as builds run in: with a way out, the host's authorities, and little of its time. It returns what
+// buildpacks are told of the host as well.
+func (e *Engine) builderContainer(id string, owner int, l build.Limits, mounts []sandbox.Mount) (sandbox.Spec, map[string]string, error) {
+	bundle := lifecycle.HostBundle()
 	if bundle != "" {
 		mounts = append(mounts, sandbox.Mount{Source: bundle, Target: caBundle, ReadOnly: true})
 	}
-	env, err := lifecycle.PlatformEnv(nil, b.bringing(bundle), os.LookupEnv)
+	env, err := lifecycle.PlatformEnv(nil, e.bringing(bundle), os.LookupEnv)
 	return sandbox.Spec{
-		ID:       b.name,
-		Labels:   map[string]string{"app": b.Request.App, "kind": "build"},
-		Layers:   b.opts.Builder.Layers,
-		Writable: true,
-		Args:     []string{"/bin/sh", "-c", phases(b.Marker, b.appDir(), len(b.Request.Buildpacks) > 0)},
-		Env:      containerEnv(b.opts.Builder.Env, b.api, env),
-		Dir:      wire.Workspace, // the app's folder need not be there yet
-		UID:      uint32(b.opts.Builder.UID), GID: uint32(b.opts.Builder.GID), Owner: uint32(b.owner),
+		ID:     id,
+		Layers: e.opts.Builder.Layers,
+		Env:    containerEnv(e.opts.Builder.Env, e.api, env),
+		UID:    uint32(e.opts.Builder.UID), GID: uint32(e.opts.Builder.GID), Owner: uint32(owner),
 		Hostname:   "build",
 		Mounts:     mounts,
-		Memory:     b.Limits.Memory,
-		CPU:        b.Limits.CPU,
-		PIDs:       b.Limits.PIDs,
-		FileSize:   b.Limits.Disk,
+		Memory:     l.Memory,
+		CPU:        l.CPU,
+		PIDs:       l.PIDs,
+		FileSize:   l.Disk,
 		Egress:     true,
 		Background: true,
-		Output:     out,
-	}, err
+	}, env, err
 }
 
 // phases runs detector and builder one after the other. Both log at debug level: Output picks what people see.

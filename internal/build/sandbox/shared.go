@@ -145,37 +145,16 @@ func (s *shared) prepare(ctx context.Context, list []byte) error {
 
 // container is the one that prepares a list.
 func (s *shared) container(requests, tmp string) (sandbox.Spec, error) {
-	e := s.engine
-	bundle := lifecycle.HostBundle()
-	mounts := []sandbox.Mount{{Source: requests, Target: "/gitd-requests", ReadOnly: true}, {Source: s.own, Target: cacheMount},
-		{Source: s.all, Target: sharedMount}, {Source: tmp, Target: "/tmp"}}
-	if bundle != "" {
-		mounts = append(mounts, sandbox.Mount{Source: bundle, Target: caBundle, ReadOnly: true})
-	}
-	env, err := lifecycle.PlatformEnv(nil, e.bringing(bundle), os.LookupEnv)
+	random, err := lifecycle.RandomHex(4)
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	variables := containerEnv(e.opts.Builder.Env, e.api, env)
+	spec, env, err := s.engine.builderContainer("shared-"+random, s.owner, build.Limits{}.WithDefaults(), []sandbox.Mount{
+		{Source: requests, Target: "/gitd-requests", ReadOnly: true}, {Source: s.own, Target: cacheMount}, {Source: s.all, Target: sharedMount}, {Source: tmp, Target: "/tmp"}})
+	spec.Labels = map[string]string{"kind": "build"}
+	spec.Args = []string{catalog.Program, "prepare", "/gitd-requests", cacheMount, sharedMount}
 	for name, value := range env {
-		variables = append(variables, name+"="+value)
+		spec.Env = append(spec.Env, name+"="+value)
 	}
-	random, err := lifecycle.RandomHex(4)
-	limits := build.Limits{}.WithDefaults()
-	return sandbox.Spec{
-		ID:     "shared-" + random,
-		Labels: map[string]string{"kind": "build"},
-		Layers: e.opts.Builder.Layers,
-		Args:   []string{catalog.Program, "prepare", "/gitd-requests", cacheMount, sharedMount},
-		Env:    variables,
-		UID:    uint32(e.opts.Builder.UID), GID: uint32(e.opts.Builder.GID), Owner: uint32(s.owner),
-		Hostname:   "build",
-		Mounts:     mounts,
-		Memory:     limits.Memory,
-		CPU:        limits.CPU,
-		PIDs:       limits.PIDs,
-		FileSize:   limits.Disk,
-		Egress:     true,
-		Background: true,
-	}, err
+	return spec, err
 }

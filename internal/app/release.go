@@ -52,6 +52,7 @@ const (
 	KindPush      Kind = "push"
 	KindRollback  Kind = "rollback"  // to a release that was live
 	KindPromotion Kind = "promotion" // of a release that was ready and never live
+	KindRedeploy  Kind = "redeploy"  // of the live release, as it is
 )
 
 // Release is one entry of an app's ledger. Entries are added and never rewritten: its state and what is known with it (image, reason)
@@ -72,9 +73,9 @@ type Release struct {
 	Repository string // repository of the image in the registry: the app's name
 	Digest     string // "sha256:…"
 	Processes  []Process
-	Revision   string // name of the revision that serves it: "hello-v3"; a rollback and a promotion name the older one
+	Revision   string // name of the revision that serves it: "hello-v3"; a rollback and a promotion name the older one's
 	Kind       Kind
-	Of         int // the version that a rollback or a promotion takes live, with its image and configuration; 0 for a push
+	Of         int // the version that this one begins with, with its image and configuration; 0 for a push
 	Created    time.Time
 	Finished   time.Time // zero until State is final
 }

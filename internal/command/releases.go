@@ -83,6 +83,8 @@ func what(r operation.Release) string {
 		what = fmt.Sprintf("rollback to v%d %s", r.Of, what)
 	case app.KindPromotion:
 		what = fmt.Sprintf("promotion of v%d %s", r.Of, what)
+	case app.KindRedeploy:
+		what = fmt.Sprintf("redeploy of v%d %s", r.Of, what)
 	}
 	return what
 }

@@ -16,6 +16,10 @@ func (c *session) promote() *cobra.Command {
 	return c.declare(operation.Promote.Declaration, "", c.take(operation.Promote))
 }
 
+func (c *session) redeploy() *cobra.Command {
+	return c.declare(operation.Redeploy.Declaration, "", c.take(operation.Redeploy))
+}
+
 // take runs an operation that takes a release live: APP [vN].
 func (c *session) take(o operation.Operation[operation.Take, app.Result]) func(cmd *cobra.Command, args []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {

@@ -34,7 +34,7 @@ type Release struct {
 	Subject string    `json:"subject,omitempty"` // of the commit
 	Reason  string    `json:"reason,omitempty"`  // why it ended
 	Kind    app.Kind  `json:"kind,omitempty"`
-	Of      int       `json:"of,omitempty"` // the version that a rollback or a promotion takes live
+	Of      int       `json:"of,omitempty"` // the version that it begins with; 0 for a push
 }
 
 // ReleasePage is a part of a ledger, newest first. More says that there are older ones.
@@ -92,5 +92,13 @@ var Promote = Operation[Take, app.Result]{
 	Declaration{Name: "promote", Args: "APP vN", Does: "Take a release live that was pushed with -o no-traffic", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
 	func(ctx context.Context, c call, in Take) (app.Result, error) {
 		return c.Machine.Promote(ctx, c.by, c.app, in.Version, in.Log)
+	},
+}
+
+// Redeploy starts the live release afresh in a revision of its own.
+var Redeploy = Operation[Take, app.Result]{
+	Declaration{Name: "redeploy", Args: "APP", Does: "Start the live release afresh, as a new release", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
+	func(ctx context.Context, c call, in Take) (app.Result, error) {
+		return c.Machine.Redeploy(ctx, c.by, c.app, in.Log)
 	},
 }

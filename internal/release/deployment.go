@@ -22,7 +22,7 @@ import (
 //  8. live: workers are replaced (live)
 //  9. collect: what is no longer needed is removed in the background
 //
-// A rollback or a promotion has its image already and goes from 1 to 6.
+// A change of a release (change.go) has its image already and goes from 1 to 5 or 6.
 type deployment struct {
 	m       *Machine
 	by      app.Caller
@@ -30,6 +30,8 @@ type deployment struct {
 	log     *app.Log
 	start   time.Time // when it was requested
 	waits   bool      // for the deployment under way, instead of cancelling it
+	// prepare completes release right before it enters the ledger, in the app's turn; may be nil.
+	prepare func(ctx context.Context) error
 	timings timings
 	url     string // of the release, once it is live or ready
 }
@@ -94,6 +96,11 @@ func (d *deployment) enter(ctx context.Context, me *turn) (before *turn, err err
 		before, err = d.m.turns.enter(d.release.App, me, func(before *turn) error {
 			if before != nil && d.waits {
 				return errUnderWay
+			}
+			if d.prepare != nil {
+				if err := d.prepare(ctx); err != nil {
+					return err
+				}
 			}
 			r, err := d.m.o.Store.Enter(ctx, d.by, d.release)
 			if err == nil {

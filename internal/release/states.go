@@ -4,7 +4,7 @@ import "github.com/gitd-io/gitd/internal/app"
 
 // transitions is the state machine of a release: the states that may follow each state.
 var transitions = map[app.State][]app.State{
-	app.StateReceived:  {app.StateBuilding, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Starting: a rollback or a promotion has its image
+	app.StateReceived:  {app.StateBuilding, app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Releasing, Starting: a change has its image
 	app.StateBuilding:  {app.StateBuilt, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateBuilt:     {app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateReleasing: {app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},

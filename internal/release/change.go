@@ -1,0 +1,69 @@
+package release
+
+import (
+	"context"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/store"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// change is a release that has its image already: of an older release, or from elsewhere. It goes through the same gate as a push, from the start
+// of its revision on.
+type change struct {
+	kind app.Kind
+	says string // in the log, before the older release: "back to"
+	// find returns the release that it begins with.
+	find func(store.Ledger) (app.Release, error)
+	// edit makes the Service of the new release, and what its entry says of the image, out of those of the older one. The revision has its new
+	// name by then. nil takes the older revision itself live.
+	edit func(ctx context.Context, r *app.Release, service *servingv1.Service) error
+	// command runs the image's release command before the start, as after a build.
+	command bool
+}
+
+// change takes c live as a new entry in the ledger of the app. A change with an edit waits for the deployment that is under way, so that it begins
+// with what is live then; one without takes the place of that. It returns an *app.Error: what c.find and c.edit return, CodeForbidden if by has no
+// right to change the app, or why it did not go live.
+func (m *Machine) change(ctx context.Context, by app.Caller, name string, c change, log *app.Log) (app.Result, error) {
+	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbChange)
+	if err != nil {
+		return app.Result{}, err
+	}
+	d := &deployment{m: m, by: by, log: log, start: time.Now(), waits: c.edit != nil, release: app.Release{App: name}}
+	var from app.Release
+	var service *servingv1.Service
+	d.prepare = func(ctx context.Context) (err error) {
+		if from, err = c.find(m.o.Store.Ledger(name)); err != nil {
+			return err
+		}
+		if service, err = m.service(ctx, from); err != nil {
+			return err
+		}
+		d.release = app.Release{App: name, AppID: a.ID, Kind: c.kind, Of: from.Version, Commit: from.Commit, Ref: from.Ref, Author: from.Author, Subject: from.Subject}
+		return nil
+	}
+	err = d.run(ctx, func(ctx context.Context) error {
+		deploy.SetAppID(service, d.release.AppID) // releases of an older gitd have none
+		d.release.Repository, d.release.Digest, d.release.Processes = from.Repository, from.Digest, from.Processes
+		if c.edit != nil {
+			service.Spec.Template.Name = app.RevisionName(name, d.release.Version)
+			if err := c.edit(ctx, &d.release, service); err != nil {
+				return err
+			}
+		}
+		log.Step("Release v%d: %s v%d (%.7s), revision %s", d.release.Version, c.says, from.Version, from.Commit, service.Spec.Template.Name)
+		if c.command {
+			if err := d.runReleaseCommand(ctx, service); err != nil {
+				return err
+			}
+		}
+		if err := d.rollOut(ctx, launch{service: service}); err != nil {
+			return err
+		}
+		return m.o.SetLive(name, from.Commit)
+	})
+	return d.result(), err
+}

@@ -67,3 +67,19 @@ func (e *StartError) next() string {
 	}
 	return "the server's log has the details; ask the operator to look"
 }
+
+// ItsPort returns the one port that the app listens on instead of $PORT, as it was seen, or as the app says in its last lines; 0 where that is not
+// one port.
+func (e *StartError) ItsPort() int {
+	if e.Reason != NotListening {
+		return 0
+	}
+	ports := e.Listens
+	if len(ports) == 0 {
+		ports = portsSaid(e.LogTail)
+	}
+	if len(ports) != 1 || ports[0] == e.Port {
+		return 0
+	}
+	return ports[0]
+}

@@ -40,6 +40,7 @@ type Descriptor struct {
 // Web is how the web process runs.
 type Web struct {
 	Port          int               // $PORT
+	PortSet       bool              // the file says which
 	Protocol      string            // "http1", "h2c" (HTTP/2 without TLS), or "" to detect it
 	HealthPath    string            // requested by GET before traffic shifts
 	HealthTimeout time.Duration     // how long it may answer 5xx or not at all before the release fails

@@ -36,7 +36,7 @@ func (w *Web) set(t webTable) error {
 		environmentOf(t.Env, w.Env),
 		healthPath(t.HealthPath, &w.HealthPath),
 		protocol(t.Protocol, &w.Protocol),
-		number("port", t.Port, 1, 65535, &port, func() { w.Port = int(port) }),
+		number("port", t.Port, 1, 65535, &port, func() { w.Port, w.PortSet = int(port), true }),
 		number("concurrency", t.Concurrency, 0, 1000, &w.Concurrency, nil),
 		number("min-scale", t.MinScale, 0, 1000, &w.MinScale, nil),
 		number("max-scale", t.MaxScale, 0, 1000, &w.MaxScale, nil),

@@ -65,7 +65,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 		return err
 	}
 	d.log.Step("Release v%d: starting revision %s", d.release.Version, d.release.Revision)
-	return d.rollOut(ctx, launch{service: service, steps: settings.Web.Steps, stepTime: settings.Web.StepTime, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic})
+	return d.rollOutOnItsPort(ctx, settings.Web.PortSet, launch{service: service, steps: settings.Web.Steps, stepTime: settings.Web.StepTime, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic})
 }
 
 // servesAlready fails if no release of the app is live.
@@ -91,7 +91,11 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	if len(run.oneOff) > 0 {
 		d.log.Detail("not run: %s, by its name a command to start by hand; [io.gitd.processes.%s] instances = 1 in project.toml runs it as a worker", strings.Join(run.oneOff, ", "), run.oneOff[0])
 	}
-	return newService(d.release, result, settings.Web, run), nil
+	service := newService(d.release, result, settings.Web, run)
+	if port := d.m.foundPort(ctx, p.App); port != 0 && !settings.Web.PortSet {
+		listenOn(service, port)
+	}
+	return service, nil
 }
 
 func (d *deployment) build(ctx context.Context, p app.Push, settings project.Descriptor) (*build.Result, error) {

@@ -24,6 +24,7 @@ const (
 	pathAnnotation    = "gitd.io/health-path"
 	timeoutAnnotation = "gitd.io/health-timeout"
 	commitAnnotation  = "gitd.io/commit"
+	portAnnotation    = "gitd.io/port" // set where the app does not listen on $PORT: the container's port is where it was found
 )
 
 // The process types that are not workers.

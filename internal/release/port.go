@@ -1,0 +1,46 @@
+package release
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gitd-io/gitd/internal/deploy"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// rollOutOnItsPort rolls out l. An app that listens on one other port than $PORT is started a second time with its requests sent there, unless its
+// project.toml sets the port.
+func (d *deployment) rollOutOnItsPort(ctx context.Context, set bool, l launch) error {
+	err := d.rollOut(ctx, l)
+	port := 0
+	var start *deploy.StartError
+	if errors.As(err, &start) {
+		port = start.ItsPort()
+	}
+	if set || port == 0 || ctx.Err() != nil {
+		return err
+	}
+	d.log.Step("Release v%d: starting it once more, with requests to port %d", d.release.Version, port)
+	d.log.Detail("the app listens on that port whatever $PORT says (%d); [io.gitd.web] port = %d in project.toml, or listening on $PORT, saves this start", start.Port, port)
+	listenOn(l.service, port)
+	return d.rollOut(ctx, l)
+}
+
+// listenOn sets the port of the Service's container, and notes that the app was found there.
+func listenOn(s *servingv1.Service, port int) {
+	s.Spec.Template.Annotations[portAnnotation] = "found"
+	s.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort = int32(port)
+}
+
+// foundPort returns the port that the live release was found to listen on; 0 where it listens on $PORT.
+func (m *Machine) foundPort(ctx context.Context, name string) int {
+	live, err := m.o.Store.Ledger(name).Live(ctx)
+	if err != nil {
+		return 0
+	}
+	service, err := m.service(ctx, live)
+	if err != nil || service.Spec.Template.Annotations[portAnnotation] == "" {
+		return 0
+	}
+	return int(service.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort)
+}

@@ -94,7 +94,7 @@ var away = regexp.MustCompile(`(?:it comes from|curl error 6 while downloading h
 func (t *trial) away() string {
 	said, _ := os.ReadFile(t.log.Name())
 	if m := away.FindSubmatch(said); m != nil {
-		return string(m[1])
+		return strings.TrimSuffix(string(m[1]), ".")
 	}
 	return ""
 }

@@ -80,5 +80,14 @@ type Release struct {
 	Finished   time.Time // zero until State is final
 }
 
+// Time is what one part of a release took.
+type Time struct {
+	Part         string `json:"part"` // "receive", "queue", "analyze", "detect", "build", "export", "start", "shift"
+	Milliseconds int64  `json:"ms"`
+}
+
+// VersionName is how people call a release: "v3".
+func VersionName(version int) string { return fmt.Sprintf("v%d", version) }
+
 // RevisionName names the revision of an app's release: "hello-v3".
 func RevisionName(app string, version int) string { return fmt.Sprintf("%s-v%d", app, version) }

@@ -14,8 +14,9 @@ import (
 
 func (c *session) releases() *cobra.Command {
 	in := operation.ReleasesOf{Lines: operation.DefaultReleases}
-	releases := c.declare(operation.Releases.Declaration, "APP [-n LINES] [--before vN]", nil)
+	releases := c.declare(operation.Releases.Declaration, "APP [-n LINES] [--before vN] [--images]", nil)
 	inJSON := asJSON(releases)
+	images := releases.Flags().Bool("images", false, "show the image of each release")
 	releases.RunE = func(cmd *cobra.Command, args []string) error {
 		in.App = args[0]
 		page, err := operation.Releases.Do(cmd.Context(), c.services, c.caller, in)
@@ -25,7 +26,7 @@ func (c *session) releases() *cobra.Command {
 		if *inJSON {
 			return printJSON(cmd.OutOrStdout(), page)
 		}
-		return printReleases(cmd.OutOrStdout(), page)
+		return printReleases(cmd.OutOrStdout(), page, *images)
 	}
 	releases.Flags().VarP(linesValue{&in.Lines, operation.MaxReleases}, "lines", "n", "how many releases")
 	releases.Flags().Var((*versionValue)(&in.Before), "before", "only releases older than this one")
@@ -38,11 +39,14 @@ const (
 	maxSubject = 60
 )
 
-func printReleases(out io.Writer, page operation.ReleasePage) error {
-	head := []any{"RELEASE", "STATE", "COMMIT", "BY", "WHEN"}
+func printReleases(out io.Writer, page operation.ReleasePage, images bool) error {
+	head := []any{"RELEASE", "STATE", "COMMIT", "BY", "WHEN", "TOOK"}
 	signed := slices.ContainsFunc(page.Releases, func(r operation.Release) bool { return r.Signed != "" })
 	if signed { // in a column of its own: what a push says of itself cannot look like it
 		head = append(head, "SIGNED")
+	}
+	if images {
+		head = append(head, "IMAGE")
 	}
 	commits := slices.ContainsFunc(page.Releases, func(r operation.Release) bool { return r.Author != "" || r.Subject != "" })
 	if commits {
@@ -50,13 +54,12 @@ func printReleases(out io.Writer, page operation.ReleasePage) error {
 	}
 	w := table(out, append(head, "WHAT")...)
 	for _, r := range page.Releases {
-		state := string(r.State)
-		if r.State == app.StateLive && !r.Serves {
-			state = "was live"
-		}
-		cells := []any{fmt.Sprintf("v%d", r.Version), state, fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime)}
+		cells := []any{fmt.Sprintf("v%d", r.Version), state(r), fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime), took(r)}
 		if signed {
 			cells = append(cells, strings.TrimPrefix(r.Signed, "signed "))
+		}
+		if images {
+			cells = append(cells, r.Image)
 		}
 		if commits {
 			cells = append(cells, app.Line(r.Author, maxAuthor), app.Line(r.Subject, maxSubject))
@@ -70,6 +73,22 @@ func printReleases(out io.Writer, page operation.ReleasePage) error {
 		fmt.Fprintf(out, "\nolder ones: releases %s --before v%d\n", page.App, page.Releases[len(page.Releases)-1].Version)
 	}
 	return nil
+}
+
+// state is a release's state as people read it.
+func state(r operation.Release) string {
+	if r.State == app.StateLive && !r.Serves {
+		return "was live"
+	}
+	return string(r.State)
+}
+
+// took is how long a release took; "" while it is under way.
+func took(r operation.Release) string {
+	if r.Finished == nil {
+		return ""
+	}
+	return app.Elapsed(time.Duration(r.Seconds * float64(time.Second)))
 }
 
 // what says what a release is about, and why it ended.

@@ -66,10 +66,7 @@ var BuildLog = Operation[BuildLogOf, struct{}]{
 }
 
 func (c call) buildLog(ctx context.Context, in BuildLogOf) error {
-	f, err := os.Open(release.BuildLogFile(c.LogDir, c.app, in.Version))
-	if errors.Is(err, fs.ErrNotExist) {
-		return c.noLog(ctx, in.Version)
-	}
+	f, err := c.openLog(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -85,6 +82,30 @@ func (c call) buildLog(ctx context.Context, in BuildLogOf) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-time.After(followEvery):
+		}
+	}
+}
+
+// openLog opens the log of a release. One that is to be followed may not have begun: the release waits until the one before has stopped.
+func (c call) openLog(ctx context.Context, in BuildLogOf) (*os.File, error) {
+	for {
+		over := true
+		if in.Follow && c.Machine != nil {
+			if done, err := c.ended(ctx, in.Version); err == nil {
+				over = done
+			}
+		}
+		f, err := os.Open(release.BuildLogFile(c.LogDir, c.app, in.Version))
+		if over && errors.Is(err, fs.ErrNotExist) {
+			return nil, c.noLog(ctx, in.Version)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		case <-time.After(followEvery):
 		}
 	}

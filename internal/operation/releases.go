@@ -35,7 +35,34 @@ type Release struct {
 	Reason  string    `json:"reason,omitempty"`  // why it ended
 	Kind    app.Kind  `json:"kind,omitempty"`
 	Of      int       `json:"of,omitempty"` // the version that it begins with; 0 for a push
+
+	Finished *time.Time `json:"finished,omitempty"` // none while it is under way
+	Seconds  float64    `json:"seconds,omitempty"`  // from its entry into the ledger to its end
+	Image    string     `json:"image,omitempty"`    // REPOSITORY@sha256:…; none before it is built
 }
+
+// entry is a release as it is shown; live is the version that serves.
+func entry(r app.Release, live int) Release {
+	e := Release{
+		Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live, Commit: r.Commit, Key: r.Key, Created: r.Created,
+		Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of, Image: image(r),
+	}
+	if !r.Finished.IsZero() {
+		e.Finished, e.Seconds = &r.Finished, r.Finished.Sub(r.Created).Seconds()
+	}
+	return e
+}
+
+// image is the reference of a release's image; "" for none.
+func image(r app.Release) string {
+	if r.Digest == "" {
+		return ""
+	}
+	return r.Repository + "@" + r.Digest
+}
+
+// name is how people call a release.
+func (r Release) name() string { return app.VersionName(r.Version) }
 
 // ReleasePage is a part of a ledger, newest first. More says that there are older ones.
 type ReleasePage struct {
@@ -63,10 +90,7 @@ var Releases = Operation[ReleasesOf, ReleasePage]{
 		}
 		p.More = len(list) > in.Lines
 		for _, r := range list[:min(len(list), in.Lines)] {
-			p.Releases = append(p.Releases, Release{
-				Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live.Version, Commit: r.Commit, Key: r.Key, Created: r.Created,
-				Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of,
-			})
+			p.Releases = append(p.Releases, entry(r, live.Version))
 		}
 		return p, nil
 	},

@@ -30,7 +30,7 @@ func (l *lifetime) detach() error {
 	if !l.client() {
 		return context.Cause(p.ss.Context())
 	}
-	p.log.Step("Detached: the release goes on if you leave; see how it ends with: releases %s", p.name)
+	p.log.Step("Detached: the release goes on if you leave; see how it ends with: wait %s", p.name)
 	l.told = context.AfterFunc(p.ss.Context(), func() {
 		if p.ss.ServerContext().Err() == nil {
 			p.opts.Log("ssh %s key=%s push %s: the client went away; the detached release goes on", p.ss.Remote(), p.ss.Key().Name, p.name)

@@ -145,7 +145,7 @@ func (d *deployment) fail(err error) {
 	if app.CodeOf(err) == app.CodeInternal {
 		d.m.o.Log("release %s v%d: %v", d.release.App, d.release.Version, err)
 	}
-	if e := d.to(ctx, store.Event{State: ending(app.CodeOf(err)), Reason: message}); e != nil {
+	if e := d.to(ctx, store.Event{State: ending(app.CodeOf(err)), Reason: message, Code: app.CodeOf(err), Times: d.timings.parts()}); e != nil {
 		d.m.o.Log("release %s v%d: %v", d.release.App, d.release.Version, e)
 	}
 }

@@ -99,7 +99,7 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 			return err
 		}
 	}
-	return d.to(ctx, store.Event{State: app.StateFailed, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
+	return d.to(ctx, store.Event{State: app.StateFailed, Code: app.CodeUnavailable, Reason: fmt.Sprintf("the server stopped while the release was %s", r.State)})
 }
 
 // restore gives the traffic back to the last live release and removes what the unfinished one left on the platform.

@@ -59,26 +59,34 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 		return err
 	}
 	if l.noTraffic {
+		d.timings.Start = time.Since(started)
 		return d.ready(ctx, outcome, l.accept)
 	}
 	// All traffic is on the new revision: nothing turns back from here, not even if the client goes away.
 	if !workersAlone {
 		d.setWorkers(ctx, l.service)
 	}
-	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive}); err != nil {
+	if !shifted.IsZero() {
+		d.timings.Start, d.timings.Shift = shifted.Sub(started), time.Since(shifted)
+	}
+	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive, Times: d.timings.parts()}); err != nil {
 		return err
 	}
-	d.timings.Start, d.timings.Shift = shifted.Sub(started), time.Since(shifted)
 	d.timings.Total = time.Since(d.start)
-	if workersAlone {
-		d.log.Detail("%s is live as workers, without an address: %s (%s)", d.release.App, strings.Join(deploy.Workers(l.service), ", "), app.Elapsed(d.timings.Total))
-	} else {
-		d.url = d.m.o.URL(d.release.App)
-		d.log.Detail("%s is live (%s)", d.url, app.Elapsed(d.timings.Total))
-	}
+	d.tellLive(l.service)
 	d.note()
 	d.collect()
 	return nil
+}
+
+// tellLive says that the release is live, and where.
+func (d *deployment) tellLive(service *servingv1.Service) {
+	if deploy.WithoutWeb(&service.Spec.Template) {
+		d.log.Detail("%s is live as workers, without an address: %s (%s)", d.release.App, strings.Join(deploy.Workers(service), ", "), app.Elapsed(d.timings.Total))
+		return
+	}
+	d.url = d.m.o.URL(d.release.App)
+	d.log.Detail("%s is live (%s)", d.url, app.Elapsed(d.timings.Total))
 }
 
 // ready ends a release in mode no-traffic.
@@ -86,7 +94,7 @@ func (d *deployment) ready(ctx context.Context, o *deploy.Outcome, accept func()
 	if err := d.accept(ctx, accept); err != nil {
 		return err
 	}
-	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateReady, Reason: "gets no traffic"}); err != nil {
+	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateReady, Reason: "gets no traffic", Times: d.timings.parts()}); err != nil {
 		return err
 	}
 	d.url = o.GreenURL

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 )
 
@@ -12,6 +13,20 @@ import (
 type timings struct {
 	build.Times
 	Receive, Queue, Start, Shift, Total time.Duration
+}
+
+// parts are the timings that are known, in the order in which the parts happen, as the ledger keeps them.
+func (t timings) parts() []app.Time {
+	var all []app.Time
+	for _, p := range []struct {
+		name string
+		took time.Duration
+	}{{"receive", t.Receive}, {"queue", t.Queue}, {"wait", t.Wait}, {"analyze", t.Analyze}, {"detect", t.Detect}, {"build", t.Build}, {"export", t.Export}, {"start", t.Start}, {"shift", t.Shift}} {
+		if p.took > 0 {
+			all = append(all, app.Time{Part: p.name, Milliseconds: p.took.Milliseconds()})
+		}
+	}
+	return all
 }
 
 // Timing is one line of Options.Timings: the parts of a release, in milliseconds. Checkout runs in parallel with Wait and Analyze.

@@ -25,6 +25,8 @@ type Event struct {
 	Revision   string        `json:"revision,omitempty"`
 	Service    []byte        `json:"service,omitempty"`
 	NoWeb      bool          `json:"noWeb,omitempty"` // with Service: no process of it takes requests
+	Code       app.Code      `json:"code,omitempty"`  // in the last event of a release that did not go live: the kind of failure
+	Times      []app.Time    `json:"times,omitempty"` // in the last event: what the parts of the release took
 }
 
 const (

@@ -51,6 +51,16 @@ func TestBuildKinds(t *testing.T) {
 		{"a committed node_modules", map[string]string{
 			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`, "server.js": "", "node_modules/ms/package.json": `{"version":"0.0.1"}`,
 		}, "node|server.js", "require('ms')('1h')", "3600000"},
+		{"SvelteKit with the adapter of another platform", map[string]string{
+			"package.json":     `{"type":"module","scripts":{"build":"node make.js"},"devDependencies":{"@sveltejs/kit":"file:kit"}}`,
+			"kit/package.json": `{"name":"@sveltejs/kit","version":"2.9.0"}`, "svelte.config.js": "import adapter from '@sveltejs/adapter-vercel';\nexport default { kit: { adapter: adapter({ runtime: 'edge' }) } };\n",
+			"make.js": "import fs from 'node:fs'; const { default: c } = await import('./svelte.config.js'); fs.mkdirSync('build'); fs.writeFileSync('build/index.js', ''); fs.writeFileSync('build/handler.js', c.kit.adapter.name)",
+		}, "node|build", "require('fs').readFileSync('build/handler.js', 'utf8')", "@sveltejs/adapter-node"},
+		{"a preset of another platform", map[string]string{
+			"package.json": `{"scripts":{"build":"node make.js"},"dependencies":{"nitropack":"file:nitropack"}}`, "nitropack/package.json": `{"name":"nitropack","version":"2.0.0"}`,
+			"nitro.config.ts": "export default defineNitroConfig({\n  // preset: 'static',\n  preset: 'vercel-edge',\n})\n",
+			"make.js":         "const fs = require('fs'); fs.mkdirSync('.output/server', {recursive: true}); fs.writeFileSync('.output/server/index.mjs', process.env.SERVER_PRESET)",
+		}, "node|.output/server/index.mjs", "require('fs').readFileSync('.output/server/index.mjs', 'utf8')", "node-server"},
 		{"a pnpm workspace", map[string]string{
 			"package.json":              `{"name":"mono","private":true,"packageManager":"pnpm@9.15.4","scripts":{"build":"pnpm -r build","start":"node apps/web/server.js"},"devDependencies":{"semver":"7.6.3"}}`,
 			"pnpm-workspace.yaml":       "packages:\n  - apps/*\n  - packages/*\n",

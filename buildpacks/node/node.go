@@ -266,8 +266,8 @@ func (b *build) runBuild() error {
 	for name, value := range quiet {
 		env.Default(name, value)
 	}
-	if b.pkg.has("@sveltejs/adapter-auto") && !b.pkg.has("@sveltejs/adapter-node") {
-		env.Default("GCP_BUILDPACKS", "gitd") // the adapter makes a server for Node.js then
+	if err := b.forNode(env); err != nil {
+		return err
 	}
 	done, err := b.keepCaches()
 	if err != nil {

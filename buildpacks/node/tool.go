@@ -161,6 +161,7 @@ func binOf(root, program string) (string, error) {
 func (b *build) npmInstall(dir, spec string) error {
 	env := b.env.Clone()
 	env["npm_config_ignore_scripts"] = "true"
+	env["npm_config_legacy_peer_deps"] = "true" // the packages beside it are the app's
 	if err := mkdir(dir); err != nil {
 		return err
 	}

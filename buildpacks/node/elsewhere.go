@@ -1,0 +1,78 @@
+package node
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/pattern"
+)
+
+// An app may be made for a platform that takes functions and pages instead of a server. Its framework builds a server as well, where it is told to.
+
+// presetFiles are the configurations in which a preset of Nitro can stand.
+var presetFiles = []string{"nuxt.config.ts", "nuxt.config.js", "nuxt.config.mjs", "app.config.ts", "app.config.js", "nitro.config.ts", "nitro.config.js", "nitro.config.mjs", "vite.config.ts", "vite.config.js", "vite.config.mjs"}
+
+// elsewhere finds a preset of Nitro whose output only its platform can run.
+var elsewhere = pattern.New(`(?m)^[^/\n]*\bpreset["']?\s*:\s*["']((?:vercel|netlify|cloudflare|aws|azure|firebase|deno|digital-ocean|stormkit|cleavr|edgio|flight-control|koyeb|layer0|zeabur|alwaysdata|genezio)[\w.-]*)["']`)
+
+// usedAdapter finds the adapter that a svelte.config.js imports.
+var usedAdapter = pattern.New(`(?m)^\s*import\s[^;\n]*["'](@sveltejs/adapter-(?:vercel|netlify|cloudflare|cloudflare-workers)|svelte-adapter-[\w-]+)["']`)
+
+// forNode sets what makes a framework build a server for Node.js out of an app that is made for another platform.
+func (b *build) forNode(env kit.Env) error {
+	if b.pkg.has("@sveltejs/adapter-auto") && !b.pkg.has("@sveltejs/adapter-node") {
+		env.Default("GCP_BUILDPACKS", "gitd") // the adapter makes a server for Node.js then
+	}
+	if b.pkg.has("nuxt", "nitropack", "nitro", "vinxi", "@solidjs/start", "@tanstack/react-start") && env["NITRO_PRESET"] == "" && env["SERVER_PRESET"] == "" {
+		for _, file := range presetFiles {
+			if m := elsewhere.FindStringSubmatch(kit.Text(b.app, file)); m != nil {
+				kit.Say(b.Out, "Building a server for Node.js (%s says preset %s)", file, m[1])
+				env["NITRO_PRESET"], env["SERVER_PRESET"] = "node-server", "node-server"
+				break
+			}
+		}
+	}
+	if m := usedAdapter.FindStringSubmatch(kit.Text(b.app, "svelte.config.js")); m != nil && b.pkg.has("@sveltejs/kit") && !b.pkg.has("@sveltejs/adapter-node") {
+		kit.Say(b.Out, "Building a server for Node.js (svelte.config.js says %s)", m[1])
+		return b.replaceAdapter(env, m[1])
+	}
+	return nil
+}
+
+// replaceAdapter has imports of a SvelteKit adapter answered by the one for Node.js, which gitd fetches. Nothing of the app is changed.
+func (b *build) replaceAdapter(env kit.Env, adapter string) error {
+	const name = "@sveltejs/adapter-node"
+	tools, err := b.cache.Dir("node-tools")
+	if err != nil {
+		return err
+	}
+	want := "5"
+	if strings.HasPrefix(moduleVersion(b.app, "@sveltejs/kit"), "1.") {
+		want = "1"
+	}
+	dir := filepath.Join(tools, folderName(name+"@"+want))
+	entry := filepath.Join(dir, "node_modules", name, "index.js")
+	if !kit.IsFile(filepath.Dir(entry), "index.js") {
+		if err := b.fetchTo(dir, name, name, want, "the version of @sveltejs/kit"); err != nil {
+			return err
+		}
+	}
+	address := func(file string) string { return (&url.URL{Scheme: "file", Path: file}).String() }
+	files := map[string]string{
+		"adapter.mjs": fmt.Sprintf("import adapter from %q;\nexport default () => adapter();\n", address(entry)),
+		"hooks.mjs": fmt.Sprintf("export async function resolve(specifier, context, next) {\n\treturn specifier === %q ? { url: %q, shortCircuit: true } : next(specifier, context);\n}\n",
+			adapter, address(filepath.Join(dir, "adapter.mjs"))),
+		"import.mjs": fmt.Sprintf("import { register } from 'node:module';\nregister(%q);\n", address(filepath.Join(dir, "hooks.mjs"))),
+	}
+	for file, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	env["NODE_OPTIONS"] = strings.TrimSpace(env["NODE_OPTIONS"] + " --import=" + address(filepath.Join(dir, "import.mjs")))
+	return nil
+}

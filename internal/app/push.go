@@ -17,6 +17,7 @@ type Push struct {
 	Subject    string // of the commit, in one line; may be empty
 	Signed     string // who signed the push; "" if it was not signed
 	Mode       Mode
+	Rollout    Rollout
 	ClearCache bool      // build without the app's cache
 	Started    time.Time // when the client asked to push
 	Log        *Log      // what the client sees

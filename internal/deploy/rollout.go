@@ -29,6 +29,7 @@ type Plan struct {
 	Check    Check
 	Steps    []int64       // percentages of the new revision on its way to 100; default 100 at once
 	StepWait time.Duration // after each step but the last; the check is repeated then
+	Canary   *Canary       // before the steps; nil for none
 	// NoTraffic ends the rollout when the new revision has passed its check: it stays under the tag green, and traffic where it is.
 	NoTraffic bool
 	Log       *app.Log
@@ -96,7 +97,8 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 //  2. start applies the new revision (green) with no traffic and the tag green, and waits until it is ready.
 //  3. check asks green for its health path, by its tag, the way of a client's request. With NoTraffic the rollout ends here.
 //  4. OnState(app.StateShifting): the caller may still refuse.
-//  5. shift applies one step of the traffic after the other; between two steps it waits, and checks again.
+//  5. tryOut gives green the share of a canary, if there is one, and judges what it answers; shift applies one step of the traffic after the
+//     other; between two steps it waits, and checks again.
 //  6. drain waits a moment for blue's last requests. Blue stays without traffic, for a rollback.
 //
 // undo restores what inspect found when a stage from 2 to 5 fails, or ctx ends during one.
@@ -217,6 +219,15 @@ func (r *rollout) shift(ctx context.Context) error {
 	from := int64(0)
 	if len(r.blue) > 0 {
 		from = r.shares[r.green]
+	}
+	if c := r.plan.Canary; c != nil {
+		compared, err := r.tryOut(ctx, c)
+		if err != nil {
+			return err
+		}
+		if compared {
+			from = c.Percent
+		}
 	}
 	for i, step := range r.plan.Steps {
 		last := i == len(r.plan.Steps)-1

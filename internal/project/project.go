@@ -29,6 +29,7 @@ type Descriptor struct {
 	BuildEnv map[string]string // only for the build
 	Files    Files             // what the build sees of the source
 	Web      Web
+	Rollout  Rollout
 
 	AppDir     string      // folder of the app in the repository, clean; "" for its root
 	Buildpacks []Buildpack // that build the app; none: what detection finds
@@ -60,7 +61,7 @@ type Web struct {
 
 func defaults() Descriptor {
 	return Descriptor{
-		BuildEnv: map[string]string{}, Instances: map[string]int64{},
+		BuildEnv: map[string]string{}, Instances: map[string]int64{}, Rollout: defaultRollout(),
 		Web: Web{
 			Port: 8080, HealthPath: "/", HealthTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, Timeout: 300 * time.Second,
 			Memory: resource.MustParse("512Mi"), MaxScale: defaultMaxScale, Window: 60 * time.Second, StepTime: 10 * time.Second, Env: map[string]string{},
@@ -106,6 +107,7 @@ type file struct {
 			Build     buildSettings          `toml:"build"`
 			Apps      map[string]appSettings `toml:"apps"`
 			Web       webTable               `toml:"web"`
+			Rollout   rolloutTable           `toml:"rollout"`
 			Processes map[string]struct {
 				Instances *int64 `toml:"instances"`
 			} `toml:"processes"`
@@ -178,7 +180,10 @@ func (d *Descriptor) set(f *file) error {
 			return err
 		}
 	}
-	return d.Web.set(f.IO.Gitd.Web)
+	if err := d.Web.set(f.IO.Gitd.Web); err != nil {
+		return err
+	}
+	return d.Rollout.set(f.IO.Gitd.Rollout, len(d.Web.Steps) > 0)
 }
 
 var packageName = patterns.New(`^[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+.]$`)

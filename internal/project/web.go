@@ -117,11 +117,15 @@ func steps(list []int64, w *Web) error {
 }
 
 func number(name string, v *int64, low, high int64, to *int64, then func()) error {
+	return numberOf("web", name, v, low, high, to, then)
+}
+
+func numberOf(table, name string, v *int64, low, high int64, to *int64, then func()) error {
 	if v == nil {
 		return nil
 	}
 	if *v < low || *v > high {
-		return bad("io.gitd.web.%s: %d is not between %d and %d", name, *v, low, high)
+		return bad("io.gitd.%s.%s: %d is not between %d and %d", table, name, *v, low, high)
 	}
 	*to = *v
 	if then != nil {
@@ -131,12 +135,16 @@ func number(name string, v *int64, low, high int64, to *int64, then func()) erro
 }
 
 func duration(name string, v *string, low, high time.Duration, to *time.Duration) error {
+	return durationOf("web", name, v, low, high, to)
+}
+
+func durationOf(table, name string, v *string, low, high time.Duration, to *time.Duration) error {
 	if v == nil {
 		return nil
 	}
 	d, err := time.ParseDuration(*v)
 	if err != nil {
-		return bad("io.gitd.web.%s: %q is not a time such as \"30s\" or \"2m\"", name, *v)
+		return bad("io.gitd.%s.%s: %q is not a time such as \"30s\" or \"2m\"", table, name, *v)
 	}
 	if d < low || d > high {
 		return bad("io.gitd.web.%s: %s is not between %s and %s", name, *v, low, high)

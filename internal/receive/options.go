@@ -16,6 +16,9 @@ type PushOptions struct {
 	DryRun     bool   // build, and deploy nothing
 	NoTraffic  bool   // start and check it, and leave the traffic where it is
 	Detach     bool   // go on when the client goes away
+	Canary     int64  // percent of the traffic that it is tried out with; 0 for none
+	Steps      string // of the traffic on the way to 100: "10,50"; "" for none
+	AtOnce     bool   // all traffic in one step, whatever the app's settings say
 	Message    string // what the release is about; "" where none was given
 }
 
@@ -43,6 +46,9 @@ var pushOptions = []pushOption{
 	{"dry-run", "", func(o *PushOptions, _ string) error { o.DryRun = true; return nil }},
 	{"no-traffic", "", func(o *PushOptions, _ string) error { o.NoTraffic = true; return nil }},
 	{"detach", "", func(o *PushOptions, _ string) error { o.Detach = true; return nil }},
+	{"canary", "PERCENT", func(o *PushOptions, text string) error { return parseCanary(text, &o.Canary) }},
+	{"steps", "10,50", func(o *PushOptions, text string) error { o.Steps = text; _, err := parseSteps(text); return err }},
+	{"at-once", "", func(o *PushOptions, _ string) error { o.AtOnce = true; return nil }},
 	{"message", "TEXT", func(o *PushOptions, text string) error { o.Message = text; return checkMessage(text) }},
 }
 
@@ -79,7 +85,7 @@ func parsePushOptions(sent []string) (PushOptions, error) {
 	if o.DryRun && o.NoTraffic {
 		return o, refusedOption("push options dry-run and no-traffic exclude each other: a dry run starts nothing")
 	}
-	return o, nil
+	return o, o.checkRollout()
 }
 
 func findPushOption(name string) *pushOption {

@@ -40,6 +40,16 @@ func TestParsePushOptions(t *testing.T) {
 		{"endless", []string{strings.Repeat("x", 60000)}, PushOptions{}, `unknown push option "xxx`},
 		{"no traffic", []string{"no-traffic", "detach"}, PushOptions{NoTraffic: true, Detach: true}, ""},
 		{"dry run without traffic", []string{"no-traffic", "dry-run"}, PushOptions{}, `push options dry-run and no-traffic exclude each other`},
+		{"canary", []string{"canary=10", "detach"}, PushOptions{Canary: 10, Detach: true}, ""},
+		{"steps", []string{"steps=10,50"}, PushOptions{Steps: "10,50"}, ""},
+		{"at once", []string{"at-once"}, PushOptions{AtOnce: true}, ""},
+		{"canary of nothing", []string{"canary=0"}, PushOptions{}, `push option "canary": "0" is not a percentage from 1 to 99`},
+		{"canary of all", []string{"canary=100"}, PushOptions{}, `push option "canary": "100" is not a percentage`},
+		{"canary of much", []string{"canary=99999999999999999999"}, PushOptions{}, `push option "canary": "99999999999999999999" is not a percentage`},
+		{"steps that fall", []string{"steps=50,10"}, PushOptions{}, `push option "steps": give at most 20 percentages`},
+		{"endless steps", []string{"steps=" + strings.Repeat("1,", 30000)}, PushOptions{}, `push option "steps": give at most 20 percentages`},
+		{"canary and steps", []string{"canary=1", "steps=10"}, PushOptions{}, `push options canary, steps, at-once and no-traffic exclude each other`},
+		{"canary without traffic", []string{"canary=1", "no-traffic"}, PushOptions{}, `push options canary, steps, at-once and no-traffic exclude each other`},
 		{"twice", []string{"detach", "detach"}, PushOptions{}, `push option "detach" is given twice`},
 		{"two messages", []string{"message=a", "message=b"}, PushOptions{}, `push option "message" is given twice`},
 		{"value for a switch", []string{"dry-run=no"}, PushOptions{}, `push option "dry-run" takes no value`},
@@ -118,7 +128,7 @@ func TestPushOptions(t *testing.T) {
 		words  []string
 	}{
 		{"skip-ci", []string{`remote:  !     unknown push option "skip-ci"`, `! [remote rejected] main -> main (unknown push option "skip-ci")`,
-			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o message=TEXT"}},
+			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o canary=PERCENT, -o steps=10,50, -o at-once, -o message=TEXT"}},
 		{"message", []string{`(push option "message" needs a value: -o message=TEXT)`}},
 	} {
 		fx.Rejected(dir, tt.words, "push", "-o", tt.option, "platform", "main")

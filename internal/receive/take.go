@@ -124,7 +124,7 @@ func (p *push) deploy(ctx context.Context, q *repository.Quarantine, c *refComma
 	author, subject := q.Commit()
 	pushed := app.Push{
 		App: p.name, AppID: p.app, By: app.Caller{Key: p.ss.Key()}, Ref: c.name, Commit: c.new, Message: p.options.Message, Author: author, Subject: subject,
-		Mode: p.options.mode(), ClearCache: p.options.ClearCache, Started: p.started, Log: p.log, Source: q.Source(), Accept: q.Accept,
+		Mode: p.options.mode(), Rollout: p.options.rollout(), ClearCache: p.options.ClearCache, Started: p.started, Log: p.log, Source: q.Source(), Accept: q.Accept,
 	}
 	if p.signed != nil {
 		pushed.Signed = p.signed.String()

@@ -38,6 +38,9 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err != nil {
 		return err
 	}
+	if err := settings.Ask(p.Rollout); err != nil {
+		return err
+	}
 	for _, r := range settings.Remarks {
 		d.log.Detail("%s", r)
 	}
@@ -65,7 +68,9 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 		return err
 	}
 	d.log.Step("Release v%d: starting revision %s", d.release.Version, d.release.Revision)
-	return d.rollOutOnItsPort(ctx, settings.Web.PortSet, launch{service: service, steps: settings.Web.Steps, stepTime: settings.Web.StepTime, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic})
+	l := launch{service: service, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic}
+	l.follow(settings)
+	return d.rollOutOnItsPort(ctx, settings.Web.PortSet, l)
 }
 
 // servesAlready fails if no release of the app is live.

@@ -15,9 +15,10 @@ import (
 // launch is what a rollout takes live, and how.
 type launch struct {
 	service   *servingv1.Service
-	steps     []int64       // see deploy.Plan
-	stepTime  time.Duration // how long each step lasts
-	accept    func() error  // called when the new revision is healthy, before it gets traffic; may be nil
+	steps     []int64        // see deploy.Plan
+	stepTime  time.Duration  // how long each step lasts
+	canary    *deploy.Canary // before the steps; nil for none
+	accept    func() error   // called when the new revision is healthy, before it gets traffic; may be nil
 	noTraffic bool
 }
 
@@ -37,7 +38,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 	outcome, err := deploy.Rollout(ctx, d.m.o.Platform, deploy.Plan{
 		Service: l.service,
 		Check:   deploy.Check{Path: path, Timeout: timeout},
-		Steps:   l.steps, StepWait: l.stepTime,
+		Steps:   l.steps, StepWait: l.stepTime, Canary: l.canary,
 		NoTraffic: l.noTraffic,
 		Log:       d.log,
 		OnState: func(s app.State) error {

@@ -36,7 +36,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	app DIR [EXAMPLE]     make a repository of DIR, or of a copy of an example, with the remote platform for an app of that name
 //	commit DIR [MESSAGE]  commit whatever has changed
 //	http [-host NAME] [-n N -c C] PATH   GET: its status and body, or for N requests how many answered what
-//	load start|stop APP   constant traffic; stop fails when a request failed
+//	load start|stop [-most PERCENT] APP   constant traffic; stop fails when a request failed, or more than so many percent did
 //	procs PATTERN         there are processes of this data directory whose arguments match
 //	pushes -n N DIR FILE  N pushes in a row, each with another text in FILE that must be what is answered next
 //	kills -n N DIR FILE   N pushes, each with the server killed at a random moment of it; then all agrees, and nothing is left

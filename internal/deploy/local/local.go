@@ -179,7 +179,7 @@ func (p *Platform) lock(name string) (unlock func()) {
 
 // publish gives the data plane the routes of all Services. The caller holds mu.
 func (p *Platform) publish() {
-	t := &dataplane.Table{Hosts: map[string]dataplane.Split{}, Named: map[string]dataplane.Split{}}
+	t := &dataplane.Table{Hosts: map[string]dataplane.Split{}, Sticky: map[string]bool{}, Named: map[string]dataplane.Split{}}
 	for name, s := range p.services {
 		for _, target := range s.traffic {
 			if target.Tag == "" {
@@ -198,6 +198,9 @@ func (p *Platform) publish() {
 			}
 		}
 		t.Hosts[name+"."+p.opts.Domain] = split
+		if deploy.Sticky(s.object) {
+			t.Sticky[name+"."+p.opts.Domain] = true
+		}
 	}
 	p.plane.Publish(t)
 	p.updateReachable()

@@ -65,6 +65,7 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 		poked: make(chan struct{}, 1), stopped: make(chan struct{}), waiters: map[chan error]struct{}{}, workers: map[*worker]struct{}{}}
 	r.proxy = dataplane.NewRevision(dataplane.RevisionOptions{
 		App:         service,
+		Name:        t.Template.Name,
 		Concurrency: int(s.scaling.Concurrency),
 		Timeout:     time.Duration(ptr.Int64Value(t.Template.Spec.TimeoutSeconds)) * time.Second,
 		Wake:        r.poke,

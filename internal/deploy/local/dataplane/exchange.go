@@ -31,6 +31,7 @@ type exchange struct {
 	socket   *Instance // the one that an upgraded connection leads to
 	slot     func()    // gives back the slot of the breaker; nil if there is none
 	counted  bool      // among the requests that decide on the number of instances
+	tally    bool      // its answer is still to be counted
 	began    time.Time
 	deadline time.Time
 	trusted  bool
@@ -149,6 +150,7 @@ func (x *exchange) pass(r *http.Response) error {
 	if _, ok := r.Header["Content-Type"]; !ok {
 		x.header["Content-Type"] = nil // no guess: the client knows what it asked for
 	}
+	x.answered(statusOf(r))
 	return nil
 }
 
@@ -228,23 +230,38 @@ func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
 	switch {
 	case errors.Is(err, errTimeout) && x.instance == nil:
 		w.Header().Set("Retry-After", "5")
-		refuse(w, q, http.StatusGatewayTimeout, app+" had no instance free within "+x.revision.opts.Timeout.String()+": try again in a moment")
+		x.refuse(w, q, http.StatusGatewayTimeout, app+" had no instance free within "+x.revision.opts.Timeout.String()+": try again in a moment")
 	case errors.Is(err, errTimeout):
-		refuse(w, q, http.StatusGatewayTimeout, app+" did not answer within "+x.revision.opts.Timeout.String()+": try again, or tell its owner")
+		x.refuse(w, q, http.StatusGatewayTimeout, app+" did not answer within "+x.revision.opts.Timeout.String()+": try again, or tell its owner")
 	case errors.Is(err, queue.ErrRequestQueueFull):
 		w.Header().Set("Retry-After", "1")
-		refuse(w, q, http.StatusServiceUnavailable, app+" has too many requests waiting: try again in a moment")
+		x.refuse(w, q, http.StatusServiceUnavailable, app+" has too many requests waiting: try again in a moment")
 	case errors.As(err, &failing):
 		w.Header().Set("Retry-After", "5")
-		refuse(w, q, http.StatusServiceUnavailable, app+" "+failing.sentence)
+		x.refuse(w, q, http.StatusServiceUnavailable, app+" "+failing.sentence)
 	case q.Context().Err() != nil:
+		x.answered(499)
 		w.WriteHeader(499) // the client went away, and nothing reads it
 	case errors.As(err, &unreachable):
-		refuse(w, q, http.StatusBadGateway, app+" does not accept connections: try again in a moment; its log may say why")
+		x.refuse(w, q, http.StatusBadGateway, app+" does not accept connections: try again in a moment; its log may say why")
 	case x.late(q):
-		refuse(w, q, http.StatusGatewayTimeout, app+" did not answer in the time that the call has")
+		x.refuse(w, q, http.StatusGatewayTimeout, app+" did not answer in the time that the call has")
 	default:
-		refuse(w, q, http.StatusBadGateway, app+" closed the connection before it answered: its log may say why")
+		x.refuse(w, q, http.StatusBadGateway, app+" closed the connection before it answered: its log may say why")
+	}
+}
+
+// refuse answers in place of the app.
+func (x *exchange) refuse(w http.ResponseWriter, q *http.Request, status int, sentence string) {
+	x.answered(status)
+	refuse(w, q, status, sentence)
+}
+
+// answered counts the answer, which begins now.
+func (x *exchange) answered(status int) {
+	if x.tally {
+		x.tally = false
+		x.revision.counters.count(status, time.Since(x.began))
 	}
 }
 

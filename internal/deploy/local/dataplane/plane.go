@@ -25,7 +25,9 @@ type Split []Target
 type Table struct {
 	// Hosts are host names in lower case, without a port.
 	Hosts map[string]Split
-	// Named are the splits that a request reaches by WithSplit, whatever its host.
+	// Sticky are the Hosts whose clients stay, by a cookie, with the revision that they came to first.
+	Sticky map[string]bool
+	// Named are the splits that a request reaches by WithSplit, whatever its host. Those requests are gitd's own, and are not counted.
 	Named map[string]Split
 }
 
@@ -57,15 +59,22 @@ func WithSplit(ctx context.Context, name string) context.Context {
 func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for {
 		t := p.table.Load()
-		split := t.Hosts[host(r.Host)]
-		if named, ok := r.Context().Value(splitKey{}).(string); ok {
+		at := host(r.Host)
+		split := t.Hosts[at]
+		named, own := r.Context().Value(splitKey{}).(string)
+		if own {
 			split = t.Named[named]
 		}
 		if len(split) == 0 {
-			refuse(w, r, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(host(r.Host), 100))+": check the name; an app answers from its first push on")
+			refuse(w, r, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(at, 100))+": check the name; an app answers from its first push on")
 			return
 		}
-		revision := split.pick()
+		var revision *Revision
+		if len(split) > 1 && t.Sticky[at] {
+			revision = split.stick(w, r)
+		} else {
+			revision = split.pick()
+		}
 		if !revision.hold() { // the table was replaced in between, and the revision is gone
 			if p.table.Load() == t {
 				refuse(w, r, http.StatusServiceUnavailable, "the app is being removed: no later request is answered")
@@ -73,14 +82,14 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			continue
 		}
-		p.serve(revision, w, r)
+		p.serve(revision, w, r, !own)
 		return
 	}
 }
 
-func (p *Plane) serve(revision *Revision, w http.ResponseWriter, r *http.Request) {
+func (p *Plane) serve(revision *Revision, w http.ResponseWriter, r *http.Request, tally bool) {
 	defer revision.release() // a deferred call: ReverseProxy panics to break off a response
-	revision.serve(w, r, p.trusts(r.RemoteAddr))
+	revision.serve(w, r, p.trusts(r.RemoteAddr), tally)
 }
 
 func (s Split) pick() *Revision {

@@ -41,6 +41,17 @@ func grpcStatus(status int) int {
 	return 14 // UNAVAILABLE
 }
 
+// statusOf is the status of an answer for the counters: a call of gRPC that fails at once has 200, and the failure of the app in a header.
+func statusOf(r *http.Response) int {
+	if code := r.Header["Grpc-Status"]; r.StatusCode == http.StatusOK && len(code) > 0 {
+		switch code[0] {
+		case "2", "13", "14", "15": // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS
+			return http.StatusInternalServerError
+		}
+	}
+	return r.StatusCode
+}
+
 // grpcMessage is text as the header grpc-message carries it.
 func grpcMessage(text string) string {
 	var b strings.Builder

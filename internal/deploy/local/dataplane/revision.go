@@ -18,6 +18,7 @@ const queueDepth = 10000
 // RevisionOptions configure a Revision.
 type RevisionOptions struct {
 	App         string        // its name, for people; "" for none
+	Name        string        // of the revision, for the cookie of a split that is sticky
 	Concurrency int           // requests that an instance takes at once; 0 for no limit
 	Timeout     time.Duration // until the response must have begun, waiting for an instance included; 0 for none
 	Wake        func()        // called when a request comes in and there is no instance; must not block
@@ -37,11 +38,12 @@ func (o *RevisionOptions) title() string {
 
 // Revision is one revision as seen by the proxy: its ready instances, and the queue in front of them.
 type Revision struct {
-	opts    RevisionOptions
-	slots   int64          // per instance; 0 for no limit
-	breaker *queue.Breaker // hands out the slots; nil where there is no limit
-	waiting atomic.Int64   // requests for an instance, where there is no breaker to count them
-	stats   *netstats.RequestStats
+	opts     RevisionOptions
+	slots    int64          // per instance; 0 for no limit
+	breaker  *queue.Breaker // hands out the slots; nil where there is no limit
+	waiting  atomic.Int64   // requests for an instance, where there is no breaker to count them
+	stats    *netstats.RequestStats
+	counters counters
 
 	protocol  protocol
 	instances atomic.Pointer[[]*Instance]
@@ -241,14 +243,14 @@ func (r *Revision) wake() {
 	}
 }
 
-func (r *Revision) serve(w http.ResponseWriter, q *http.Request, trusted bool) {
+func (r *Revision) serve(w http.ResponseWriter, q *http.Request, trusted, tally bool) {
 	if r.opts.NoWeb {
 		refuse(w, q, http.StatusNotFound, r.opts.title()+" takes no requests: it has workers, and no web process")
 		return
 	}
 	start := time.Now()
 	r.stats.HandleEvent(netstats.ReqEvent{Time: start, Type: netstats.ReqIn})
-	x := &exchange{revision: r, began: start, deadline: r.deadline(start), trusted: trusted, counted: true}
+	x := &exchange{revision: r, began: start, deadline: r.deadline(start), trusted: trusted, tally: tally, counted: true}
 	defer x.done()
 	if r.breaker != nil {
 		release, ok := r.breaker.Reserve(q.Context())

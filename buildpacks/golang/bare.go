@@ -82,6 +82,11 @@ func (b Buildpack) makeModule(app string, env kit.Env) error {
 	if !remote {
 		return nil
 	}
+	return b.tidy(app, env)
+}
+
+// tidy has the go command complete go.mod and go.sum, for the build alone.
+func (b Buildpack) tidy(app string, env kit.Env) error {
 	_, err := kit.Cmd{Args: []string{"go", "mod", "tidy"}, Dir: app, Env: env, Out: b.Out, Next: "run it yourself, commit go.mod and go.sum, and push again"}.Run()
 	return err
 }

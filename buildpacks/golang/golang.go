@@ -74,6 +74,7 @@ type mod struct {
 	goVersion string   // "1.26", "1.26.3"
 	toolchain string   // "go1.26.3", or ""
 	cgo       string   // a module that the app requires and that does nothing without cgo; "" for none
+	requires  bool     // go.mod requires modules
 	modules   []string // the folders that go.work names; nil without one
 }
 
@@ -130,6 +131,7 @@ func readModule(app string) (mod, error) {
 		if f.Toolchain != nil {
 			m.toolchain = f.Toolchain.Name
 		}
+		m.requires = len(f.Require) > 0
 		for _, r := range f.Require {
 			if prefix, _, ok := module.SplitPathVersion(r.Mod.Path); ok && slices.Contains(needsCgo, prefix) {
 				m.cgo = r.Mod.Path
@@ -220,10 +222,19 @@ func (b Buildpack) module(app string, env kit.Env, cache *kit.Cache) (mod, error
 	if err != nil && !bare {
 		return m, err
 	}
-	if err := b.prepare(env, cache, m); err != nil || !bare {
+	if err := b.prepare(env, cache, m); err != nil {
 		return m, err
 	}
-	if err := b.makeModule(app, env); err != nil {
+	switch {
+	case bare:
+		err = b.makeModule(app, env)
+	case m.file == "go.mod" && m.requires && !kit.Exists(app, "go.sum") && !kit.Exists(app, "vendor"):
+		kit.Say(b.Out, "Warning: there is no go.sum, so nothing says which modules are the right ones; run go mod tidy, and commit it")
+		err = b.tidy(app, env)
+	default:
+		return m, nil
+	}
+	if err != nil {
 		return m, err
 	}
 	return readModule(app)

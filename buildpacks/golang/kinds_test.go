@@ -28,6 +28,7 @@ func TestBuildKinds(t *testing.T) {
 		{"no go.mod, several files, packages that import each other", map[string]string{"main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"example.com/shop/store\"\n)\n\nfunc main() { fmt.Println(text(), store.Name) }\n",
 			"text.go": "package main\n\nfunc text() string { return \"text\" }\n", "store/store.go": "package store\n\nconst Name = \"store\"\n"}, "shop", "text store", ""},
 		{"no go.mod, the program in a folder, a package of elsewhere", map[string]string{"cmd/web/main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"github.com/google/uuid\"\n)\n\nfunc main() { fmt.Println(uuid.Nil.String()[:4]) }\n"}, "web", "0000", ""},
+		{"no go.sum", map[string]string{"go.mod": "module example.com/shop\n\ngo 1.25\n\nrequire github.com/google/uuid v1.6.0\n", "main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"github.com/google/uuid\"\n)\n\nfunc main() { fmt.Println(uuid.Nil.String()[:4]) }\n"}, "shop", "0000", ""},
 		{"a workspace", map[string]string{"go.work": "go 1.25\n\nuse ./api\nuse ./lib\n", "api/go.mod": "module example.com/api\n\ngo 1.25\n", "api/main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"example.com/lib\"\n)\n\nfunc main() { fmt.Println(lib.Name) }\n",
 			"lib/go.mod": "module example.com/lib\n\ngo 1.25\n", "lib/lib.go": "package lib\n\nconst Name = \"lib\"\n"}, "api", "lib", ""},
 		{"embeds what the front end's build makes", map[string]string{"go.mod": "module example.com/shop\n\ngo 1.25\n", "main.go": embeds, "package.json": `{"scripts":{"build":"make"}}`}, "shop", "made <nil>", "."},

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func (b *build) start() (*libcnb.Process, error) {
 		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "HOSTNAME=0.0.0.0 exec node " + kit.Pick(plain.MatchString(file), file, kit.Quote(file))}, Direct: true}, nil
 	}
 	if s := b.pkg.startScript(); s != "" {
-		s = b.withPort(b.inBuildFolder(b.pkg.follow(s)))
+		s = b.withoutEnvFile(b.withPort(b.inBuildFolder(b.pkg.follow(s))))
 		if pre := strings.TrimSpace(b.pkg.Scripts["prestart"]); pre != "" {
 			line := procfile.ShellLine(s)
 			if line == s { // not one command that exec could take: a list, or variables before it
@@ -65,8 +66,23 @@ func (b *build) start() (*libcnb.Process, error) {
 	if err != nil || len(procs) > 0 {
 		return nil, nil // its own buildpack tells what is wrong with it
 	}
-	return nil, kit.Errorf(`add "start": "node server.js" to the scripts in package.json`,
-		"nothing says how the app starts: no start script, no main, no server.js, index.js or app.js, no Procfile")
+	next := `add "start": "node server.js" to the scripts in package.json`
+	if dirs := startable(b.app); len(dirs) > 0 {
+		next = fmt.Sprintf("take the app in a folder by project.toml: [io.gitd.build] app-dir = %q; or ", dirs[0]) + next
+	}
+	return nil, kit.Errorf(next, "nothing says how the app starts: no start script, no main, no server.js, index.js or app.js, no Procfile")
+}
+
+// startable are the folders of the app, one below the root, whose package.json has a start script.
+func startable(app string) (dirs []string) {
+	found, _ := filepath.Glob(filepath.Join(app, "*", "package.json")) // a constant pattern: cannot fail
+	for _, f := range found {
+		dir := filepath.Dir(f)
+		if p, err := ReadPackage(dir); err == nil && p.Scripts["start"] != "" && filepath.Base(dir) != "node_modules" {
+			dirs = append(dirs, filepath.Base(dir))
+		}
+	}
+	return dirs
 }
 
 // startsByBun tells whether bun runs the app's file: nothing else says how it starts.
@@ -197,6 +213,20 @@ func (b *build) withPort(line string) string {
 	}
 	kit.Say(b.Out, "The start script names the port %s: it listens on $PORT instead", m[2])
 	return strings.TrimSuffix(line, program) + m[1] + "$PORT" + m[3]
+}
+
+// envFile finds the option by which Node.js reads variables from a file, and ends where there is none.
+var envFile = pattern.New(`--env-file[= ]"?([\w./-]+)"? ?`)
+
+// withoutEnvFile leaves out a file of variables that the repository does not have: what is in it comes from the app's settings here.
+func (b *build) withoutEnvFile(line string) string {
+	for _, m := range envFile.FindAllStringSubmatch(line, 8) {
+		if !kit.Exists(b.app, m[1]) {
+			kit.Say(b.Out, "The start script reads variables from %s, which is not in the repository: it starts without", m[1])
+			line = strings.Replace(line, m[0], "", 1)
+		}
+	}
+	return line
 }
 
 // inBuildFolder runs a program where the build has put it: AdonisJS and others make an app of its own in build.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // wrap makes the package managers that a script can name programs: the app's own, and those that its scripts call beside it.
@@ -105,11 +106,22 @@ func (b *build) runtimePrograms() (names []string) {
 		lines = append(lines, b.pkg.follow(s))
 	}
 	for _, name := range []string{"npm", "npx", "pnpm", "yarn", "bun"} {
-		if calls(lines, name) || short[name][0] != "" && calls(lines, short[name][0]) || name == "bun" && b.startsByBun() {
+		if calls(lines, name) || short[name][0] != "" && calls(lines, short[name][0]) || name == "bun" && b.startsByBun() || callsByItself(lines, name) {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// byThemselves finds what runs scripts by a package manager that it does not name: "concurrently npm:server npm:worker", "run-p server worker".
+var byThemselves = pattern.New(`(?:^|[\s"'])(?:(npm|pnpm|yarn|bun):[\w*:-]+|npm-run-all2?\s|run-[ps]\s)`)
+
+// callsByItself tells whether one of the lines runs a package manager in this way.
+func callsByItself(lines []string, manager string) bool {
+	return slices.ContainsFunc(lines, func(line string) bool {
+		m := byThemselves.FindStringSubmatch(line)
+		return m != nil && (m[1] == manager || m[1] == "" && manager == "npm")
+	})
 }
 
 // addManager puts a package manager into the layer of what the app needs when it runs.

@@ -15,14 +15,14 @@ var nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(
 
 // ParseName turns the path of a remote's URL ("hello", "/hello", "hello.git") into the name of an app.
 // It returns an *Error with code CodeInvalidName if that is not a DNS label that starts with a letter, or is
-// "gitd": the build cache of such an app would mix with gitd's own images.
+// "gitd": the build cache of such an app would mix with gitd's own images. The names of previews are longer (MaxPreviewNameLength).
 func ParseName(s string) (string, error) {
 	n := strings.TrimSuffix(strings.TrimPrefix(s, "/"), ".git")
 	why := ""
 	switch {
 	case n == "":
 		why = "it is empty"
-	case len(n) > MaxNameLength:
+	case len(n) > MaxPreviewNameLength, len(n) > MaxNameLength && !strings.Contains(n, PreviewMark):
 		why = "it is longer than 40 characters"
 	case strings.ToLower(n) != n:
 		why = "it has upper-case letters"

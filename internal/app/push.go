@@ -11,6 +11,7 @@ type Push struct {
 	AppID      int64  // of the app when By's right was checked; 0 if it did not exist yet
 	By         Caller // who pushes
 	Ref        string // "refs/heads/main"
+	Branch     string // of a preview: "feature/x"; "" for a push that goes live. App is then the app itself
 	Commit     string // 40 hex digits
 	Message    string // what the release is about; may be empty
 	Author     string // who wrote the commit, as the commit says, in one line; may be empty

@@ -11,6 +11,16 @@ type App struct {
 	Name    string
 	Owner   string // name of the key that created it
 	Created time.Time
+	Parent  string // the app that this one is a preview of; "" for any other
+	Branch  string // of a preview: "feature/x"
+}
+
+// Live returns the app in whose repository a ref names what is live of a, and the branch; "" for main.
+func (a App) Live() (name, branch string) {
+	if a.Parent != "" {
+		return a.Parent, a.Branch
+	}
+	return a.Name, ""
 }
 
 // Process is a process type in the image of a build.

@@ -81,6 +81,7 @@ type Limits struct {
 	MinScale   int64 // instances of an app that always run, its workers included
 	KeyMemory  int64 // bytes of the instances that always run, of all apps of one key, or ByMachine
 	AppsPerKey int   // apps that a key that is not an admin may own
+	Previews   int   // of an app; 0 for none
 }
 
 // Machine is what concerns one machine that runs apps.

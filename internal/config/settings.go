@@ -115,6 +115,7 @@ func (c *Limits) settings() []*Setting {
 		{Key: "key-memory", Flag: "max-key-memory", value: limit(&c.KeyMemory), Computed: "as for --max-memory",
 			Usage: "memory that the instances which always run may take together, of all apps of one key"},
 		{Key: "apps-per-key", Flag: "max-apps-per-key", value: count(&c.AppsPerKey), Default: "100", Usage: "apps that a key that is not an admin may own"},
+		{Key: "previews", Flag: "max-previews", value: count(&c.Previews), Default: "20", Usage: "previews that an app may have; beyond that the one pushed the longest time ago goes; 0 for none at all"},
 	}
 }
 

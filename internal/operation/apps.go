@@ -21,7 +21,7 @@ type AppSummary struct {
 	State    app.State `json:"state,omitempty"`    // of the release under way
 }
 
-// Apps lists the apps that the caller may read.
+// Apps lists the apps that the caller may read, without previews.
 var Apps = Operation[OfServer, []AppSummary]{
 	Declaration{Name: "apps", Does: "List the apps", Verb: app.VerbUse, Needs: NeedsStore},
 	func(ctx context.Context, c call, _ OfServer) ([]AppSummary, error) {
@@ -35,6 +35,9 @@ var Apps = Operation[OfServer, []AppSummary]{
 		}
 		list := []AppSummary{}
 		for _, a := range all {
+			if a.Parent != "" {
+				continue
+			}
 			if err := ShowApp.permitted(ctx, c.Services, c.by, a.Name); err != nil {
 				continue
 			}

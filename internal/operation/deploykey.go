@@ -31,6 +31,13 @@ var RenewDeployKey = Operation[RenewKey, string]{
 }
 
 func (c call) deployKey(ctx context.Context, verb app.Verb, renew, forget bool) (public string, err error) {
+	of, err := c.Store.App(ctx, c.app)
+	if err != nil {
+		return "", err
+	}
+	if of.Parent != "" {
+		return "", app.Errorf(app.CodeInvalidInput, "see that of the app: gitd deploy-key "+of.Parent, "%s is a preview: its submodules are fetched with the key of %s", c.app, of.Parent)
+	}
 	err = c.Store.WhileAllowed(ctx, c.by, c.app, verb, func() error {
 		if forget {
 			if err := c.ForgetHosts(c.app); err != nil {

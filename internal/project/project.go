@@ -30,6 +30,7 @@ type Descriptor struct {
 	Files    Files             // what the build sees of the source
 	Web      Web
 	Rollout  Rollout
+	Previews Previews
 
 	AppDir     string      // folder of the app in the repository, clean; "" for its root
 	Buildpacks []Buildpack // that build the app; none: what detection finds
@@ -62,6 +63,7 @@ type Web struct {
 func defaults() Descriptor {
 	return Descriptor{
 		BuildEnv: map[string]string{}, Instances: map[string]int64{}, Rollout: defaultRollout(),
+		Previews: Previews{Branches: []string{"*"}, TTL: defaultPreviewTTL, Env: map[string]string{}},
 		Web: Web{
 			Port: 8080, HealthPath: "/", HealthTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, Timeout: 300 * time.Second,
 			Memory: resource.MustParse("512Mi"), MaxScale: defaultMaxScale, Window: 60 * time.Second, StepTime: 10 * time.Second, Env: map[string]string{},
@@ -108,6 +110,7 @@ type file struct {
 			Apps      map[string]appSettings `toml:"apps"`
 			Web       webTable               `toml:"web"`
 			Rollout   rolloutTable           `toml:"rollout"`
+			Previews  previewTable           `toml:"previews"`
 			Processes map[string]struct {
 				Instances *int64 `toml:"instances"`
 			} `toml:"processes"`
@@ -179,6 +182,9 @@ func (d *Descriptor) set(f *file) error {
 		if err := d.process(name, p.Instances); err != nil {
 			return err
 		}
+	}
+	if err := d.Previews.set(f.IO.Gitd.Previews); err != nil {
+		return err
 	}
 	if err := d.Web.set(f.IO.Gitd.Web); err != nil {
 		return err

@@ -33,7 +33,7 @@ type webTable struct {
 func (w *Web) set(t webTable) error {
 	var port int64 = 8080
 	return errors.Join(
-		environmentOf(t.Env, w.Env),
+		environmentOf("io.gitd.web.env", t.Env, w.Env),
 		healthPath(t.HealthPath, &w.HealthPath),
 		protocol(t.Protocol, &w.Protocol),
 		number("port", t.Port, 1, 65535, &port, func() { w.Port, w.PortSet = int(port), true }),
@@ -53,13 +53,13 @@ func (w *Web) set(t webTable) error {
 }
 
 // environmentOf checks the run-time environment and copies it.
-func environmentOf(from, to map[string]string) error {
+func environmentOf(key string, from, to map[string]string) error {
 	for name, value := range from {
 		if !envName(name) {
-			return bad("io.gitd.web.env: %q cannot be the name of a variable", name)
+			return bad("%s: %q cannot be the name of a variable", key, name)
 		}
 		if name == "PORT" || strings.HasPrefix(name, "K_") {
-			return bad("io.gitd.web.env: %s is set by the platform", name)
+			return bad("%s: %s is set by the platform", key, name)
 		}
 		to[name] = value
 	}

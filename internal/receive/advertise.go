@@ -21,8 +21,8 @@ const (
 	agent        = "gitd/1"
 )
 
-// advertise tells the client what is here, the ref that is live or "", and what we understand.
-func advertise(ref, commit string, shallow []string, protocol, nonce string) ([]byte, error) {
+// advertise tells the client what is here, by ref, and what we understand.
+func advertise(refs map[string]string, shallow []string, protocol, nonce string) ([]byte, error) {
 	a := packp.NewAdvRefs()
 	if protocol == "version=1" {
 		a.Prefix = [][]byte{[]byte("version 1")}
@@ -40,7 +40,7 @@ func advertise(ref, commit string, shallow []string, protocol, nonce string) ([]
 			return nil, err
 		}
 	}
-	if ref != "" {
+	for ref, commit := range refs {
 		a.References[ref] = plumbing.NewHash(commit)
 	}
 	for _, id := range shallow {

@@ -21,7 +21,11 @@ func TestAdvertise(t *testing.T) {
 		{"refs/heads/master", one, []string{one, two}, "version=1", []string{"version 1\n", one + " refs/heads/master\x00" + capabilities, "shallow " + one + "\n", "shallow " + two + "\n"}},
 		{"", "", []string{two}, "version=2", []string{repository.ZeroID + " capabilities^{}\x00" + capabilities, "shallow " + two + "\n"}},
 	} {
-		got, err := advertise(tt.ref, tt.commit, tt.shallow, tt.protocol, "abc")
+		refs := map[string]string{}
+		if tt.ref != "" {
+			refs[tt.ref] = tt.commit
+		}
+		got, err := advertise(refs, tt.shallow, tt.protocol, "abc")
 		if want := packets(tt.want...); err != nil || string(got) != want {
 			t.Errorf("%q %v; want %q", got, err, want)
 		}
@@ -30,7 +34,7 @@ func TestAdvertise(t *testing.T) {
 
 func BenchmarkAdvertise(b *testing.B) {
 	for b.Loop() {
-		if _, err := advertise("refs/heads/main", strings.Repeat("12", 20), nil, "", "abc"); err != nil {
+		if _, err := advertise(map[string]string{"refs/heads/main": strings.Repeat("12", 20)}, nil, "", "abc"); err != nil {
 			b.Fatal(err)
 		}
 	}

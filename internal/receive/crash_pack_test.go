@@ -134,7 +134,8 @@ func (anybody) Identify(context.Context, string) (app.Key, error) {
 func (anybody) Authorize(_ context.Context, _ app.Key, name string, _ app.Verb) (app.App, error) {
 	return app.App{ID: 1, Name: name}, nil
 }
-func (anybody) Confirm(context.Context, app.Key, string, int64, app.Verb) error { return nil }
+func (anybody) Confirm(context.Context, app.Key, string, int64, app.Verb) error     { return nil }
+func (anybody) RemovePreview(context.Context, app.Key, string, int64, string) error { return nil }
 func (anybody) Create(_ context.Context, _ app.Key, name string) (app.App, error) {
 	return app.App{ID: 1, Name: name}, nil
 }
@@ -269,7 +270,7 @@ func afterCrash(t *testing.T, dir string, p crashPush) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit, err := repositories.Live("crash")
+	commit, err := repositories.Live(app.App{Name: "crash"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +316,7 @@ func afterCrash(t *testing.T, dir string, p crashPush) string {
 	if report := retry.send(l.Addr().String(), key); !strings.Contains(report, "ok refs/heads/main") {
 		t.Errorf("pushed again: %q", report)
 	}
-	if live, err := repositories.Live("crash"); err != nil || live != p.new {
+	if live, err := repositories.Live(app.App{Name: "crash"}); err != nil || live != p.new {
 		t.Errorf("pushed again, the ref is %q: %v", live, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), gittest.Patience)

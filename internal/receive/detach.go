@@ -24,13 +24,17 @@ func (p *push) newLifetime() *lifetime {
 	return l
 }
 
-// detach makes the push go on without its client. It is called once, and fails when the client has gone already.
-func (l *lifetime) detach() error {
+// detach makes the push, of a preview if there is a branch, go on without its client. It is called once, and fails when the client has gone already.
+func (l *lifetime) detach(branch string) error {
 	p := l.push
 	if !l.client() {
 		return context.Cause(p.ss.Context())
 	}
-	p.log.Step("Detached: the release goes on if you leave; see how it ends with: wait %s", p.name)
+	see := "wait " + p.name
+	if branch != "" {
+		see = "previews " + p.name
+	}
+	p.log.Step("Detached: the release goes on if you leave; see how it ends with: %s", see)
 	l.told = context.AfterFunc(p.ss.Context(), func() {
 		if p.ss.ServerContext().Err() == nil {
 			p.opts.Log("ssh %s key=%s push %s: the client went away; the detached release goes on", p.ss.Remote(), p.ss.Key().Name, p.name)

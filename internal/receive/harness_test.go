@@ -24,6 +24,7 @@ type handler struct {
 	mu     sync.Mutex
 	apps   map[string]bool
 	pushes []*Push
+	repos  *repository.Folder
 	deploy func(ctx context.Context, p *Push) error
 }
 
@@ -88,6 +89,11 @@ func (h *handler) Deploy(ctx context.Context, pushed app.Push) (app.Result, erro
 	}
 	err := f(ctx, p)
 	return app.Result{Version: p.Version}, err
+}
+
+// RemovePreview deletes the branch.
+func (h *handler) RemovePreview(_ context.Context, _ app.Key, name string, _ int64, branch string) error {
+	return h.repos.Of(name).DeleteBranch(branch)
 }
 
 func (h *handler) setDeploy(f func(ctx context.Context, p *Push) error) {
@@ -172,6 +178,7 @@ func (fx *fixture) serve(o options) {
 	if fx.repos, fx.s, err = assemble(o); err != nil {
 		fx.T.Fatal(err)
 	}
+	fx.h.repos = fx.repos
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fx.T.Fatal(err)
@@ -206,7 +213,7 @@ func (fx *fixture) bare(name string) string { return filepath.Join(fx.dir, name+
 // live checks what the server's ref says, and that its repository is sound.
 func (fx *fixture) live(name, commit string) {
 	fx.T.Helper()
-	got, err := fx.repos.Live(name)
+	got, err := fx.repos.Live(app.App{Name: name})
 	if err != nil || got != commit {
 		fx.T.Errorf("live is %q (%v); it must be %q", got, err, commit)
 	}

@@ -97,7 +97,7 @@ func TestLargeFiles(t *testing.T) {
 		content := randomBytes(t, 5000)
 		c := fx.Commit(dir, "deep/in/lost.bin", string(content))
 		fx.Commit(dir, "other.bin", "other content\n")
-		before, _ := fx.repos.Live("large")
+		before, _ := fx.repos.Live(app.App{Name: "large"})
 		fx.Rejected(dir, []string{`the content of "deep/in/lost.bin" (and 1 other file) is not here`, "git lfs push --all platform main", "[remote rejected]"},
 			"push", "--no-verify", "platform", "main")
 		fx.live("large", before)
@@ -207,7 +207,7 @@ func TestLargeFilesBelongToAnApp(t *testing.T) {
 		t.Errorf("%d %s", status, errOut)
 	}
 	_, _, _ = fx.SSH(fx.Key, "", "git-lfs-transfer new upload")
-	if ref, err := fx.repos.Live("new"); ref != "" || err != nil {
+	if ref, err := fx.repos.Live(app.App{Name: "new"}); ref != "" || err != nil {
 		t.Errorf("%q %v: another's repository was taken over", ref, err)
 	}
 	if found, _ := filepath.Glob(filepath.Join(fx.bare("new"), "lfs", "objects/*/*/*")); len(found) > 0 {

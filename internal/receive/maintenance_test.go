@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/gittest"
 )
 
@@ -58,7 +59,7 @@ func TestMaintenanceKeepsEverything(t *testing.T) {
 		}
 	}
 	fx.live("many", last)
-	if err := fx.repos.SetLive("many", old); err != nil {
+	if err := fx.repos.SetLive(app.App{Name: "many"}, old); err != nil {
 		t.Fatal(err)
 	}
 	clone := filepath.Join(t.TempDir(), "clone")

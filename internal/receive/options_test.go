@@ -203,7 +203,7 @@ func TestDetach(t *testing.T) {
 			gittest.Receive(t, "the deployment starts", started)
 			c.kill(t, git)
 			fx.Logged("push detached: the client went away; the detached release goes on")
-			if c, err := fx.repos.Live("detached"); c != "" || err != nil {
+			if c, err := fx.repos.Live(app.App{Name: "detached"}); c != "" || err != nil {
 				t.Errorf("live: %q, %v", c, err)
 			}
 			close(proceed)

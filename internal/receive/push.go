@@ -1,8 +1,10 @@
 package receive
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 //  1. admit: the key may push the app, and is told so as long as it may
 //  2. advertise: the client learns what is live, and what it may ask for
 //  3. readPushRequest: commands, push options, the certificate of a signed push
-//  4. choose: which command deploys, and why the others do nothing; options and signature are checked before anything is taken in
+//  4. choose: which command deploys or removes a preview, and why the others do nothing; options and signature are checked before anything is taken in
 //  5. receive: the pack, into a quarantine
 //  6. check: tree, connectivity, large files, submodules, symlinks
 //  7. deploy: build and roll out, by the Handler; the objects leave the quarantine right before traffic shifts
@@ -35,7 +37,7 @@ type push struct {
 	app        int64     // its ID when the push began; 0 where there was no app
 	started    time.Time // when the client asked to push
 
-	live  string // the ref that is live; "" where none is. Stage 1 sets it
+	at    here   // stage 1 sets it
 	cut   bool   // the client does not know that history is cut off before what is live
 	nonce string // what the certificate of a signed push must hold
 
@@ -57,7 +59,7 @@ func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 	}
 	o := sshd.Outcome{What: "push " + p.name}
 	p.repository = s.repositories.Of(p.name)
-	commit, err := p.admit()
+	refs, err := p.admit()
 	if err != nil {
 		return o.And(refuse(ss, err))
 	}
@@ -66,11 +68,10 @@ func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 		return o.And(refuse(ss, err))
 	}
 	// A client takes it that all that came before what is live is here, wherever history is cut off.
-	offered := p.live
 	if p.cut = len(shallow) > 0; p.cut && p.repository.WantsAll() {
-		offered, p.cut = "", false
+		refs, p.cut = nil, false
 	}
-	advertisement, err := advertise(offered, commit, shallow, ss.Env(protocolEnv), p.nonce)
+	advertisement, err := advertise(refs, shallow, ss.Env(protocolEnv), p.nonce)
 	if err != nil {
 		return o.And(refuse(ss, err))
 	}
@@ -96,18 +97,28 @@ func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 	return o.And(p.serve())
 }
 
-// admit asks for the right to push, and returns the commit that is live; "" where none is.
-func (p *push) admit() (commit string, err error) {
+// admit asks for the right to push, and returns what is live, by ref.
+func (p *push) admit() (refs map[string]string, err error) {
 	a, err := p.authorize(p.ss, p.name, app.VerbPush)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := p.ss.Hold(p.name, a.ID, app.VerbPush, p.ss.GiveUp); err != nil {
-		return "", err
+		return nil, err
 	}
 	p.app = a.ID
-	p.live, commit, err = p.repository.Live()
-	return commit, err
+	ref, commit, err := p.repository.Live()
+	if err != nil || ref == "" {
+		return nil, err
+	}
+	if p.at.branches, err = p.repository.Branches(); err != nil {
+		return nil, err
+	}
+	p.at.live, refs = ref, map[string]string{ref: commit}
+	for branch, commit := range p.at.branches {
+		refs["refs/heads/"+branch] = commit
+	}
+	return refs, nil
 }
 
 // parseName takes an app's name from a path as git sends it.
@@ -125,23 +136,30 @@ func (p *push) serve() sshd.Outcome {
 	go p.band.keepAlive(stop, probeEvery)
 
 	unpack, result := "ok", ""
-	deploy := choose(p.request.commands, p.live, p.request.has(capability.Atomic))
-	if deploy != nil {
+	deploy := choose(p.request.commands, p.at, p.request.has(capability.Atomic))
+	removes := slices.DeleteFunc(slices.Clone(p.request.commands), func(c *refCommand) bool { return !c.removes })
+	if deploy != nil || len(removes) > 0 {
 		if err := p.accepted(); err != nil {
-			deploy.reason = app.OneLine(err)
+			for _, c := range p.request.commands {
+				c.reason = cmp.Or(c.reason, app.OneLine(err))
+			}
 			p.fail(err)
-			deploy = nil
+			deploy, removes = nil, nil
 		}
 	}
-	if deploy != nil {
+	switch {
+	case deploy != nil:
 		unpack, result = p.run(deploy)
-	} else {
+	case len(removes) == 0:
 		result = "refused: " + p.request.commands[0].reason
+	}
+	for _, c := range removes {
+		result = strings.TrimPrefix(result+", "+p.removePreview(c), ", ")
 	}
 	if p.signed != nil {
 		result += ", " + p.signed.String()
 	}
-	p.leaveTags(deploy != nil && deploy.reason == "")
+	p.leaveTags(deploy)
 	p.log.Flush()
 	return p.report(unpack, result)
 }

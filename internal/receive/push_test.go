@@ -180,7 +180,8 @@ func TestRefusedRefs(t *testing.T) {
 		words []string
 		args  []string
 	}{
-		{"branch", []string{"! [remote rejected] topic -> topic (only main is deployed: git push platform topic:main)"}, []string{"push", "platform", "topic"}},
+		{"two branches", []string{"! [remote rejected] topic -> topic (one branch is deployed at a time", "! [remote rejected] topic -> other (one branch"}, []string{"push", "platform", "topic", "topic:other"}},
+		{"within main", []string{"! [remote rejected] main -> main/x (the branch \"main/x\" makes no preview: main and master are what is live)"}, []string{"push", "platform", "main:main/x"}},
 		{"tag", []string{"! [remote rejected] v1 -> v1 (tags are not deployed: git push platform v1^{commit}:refs/heads/main)"}, []string{"push", "platform", "v1"}},
 		{"delete main", []string{"(main is live and cannot be deleted; to remove the app: apps destroy APP)"}, []string{"push", "platform", ":main"}},
 		{"delete another", []string{"unable to delete 'gone'"}, []string{"push", "platform", ":gone"}},
@@ -198,7 +199,7 @@ func TestRefusedRefs(t *testing.T) {
 	}
 	t.Run("several with main", func(t *testing.T) {
 		second := fx.Commit(dir, "f", "f")
-		out := fx.Rejected(dir, []string{"main -> main", "! [remote rejected] topic -> topic (only main is deployed", "! [remote rejected] v1 -> v1"}, "push", "platform", "main", "topic", "v1")
+		out := fx.Rejected(dir, []string{"main -> main", "! [remote rejected] topic -> topic (one branch is deployed at a time: git push platform topic)", "! [remote rejected] v1 -> v1"}, "push", "platform", "main", "topic", "v1")
 		gittest.MustHold(t, out, first[:7]+".."+second[:7]+"  main -> main")
 		fx.live("refs", second)
 	})

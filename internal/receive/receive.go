@@ -23,8 +23,11 @@ type Handler interface {
 	Create(ctx context.Context, key app.Key, name string) (app.App, error)
 	// WhileAbsent calls f while there is no app of this name, and none can be created. f must be quick.
 	WhileAbsent(ctx context.Context, name string, f func() error) error
-	// Deploy asks for the right once more, and takes the push live, or says why not. It returns when the app is live, failed, or ctx has ended.
+	// Deploy asks for the right once more, and takes the push live, or says why not. It returns when the app is live, failed, or ctx has ended. With a Branch it
+	// does so with the preview of that branch.
 	Deploy(ctx context.Context, p app.Push) (app.Result, error)
+	// RemovePreview removes the preview of a branch of the app with this ID. The key must have the right to push the app.
+	RemovePreview(ctx context.Context, key app.Key, name string, id int64, branch string) error
 }
 
 // Options configure Verbs. Zero values stand for the defaults.
@@ -80,6 +83,10 @@ func oneApp(verb string, serve func(ss *sshd.Session, path string) sshd.Outcome)
 // Then what an app of that name left on the disk is removed, which is told by its ref: a ref is written for an app that exists.
 func (s *server) authorize(ss *sshd.Session, name string, verb app.Verb) (app.App, error) {
 	a, err := s.opts.Handler.Authorize(ss.Context(), ss.Key(), name, verb)
+	if err == nil && a.Parent != "" {
+		err = app.Errorf(app.CodeInvalidInput, "use the repository of "+a.Parent+", and its branch: git push ssh://git@HOST:PORT/"+a.Parent+" "+app.Plain(a.Branch),
+			"%s is a preview of %s, without a repository of its own", name, a.Parent)
+	}
 	if err != nil || a.ID != 0 {
 		return a, err
 	}

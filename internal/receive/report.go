@@ -22,7 +22,12 @@ type refResult struct {
 // was told what is: the newest push wins, whatever it began from.
 func (p *push) compare(ctx context.Context, q *repository.Quarantine, c *refCommand) *refResult {
 	ref, commit, err := p.repository.Live()
-	if err != nil || ref != c.name || commit == c.old || commit == c.new {
+	if c.branch != "" {
+		var branches map[string]string
+		branches, err = p.repository.Branches()
+		ref, commit = c.name, branches[c.branch]
+	}
+	if err != nil || ref != c.name || commit == "" || commit == c.old || commit == c.new {
 		return nil
 	}
 	return &refResult{old: commit, forced: !q.Descends(context.WithoutCancel(ctx), c.new, commit)}

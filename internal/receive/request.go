@@ -27,6 +27,8 @@ type refCommand struct {
 	reason         string
 	result         *refResult // where it came out otherwise than the client thinks
 	annotated      bool       // a tag object beside the commit that is deployed
+	branch         string     // of the preview that it makes or, with removes, removes; "" for what goes live
+	removes        bool       // it deletes the branch of a preview, and the preview
 }
 
 func (c *refCommand) deletes() bool { return c.new == repository.ZeroID }
@@ -159,36 +161,4 @@ func (r *pushRequest) add(text string) error {
 	}
 	r.commands = append(r.commands, &refCommand{old: f[0], new: f[1], name: f[2]})
 	return nil
-}
-
-// choose finds the command that deploys, and gives every other one the reason why it does nothing. live is the ref that is
-// live now, or "". It returns nil where nothing deploys.
-func choose(commands []*refCommand, live string, atomic bool) *refCommand {
-	var deploy *refCommand
-	hasMain := live == repository.RefMain
-	for _, c := range commands {
-		hasMain = hasMain || c.name == repository.RefMain && !c.deletes()
-	}
-	for _, c := range commands {
-		branch, isBranch := strings.CutPrefix(c.name, "refs/heads/")
-		switch {
-		case c.deletes() && (c.name == live || c.name == repository.RefMain):
-			c.reason = branch + " is live and cannot be deleted; to remove the app: apps destroy APP"
-		case c.deletes():
-			c.reason = "it does not exist here: only main is deployed"
-		case c.name == repository.RefMain, c.name == repository.RefMaster && !hasMain:
-			deploy = c
-		case strings.HasPrefix(c.name, "refs/tags/"):
-			c.reason = "tags are not deployed: git push platform " + app.Plain(app.Clip(c.name[len("refs/tags/"):], 60)) + "^{commit}:refs/heads/main"
-		case isBranch:
-			c.reason = "only main is deployed: git push platform " + app.Plain(app.Clip(branch, 60)) + ":main"
-		default:
-			c.reason = "only main is deployed: git push platform HEAD:main"
-		}
-	}
-	if atomic && deploy != nil && len(commands) > 1 {
-		deploy.reason = "atomic push: another ref was refused"
-		deploy = nil
-	}
-	return deploy
 }

@@ -147,7 +147,7 @@ func TestConcurrentPushes(t *testing.T) {
 // refIs checks the ref alone, while a push is under way.
 func (fx *fixture) refIs(name, commit string) {
 	fx.T.Helper()
-	if got, err := fx.repos.Live(name); err != nil || got != commit {
+	if got, err := fx.repos.Live(app.App{Name: name}); err != nil || got != commit {
 		fx.T.Errorf("live is %q (%v); it must be %q", got, err, commit)
 	}
 }
@@ -156,28 +156,28 @@ func TestSetLive(t *testing.T) {
 	fx := start(t, nil)
 	dir := fx.Work("back")
 	one := fx.Git(dir, "rev-parse", "HEAD")
-	if got, err := fx.repos.Live("back"); got != "" || err != nil {
+	if got, err := fx.repos.Live(app.App{Name: "back"}); got != "" || err != nil {
 		t.Errorf("%q %v", got, err)
 	}
-	if err := fx.repos.SetLive("back", one); app.CodeOf(err) != app.CodeNotFound {
+	if err := fx.repos.SetLive(app.App{Name: "back"}, one); app.CodeOf(err) != app.CodeNotFound {
 		t.Error(err)
 	}
 	fx.Git(dir, "push", "platform", "main")
 	two := fx.Commit(dir, "two", "two")
 	fx.Git(dir, "push", "platform", "main")
-	if err := fx.repos.SetLive("back", one); err != nil {
+	if err := fx.repos.SetLive(app.App{Name: "back"}, one); err != nil {
 		t.Error(err)
 	}
 	fx.live("back", one)
 	for _, bad := range []string{"", "main", strings.Repeat("12", 20), fx.Git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
-		if err := fx.repos.SetLive("back", bad); app.CodeOf(err) != app.CodeNotFound {
+		if err := fx.repos.SetLive(app.App{Name: "back"}, bad); app.CodeOf(err) != app.CodeNotFound {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if err := fx.repos.SetLive("../x", one); app.CodeOf(err) != app.CodeInvalidName {
+	if err := fx.repos.SetLive(app.App{Name: "../x"}, one); app.CodeOf(err) != app.CodeInvalidName {
 		t.Error(err)
 	}
-	if err := fx.repos.SetLive("back", two); err != nil {
+	if err := fx.repos.SetLive(app.App{Name: "back"}, two); err != nil {
 		t.Error(err)
 	}
 	fx.live("back", two)
@@ -252,7 +252,7 @@ func FuzzPushRequest(f *testing.F) {
 		if len(request.commands) == 0 {
 			t.Fatal("a request without commands")
 		}
-		deploy := choose(request.commands, repository.RefMain, request.has("atomic"))
+		deploy := choose(request.commands, here{live: repository.RefMain}, request.has("atomic"))
 		for _, c := range request.commands {
 			if (c == deploy) != (c.reason == "") {
 				t.Errorf("%q: reason %q", c.name, c.reason)

@@ -35,18 +35,19 @@ const maxTagRemarks = 5
 
 // leaveTags accepts the annotated tags that came with a deployment, and does not keep them: git then succeeds, and the log says so.
 // Where another ref was asked for as well, the push cannot end well, and tags are refused as ever.
-func (p *push) leaveTags(deployed bool) {
+func (p *push) leaveTags(deploy *refCommand) {
 	if slices.ContainsFunc(p.request.commands, func(c *refCommand) bool {
-		return !c.annotated && c.name != repository.RefMain && c.name != repository.RefMaster
+		return !c.annotated && c != deploy && c.name != repository.RefMain && c.name != repository.RefMaster
 	}) {
 		return
 	}
+	deployed := deploy != nil && deploy.reason == ""
 	left := 0
 	for _, c := range p.request.commands {
 		switch {
 		case !c.annotated:
 		case !deployed:
-			c.reason = "main was not deployed"
+			c.reason = "nothing was deployed"
 		default:
 			c.reason = ""
 			if left++; left <= maxTagRemarks {

@@ -38,5 +38,5 @@ func TestFollowTags(t *testing.T) {
 		return app.Errorf(app.CodeBuildFailed, "fix it", "the build failed")
 	})
 	fx.Commit(dir, "d", "d")
-	fx.Rejected(dir, []string{"[remote rejected] main -> main (the build failed)", "[remote rejected] v1 -> v1 (main was not deployed)"}, "-c", "push.followTags=true", "push", "platform", "main")
+	fx.Rejected(dir, []string{"[remote rejected] main -> main (the build failed)", "[remote rejected] v1 -> v1 (nothing was deployed)"}, "-c", "push.followTags=true", "push", "platform", "main")
 }

@@ -36,7 +36,7 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		return true, err
 	}
 	if p.options.Detach {
-		if err := life.detach(); err != nil {
+		if err := life.detach(c.branch); err != nil {
 			return true, err
 		}
 	}
@@ -123,7 +123,7 @@ func (p *push) check(ctx context.Context, q *repository.Quarantine, c *refComman
 func (p *push) deploy(ctx context.Context, q *repository.Quarantine, c *refCommand) (version int, err error) {
 	author, subject := q.Commit()
 	pushed := app.Push{
-		App: p.name, AppID: p.app, By: app.Caller{Key: p.ss.Key()}, Ref: c.name, Commit: c.new, Message: p.options.Message, Author: author, Subject: subject,
+		App: p.name, AppID: p.app, By: app.Caller{Key: p.ss.Key()}, Ref: c.name, Branch: c.branch, Commit: c.new, Message: p.options.Message, Author: author, Subject: subject,
 		Mode: p.options.mode(), Rollout: p.options.rollout(), ClearCache: p.options.ClearCache, Started: p.started, Log: p.log, Source: q.Source(), Accept: q.Accept,
 	}
 	if p.signed != nil {
@@ -150,7 +150,11 @@ func (p *push) publish(ctx context.Context, q *repository.Quarantine, c *refComm
 		}
 	}
 	p.repository.SetWantsAll(false)
-	q.KeepLive()
+	if c.branch == "" {
+		q.KeepLive()
+	} else { // what main needs stays
+		q.Keep()
+	}
 	p.repository.Maintain()
 	return nil
 }

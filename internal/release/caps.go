@@ -14,17 +14,18 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Caps limit what apps may ask for in project.toml; 0 means no limit.
+// Caps limit what apps may ask for in project.toml; 0 means no limit, but for Previews.
 type Caps struct {
 	Memory    int64 // bytes of one instance
 	CPU       int64 // thousandths of a core, of one instance
 	Scale     int64 // instances of an app
 	MinScale  int64 // instances of an app that always run, workers included
 	KeyMemory int64 // bytes that the instances which always run may have together, of all apps that one key owns
+	Previews  int   // of an app; 0 for none
 }
 
-// checkCaps refuses settings above the caps, before anything is built. A setting without a bound gets the cap.
-func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, declared []string) error {
+// checkCaps refuses settings above the caps, with that many workers, before anything is built. A setting without a bound gets the cap.
+func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, workers int64) error {
 	c, w := m.o.Caps, &d.Web
 	refuse := func(flag, format string, args ...any) error {
 		return app.Errorf(app.CodeLimitExceeded, "ask for less in project.toml, or ask the operator (gitd serve --"+flag+")", format, args...)
@@ -41,7 +42,7 @@ func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descr
 	if c.Scale > 0 && (w.MaxScale == 0 || w.MaxScale > c.Scale) { // no bound, or the default
 		w.MaxScale = max(c.Scale, w.MinScale)
 	}
-	always := w.MinScale + int64(len(workersAsked(declared, d.Instances)))
+	always := w.MinScale + workers
 	if c.MinScale > 0 && always > c.MinScale {
 		return refuse("max-min-scale", "%d instances that always run (min-scale, and workers) are more than this server gives an app: %d", always, c.MinScale)
 	}

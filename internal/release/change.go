@@ -63,7 +63,7 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		if err := d.rollOut(ctx, launch{service: service}); err != nil {
 			return err
 		}
-		return m.o.SetLive(name, from.Commit)
+		return m.o.SetLive(a, from.Commit)
 	})
 	return d.result(), err
 }

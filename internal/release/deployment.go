@@ -30,6 +30,7 @@ type deployment struct {
 	log     *app.Log
 	start   time.Time // when it was requested
 	waits   bool      // for the deployment under way, instead of cancelling it
+	preview app.App   // where the push is one to a preview
 	// prepare completes release right before it enters the ledger, in the app's turn; may be nil.
 	prepare func(ctx context.Context) error
 	timings timings

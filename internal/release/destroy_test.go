@@ -35,7 +35,11 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 		building <- struct{}{}
 		<-ctx.Done()
 		return nil, ctx.Err()
-	}), func(o *Options) { o.Platform = p; o.Images = make(collected, 10) })
+	}), func(o *Options) {
+		o.Platform = p
+		o.Images = make(collected, 10)
+		o.Remove = func(ctx context.Context, _ app.App) error { return ctx.Err() }
+	})
 	past(t, m, "hello", app.StateLive, "hello-v1")
 	past(t, m, "hello", app.StateReady, "hello-v2")
 	under := make(chan error, 1)
@@ -43,8 +47,7 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 	<-building
 	ctx, leave := context.WithCancel(t.Context())
 	destroyed := make(chan error, 1)
-	rest := func(ctx context.Context) error { return ctx.Err() }
-	go func() { destroyed <- m.Destroy(ctx, app.Root, "hello", rest) }()
+	go func() { destroyed <- m.Destroy(ctx, app.Root, "hello") }()
 	if err := <-under; app.CodeOf(err) != app.CodeSuperseded || !strings.Contains(err.Error(), "destroyed") {
 		t.Fatal(err)
 	}
@@ -65,7 +68,7 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 	refused("rollback", err)
 	_, err = m.Promote(t.Context(), app.Root, "hello", 2, log)
 	refused("promotion", err)
-	refused("destroy", m.Destroy(t.Context(), app.Root, "hello", rest))
+	refused("destroy", m.Destroy(t.Context(), app.Root, "hello"))
 	close(p.proceed)
 	if err := <-destroyed; err != nil {
 		t.Fatal(err)
@@ -73,7 +76,7 @@ func TestAttack_PushWhileDestroyed(t *testing.T) {
 	if _, err := m.o.Store.App(t.Context(), "hello"); app.CodeOf(err) != app.CodeNotFound {
 		t.Fatal(err)
 	}
-	if err := m.Destroy(t.Context(), app.Root, "hello", rest); app.CodeOf(err) != app.CodeNotFound {
+	if err := m.Destroy(t.Context(), app.Root, "hello"); app.CodeOf(err) != app.CodeNotFound {
 		t.Error("a second time:", err)
 	}
 }

@@ -35,11 +35,13 @@ type Options struct {
 	Caps     Caps
 	MinFree  int64                   // bytes that must be free on the disk under LogDir for a push to be accepted
 	URL      func(app string) string // where people reach an app
-	// LiveRef returns the commit that git clone gives back; "" for none. nil: Recover sets all refs.
-	LiveRef func(app string) (commit string, err error)
+	// LiveRef returns the commit that git clone gives back (of a preview, the one of its branch); "" for none. nil: Recover sets all refs.
+	LiveRef func(a app.App) (commit string, err error)
 	// SetLive makes the commit the one that git clone gives back. Used for rollbacks and after a crash.
-	SetLive func(app, commit string) error
-	Log     func(format string, args ...any)
+	SetLive func(a app.App, commit string) error
+	// Remove removes what an app or a preview has beside its Service, logs and ledger; may be nil.
+	Remove func(ctx context.Context, a app.App) error
+	Log    func(format string, args ...any)
 }
 
 // kept is how many revisions of an app that were live or ready are kept for rollbacks and promotions, with their images.

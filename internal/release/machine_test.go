@@ -38,7 +38,7 @@ func newMachine(t *testing.T, b build.Builder, change func(*Options)) *Machine {
 		t.Fatal(err)
 	}
 	o := Options{Store: s, Builder: b, LogDir: filepath.Join(dir, "logs"), URL: func(a string) string { return a }, Log: t.Logf,
-		SetLive: func(string, string) error { return nil }}
+		SetLive: func(app.App, string) error { return nil }}
 	if change != nil {
 		change(&o)
 	}

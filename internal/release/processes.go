@@ -15,6 +15,16 @@ type processes struct {
 	oneOff  []string // declared, and not run: commands that are started by hand
 }
 
+// withoutWorkers leaves what takes requests. It returns an *app.Error if there is nothing.
+func (p *processes) withoutWorkers() error {
+	if !p.web {
+		return app.Errorf(app.CodeStartFailed, "have them run in previews too: workers = true under [io.gitd.previews] in project.toml",
+			"nothing of the preview would run: the app has workers alone (%s), and previews run none", strings.Join(p.workers, ", "))
+	}
+	p.workers = nil
+	return nil
+}
+
 // oneOffTypes are names of process types by which people keep commands that they start by hand, or that others run at a deployment. They are not
 // run unless project.toml says so.
 var oneOffTypes = map[string]bool{"console": true, "shell": true, "repl": true, "task": true, "tasks": true, "custom": true, "rake": true, "migrate": true, "migration": true,

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -25,7 +26,14 @@ func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 	if err := m.enoughDisk(); err != nil {
 		return app.Result{}, err
 	}
-	d := &deployment{m: m, by: p.By, log: p.Log, start: p.Started, waits: p.Mode == app.ModeDryRun, release: app.Release{
+	var of app.App
+	if p.Branch != "" {
+		var err error
+		if p, of, err = m.enterPreview(ctx, p); err != nil {
+			return app.Result{}, err
+		}
+	}
+	d := &deployment{m: m, by: p.By, log: p.Log, start: p.Started, waits: p.Mode == app.ModeDryRun, preview: of, release: app.Release{
 		App: p.App, AppID: p.AppID, Kind: app.KindPush, Commit: p.Commit, Ref: p.Ref, Message: p.Message, Signed: p.Signed, Author: app.Line(p.Author, maxAuthor), Subject: app.Line(p.Subject, maxSubject),
 	}}
 	err := d.run(ctx, func(ctx context.Context) error { return d.push(ctx, p) })
@@ -34,9 +42,12 @@ func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 
 // push takes a release from its settings to its end.
 func (d *deployment) push(ctx context.Context, p app.Push) error {
-	settings, err := project.Read(p.Source.ReadFile, p.App)
+	settings, err := project.Read(p.Source.ReadFile, cmp.Or(d.preview.Parent, p.App))
 	if err != nil {
 		return err
+	}
+	if d.preview.Parent != "" {
+		settings = asPreview(settings, p.Branch)
 	}
 	if err := settings.Ask(p.Rollout); err != nil {
 		return err
@@ -49,7 +60,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err != nil {
 		return err
 	}
-	if err := d.m.checkCaps(ctx, d.release, &settings, declared); err != nil {
+	if err := d.m.checkCaps(ctx, d.release, &settings, d.workers(&settings, declared)); err != nil {
 		return err
 	}
 	if p.Mode == app.ModeNoTraffic {
@@ -73,6 +84,14 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	return d.rollOutOnItsPort(ctx, settings.Web.PortSet, l)
 }
 
+// workers returns how many process types will run beside web.
+func (d *deployment) workers(settings *project.Descriptor, declared []string) int64 {
+	if d.preview.Parent != "" && !settings.Previews.Workers {
+		return 0
+	}
+	return int64(len(workersAsked(declared, settings.Instances)))
+}
+
 // servesAlready fails if no release of the app is live.
 func (d *deployment) servesAlready(ctx context.Context) error {
 	_, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
@@ -90,6 +109,9 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	}
 	d.release.Revision = app.RevisionName(p.App, d.release.Version)
 	run, err := processesOf(declared, result.Processes, settings.Instances)
+	if err == nil && d.preview.Parent != "" && !settings.Previews.Workers {
+		err = run.withoutWorkers()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,7 @@ func (m *Machine) Recover(ctx context.Context) error {
 		return err
 	}
 	m.running.Go(m.sweepOften)
+	m.running.Go(m.removeExpiredOften)
 	return nil
 }
 
@@ -65,7 +66,7 @@ func (m *Machine) setRefs(ctx context.Context) error {
 			}
 		}
 		if err := m.o.SetLive(l.App, l.Commit); err != nil {
-			m.o.Log("app %s: the ref of what is live (v%d, %.7s) could not be set: %v", l.App, l.Version, l.Commit, err)
+			m.o.Log("app %s: the ref of what is live (v%d, %.7s) could not be set: %v", l.App.Name, l.Version, l.Commit, err)
 		}
 	}
 	return nil

@@ -22,13 +22,13 @@ func TestMachine_RecoverSetsWrongRefs(t *testing.T) {
 	refs := map[string]string{"right": "c2", "behind": "c1", "unreadable": "x"}
 	var set []string
 	m := newMachine(t, nil, func(o *Options) {
-		o.LiveRef = func(name string) (string, error) {
-			if name == "unreadable" {
-				return "", fmt.Errorf("the ref holds %q", refs[name])
+		o.LiveRef = func(a app.App) (string, error) {
+			if a.Name == "unreadable" {
+				return "", fmt.Errorf("the ref holds %q", refs[a.Name])
 			}
-			return refs[name], nil
+			return refs[a.Name], nil
 		}
-		o.SetLive = func(name, commit string) error { set = append(set, name+" "+commit); return nil }
+		o.SetLive = func(a app.App, commit string) error { set = append(set, a.Name+" "+commit); return nil }
 	})
 	for _, name := range []string{"right", "behind", "unreadable", "none", "new"} {
 		if _, err := m.o.Store.EnsureApp(t.Context(), name, "dev"); err != nil {

@@ -31,7 +31,7 @@ func (t *turns) enter(name string, me *turn, join func(before *turn) error) (bef
 	defer t.entry.Lock(name)()
 	before = t.underWay(name)
 	if before != nil && before.destroys {
-		return before, app.Errorf(app.CodeUnavailable, "try again in a moment", "the app %s is being destroyed", name)
+		return before, beingDestroyed(name)
 	}
 	if err := join(before); err != nil {
 		return before, err
@@ -52,6 +52,19 @@ func (t *turns) whileIdle(name string, f func() error) error {
 		return nil
 	}
 	return f()
+}
+
+// unlessDestroyed calls f, and returns its error, unless the app is being destroyed; its destruction does not begin before f returns.
+func (t *turns) unlessDestroyed(name string, f func() error) error {
+	defer t.entry.Lock(name)()
+	if now := t.underWay(name); now != nil && now.destroys {
+		return beingDestroyed(name)
+	}
+	return f()
+}
+
+func beingDestroyed(name string) error {
+	return app.Errorf(app.CodeUnavailable, "try again in a moment", "the app %s is being destroyed", name)
 }
 
 // leave ends a turn.

@@ -160,7 +160,10 @@ func removeMatching(dir string, patterns ...string) error {
 
 // cleanRepository removes quarantines, lock files and unfinished packs.
 func cleanRepository(dir string) error {
-	err := removeMatching(dir, "objects/tmp_objdir-*", "objects/pack/tmp_*", "objects/tmp_*", "*.lock", "refs/heads/*.lock", "objects/??/tmp_obj_*",
+	if err := cleanBranches(dir); err != nil {
+		return err
+	}
+	err := removeMatching(dir, "objects/tmp_objdir-*", "objects/pack/tmp_*", "objects/tmp_*", "*.lock", "objects/??/tmp_obj_*",
 		modulesDir+"/.new-*", modulesDir+"/*/*.lock", modulesDir+"/*/objects/pack/tmp_*", modulesDir+"/*/refs/commits/*.lock", modulesDir+"/*/objects/??/tmp_obj_*")
 	if err != nil {
 		return err
@@ -207,24 +210,31 @@ func (f *Folder) Of(name string) *Repository {
 	return r
 }
 
-// SetLive moves the app's branch to a commit whose objects are here: after a rollback, or when a crash came between a
+// SetLive moves the app's branch, or that of a preview, to a commit whose objects are here: after a rollback, or when a crash came between a
 // deployment and its ref. It returns an *app.Error with code CodeNotFound when they are not.
-func (f *Folder) SetLive(name, commit string) error {
+func (f *Folder) SetLive(a app.App, commit string) error {
+	name, branch := a.Live()
 	name, err := app.ParseName(name)
 	if err != nil {
 		return err
 	}
-	return f.Of(name).restore(commit)
+	return f.Of(name).restore(branch, commit)
 }
 
-// Live returns the commit that is live by the app's repository, and "" if there is none.
-func (f *Folder) Live(name string) (string, error) {
-	name, err := app.ParseName(name)
-	if err != nil {
+// Live returns the commit that is live by the app's repository, that of its parent for a preview, and "" if there is none.
+func (f *Folder) Live(a app.App) (commit string, err error) {
+	name, branch := a.Live()
+	if name, err = app.ParseName(name); err != nil {
 		return "", err
 	}
-	_, commit, err := f.Of(name).Live()
-	return commit, err
+	if branch == "" {
+		_, commit, err = f.Of(name).Live()
+		return commit, err
+	}
+	if err := app.CheckBranch(branch); err != nil {
+		return "", err
+	}
+	return f.Of(name).branch(branch)
 }
 
 // Delete removes the repository of an app that no longer exists. A missing one is no error.

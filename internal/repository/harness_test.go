@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/gittest"
 )
 
@@ -94,7 +95,7 @@ func (fx *fixture) bare(name string) string { return fx.f.Of(name).path }
 // live checks what the ref says, and that the repository is sound.
 func (fx *fixture) live(name, commit string) {
 	fx.T.Helper()
-	got, err := fx.f.Live(name)
+	got, err := fx.f.Live(app.App{Name: name})
 	if err != nil || got != commit {
 		fx.T.Errorf("live is %q (%v); it must be %q", got, err, commit)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/gittest"
 )
 
@@ -92,7 +93,7 @@ func TestMaintenanceBesidePush(t *testing.T) {
 	fx.end(q)
 	done()
 	fx.maintained("busy", 2)
-	if err := fx.f.SetLive("busy", commit); err != nil {
+	if err := fx.f.SetLive(app.App{Name: "busy"}, commit); err != nil {
 		t.Error(err)
 	}
 	fx.live("busy", commit)

@@ -3,6 +3,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -19,7 +20,7 @@ import (
 	"github.com/gitd-io/gitd/internal/repository/lfs"
 )
 
-// The refs that can be live, and the ID that stands for no object.
+// The refs that can be live (those of other branches have previews), and the ID that stands for no object.
 const (
 	RefMain   = "refs/heads/main"
 	RefMaster = "refs/heads/master"
@@ -45,8 +46,8 @@ type Repository struct {
 type turns struct {
 	// mu guards the following.
 	mu      sync.Mutex
-	next    uint64 // turn of the next push or SetLive
-	current uint64 // turn of the one that moved the ref last
+	next    uint64            // turn of the next push or SetLive
+	current map[string]uint64 // by ref (main for master too): turn of the one that moved it last
 }
 
 func (r *Repository) limits() Limits { return r.folder.opts.Limits }
@@ -122,18 +123,25 @@ func (r *Repository) Live() (ref, commit string, err error) {
 	return "", "", nil
 }
 
-// SetLive points ref to commit, durably. The deployment is the truth: what the ref held before does not matter. A turn that is
+// SetLive points ref, that of main or of a preview's branch, to commit, durably. The deployment is the truth: what the ref held before does not matter. A turn that is
 // older than the one that moved the ref last changes nothing, since the newer push has replaced it.
 func (r *Repository) SetLive(ref, commit string, turn uint64) error {
 	r.files.Lock()
 	defer r.files.Unlock()
-	if r.turns.past(turn) {
+	if r.turns.past(ref, turn) {
 		return nil
+	}
+	if ref != RefMain && ref != RefMaster {
+		err := r.setBranch(ref, commit)
+		if err == nil {
+			r.turns.took(ref, turn)
+		}
+		return err
 	}
 	if err := replaceSynced(filepath.Join(r.path, ref), commit+"\n"); err != nil {
 		return err
 	}
-	r.turns.took(turn)
+	r.turns.took(ref, turn)
 	if ref == RefMain { // main takes over from a master that was live before
 		if err := os.Remove(filepath.Join(r.path, RefMaster)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -146,20 +154,31 @@ func (r *Repository) SetLive(ref, commit string, turn uint64) error {
 }
 
 // past says whether a turn of this number or a later one has moved the ref.
-func (t *turns) past(turn uint64) bool {
+func (t *turns) past(ref string, turn uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return turn <= t.current
+	return turn <= t.current[turnOf(ref)]
 }
 
-func (t *turns) took(turn uint64) {
+func (t *turns) took(ref string, turn uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.current = turn
+	if t.current == nil {
+		t.current = map[string]uint64{}
+	}
+	t.current[turnOf(ref)] = turn
+}
+
+// turnOf is the ref whose turns count for ref: main and master are one.
+func turnOf(ref string) string {
+	if ref == RefMaster {
+		return RefMain
+	}
+	return ref
 }
 
 // restore is Folder.SetLive.
-func (r *Repository) restore(commit string) error {
+func (r *Repository) restore(branch, commit string) error {
 	missing := app.Errorf(app.CodeNotFound, "push that commit again", "commit %.12s of %s is not in its repository", commit, r.name)
 	if !IsID(commit) {
 		return missing
@@ -176,14 +195,14 @@ func (r *Repository) restore(commit string) error {
 		}
 		return err
 	}
+	if branch != "" {
+		return r.SetLive(refHeads+branch, commit, turn)
+	}
 	ref, _, err := r.Live()
 	if err != nil {
 		return err
 	}
-	if ref == "" {
-		ref = RefMain
-	}
-	return r.SetLive(ref, commit, turn)
+	return r.SetLive(cmp.Or(ref, RefMain), commit, turn)
 }
 
 // Remove deletes the repository.

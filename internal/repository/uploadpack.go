@@ -9,9 +9,9 @@ import (
 	"github.com/gitd-io/gitd/internal/tail"
 )
 
-// uploadSettings show what is live and nothing else, and allow partial clones by the filters that cost no more than a whole one.
+// uploadSettings show what is live, of previews too, and nothing else, and allow partial clones by the filters that cost no more than a whole one.
 var uploadSettings = []string{
-	"-c", "uploadpack.hideRefs=refs/", "-c", "uploadpack.hideRefs=!" + RefMain, "-c", "uploadpack.hideRefs=!" + RefMaster,
+	"-c", "uploadpack.hideRefs=refs/", "-c", "uploadpack.hideRefs=!" + refHeads,
 	"-c", "uploadpack.allowFilter=true", "-c", "uploadpackfilter.allow=false", "-c", "uploadpackfilter.blob:none.allow=true",
 	"-c", "uploadpackfilter.blob:limit.allow=true", "-c", "uploadpackfilter.tree.allow=true", "-c", "uploadpackfilter.tree.maxDepth=16",
 }

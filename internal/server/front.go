@@ -51,6 +51,19 @@ func (f *front) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 	return f.machine.Deploy(ctx, p)
 }
 
+// RemovePreview implements receive.Handler.
+func (f *front) RemovePreview(ctx context.Context, key app.Key, name string, id int64, branch string) error {
+	by := app.Caller{Key: key}
+	if err := f.git().Confirm(ctx, by, name, id, app.VerbPush); err != nil {
+		return err
+	}
+	p, err := f.store.PreviewOf(ctx, name, branch)
+	if err != nil {
+		return err
+	}
+	return (*Server)(f).destroy(ctx, by, p.Name)
+}
+
 // Command implements sshd.Handler.
 func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return (*Server)(f).command(ctx, app.Caller{Key: key}, args, stdin, stdout, stderr)

@@ -32,7 +32,7 @@ func (o *Options) buildLimits() build.Limits {
 // caps are what apps may ask for.
 func (o *Options) caps() release.Caps {
 	l := o.Config.Limits
-	return release.Caps{Memory: o.byMachine(l.Memory), CPU: l.CPU, Scale: l.Scale, MinScale: l.MinScale, KeyMemory: o.byMachine(l.KeyMemory)}
+	return release.Caps{Memory: o.byMachine(l.Memory), CPU: l.CPU, Scale: l.Scale, MinScale: l.MinScale, KeyMemory: o.byMachine(l.KeyMemory), Previews: l.Previews}
 }
 
 // byMachine replaces config.ByMachine by half of the memory, at least what an app gets by default; on a cluster by 0, no limit.

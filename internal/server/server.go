@@ -109,7 +109,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.machine = release.New(release.Options{
 		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Images: s.runner.images(), LogDir: releaseLogs(s.o.Config.Server.Data),
-		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Log: o.Log,
+		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
@@ -129,16 +129,7 @@ func (s *Server) path(parts ...string) string {
 
 // destroy removes an app with everything it has. After a failure it can be called again: the ledger goes last.
 func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error {
-	err := s.machine.Destroy(ctx, by, name, func(ctx context.Context) error {
-		if err := s.repositories.Delete(name); err != nil {
-			return err
-		}
-		if err := s.runner.images().DeleteRepository(name); err != nil { // an app of the same name must not build on this one's layers
-			return err
-		}
-		return s.removeCache(ctx, name)
-	})
-	if err != nil {
+	if err := s.machine.Destroy(ctx, by, name); err != nil {
 		return err
 	}
 	if err := s.ssh.Recheck(ctx); err != nil { // at once: no watch needs to notice it first
@@ -146,6 +137,23 @@ func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error 
 	}
 	// A command may have put something there while the app was being destroyed: the next owner must not get it.
 	return s.store.WhileAbsent(context.WithoutCancel(ctx), name, func() error { return s.repositories.Delete(name) })
+}
+
+// remove removes what an app or a preview has on the disk.
+func (s *Server) remove(ctx context.Context, a app.App) error {
+	var err error
+	if a.Parent != "" {
+		err = s.repositories.Of(a.Parent).DeleteBranch(a.Branch)
+	} else {
+		err = s.repositories.Delete(a.Name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.runner.images().DeleteRepository(a.Name); err != nil { // an app of the same name must not build on this one's layers
+		return err
+	}
+	return s.removeCache(ctx, a.Name)
 }
 
 // Run runs a command as root on this machine.

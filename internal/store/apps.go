@@ -76,11 +76,11 @@ func oneApp(ctx context.Context, q querier, name string) (app.App, error) {
 	return all[0], nil
 }
 
-// Apps returns all apps by name.
+// Apps returns all apps by name, previews too.
 func (s *Store) Apps(ctx context.Context) ([]app.App, error) { return listApps(ctx, s.db, "") }
 
 func listApps(ctx context.Context, q querier, where string, args ...any) ([]app.App, error) {
-	rows, err := q.QueryContext(ctx, "SELECT id, name, owner, created FROM apps "+where+" ORDER BY name", args...)
+	rows, err := q.QueryContext(ctx, "SELECT id, name, owner, created, coalesce(parent, ''), coalesce(branch, '') FROM apps LEFT JOIN previews ON app = name "+where+" ORDER BY name", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func listApps(ctx context.Context, q querier, where string, args ...any) ([]app.
 	for rows.Next() {
 		var a app.App
 		var created int64
-		if err := rows.Scan(&a.ID, &a.Name, &a.Owner, &created); err != nil {
+		if err := rows.Scan(&a.ID, &a.Name, &a.Owner, &created, &a.Parent, &a.Branch); err != nil {
 			return nil, err
 		}
 		a.Created = time.UnixMilli(created)
@@ -98,7 +98,7 @@ func listApps(ctx context.Context, q querier, where string, args ...any) ([]app.
 	return all, rows.Err()
 }
 
-// DeleteApp removes the app with this ID and its ledger. It does nothing if there is no such app.
+// DeleteApp removes the app with this ID and its ledger. It does nothing if there is no such app, and fails if the app has previews.
 func (s *Store) DeleteApp(ctx context.Context, id int64) error {
 	_, err := s.db.ExecContext(ctx, "DELETE FROM apps WHERE id = ?", id)
 	return err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 )
@@ -12,7 +13,9 @@ import (
 // changed since it was identified has no rights. With VerbUse or VerbManage, and no name, only the key is checked.
 //
 // This is the only place where rights are decided. A decision may be outdated by the next change: where it must hold together with
-// an action, it is made in the transaction of the action (Enter, CreateAppAs, WhileAllowed).
+// an action, it is made in the transaction of the action (Enter, EnterPreview, CreateAppAs, WhileAllowed).
+//
+// The rights to a preview are those to its app: who may push the app may do everything with its previews.
 func (s *Store) Authorize(ctx context.Context, caller app.Caller, name string, verb app.Verb) (app.App, error) {
 	return authorize(ctx, s.db, caller, name, verb)
 }
@@ -33,12 +36,30 @@ func authorize(ctx context.Context, q querier, caller app.Caller, name string, v
 	}
 	a, err := oneApp(ctx, q, name)
 	switch {
+	case err == nil && a.Parent != "":
+		parent, err := oneApp(ctx, q, a.Parent)
+		if err != nil {
+			return a, err
+		}
+		return a, app.Allow(key, parent.Name, &parent, ofParent(verb))
 	case err == nil:
 		return a, app.Allow(key, name, &a, verb)
 	case app.CodeOf(err) == app.CodeNotFound:
-		return app.App{Name: name}, app.Allow(key, name, nil, verb)
+		err := app.Allow(key, name, nil, verb)
+		if err == nil && strings.Contains(name, app.PreviewMark) {
+			err = app.Errorf(app.CodeInvalidName, "choose another name; to make a preview: git push platform BRANCH", "the name %q cannot be used: names with %s are those of previews", name, app.PreviewMark)
+		}
+		return app.App{Name: name}, err
 	}
 	return a, err
+}
+
+// ofParent returns the right to an app that doing verb with one of its previews takes: a push may remove what a push has made.
+func ofParent(verb app.Verb) app.Verb {
+	if verb == app.VerbDelete {
+		return app.VerbChange
+	}
+	return verb
 }
 
 // presentKey returns the key as it is now. It fails if that is not the key that was identified.
@@ -109,7 +130,7 @@ func (s *Store) CreateAppAs(ctx context.Context, caller app.Caller, name string)
 func (s *Store) createAs(ctx context.Context, tx querier, caller app.Caller, name string) (app.App, error) {
 	if s.AppsPerKey > 0 && !caller.Local && !caller.Key.Admin {
 		var has int
-		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM apps WHERE owner = ?", caller.Key.Name).Scan(&has); err != nil {
+		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM apps WHERE owner = ? AND name NOT IN (SELECT app FROM previews)", caller.Key.Name).Scan(&has); err != nil {
 			return app.App{}, err
 		}
 		if has >= s.AppsPerKey {

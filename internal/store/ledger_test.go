@@ -159,7 +159,7 @@ func TestStore_AllApps(t *testing.T) {
 		t.Errorf("LiveServices = %q, %v", services, err)
 	}
 	commits, err := s.LiveCommits(ctx)
-	if want := []LiveCommit{{"hello", 5, "c"}, {"other", 1, "c"}}; err != nil || !reflect.DeepEqual(commits, want) {
+	if want := []LiveCommit{{app.App{Name: "hello"}, 5, "c"}, {app.App{Name: "other"}, 1, "c"}}; err != nil || !reflect.DeepEqual(commits, want) {
 		t.Errorf("LiveCommits = %v, %v", commits, err)
 	}
 }

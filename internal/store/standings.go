@@ -14,8 +14,9 @@ const (
 		n.version, n.state, coalesce((SELECT instr(e.facts, '"noWeb":true') > 0 FROM release_states s CROSS JOIN release_events e ON e.id = s.service
 		WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1), 0) FROM apps a CROSS JOIN release_states n
 		ON n.app = a.name AND n.version = (SELECT s.version FROM release_states s WHERE s.app = a.name ORDER BY s.version DESC LIMIT 1)`
-	queryLiveCommits = `SELECT a.name, r.version, r.commit_id FROM apps a CROSS JOIN releases r
-		ON r.app = a.name AND r.version = (SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1)`
+	queryLiveCommits = `SELECT a.name, r.version, r.commit_id, coalesce(p.parent, ''), coalesce(p.branch, '') FROM apps a CROSS JOIN releases r
+		ON r.app = a.name AND r.version = (SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1)
+		LEFT JOIN previews p ON p.app = a.name`
 	queryLiveServices = `SELECT a.name, s.version, e.facts FROM apps a CROSS JOIN release_states s
 		ON s.app = a.name AND s.version = (SELECT n.version FROM release_states n WHERE n.app = a.name AND n.state = 'live' ORDER BY n.version DESC LIMIT 1)
 		CROSS JOIN release_events e ON e.id = s.service WHERE a.owner = ? AND a.id <> ?`
@@ -55,7 +56,7 @@ func (s *Store) Standings(ctx context.Context) (map[string]Standing, error) {
 
 // LiveCommit is the commit that an app serves.
 type LiveCommit struct {
-	App     string
+	App     app.App // its name; of a preview its parent and branch
 	Version int
 	Commit  string // 40 hex digits
 }
@@ -70,7 +71,7 @@ func (s *Store) LiveCommits(ctx context.Context) ([]LiveCommit, error) {
 	var all []LiveCommit
 	for rows.Next() {
 		var c LiveCommit
-		if err := rows.Scan(&c.App, &c.Version, &c.Commit); err != nil {
+		if err := rows.Scan(&c.App.Name, &c.Version, &c.Commit, &c.App.Parent, &c.App.Branch); err != nil {
 			return nil, err
 		}
 		all = append(all, c)

@@ -41,6 +41,7 @@ func (acceptAll) ReadsInput([]string) bool                                      
 func (acceptAll) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	return app.Result{}, p.Accept()
 }
+func (acceptAll) RemovePreview(context.Context, app.Key, string, int64, string) error { return nil }
 func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
 	return 0
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/deno"
+	"github.com/gitd-io/gitd/buildpacks/dotnet"
 	"github.com/gitd-io/gitd/buildpacks/elixir"
 	"github.com/gitd-io/gitd/buildpacks/golang"
 	"github.com/gitd-io/gitd/buildpacks/internal/debs"
@@ -98,6 +99,8 @@ func find(id string) buildpack {
 	switch id {
 	case catalog.Deno:
 		return deno.New(out)
+	case catalog.DotNet:
+		return dotnet.New(out)
 	case catalog.Elixir:
 		return elixir.New(out)
 	case catalog.Go:
@@ -137,6 +140,9 @@ func check(app string, env kit.Env) error {
 		return err
 	}
 	if err := java.Check(app); err != nil {
+		return err
+	}
+	if err := dotnet.Check(app); err != nil {
 		return err
 	}
 	for _, f := range []string{"deno.json", "deno.jsonc", "Cargo.toml", "go.mod", "go.work", "requirements.txt", "pyproject.toml", "setup.py", "uv.lock", "Pipfile.lock"} {

@@ -19,6 +19,7 @@ const Version = "0.1.0"
 // The identifiers of the buildpacks.
 const (
 	Deno     = "gitd/deno"
+	DotNet   = "gitd/dotnet"
 	Elixir   = "gitd/elixir"
 	Go       = "gitd/go"
 	NodeJS   = "gitd/nodejs"
@@ -89,7 +90,7 @@ var descriptors embed.FS
 // All returns the buildpacks.
 func All() []Buildpack {
 	var all []Buildpack
-	for _, dir := range []string{"go", "rust", "java", "elixir", "deno", "nodejs", "python", "ruby", "php", "static", "procfile", "packages"} {
+	for _, dir := range []string{"go", "rust", "java", "elixir", "dotnet", "deno", "nodejs", "python", "ruby", "php", "static", "procfile", "packages"} {
 		data, err := descriptors.ReadFile(dir + "/buildpack.toml")
 		if err != nil {
 			panic(fmt.Sprintf("catalog: %v", err)) // embedded: cannot happen in a binary that was built
@@ -124,6 +125,7 @@ func Order() [][]Entry {
 		{need(Rust), may(Procfile)},
 		{need(Java), may(Procfile)},
 		{need(Elixir), may(Procfile)},
+		{need(DotNet), may(Procfile)},
 		{need(Deno), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
 		{need(Python), may(Static), may(Procfile)},

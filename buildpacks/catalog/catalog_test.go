@@ -14,7 +14,7 @@ func TestDescriptors(t *testing.T) {
 			ordered[e.ID+"@"+e.Version] = true
 		}
 	}
-	want := []string{Go, Rust, Java, Elixir, Deno, NodeJS, Python, Ruby, PHP, Static, Procfile, Packages}
+	want := []string{Go, Rust, Java, Elixir, DotNet, Deno, NodeJS, Python, Ruby, PHP, Static, Procfile, Packages}
 	all := All()
 	if len(all) != len(want) {
 		t.Fatalf("%d buildpacks, want %d", len(all), len(want))

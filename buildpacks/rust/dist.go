@@ -16,6 +16,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/gitd-io/gitd/buildpacks/internal/fetch"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
@@ -43,7 +44,7 @@ func newDist(env kit.Env, out io.Writer) dist {
 	if server == "" {
 		server = distServer
 	}
-	return dist{server: server, client: &http.Client{Transport: transport(env)}, env: env, out: out}
+	return dist{server: server, client: &http.Client{Transport: fetch.Transport(env)}, env: env, out: out}
 }
 
 // channelManifest is the part of a channel's manifest that is read.

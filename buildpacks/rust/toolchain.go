@@ -3,13 +3,9 @@ package rust
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/net/http/httpproxy"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/debs"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
@@ -21,18 +17,6 @@ type toolchain struct {
 	version string
 	source  string // who made it
 	env     debs.Variables
-}
-
-// transport goes by the proxy that the build's environment names.
-func transport(env kit.Env) *http.Transport {
-	get := func(name string) string {
-		if v := env[name]; v != "" {
-			return v
-		}
-		return env[strings.ToUpper(name)]
-	}
-	proxy := (&httpproxy.Config{HTTPProxy: get("http_proxy"), HTTPSProxy: get("https_proxy"), NoProxy: get("no_proxy")}).ProxyFunc()
-	return &http.Transport{Proxy: func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }}
 }
 
 // findToolchain chooses the toolchain: the builder's where it fits, else that of the Rust project.

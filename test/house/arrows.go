@@ -2,13 +2,15 @@ package house
 
 // arrows says for each package which packages of this module it may import, in its production code.
 var arrows = map[string]string{
-	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/elixir buildpacks/golang buildpacks/internal/debs buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/php buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
+	"buildpacks":                       "buildpacks/catalog buildpacks/deno buildpacks/dotnet buildpacks/elixir buildpacks/golang buildpacks/internal/debs buildpacks/internal/kit buildpacks/java buildpacks/node buildpacks/packages buildpacks/php buildpacks/procfile buildpacks/python buildpacks/ruby buildpacks/rust buildpacks/static",
 	"buildpacks/catalog":               "",
 	"buildpacks/deno":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
+	"buildpacks/dotnet":                "buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/procfile internal/pattern",
 	"buildpacks/elixir":                "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/golang":                "buildpacks/catalog buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/internal/bptest":       "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit internal/pattern",
+	"buildpacks/internal/fetch":        "buildpacks/internal/kit",
 	"buildpacks/internal/kit":          "internal/pattern internal/tail",
 	"buildpacks/java":                  "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/kit buildpacks/procfile internal/pattern",
@@ -18,7 +20,7 @@ var arrows = map[string]string{
 	"buildpacks/procfile/lines":        "internal/pattern",
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/ruby":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
-	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
+	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/static":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/python buildpacks/ruby",
 	"cmd/gitd":                         "internal/app internal/build/builder internal/command internal/config internal/control internal/image internal/noprofile internal/operation internal/server",
 	"cmd/gitd-builder":                 "internal/build/builder/maker internal/reexec",

@@ -13,13 +13,13 @@ import (
 type Language struct{ Name, File string }
 
 // builtHere are the languages among the others that a buildpack here builds.
-var builtHere = []string{"Ruby", "PHP", "Elixir", "Java", "Scala", "Clojure"}
+var builtHere = []string{"Ruby", "PHP", "Elixir", "Java", "Scala", "Clojure", "C#", "F#", "Visual Basic"}
 
 // others are the languages besides Go, JavaScript and Python.
 var others = []Language{{"Ruby", "Gemfile"}, {"PHP", "composer.json"}, {"PHP", "artisan"}, {"PHP", "index.php"}, {"PHP", "public/index.php"}, {"Java", "pom.xml"}, {"Java", "build.gradle"}, {"Java", "build.gradle.kts"},
 	{"Elixir", "mix.exs"}, {"Scala", "build.sbt"}, {"Clojure", "project.clj"}, {"Clojure", "deps.edn"},
 	{"Swift", "Package.swift"}, {"Dart", "pubspec.yaml"}, {"Crystal", "shard.yml"}, {"Haskell", "stack.yaml"}, {"Haskell", "package.yaml"}, {"Erlang", "rebar.config"}, {"Gleam", "gleam.toml"},
-	{"C#", "*.csproj"}, {"C#", "*.sln"}, {"F#", "*.fsproj"}, {"Nim", "*.nimble"}, {"Zig", "build.zig"}, {"Perl", "cpanfile"}, {"Perl", "app.psgi"}, {"Perl", "Makefile.PL"}, {"R", "DESCRIPTION"}, {"R", "app.R"}, {"R", "server.R"}, {"Julia", "Project.toml"},
+	{"C#", "*.csproj"}, {"F#", "*.fsproj"}, {"Visual Basic", "*.vbproj"}, {"C#", "*.sln"}, {"C#", "*.slnx"}, {"Nim", "*.nimble"}, {"Zig", "build.zig"}, {"Perl", "cpanfile"}, {"Perl", "app.psgi"}, {"Perl", "Makefile.PL"}, {"R", "DESCRIPTION"}, {"R", "app.R"}, {"R", "server.R"}, {"Julia", "Project.toml"},
 	{"Haskell", "*.cabal"}, {"OCaml", "dune-project"}, {"Lua", "*.rockspec"}, {"D", "dub.json"}, {"D", "dub.sdl"}, {"V", "v.mod"}, {"Raku", "META6.json"}, {"C++", "CMakeLists.txt"}}
 
 // OtherLanguage finds the language of an app, of those besides Go, JavaScript and Python. Its name is "" for none.

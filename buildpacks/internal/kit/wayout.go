@@ -26,23 +26,16 @@ func (l Language) WayOut(app string) string {
 		return "name Debian's packages in project.toml, such as [io.gitd.build] packages = [" + p.packages + "], and add a Procfile such as web: " + p.command
 	}
 	if tool, ok := compiled[l.Name]; ok {
-		return "compile it for Linux (" + tool + "), and commit the program with a Procfile such as web: ./" + nameOf(app, l)
-	}
-	if l.Name == "C#" || l.Name == "F#" {
-		return "run dotnet publish -c Release -r linux-x64 --self-contained -p:InvariantGlobalization=true -o out, and commit out/ with a Procfile such as web: ./out/" + nameOf(app, l) + " --urls http://0.0.0.0:$PORT"
+		return "compile it for Linux (" + tool + "), and commit the program with a Procfile such as web: ./" + nameOf(l)
 	}
 	return "ask the operator for a builder that builds " + l.Name + ", or compile it for Linux, and commit the program with a Procfile"
 }
 
 // nameOf is what the app's program may be called: the name of its manifest where that is not the same for all.
-func nameOf(app string, l Language) string {
-	found, _ := filepath.Glob(filepath.Join(app, "*.[cf]sproj")) // a constant pattern but for the app's folder
+func nameOf(l Language) string {
 	name := filepath.Base(l.File)
-	if len(found) > 0 {
-		name = filepath.Base(found[0])
-	}
 	switch ext := filepath.Ext(name); ext {
-	case ".csproj", ".fsproj", ".sln", ".cabal", ".nimble":
+	case ".cabal", ".nimble":
 		return strings.TrimSuffix(name, ext)
 	}
 	return "NAME"

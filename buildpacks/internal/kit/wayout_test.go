@@ -13,7 +13,6 @@ func TestWayOut(t *testing.T) {
 		files []string
 		want  string
 	}{
-		{[]string{"shop.csproj", "Program.cs"}, "shop.csproj: C#, which this builder does not build; run dotnet publish -c Release -r linux-x64 --self-contained -p:InvariantGlobalization=true -o out, and commit out/ with a Procfile such as web: ./out/shop --urls"},
 		{[]string{"Package.swift"}, "Package.swift: Swift, which this builder does not build; compile it for Linux (swift build -c release"},
 		{[]string{"shop.nimble"}, "with a Procfile such as web: ./shop"},
 		{[]string{"cpanfile", "app.psgi"}, `packages = ["starman", "libplack-perl"]`},

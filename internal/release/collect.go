@@ -38,9 +38,9 @@ func (m *Machine) Sweep(ctx context.Context) {
 	m.sweepLogs(ctx)
 }
 
-// needed returns the digests of the images that an app needs: those of kept releases and of releases under way.
+// needed returns the digests of the images that an app needs: those of kept releases, of a split, and of releases under way.
 func (m *Machine) needed(ctx context.Context, name string) ([]string, error) {
-	releases, err := m.o.Store.Ledger(name).Kept(ctx, kept)
+	releases, err := m.kept(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (m *Machine) collectRevisions(ctx context.Context, name string) error {
 	} else if err != nil {
 		return err
 	}
-	needed, err := m.o.Store.Ledger(name).Kept(ctx, kept) // after Describe: a revision of a release that began meanwhile is not in there
+	needed, err := m.kept(ctx, name) // after Describe: a revision of a release that began meanwhile is not in there
 	if err != nil {
 		return err
 	}

@@ -87,40 +87,25 @@ func (d *deployment) run(ctx context.Context, do func(context.Context) error) er
 	return err
 }
 
-// errUnderWay keeps a deployment that waits from entering.
-var errUnderWay = errors.New("another deployment of the app is under way")
-
 // enter adds the release to the ledger, with the rights that its caller has now, and makes me what is under way, in one step: the newest push
 // has the highest version. It returns what was under way before; nil for a deployment that waits, since that has ended by then.
 func (d *deployment) enter(ctx context.Context, me *turn) (before *turn, err error) {
-	for first := true; ; first = false {
-		before, err = d.m.turns.enter(d.release.App, me, func(before *turn) error {
-			if before != nil && d.waits {
-				return errUnderWay
+	join := func() error {
+		if d.prepare != nil {
+			if err := d.prepare(ctx); err != nil {
+				return err
 			}
-			if d.prepare != nil {
-				if err := d.prepare(ctx); err != nil {
-					return err
-				}
-			}
-			r, err := d.m.o.Store.Enter(ctx, d.by, d.release)
-			if err == nil {
-				d.release = r
-			}
-			return err
-		})
-		if !errors.Is(err, errUnderWay) {
-			return before, err
 		}
-		if first {
-			d.log.Step("Waiting for the release of %s that is under way", d.release.App)
+		r, err := d.m.o.Store.Enter(ctx, d.by, d.release)
+		if err == nil {
+			d.release, me.version = r, r.Version
 		}
-		select {
-		case <-before.done:
-		case <-ctx.Done():
-			return nil, cause(ctx)
-		}
+		return err
 	}
+	if d.waits {
+		return nil, d.m.turns.enterAlone(ctx, d.release.App, me, func() { d.log.Step("Waiting for the release of %s that is under way", d.release.App) }, join)
+	}
+	return d.m.turns.enter(d.release.App, me, func(*turn) error { return join() })
 }
 
 // cause returns why a context has ended, as an *app.Error.

@@ -45,6 +45,9 @@ func (m *Machine) Recover(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("finish what was under way: %w", context.Cause(ctx))
 	}
+	if err := m.resumeSplits(ctx); err != nil {
+		return err
+	}
 	if err := m.setRefs(ctx); err != nil {
 		return err
 	}
@@ -120,8 +123,9 @@ func (m *Machine) restore(ctx context.Context, r app.Release) error {
 		return err
 	}
 	deploy.SetAppID(service, a.ID) // releases of an older gitd have none
-	all := int64(100)
-	service.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: live.Revision, Percent: &all}}
+	if service.Spec.Traffic, err = m.traffic(ctx, live); err != nil {
+		return err
+	}
 	err = m.o.Platform.Apply(ctx, service)
 	var start *deploy.StartError
 	if errors.As(err, &start) { // the traffic is set; this release is not the one that fails to run

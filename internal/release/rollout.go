@@ -46,6 +46,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 				return nil
 			}
 			shifted = time.Now()
+			d.endsSplit(ctx)
 			if err := d.accept(ctx, l.accept); err != nil {
 				return err
 			}

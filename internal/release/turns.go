@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -22,6 +23,7 @@ type turn struct {
 	destroys bool // no deployment cancels it
 	cancel   context.CancelCauseFunc
 	done     chan struct{} // closed when it has ended
+	version  int           // of the release; 0 for a destruction, and for a change of the traffic
 }
 
 // enter makes me what is under way for an app, unless join fails. join is called with what was under way before (nil for nothing), and no other
@@ -43,6 +45,35 @@ func (t *turns) enter(name string, me *turn, join func(before *turn) error) (bef
 	}
 	t.current[name] = me
 	return before, nil
+}
+
+// errUnderWay keeps a turn that waits from entering.
+var errUnderWay = errors.New("another deployment of the app is under way")
+
+// enterAlone is enter for a turn that waits for what is under way, instead of cancelling it. waits is called once if it has to; join may be nil.
+func (t *turns) enterAlone(ctx context.Context, name string, me *turn, waits func(), join func() error) error {
+	for first := true; ; first = false {
+		before, err := t.enter(name, me, func(before *turn) error {
+			if before != nil {
+				return errUnderWay
+			}
+			if join == nil {
+				return nil
+			}
+			return join()
+		})
+		if !errors.Is(err, errUnderWay) {
+			return err
+		}
+		if first {
+			waits()
+		}
+		select {
+		case <-before.done:
+		case <-ctx.Done():
+			return cause(ctx)
+		}
+	}
 }
 
 // whileIdle calls f if nothing is under way for the app. No turn enters before f returns.

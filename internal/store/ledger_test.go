@@ -168,7 +168,7 @@ func TestStore_AllApps(t *testing.T) {
 func TestStore_QueriesReadIndexes(t *testing.T) {
 	s, _ := mustOpen(t)
 	for name, q := range map[string]string{"Find": queryFind, "Page": queryPage, "Live": queryLive, "Previous": queryPrevious, "served": queryServed, "open": queryOpen,
-		"Unfinished": queryUnfinished, "Serves": queryServes, "wasLive": queryWasLive, "Knows": queryKnows, "LiveServices": queryLiveServices, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits, "Events": queryEvents, "LiveBefore": queryLiveBefore} {
+		"Unfinished": queryUnfinished, "Serves": queryServes, "wasLive": queryWasLive, "Knows": queryKnows, "LiveServices": queryLiveServices, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits, "Events": queryEvents, "Split": querySplit, "SplitApps": querySplitApps, "LiveBefore": queryLiveBefore} {
 		rows, err := s.db.Query("EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
 		if err != nil {
 			t.Fatal(name, err)

@@ -106,7 +106,11 @@ func (s *watcher) run(dir string) error {
 	if err := mountRoot(&s.config); err != nil {
 		return err
 	}
-	runtime, err := s.start(dir)
+	bundle, err := s.bundle(dir)
+	if err != nil {
+		return err
+	}
+	runtime, err := s.start(dir, bundle)
 	if err != nil {
 		return err
 	}
@@ -159,7 +163,7 @@ func (s *watcher) killChildren() {
 }
 
 // start starts the runtime, which starts the container and ends.
-func (s *watcher) start(dir string) (pid int, err error) {
+func (s *watcher) start(dir, bundle string) (pid int, err error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, err
@@ -181,7 +185,7 @@ func (s *watcher) start(dir string) (pid int, err error) {
 	}
 	// Not os.StartProcess: its process handle would reap beside await.
 	return syscall.ForkExec(s.config.Runtime, []string{s.config.Runtime, "--root", s.config.RuntimeRoot, "--log", filepath.Join(dir, shim.RuntimeLog),
-		"--log-format", "json", "run", "--detach", "--bundle", dir, "--pid-file", filepath.Join(dir, shim.PIDFile), s.config.ID},
+		"--log-format", "json", "run", "--detach", "--bundle", bundle, "--pid-file", filepath.Join(dir, shim.PIDFile), s.config.ID},
 		&syscall.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: append([]uintptr{null.Fd()}, output...)})
 }
 
@@ -204,6 +208,7 @@ func (s *watcher) await(runtime, reaper int) (unix.WaitStatus, error) {
 		if pid != runtime {
 			continue
 		}
+		s.forgetSecrets()
 		if st != 0 {
 			for err == nil { // what the runtime leaves behind when it fails or is killed
 				s.killChildren()

@@ -18,7 +18,13 @@ func setFlags(cmd *cobra.Command) []string {
 			}
 			return
 		}
-		line = append(line, "--"+f.Name+"="+f.Value.String())
+		value := f.Value.String()
+		if file, ok := f.Value.(interface{ Absolute() (string, error) }); ok { // the server has another working directory
+			if name, err := file.Absolute(); err == nil {
+				value = name
+			}
+		}
+		line = append(line, "--"+f.Name+"="+value)
 	})
 	return line
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxStdin bounds what a command takes on standard input: a public key.
-const maxStdin = 64 << 10
+// maxStdin bounds what a command takes on standard input. A command that takes less says so itself.
+const maxStdin = operation.MaxConfigInput + 1
 
 // forward makes a command of the server available in the shell: it runs in the server of the data directory, or here where none runs.
 func forward(t *command.Tree, c *cobra.Command) {

@@ -21,7 +21,7 @@ type exit int
 func (exit) Error() string { return "" }
 
 func main() {
-	err := root().ExecuteContext(context.Background())
+	err := root(os.Args[1:]).ExecuteContext(context.Background())
 	var code exit
 	switch {
 	case err == nil:
@@ -38,15 +38,19 @@ func dataFlag(f *pflag.FlagSet) *string {
 	return f.String("data", "", "data directory of the server (default: what gitd serve takes: the configuration file, $GITD_DATA, else /var/lib/gitd)")
 }
 
-func root() *cobra.Command {
+func root(args []string) *cobra.Command {
 	// What the server answers, and what is only of this machine, in one help text.
 	r := command.New(nil, app.Caller{Local: true}, os.Stdin, os.Stdout, os.Stderr)
 	for _, c := range r.Commands() {
 		if c.Name() != "version" {
 			forward(r, c)
 		}
+		if c.Name() == "config" && ofServer(args) {
+			r.RemoveCommand(c)
+			r.AddCommand(configCommand())
+		}
 	}
-	r.AddCommand(serve(), configCommand(), builderCommand(), imageCommand(), purge())
+	r.AddCommand(serve(), builderCommand(), imageCommand(), purge())
 	command.Usage(r.Command)
 	r.PersistentPreRun = func(c *cobra.Command, _ []string) {
 		if c.Name() != "version" { // it waits for nothing, and listening for signals takes two threads

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -19,6 +20,7 @@ import (
 	"github.com/gitd-io/gitd/internal/control"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func serve() *cobra.Command {
@@ -40,11 +42,29 @@ func serve() *cobra.Command {
 	return c
 }
 
+// ofServer says whether a command line asks for the server's configuration: gitd config without an argument, but perhaps with flags of it. With one, it
+// is about an app's.
+func ofServer(args []string) bool {
+	if len(args) == 0 || args[0] != "config" {
+		return false
+	}
+	if args = args[1:]; len(args) == 0 {
+		return true
+	}
+	c := configCommand()
+	err := c.ParseFlags(args)
+	if err != nil && !errors.Is(err, pflag.ErrHelp) { // a flag that it does not know: the first one says which of the two is meant
+		name, _, _ := strings.Cut(strings.TrimLeft(args[0], "-"), "=")
+		return strings.HasPrefix(args[0], "--") && c.Flags().Lookup(name) != nil
+	}
+	return err == nil && c.Flags().NArg() == 0
+}
+
 // configCommand prints what serve would run with.
 func configCommand() *cobra.Command {
 	set := config.NewSet()
 	c := &cobra.Command{
-		Use: "config", Short: "Print the configuration that gitd serve would run with, and where each value comes from", Args: command.Takes(""),
+		Use: "config", Short: "Print the configuration that gitd serve would run with, and where each value comes from (with APP: that of an app)", Args: command.Takes(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := set.Load(os.Environ()); err != nil {
 				return err

@@ -49,7 +49,7 @@ func Allow(key Key, name string, a *App, verb Verb) error {
 
 // NoApp returns the error for an app that does not exist.
 func NoApp(name string) *Error {
-	return Errorf(CodeNotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main; see the apps: gitd apps", "app %s does not exist", name)
+	return Errorf(CodeNotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main; so does gitd apps create "+name+"; see the apps: gitd apps", "app %s does not exist", name)
 }
 
 // AllowServer says whether key may do verb, VerbUse or VerbManage, with the server. It returns an *Error with CodeForbidden.

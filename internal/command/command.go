@@ -48,7 +48,7 @@ func New(s *operation.Services, caller app.Caller, in io.Reader, out, errOut io.
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.previews(), c.traffic(), c.abort(), c.deployKey(), c.logs(), c.keys(), version())
+	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.config(), c.previews(), c.traffic(), c.abort(), c.deployKey(), c.logs(), c.keys(), version())
 	Usage(root)
 	return t
 }
@@ -82,7 +82,7 @@ func Run(ctx context.Context, s *operation.Services, caller app.Caller, args []s
 		err = store.Explain(err, s.Database)
 	}
 	if cause := app.Cause(err); cause != "" && s.Log != nil {
-		s.Log("command %q by %s: %s; cause: %s", app.Clip(strings.Join(args, " "), 200), caller.Name(), app.CodeOf(err), cause)
+		s.Log("command %q by %s: %s; cause: %s", app.Clip(Loggable(args), 200), caller.Name(), app.CodeOf(err), cause)
 	}
 	Fail(errOut, err, caller.Local)
 	return app.ExitStatus(err)

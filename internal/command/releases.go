@@ -102,6 +102,8 @@ func what(r operation.Release) string {
 		what = fmt.Sprintf("rollback to v%d %s", r.Of, what)
 	case app.KindPromotion:
 		what = fmt.Sprintf("promotion of v%d %s", r.Of, what)
+	case app.KindConfig:
+		what = strings.TrimSpace(fmt.Sprintf("config on v%d: %s %s", r.Of, r.Message, r.Reason))
 	case app.KindRedeploy:
 		what = fmt.Sprintf("redeploy of v%d %s", r.Of, what)
 	}

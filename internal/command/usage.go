@@ -49,6 +49,16 @@ func Group(c *cobra.Command) {
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 }
 
+// atLeast checks that there are n arguments with these names, or more.
+func atLeast(n int, names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < n {
+			return fmt.Errorf("%s is missing: %s", names[len(args)], c.UseLine())
+		}
+		return nil
+	}
+}
+
 // Takes checks the number of arguments against how people read them: "APP [vN]" is one or two. What begins with a dash is a flag.
 func Takes(line string) cobra.PositionalArgs {
 	var names []string

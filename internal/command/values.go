@@ -1,6 +1,7 @@
 package command
 
 import (
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -35,6 +36,26 @@ func (v *versionValue) Set(s string) error {
 }
 
 func (*versionValue) Type() string { return "version" }
+
+// fileValue is a flag that names a file on the machine where the command is given; "-" is standard input.
+type fileValue struct{ name string }
+
+func (f *fileValue) String() string { return f.name }
+
+func (f *fileValue) Set(s string) error {
+	f.name = s
+	return nil
+}
+
+func (*fileValue) Type() string { return "file" }
+
+// Absolute is the file's name for a process with another working directory.
+func (f *fileValue) Absolute() (string, error) {
+	if f.name == "-" {
+		return f.name, nil
+	}
+	return filepath.Abs(f.name)
+}
 
 // linesValue is a flag that takes a number of lines, from 1 to most. n is the default; 0 is all.
 type linesValue struct {

@@ -31,10 +31,11 @@ const (
 
 // Server is what concerns the server as a whole.
 type Server struct {
-	Data     string // the data directory
-	Domain   string // apps answer under APP.Domain
-	Platform Platform
-	MinFree  int64 // bytes of free disk below which pushes are refused
+	Data      string // the data directory
+	Domain    string // apps answer under APP.Domain
+	Platform  Platform
+	SecretKey string // file with the key of the apps' configuration; "": secret.key in Data
+	MinFree   int64  // bytes of free disk below which pushes are refused
 }
 
 // SSH is how people push.

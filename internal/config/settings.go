@@ -51,6 +51,8 @@ func (c *Server) settings() []*Setting {
 			Usage: "apps answer under APP.DOMAIN: point a wildcard DNS record there (on a cluster, Knative's own configuration says where)"},
 		{Key: "platform", Flag: "platform", value: choice(&c.Platform, Local, Knative), Default: "local",
 			Usage: "where apps run: local (this machine), or knative (a Kubernetes cluster with Knative Serving)"},
+		{Key: "secret-key", Flag: "secret-key", value: text("file", &c.SecretKey), Computed: "secret.key in the data directory",
+			Usage: "file with the key that the apps' configuration is sealed with; it is made at the first use"},
 		{Key: "min-free", Flag: "min-free", value: size(&c.MinFree), Default: "512Mi",
 			Usage: "free disk below which pushes are refused; one in fifty of its inodes, at most 50,000, must be free too"},
 	}

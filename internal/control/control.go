@@ -29,8 +29,8 @@ type frame struct {
 	Exit *int   `json:"exit,omitempty"`
 }
 
-// maxRequest bounds a request: a key is the largest thing that goes in.
-const maxRequest = 1 << 20
+// maxRequest bounds a request: the configuration of an app is the largest thing that goes in, in base64.
+const maxRequest = 2 << 20
 
 // Runner runs one command and returns its exit status. ctx ends when the caller goes away.
 type Runner func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -26,6 +27,7 @@ func (c *Commands) SetCommand(f Command) {
 }
 
 // ReadsInput says whether a command reads its standard input.
+func (*Commands) Loggable(args []string) string { return strings.Join(args, " ") }
 func (*Commands) ReadsInput(args []string) bool { return args[0] == "cat" || args[0] == "echo" }
 
 // Command runs a command.

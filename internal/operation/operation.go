@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/release"
+	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
 )
 
@@ -19,6 +20,7 @@ type Services struct {
 	LogDir   string // of the logs of pushes
 	Machine  *release.Machine
 	Platform deploy.Platform
+	Config   *secret.Configurations
 	URL      func(app string) string
 	// Destroy removes an app: its Service, repository, cache, ledger.
 	Destroy func(ctx context.Context, by app.Caller, app string) error
@@ -49,6 +51,7 @@ type Declaration struct {
 	Needs   Needs
 	Stdin   bool // reads its standard input; what is sent to any other operation is dropped
 	Streams bool // writes while it runs, to the Out or Log of its input
+	Secret  bool // its arguments may hold secrets: a log has its names alone
 }
 
 // Operation is a Declaration with what it does. Out is its data.

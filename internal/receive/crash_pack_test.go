@@ -140,6 +140,7 @@ func (anybody) Create(_ context.Context, _ app.Key, name string) (app.App, error
 	return app.App{ID: 1, Name: name}, nil
 }
 func (anybody) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
+func (anybody) Loggable([]string) string                                      { return "" }
 func (anybody) ReadsInput([]string) bool                                      { return false }
 func (anybody) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	return app.Result{}, p.Accept()

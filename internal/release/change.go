@@ -13,8 +13,10 @@ import (
 // change is a release that has its image already: of an older release, or from elsewhere. It goes through the same gate as a push, from the start
 // of its revision on.
 type change struct {
-	kind app.Kind
-	says string // in the log, before the older release: "back to"
+	kind    app.Kind
+	says    string // in the log, before the older release: "back to"
+	message string // for the ledger; may be empty
+	current bool   // its configuration becomes the app's current one
 	// find returns the release that it begins with.
 	find func(store.Ledger) (app.Release, error)
 	// edit makes the Service of the new release, and what its entry says of the image, out of those of the older one. The revision has its new
@@ -42,7 +44,7 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		if service, err = m.service(ctx, from); err != nil {
 			return err
 		}
-		d.release = app.Release{App: name, AppID: a.ID, Kind: c.kind, Of: from.Version, Commit: from.Commit, Ref: from.Ref, Author: from.Author, Subject: from.Subject}
+		d.release = app.Release{App: name, AppID: a.ID, Kind: c.kind, Of: from.Version, Commit: from.Commit, Ref: from.Ref, Message: c.message, Author: from.Author, Subject: from.Subject}
 		return nil
 	}
 	err = d.run(ctx, func(ctx context.Context) error {
@@ -50,11 +52,19 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		d.release.Repository, d.release.Digest, d.release.Processes = from.Repository, from.Digest, from.Processes
 		if c.edit != nil {
 			service.Spec.Template.Name = app.RevisionName(name, d.release.Version)
+			if err := d.configure(ctx, service); err != nil {
+				return err
+			}
 			if err := c.edit(ctx, &d.release, service); err != nil {
 				return err
 			}
 		}
 		log.Step("Release v%d: %s v%d (%.7s), revision %s", d.release.Version, c.says, from.Version, from.Commit, service.Spec.Template.Name)
+		if c.current {
+			if err := d.makesCurrent(ctx, service); err != nil {
+				return err
+			}
+		}
 		if c.command {
 			if err := d.runReleaseCommand(ctx, service); err != nil {
 				return err

@@ -16,6 +16,9 @@ func (m *Machine) Collect(ctx context.Context, name string) {
 	if err := m.collectRevisions(ctx, name); err != nil {
 		m.o.Log("collect: revisions of %s: %v", name, err)
 	}
+	if err := m.dropConfigurations(ctx, name); err != nil && ctx.Err() == nil {
+		m.o.Log("collect: configuration of %s: %v", name, err)
+	}
 	since := m.leases.oldest() // before the ledger is read: an image that is not in there yet is younger
 	digests, err := m.needed(ctx, name)
 	if err == nil {

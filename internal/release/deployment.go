@@ -34,7 +34,9 @@ type deployment struct {
 	// prepare completes release right before it enters the ledger, in the app's turn; may be nil.
 	prepare func(ctx context.Context) error
 	timings timings
-	url     string // of the release, once it is live or ready
+	// configuration is the version of the app's configuration that becomes the current one when the release is live; nil for none.
+	configuration *int
+	url           string // of the release, once it is live or ready
 }
 
 func (d *deployment) result() app.Result {

@@ -10,7 +10,9 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/keyed"
 	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
 )
 
@@ -28,6 +30,7 @@ type Options struct {
 	Builder  build.Builder
 	Queue    *build.Queue // of all apps' builds; nil for no limit
 	Platform deploy.Platform
+	Config   *secret.Configurations
 	Images   Images
 	LogDir   string // build logs: LogDir/APP/vN.log
 	Timings  string // file to append each release's timings to as JSON lines; "" for none
@@ -54,6 +57,8 @@ type Machine struct {
 	stop   context.CancelCauseFunc
 	turns  turns
 	leases leases
+
+	configuring keyed.Locks // by app: a change of its configuration is worked out, or goes live
 
 	sweepSoon chan struct{} // asks for a Sweep
 

@@ -122,7 +122,7 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	if port := d.m.foundPort(ctx, p.App); port != 0 && !settings.Web.PortSet {
 		listenOn(service, port)
 	}
-	return service, nil
+	return service, d.configure(ctx, service)
 }
 
 func (d *deployment) build(ctx context.Context, p app.Push, settings project.Descriptor) (*build.Result, error) {

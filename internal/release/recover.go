@@ -95,7 +95,12 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 	if r.State == app.StateShifting && service != nil && serves(service, r.Revision) {
 		m.o.Log("release %s v%d: the server stopped while traffic shifted; all of it is on %s: live", r.App, r.Version, r.Revision)
 		m.resumeWorkers(ctx, r)
-		return d.to(ctx, store.Event{State: app.StateLive, Reason: "finished after a restart of the server"})
+		if r.Kind == app.KindConfig || r.Kind == app.KindRollback {
+			if d.configuration, err = m.configurationOf(ctx, r); err != nil {
+				return err
+			}
+		}
+		return d.to(ctx, store.Event{State: app.StateLive, Reason: "finished after a restart of the server", Configuration: d.configuration})
 	}
 	m.o.Log("release %s v%d: the server stopped in state %s; it failed, and the release before it serves", r.App, r.Version, r.State)
 	if service != nil {

@@ -71,7 +71,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 	if !shifted.IsZero() {
 		d.timings.Start, d.timings.Shift = shifted.Sub(started), time.Since(shifted)
 	}
-	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive, Times: d.timings.parts()}); err != nil {
+	if err := d.to(context.WithoutCancel(ctx), store.Event{State: app.StateLive, Times: d.timings.parts(), Configuration: d.configuration}); err != nil {
 		return err
 	}
 	d.timings.Total = time.Since(d.start)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -33,9 +34,10 @@ type Spec struct {
 	Scratch  int64             // bytes that it may write to its root, in memory, of which they count: for each 4 KiB one file
 	Args     []string
 	Env      []string
-	Dir      string // working directory
-	UID, GID uint32 // of the image's user
-	Owner    uint32 // user and group ID on the host that stand for UID and, where it is not root's, GID; 0 for these themselves
+	Secrets  map[string][]byte // variables more, in place of those of Env; they are never on a disk, and the caller may clear them when the container runs
+	Dir      string            // working directory
+	UID, GID uint32            // of the image's user
+	Owner    uint32            // user and group ID on the host that stand for UID and, where it is not root's, GID; 0 for these themselves
 	Hostname string
 	Mounts   []Mount
 	Memory   int64     // bytes, swap included; 0 for no limit
@@ -66,6 +68,11 @@ func (s *Spec) validate() error {
 		return app.Errorf(app.CodeInvalidInput, "name the program that it runs", "container %s has no command", s.ID)
 	case len(s.Layers) == 0:
 		return app.Errorf(app.CodeInvalidInput, "name the layers of its image", "container %s has no layers", s.ID)
+	}
+	for name, value := range s.Secrets {
+		if name == "" || strings.ContainsAny(name, "=\x00") || bytes.IndexByte(value, 0) >= 0 {
+			return app.Errorf(app.CodeInvalidInput, "leave it out", "a variable of container %s has a name or a value that no environment can hold", s.ID)
+		}
 	}
 	for _, a := range s.Args {
 		if strings.ContainsRune(a, 0) {

@@ -173,7 +173,14 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	if c.alive, err = os.OpenFile(filepath.Join(c.dir, shim.AliveFile), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		return nil, err
 	}
-	report, err := h.spawn(c, l, output, s.Background)
+	secrets, err := secretFile(s.Secrets)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if secrets != nil {
+		defer secrets.Close()
+	}
+	report, err := h.spawn(c, l, output, secrets, s.Background)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: start the shim: %w", err)
 	}
@@ -239,7 +246,7 @@ func startError(message string) error {
 }
 
 // spawn starts the shim in a session and a mount namespace of its own. It returns the reading end of its report.
-func (h *Host) spawn(c *Container, l *launched, output *os.File, background bool) (report *os.File, err error) {
+func (h *Host) spawn(c *Container, l *launched, output, secrets *os.File, background bool) (report *os.File, err error) {
 	// With the reading end open, the writing end opens at once; the shim has it before it starts, so that its end cannot be missed.
 	alive, err := os.OpenFile(filepath.Join(c.dir, shim.AliveFile), os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -259,12 +266,16 @@ func (h *Host) spawn(c *Container, l *launched, output *os.File, background bool
 	l.control = os.NewFile(uintptr(control[1]), "control")
 	theirs := os.NewFile(uintptr(control[0]), "control")
 	defer theirs.Close()
+	files := []*os.File{theirs, output, output, told, alive}
+	if secrets != nil {
+		files = append(files, secrets)
+	}
 	var p *os.Process
 	start := func() (err error) {
 		p, err = os.StartProcess(h.shim, []string{"gitd-shim", c.dir}, &os.ProcAttr{
 			Dir:   "/",
 			Env:   []string{"GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=16MiB"},
-			Files: []*os.File{theirs, output, output, told, alive},
+			Files: files,
 			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS},
 		})
 		return err

@@ -21,6 +21,7 @@ const (
 	platformFile = "platform.json" // where its apps run
 	instanceFile = "instance"      // what tells its objects on a cluster from those of another data directory
 	hostKeyFile  = "ssh_host_ed25519_key"
+	secretFile   = "secret.key" // the key of the apps' configuration
 )
 
 // prepare makes the data directory if need be, and makes it private to root: one that systemd made, or a mounted disk, is readable for

@@ -46,6 +46,9 @@ func (f *front) ReadsInput(args []string) bool {
 	return err == nil && asked.Stdin
 }
 
+// Loggable implements sshd.Handler.
+func (f *front) Loggable(args []string) string { return command.Loggable(args) }
+
 // Deploy implements receive.Handler.
 func (f *front) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 	return f.machine.Deploy(ctx, p)

@@ -11,6 +11,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/operation"
+	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
 )
 
@@ -44,7 +45,11 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 			return 1, err
 		}
 		defer db.Close()
-		services = &operation.Services{Store: db, Database: file, LogDir: releaseLogs(data),
+		before, err := platformOf(data)
+		if err != nil {
+			return 1, err
+		}
+		services = &operation.Services{Store: db, Config: secret.New(db, keyFile(data, offlineOptions(data, before, nil).Config.Server.SecretKey)), Database: file, LogDir: releaseLogs(data),
 			URL: func(name string) string { return machineURL(offlineOptions(data, nil, nil), name) }}
 	}
 	return command.Run(ctx, services, app.Root, args, stdin, stdout, stderr), nil

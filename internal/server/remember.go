@@ -22,6 +22,8 @@ import (
 type remembered struct {
 	Cluster *rememberedCluster `json:"cluster"`          // null: this machine
 	Engine  string             `json:"engine,omitempty"` // "": the platform's own
+
+	SecretKey string `json:"secretKey,omitempty"` // file; "": the one in the data directory
 }
 
 type rememberedCluster struct {
@@ -30,7 +32,7 @@ type rememberedCluster struct {
 }
 
 func remember(c *config.Config) *remembered {
-	r := &remembered{Engine: c.Builds.Engine}
+	r := &remembered{Engine: c.Builds.Engine, SecretKey: c.Server.SecretKey}
 	if c.Server.Platform == config.Knative {
 		r.Cluster = &rememberedCluster{c.Cluster, c.Registry}
 	}
@@ -93,7 +95,7 @@ func offlineOptions(data string, before *remembered, log func(format string, arg
 	c := &o.Config
 	c.Server = config.Server{Data: data, Domain: "localhost", Platform: config.Local}
 	if before != nil {
-		c.Server.Platform, c.Builds.Engine = before.platform(), before.Engine
+		c.Server.Platform, c.Builds.Engine, c.Server.SecretKey = before.platform(), before.Engine, before.SecretKey
 		if before.Cluster != nil {
 			c.Cluster, c.Registry = before.Cluster.Cluster, before.Cluster.Registry
 		}

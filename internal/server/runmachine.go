@@ -42,7 +42,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	}
 	m.local, err = local.Open(ctx, local.Options{
 		Dir: s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
-		Layers: host.OpenLayers(s.path("layers"), shared), Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies,
+		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies,
 	})
 	if err != nil {
 		return nil, err

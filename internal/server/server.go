@@ -2,6 +2,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/sshd"
 	"github.com/gitd-io/gitd/internal/store"
 	gossh "golang.org/x/crypto/ssh"
@@ -27,6 +29,7 @@ type Server struct {
 	userCAs      []gossh.PublicKey
 	lock         *os.File
 	store        *store.Store
+	config       *secret.Configurations
 	runner       runner
 	factory      engineFactory
 	machine      *release.Machine
@@ -77,6 +80,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	s.store.AppsPerKey = o.Config.Limits.AppsPerKey
 	s.onClose(s.store.Close)
+	s.config = secret.New(s.store, keyFile(data, o.Config.Server.SecretKey))
 	if err := s.rememberPlatform(ctx); err != nil {
 		return nil, err
 	}
@@ -108,18 +112,28 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		timings = s.path(timingsFile)
 	}
 	s.machine = release.New(release.Options{
-		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Images: s.runner.images(), LogDir: releaseLogs(s.o.Config.Server.Data),
+		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), LogDir: releaseLogs(s.o.Config.Server.Data),
 		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
 		return err
 	}
-	s.services = &operation.Services{Store: s.store, Machine: s.machine, Platform: s.runner.platform(), URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
+	s.services = &operation.Services{Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()
+	lost, err := s.config.Report(ctx)
+	for _, line := range lost {
+		o.Log("config: %s", line)
+	}
+	if err != nil {
+		o.Log("config: %v", err)
+	}
 	return nil
 }
+
+// keyFile is the file with the key of the apps' configuration: the one that is set, or the data directory's.
+func keyFile(data, set string) string { return cmp.Or(set, filepath.Join(data, secretFile)) }
 
 func (s *Server) onClose(f func() error) { s.close = append(s.close, f) }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
@@ -68,6 +69,7 @@ func TestServe_AnswersBeforeItHasRecovered(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.onClose(s.store.Close)
+		s.config = secret.New(s.store, s.path(secretFile))
 		if _, err := s.store.CreateApp(t.Context(), "hello", "dev"); err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ func (o Outcome) And(next Outcome) Outcome {
 func (ss *Session) dispatch(line string) (o Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			ss.server.opts.Log("ssh %s: panic in %q: %v\n%s", ss.remote, app.Clip(line, 200), p, debug.Stack())
+			ss.server.opts.Log("ssh %s: panic in %s: %v\n%s", ss.remote, orDash(o.What), p, debug.Stack())
 			o = Outcome{What: o.What, Result: "internal error", Status: 1}
 		}
 	}()
@@ -62,7 +62,7 @@ func (ss *Session) dispatch(line string) (o Outcome) {
 
 // command hands a command over to the rest of gitd.
 func (ss *Session) command(words []string) Outcome {
-	what := fmt.Sprintf("%q", app.Clip(strings.Join(words, " "), 200))
+	what := fmt.Sprintf("%q", app.Clip(ss.server.opts.Handler.Loggable(words), 200))
 	if err := ss.Hold("", 0, app.VerbUse, ss.End); err != nil {
 		ss.Tell(err)
 		return Outcome{What: what, Result: app.OneLine(err), Status: 1}

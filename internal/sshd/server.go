@@ -60,6 +60,8 @@ type Handler interface {
 	Confirm(ctx context.Context, key app.Key, name string, id int64, verb app.Verb) error
 	// ReadsInput says whether a command reads its standard input.
 	ReadsInput(args []string) bool
+	// Loggable is a command line for the log, without secrets.
+	Loggable(args []string) string
 	// Command runs a command such as "apps" or "logs hello -f" and returns the exit status. ctx ends when the client goes away.
 	Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int
 }

@@ -27,6 +27,8 @@ type Event struct {
 	NoWeb      bool          `json:"noWeb,omitempty"` // with Service: no process of it takes requests
 	Code       app.Code      `json:"code,omitempty"`  // in the last event of a release that did not go live: the kind of failure
 	Times      []app.Time    `json:"times,omitempty"` // in the last event: what the parts of the release took
+	// Configuration is the version of the app's configuration that becomes the current one with this event; nil leaves the current one.
+	Configuration *int `json:"configuration,omitempty"`
 }
 
 const (
@@ -111,6 +113,13 @@ func (s *Store) AddEvent(ctx context.Context, name string, version int, e Event)
 		} else if n != 1 {
 			return fmt.Errorf("release v%d of %s has no state", version, name)
 		}
-		return nil
+		if e.Configuration == nil {
+			return nil
+		}
+		a, err := oneApp(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		return setCurrent(ctx, tx, a.ID, *e.Configuration)
 	})
 }

@@ -37,6 +37,7 @@ func (acceptAll) Create(_ context.Context, _ app.Key, name string) (app.App, err
 	return app.App{ID: 1, Name: name}, nil
 }
 func (acceptAll) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
+func (acceptAll) Loggable(args []string) string                                 { return strings.Join(args, " ") }
 func (acceptAll) ReadsInput([]string) bool                                      { return false }
 func (acceptAll) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	return app.Result{}, p.Accept()

@@ -32,7 +32,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	user NAME [FLAGS]     make a key, register it and use it from now on
 //	key NAME              make a key
 //	as NAME               use a key from now on
-//	git, ssh ARGS         the real ones, with the key in use; ssh goes to the server
+//	git ARGS, ssh ARGS [< FILE]   the real ones, with the key in use; ssh goes to the server
 //	app DIR [EXAMPLE]     make a repository of DIR, or of a copy of an example, with the remote platform for an app of that name
 //	commit DIR [MESSAGE]  commit whatever has changed
 //	http [-host NAME] [-n N -c C] PATH   GET: its status and body, or for N requests how many answered what

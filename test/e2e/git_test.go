@@ -10,13 +10,19 @@ import (
 
 // cmdGitd runs a local command on the script's data directory. "< FILE" at the end is its standard input.
 func cmdGitd(w *world, ts *testscript.TestScript, args []string) (output, error) {
-	var stdin []byte
-	if n := len(args); n > 2 && args[n-2] == "<" {
-		b, err := os.ReadFile(ts.MkAbs(args[n-1]))
-		ts.Check(err)
-		stdin, args = b, args[:n-2]
-	}
+	stdin, args := redirected(ts, args)
 	return run(ts, stdin, gitd, append(append([]string{}, args...), "--data", w.data)...)
+}
+
+// redirected takes "< FILE" off the end of arguments, and returns what is in the file.
+func redirected(ts *testscript.TestScript, args []string) (stdin []byte, left []string) {
+	n := len(args)
+	if n <= 2 || args[n-2] != "<" {
+		return nil, args
+	}
+	b, err := os.ReadFile(ts.MkAbs(args[n-1]))
+	ts.Check(err)
+	return b, args[:n-2]
 }
 
 func keyFile(ts *testscript.TestScript, name string) string {
@@ -67,6 +73,7 @@ func cmdGit(_ *world, ts *testscript.TestScript, args []string) (output, error) 
 
 // cmdSSH runs ssh with flags that come before the words of the command, to the server as user git.
 func cmdSSH(_ *world, ts *testscript.TestScript, args []string) (output, error) {
+	stdin, args := redirected(ts, args)
 	i := 0
 	for i < len(args) && strings.HasPrefix(args[i], "-") {
 		i++
@@ -75,7 +82,7 @@ func cmdSSH(_ *world, ts *testscript.TestScript, args []string) (output, error) 
 		}
 	}
 	all := append(append(sshFlags(ts), "-p", ts.Getenv("SSH_PORT")), args[:i]...)
-	return run(ts, nil, "ssh", append(append(all, "git@127.0.0.1"), args[i:]...)...)
+	return run(ts, stdin, "ssh", append(append(all, "git@127.0.0.1"), args[i:]...)...)
 }
 
 func cmdApp(_ *world, ts *testscript.TestScript, args []string) (output, error) {

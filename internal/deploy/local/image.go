@@ -142,8 +142,24 @@ func (r *revision) appID() int64 {
 	return 0
 }
 
+// values returns the variables of the app's configuration that the template names.
+func (r *revision) values(ctx context.Context) (map[string][]byte, error) {
+	version, err := deploy.ConfigurationOf(&r.template.Template, r.service)
+	if err == nil && version > 0 && r.p.opts.Config == nil {
+		err = errors.New("there is no configuration here")
+	}
+	var values map[string][]byte
+	if err == nil && version > 0 {
+		values, err = r.p.opts.Config.Values(ctx, r.appID(), r.service, version)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
+	}
+	return values, err
+}
+
 // spec returns the container for the template and the image.
-func (r *revision) spec(img *image) sandbox.Spec {
+func (r *revision) spec(ctx context.Context, img *image) (sandbox.Spec, error) {
 	c := &r.template.Template.Spec.Containers[0]
 	s := sandbox.Spec{
 		Layers: img.layers, Dir: img.dir, UID: img.uid, GID: img.gid, Owner: r.p.opts.Host.UID(r.appID(), r.service), Hostname: r.name,
@@ -184,7 +200,9 @@ func (r *revision) spec(img *image) sandbox.Spec {
 	env.set("K_CONFIGURATION", r.service)
 	env.set("K_REVISION", r.name)
 	s.Env = env.list()
-	return s
+	var err error
+	s.Secrets, err = r.values(ctx)
+	return s, err
 }
 
 // environ is a set of variables; a later value replaces an earlier one.

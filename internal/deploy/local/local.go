@@ -38,6 +38,7 @@ type Options struct {
 	Host     *sandbox.Host
 	Registry Images
 	Layers   *sandbox.Layers
+	Config   deploy.Configuration // nil: a Service that names one does not start
 	Log      func(format string, args ...any)
 
 	TrustedProxies   []netip.Prefix // peers whose X-Forwarded-* headers are passed on; none

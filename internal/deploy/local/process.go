@@ -56,7 +56,10 @@ func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, proce
 	if err != nil {
 		return err
 	}
-	spec := r.spec(img)
+	spec, err := r.spec(ctx, img)
+	if err != nil {
+		return err
+	}
 	spec.ID = processID(r.name, process)
 	spec.Args, spec.Output = []string{deploy.ProcessDir + process}, w
 	exit, err := p.opts.Host.Run(ctx, spec)

@@ -38,7 +38,10 @@ func (in *instance) create(ctx context.Context) error {
 	if err := makeLog(in.log); err != nil {
 		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
 	}
-	spec := r.spec(img)
+	spec, err := r.spec(ctx, img)
+	if err != nil {
+		return err
+	}
 	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = in.id, in.log, p.opts.LogLimit, p.opts.StopGrace
 	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
 	if in.process != "" {

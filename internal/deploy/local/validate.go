@@ -19,14 +19,15 @@ func complete(ctx context.Context, svc *servingv1.Service) (*servingv1.Service, 
 	if err != nil {
 		return nil, err
 	}
-	if why := unsupported(&svc.Spec.Template.Spec); why != "" {
+	if why := unsupported(&svc.Spec.Template, svc.Name); why != "" {
 		return nil, deploy.Invalid(svc.Name, why)
 	}
 	return svc, nil
 }
 
 // unsupported says what one machine does not support of a revision that Knative would accept.
-func unsupported(spec *servingv1.RevisionSpec) string {
+func unsupported(t *servingv1.RevisionTemplateSpec, service string) string {
+	spec := &t.Spec
 	if len(spec.Containers) != 1 || len(spec.InitContainers) > 0 {
 		return "on one machine a revision has exactly one container"
 	}
@@ -34,10 +35,11 @@ func unsupported(spec *servingv1.RevisionSpec) string {
 	switch {
 	case len(spec.Volumes) > 0 || len(c.VolumeMounts) > 0:
 		return "on one machine there are no volumes"
-	case len(c.EnvFrom) > 0:
-		return "on one machine there is no envFrom"
 	case c.ReadinessProbe != nil && (c.ReadinessProbe.Exec != nil || c.ReadinessProbe.GRPC != nil):
 		return "on one machine a readiness probe is tcpSocket or httpGet"
+	}
+	if _, err := deploy.ConfigurationOf(t, service); err != nil {
+		return err.Error()
 	}
 	for _, e := range c.Env {
 		if e.ValueFrom != nil {

@@ -19,6 +19,7 @@ const (
 	AliveFile  = "alive"       // a FIFO that the shim holds open for writing: its end of file is the shim's end
 	RuntimeLog = "runtime.log" // the runtime's own messages
 	RootDir    = "rootfs"      // where the shim mounts the container's root, in its own mount namespace
+	SecretDir  = "secret"      // where the shim writes the specification with the secrets, in memory that is not swapped, in its own mount namespace
 	OwnDir     = "own"         // the container's own files in /etc, on top of the layers
 	WrittenDir = "written"     // what the container writes: on the disk, or a file system in memory that the shim mounts
 	UpperDir   = WrittenDir + "/upper"
@@ -37,6 +38,7 @@ const (
 	ControlFD = 0 // from gitd: Detach, or end of file: kill the container
 	ReportFD  = 3 // to gitd: one Report
 	AliveFD   = 4 // the writing end of AliveFile
+	SecretsFD = 5 // with Config.Secrets: variables of the container's environment, NAME=VALUE, each with a NUL behind it
 )
 
 // Detach on ControlFD makes the container outlive gitd.
@@ -60,6 +62,7 @@ type Config struct {
 	Log         string        // where the container's output is kept, see package output; "": it goes to the shim's own
 	LogSize     int64         // bytes of it; 0 for the default
 	Grace       time.Duration // from SIGTERM to SIGKILL, where the shim is told to end
+	Secrets     bool          // SecretsFD is there
 }
 
 // Report says whether the container runs.

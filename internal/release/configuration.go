@@ -79,7 +79,7 @@ func (m *Machine) Configure(ctx context.Context, by app.Caller, name string, c C
 		return u.stage(ctx)
 	}
 	result, err := m.change(ctx, by, name, change{
-		kind: app.KindConfig, says: c.says() + " on", message: c.says(), current: true,
+		kind: app.KindConfig, says: c.says() + " on", message: c.says(), current: true, command: true,
 		find: func(l store.Ledger) (app.Release, error) { return u.find(ctx, l) },
 		edit: func(ctx context.Context, _ *app.Release, service *servingv1.Service) error {
 			return u.edit(ctx, service)

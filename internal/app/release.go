@@ -64,6 +64,7 @@ const (
 	KindPromotion Kind = "promotion" // of a release that was ready and never live
 	KindRedeploy  Kind = "redeploy"  // of the live release, as it is
 	KindConfig    Kind = "config"    // a change of the configuration: the live release with another one
+	KindScale     Kind = "scale"     // the live release with other numbers of instances
 )
 
 // Release is one entry of an app's ledger. Entries are added and never rewritten: its state and what is known with it (image, reason)

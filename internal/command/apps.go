@@ -84,13 +84,13 @@ func (c *session) showApp(cmd *cobra.Command, arg string, inJSON bool) error {
 	}
 	if len(a.Workers) > 0 {
 		fmt.Fprintf(out, "\nworkers of %s:\n", a.Revision)
-		w := table(out, "TYPE", "STATE", "SINCE")
+		w := table(out, "WORKER", "STATE", "SINCE")
 		for _, v := range a.Workers {
 			since := ""
 			if v.Since != nil {
 				since = v.Since.UTC().Format(time.DateTime)
 			}
-			row(w, app.Plain(v.Type), v.State, since)
+			row(w, app.Plain(v.Name), v.State, since)
 		}
 		return w.Flush()
 	}

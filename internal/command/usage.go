@@ -59,7 +59,8 @@ func atLeast(n int, names ...string) cobra.PositionalArgs {
 	}
 }
 
-// Takes checks the number of arguments against how people read them: "APP [vN]" is one or two. What begins with a dash is a flag.
+// Takes checks the number of arguments against how people read them: "APP [vN]" is one or two, "TYPE..." one or
+// more. What begins with a dash is a flag.
 func Takes(line string) cobra.PositionalArgs {
 	var names []string
 	least := 0
@@ -79,7 +80,7 @@ func Takes(line string) cobra.PositionalArgs {
 			return fmt.Errorf("%s is missing: %s", names[len(args)], c.UseLine())
 		case len(args) > len(names) && len(names) == 0:
 			return fmt.Errorf("%s takes no argument, and got %q", path, args[0])
-		case len(args) > len(names):
+		case len(args) > len(names) && !strings.HasSuffix(names[len(names)-1], "..."):
 			return fmt.Errorf("%s does not take so many arguments: %q is left over", path, args[len(names)])
 		}
 		return nil

@@ -109,12 +109,14 @@ func (r *rollout) lastLines(ctx context.Context) []string {
 }
 
 // show writes lines of the app's output to the log of the push.
-func (r *rollout) show(lines []string) {
+func (r *rollout) show(lines []string) { showLines(r.plan.Log, r.green, lines) }
+
+func showLines(log *app.Log, revision string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	r.plan.Log.Detail("the last lines of %s:", r.green)
+	log.Detail("the last lines of %s:", revision)
 	for _, l := range lines {
-		r.plan.Log.Detail("  %s", l)
+		log.Detail("  %s", l)
 	}
 }

@@ -13,10 +13,10 @@ import (
 func (r *rollout) explain(ctx context.Context, err error) error {
 	var known *app.Error
 	var start *StartError
-	if explained := r.explainWorker(err); explained != nil {
-		return explained
-	}
+	var worker *workerError
 	switch {
+	case errors.As(err, &worker):
+		return explainWorker(err, r.green, r.plan.Log)
 	case errors.As(err, &start):
 		r.show(start.LogTail)
 		if errors.As(start.Err, &known) && known.Code == app.CodeStartFailed { // the runtime knows what the owner can do

@@ -63,15 +63,20 @@ type Platform interface {
 	// (InvalidInput) for a name that CheckProcesses does not accept. The Service need not be applied.
 	RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error
 
-	// SetWorkers runs these process types of the Service's image beside its web process: one instance each, with the template's
-	// environment and limits, and restarted when it ends (after a growing pause, at most a minute), but for one that ends with status 0
-	// within FinishesWithin of its first start. The Service is applied already.
-	// Workers of its other revisions, and types that are not named, are stopped; with no types, no worker runs. It returns when the old
-	// workers are told to stop and the new ones are scheduled: it does not wait for them to be up. Names are checked as in RunProcess.
-	SetWorkers(ctx context.Context, svc *servingv1.Service, types []string) error
+	// SetWorkers runs these process types of the Service's image beside its web process: so many instances of each, with the template's
+	// environment, each restarted when it ends (after a growing pause, at most a minute), but for one that ends with status 0 within
+	// FinishesWithin of its first start. The Service is applied already.
+	// Workers of its other revisions, and instances that are not asked for, are stopped; with no workers, none runs. Those that run already as
+	// asked for go on. It returns when the old ones are told to stop and the new ones are scheduled: it does not wait for them to be up. Types
+	// are checked as in RunProcess.
+	SetWorkers(ctx context.Context, svc *servingv1.Service, workers []Worker) error
 
-	// Workers returns the workers that the Service should have, by type.
-	Workers(ctx context.Context, service string) ([]WorkerStatus, error)
+	// Instances returns the instances of the Service, by type and name: of web those that there are, and one without a name for a revision
+	// whose instances do not stay up; of workers all that there should be. With measure it says what they use, which takes a moment.
+	Instances(ctx context.Context, service string, measure bool) ([]Instance, error)
+
+	// Memory returns the memory in bytes that apps can have, and what is left of it; 0 for both where a scheduler decides.
+	Memory(ctx context.Context) (total, left int64)
 
 	// Logs writes the output of the Service's instances to w, by time; with Follow it continues until ctx ends. Each line has the form
 	// "2006-01-02T15:04:05.000Z [hello-v3 abc12] text", or, of a worker, "… [hello-v3 worker.1] text".

@@ -83,3 +83,16 @@ func (e *StartError) ItsPort() int {
 	}
 	return ports[0]
 }
+
+// Words returns how an instance ended, after its name: "exited with status 3".
+func (e *StartError) Words() string {
+	switch {
+	case e.Reason == Exited && e.Signal != "":
+		return "terminated by a signal (" + e.Signal + ")"
+	case e.Reason == Exited:
+		return fmt.Sprintf("exited with status %d", e.ExitCode)
+	case e.Reason == OutOfMemory:
+		return "killed at its memory limit of " + e.Detail
+	}
+	return strings.TrimPrefix(e.sentence(), "the app ")
+}

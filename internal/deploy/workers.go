@@ -13,9 +13,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// WorkersAnnotation of a template has the process types that run beside web, separated by commas.
-const WorkersAnnotation = "gitd.io/workers"
-
 // webAnnotation of a template says whether a process takes requests: webNone for none.
 const (
 	webAnnotation = "gitd.io/web"
@@ -36,27 +33,6 @@ func WithoutWeb(t *servingv1.RevisionTemplateSpec) bool {
 	return t.Annotations[webAnnotation] == webNone
 }
 
-// Workers returns the process types that run beside web, or without one, as recorded in a Service.
-func Workers(s *servingv1.Service) []string {
-	if list := s.Spec.Template.Annotations[WorkersAnnotation]; list != "" {
-		return strings.Split(list, ",")
-	}
-	return nil
-}
-
-// WorkerStatus is the worker of one process type.
-type WorkerStatus struct {
-	Type     string
-	Since    time.Time   // when it was started last; zero while it does not run
-	Ended    *StartError // how it ended last; nil where it has not
-	EndedAt  time.Time
-	Finished bool // it ended with status 0 right after its start, and is not started again
-}
-
-// FinishesWithin is how soon after its first start a worker must end with status 0 to be taken for one that has done its work. It is not
-// started again before the next release.
-const FinishesWithin = 10 * time.Second
-
 // Bounds of a rollout without web.
 const (
 	workerSettles = 3 * time.Second // a worker that has been up for so long is up
@@ -66,51 +42,101 @@ const (
 
 // runWorkers starts the workers of a Service without web in place of those before, and waits until each is up, or has finished.
 func (r *rollout) runWorkers(ctx context.Context) error {
-	types := Workers(r.plan.Service)
-	if len(types) == 0 {
+	workers := Workers(r.plan.Service)
+	if len(workers) == 0 {
 		return app.Errorf(app.CodeStartFailed, "add a line such as \"web: ./server\" or \"worker: ./worker\" to a Procfile at the root of the app", "%s has no process that could run", r.green)
 	}
-	if err := r.SetWorkers(ctx, r.plan.Service, types); err != nil {
-		return err
+	all, err := runWorkers(ctx, r.Platform, r.plan.Service, workers)
+	if err == nil {
+		r.healthy = time.Since(r.began)
+		tell(all, r.plan.Log)
 	}
-	limit := time.Now().Add(workerLimit)
-	for {
-		all, err := r.Workers(ctx, r.service)
-		if err != nil {
-			return err
+	return err
+}
+
+// runWorkers sets the workers of a Service, and waits until each instance of these is up, or has finished. It returns them, as people
+// name them.
+func runWorkers(ctx context.Context, p Platform, svc *servingv1.Service, watch []Worker) ([]Instance, error) {
+	began := time.Now()
+	if err := p.SetWorkers(ctx, svc, Workers(svc)); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, w := range watch {
+		for n := range w.Instances {
+			names = append(names, InstanceName(w.Type, int(n)+1))
 		}
-		waiting := slices.Clone(types)
+	}
+	for limit := began.Add(workerLimit); ; {
+		all, err := p.Instances(ctx, svc.Name, false)
+		if err != nil {
+			return nil, err
+		}
+		all = slices.DeleteFunc(all, func(in Instance) bool {
+			return in.Revision != svc.Spec.Template.Name || !slices.Contains(names, in.Name)
+		})
+		waiting := slices.Clone(names)
 		for _, w := range all {
-			if w.Ended != nil && !w.Finished && w.EndedAt.After(r.began) {
-				return &workerError{w.Type, w.Ended}
+			if w.Ended != nil && w.State != InstanceFinished && w.EndedAt.After(began) {
+				return nil, &workerError{label(w, watch), w.Ended}
 			}
-			if w.Finished || !w.Since.IsZero() && time.Since(w.Since) >= workerSettles {
-				waiting = slices.DeleteFunc(waiting, func(t string) bool { return t == w.Type })
+			if w.State == InstanceFinished || !w.Since.IsZero() && time.Since(w.Since) >= workerSettles {
+				waiting = slices.DeleteFunc(waiting, func(n string) bool { return n == w.Name })
 			}
 		}
 		if len(waiting) == 0 {
-			r.told(all)
-			return nil
+			for i := range all {
+				all[i].Name = label(all[i], watch)
+			}
+			return all, nil
 		}
 		if time.Now().After(limit) {
-			return app.Errorf(app.CodeStartFailed, "see the app's log: logs "+r.service, "the worker %s was not up within %s", waiting[0], workerLimit)
+			return nil, app.Errorf(app.CodeStartFailed, "see the app's log: logs "+svc.Name, "the worker %s was not up within %s", waiting[0], workerLimit)
 		}
 		select {
 		case <-time.After(workerPause):
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 	}
 }
 
-// told says which workers run, and which have finished.
-func (r *rollout) told(all []WorkerStatus) {
-	r.healthy = time.Since(r.began)
+// label names an instance for people: by its type alone where there is one.
+func label(in Instance, of []Worker) string {
+	if slices.ContainsFunc(of, func(w Worker) bool { return w.Type == in.Type && w.Instances == 1 }) {
+		return in.Type
+	}
+	return in.Name
+}
+
+// ScaleWorkers gives the workers of a Service, whose revision runs, another number of instances, and waits until those that are new are up.
+// Where they do not come up, the number is as before again, and the error is an *app.Error.
+func ScaleWorkers(ctx context.Context, p Platform, before, svc *servingv1.Service, log *app.Log) error {
+	had := map[string]int64{}
+	for _, w := range Workers(before) {
+		had[w.Type] = w.Instances
+	}
+	grown := slices.DeleteFunc(Workers(svc), func(w Worker) bool { return w.Instances <= had[w.Type] })
+	all, err := runWorkers(ctx, p, svc, grown)
+	if err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTime)
+		defer cancel()
+		if e := p.SetWorkers(undo, before, Workers(before)); e != nil {
+			log.Error("could not fully restore the previous state: %v", e)
+		}
+		return explainWorker(err, svc.Spec.Template.Name, log)
+	}
+	tell(all, log)
+	return nil
+}
+
+// tell says which workers run, and which have finished.
+func tell(all []Instance, log *app.Log) {
 	for _, w := range all {
-		if w.Finished {
-			r.plan.Log.Detail("%s: ended with status 0, and is not started again before the next release", w.Type)
+		if w.State == InstanceFinished {
+			log.Detail("%s: ended with status 0, and is not started again before the next release", w.Name)
 		} else {
-			r.plan.Log.Detail("%s: up for %s", w.Type, app.Elapsed(time.Since(w.Since)))
+			log.Detail("%s: up for %s", w.Name, app.Elapsed(time.Since(w.Since)))
 		}
 	}
 }
@@ -133,12 +159,12 @@ func (e *workerError) Error() string {
 
 func (e *workerError) Unwrap() error { return e.ended }
 
-// explainWorker is the error for people, after the last lines of the worker's output.
-func (r *rollout) explainWorker(err error) error {
+// explainWorker is the error for people, after the last lines of the worker's output. Another error is as it is.
+func explainWorker(err error, revision string, log *app.Log) error {
 	var w *workerError
 	if !errors.As(err, &w) {
-		return nil
+		return err
 	}
-	r.show(w.ended.LogTail)
+	showLines(log, revision, w.ended.LogTail)
 	return app.Wrap(err, app.CodeStartFailed, w.ended.next(), "%s", w.Error())
 }

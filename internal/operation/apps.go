@@ -73,10 +73,11 @@ type RevisionStatus struct {
 	InFlight  int      `json:"inFlight"`  // requests
 }
 
-// WorkerStatus is the worker of one process type.
+// WorkerStatus is one instance of a worker.
 type WorkerStatus struct {
 	Type  string     `json:"type"`
-	State string     `json:"state"`           // "running", "finished" (ended with status 0, and is not started again), "restarting"
+	Name  string     `json:"name"`            // "worker.1"
+	State string     `json:"state"`           // "running", "starting", "restarting", "finished" (ended with status 0, and is not started again)
 	Since *time.Time `json:"since,omitempty"` // of its last start, while it runs
 }
 
@@ -101,25 +102,25 @@ var ShowApp = Operation[OfApp, AppStatus]{
 		if !web {
 			s.URL = ""
 		}
-		workers, err := c.Platform.Workers(ctx, c.app)
+		all, err := c.Platform.Instances(ctx, c.app, false)
 		if errors.Is(err, deploy.ErrNotFound) {
 			return s, nil
 		}
-		for _, w := range workers {
-			s.Workers = append(s.Workers, workerStatus(w))
+		for _, in := range all {
+			if in.Type != deploy.WebProcess {
+				s.Workers = append(s.Workers, workerStatus(in))
+			}
 		}
 		return s, err
 	},
 }
 
-func workerStatus(w deploy.WorkerStatus) WorkerStatus {
-	switch {
-	case w.Finished:
-		return WorkerStatus{Type: w.Type, State: "finished"}
-	case w.Since.IsZero():
-		return WorkerStatus{Type: w.Type, State: "restarting"}
+func workerStatus(in deploy.Instance) WorkerStatus {
+	s := WorkerStatus{Type: in.Type, Name: in.Name, State: string(in.State)}
+	if in.State == deploy.InstanceUp {
+		s.State, s.Since = "running", &in.Since
 	}
-	return WorkerStatus{Type: w.Type, State: "running", Since: &w.Since}
+	return s
 }
 
 // liveRevision returns the name of the revision that is live, and whether it takes requests; "" and true for none.

@@ -77,7 +77,7 @@ func TestRead_Folder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.AppDir != "api" || d.Web.Port != 9001 || d.Web.MinScale != 1 || d.Web.MaxScale != 3 || !d.Web.MaxScaleSaid || d.BuildEnv["A"] != "root" || d.BuildEnv["B"] != "api" ||
-		d.Web.Env["X"] != "root" || d.Web.Env["Y"] != "api" || len(d.Buildpacks) != 1 || d.Instances["worker"] != 0 || len(d.Instances) != 1 || d.BuildEnv[catalog.PackagesVariable] != "ffmpeg jq" {
+		d.Web.Env["X"] != "root" || d.Web.Env["Y"] != "api" || len(d.Buildpacks) != 1 || *d.Processes["worker"].Instances != 0 || len(d.Processes) != 1 || d.BuildEnv[catalog.PackagesVariable] != "ffmpeg jq" {
 		t.Errorf("%+v", d)
 	}
 	if want := []string{"api/project.toml: app-dir has no effect here: write it into project.toml at the root of the repository"}; !reflect.DeepEqual(d.Remarks, want) {

@@ -36,7 +36,7 @@ type Descriptor struct {
 	Buildpacks []Buildpack // that build the app; none: what detection finds
 	Remarks    []string    // for the push: what has no effect
 
-	Instances map[string]int64 // of other process types, by type: 1, or 0 if it is switched off
+	Processes map[string]Process // other process types of which it says something, by type
 }
 
 // Web is how the web process runs.
@@ -52,6 +52,7 @@ type Web struct {
 	CPU           resource.Quantity // limit; zero for none
 	Concurrency   int64             // concurrent requests in one instance; 0 for no limit
 	MinScale      int64
+	MinScaleSaid  bool              // set by the app, not the default
 	MaxScale      int64             // 0 for no limit
 	MaxScaleSaid  bool              // set by the app, not the default
 	Window        time.Duration     // without requests before the last instance stops, at least 6 s
@@ -62,7 +63,7 @@ type Web struct {
 
 func defaults() Descriptor {
 	return Descriptor{
-		BuildEnv: map[string]string{}, Instances: map[string]int64{}, Rollout: defaultRollout(),
+		BuildEnv: map[string]string{}, Processes: map[string]Process{}, Rollout: defaultRollout(),
 		Previews: Previews{Branches: []string{"*"}, TTL: defaultPreviewTTL, Env: map[string]string{}},
 		Web: Web{
 			Port: 8080, HealthPath: "/", HealthTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, Timeout: 300 * time.Second,
@@ -106,14 +107,12 @@ type file struct {
 			Post    groups      `toml:"post"`
 		} `toml:"buildpacks"`
 		Gitd struct {
-			Build     buildSettings          `toml:"build"`
-			Apps      map[string]appSettings `toml:"apps"`
-			Web       webTable               `toml:"web"`
-			Rollout   rolloutTable           `toml:"rollout"`
-			Previews  previewTable           `toml:"previews"`
-			Processes map[string]struct {
-				Instances *int64 `toml:"instances"`
-			} `toml:"processes"`
+			Build     buildSettings           `toml:"build"`
+			Apps      map[string]appSettings  `toml:"apps"`
+			Web       webTable                `toml:"web"`
+			Rollout   rolloutTable            `toml:"rollout"`
+			Previews  previewTable            `toml:"previews"`
+			Processes map[string]processTable `toml:"processes"`
 		} `toml:"gitd"`
 	} `toml:"io"`
 }
@@ -179,7 +178,7 @@ func (d *Descriptor) set(f *file) error {
 		return err
 	}
 	for name, p := range f.IO.Gitd.Processes {
-		if err := d.process(name, p.Instances); err != nil {
+		if err := d.process(name, p); err != nil {
 			return err
 		}
 	}
@@ -207,23 +206,6 @@ func (d *Descriptor) packages(names []string) error {
 	}
 	if len(names) > 0 {
 		d.BuildEnv[catalog.PackagesVariable] = strings.Join(names, " ")
-	}
-	return nil
-}
-
-// process sets what the descriptor says of a process type.
-func (d *Descriptor) process(name string, instances *int64) error {
-	key := "io.gitd.processes." + name
-	switch {
-	case name == "web" && instances != nil && *instances > 1:
-		return bad("%s.instances: give 0 for an app that runs workers alone; how many there are is for [io.gitd.web] min-scale and max-scale", key)
-	case name == "release":
-		return bad("%s: release runs once for each push; remove it from the Procfile to switch it off", key)
-	case instances == nil:
-	case *instances != 0 && *instances != 1:
-		return bad("%s.instances: %d is not possible; give 1, or 0 to switch it off", key, *instances)
-	default:
-		d.Instances[name] = *instances
 	}
 	return nil
 }

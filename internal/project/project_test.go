@@ -2,7 +2,6 @@ package project
 
 import (
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +34,9 @@ step-time = "3s"
 [io.gitd.processes.worker]
 instances = 0
 [io.gitd.processes.clock]
-instances = 1
+instances = 3
+memory = "1Gi"
+cpu = "500m"
 [io.gitd.processes.other]
 [io.gitd.web.env]
 GREETING = "hi"
@@ -43,8 +44,9 @@ GREETING = "hi"
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !maps.Equal(d.Instances, map[string]int64{"worker": 0, "clock": 1}) {
-		t.Errorf("%v", d.Instances)
+	if c := d.Processes["clock"]; len(d.Processes) != 3 || *d.Processes["worker"].Instances != 0 || *c.Instances != 3 || c.Memory.String() != "1Gi" || c.CPU.String() != "500m" ||
+		d.Processes["other"].Instances != nil {
+		t.Errorf("%v", d.Processes)
 	}
 	w := d.Web
 	if d.BuildEnv["BP_GO_TARGET"] != "./cmd/web" || w.Port != 3000 || w.HealthPath != "/healthz" || w.HealthTimeout != 5*time.Second ||
@@ -68,8 +70,10 @@ func TestParse_Errors(t *testing.T) {
 		{"Scale", "[io.gitd.web]\nmin-scale = 3\nmax-scale = 2\n", "more than max-scale"},
 		{"Steps", "[io.gitd.web]\ntraffic-steps = [50, 10]\n", "that rise"},
 		{"StepHundred", "[io.gitd.web]\ntraffic-steps = [100]\n", "between 1 and 99"},
-		{"Workers", "[io.gitd.processes.worker]\ninstances = 2\n", "worker.instances: 2 is not possible"},
-		{"WorkerSetting", "[io.gitd.processes.worker]\nmemory = \"1Gi\"\n", "unknown setting io.gitd.processes.worker.memory"},
+		{"Workers", "[io.gitd.processes.worker]\ninstances = 101\n", "io.gitd.processes.worker.instances: 101 is not between 0 and 100"},
+		{"WorkerSetting", "[io.gitd.processes.worker]\nport = 1\n", "unknown setting io.gitd.processes.worker.port"},
+		{"WorkerMemory", "[io.gitd.processes.worker]\nmemory = \"1M\"\n", "io.gitd.processes.worker.memory: 1M is not between 16Mi and 64Gi"},
+		{"WorkerWebSize", "[io.gitd.processes.web]\nmemory = \"1Gi\"\n", "[io.gitd.web] memory and cpu"},
 		{"WorkerWeb", "[io.gitd.processes.web]\ninstances = 2\n", "[io.gitd.web] min-scale"},
 		{"WorkerRelease", "[io.gitd.processes.release]\ninstances = 0\n", "runs once for each push"},
 		{"EnvName", "[io.gitd.web.env]\n\"A B\" = \"\"\n", "cannot be the name"},

@@ -38,8 +38,8 @@ func (w *Web) set(t webTable) error {
 		protocol(t.Protocol, &w.Protocol),
 		number("port", t.Port, 1, 65535, &port, func() { w.Port, w.PortSet = int(port), true }),
 		number("concurrency", t.Concurrency, 0, 1000, &w.Concurrency, nil),
-		number("min-scale", t.MinScale, 0, 1000, &w.MinScale, nil),
-		number("max-scale", t.MaxScale, 0, 1000, &w.MaxScale, nil),
+		number("min-scale", t.MinScale, 0, MaxScale, &w.MinScale, func() { w.MinScaleSaid = true }),
+		number("max-scale", t.MaxScale, 0, MaxScale, &w.MaxScale, nil),
 		order(w, t.MaxScale != nil),
 		steps(t.Steps, w),
 		duration("step-time", t.StepTime, time.Second, 10*time.Minute, &w.StepTime),
@@ -87,6 +87,9 @@ func protocol(v, to *string) error {
 	*to = *v
 	return nil
 }
+
+// MaxScale is how many instances of web an app can ask for.
+const MaxScale = 1000
 
 // defaultMaxScale keeps an app without a max-scale from taking the whole machine.
 const defaultMaxScale = 10
@@ -147,22 +150,26 @@ func durationOf(table, name string, v *string, low, high time.Duration, to *time
 		return bad("io.gitd.%s.%s: %q is not a time such as \"30s\" or \"2m\"", table, name, *v)
 	}
 	if d < low || d > high {
-		return bad("io.gitd.web.%s: %s is not between %s and %s", name, *v, low, high)
+		return bad("io.gitd.%s.%s: %s is not between %s and %s", table, name, *v, low, high)
 	}
 	*to = d
 	return nil
 }
 
 func quantity(name string, v *string, low, high string, to *resource.Quantity) error {
+	return quantityOf("web", name, v, low, high, to)
+}
+
+func quantityOf(table, name string, v *string, low, high string, to *resource.Quantity) error {
 	if v == nil {
 		return nil
 	}
 	q, err := resource.ParseQuantity(*v)
 	if err != nil || math.IsInf(q.AsApproximateFloat64(), 0) {
-		return bad("io.gitd.web.%s: %q is not a quantity such as %q", name, *v, map[string]string{"memory": "256Mi", "cpu": "500m"}[name])
+		return bad("io.gitd.%s.%s: %q is not a quantity such as %q", table, name, *v, map[string]string{"memory": "256Mi", "cpu": "500m"}[name])
 	}
 	if q.Cmp(resource.MustParse(low)) < 0 || q.Cmp(resource.MustParse(high)) > 0 {
-		return bad("io.gitd.web.%s: %s is not between %s and %s", name, *v, low, high)
+		return bad("io.gitd.%s.%s: %s is not between %s and %s", table, name, *v, low, high)
 	}
 	*to = q
 	return nil

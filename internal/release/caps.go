@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"strconv"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -24,25 +24,40 @@ type Caps struct {
 	Previews  int   // of an app; 0 for none
 }
 
-// checkCaps refuses settings above the caps, with that many workers, before anything is built. A setting without a bound gets the cap.
-func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, workers int64) error {
+// checkCaps refuses settings above the caps, with these workers, before anything is built. A setting without a bound gets the cap. set is what was set by hand.
+func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descriptor, workers []deploy.Worker, set []deploy.Scale) error {
 	c, w := m.o.Caps, &d.Web
-	refuse := func(flag, format string, args ...any) error {
-		return app.Errorf(app.CodeLimitExceeded, "ask for less in project.toml, or ask the operator (gitd serve --"+flag+")", format, args...)
-	}
-	if c.Memory > 0 && w.Memory.Value() > c.Memory {
-		return refuse("max-memory", "memory = %q is more than this server gives an instance: %s", w.Memory.String(), quantity(c.Memory))
-	}
-	if c.CPU > 0 && w.CPU.MilliValue() > c.CPU {
-		return refuse("max-cpu", "cpu = %q is more than this server gives an instance: %s", w.CPU.String(), resource.NewMilliQuantity(c.CPU, resource.DecimalSI))
-	}
 	if c.Scale > 0 && w.MaxScaleSaid && w.MaxScale > c.Scale {
-		return refuse("max-scale", "max-scale = %d is more than this server gives an app: %d", w.MaxScale, c.Scale)
+		return refused("ask for less in project.toml", "max-scale", "max-scale = %d is more than this server gives an app: %d", w.MaxScale, c.Scale)
 	}
 	if c.Scale > 0 && (w.MaxScale == 0 || w.MaxScale > c.Scale) { // no bound, or the default
 		w.MaxScale = max(c.Scale, w.MinScale)
 	}
-	always := w.MinScale + workers
+	s := newService(r, &build.Result{}, *w, processes{web: true, workers: workers})
+	deploy.SetScale(s, set)
+	return m.checkService(ctx, r, s, "ask for less in project.toml")
+}
+
+// checkService refuses a Service above the caps. less says how to ask for less.
+func (m *Machine) checkService(ctx context.Context, r app.Release, s *servingv1.Service, less string) error {
+	c := m.o.Caps
+	refuse := func(flag, format string, args ...any) error { return refused(less, flag, format, args...) }
+	limits := s.Spec.Template.Spec.Containers[0].Resources.Limits
+	sizes := append(deploy.Workers(s), deploy.Worker{Memory: limits[corev1.ResourceMemory], CPU: limits[corev1.ResourceCPU]})
+	for _, w := range sizes {
+		if c.Memory > 0 && w.Memory.Value() > c.Memory {
+			return refuse("max-memory", "memory = %q is more than this server gives an instance: %s", w.Memory.String(), quantity(c.Memory))
+		}
+		if c.CPU > 0 && w.CPU.MilliValue() > c.CPU {
+			return refuse("max-cpu", "cpu = %q is more than this server gives an instance: %s", w.CPU.String(), resource.NewMilliQuantity(c.CPU, resource.DecimalSI))
+		}
+	}
+	for _, by := range deploy.ScaleOf(s) {
+		if by.Type == webProcess && c.Scale > 0 && (by.Max > c.Scale || by.Max == 0) {
+			return refuse("max-scale", "%s is more than this server gives an app: %d", by, c.Scale)
+		}
+	}
+	always := alwaysRun(s)
 	if c.MinScale > 0 && always > c.MinScale {
 		return refuse("max-min-scale", "%d instances that always run (min-scale, and workers) are more than this server gives an app: %d", always, c.MinScale)
 	}
@@ -53,20 +68,27 @@ func (m *Machine) checkCaps(ctx context.Context, r app.Release, d *project.Descr
 	if err != nil || owner == "" {
 		return err
 	}
-	if sum := others + always*w.Memory.Value(); sum > c.KeyMemory {
+	if sum := others + alwaysTakes(s); sum > c.KeyMemory {
 		return refuse("max-key-memory", "with this release the instances that always run, of all apps of the key %q, would take %s, more than %s", owner, quantity(sum), quantity(c.KeyMemory))
 	}
 	return nil
 }
 
+// refused is the error for what is above a cap. less says how to ask for less, flag sets the cap.
+func refused(less, flag, format string, args ...any) error {
+	return app.Errorf(app.CodeLimitExceeded, less+", or ask the operator (gitd serve --"+flag+")", format, args...)
+}
+
 // workersAsked returns the process types that will run beside web, as far as is known before the build.
-func workersAsked(declared []string, instances map[string]int64) map[string]bool {
+func workersAsked(declared []string, said map[string]project.Process) map[string]bool {
 	asked := map[string]bool{}
 	for _, t := range declared {
-		asked[t] = isWorker(t, instances)
+		asked[t] = isWorker(t, said)
 	}
-	for t, n := range instances {
-		asked[t] = n > 0 && t != webProcess
+	for t, p := range said {
+		if p.Instances != nil {
+			asked[t] = *p.Instances > 0 && t != webProcess
+		}
 	}
 	maps.DeleteFunc(asked, func(_ string, runs bool) bool { return !runs })
 	return asked
@@ -87,15 +109,34 @@ func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, by
 	return a.Owner, bytes, err
 }
 
-// alwaysTakes returns the memory of the instances of a Service that always run.
-func alwaysTakes(s *servingv1.Service) int64 {
-	t := s.Spec.Template
-	always, _ := strconv.ParseInt(t.Annotations[autoscaling.MinScaleAnnotationKey], 10, 64)
-	always += int64(len(deploy.Workers(s)))
-	if len(t.Spec.Containers) == 0 {
+// alwaysRun returns how many instances of a Service always run.
+func alwaysRun(s *servingv1.Service) (n int64) {
+	if !deploy.WithoutWeb(&s.Spec.Template) {
+		n = deploy.WebScale(s).Min
+	}
+	for _, w := range deploy.Workers(s) {
+		n += w.Instances
+	}
+	return n
+}
+
+// alwaysTakes returns the memory that these may take.
+func alwaysTakes(s *servingv1.Service) (bytes int64) {
+	if len(s.Spec.Template.Spec.Containers) == 0 {
 		return 0
 	}
-	return always * t.Spec.Containers[0].Resources.Limits.Memory().Value()
+	each := s.Spec.Template.Spec.Containers[0].Resources.Limits.Memory().Value()
+	if !deploy.WithoutWeb(&s.Spec.Template) {
+		bytes = deploy.WebScale(s).Min * each
+	}
+	for _, w := range deploy.Workers(s) {
+		if w.Memory.IsZero() {
+			bytes += w.Instances * each
+		} else {
+			bytes += w.Instances * w.Memory.Value()
+		}
+	}
+	return bytes
 }
 
 func quantity(bytes int64) string { return resource.NewQuantity(bytes, resource.BinarySI).String() }

@@ -86,7 +86,7 @@ func TestCapBelowDefault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.checkCaps(t.Context(), app.Release{}, &d, 0); err != nil || d.Web.MaxScale != want {
+		if err := m.checkCaps(t.Context(), app.Release{}, &d, nil, nil); err != nil || d.Web.MaxScale != want {
 			t.Errorf("%q: %d, %v; want %d", text, d.Web.MaxScale, err, want)
 		}
 	}

@@ -20,8 +20,10 @@ type change struct {
 	// find returns the release that it begins with.
 	find func(store.Ledger) (app.Release, error)
 	// edit makes the Service of the new release, and what its entry says of the image, out of those of the older one. The revision has its new
-	// name by then. nil takes the older revision itself live.
+	// name by then; an edit that leaves the template as it was gives it the older one's name back. nil takes the older revision itself live.
 	edit func(ctx context.Context, r *app.Release, service *servingv1.Service) error
+	// check refuses a change before it enters the ledger, with the older release's Service; nil refuses none.
+	check func(ctx context.Context, from app.Release, service *servingv1.Service) error
 	// command runs the image's release command before the start, as after a build.
 	command bool
 }
@@ -44,6 +46,11 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		if service, err = m.service(ctx, from); err != nil {
 			return err
 		}
+		if c.check != nil {
+			if err := c.check(ctx, from, service); err != nil {
+				return err
+			}
+		}
 		d.release = app.Release{App: name, AppID: a.ID, Kind: c.kind, Of: from.Version, Commit: from.Commit, Ref: from.Ref, Message: c.message, Author: from.Author, Subject: from.Subject}
 		return nil
 	}
@@ -58,6 +65,8 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 			if err := c.edit(ctx, &d.release, service); err != nil {
 				return err
 			}
+		} else if err := d.keepScale(ctx, service); err != nil {
+			return err
 		}
 		log.Step("Release v%d: %s v%d (%.7s), revision %s", d.release.Version, c.says, from.Version, from.Commit, service.Spec.Template.Name)
 		if c.current {
@@ -69,6 +78,9 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 			if err := d.runReleaseCommand(ctx, service); err != nil {
 				return err
 			}
+		}
+		if c.edit != nil && service.Spec.Template.Name == from.Revision {
+			return d.inPlace(ctx, from, service)
 		}
 		if err := d.rollOut(ctx, launch{service: service}); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
+	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
 	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -60,7 +61,11 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err != nil {
 		return err
 	}
-	if err := d.m.checkCaps(ctx, d.release, &settings, d.workers(&settings, declared)); err != nil {
+	set, err := d.liveScale(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.m.checkCaps(ctx, d.release, &settings, d.workers(&settings, declared), set); err != nil {
 		return err
 	}
 	if p.Mode == app.ModeNoTraffic {
@@ -72,6 +77,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err != nil {
 		return err
 	}
+	d.takeScale(service, &settings, set)
 	if p.Mode == app.ModeDryRun {
 		return app.Errorf(app.CodeDryRun, "push without -o dry-run to take it live", "dry run: the build works; nothing was deployed")
 	}
@@ -84,12 +90,15 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	return d.rollOutOnItsPort(ctx, settings.Web.PortSet, l)
 }
 
-// workers returns how many process types will run beside web.
-func (d *deployment) workers(settings *project.Descriptor, declared []string) int64 {
-	if d.preview.Parent != "" && !settings.Previews.Workers {
-		return 0
+// workers returns what will run beside web, as far as is known before the build.
+func (d *deployment) workers(settings *project.Descriptor, declared []string) []deploy.Worker {
+	var workers []deploy.Worker
+	if d.preview.Parent == "" || settings.Previews.Workers {
+		for t := range workersAsked(declared, settings.Processes) {
+			workers = append(workers, workerOf(t, settings.Processes))
+		}
 	}
-	return int64(len(workersAsked(declared, settings.Instances)))
+	return workers
 }
 
 // servesAlready fails if no release of the app is live.
@@ -108,7 +117,7 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		return nil, err
 	}
 	d.release.Revision = app.RevisionName(p.App, d.release.Version)
-	run, err := processesOf(declared, result.Processes, settings.Instances)
+	run, err := processesOf(declared, result.Processes, settings.Processes)
 	if err == nil && d.preview.Parent != "" && !settings.Previews.Workers {
 		err = run.withoutWorkers()
 	}

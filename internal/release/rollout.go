@@ -3,7 +3,6 @@ package release
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -84,7 +83,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 // tellLive says that the release is live, and where.
 func (d *deployment) tellLive(service *servingv1.Service) {
 	if deploy.WithoutWeb(&service.Spec.Template) {
-		d.log.Detail("%s is live as workers, without an address: %s (%s)", d.release.App, strings.Join(deploy.Workers(service), ", "), app.Elapsed(d.timings.Total))
+		d.log.Detail("%s is live as workers, without an address: %s (%s)", d.release.App, deploy.WorkerNames(deploy.Workers(service)), app.Elapsed(d.timings.Total))
 		return
 	}
 	d.url = d.m.o.URL(d.release.App)

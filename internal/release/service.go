@@ -29,7 +29,7 @@ const (
 
 // The process types that are not workers.
 const (
-	webProcess     = "web"     // receives the requests
+	webProcess     = deploy.WebProcess
 	releaseProcess = "release" // runs before a release starts, as on Heroku
 )
 
@@ -57,9 +57,6 @@ func newService(r app.Release, result *build.Result, w project.Web, run processe
 		timeoutAnnotation:                     w.HealthTimeout.String(),
 		commitAnnotation:                      r.Commit,
 	}
-	if len(run.workers) > 0 {
-		scale[deploy.WorkersAnnotation] = strings.Join(run.workers, ",")
-	}
 	scale[deploy.AppIDAnnotation] = strconv.FormatInt(r.AppID, 10)
 	seconds := int64(w.Timeout / time.Second)
 	service := &servingv1.Service{
@@ -80,6 +77,7 @@ func newService(r app.Release, result *build.Result, w project.Web, run processe
 		}}},
 	}
 	deploy.SetAppID(service, r.AppID)
+	deploy.SetWorkers(service, slices.Concat(run.workers, run.off))
 	if !run.web {
 		deploy.SetWithoutWeb(service)
 	}

@@ -30,7 +30,7 @@ func Settings(manifest []byte) (settings []Setting, env map[string]string, err e
 		}
 	}
 	add("web", strconv.FormatBool(!deploy.WithoutWeb(t)))
-	add("workers", strings.Join(deploy.Workers(&s), " "))
+	add("workers", workerSettings(&s))
 	env = map[string]string{}
 	if len(t.Spec.Containers) > 0 {
 		c := &t.Spec.Containers[0]
@@ -63,4 +63,20 @@ func Settings(manifest []byte) (settings []Setting, env map[string]string, err e
 		add("timeout", strconv.FormatInt(*n, 10)+"s")
 	}
 	return settings, env, nil
+}
+
+// workerSettings are the workers of a Service with their sizes: "worker=2 memory=1Gi, clock=1".
+func workerSettings(s *servingv1.Service) string {
+	var all []string
+	for _, w := range deploy.Workers(s) {
+		text := deploy.Scale{Type: w.Type, Min: w.Instances}.String()
+		if !w.Memory.IsZero() {
+			text += " memory=" + w.Memory.String()
+		}
+		if !w.CPU.IsZero() {
+			text += " cpu=" + w.CPU.String()
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, ", ")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -52,8 +51,8 @@ func (d *deployment) setWorkers(ctx context.Context, service *servingv1.Service)
 		return
 	}
 	if len(workers) > 0 {
-		d.log.Step("Workers: %s", strings.Join(workers, ", "))
-		d.log.Detail("one instance each, restarted when it ends; its output is in the app's log")
+		d.log.Step("Workers: %s", deploy.WorkerNames(workers))
+		d.log.Detail("restarted when they end; their output is in the app's log")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,33 +24,42 @@ func TestProcessesOf(t *testing.T) {
 	for _, tt := range []struct {
 		name, declared string
 		image          []app.Process
-		instances      map[string]int64
+		instances      string
 		want, err      string
 	}{
-		{"NoProcfile", "", image, nil, "web", ""},
-		{"OfTheProcfile", "web release worker clock", image, nil, "web worker clock", ""},
-		{"NotInTheImage", "web other", image, nil, "web", ""},
-		{"Off", "web worker clock", image, map[string]int64{"worker": 0}, "web clock", ""},
-		{"On", "web worker", image, map[string]int64{"console": 1, "worker": 1}, "web worker console", ""},
-		{"Unknown", "web", image, map[string]int64{"wroker": 0}, "", "io.gitd.processes.wroker: the image has no such process type (it has: web, release, worker, clock, console, bot, migrate)"},
-		{"OneOff", "web console migrate worker", image, nil, "web worker; console migrate", ""},
-		{"OneOffOn", "web migrate", image, map[string]int64{"migrate": 1}, "web migrate", ""},
-		{"NoWeb", "worker", image[2:], nil, "worker", ""},
-		{"WebOff", "web worker", image, map[string]int64{"web": 0}, "worker", ""},
-		{"WebOfTheBuildpackBesideAWorker", "worker", image, nil, "web worker", ""},
-		{"WebOfTheBuildpackIsTheWorker", "bot", image, nil, "bot", ""},
-		{"WebOfTheProcfileIsAlsoAWorker", "web bot", image, nil, "web bot", ""},
-		{"Nothing", "release console", image[1:], nil, "", "nothing of the app would run: the image has no process type web, and no worker (it has: release, worker"},
+		{"NoProcfile", "", image, "", "web", ""},
+		{"OfTheProcfile", "web release worker clock", image, "", "web worker clock", ""},
+		{"NotInTheImage", "web other", image, "", "web", ""},
+		{"Off", "web worker clock", image, "worker=0", "web clock", ""},
+		{"On", "web worker", image, "console=1 worker=1", "web worker console", ""},
+		{"Unknown", "web", image, "wroker=0", "", "io.gitd.processes.wroker: the image has no such process type (it has: web, release, worker, clock, console, bot, migrate)"},
+		{"OneOff", "web console migrate worker", image, "", "web worker; console migrate", ""},
+		{"OneOffOn", "web migrate", image, "migrate=1", "web migrate", ""},
+		{"NoWeb", "worker", image[2:], "", "worker", ""},
+		{"WebOff", "web worker", image, "web=0", "worker", ""},
+		{"WebOfTheBuildpackBesideAWorker", "worker", image, "", "web worker", ""},
+		{"WebOfTheBuildpackIsTheWorker", "bot", image, "", "bot", ""},
+		{"WebOfTheProcfileIsAlsoAWorker", "web bot", image, "", "web bot", ""},
+		{"Nothing", "release console", image[1:], "", "", "nothing of the app would run: the image has no process type web, and no worker (it has: release, worker"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := processesOf(strings.Fields(tt.declared), tt.image, tt.instances)
+			said := map[string]project.Process{}
+			for entry := range strings.FieldsSeq(tt.instances) {
+				name, number, _ := strings.Cut(entry, "=")
+				n, err := strconv.ParseInt(number, 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				said[name] = project.Process{Instances: &n}
+			}
+			p, err := processesOf(strings.Fields(tt.declared), tt.image, said)
 			if tt.err != "" {
 				if app.CodeOf(err) == app.CodeInternal || err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Error(err)
 				}
 				return
 			}
-			got := p.workers
+			got := deploy.WorkerTypes(p.workers)
 			if p.web {
 				got = append([]string{"web"}, got...)
 			}
@@ -71,8 +81,8 @@ type workersOnly struct {
 	calls []string
 }
 
-func (p *workersOnly) SetWorkers(_ context.Context, s *servingv1.Service, types []string) error {
-	p.calls = append(p.calls, s.Spec.Template.Name+": "+strings.Join(types, " "))
+func (p *workersOnly) SetWorkers(_ context.Context, s *servingv1.Service, workers []deploy.Worker) error {
+	p.calls = append(p.calls, s.Spec.Template.Name+": "+strings.Join(deploy.WorkerTypes(workers), " "))
 	return p.err
 }
 
@@ -83,7 +93,11 @@ func serviceOf(t *testing.T, r app.Release, workers ...string) *servingv1.Servic
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newService(r, &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}, settings.Web, processes{web: true, workers: workers})
+	var running []deploy.Worker
+	for _, w := range workers {
+		running = append(running, deploy.Worker{Type: w, Instances: 1})
+	}
+	s := newService(r, &build.Result{Repository: "hello", Digest: "sha256:1", Processes: []app.Process{{Type: "web"}}}, settings.Web, processes{web: true, workers: running})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -244,7 +244,7 @@ func TestOpenErrors(t *testing.T) {
 			t.Fatalf("%v\n%s", err, told)
 		}
 	}
-	if err := p.SetWorkers(t.Context(), service("app", "v2", ref), []string{"job"}); err != nil {
+	if err := p.SetWorkers(t.Context(), service("app", "v2", ref), []deploy.Worker{{Type: "job", Instances: 1}}); err != nil {
 		t.Error(err)
 	}
 	if err := p.Logs(t.Context(), "app", deploy.LogOptions{}, &bytes.Buffer{}); err != nil {

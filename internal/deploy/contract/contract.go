@@ -39,6 +39,8 @@ type Env struct {
 	NoEdit string
 	// Collect removes a revision as the platform does by itself with a revision that is unused for long.
 	Collect func(ctx context.Context, service, revision string) error
+	// Measures says that the platform knows what instances use.
+	Measures bool
 	// Down waits until the platform itself knows that a revision fails whose app crashes repeatedly. It is nil where that is immediate.
 	Down func(ctx context.Context, service, revision string) error
 }
@@ -91,6 +93,7 @@ func (s *suite) cases() []testCase {
 		{"process names", s.processNames},
 		{"workers", s.workers},
 		{"without web", s.withoutWeb},
+		{"instances", s.instances},
 		{"HTTP/2", s.http2},
 		{"rollback", s.rollback},
 		{"writes", s.writes},

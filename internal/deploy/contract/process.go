@@ -78,11 +78,14 @@ func (s *suite) processNames(t *testing.T) {
 		if err := p.RunProcess(within(t), svc, name, io.Discard); app.CodeOf(err) != app.CodeInvalidInput {
 			t.Errorf("run %q: %v", name, err)
 		}
-		if err := p.SetWorkers(within(t), svc, []string{"job", name}); app.CodeOf(err) != app.CodeInvalidInput {
+		if err := p.SetWorkers(within(t), svc, []deploy.Worker{{Type: "job", Instances: 1}, {Type: name, Instances: 1}}); app.CodeOf(err) != app.CodeInvalidInput {
 			t.Errorf("worker %q: %v", name, err)
 		}
 	}
 }
+
+// jobs are so many instances of the worker job.
+func jobs(n int64) []deploy.Worker { return []deploy.Worker{{Type: "job", Instances: n}} }
 
 // workers: they run beside web, in the version that they are set to, one of each type.
 func (s *suite) workers(t *testing.T) {
@@ -103,18 +106,18 @@ func (s *suite) workers(t *testing.T) {
 		})
 	}
 	v1, v2 := s.service("workers", "v1", "COLOUR=red"), s.service("workers", "v2", "COLOUR=blue")
-	if err := p.SetWorkers(within(t), v1, []string{"job"}); !errors.Is(err, deploy.ErrNotFound) {
+	if err := p.SetWorkers(within(t), v1, jobs(1)); !errors.Is(err, deploy.ErrNotFound) {
 		t.Errorf("workers of a Service that does not exist: %v", err)
 	}
 	s.mustRoll(t, v1)
 	for range 2 { // SetWorkers is idempotent
-		if err := p.SetWorkers(within(t), v1, []string{"job"}); err != nil {
+		if err := p.SetWorkers(within(t), v1, jobs(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	says("[workers-v1 job.1] job of v1, red\n")
 	s.mustRoll(t, v2)
-	if err := p.SetWorkers(within(t), v2, []string{"job"}); err != nil {
+	if err := p.SetWorkers(within(t), v2, jobs(1)); err != nil {
 		t.Fatal(err)
 	}
 	says("[workers-v2 job.1] job of v2, blue\n")

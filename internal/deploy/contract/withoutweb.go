@@ -19,7 +19,7 @@ import (
 // aloneService returns a Service that runs these workers and nothing else.
 func (s *suite) aloneService(version string, env ...string) *servingv1.Service {
 	svc := s.service("alone", version, env...)
-	svc.Spec.Template.Annotations[deploy.WorkersAnnotation] = "job"
+	deploy.SetWorkers(svc, jobs(1))
 	deploy.SetWithoutWeb(svc)
 	return svc
 }
@@ -44,8 +44,8 @@ func (s *suite) withoutWeb(t *testing.T) {
 	s.mustRoll(t, s.aloneService("v2"))
 	said("[alone-v2 job.1] job of v2")
 	s.unreached(t, "alone")
-	all, err := p.Workers(within(t), "alone")
-	if err != nil || len(all) != 1 || all[0].Type != "job" || all[0].Since.IsZero() || all[0].Finished {
+	all, err := s.jobs(t, "alone")
+	if err != nil || len(all) != 1 || all[0].Type != "job" || all[0].Since.IsZero() || all[0].State != deploy.InstanceUp {
 		t.Errorf("workers: %+v, %v", all, err)
 	}
 	if svc, err := p.Get(within(t), "alone"); err != nil || !deploy.WithoutWeb(&svc.Spec.Template) || svc.Spec.Template.Name != "alone-v2" {
@@ -74,8 +74,8 @@ func (s *suite) withoutWeb(t *testing.T) {
 	s.mustRoll(t, s.aloneService("v6", "STATUS=0"))
 	said("[alone-v6 job.1] job of v6")
 	time.Sleep(3 * time.Second)
-	all, err = p.Workers(within(t), "alone")
-	if err != nil || len(all) != 1 || !all[0].Finished {
+	all, err = s.jobs(t, "alone")
+	if err != nil || len(all) != 1 || all[0].State != deploy.InstanceFinished {
 		t.Errorf("a worker that has finished: %+v, %v", all, err)
 	}
 	if err := p.Delete(within(t), "alone"); err != nil {

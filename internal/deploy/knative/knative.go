@@ -79,17 +79,18 @@ const (
 
 // Labels and annotations of what gitd makes on a cluster.
 const (
-	managedBy  = "app.kubernetes.io/managed-by"
-	manager    = kube.FieldManager
-	appLabel   = "gitd.io/app"
-	revLabel   = "gitd.io/revision"
-	procLabel  = "gitd.io/process"
-	hashNote   = "gitd.io/hash"
-	templNote  = "gitd.io/template"
-	pullPrefix = "gitd-pull"
-	instLabel  = "gitd.io/instance"
-	container  = "user-container" // Knative's name for an only container
-	queueProxy = "queue-proxy"
+	managedBy   = "app.kubernetes.io/managed-by"
+	manager     = kube.FieldManager
+	appLabel    = "gitd.io/app"
+	revLabel    = "gitd.io/revision"
+	procLabel   = "gitd.io/process"
+	numberLabel = "gitd.io/number" // of a worker's Deployment and pods, from the second instance of a type on
+	hashNote    = "gitd.io/hash"
+	templNote   = "gitd.io/template"
+	pullPrefix  = "gitd-pull"
+	instLabel   = "gitd.io/instance"
+	container   = "user-container" // Knative's name for an only container
+	queueProxy  = "queue-proxy"
 )
 
 // Labels that Knative gives to what belongs to a Service or a revision.
@@ -113,6 +114,7 @@ var (
 	events        = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 	deployments   = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	jobs          = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	podMetrics    = schema.GroupVersionResource{Group: "metrics.k8s.io", Version: "v1beta1", Resource: "pods"}
 	accessReviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
 )
 

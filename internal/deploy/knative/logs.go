@@ -38,8 +38,8 @@ type instanceLog struct {
 
 func (p *Platform) newInstanceLog(pod *corev1.Pod) *instanceLog {
 	id := pod.Name[strings.LastIndexByte(pod.Name, '-')+1:]
-	if process := pod.Labels[procLabel]; process != "" {
-		id = process + ".1" // there is only one
+	if pod.Labels[procLabel] != "" {
+		id = placeOf(pod.Labels).name()
 	}
 	return &instanceLog{now: kube.PodLog{Client: p.c, Namespace: pod.Namespace, Pod: pod.Name, Container: container},
 		prefix: fmt.Sprintf("[%s %s] ", pod.Labels[revLabel], id)}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -19,17 +18,9 @@ const finishedNote = "gitd.io/finished"
 
 func isNotFound(err error) bool { return errors.Is(err, deploy.ErrNotFound) }
 
-// Workers implements deploy.Platform.
-func (p *Platform) Workers(ctx context.Context, service string) ([]deploy.WorkerStatus, error) {
-	ctx = p.calling(ctx)
-	all, err := p.workerStates(ctx, service)
-	return all, explained(ctx, err, "see how the workers of "+service+" run")
-}
-
-func (p *Platform) workerStates(ctx context.Context, service string) ([]deploy.WorkerStatus, error) {
-	if _, err := p.find(ctx, service); err != nil {
-		return nil, err
-	}
+// workerStates returns the instances that the workers of a Service should have, by name.
+// With words they have their last lines.
+func (p *Platform) workerStates(ctx context.Context, service string, words bool) ([]podInstance, error) {
 	namespace := p.namespace(service)
 	have, err := list[appsv1.Deployment](ctx, p.c, deployments, namespace, ours(service)+","+procLabel)
 	if err != nil {
@@ -39,72 +30,66 @@ func (p *Platform) workerStates(ctx context.Context, service string) ([]deploy.W
 	if err != nil {
 		return nil, err
 	}
-	all := []deploy.WorkerStatus{}
+	var all []podInstance
 	for _, d := range have {
-		s := deploy.WorkerStatus{Type: d.Labels[procLabel], Finished: d.Annotations[finishedNote] != ""}
+		at := placeOf(d.Labels)
+		s := podInstance{Instance: deploy.Instance{Type: at.worker.Type, Name: at.name(), Revision: d.Labels[revLabel], State: deploy.InstanceStarting}}
+		if d.Annotations[finishedNote] != "" {
+			s.State = deploy.InstanceFinished
+		}
 		for i := range running {
 			pod := &running[i]
-			if !s.Finished && pod.DeletionTimestamp == nil && pod.Labels[procLabel] == s.Type && pod.Labels[revLabel] == d.Labels[revLabel] {
-				p.workerState(ctx, pod, &s)
+			if s.State != deploy.InstanceFinished && pod.DeletionTimestamp == nil && placeOf(pod.Labels).name() == s.Name && pod.Labels[revLabel] == s.Revision {
+				s.workerState(pod)
+				if words && s.Ended != nil {
+					s.Ended.LogTail = p.lastWords(ctx, pod)
+				}
 			}
 		}
 		all = append(all, s)
 	}
-	slices.SortFunc(all, func(a, b deploy.WorkerStatus) int { return strings.Compare(a.Type, b.Type) })
 	return all, nil
 }
 
 // workerState fills in what a worker's pod says.
-func (p *Platform) workerState(ctx context.Context, pod *corev1.Pod, s *deploy.WorkerStatus) {
+func (s *podInstance) workerState(pod *corev1.Pod) {
 	c := stateOf(pod)
 	if c == nil {
 		return
 	}
-	if c.State.Running != nil {
-		s.Since = c.State.Running.StartedAt.Time
-	}
-	ended := c.State.Terminated
-	if ended == nil {
-		ended = c.LastTerminationState.Terminated
-	}
-	if ended == nil {
+	if ended := endOf(c); ended != nil && ended.ExitCode == 0 && c.RestartCount <= 1 && ended.FinishedAt.Sub(ended.StartedAt.Time) < deploy.FinishesWithin {
+		s.State, s.Since = deploy.InstanceFinished, time.Time{}
 		return
 	}
-	if ended.ExitCode == 0 && c.RestartCount <= 1 && ended.FinishedAt.Sub(ended.StartedAt.Time) < deploy.FinishesWithin {
-		s.Finished = true
-		return
-	}
-	switch ended.Reason {
-	case "OOMKilled":
-		s.Ended = &deploy.StartError{Reason: deploy.OutOfMemory, ExitCode: int(ended.ExitCode), Detail: memoryOf(&pod.Spec.Containers[0])}
-	default:
-		s.Ended = terminated(nil, ended)
-	}
-	s.Ended.LogTail, s.EndedAt = p.lastWords(ctx, pod), ended.FinishedAt.Add(time.Second) // nodes write whole seconds
+	s.podState(pod, c)
 }
 
 // watchFinished looks for workers that end with status 0 right after their start, and takes their pods away, until all have been up for longer.
-func (p *Platform) watchFinished(service string, r *release, types []string) {
+func (p *Platform) watchFinished(service string, r *release, places []place) {
 	p.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, time.Minute+deploy.FinishesWithin)
 		defer cancel()
-		for left := slices.Clone(types); len(left) > 0; {
+		for left := slices.Clone(places); len(left) > 0; {
 			select {
 			case <-time.After(lookEvery):
 			case <-ctx.Done():
 				return
 			}
-			all, err := p.workerStates(ctx, service)
+			all, err := p.workerStates(ctx, service, false)
 			if err != nil {
 				continue
 			}
 			for _, w := range all {
 				old := !w.Since.IsZero() && time.Since(w.Since) > deploy.FinishesWithin
-				if w.Finished {
-					old = p.finish(ctx, service, r, w.Type) == nil
+				i := slices.IndexFunc(left, func(at place) bool { return at.name() == w.Name })
+				if i < 0 {
+					continue
+				}
+				if w.State == deploy.InstanceFinished {
+					old = p.finish(ctx, service, r, left[i]) == nil
 				}
 				if old {
-					left = slices.DeleteFunc(left, func(t string) bool { return t == w.Type })
+					left = slices.Delete(left, i, i+1)
 				}
 			}
 		}
@@ -112,13 +97,13 @@ func (p *Platform) watchFinished(service string, r *release, types []string) {
 }
 
 // finish notes that a worker of the release has finished, and leaves no pod of it.
-func (p *Platform) finish(ctx context.Context, service string, r *release, process string) error {
+func (p *Platform) finish(ctx context.Context, service string, r *release, at place) error {
 	defer p.lock(service)()
-	d, err := get[appsv1.Deployment](ctx, p.c, deployments, p.namespace(service), workerName(service, process))
+	d, err := get[appsv1.Deployment](ctx, p.c, deployments, p.namespace(service), workerName(service, at))
 	if err != nil || d.Labels[revLabel] != r.name || d.Annotations[finishedNote] != "" {
 		return err
 	}
-	want, err := p.worker(d.Namespace, service, d.OwnerReferences, r, process)
+	want, err := p.worker(d.Namespace, service, d.OwnerReferences, r, at)
 	if err != nil {
 		return err
 	}

@@ -8,18 +8,35 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// lastEnd is how the last ready instance that ended by itself ended.
+// lastEnd is how the last instance that ended by itself ended.
 type lastEnd struct {
 	mu sync.Mutex // mu guards the following
 
-	at  time.Time
-	why *deploy.StartError
+	ready, any end // of those that had become ready, and of all
 }
 
-func (l *lastEnd) note(why *deploy.StartError) {
+// end is how an instance ended; times is how many have.
+type end struct {
+	at    time.Time
+	why   *deploy.StartError
+	times int
+}
+
+// note records the end of an instance; ready says whether it had become ready.
+func (l *lastEnd) note(why *deploy.StartError, ready bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.at, l.why = time.Now(), why
+	l.any = end{time.Now(), why, l.any.times + 1}
+	if ready {
+		l.ready = l.any
+	}
+}
+
+// last is the end of the last instance, ready or not.
+func (l *lastEnd) last() end {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.any
 }
 
 // Ended implements deploy.Platform.
@@ -30,8 +47,8 @@ func (p *Platform) Ended(_ context.Context, service, revision string, since time
 	}
 	r.ended.mu.Lock()
 	defer r.ended.mu.Unlock()
-	if r.ended.why == nil || r.ended.at.Before(since) {
+	if r.ended.ready.why == nil || r.ended.ready.at.Before(since) {
 		return nil
 	}
-	return r.ended.why
+	return r.ended.ready.why
 }

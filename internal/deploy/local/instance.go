@@ -29,7 +29,8 @@ const (
 	labelService  = "gitd.service"
 	labelRevision = "gitd.revision"
 	labelLog      = "gitd.log"
-	labelProcess  = "gitd.process" // of a worker's
+	labelProcess  = "gitd.process"  // of a worker's
+	labelNumber   = "gitd.instance" // the same
 	platformLocal = "local"
 )
 
@@ -45,7 +46,7 @@ const (
 type instance struct {
 	revision  *revision
 	id        string // container ID: revision, "-", five characters; a worker's has its process type between them
-	process   string // a worker's type; "" for one that requests go to
+	worker    *place // nil for one that requests go to
 	log       string // file
 	container *sandbox.Container
 	proxy     *dataplane.Instance // nil for a worker
@@ -55,6 +56,14 @@ type instance struct {
 	// The revision's mu guards the following.
 	state state
 	since time.Time // when it became ready
+}
+
+// memory is the instance's limit in bytes.
+func (in *instance) memory() int64 {
+	if in.worker != nil && !in.worker.worker.Memory.IsZero() {
+		return in.worker.worker.Memory.Value()
+	}
+	return in.revision.memory()
 }
 
 func (r *revision) newInstance(id, log string) *instance {
@@ -122,6 +131,7 @@ func (r *revision) startFailed(in *instance, err error) {
 	if !errors.As(err, &why) {
 		why = &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
 	}
+	r.ended.note(why, false)
 	r.mu.Lock()
 	r.noteFailure(why, time.Now())
 	r.mu.Unlock()
@@ -178,7 +188,7 @@ func (r *revision) watch(in *instance) {
 	}
 	r.mu.Unlock()
 	if !exit.Told {
-		r.ended.note(in.exited())
+		r.ended.note(in.exited(), true)
 	}
 	r.poke()
 	note := "gitd: the instance " + describeExit(exit, r.memory())

@@ -148,7 +148,7 @@ func TestContract(t *testing.T) {
 	p := m.open(t, nil)
 	f := serve(t, p)
 	contract.Run(t, func(t *testing.T, img v1.Image) *contract.Env {
-		return &contract.Env{Platform: p, Address: f.address, Domain: "localhost", Image: m.add(t, "testapp", img), Reopen: func() deploy.Platform {
+		return &contract.Env{Platform: p, Address: f.address, Domain: "localhost", Measures: true, Image: m.add(t, "testapp", img), Reopen: func() deploy.Platform {
 			if err := p.Close(); err != nil {
 				t.Error(err)
 			}

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"strconv"
 	"strings"
@@ -10,23 +11,36 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// memoryLeft is the machine's available memory in bytes, without swapping; a very large number where that is not known.
-func memoryLeft() int64 {
-	const unknown = int64(1) << 62
+// unknownMemory is a very large number, where the machine does not tell.
+const unknownMemory = int64(1) << 62
+
+// Memory implements deploy.Platform.
+func (p *Platform) Memory(context.Context) (total, left int64) {
+	if total = memoryInfo("MemTotal:"); total == unknownMemory {
+		return 0, 0
+	}
+	return total, p.opts.MemoryLeft() - p.promised.Load()
+}
+
+// memoryLeft is the machine's available memory in bytes, without swapping.
+func memoryLeft() int64 { return memoryInfo("MemAvailable:") }
+
+// memoryInfo reads an entry of /proc/meminfo in bytes.
+func memoryInfo(name string) int64 {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
-		return unknown
+		return unknownMemory
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) >= 2 && fields[0] == "MemAvailable:" {
+		if len(fields) >= 2 && fields[0] == name {
 			if kib, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
 				return kib << 10
 			}
 		}
 	}
-	return unknown
+	return unknownMemory
 }
 
 // lowMemoryEvery is how often the log repeats that a revision gets no more instances.

@@ -44,8 +44,8 @@ func (in *instance) create(ctx context.Context) error {
 	}
 	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = in.id, in.log, p.opts.LogLimit, p.opts.StopGrace
 	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
-	if in.process != "" {
-		spec.Args, spec.Labels[labelProcess] = []string{deploy.ProcessDir + in.process}, in.process
+	if in.worker != nil {
+		in.worker.apply(&spec)
 	}
 	c, err := p.opts.Host.Start(ctx, spec)
 	if err != nil {
@@ -61,7 +61,7 @@ func (in *instance) create(ctx context.Context) error {
 // attach gives the instance its container, and to one that serves requests the way into it.
 func (in *instance) attach(c *sandbox.Container) {
 	in.container = c
-	if in.process != "" {
+	if in.worker != nil {
 		return
 	}
 	port := in.revision.port
@@ -162,7 +162,7 @@ func (in *instance) exited() *deploy.StartError {
 	e := &deploy.StartError{Reason: deploy.Exited, Port: in.revision.port, ExitCode: exit.Code, Signal: exit.Signal}
 	e.LogTail = tailOf(in.log)
 	if exit.OutOfMemory {
-		e.Reason, e.Detail = deploy.OutOfMemory, app.Size(in.revision.memory())
+		e.Reason, e.Detail = deploy.OutOfMemory, app.Size(in.memory())
 	}
 	return e
 }

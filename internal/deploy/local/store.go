@@ -11,6 +11,7 @@ import (
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
@@ -28,9 +29,41 @@ type template struct {
 
 // workerSet is the workers that a Service should have.
 type workerSet struct {
-	Revision string   `json:"revision"`
-	Types    []string `json:"types"`              // that run
-	Finished []string `json:"finished,omitempty"` // that ended with status 0 right after their start
+	Revision string          `json:"revision"`
+	Workers  []deploy.Worker `json:"workers,omitempty"`
+	Finished []string        `json:"finished,omitempty"` // instances that ended with status 0 right after their start; one without a number is the first
+	Types    []string        `json:"types,omitempty"`    // in files of an older gitd: one instance of each
+}
+
+// places are the instances of a set that should run, by name.
+func (c *workerSet) places() map[string]place {
+	all := map[string]place{}
+	for _, t := range c.Types {
+		all[deploy.InstanceName(t, 1)] = place{deploy.Worker{Type: t, Instances: 1}, 1}
+	}
+	for _, w := range c.Workers {
+		for n := range int(w.Instances) {
+			all[deploy.InstanceName(w.Type, n+1)] = place{w, n + 1}
+		}
+	}
+	for _, name := range c.Finished {
+		delete(all, name)
+		delete(all, deploy.InstanceName(name, 1))
+	}
+	return all
+}
+
+// place is one of a worker's instances.
+type place struct {
+	worker deploy.Worker
+	number int // from 1
+}
+
+func (p place) name() string { return deploy.InstanceName(p.worker.Type, p.number) }
+
+// sameSize tells whether two places have instances of the same size.
+func (p place) sameSize(o place) bool {
+	return p.worker.Memory.Equal(o.worker.Memory) && p.worker.CPU.Equal(o.worker.CPU)
 }
 
 type record struct {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,49 +19,25 @@ import (
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
-// worker keeps one process type of a revision running: one container after the other.
+// worker keeps one instance of a process type running: one container after the other.
 type worker struct {
 	revision *revision
-	process  string
-	log      string             // file, for all its containers
-	ctx      context.Context    // ends when the worker should stop, or with the Platform
-	cancel   context.CancelFunc // stops it
-	gone     chan struct{}      // closed when it has stopped, and its container is removed
+	place
+	log    string             // file, for all its containers
+	ctx    context.Context    // ends when the worker should stop, or with the Platform
+	cancel context.CancelFunc // stops it
+	gone   chan struct{}      // closed when it has stopped, and its container is removed
 
 	mu     sync.Mutex // mu guards the following
-	status deploy.WorkerStatus
+	status deploy.Instance
+	runs   *sandbox.Container // nil while it does not run
 }
 
 // note changes what is known of the worker.
-func (w *worker) note(change func(*deploy.WorkerStatus)) {
+func (w *worker) note(change func(*deploy.Instance)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(&w.status)
-}
-
-// Workers implements deploy.Platform.
-func (p *Platform) Workers(_ context.Context, service string) ([]deploy.WorkerStatus, error) {
-	p.mu.RLock()
-	s := p.services[service]
-	p.mu.RUnlock()
-	if s == nil {
-		return nil, fmt.Errorf("service %s: %w", service, deploy.ErrNotFound)
-	}
-	all := []deploy.WorkerStatus{}
-	c, err := p.store.workers(service)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range c.Finished {
-		all = append(all, deploy.WorkerStatus{Type: t, Finished: true})
-	}
-	for _, w := range p.workers(service) {
-		if w.ctx.Err() == nil {
-			w.note(func(st *deploy.WorkerStatus) { all = append(all, *st) })
-		}
-	}
-	slices.SortFunc(all, func(a, b deploy.WorkerStatus) int { return strings.Compare(a.Type, b.Type) })
-	return all, nil
 }
 
 // finish notes that a worker has done its work: neither this process nor the next one starts it again before the next release. It does not
@@ -73,20 +50,20 @@ func (w *worker) finish() {
 			return
 		}
 		c, err := p.store.workers(r.service)
-		if err == nil && c.Revision == r.name && slices.Contains(c.Types, w.process) {
-			c.Types = slices.DeleteFunc(c.Types, func(t string) bool { return t == w.process })
-			c.Finished = append(c.Finished, w.process)
+		if _, there := c.places()[w.name()]; err == nil && c.Revision == r.name && there {
+			c.Finished = append(c.Finished, w.name())
 			err = p.store.saveWorkers(r.service, c)
 		}
 		if err != nil {
-			p.opts.Log("deploy: %s: keep that the worker %s has finished: %v", r.name, w.process, err)
+			p.opts.Log("deploy: %s: keep that the worker %s has finished: %v", r.name, w.name(), err)
 		}
 	})
 }
 
-// SetWorkers implements deploy.Platform. Two workers of one process type never run at once: the new one starts when the old one has ended.
-func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types []string) error {
-	if err := deploy.CheckProcesses(types...); err != nil {
+// SetWorkers implements deploy.Platform. Two workers of one process type of two revisions never run at once: the new ones start when the old
+// ones have ended.
+func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, workers []deploy.Worker) error {
+	if err := deploy.CheckProcesses(deploy.WorkerTypes(workers)...); err != nil {
 		return err
 	}
 	defer p.lock(svc.Name)()
@@ -97,30 +74,26 @@ func (p *Platform) SetWorkers(_ context.Context, svc *servingv1.Service, types [
 	if err != nil {
 		return err
 	}
-	types = slices.Compact(slices.Sorted(slices.Values(types)))
-	set := workerSet{Revision: r.name, Types: types}
+	set := workerSet{Revision: r.name, Workers: workers}
 	if before, err := p.store.workers(svc.Name); err == nil && before.Revision == r.name { // those that have finished stay so
-		set.Finished = slices.DeleteFunc(before.Finished, func(t string) bool { return !slices.Contains(types, t) })
-		types = slices.DeleteFunc(types, func(t string) bool { return slices.Contains(set.Finished, t) })
-		set.Types = types
+		wanted := set.places()
+		set.Finished = slices.DeleteFunc(before.Finished, func(name string) bool { _, still := wanted[name]; return !still })
 	}
 	if err := p.store.saveWorkers(svc.Name, set); err != nil {
 		return fmt.Errorf("save the workers of %s: %w", svc.Name, err)
 	}
+	wanted := set.places()
 	before := map[string][]*worker{} // those that have to end first, by type
-	running := map[string]bool{}
 	for _, w := range p.workers(svc.Name) {
-		if w.revision == r && slices.Contains(types, w.process) && w.ctx.Err() == nil {
-			running[w.process] = true
+		if to, ok := wanted[w.name()]; ok && w.revision == r && to.sameSize(w.place) && w.ctx.Err() == nil {
+			delete(wanted, w.name())
 			continue
 		}
 		w.cancel()
-		before[w.process] = append(before[w.process], w)
+		before[w.worker.Type] = append(before[w.worker.Type], w)
 	}
-	for _, t := range types {
-		if !running[t] {
-			r.startWorker(t, filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), t+".1")), nil, before[t])
-		}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		r.startWorker(wanted[name], filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), name)), nil, before[wanted[name].worker.Type])
 	}
 	return nil
 }
@@ -143,8 +116,9 @@ func (p *Platform) workers(service string) []*worker {
 
 // startWorker starts a worker in the background, once those before it are gone; one with a container of an earlier process continues with
 // that. Calls for one Service do not overlap.
-func (r *revision) startWorker(process, log string, container *sandbox.Container, before []*worker) *worker {
-	w := &worker{revision: r, process: process, log: log, gone: make(chan struct{}), status: deploy.WorkerStatus{Type: process}}
+func (r *revision) startWorker(at place, log string, container *sandbox.Container, before []*worker) *worker {
+	w := &worker{revision: r, place: at, log: log, gone: make(chan struct{}),
+		status: deploy.Instance{Type: at.worker.Type, Name: at.name(), Revision: r.name, State: deploy.InstanceStarting}}
 	w.ctx, w.cancel = context.WithCancel(r.p.ctx)
 	r.mu.Lock()
 	r.workers[w] = struct{}{}
@@ -174,44 +148,44 @@ func (r *revision) startWorker(process, log string, container *sandbox.Container
 func (w *worker) work(container *sandbox.Container) {
 	r, p := w.revision, w.revision.p
 	if err := makeLog(w.log); err != nil {
-		p.opts.Log("deploy: %s: worker %s has no log: %v", r.name, w.process, err)
+		p.opts.Log("deploy: %s: worker %s has no log: %v", r.name, w.name(), err)
 	}
 	var again restarts
 	for first := container == nil; w.ctx.Err() == nil || container != nil; first = false {
-		in := r.newInstance(processID(r.name, w.process), w.log)
-		in.process = w.process
+		in := w.instance(container)
+		adopted := container != nil
+		container = nil
 		note, alive := "", time.Duration(0)
-		if container != nil {
-			in.id = container.ID
-			in.attach(container)
-			container = nil
-		} else if err := in.create(w.ctx); err != nil {
-			if w.ctx.Err() != nil {
-				return
+		if !adopted {
+			if err := in.create(w.ctx); err != nil {
+				if w.ctx.Err() != nil {
+					return
+				}
+				note = "did not start: " + startFailure(err)
+				w.note(func(s *deploy.Instance) { s.Ended, s.EndedAt = startErrorOf(err), time.Now() })
 			}
-			note = "did not start: " + startFailure(err)
-			w.note(func(s *deploy.WorkerStatus) { s.Ended, s.EndedAt = startErrorOf(err), time.Now() })
 		}
 		if in.container != nil {
-			w.note(func(s *deploy.WorkerStatus) { s.Since = in.container.Started })
+			w.runsIn(in.container)
 			if !w.wait(in) {
 				return
 			}
 			exit := in.container.Exit()
-			note, alive = describeExit(exit, r.memory()), exit.At.Sub(in.container.Started)
+			note, alive = describeExit(exit, in.memory()), exit.At.Sub(in.container.Started)
 			if first && exit.Code == 0 && !exit.Told && alive < deploy.FinishesWithin {
-				p.appendLog(w.log, fmt.Sprintf("gitd: %s ended with status 0; it is not started again before the next release", w.process))
+				p.appendLog(w.log, fmt.Sprintf("gitd: %s ended with status 0; it is not started again before the next release", w.worker.Type))
 				w.remove(in)
 				w.finish()
 				return
 			}
-			w.note(func(s *deploy.WorkerStatus) { s.Since, s.Ended, s.EndedAt = time.Time{}, in.exited(), exit.At })
+			w.note(func(s *deploy.Instance) { s.Ended, s.EndedAt = in.exited(), exit.At })
 			if exit.Told { // not the worker's fault
 				again = restarts{}
 			}
 		}
 		pause := again.after(alive)
-		note = fmt.Sprintf("gitd: %s %s; it is restarted in %s", w.process, note, pause)
+		w.note(func(s *deploy.Instance) { s.State, s.Since = deploy.InstanceRestarting, time.Time{}; s.Restarts++ })
+		note = fmt.Sprintf("gitd: %s %s; it is restarted in %s", w.worker.Type, note, pause)
 		p.appendLog(w.log, note)
 		p.opts.Log("deploy: %s: %s", in.id, note)
 		w.remove(in)
@@ -220,6 +194,36 @@ func (w *worker) work(container *sandbox.Container) {
 		case <-w.ctx.Done():
 		}
 	}
+}
+
+// instance returns the next instance of the worker: in that container, or in a new one for nil.
+func (w *worker) instance(container *sandbox.Container) *instance {
+	in := w.revision.newInstance(processID(w.revision.name, w.worker.Type), w.log)
+	in.worker = &w.place
+	if container != nil {
+		in.id = container.ID
+		in.attach(container)
+	}
+	return in
+}
+
+// apply makes the container of web one of the worker's.
+func (p *place) apply(s *sandbox.Spec) {
+	s.Args = []string{deploy.ProcessDir + p.worker.Type}
+	s.Labels[labelProcess], s.Labels[labelNumber] = p.worker.Type, strconv.Itoa(p.number)
+	if q := p.worker.Memory; !q.IsZero() {
+		s.Memory, s.Scratch = q.Value(), q.Value()
+	}
+	if q := p.worker.CPU; !q.IsZero() {
+		s.CPU = q.AsApproximateFloat64()
+	}
+}
+
+// runsIn notes that a container of the worker runs.
+func (w *worker) runsIn(c *sandbox.Container) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.runs, w.status.State, w.status.Since = c, deploy.InstanceUp, c.Started
 }
 
 // wait waits for the end of the container. It returns false when the worker was stopped: then the container is removed, or left for the
@@ -247,6 +251,9 @@ func (w *worker) remove(in *instance) {
 	if in.container == nil {
 		return
 	}
+	w.mu.Lock()
+	w.runs = nil
+	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), time.Minute)
 	defer cancel()
 	if err := in.container.Remove(ctx); err != nil {
@@ -294,39 +301,48 @@ func (p *Platform) resumeWorkers(containers []*sandbox.Container) {
 		if err != nil {
 			p.opts.Log("deploy: the workers of %s cannot be read: %v", name, err)
 		}
-		wanted := s.revisions[c.Revision]
-		found := map[string]bool{}
+		current, wanted := s.revisions[c.Revision], c.places()
 		before := map[string][]*worker{}
 		for _, container := range containers {
-			process := container.Labels[labelProcess]
+			at := placeOf(container)
 			r := s.revisions[container.Labels[labelRevision]]
-			if container.Labels[labelPlatform] != platformLocal || container.Labels[labelService] != name || process == "" || r == nil {
+			if container.Labels[labelPlatform] != platformLocal || container.Labels[labelService] != name || at.worker.Type == "" || r == nil {
 				continue
 			}
-			if r == wanted && slices.Contains(c.Types, process) && !found[process] {
-				found[process] = true
-				r.startWorker(process, container.Labels[labelLog], container, nil)
+			if to, ok := wanted[at.name()]; ok && r == current {
+				delete(wanted, at.name())
+				r.startWorker(to, container.Labels[labelLog], container, nil)
 				continue
 			}
-			w := r.startWorker(process, container.Labels[labelLog], container, nil)
+			w := r.startWorker(at, container.Labels[labelLog], container, nil)
 			w.cancel()
-			before[process] = append(before[process], w)
+			before[at.worker.Type] = append(before[at.worker.Type], w)
 		}
-		for _, t := range c.Types {
-			if wanted != nil && !found[t] {
-				wanted.startWorker(t, p.workerLog(wanted, t), nil, before[t])
-			}
+		if current == nil {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(wanted)) {
+			current.startWorker(wanted[name], p.workerLog(current, name), nil, before[wanted[name].worker.Type])
 		}
 	}
 }
 
+// placeOf is the place of a worker's container; one without a type for others.
+func placeOf(c *sandbox.Container) place {
+	n, err := strconv.Atoi(c.Labels[labelNumber])
+	if err != nil { // of an older gitd
+		n = 1
+	}
+	return place{deploy.Worker{Type: c.Labels[labelProcess]}, n}
+}
+
 // workerLog returns the log that a worker continues: its newest one, or a new one.
-func (p *Platform) workerLog(r *revision, process string) string {
+func (p *Platform) workerLog(r *revision, name string) string {
 	files := logsIn(p.logDir(r.service, r.name))
 	for _, f := range slices.Backward(files) {
-		if _, short, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), logSuffix), "-"); short == process+".1" {
+		if _, short, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), logSuffix), "-"); short == name {
 			return f
 		}
 	}
-	return filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), process+".1"))
+	return filepath.Join(p.logDir(r.service, r.name), logName(time.Now(), name))
 }

@@ -68,12 +68,21 @@ func base(t *testing.T, p *Platform, name, image string) {
 	}
 }
 
+// one is one instance of each of these workers.
+func one(types ...string) []deploy.Worker {
+	workers := []deploy.Worker{}
+	for _, t := range types {
+		workers = append(workers, deploy.Worker{Type: t, Instances: 1})
+	}
+	return workers
+}
+
 func set(t *testing.T, p *Platform, svc *servingv1.Service, types ...string) {
 	t.Helper()
 	if err := p.Apply(t.Context(), svc); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.SetWorkers(t.Context(), svc, types); err != nil {
+	if err := p.SetWorkers(t.Context(), svc, one(types...)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -148,7 +157,7 @@ func TestWorkers(t *testing.T) {
 		log := logsOf(t, p, "jobs")
 		return strings.Contains(log, "[jobs-v1 worker.1] v1 starts as ") && strings.Contains(log, "[jobs-v1 clock.1] v1 starts as ")
 	})
-	if err := p.SetWorkers(t.Context(), v1, []string{"clock", "worker", "clock"}); err != nil {
+	if err := p.SetWorkers(t.Context(), v1, one("clock", "worker", "clock")); err != nil {
 		t.Fatal(err)
 	}
 	for k, c := range m.running(t) {
@@ -194,11 +203,11 @@ func TestWorkers_Refused(t *testing.T) {
 	p := m.open(t, nil)
 	image := m.add(t, "testapp", contract.Image(t))
 	base(t, p, "jobs", image)
-	if err := p.SetWorkers(t.Context(), version("jobs", "v1", image), []string{"../../bin/sh"}); app.CodeOf(err) != app.CodeInvalidInput {
+	if err := p.SetWorkers(t.Context(), version("jobs", "v1", image), one("../../bin/sh")); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("a path as type: %v", err)
 	}
 	for _, svc := range []*servingv1.Service{version("jobs", "v1", image), version("other", "v1", image)} {
-		if err := p.SetWorkers(t.Context(), svc, []string{"worker"}); err == nil || !strings.Contains(err.Error(), "not found") {
+		if err := p.SetWorkers(t.Context(), svc, one("worker")); err == nil || !strings.Contains(err.Error(), "not found") {
 			t.Errorf("%s: %v", svc.Name, err)
 		}
 	}

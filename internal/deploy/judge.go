@@ -58,6 +58,9 @@ func (j *judge) lookLatency(g, b Counters) error {
 		return nil
 	}
 	ours, theirs := g.Quantile(j.limits.Quantile), b.Quantile(j.limits.Quantile)
+	if ours == 0 || theirs == 0 { // not known yet
+		return nil
+	}
 	if ours-theirs <= latencySlack || float64(ours) <= j.limits.MaxLatency*float64(theirs) {
 		j.slow = 0
 		return nil
@@ -87,5 +90,9 @@ func (j *judge) figures(c Counters) string {
 	if c.Requests == 0 {
 		return "no requests"
 	}
-	return fmt.Sprintf("%d requests, %s%% 5xx, p%s %s", c.Requests, number(c.ErrorRate()), number(100*j.limits.Quantile), app.Elapsed(c.Quantile(j.limits.Quantile)))
+	told := fmt.Sprintf("%s, %s%% 5xx", requests(c.Requests), number(c.ErrorRate()))
+	if latency := c.Quantile(j.limits.Quantile); latency > 0 { // a cluster's come later
+		told += fmt.Sprintf(", p%s %s", number(100*j.limits.Quantile), app.Elapsed(latency))
+	}
+	return told
 }

@@ -81,6 +81,8 @@ type Platform interface {
 	// Logs writes the output of the Service's instances to w, by time; with Follow it continues until ctx ends. Each line has the form
 	// "2006-01-02T15:04:05.000Z [hello-v3 abc12] text", or, of a worker, "… [hello-v3 worker.1] text".
 	Logs(ctx context.Context, service string, o LogOptions, w io.Writer) error
+	// Can reports whether the platform has an ability.
+	Can(a Ability) bool
 	// Counters returns what each of the Service's revisions has answered, by revision; one that has answered nothing may be missing. It
 	// returns ErrNotFound where there is no such Service.
 	Counters(ctx context.Context, service string) (map[string]Counters, error)

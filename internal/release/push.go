@@ -53,6 +53,9 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err := settings.Ask(p.Rollout); err != nil {
 		return err
 	}
+	if err := d.canFollow(ctx, settings.Rollout); err != nil {
+		return err
+	}
 	for _, r := range settings.Remarks {
 		d.log.Detail("%s", r)
 	}

@@ -76,6 +76,8 @@ func (s *suite) cases() []testCase {
 	return []testCase{
 		{"create and update", s.update},
 		{"traffic split and tags", s.split},
+		{"counters", s.counters},
+		{"canary", s.canary},
 		{"failed first release", s.failedFirst},
 		{"scale to zero and back", s.zero},
 		{"configuration", s.configuration},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -82,6 +83,9 @@ func main() {
 	fmt.Println(server.Serve(l))
 }
 
+// slept counts requests for /sleep.
+var slept atomic.Int64
+
 // routes are the paths by which tests look into the app and make it do things.
 func routes(id string) {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -112,12 +116,16 @@ func routes(id string) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("bytes"))
 		fmt.Fprint(w, "error: ", os.WriteFile(r.URL.Query().Get("file"), bytes.Repeat([]byte("x"), n), 0o600))
 	})
+	http.HandleFunc("/fails", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	http.HandleFunc("/crash", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })
 	http.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
 		dir, _ := os.Getwd()
 		fmt.Fprintf(w, "%d:%d %s", os.Getuid(), os.Getgid(), dir)
 	})
 	http.HandleFunc("/sleep", func(w http.ResponseWriter, r *http.Request) {
+		if every, _ := strconv.ParseInt(os.Getenv("FAILS_EVERY"), 10, 64); every > 0 && slept.Add(1)%every == 0 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
 		ms, _ := strconv.Atoi(r.URL.Query().Get("ms"))
 		time.Sleep(time.Duration(ms) * time.Millisecond)
 		_, _ = io.WriteString(w, os.Getenv("VERSION"))

@@ -1,0 +1,10 @@
+package deploy
+
+// Ability is something that not every platform can do.
+type Ability string
+
+// The abilities.
+const (
+	StickySplits Ability = "sticky splits" // a client stays with its side of a split, by a cookie
+	HeldRequests Ability = "held requests" // requests wait while maintenance is on
+)

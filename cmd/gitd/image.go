@@ -22,8 +22,8 @@ func (p *pushFlags) add(c *cobra.Command, what string) {
 	c.Flags().BoolVar(&p.insecure, "insecure", false, "the registry speaks plain HTTP")
 }
 
-func imageCommand() *cobra.Command {
-	c := &cobra.Command{Use: "image", Short: "Make the image that gitd runs from in a cluster"}
+// imageCommand adds what is only of this machine to the commands of images.
+func imageCommand(c *cobra.Command) {
 	var o image.Options
 	var push pushFlags
 	var output string
@@ -77,7 +77,5 @@ func imageCommand() *cobra.Command {
 	f.StringVar(&o.Binary, "binary", "", "gitd to put in, statically linked (default: this program)")
 	f.StringVar(&o.Parts, "parts", "", "folder of the programs beside it (default: where this program has them)")
 	f.BoolVar(&o.Force, "force", false, "bootstrap Debian again, for its updates")
-	command.Group(c)
 	c.AddCommand(create)
-	return c
 }

@@ -50,7 +50,10 @@ func root(args []string) *cobra.Command {
 			r.AddCommand(configCommand())
 		}
 	}
-	r.AddCommand(serve(), builderCommand(), imageCommand(), purge())
+	r.AddCommand(serve(), builderCommand(), purge())
+	if c, _, err := r.Find([]string{"image"}); err == nil {
+		imageCommand(c)
+	}
 	command.Usage(r.Command)
 	r.PersistentPreRun = func(c *cobra.Command, _ []string) {
 		if c.Name() != "version" { // it waits for nothing, and listening for signals takes two threads

@@ -65,6 +65,7 @@ const (
 	KindRedeploy  Kind = "redeploy"  // of the live release, as it is
 	KindConfig    Kind = "config"    // a change of the configuration: the live release with another one
 	KindScale     Kind = "scale"     // the live release with other numbers of instances
+	KindImage     Kind = "image"     // an image of another registry; without a commit, its Ref is the reference of the image
 )
 
 // Release is one entry of an app's ledger. Entries are added and never rewritten: its state and what is known with it (image, reason)
@@ -75,8 +76,8 @@ type Release struct {
 	Version    int   // 1, 2, …
 	State      State
 	Reason     string // why it failed, was cancelled or superseded
-	Commit     string // 40 hex digits
-	Ref        string // "refs/heads/main"
+	Commit     string // 40 hex digits; "" for a ready image
+	Ref        string // "refs/heads/main"; of a ready image, its reference with the digest
 	Key        string // name of the key that pushed
 	Signed     string // who signed the push, verified; "" if it was not signed
 	Message    string // of the push option message; may be empty

@@ -48,7 +48,7 @@ func New(s *operation.Services, caller app.Caller, in io.Reader, out, errOut io.
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.config(), c.previews(), c.traffic(), c.abort(), c.deployKey(), c.logs(), c.keys(), version())
+	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.image(), c.config(), c.previews(), c.traffic(), c.abort(), c.deployKey(), c.logs(), c.keys(), version())
 	root.AddCommand(c.ps())
 	Usage(root)
 	return t

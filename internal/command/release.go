@@ -41,7 +41,10 @@ func printRelease(out io.Writer, d operation.ReleaseDetail) error {
 	line("kind", kind(d.Release))
 	line("commit", strings.TrimSpace(d.Commit+" "+app.Line(d.Subject, maxSubject)))
 	line("author", app.Line(d.Author, 4*maxAuthor))
-	line("ref", d.Ref)
+	line("source", d.Source)
+	if d.Source == "" {
+		line("ref", d.Ref)
+	}
 	line("by", d.Key)
 	line("signed", strings.TrimPrefix(d.Signed, "signed "))
 	line("message", d.Message)

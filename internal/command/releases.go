@@ -54,7 +54,7 @@ func printReleases(out io.Writer, page operation.ReleasePage, images bool) error
 	}
 	w := table(out, append(head, "WHAT")...)
 	for _, r := range page.Releases {
-		cells := []any{fmt.Sprintf("v%d", r.Version), state(r), fmt.Sprintf("%.7s", r.Commit), r.Key, r.Created.UTC().Format(time.DateTime), took(r)}
+		cells := []any{fmt.Sprintf("v%d", r.Version), state(r), madeOf(r), r.Key, r.Created.UTC().Format(time.DateTime), took(r)}
 		if signed {
 			cells = append(cells, strings.TrimPrefix(r.Signed, "signed "))
 		}
@@ -73,6 +73,15 @@ func printReleases(out io.Writer, page operation.ReleasePage, images bool) error
 		fmt.Fprintf(out, "\nolder ones: releases %s --before v%d\n", page.App, page.Releases[len(page.Releases)-1].Version)
 	}
 	return nil
+}
+
+// madeOf is the commit of a release, or the reference of a ready image.
+func madeOf(r operation.Release) string {
+	if r.Source != "" {
+		ref, _, _ := strings.Cut(r.Source, "@")
+		return app.Line(ref, maxSubject)
+	}
+	return fmt.Sprintf("%.7s", r.Commit)
 }
 
 // state is a release's state as people read it.

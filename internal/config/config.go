@@ -60,14 +60,15 @@ type Git struct {
 
 // Builds is how images are built.
 type Builds struct {
-	Engine      string // name of the build engine; "": the platform's own
-	Builder     string // builder image: "" for our own, "oci:DIR" or a registry reference
-	Concurrency int    // builds at a time; 0: by the machine
-	Memory      int64  // bytes of one build
-	Disk        int64  // bytes of one build, its cache included
-	Cache       int64  // bytes that an app's cache keeps
-	Files       int64  // files and folders of one build, its cache included
-	CacheFiles  int64  // files and folders that an app's cache keeps
+	Engine      string         // name of the build engine; "": the platform's own
+	Builder     string         // builder image: "" for our own, "oci:DIR" or a registry reference
+	ImagesFrom  []netip.Prefix // networks that ready images may be fetched from although they are not public
+	Concurrency int            // builds at a time; 0: by the machine
+	Memory      int64          // bytes of one build
+	Disk        int64          // bytes of one build, its cache included
+	Cache       int64          // bytes that an app's cache keeps
+	Files       int64          // files and folders of one build, its cache included
+	CacheFiles  int64          // files and folders that an app's cache keeps
 	Time        time.Duration
 }
 

@@ -95,6 +95,8 @@ func (c *Builds) settings() []*Setting {
 			Usage: "builder image: oci:DIR or a registry reference of any CNB builder"},
 		{Key: "concurrency", Flag: "build-concurrency", value: count(&c.Concurrency), Default: "0",
 			Computed: "one more than processors, as far as three quarters of the memory hold --build-memory for each; 32 on a cluster", Usage: "builds at a time"},
+		{Key: "images-from", Flag: "images-from", value: networks(&c.ImagesFrom),
+			Usage: "networks that ready images (image deploy) may be fetched from although they are this machine's own, or link-local"},
 		{Key: "memory", Flag: "build-memory", value: size(&c.Memory), Default: "2Gi", Usage: "memory of a build"},
 		{Key: "disk", Flag: "build-disk", value: size(&c.Disk), Default: "8Gi", Usage: "disk that a build may take, its cache included"},
 		{Key: "cache", Flag: "build-cache", value: size(&c.Cache), Default: "2Gi", Usage: "what an app's build cache may keep"},

@@ -28,6 +28,9 @@ func SetWithoutWeb(s *servingv1.Service) {
 	s.Spec.Template.Annotations[webAnnotation] = webNone
 }
 
+// SetWithWeb takes the mark of SetWithoutWeb back.
+func SetWithWeb(s *servingv1.Service) { delete(s.Spec.Template.Annotations, webAnnotation) }
+
 // WithoutWeb reports whether a template runs workers alone.
 func WithoutWeb(t *servingv1.RevisionTemplateSpec) bool {
 	return t.Annotations[webAnnotation] == webNone

@@ -39,6 +39,7 @@ type Release struct {
 	Finished *time.Time `json:"finished,omitempty"` // none while it is under way
 	Seconds  float64    `json:"seconds,omitempty"`  // from its entry into the ledger to its end
 	Image    string     `json:"image,omitempty"`    // REPOSITORY@sha256:…; none before it is built
+	Source   string     `json:"source,omitempty"`   // of a ready image: its reference in the registry that it came from, with the digest
 }
 
 // entry is a release as it is shown; live is the version that serves.
@@ -46,6 +47,9 @@ func entry(r app.Release, live int) Release {
 	e := Release{
 		Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live, Commit: r.Commit, Key: r.Key, Created: r.Created,
 		Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of, Image: image(r),
+	}
+	if r.Commit == "" {
+		e.Source = r.Ref
 	}
 	if !r.Finished.IsZero() {
 		e.Finished, e.Seconds = &r.Finished, r.Finished.Sub(r.Created).Seconds()

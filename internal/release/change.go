@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -26,6 +27,14 @@ type change struct {
 	check func(ctx context.Context, from app.Release, service *servingv1.Service) error
 	// command runs the image's release command before the start, as after a build.
 	command bool
+}
+
+// origin says in a word or two what a release was made of: a commit, or an image of another registry.
+func origin(r app.Release) string {
+	if r.Commit == "" {
+		return app.Line(r.Subject, 60)
+	}
+	return fmt.Sprintf("%.7s", r.Commit)
 }
 
 // change takes c live as a new entry in the ledger of the app. A change with an edit waits for the deployment that is under way, so that it begins
@@ -68,7 +77,7 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		} else if err := d.keepScale(ctx, service); err != nil {
 			return err
 		}
-		log.Step("Release v%d: %s v%d (%.7s), revision %s", d.release.Version, c.says, from.Version, from.Commit, service.Spec.Template.Name)
+		log.Step("Release v%d: %s v%d (%s), revision %s", d.release.Version, c.says, from.Version, origin(from), service.Spec.Template.Name)
 		if c.current {
 			if err := d.makesCurrent(ctx, service); err != nil {
 				return err

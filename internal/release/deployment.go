@@ -65,7 +65,7 @@ func (d *deployment) run(ctx context.Context, do func(context.Context) error) er
 	defer m.turns.leave(d.release.App, me)
 	if before != nil {
 		d.log.Step("Stopping the release of %s that is under way: this one is newer", d.release.App)
-		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: the newer one goes on", "superseded by v%d (%.7s)", d.release.Version, d.release.Commit))
+		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: the newer one goes on", "superseded by v%d (%s)", d.release.Version, origin(d.release)))
 		<-before.done // even if ctx has ended: the next one waits only for this one
 	}
 	file, err := m.openLog(d.release)

@@ -4,6 +4,7 @@ package release
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Images is the part of the registry that the machine uses.
@@ -24,6 +26,13 @@ type Images interface {
 	CollectRepository(ctx context.Context, repository string, digests []string, since time.Time) error
 }
 
+// Shelf is where images are read and put that are not built here.
+type Shelf interface {
+	Image(repository, digest string) (v1.Image, error)
+	// AddImage stores an image under repository:tag.
+	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
+}
+
 // Options configure a Machine.
 type Options struct {
 	Store    *store.Store
@@ -32,15 +41,20 @@ type Options struct {
 	Platform deploy.Platform
 	Config   *secret.Configurations
 	Images   Images
+	Shelf    Shelf  // of the same registry
 	LogDir   string // build logs: LogDir/APP/vN.log
 	Timings  string // file to append each release's timings to as JSON lines; "" for none
 	Limits   build.Limits
 	Caps     Caps
 	MinFree  int64                   // bytes that must be free on the disk under LogDir for a push to be accepted
 	URL      func(app string) string // where people reach an app
+	// ImagesFrom are networks that ready images may come from although they are not public; PullDir is a folder of its own for images that are being
+	// fetched, which is emptied when a process begins.
+	ImagesFrom []netip.Prefix
+	PullDir    string
 	// LiveRef returns the commit that git clone gives back (of a preview, the one of its branch); "" for none. nil: Recover sets all refs.
 	LiveRef func(a app.App) (commit string, err error)
-	// SetLive makes the commit the one that git clone gives back. Used for rollbacks and after a crash.
+	// SetLive makes the commit the one that git clone gives back; "" for none. Used for rollbacks, for ready images and after a crash.
 	SetLive func(a app.App, commit string) error
 	// Remove removes what an app or a preview has beside its Service, logs and ledger; may be nil.
 	Remove func(ctx context.Context, a app.App) error

@@ -51,6 +51,7 @@ func (m *Machine) Recover(ctx context.Context) error {
 	if err := m.setRefs(ctx); err != nil {
 		return err
 	}
+	m.cleanPulls()
 	m.running.Go(m.sweepOften)
 	m.running.Go(m.removeExpiredOften)
 	return nil
@@ -69,7 +70,7 @@ func (m *Machine) setRefs(ctx context.Context) error {
 			}
 		}
 		if err := m.o.SetLive(l.App, l.Commit); err != nil {
-			m.o.Log("app %s: the ref of what is live (v%d, %.7s) could not be set: %v", l.App.Name, l.Version, l.Commit, err)
+			m.o.Log("app %s: the ref of what is live (v%d, %q) could not be set: %v", l.App.Name, l.Version, l.Commit, err)
 		}
 	}
 	return nil

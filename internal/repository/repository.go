@@ -179,6 +179,9 @@ func turnOf(ref string) string {
 
 // restore is Folder.SetLive.
 func (r *Repository) restore(branch, commit string) error {
+	if commit == "" {
+		return r.clear(branch)
+	}
 	missing := app.Errorf(app.CodeNotFound, "push that commit again", "commit %.12s of %s is not in its repository", commit, r.name)
 	if !IsID(commit) {
 		return missing
@@ -203,6 +206,31 @@ func (r *Repository) restore(branch, commit string) error {
 		return err
 	}
 	return r.SetLive(cmp.Or(ref, RefMain), commit, turn)
+}
+
+// clear removes main, or a preview's branch: no commit is live.
+func (r *Repository) clear(branch string) error {
+	refs := []string{RefMain, RefMaster}
+	if branch != "" {
+		refs = []string{refHeads + branch}
+	}
+	turn := r.Turn()
+	r.files.Lock()
+	defer r.files.Unlock()
+	if r.turns.past(refs[0], turn) {
+		return nil
+	}
+	for _, ref := range refs {
+		err := os.Remove(filepath.Join(r.path, ref))
+		if err == nil {
+			err = disk.Sync(filepath.Dir(filepath.Join(r.path, ref)))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	r.turns.took(refs[0], turn)
+	return nil
 }
 
 // Remove deletes the repository.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/clouds"
 )
 
 func TestParseRemote(t *testing.T) {
@@ -127,7 +128,7 @@ func TestReachable(t *testing.T) {
 		"10.231.0.2": false, "169.254.169.254": false, "fe80::1": false, "224.0.0.1": false, "ff02::1": false, "255.255.255.255": false, "fd00:ec2::254": false,
 		"100.100.100.200": false, "168.63.129.16": false, "64:ff9b::7f00:1": false, "::7f00:1": false, "2002:7f00:1::": false,
 	} {
-		if got := reachable(netip.MustParseAddr(ip), own, allowed); got != want {
+		if got := clouds.Reachable(netip.MustParseAddr(ip), own, allowed); got != want {
 			t.Errorf("%s: %v", ip, got)
 		}
 	}

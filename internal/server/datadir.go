@@ -20,6 +20,7 @@ const (
 	databaseFile = "gitd.db"
 	platformFile = "platform.json" // where its apps run
 	instanceFile = "instance"      // what tells its objects on a cluster from those of another data directory
+	pullDir      = "pulls"         // images that are being fetched
 	hostKeyFile  = "ssh_host_ed25519_key"
 	secretFile   = "secret.key" // the key of the apps' configuration
 )

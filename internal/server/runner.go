@@ -30,6 +30,7 @@ var runners = map[config.Platform]func(*Server, context.Context) (runner, error)
 // images is the registry.
 type images interface {
 	release.Images
+	release.Shelf
 	// DeleteRepository removes all images of an app.
 	DeleteRepository(repository string) error
 }

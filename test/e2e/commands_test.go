@@ -47,6 +47,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
 //	cluster stop|start P  a part of the cluster
 //	figures APP           where the time of its releases went, and of a request to no instance
+//	registry              somebody else's registry at $IMAGES, with images in it
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
 //	golden NAME [stdout]  what the last command told is the transcript testdata/NAME.golden
 //	pause DURATION        for what cannot be waited for: that nothing happens
@@ -56,7 +57,7 @@ func table() map[string]command {
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
-		"kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
+		"registry": cmdRegistry, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 	}
 }
 

@@ -81,6 +81,7 @@ func (s *suite) cases() []testCase {
 		{"failed first release", s.failedFirst},
 		{"scale to zero and back", s.zero},
 		{"configuration", s.configuration},
+		{"given user", s.givenUser},
 		{"delete", s.delete},
 		{"logs", s.logs},
 		{"concurrent updates", s.concurrent},

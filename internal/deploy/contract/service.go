@@ -38,6 +38,26 @@ func (s *suite) configuration(t *testing.T) {
 	}
 }
 
+// givenUser runs an image as another user than its own, as a ready image whose user is root; root itself is refused.
+func (s *suite) givenUser(t *testing.T) {
+	svc := s.service("user", "v1")
+	c := &svc.Spec.Template.Spec.Containers[0]
+	c.SecurityContext = &corev1.SecurityContext{RunAsUser: ptr.Int64(1234), RunAsGroup: ptr.Int64(1235)}
+	s.mustRoll(t, svc)
+	user := "1234:1235"
+	if s.env.User != nil {
+		user = s.env.User("user")
+	}
+	s.want(t, "user", "/who", user+" /app")
+	s.want(t, "user", "/env?name=HOME", "/") // not that of the image's user
+	svc = s.service("user", "v2")
+	svc.Spec.Template.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: ptr.Int64(0)}
+	if _, _, err := s.roll(t, svc); err == nil || !strings.Contains(err.Error(), "root") {
+		t.Errorf("an instance that runs as root: %v", err)
+	}
+	s.want(t, "user", "/who", user+" /app")
+}
+
 func (s *suite) invalid(t *testing.T) {
 	for name, change := range map[string]func(*servingv1.Service){
 		"no revision name": func(v *servingv1.Service) { v.Spec.Template.Name = "" },

@@ -132,7 +132,7 @@ func (p *Platform) harden(spec *corev1.PodSpec, config string) error {
 	if err != nil {
 		return err
 	}
-	numeric, err := p.user(repository, digest)
+	numeric, err := p.user(c.SecurityContext, repository, digest)
 	if err != nil {
 		return err
 	}
@@ -158,8 +158,14 @@ func (p *Platform) harden(spec *corev1.PodSpec, config string) error {
 	return nil
 }
 
-// user tells whether an image names its user by a number. One that runs as root is refused, as on one machine.
-func (p *Platform) user(repository, digest string) (numeric bool, err error) {
+// user tells whether an image's user is known by a number. One that runs as root is refused, as on one machine.
+func (p *Platform) user(given *corev1.SecurityContext, repository, digest string) (numeric bool, err error) {
+	if given != nil && given.RunAsUser != nil {
+		if *given.RunAsUser == 0 {
+			return false, errors.New("it runs as root; set a user")
+		}
+		return true, nil
+	}
 	if p.o.Images == nil {
 		return false, nil
 	}

@@ -58,7 +58,14 @@ func (r *revision) prepare(ctx context.Context) (*image, error) {
 	}
 	c := file.Config
 	found := &image{layers: layers, entrypoint: c.Entrypoint, command: c.Cmd, env: c.Env, dir: c.WorkingDir}
-	if err := found.user(c.User); err != nil {
+	user := c.User
+	if s := r.template.Template.Spec.Containers[0].SecurityContext; s != nil && s.RunAsUser != nil {
+		user = strconv.FormatInt(*s.RunAsUser, 10)
+		if s.RunAsGroup != nil {
+			user += ":" + strconv.FormatInt(*s.RunAsGroup, 10)
+		}
+	}
+	if err := found.user(user); err != nil {
 		return nil, fail(err)
 	}
 	r.mu.Lock()

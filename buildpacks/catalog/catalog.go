@@ -125,7 +125,7 @@ func Order() [][]Entry {
 		{need(Rust), may(Procfile)},
 		{need(Java), may(Procfile)},
 		{need(Elixir), may(Procfile)},
-		{need(DotNet), may(Procfile)},
+		{need(DotNet), may(Static), may(Procfile)},
 		{need(Deno), may(Procfile)},
 		{need(NodeJS), may(Static), may(Procfile)},
 		{need(Python), may(Static), may(Procfile)},

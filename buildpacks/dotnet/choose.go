@@ -19,6 +19,7 @@ type targets struct {
 	others    []*project // further programs, each for a process
 	framework framework  // of main
 	newest    framework  // of all that is compiled: it decides which SDK can
+	all       []*project // all that is compiled
 	why       string     // how main was found among several; "" for the only one
 }
 
@@ -36,6 +37,9 @@ func findTargets(app string, env kit.Env) (targets, error) {
 		}
 	}
 	procs := processesOf(app)
+	if f := singleFile(app); len(files) == 0 && f != "" {
+		files, all[f] = []string{f}, readSingle(app, f)
+	}
 	if asked := env.Words(settingProject); len(asked) > 0 {
 		if err := t.ask(asked, files, all); err != nil {
 			return t, err
@@ -48,7 +52,8 @@ func findTargets(app string, env kit.Env) (targets, error) {
 	}
 	t.addNamed(files, all, procs)
 	t.newest = t.framework
-	for _, p := range t.compiled(all) {
+	t.all = t.compiled(all)
+	for _, p := range t.all {
 		if f, err := p.framework(); err == nil && kit.CompareVersions(numbers(f.channel), numbers(t.newest.channel)) > 0 {
 			t.newest = f
 		}

@@ -88,6 +88,7 @@ type build struct {
 	targets targets
 	sdk     sdk
 	outputs []output
+	runs    string // what "dotnet run" of the Procfile does; "" for none
 	layers  []libcnb.LayerContributor
 }
 
@@ -96,7 +97,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	result := libcnb.NewBuildResult()
 	b := &build{Buildpack: bp, ctx: ctx, app: ctx.Application.Path, env: kit.NewEnv(ctx.Platform.Environment)}
 	b.cache = kit.OpenCache(ctx, b.env)
-	steps := []func() error{b.prepare, b.findSDK, b.libraries, b.environment, b.intermediate, b.tools, b.publish, b.replace, b.runtime}
+	steps := []func() error{b.prepare, b.findSDK, b.libraries, b.environment, b.intermediate, b.tools, b.frontend, b.publish, b.removeModules, b.replace, b.runtime}
 	if strings.HasSuffix(Evidence(b.app), runtimeConfig) {
 		steps = []func() error{b.prepare, b.published, b.runtime}
 	}

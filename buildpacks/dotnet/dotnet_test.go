@@ -37,8 +37,8 @@ func testBuildpack(out io.Writer) Buildpack {
 	return Buildpack{Out: out, Libraries: noLibraries{}, now: func() time.Time { return today }}
 }
 
-// runScript returns what a script of exec.d gives to the launcher.
-func runScript(t *testing.T, file string, env ...string) string {
+// execScript returns what a script of exec.d gives to the launcher.
+func execScript(t *testing.T, file string, env ...string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", `"$0" 3>&1 >&2`, file)
 	cmd.Env = env
@@ -77,11 +77,11 @@ func TestBuild(t *testing.T) {
 		t.Error("the layer is not the runtime")
 	}
 	port := bptest.Port(t)
-	said := runScript(t, filepath.Join(r.Layers, "settings", "exec.d", "port"), "PORT="+port)
+	said := execScript(t, filepath.Join(r.Layers, "settings", "exec.d", "port"), "PORT="+port)
 	if said != `ASPNETCORE_HTTP_PORTS = "`+port+"\"\n" {
 		t.Errorf("the script says %q", said)
 	}
-	if said := runScript(t, filepath.Join(r.Layers, "settings", "exec.d", "port"), "PORT=1", "ASPNETCORE_URLS=http://*:5000"); said != "" {
+	if said := execScript(t, filepath.Join(r.Layers, "settings", "exec.d", "port"), "PORT=1", "ASPNETCORE_URLS=http://*:5000"); said != "" {
 		t.Errorf("the script says %q", said)
 	}
 	cmd := exec.Command("sh", "-c", "exec dotnet Shop.dll")

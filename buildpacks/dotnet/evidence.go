@@ -37,6 +37,9 @@ func Evidence(app string) string {
 	if kit.HasManifest(app) {
 		return ""
 	}
+	if f := singleFile(app); f != "" {
+		return f
+	}
 	if near := nearProjects(app); len(near) > 0 {
 		return kit.Pick(kit.IsFile(app, globalFile), globalFile, near[0])
 	}

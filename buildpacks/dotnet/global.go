@@ -17,11 +17,15 @@ type global struct {
 
 var sdkVersion = pattern.New(`^(\d{1,2})\.(\d{1,2})\.(\d{3})(-[A-Za-z0-9.-]+)?$`)
 
-// readGlobal reads global.json, which may have comments. A value that cannot be is a *kit.Error.
+// readGlobal reads global.json, which may have comments: that of the app, else the nearest one above it. A value that cannot be is a *kit.Error.
 func readGlobal(app string) (global, error) {
 	var g global
-	if !kit.IsFile(app, globalFile) {
-		return g, nil
+	text := kit.Text(app, globalFile)
+	if outer := outerFiles(app, globalFile); !kit.IsFile(app, globalFile) {
+		if len(outer) == 0 {
+			return g, nil
+		}
+		text = kit.Text(outer[len(outer)-1])
 	}
 	var file struct {
 		SDK struct {
@@ -30,7 +34,7 @@ func readGlobal(app string) (global, error) {
 			AllowPrerelease *bool
 		}
 	}
-	if err := json.Unmarshal(withoutComments(kit.Text(app, globalFile)), &file); err != nil {
+	if err := json.Unmarshal(withoutComments(text), &file); err != nil {
 		return g, kit.Errorf(`correct it: {"sdk": {"version": "10.0.100", "rollForward": "latestFeature"}}`, "%s cannot be read: %v", globalFile, err)
 	}
 	g.version, g.roll = strings.TrimSpace(file.SDK.Version), strings.ToLower(file.SDK.RollForward)

@@ -36,10 +36,17 @@ if [ -f "$dir/fails" ]; then cat "$dir/fails"; exit 1; fi
 name=$(basename "${project%.*}")
 mkdir -p "$out"
 echo "  $name -> $out/"
-touch "$dir/obj/$name.dll"
+[ ! -d "$dir/obj" ] || touch "$dir/obj/$name.dll"
+if grep -q BlazorWebAssembly "$project"; then
+	mkdir -p "$out/wwwroot/_framework"
+	echo page >"$out/wwwroot/index.html"
+	echo wasm >"$out/wwwroot/_framework/dotnet.wasm"
+	exit 0
+fi
 cp "$dir/Program.cs" "$out/$name.dll"
 [ ! -f "$dir/appsettings.json" ] || cp "$dir/appsettings.json" "$out/"
-line=$(sed -n 's/.*<TargetFramework[s]*>\(net[0-9.]*\).*/\1/p' "$project")
+line=$(sed -n 's/.*<TargetFramework[s]*>\(net[a-z0-9.]*\).*/\1/p' "$project")
+[ -n "$line" ] || line=net10.0 # a program in one file
 version=$(echo "$line" | tr -d a-z).0
 framework=Microsoft.NETCore.App
 grep -q 'Sdk.Web' "$project" && framework=Microsoft.AspNetCore.App

@@ -38,6 +38,9 @@ type configuration struct {
 // readOutput finds out how what was published starts, and what it needs.
 func readOutput(dir string, p *project) (output, error) {
 	o := output{project: p, dir: dir, name: p.assembly()}
+	if p.kind() == site {
+		return o, nil
+	}
 	if kit.IsFile(dir, o.name+runtimeConfig) {
 		return o, o.configure()
 	}
@@ -56,9 +59,6 @@ func readOutput(dir string, p *project) (output, error) {
 			}
 			o.frameworks = []wanted{{kit.Pick(p.kind() == web, aspnetApp, coreApp), f.channel + ".0"}}
 		}
-		return o, nil
-	}
-	if p.kind() == site {
 		return o, nil
 	}
 	return o, kit.Errorf("set <OutputType>Exe</OutputType> in it, or publish another project: "+settingProject, "%s was published, and there is no program in it: neither %s.dll with %s%s nor %s", p.path, o.name, o.name, runtimeConfig, o.name)
@@ -120,6 +120,9 @@ func (b *build) replace() error {
 				to += ".app"
 			}
 		}
+		if o.project.kind() == site {
+			o.dir, to = filepath.Join(o.dir, "wwwroot"), filepath.Join(b.app, SiteFolder)
+		}
 		if err := moveInto(o.dir, to); err != nil {
 			return err
 		}
@@ -128,6 +131,7 @@ func (b *build) replace() error {
 	if err := os.RemoveAll(filepath.Join(b.app, publishFolder)); err != nil {
 		return err
 	}
+	b.runs = b.script(procs)
 	return b.paths(procs)
 }
 

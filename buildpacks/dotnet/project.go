@@ -22,6 +22,7 @@ type project struct {
 	frameworks []string
 	references []string // paths of projects below the app
 	text       string
+	single     bool // a program in one file
 }
 
 // extensions are those of project files.
@@ -67,6 +68,11 @@ const maxProject = 1 << 20
 // readProject reads a project file, with the properties that Directory.Build.props gives it.
 func readProject(app, file string) (*project, error) {
 	p := &project{path: file, properties: map[string]string{}}
+	for _, props := range outerFiles(app, "Directory.Build.props") { // above an app in a folder
+		if err := p.readText(app, props, kit.Text(props)); err != nil {
+			return nil, err
+		}
+	}
 	for _, props := range directoryProps(app, file) {
 		if err := p.read(app, props); err != nil {
 			return nil, err
@@ -91,9 +97,21 @@ func directoryProps(app, file string) (found []string) {
 	}
 }
 
-// read adds what a file says. A value under a condition counts where there is no other.
-func (p *project) read(app, file string) error {
-	text := kit.Text(app, file)
+// outerFiles are those of a name in the folders above the app's, the outermost first: where the app is a folder of a repository, the SDK reads them.
+func outerFiles(app, name string) (found []string) {
+	for dir := filepath.Dir(filepath.Clean(app)); len(dir) > 1; dir = filepath.Dir(dir) {
+		if f := filepath.Join(dir, name); kit.IsFile(f) {
+			found = append([]string{f}, found...)
+		}
+	}
+	return found
+}
+
+// read adds what a file of the app says.
+func (p *project) read(app, file string) error { return p.readText(app, file, kit.Text(app, file)) }
+
+// readText adds what a file says. A value under a condition counts where there is no other.
+func (p *project) readText(app, file, text string) error {
 	if len(text) > maxProject {
 		return kit.Errorf("", "%s is longer than %d bytes", file, maxProject)
 	}
@@ -196,6 +214,9 @@ func (p *project) property(name string) string {
 		other := p.properties[strings.ToLower(m[1])]
 		if strings.EqualFold(m[1], "MSBuildProjectName") {
 			other = p.base()
+		}
+		if len(other) > 256 { // no name, and each round would be longer than the last
+			break
 		}
 		value = strings.ReplaceAll(value, m[0], other)
 	}

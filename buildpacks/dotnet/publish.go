@@ -152,6 +152,9 @@ func (b *build) publish() error {
 	for i, p := range append([]*project{b.targets.main}, b.targets.others...) {
 		to := path.Join(publishFolder, fmt.Sprint(i))
 		args := append([]string{"publish", p.path, "-c", "Release", "-o", to}, b.frameworkFlag(p)...)
+		if p.single {
+			args = append(args, "-p:PublishAot="+p.property("publishaot"))
+		}
 		if kit.IsFile(b.app, path.Dir(p.path), "packages.lock.json") {
 			args = append(args, "-p:RestoreLockedMode=true")
 		}

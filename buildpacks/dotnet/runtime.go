@@ -28,6 +28,9 @@ const runtimeLayout = "1"
 
 // runtime makes the layers that the programs run on: the runtime, ICU, and the environment.
 func (b *build) runtime() error {
+	if !slices.ContainsFunc(b.outputs, func(o output) bool { return o.start != nil }) {
+		return nil // files alone
+	}
 	channel, aspnet, err := b.needed()
 	if err != nil {
 		return err
@@ -183,7 +186,7 @@ func (b *build) settings(channel string) error {
 	}
 	script := strings.NewReplacer("%NAME%", name, "%VALUE%", value).Replace(portScript)
 	old := channel != "" && framework{channel: channel}.older()
-	key := kit.Key("1", script, fmt.Sprint(old))
+	key := kit.Key("1", script, fmt.Sprint(old), b.runs)
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return err
 	}
@@ -197,6 +200,9 @@ func (b *build) settings(channel string) error {
 	}
 	if old {
 		launch.Default("DOTNET_ROLL_FORWARD", "Major")
+	}
+	if err := writeScript(layer.Path, b.runs); err != nil {
+		return err
 	}
 	return kit.WriteProgram(filepath.Join(layer.Path, "exec.d", "port"), script)
 }

@@ -35,22 +35,18 @@ func (b *build) processes() (list []libcnb.Process) {
 	return list
 }
 
-// paths makes the places at which a Procfile looks for the programs: those that the SDK publishes to by itself.
+// paths makes the places at which a Procfile looks for the programs: those that the SDK publishes to by itself, and the projects' folders.
 func (b *build) paths(procs []procfile.Process) error {
 	for _, proc := range procs {
-		for _, w := range strings.FieldsFunc(proc.Command, func(r rune) bool { return strings.ContainsRune(" \t;&|()\"'", r) }) {
+		words := strings.FieldsFunc(proc.Command, func(r rune) bool { return strings.ContainsRune(" \t;&|()\"'", r) })
+		for i, w := range words {
 			w = path.Clean(w)
-			if !strings.Contains(w, "/") || !filepath.IsLocal(w) || kit.Exists(b.app, w) {
+			if w == "." || !strings.Contains(w, "/") && (i == 0 || words[i-1] != "cd") || !filepath.IsLocal(w) || kit.Exists(b.app, w) {
 				continue
 			}
 			for _, o := range b.outputs {
-				base := path.Base(w)
-				if base == o.name+".dll" || base == o.name {
-					if err := link(o.dir, filepath.Join(b.app, path.Dir(w))); err != nil {
-						return err
-					}
-				} else if strings.HasSuffix(w, "/publish") && o.project != nil && strings.HasPrefix(w, strings.TrimPrefix(path.Dir(o.project.path)+"/", "./")) {
-					if err := link(o.dir, filepath.Join(b.app, w)); err != nil {
+				if at := o.place(w); at != "" {
+					if err := link(o.dir, filepath.Join(b.app, at)); err != nil {
 						return err
 					}
 				}
@@ -58,6 +54,21 @@ func (b *build) paths(procs []procfile.Process) error {
 		}
 	}
 	return nil
+}
+
+// place is the folder at which a path of a Procfile looks for the program; "" where it is of another one.
+func (o output) place(w string) string {
+	base := path.Base(w)
+	if base == o.name+".dll" || base == o.name && o.start != nil && kit.IsFile(o.dir, o.name) {
+		return path.Dir(w)
+	}
+	if o.project == nil {
+		return ""
+	}
+	if dir := path.Dir(o.project.path); w == dir || strings.HasSuffix(w, "/publish") && (dir == "." || strings.HasPrefix(w, dir+"/")) {
+		return w
+	}
+	return ""
 }
 
 // link makes a folder lead to another one, where nothing is in its place.

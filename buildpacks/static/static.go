@@ -15,6 +15,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/dotnet"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/node"
 	"github.com/gitd-io/gitd/buildpacks/python"
@@ -41,11 +42,11 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	env := kit.NewEnv(ctx.Platform.Environment)
 	p, err := node.ReadPackage(app)
 	switch {
-	case rubySite(app), python.IsSite(app) && !node.Takes(app):
+	case rubySite(app), python.IsSite(app) && !node.Takes(app), dotnet.IsSite(app, env):
 		return kit.Detected(b.Out, "Static site (output of its generator)"), nil
 	case ruby.Evidence(app) != "" && env["BP_STATIC_ROOT"] == "" && !node.Takes(app):
 		return kit.LookedFor(b.Out, looksFor), nil
-	case python.Takes(app) && !node.Takes(app):
+	case dotnet.Evidence(app) != "" && env["BP_STATIC_ROOT"] == "", python.Takes(app) && !node.Takes(app):
 		return kit.LookedFor(b.Out, looksFor), nil
 	case err == nil && p.KindOf(app) == node.Site && node.Takes(app):
 		return kit.Detected(b.Out, "Static site (output of the build script)"), nil
@@ -155,6 +156,9 @@ func (b Buildpack) rootOf(app string, env kit.Env, cache *kit.Cache, set setting
 	asked := env["BP_STATIC_ROOT"]
 	if g, _ := generatorOf(app); g != nil && !built && asked == "" && !rubySite(app) {
 		return g.output, true, b.generate(app, g, env, cache)
+	}
+	if kit.IsDir(app, dotnet.SiteFolder) {
+		return dotnet.SiteFolder, true, nil
 	}
 	if kit.IsDir(app, python.SiteFolder) {
 		return python.SiteFolder, true, nil

@@ -51,7 +51,7 @@ func workerOf(t string, said map[string]project.Process) deploy.Worker {
 
 // processesOf decides which process types of an image run: web, those that the app's Procfile declares, and those that its settings ask
 // for (said, by type). Other types in the image come from buildpacks (a console, each of a Go app's programs) and do not run unless
-// they are asked for. It returns an *app.Error for a type in project.toml that the image does not have, and where nothing would run.
+// they are asked for, but for a worker where that is all that there is. It returns an *app.Error for a type in project.toml that the image does not have, and where nothing would run.
 func processesOf(declared []string, image []app.Process, said map[string]project.Process) (processes, error) {
 	var p processes
 	for _, t := range declared {
@@ -76,6 +76,9 @@ func processesOf(declared []string, image []app.Process, said map[string]project
 	}
 	n := said[webProcess].Instances
 	p.web = has(image, webProcess) && (n == nil || *n > 0) && !isAlsoWorker(declared, image, deploy.WorkerTypes(p.workers))
+	if n := said[workerProcess].Instances; !p.web && len(declared) == 0 && has(image, workerProcess) && len(p.workers) == 0 && (n == nil || *n > 0) {
+		p.workers = append(p.workers, workerOf(workerProcess, said)) // the buildpack found a program that takes no requests
+	}
 	if !p.web && len(p.workers) == 0 {
 		return p, app.Errorf(app.CodeStartFailed, "add a line such as \"web: ./server\" or \"worker: ./worker\" to a Procfile at the root of the app",
 			"nothing of the app would run: the image has no process type web, and no worker (it has: %s)", types(image))

@@ -127,6 +127,15 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	if err != nil {
 		return nil, err
 	}
+	if len(run.workers) > len(d.workers(&settings, declared)) { // one that the build found
+		set, err := d.liveScale(ctx)
+		if err == nil {
+			err = d.m.checkCaps(ctx, d.release, &settings, run.workers, set)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	if len(run.oneOff) > 0 {
 		d.log.Detail("not run: %s, by its name a command to start by hand; [io.gitd.processes.%s] instances = 1 in project.toml runs it as a worker", strings.Join(run.oneOff, ", "), run.oneOff[0])
 	}

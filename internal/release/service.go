@@ -27,10 +27,11 @@ const (
 	portAnnotation    = "gitd.io/port" // set where the app does not listen on $PORT: the container's port is where it was found
 )
 
-// The process types that are not workers.
+// The process types that mean something by their name.
 const (
 	webProcess     = deploy.WebProcess
 	releaseProcess = "release" // runs before a release starts, as on Heroku
+	workerProcess  = "worker"  // what buildpacks call a program that takes no requests
 )
 
 // newService returns the Service of a release without traffic, which the rollout sets.

@@ -40,6 +40,8 @@ func TestProcessesOf(t *testing.T) {
 		{"WebOfTheBuildpackBesideAWorker", "worker", image, "", "web worker", ""},
 		{"WebOfTheBuildpackIsTheWorker", "bot", image, "", "bot", ""},
 		{"WebOfTheProcfileIsAlsoAWorker", "web bot", image, "", "web bot", ""},
+		{"WorkerOfTheBuildpack", "", image[2:], "", "worker", ""},
+		{"WorkerOfTheBuildpackIsOff", "", image[2:], "worker=0", "", "nothing of the app would run"},
 		{"Nothing", "release console", image[1:], "", "", "nothing of the app would run: the image has no process type web, and no worker (it has: release, worker"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

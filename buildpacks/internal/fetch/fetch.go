@@ -46,7 +46,7 @@ const tries = 3
 
 // New returns a client for a build with this environment.
 func New(env kit.Env) *Client {
-	return &Client{http: &http.Client{Transport: Transport(env)}, pause: time.Second}
+	return &Client{http: &http.Client{Transport: Transport(env)}, pause: time.Second / 2}
 }
 
 // Transport goes by the proxy that the build's environment names.

@@ -24,7 +24,7 @@ func (c *session) ps() *cobra.Command {
 		}
 		return printProcesses(cmd.OutOrStdout(), p)
 	}
-	ps.AddCommand(c.scale())
+	ps.AddCommand(c.scale(), c.onProcess(operation.Restart), c.onProcess(operation.Stop), c.onProcess(operation.Start))
 	return ps
 }
 
@@ -41,12 +41,28 @@ worker=default as many as the app's files say. What is set holds for the release
 	return scale
 }
 
+// onProcess is the command of an operation on an app, or on one of its process types: APP [TYPE].
+func (c *session) onProcess(o operation.Operation[operation.OfProcess, app.Result]) *cobra.Command {
+	return c.declare(o.Declaration, "", func(cmd *cobra.Command, args []string) error {
+		in := operation.OfProcess{OfApp: operation.OfApp{App: args[0]}, Log: app.NewLog(cmd.OutOrStdout())}
+		if len(args) > 1 {
+			in.Type = args[1]
+		}
+		_, err := o.Do(cmd.Context(), c.services, c.caller, in)
+		return err
+	})
+}
+
 func printProcesses(out io.Writer, p operation.Processes) error {
 	if p.Live == 0 {
 		fmt.Fprintf(out, "nothing of %s is live yet: push it first\n", p.App)
 		return nil
 	}
 	fmt.Fprintf(out, "%s v%d: %s\n", p.App, p.Live, strings.Join(typesOf(p), ", "))
+	if p.Stopped != nil {
+		fmt.Fprintf(out, "stopped by %s at %s: nothing of it runs until ps start %s, or the next release\n", app.Plain(p.Stopped.Key), p.Stopped.At.UTC().Format(time.DateTime), p.App)
+		return nil
+	}
 	w := table(out, "PROCESS", "REVISION", "STATE", "SINCE", "RESTARTS", "MEMORY", "CPU", "LAST EXIT")
 	for _, in := range p.Instances {
 		row(w, processName(in), in.Revision, in.State, when(in.Since), in.Restarts, memoryOf(in), cpuOf(in), lastExit(in.LastExit))

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
 	"github.com/gitd-io/gitd/internal/app"
 )
 
@@ -36,6 +38,12 @@ func (r *rollout) explain(ctx context.Context, err error) error {
 		return app.Wrap(context.Cause(ctx), app.CodeCancelled, "push again", "the rollout was cancelled")
 	}
 	return fmt.Errorf("roll out %s: %w", r.green, err)
+}
+
+// Explain turns the error of a Service that does not come up into an *app.Error, with its last lines in the log.
+func Explain(err error, svc *servingv1.Service, log *app.Log) error {
+	r := &rollout{plan: Plan{Service: svc, Log: log}, service: svc.Name, green: svc.Spec.Template.Name}
+	return r.explain(context.Background(), err)
 }
 
 // version returns the release's own part of the revision's name: "v3" of hello-v3.

@@ -75,6 +75,12 @@ type Platform interface {
 	// whose instances do not stay up; of workers all that there should be. With measure it says what they use, which takes a moment.
 	Instances(ctx context.Context, service string, measure bool) ([]Instance, error)
 
+	// RestartWorker ends the instances of a worker that SetWorkers has set, and starts them again.
+	RestartWorker(ctx context.Context, svc *servingv1.Service, worker Worker) error
+	// Stop ends all instances of the Service, its workers too, and lets none start until the next Apply, which ends the stop; workers are to be set
+	// again then. Requests to its name and its tags are answered by the platform: 503, or 404 where it cannot. It returns when nothing runs.
+	Stop(ctx context.Context, service string) error
+
 	// Memory returns the memory in bytes that apps can have, and what is left of it; 0 for both where a scheduler decides.
 	Memory(ctx context.Context) (total, left int64)
 

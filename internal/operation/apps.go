@@ -19,6 +19,7 @@ type AppSummary struct {
 	Live     int       `json:"live,omitempty"`     // version that serves; 0 for none
 	UnderWay int       `json:"underWay,omitempty"` // version of the release under way; 0 for none
 	State    app.State `json:"state,omitempty"`    // of the release under way
+	Stopped  bool      `json:"stopped,omitempty"`  // by ps stop
 }
 
 // Apps lists the apps that the caller may read, without previews.
@@ -30,6 +31,10 @@ var Apps = Operation[OfServer, []AppSummary]{
 			return nil, err
 		}
 		standings, err := c.Store.Standings(ctx)
+		if err != nil {
+			return nil, err
+		}
+		stops, err := c.Store.Stops(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -46,6 +51,7 @@ var Apps = Operation[OfServer, []AppSummary]{
 			if at.NoWeb {
 				s.URL = ""
 			}
+			_, s.Stopped = stops[a.Name]
 			if at.Newest > 0 && !at.State.Final() {
 				s.UnderWay, s.State = at.Newest, at.State
 			}

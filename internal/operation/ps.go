@@ -20,9 +20,16 @@ const Web = deploy.WebProcess
 // Processes are what runs of an app.
 type Processes struct {
 	App       string            `json:"app"`
-	Live      int               `json:"live,omitempty"` // version that serves; 0 for none
+	Live      int               `json:"live,omitempty"`    // version that serves; 0 for none
+	Stopped   *StoppedBy        `json:"stopped,omitempty"` // where it was stopped
 	Types     []ProcessType     `json:"types"`
 	Instances []ProcessInstance `json:"instances"`
+}
+
+// StoppedBy is who stopped an app.
+type StoppedBy struct {
+	Key string    `json:"key"`
+	At  time.Time `json:"at"`
 }
 
 // ProcessType is a process type of the live release, web first.
@@ -85,6 +92,11 @@ var PS = Operation[OfApp, Processes]{
 			return p, err
 		}
 		p.Live, p.Types = live.Version, processTypes(&s)
+		if st, err := ledger.Stopped(ctx, live.Version); err != nil {
+			return p, err
+		} else if st != nil {
+			p.Stopped = &StoppedBy{st.Key, st.At}
+		}
 		all, err := c.Platform.Instances(ctx, c.app, true)
 		if err != nil && !errors.Is(err, deploy.ErrNotFound) {
 			return p, err
@@ -192,5 +204,39 @@ var Scale = Operation[ScaleOfApp, app.Result]{
 			asks = append(asks, ask)
 		}
 		return c.Machine.Scale(ctx, c.by, c.app, asks, in.Log)
+	},
+}
+
+// OfProcess asks for something of an app, and maybe of one of its process types.
+type OfProcess struct {
+	OfApp
+	Type string   // "" for all of the app
+	Log  *app.Log // is told the steps
+}
+
+// Restart starts what runs afresh.
+var Restart = Operation[OfProcess, app.Result]{
+	Declaration{Name: "ps restart", Args: "APP [TYPE]", Does: "Start what runs afresh: web through the gate of a push, a worker in place", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
+	func(ctx context.Context, c call, in OfProcess) (app.Result, error) {
+		if in.Type == "" || in.Type == Web {
+			return c.Machine.Redeploy(ctx, c.by, c.app, in.Log)
+		}
+		return app.Result{}, c.Machine.RestartWorker(ctx, c.by, c.app, in.Type, in.Log)
+	},
+}
+
+// Stop ends all instances of an app.
+var Stop = Operation[OfProcess, app.Result]{
+	Declaration{Name: "ps stop", Args: "APP", Does: "End all instances of an app: nothing starts one until ps start or a release", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
+	func(ctx context.Context, c call, in OfProcess) (app.Result, error) {
+		return app.Result{}, c.Machine.Stop(ctx, c.by, c.app, in.Log)
+	},
+}
+
+// Start ends a stop.
+var Start = Operation[OfProcess, app.Result]{
+	Declaration{Name: "ps start", Args: "APP", Does: "Run an app again that was stopped", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
+	func(ctx context.Context, c call, in OfProcess) (app.Result, error) {
+		return app.Result{}, c.Machine.Start(ctx, c.by, c.app, in.Log)
 	},
 }

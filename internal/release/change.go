@@ -55,10 +55,8 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		if service, err = m.service(ctx, from); err != nil {
 			return err
 		}
-		if c.check != nil {
-			if err := c.check(ctx, from, service); err != nil {
-				return err
-			}
+		if err := m.possible(ctx, c, from, service); err != nil {
+			return err
 		}
 		d.release = app.Release{App: name, AppID: a.ID, Kind: c.kind, Of: from.Version, Commit: from.Commit, Ref: from.Ref, Message: c.message, Author: from.Author, Subject: from.Subject}
 		return nil
@@ -97,4 +95,17 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		return m.o.SetLive(a, from.Commit)
 	})
 	return d.result(), err
+}
+
+// possible refuses a change before it enters the ledger.
+func (m *Machine) possible(ctx context.Context, c change, from app.Release, service *servingv1.Service) error {
+	if c.kind == app.KindScale || c.kind == app.KindConfig { // it says nothing of running again
+		if err := m.refuseStopped(ctx, from); err != nil {
+			return err
+		}
+	}
+	if c.check == nil {
+		return nil
+	}
+	return c.check(ctx, from, service)
 }

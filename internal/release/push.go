@@ -104,9 +104,12 @@ func (d *deployment) workers(settings *project.Descriptor, declared []string) []
 	return workers
 }
 
-// servesAlready fails if no release of the app is live.
+// servesAlready fails if no release of the app is live, or if it is stopped.
 func (d *deployment) servesAlready(ctx context.Context) error {
-	_, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
+	live, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
+	if err == nil {
+		return d.m.refuseStopped(ctx, live)
+	}
 	if app.CodeOf(err) == app.CodeNotFound {
 		return app.Errorf(app.CodeInvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", d.release.App)
 	}

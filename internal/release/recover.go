@@ -48,6 +48,9 @@ func (m *Machine) Recover(ctx context.Context) error {
 	if err := m.resumeSplits(ctx); err != nil {
 		return err
 	}
+	if err := m.resumeStops(ctx); err != nil {
+		return err
+	}
 	if err := m.setRefs(ctx); err != nil {
 		return err
 	}

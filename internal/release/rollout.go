@@ -21,8 +21,20 @@ type launch struct {
 	noTraffic bool
 }
 
-// rollOut takes a Service live and records it in the ledger.
+// rollOut takes a Service live and records it in the ledger. An app that was stopped stays so unless it goes live.
 func (d *deployment) rollOut(ctx context.Context, l launch) error {
+	stopAgain, err := d.startsAgain(ctx)
+	if err == nil {
+		err = d.takeLive(ctx, l)
+	}
+	if err != nil {
+		stopAgain()
+	}
+	return err
+}
+
+// takeLive is rollOut for an app that may run.
+func (d *deployment) takeLive(ctx context.Context, l launch) error {
 	manifest, err := json.Marshal(l.service)
 	if err != nil {
 		return err

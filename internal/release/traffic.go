@@ -85,6 +85,9 @@ func (d *division) find(ctx context.Context, shares []store.Share) (err error) {
 	if d.live, err = ledger.Live(ctx); err != nil {
 		return err
 	}
+	if err := d.m.refuseStopped(ctx, d.live); err != nil {
+		return err
+	}
 	there, err := d.m.kept(ctx, name)
 	if err != nil {
 		return err

@@ -97,6 +97,7 @@ func (s *suite) cases() []testCase {
 		{"workers", s.workers},
 		{"without web", s.withoutWeb},
 		{"instances", s.instances},
+		{"stop", s.stop},
 		{"HTTP/2", s.http2},
 		{"rollback", s.rollback},
 		{"writes", s.writes},

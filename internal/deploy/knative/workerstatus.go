@@ -26,7 +26,7 @@ func (p *Platform) workerStates(ctx context.Context, service string, words bool)
 	if err != nil {
 		return nil, err
 	}
-	running, err := list[corev1.Pod](ctx, p.c, pods, namespace, ours(service)+","+procLabel+",!batch.kubernetes.io/job-name")
+	running, err := list[corev1.Pod](ctx, p.c, pods, namespace, ours(service)+","+procLabel+notJobs)
 	if err != nil {
 		return nil, err
 	}

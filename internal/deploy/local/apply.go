@@ -48,6 +48,11 @@ func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 	if err := p.save(want, created); err != nil {
 		return err
 	}
+	if old != nil && old.stopped {
+		if err := p.store.saveStopped(want.Name, false); err != nil {
+			return fmt.Errorf("start %s: %w", want.Name, err)
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.services[want.Name] = s
@@ -244,7 +249,7 @@ func (p *Platform) detach(name, revisionName string) (*revision, error) {
 	}
 	revisions := maps.Clone(s.revisions)
 	delete(revisions, revisionName)
-	p.services[name] = &service{object: s.object, traffic: s.traffic, revisions: revisions}
+	p.services[name] = &service{object: s.object, traffic: s.traffic, revisions: revisions, stopped: s.stopped}
 	p.processes[r] = struct{}{}
 	p.publish()
 	p.mu.Unlock()

@@ -97,6 +97,7 @@ type service struct {
 	object    *servingv1.Service
 	traffic   []servingv1.TrafficTarget // resolved: each with a revision name and a percentage
 	revisions map[string]*revision
+	stopped   bool // nothing of it runs
 }
 
 var _ deploy.Platform = (*Platform)(nil)
@@ -146,7 +147,7 @@ func (p *Platform) load() error {
 		return err
 	}
 	for _, rec := range records {
-		s := &service{object: rec.service, revisions: map[string]*revision{}}
+		s := &service{object: rec.service, revisions: map[string]*revision{}, stopped: rec.stopped}
 		for _, t := range rec.revisions {
 			r, err := p.newRevision(rec.service.Name, t, true)
 			if err != nil {
@@ -180,7 +181,7 @@ func (p *Platform) lock(name string) (unlock func()) {
 
 // publish gives the data plane the routes of all Services. The caller holds mu.
 func (p *Platform) publish() {
-	t := &dataplane.Table{Hosts: map[string]dataplane.Split{}, Sticky: map[string]bool{}, Named: map[string]dataplane.Split{}}
+	t := &dataplane.Table{Stopped: map[string]string{}, Hosts: map[string]dataplane.Split{}, Sticky: map[string]bool{}, Named: map[string]dataplane.Split{}}
 	for name, s := range p.services {
 		for _, target := range s.traffic {
 			if target.Tag == "" {
@@ -189,6 +190,9 @@ func (p *Platform) publish() {
 			split := dataplane.Split{{Revision: s.revisions[target.RevisionName].proxy, Percent: 100}}
 			t.Named[name+"/"+target.Tag] = split
 			t.Hosts[target.Tag+"-"+name+"."+p.opts.Domain] = split
+			if s.stopped {
+				t.Stopped[target.Tag+"-"+name+"."+p.opts.Domain] = name
+			}
 		}
 	}
 	for name, s := range p.services { // after the tags: a tag of another app must not take an app's host
@@ -199,6 +203,9 @@ func (p *Platform) publish() {
 			}
 		}
 		t.Hosts[name+"."+p.opts.Domain] = split
+		if s.stopped {
+			t.Stopped[name+"."+p.opts.Domain] = name
+		}
 		if deploy.Sticky(s.object) {
 			t.Sticky[name+"."+p.opts.Domain] = true
 		}
@@ -217,7 +224,7 @@ func (p *Platform) updateReachable() {
 			}
 		}
 		for name, r := range s.revisions {
-			r.setReachable(reachable[name])
+			r.setReachable(reachable[name] && !s.stopped, s.stopped)
 		}
 	}
 }

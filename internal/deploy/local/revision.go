@@ -49,6 +49,7 @@ type revision struct {
 	scaler    *scale.Scaler // nil while there is nothing to decide
 	wanted    int           // what the scaler decided last
 	reachable bool          // it has traffic or a tag
+	halted    bool          // its Service is stopped: nothing of it runs
 	started   bool          // an instance was ready once
 	lowMemory time.Time     // when the log last said that there is no memory for more instances
 
@@ -91,10 +92,10 @@ func (r *revision) poke() {
 	}
 }
 
-func (r *revision) setReachable(yes bool) {
+func (r *revision) setReachable(yes, stopped bool) {
 	r.mu.Lock()
-	changed := r.reachable != yes
-	r.reachable = yes
+	changed := r.reachable != yes || r.halted != stopped
+	r.reachable, r.halted = yes, stopped
 	r.mu.Unlock()
 	if changed {
 		r.poke()
@@ -107,6 +108,13 @@ func (r *revision) step(now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.gone || r.noWeb {
+		return 0
+	}
+	if r.halted {
+		r.scaler, r.wanted, r.failures, r.retryAt = nil, 0, 0, time.Time{}
+		for _, in := range slices.Clone(r.instances) {
+			r.retire(in)
+		}
 		return 0
 	}
 	if !r.retryAt.IsZero() && !now.Before(r.retryAt) {

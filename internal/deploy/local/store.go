@@ -69,6 +69,7 @@ func (p place) sameSize(o place) bool {
 type record struct {
 	service   *servingv1.Service
 	revisions []template
+	stopped   bool
 }
 
 const removed = ".removed-" // prefix of a Service's folder that is being deleted
@@ -91,6 +92,8 @@ func (s store) load(log func(string, ...any)) ([]record, error) {
 			}
 		}
 		rec := record{service: &servingv1.Service{}}
+		_, err := os.Stat(filepath.Join(dir, stoppedFile))
+		rec.stopped = err == nil
 		if err := read(filepath.Join(dir, "service.json"), rec.service); errors.Is(err, fs.ErrNotExist) {
 			_ = disk.RemoveAll(dir) // the process ended during its first Apply
 			continue
@@ -143,6 +146,23 @@ func (s store) workers(service string) (workerSet, error) {
 		err = nil
 	}
 	return c, err
+}
+
+// stoppedFile is beside the Service while it is stopped.
+const stoppedFile = "stopped"
+
+func (s store) saveStopped(service string, stopped bool) error {
+	dir := filepath.Join(s.dir, service)
+	if stopped {
+		return disk.ReplaceBytes(filepath.Join(dir, stoppedFile), 0o600, nil)
+	}
+	if err := os.Remove(filepath.Join(dir, stoppedFile)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	}
+	return disk.Sync(dir)
 }
 
 // removeService removes the Service by one rename, so that a crash leaves all of it or nothing.

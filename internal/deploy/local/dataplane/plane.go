@@ -25,6 +25,8 @@ type Split []Target
 type Table struct {
 	// Hosts are host names in lower case, without a port.
 	Hosts map[string]Split
+	// Stopped are the Hosts of apps that are stopped, with their names: requests are answered with 503.
+	Stopped map[string]string
 	// Sticky are the Hosts whose clients stay, by a cookie, with the revision that they came to first.
 	Sticky map[string]bool
 	// Named are the splits that a request reaches by WithSplit, whatever its host. Those requests are gitd's own, and are not counted.
@@ -64,6 +66,10 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		named, own := r.Context().Value(splitKey{}).(string)
 		if own {
 			split = t.Named[named]
+		}
+		if name := t.Stopped[at]; name != "" && !own {
+			refuse(w, r, http.StatusServiceUnavailable, "the app "+name+" is stopped: no request starts it; its owner does: ps start "+name)
+			return
 		}
 		if len(split) == 0 {
 			refuse(w, r, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(at, 100))+": check the name; an app answers from its first push on")

@@ -164,11 +164,6 @@ func (s *watcher) killChildren() {
 
 // start starts the runtime, which starts the container and ends.
 func (s *watcher) start(dir, bundle string) (pid int, err error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return 0, err
-	}
-	defer null.Close()
 	output := []uintptr{1, 2}
 	if s.config.Log != "" {
 		var theirs *os.File
@@ -183,10 +178,16 @@ func (s *watcher) start(dir, bundle string) (pid int, err error) {
 	if s.killing {
 		return 0, errors.New("stopped before the start")
 	}
+	args := []string{s.config.Runtime, "--root", s.config.RuntimeRoot, "--log", filepath.Join(dir, shim.RuntimeLog), "--log-format", "json",
+		"run", "--detach", "--bundle", bundle, "--pid-file", filepath.Join(dir, shim.PIDFile)}
+	if s.config.Terminal { // by a name that is short, however long the directory's is: the shim is there
+		args = append(args, "--console-socket", fmt.Sprintf("/proc/%d/cwd/%s", os.Getpid(), shim.ConsoleSocket))
+	}
 	// Not os.StartProcess: its process handle would reap beside await.
-	return syscall.ForkExec(s.config.Runtime, []string{s.config.Runtime, "--root", s.config.RuntimeRoot, "--log", filepath.Join(dir, shim.RuntimeLog),
-		"--log-format", "json", "run", "--detach", "--bundle", bundle, "--pid-file", filepath.Join(dir, shim.PIDFile), s.config.ID},
-		&syscall.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: append([]uintptr{null.Fd()}, output...)})
+	pid, err = syscall.ForkExec(s.config.Runtime, append(args, s.config.ID), &syscall.ProcAttr{Dir: "/",
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: append([]uintptr{shim.InputFD}, output...)})
+	_ = unix.Close(shim.InputFD) // who writes there learns when the container has closed it
+	return pid, err
 }
 
 // await reaps children until the container's first process has ended, and reports its start on the way.

@@ -30,6 +30,9 @@ func forward(t *command.Tree, c *cobra.Command) {
 		}
 		leaf.RunE = func(cmd *cobra.Command, args []string) error {
 			line := commandLine(cmd, args)
+			if t.Asks(cmd, args).Interactive {
+				return interact(*data, line, t.Asks(cmd, args))
+			}
 			var stdin []byte
 			if t.Asks(cmd, args).Stdin {
 				b, err := io.ReadAll(io.LimitReader(os.Stdin, maxStdin))

@@ -130,8 +130,8 @@ func runServer(ctx context.Context, set *config.Set) error {
 		return err
 	}
 	defer l.Control.Close()
-	return s.Serve(ctx, l, control.NewServer(func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-		return s.Run(ctx, args, stdin, stdout, stderr)
+	return s.Serve(ctx, l, control.NewServer(func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, client *app.Client) int {
+		return s.Run(ctx, args, stdin, stdout, stderr, client)
 	}), app.NewLog(os.Stdout))
 }
 

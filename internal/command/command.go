@@ -4,6 +4,8 @@ package command
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -32,11 +34,16 @@ type session struct {
 	services *operation.Services
 	caller   app.Caller
 	in       io.Reader
+	client   *app.Client // nil where the command does not work with its client
 	tree     *Tree
 }
 
 // New returns the commands for one caller. Usage is called when the tree is complete.
 func New(s *operation.Services, caller app.Caller, in io.Reader, out, errOut io.Writer) *Tree {
+	return newTree(s, caller, in, out, errOut, nil)
+}
+
+func newTree(s *operation.Services, caller app.Caller, in io.Reader, out, errOut io.Writer, client *app.Client) *Tree {
 	root := &cobra.Command{
 		Use: "gitd", Short: "git push, and the app is live",
 		SilenceErrors: true, SilenceUsage: true,
@@ -44,37 +51,51 @@ func New(s *operation.Services, caller app.Caller, in io.Reader, out, errOut io.
 	}
 	Group(root)
 	t := &Tree{Command: root, asks: map[*cobra.Command]func([]string) operation.Declaration{}}
-	c := &session{services: s, caller: caller, in: in, tree: t}
+	c := &session{services: s, caller: caller, in: in, client: client, tree: t}
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.image(), c.config(), c.previews(), c.traffic(), c.abort(), c.deployKey(), c.logs(), c.keys(), version())
-	root.AddCommand(c.ps())
+	root.AddCommand(c.ps(), c.run(), c.jobs())
 	Usage(root)
 	return t
 }
 
 // Declared returns what the command line args asks for. It fails where args is not a command line.
 func Declared(args []string) (operation.Declaration, error) {
+	d, _, err := Asked(args)
+	return d, err
+}
+
+// Asked returns what the command line args asks for, and its arguments without flags. It fails where args is not a command line.
+func Asked(args []string) (d operation.Declaration, rest []string, err error) {
 	t := New(nil, app.Root, nil, io.Discard, io.Discard)
 	c, rest, err := t.Find(args)
 	if err != nil {
-		return operation.Declaration{}, err
+		return d, nil, err
 	}
 	if err := c.ParseFlags(rest); err != nil {
-		return operation.Declaration{}, err
+		return d, nil, err
 	}
-	return t.Asks(c, c.Flags().Args()), nil
+	return t.Asks(c, c.Flags().Args()), c.Flags().Args(), nil
 }
+
+// ExitStatus is the error of a command that has told all there is to say, and ends with this status.
+type ExitStatus int
+
+func (e ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // Run runs one command and returns its exit status (see app.ExitStatus), with the error told on errOut. What people are not told goes to the
 // server's log; root on the machine is told the cause of an internal error as well.
-func Run(ctx context.Context, s *operation.Services, caller app.Caller, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := New(s, caller, in, out, errOut)
+func Run(ctx context.Context, s *operation.Services, caller app.Caller, args []string, in io.Reader, out, errOut io.Writer, client *app.Client) int {
+	root := newTree(s, caller, in, out, errOut, client)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return app.ExitOK
+	}
+	if status := ExitStatus(0); errors.As(err, &status) {
+		return int(status)
 	}
 	if ctx.Err() != nil && app.CodeOf(err) == app.CodeInternal {
 		err = app.Errorf(app.CodeCancelled, "run it again", "interrupted: %w", err)

@@ -48,7 +48,7 @@ func ledger(t *testing.T) (*operation.Services, app.Caller) {
 
 func run(s *operation.Services, by app.Caller, line, stdin string) (status int, out, errs string) {
 	var o, e bytes.Buffer
-	status = Run(context.Background(), s, by, strings.Fields(line), strings.NewReader(stdin), &o, &e)
+	status = Run(context.Background(), s, by, strings.Fields(line), strings.NewReader(stdin), &o, &e, nil)
 	return status, o.String(), e.String()
 }
 

@@ -55,7 +55,7 @@ func TestDeployKeyRights(t *testing.T) {
 	} {
 		changed = 0
 		var out, errOut bytes.Buffer
-		if status := Run(ctx, s, app.Caller{Key: tt.key}, strings.Fields(tt.args), strings.NewReader(""), &out, &errOut); status != tt.status || changed != tt.changes {
+		if status := Run(ctx, s, app.Caller{Key: tt.key}, strings.Fields(tt.args), strings.NewReader(""), &out, &errOut, nil); status != tt.status || changed != tt.changes {
 			t.Errorf("%s: %s: status %d, %d changes: %s%s", tt.key.Name, tt.args, status, changed, &out, &errOut)
 		}
 	}

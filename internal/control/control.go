@@ -20,6 +20,11 @@ import (
 type request struct {
 	Args  []string `json:"args"`
 	Stdin []byte   `json:"stdin,omitempty"`
+
+	// Of an interactive one.
+	TTY  bool           `json:"tty,omitempty"`
+	Term string         `json:"term,omitempty"`
+	Size app.WindowSize `json:"size,omitzero"`
 }
 
 // frame is one piece of a command's answer; the last one carries the exit status.
@@ -32,8 +37,8 @@ type frame struct {
 // maxRequest bounds a request: the configuration of an app is the largest thing that goes in, in base64.
 const maxRequest = 2 << 20
 
-// Runner runs one command and returns its exit status. ctx ends when the caller goes away.
-type Runner func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int
+// Runner runs one command and returns its exit status. ctx ends when the caller goes away. The client is nil where the command does not work with it.
+type Runner func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, client *app.Client) int
 
 // Listen opens the socket, replacing one that a killed server left. The caller holds the lock of the data directory.
 func Listen(file string) (net.Listener, error) {
@@ -56,9 +61,13 @@ func NewServer(run Runner) *http.Server {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
+		if r.URL.Path == interactivePath {
+			serveInteractive(run, w, q)
+			return
+		}
 		s := &sender{w: w, flush: http.NewResponseController(w).Flush}
 		code := run(r.Context(), q.Args, bytes.NewReader(q.Stdin), writer(func(p []byte) error { return s.send(frame{Out: p}) }),
-			writer(func(p []byte) error { return s.send(frame{Err: p}) }))
+			writer(func(p []byte) error { return s.send(frame{Err: p}) }), nil)
 		_ = s.send(frame{Exit: &code})
 	})}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
 )
 
 func TestCall(t *testing.T) {
@@ -20,7 +22,7 @@ func TestCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := make(chan struct{})
-	s := NewServer(func(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	s := NewServer(func(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer, _ *app.Client) int {
 		if args[0] == "wait" {
 			fmt.Fprint(out, "waiting")
 			<-ctx.Done()

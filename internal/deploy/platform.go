@@ -58,17 +58,14 @@ type Platform interface {
 	// WaitDrained blocks until the revision has no request in flight.
 	WaitDrained(ctx context.Context, service, revision string) error
 
-	// RunProcess runs another process type of the Service's image to its end, with the template's environment and limits and no
-	// traffic, and copies its output to w. It returns a *StartError where the process does not exit with status 0, and an *app.Error
-	// (InvalidInput) for a name that CheckProcesses does not accept. The Service need not be applied.
-	RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error
+	Runs
 
 	// SetWorkers runs these process types of the Service's image beside its web process: so many instances of each, with the template's
 	// environment, each restarted when it ends (after a growing pause, at most a minute), but for one that ends with status 0 within
 	// FinishesWithin of its first start. The Service is applied already.
 	// Workers of its other revisions, and instances that are not asked for, are stopped; with no workers, none runs. Those that run already as
-	// asked for go on. It returns when the old ones are told to stop and the new ones are scheduled: it does not wait for them to be up. Types
-	// are checked as in RunProcess.
+	// asked for go on. It returns when the old ones are told to stop and the new ones are scheduled: it does not wait for them to be up. A type that
+	// CheckProcesses does not accept is an *app.Error (InvalidInput).
 	SetWorkers(ctx context.Context, svc *servingv1.Service, workers []Worker) error
 
 	// Instances returns the instances of the Service, by type and name: of web those that there are, and one without a name for a revision

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/job"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
@@ -21,6 +22,7 @@ type Services struct {
 	Machine  *release.Machine
 	Platform deploy.Platform
 	Config   *secret.Configurations
+	Jobs     *job.Manager
 	URL      func(app string) string
 	// Destroy removes an app: its Service, repository, cache, ledger.
 	Destroy func(ctx context.Context, by app.Caller, app string) error
@@ -44,14 +46,15 @@ const (
 
 // Declaration is what is known of an operation before it runs.
 type Declaration struct {
-	Name    string   // the words that call it: "apps create"
-	Args    string   // its arguments as people read them: "APP [vN]"; those in brackets may be left out
-	Does    string   // one line
-	Verb    app.Verb // the right that it takes: with an app, with the server (VerbManage), or none beyond a registered key (VerbUse)
-	Needs   Needs
-	Stdin   bool // reads its standard input; what is sent to any other operation is dropped
-	Streams bool // writes while it runs, to the Out or Log of its input
-	Secret  bool // its arguments may hold secrets: a log has its names alone
+	Name        string   // the words that call it: "apps create"
+	Args        string   // its arguments as people read them: "APP [vN]"; those in brackets may be left out
+	Does        string   // one line
+	Verb        app.Verb // the right that it takes: with an app, with the server (VerbManage), or none beyond a registered key (VerbUse)
+	Needs       Needs
+	Stdin       bool // reads its standard input; what is sent to any other operation is dropped
+	Interactive bool // works with its client: its input as it comes, its signals, its terminal
+	Streams     bool // writes while it runs, to the Out or Log of its input
+	Secret      bool // its arguments may hold secrets: a log has its names alone
 }
 
 // Operation is a Declaration with what it does. Out is its data.

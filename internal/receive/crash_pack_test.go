@@ -141,11 +141,11 @@ func (anybody) Create(_ context.Context, _ app.Key, name string) (app.App, error
 }
 func (anybody) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
 func (anybody) Loggable([]string) string                                      { return "" }
-func (anybody) ReadsInput([]string) bool                                      { return false }
+func (anybody) Asks([]string) app.Asked                                       { return app.Asked{} }
 func (anybody) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	return app.Result{}, p.Accept()
 }
-func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
+func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer, *app.Client) int {
 	return 0
 }
 

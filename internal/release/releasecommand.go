@@ -26,7 +26,7 @@ func (d *deployment) runReleaseCommand(ctx context.Context, service *servingv1.S
 		"the release command did not end within %s", limit))
 	defer cancel()
 	began := time.Now()
-	err := d.m.o.Platform.RunProcess(ctx, service, releaseProcess, d.log)
+	err := deploy.RunProcess(ctx, d.m.o.Platform, service, releaseProcess, d.log)
 	d.log.Flush()
 	if err == nil {
 		d.log.Detail("done in %s", app.Elapsed(time.Since(began)))

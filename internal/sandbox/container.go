@@ -54,7 +54,8 @@ type record struct {
 	ID       string
 	Labels   map[string]string
 	Started  time.Time
-	Attached bool // made by Run
+	Attached bool // made by Run or Attach
+	Early    bool // it outlives gitd from its first moment on
 	Address  netip.Addr
 }
 
@@ -114,6 +115,17 @@ func (c *Container) signal(s unix.Signal) error {
 		return e
 	}
 	return err
+}
+
+// signalGroup sends a signal to the first process and its group, as a terminal or a shell does.
+func (c *Container) signalGroup(s unix.Signal) error {
+	if err := c.signal(0); err != nil {
+		return err
+	}
+	if unix.Kill(-c.init.PID, s) == nil { // the process was just there, and its ID is its group's while one of them runs
+		return nil
+	}
+	return c.signal(s)
 }
 
 // Stop sends SIGTERM to the container's first process, and SIGKILL to everything in it after grace. It returns when it has ended.
@@ -315,7 +327,7 @@ func (h *Host) adopt(base, id string) (*Container, error) {
 	if c.alive, err = os.OpenFile(filepath.Join(dir, shim.AliveFile), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	started := shim.ReadFile(filepath.Join(dir, shim.InitFile), &c.init) == nil
+	started := c.hasStarted(r.Early && !r.Attached)
 	if c.alive == nil || r.Attached || !started || broken {
 		// Its shim has noticed our end and kills it; where it did not, so do we.
 		if c.alive != nil {
@@ -340,29 +352,4 @@ func (h *Host) adopt(base, id string) (*Container, error) {
 	h.containers[id] = c
 	go c.watch()
 	return c, nil
-}
-
-// hold opens the first process and its network namespace, if it still runs.
-func (c *Container) hold() {
-	fd, err := unix.PidfdOpen(c.init.PID, 0)
-	if err != nil {
-		return
-	}
-	c.process = os.NewFile(uintptr(fd), "process")
-	var space *os.File
-	if c.space == nil {
-		space, _ = os.Open(fmt.Sprintf("/proc/%d/ns/net", c.init.PID))
-	}
-	// The start time is read after the opening: if it is right, then what was opened is right as well.
-	if start, err := shim.StartTime(c.init.PID); err != nil || start != c.init.Start || c.init.Start == 0 {
-		_ = c.process.Close()
-		c.process = nil
-		if space != nil {
-			_ = space.Close()
-		}
-		return
-	}
-	if c.space == nil {
-		c.space = space
-	}
 }

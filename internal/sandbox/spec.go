@@ -49,8 +49,12 @@ type Spec struct {
 	LogFile  string    // where Start keeps stdout and stderr, see package output; "" to discard
 	LogSize  int64     // bytes of it on the disk; 0 for 32 MiB
 	Output   io.Writer // stdout and stderr of a container started by Run; nil to discard
+	// Terminal is that of a container started by Attach; nil for none.
+	Terminal *Terminal
 	// Background gives the container a low priority on the processor and the disk.
 	Background bool
+	// Early has a container started by Start outlive gitd from its first moment on: what has begun to start is not taken back.
+	Early bool
 	// Grace is the time from SIGTERM to SIGKILL of a container started by Start, where the machine goes down. Stop has its own.
 	Grace time.Duration
 }
@@ -122,7 +126,12 @@ func (s *Spec) process() *specs.Process {
 		limits = append(limits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Hard: uint64(s.FileSize), Soft: uint64(s.FileSize)})
 	}
 	adjust := 300 // when the machine itself runs out of memory, the kernel kills apps before gitd
+	var size *specs.Box
+	if t := s.Terminal; t != nil && t.Size != (Size{}) {
+		size = &specs.Box{Height: uint(t.Size.Rows), Width: uint(t.Size.Columns)}
+	}
 	return &specs.Process{
+		Terminal: s.Terminal != nil, ConsoleSize: size,
 		Args: s.Args, Env: env, Cwd: cmp.Or(s.Dir, "/"),
 		User:            s.user(),
 		Capabilities:    &specs.LinuxCapabilities{},

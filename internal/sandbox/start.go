@@ -20,12 +20,7 @@ import (
 
 // Start starts a container under a shim of its own and returns when its process runs. The container outlives gitd.
 func (h *Host) Start(ctx context.Context, s Spec) (*Container, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	l, err := h.launch(ctx, &s, null, false)
+	l, err := h.launch(ctx, &s, &files{}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -33,63 +28,6 @@ func (h *Host) Start(ctx context.Context, s Spec) (*Container, error) {
 	go l.container.watch()
 	l.detach()
 	return l.container, nil
-}
-
-// Run runs a container to its end and removes it. When ctx ends, everything in the container is killed before Run returns,
-// with ctx's cause as the error. The container does not outlive gitd.
-func (h *Host) Run(ctx context.Context, s Spec) (Exit, error) {
-	if s.Output == nil {
-		s.Output = io.Discard
-	}
-	s.LogFile, s.Grace = "", 0
-	r, w, err := pipe()
-	if err != nil {
-		return Exit{}, err
-	}
-	defer r.Close()
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		if _, err := io.Copy(s.Output, r); err != nil {
-			_, _ = io.Copy(io.Discard, r) // a reader that went away must not stop the build
-		}
-	}()
-	l, err := h.launch(ctx, &s, w, true)
-	_ = w.Close()
-	if err != nil {
-		<-copied
-		return Exit{}, err
-	}
-	c := l.container
-	go c.watch()
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-		_ = l.control.Close() // the shim kills everything
-		_ = c.signal(unix.SIGKILL)
-		err = context.Cause(ctx)
-	}
-	// The end is not ctx's matter: nothing may be left behind.
-	if e := c.kill(context.Background()); e != nil {
-		l.end()
-		return Exit{}, errors.Join(err, e)
-	}
-	limit := 10 * time.Second
-	if err != nil {
-		limit = time.Second
-	}
-	select {
-	case <-copied: // all of the output has arrived
-	case <-time.After(limit): // its reader has stopped
-	}
-	e := c.exit
-	c.release()
-	removed := h.erase(c.ID)
-	l.end()
-	if err != nil {
-		return Exit{}, err
-	}
-	return e, removed
 }
 
 // pipe makes a pipe whose reading end is ours and whose writing end, which blocks, is a child's.
@@ -131,7 +69,7 @@ func (l *launched) end() {
 //  4. the shim reports the first process, or why there is none (awaitReport).
 //
 // On failure nothing is left (abandon).
-func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bool) (_ *launched, err error) {
+func (h *Host) launch(ctx context.Context, s *Spec, f *files, attached bool) (_ *launched, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
@@ -173,23 +111,47 @@ func (h *Host) launch(ctx context.Context, s *Spec, output *os.File, attached bo
 	if c.alive, err = os.OpenFile(filepath.Join(c.dir, shim.AliveFile), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		return nil, err
 	}
-	secrets, err := secretFile(s.Secrets)
-	if err != nil {
-		return nil, fmt.Errorf("sandbox: %w", err)
-	}
-	if secrets != nil {
-		defer secrets.Close()
-	}
-	report, err := h.spawn(c, l, output, secrets, s.Background)
-	if err != nil {
-		return nil, fmt.Errorf("sandbox: start the shim: %w", err)
-	}
-	if c.init, err = awaitReport(ctx, s.ID, report); err != nil {
+	if err := h.bringUp(ctx, l, s, f, attached); err != nil {
 		return nil, err
 	}
 	h.cgroups.limitTCP(s.ID, s.Memory)
 	c.hold()
 	return l, nil
+}
+
+// bringUp starts the shim, and returns when the container's process runs.
+func (h *Host) bringUp(ctx context.Context, l *launched, s *Spec, f *files, attached bool) error {
+	c := l.container
+	if f.console != nil {
+		if err := f.console.listen(c.dir); err != nil {
+			return fmt.Errorf("sandbox: make a terminal: %w", err)
+		}
+		defer f.console.close()
+	}
+	secrets, err := secretFile(s.Secrets)
+	if err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	if secrets != nil {
+		defer secrets.Close()
+	}
+	report, err := h.spawn(c, l, f, secrets, s.Background)
+	if err != nil {
+		return fmt.Errorf("sandbox: start the shim: %w", err)
+	}
+	if s.Early && !attached {
+		_, _ = l.control.Write([]byte{shim.Detach})
+		ctx = context.WithoutCancel(ctx) // it starts, or fails by itself
+	}
+	if c.init, err = awaitReport(ctx, s.ID, report); err != nil {
+		return err
+	}
+	if f.console != nil {
+		if err := f.console.receive(); err != nil {
+			return fmt.Errorf("sandbox: the terminal: %w", err)
+		}
+	}
+	return nil
 }
 
 // awaitReport reads the shim's report, and closes it: the container's first process, or why it did not start.
@@ -246,7 +208,7 @@ func startError(message string) error {
 }
 
 // spawn starts the shim in a session and a mount namespace of its own. It returns the reading end of its report.
-func (h *Host) spawn(c *Container, l *launched, output, secrets *os.File, background bool) (report *os.File, err error) {
+func (h *Host) spawn(c *Container, l *launched, f *files, secrets *os.File, background bool) (report *os.File, err error) {
 	// With the reading end open, the writing end opens at once; the shim has it before it starts, so that its end cannot be missed.
 	alive, err := os.OpenFile(filepath.Join(c.dir, shim.AliveFile), os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -266,16 +228,28 @@ func (h *Host) spawn(c *Container, l *launched, output, secrets *os.File, backgr
 	l.control = os.NewFile(uintptr(control[1]), "control")
 	theirs := os.NewFile(uintptr(control[0]), "control")
 	defer theirs.Close()
-	files := []*os.File{theirs, output, output, told, alive}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		_ = report.Close()
+		return nil, err
+	}
+	defer null.Close()
+	or := func(f *os.File) *os.File {
+		if f == nil {
+			return null
+		}
+		return f
+	}
+	inherited := []*os.File{theirs, or(f.out), or(f.err), told, alive, or(f.in)}
 	if secrets != nil {
-		files = append(files, secrets)
+		inherited = append(inherited, secrets)
 	}
 	var p *os.Process
 	start := func() (err error) {
 		p, err = os.StartProcess(h.shim, []string{"gitd-shim", c.dir}, &os.ProcAttr{
 			Dir:   "/",
 			Env:   []string{"GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=16MiB"},
-			Files: files,
+			Files: inherited,
 			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS},
 		})
 		return err

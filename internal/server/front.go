@@ -40,10 +40,19 @@ func (f *front) WhileAbsent(ctx context.Context, name string, do func() error) e
 	return f.store.WhileAbsent(ctx, name, do)
 }
 
-// ReadsInput implements sshd.Handler.
-func (f *front) ReadsInput(args []string) bool {
-	asked, err := command.Declared(args)
-	return err == nil && asked.Stdin
+// Asks implements sshd.Handler.
+func (f *front) Asks(args []string) app.Asked {
+	d, rest, err := command.Asked(args)
+	if err != nil {
+		return app.Asked{}
+	}
+	asked := app.Asked{Verb: app.VerbUse, Input: d.Stdin, Interactive: d.Interactive}
+	if d.Interactive && len(rest) > 0 {
+		if name, err := app.ParseName(rest[0]); err == nil {
+			asked.App, asked.Verb = name, d.Verb
+		}
+	}
+	return asked
 }
 
 // Loggable implements sshd.Handler.
@@ -68,6 +77,6 @@ func (f *front) RemovePreview(ctx context.Context, key app.Key, name string, id 
 }
 
 // Command implements sshd.Handler.
-func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return (*Server)(f).command(ctx, app.Caller{Key: key}, args, stdin, stdout, stderr)
+func (f *front) Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer, client *app.Client) int {
+	return (*Server)(f).command(ctx, app.Caller{Key: key}, args, stdin, stdout, stderr, client)
 }

@@ -26,7 +26,7 @@ var ErrLocked = errors.New("the data directory is in use")
 func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	asked, err := command.Declared(args)
 	if err != nil { // no command line: Run says why
-		return command.Run(ctx, &operation.Services{}, app.Root, args, stdin, stdout, stderr), nil
+		return command.Run(ctx, &operation.Services{}, app.Root, args, stdin, stdout, stderr, nil), nil
 	}
 	if asked.Needs == operation.NeedsServer {
 		return runWithServer(ctx, asked, data, args, stdin, stdout, stderr)
@@ -52,7 +52,7 @@ func RunOffline(ctx context.Context, data string, args []string, stdin io.Reader
 		services = &operation.Services{Store: db, Config: secret.New(db, keyFile(data, offlineOptions(data, before, nil).Config.Server.SecretKey)), Database: file, LogDir: releaseLogs(data),
 			URL: func(name string) string { return machineURL(offlineOptions(data, nil, nil), name) }}
 	}
-	return command.Run(ctx, services, app.Root, args, stdin, stdout, stderr), nil
+	return command.Run(ctx, services, app.Root, args, stdin, stdout, stderr, nil), nil
 }
 
 // runWithServer stands in for the server of a data directory.
@@ -76,8 +76,11 @@ func runWithServer(ctx context.Context, asked operation.Declaration, data string
 	if err := s.Start(ctx); err != nil {
 		return 1, err
 	}
-	return s.Run(ctx, args, stdin, stdout, stderr), nil
+	return s.Run(ctx, args, stdin, stdout, stderr, nil), nil
 }
+
+// jobLogs is the folder with the logs of jobs.
+func jobLogs(data string) string { return filepath.Join(data, "logs", "jobs") }
 
 // releaseLogs is the folder with the logs of pushes.
 func releaseLogs(data string) string { return filepath.Join(data, "logs", "releases") }

@@ -13,6 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/job"
 	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/gitd-io/gitd/internal/receive"
 	"github.com/gitd-io/gitd/internal/release"
@@ -33,6 +34,7 @@ type Server struct {
 	runner       runner
 	factory      engineFactory
 	machine      *release.Machine
+	jobs         *job.Manager
 	ssh          *sshd.Server
 	repositories *repository.Folder
 	builds       *builds
@@ -119,7 +121,12 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.machine.Recover(ctx); err != nil {
 		return err
 	}
-	s.services = &operation.Services{Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
+	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(s.o.Config.Server.Data), Log: o.Log})
+	s.onClose(func() error { s.jobs.Close(); return nil })
+	if err := s.jobs.Recover(ctx); err != nil {
+		return err
+	}
+	s.services = &operation.Services{Jobs: s.jobs, Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()
 	lost, err := s.config.Report(ctx)
@@ -167,19 +174,22 @@ func (s *Server) remove(ctx context.Context, a app.App) error {
 	if err := s.runner.images().DeleteRepository(a.Name); err != nil { // an app of the same name must not build on this one's layers
 		return err
 	}
+	if err := s.jobs.Forget(a.Name); err != nil {
+		return err
+	}
 	return s.removeCache(ctx, a.Name)
 }
 
 // Run runs a command as root on this machine.
-func (s *Server) Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return s.command(ctx, app.Caller{Local: true}, args, stdin, stdout, stderr)
+func (s *Server) Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, client *app.Client) int {
+	return s.command(ctx, app.Caller{Local: true}, args, stdin, stdout, stderr, client)
 }
 
-func (s *Server) command(ctx context.Context, caller app.Caller, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func (s *Server) command(ctx context.Context, caller app.Caller, args []string, stdin io.Reader, stdout, stderr io.Writer, client *app.Client) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
-	return command.Run(ctx, s.services, caller, args, stdin, stdout, stderr)
+	return command.Run(ctx, s.services, caller, args, stdin, stdout, stderr, client)
 }
 
 // Close gives up the data directory, and ends commands. Instances of apps go on running, for the next process to adopt.

@@ -62,29 +62,18 @@ func (ss *Session) dispatch(line string) (o Outcome) {
 
 // command hands a command over to the rest of gitd.
 func (ss *Session) command(words []string) Outcome {
+	asked := ss.server.opts.Handler.Asks(words)
 	what := fmt.Sprintf("%q", app.Clip(ss.server.opts.Handler.Loggable(words), 200))
-	if err := ss.Hold("", 0, app.VerbUse, ss.End); err != nil {
+	verb := app.VerbUse
+	if asked.Interactive {
+		verb = asked.Verb
+	}
+	if err := ss.Hold(asked.App, 0, verb, ss.End); err != nil {
 		ss.Tell(err)
 		return Outcome{What: what, Result: app.OneLine(err), Status: 1}
 	}
-	var stdin io.Reader = ss.in
-	var stdout, stderr io.Writer = ss.ch, ss.ch.Stderr()
-	if !ss.server.opts.Handler.ReadsInput(words) {
-		if !ss.pty { // a terminal's is read for Ctrl-C
-			ss.DropInput()
-		}
-		stdin = strings.NewReader("")
-	}
-	if ss.pty {
-		ss.window()
-		in := ss.terminalInput()
-		if ss.server.opts.Handler.ReadsInput(words) {
-			stdin = in
-		}
-		stdout = &terminalWriter{w: ss.ch}
-		stderr = stdout
-	}
-	status := ss.server.opts.Handler.Command(ss.ctx, ss.key, words, stdin, stdout, stderr)
+	stdin, stdout, stderr, client := ss.streams(asked)
+	status := ss.server.opts.Handler.Command(ss.ctx, ss.key, words, stdin, stdout, stderr, client)
 	result := "ok"
 	if status != 0 {
 		result = "failed"
@@ -96,6 +85,39 @@ func (ss *Session) command(words []string) Outcome {
 		status = 255
 	}
 	return Outcome{What: what, Result: result, Status: status}
+}
+
+// streams are those of a command, which a terminal shows as they should be. An interactive command gets its client as well.
+func (ss *Session) streams(asked app.Asked) (stdin io.Reader, stdout, stderr io.Writer, client *app.Client) {
+	if asked.Interactive {
+		client = ss.client()
+	}
+	switch {
+	case ss.pty && client != nil:
+		stdin = &lazy{open: ss.terminalInput}
+		stdout = &terminalWriter{w: ss.ch}
+		return stdin, stdout, stdout, client
+	case ss.pty: // a terminal's input is read for Ctrl-C
+		ss.window()
+		if in := ss.terminalInput(); asked.Input {
+			stdin = in
+		} else {
+			stdin = strings.NewReader("")
+		}
+		stdout = &terminalWriter{w: ss.ch}
+		return stdin, stdout, stdout, nil
+	case asked.Input:
+		return ss.in, ss.output(client), ss.ch.Stderr(), client
+	}
+	ss.DropInput()
+	return strings.NewReader(""), ss.output(client), ss.ch.Stderr(), client
+}
+
+func (ss *Session) output(client *app.Client) io.Writer {
+	if client == nil {
+		return ss.ch
+	}
+	return &ss.far.out
 }
 
 // greet answers who asks for a shell.

@@ -58,12 +58,13 @@ type Handler interface {
 	// Confirm says whether key still may do verb with the app that has this ID; 0 for one that did not exist. With verb app.VerbUse it says whether
 	// the key still is what it was.
 	Confirm(ctx context.Context, key app.Key, name string, id int64, verb app.Verb) error
-	// ReadsInput says whether a command reads its standard input.
-	ReadsInput(args []string) bool
 	// Loggable is a command line for the log, without secrets.
 	Loggable(args []string) string
-	// Command runs a command such as "apps" or "logs hello -f" and returns the exit status. ctx ends when the client goes away.
-	Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer) int
+	// Asks says what a command needs of its client.
+	Asks(args []string) app.Asked
+	// Command runs a command such as "apps" or "logs hello -f" and returns the exit status. ctx ends when the client goes away. The client is nil where
+	// the command does not work with it.
+	Command(ctx context.Context, key app.Key, args []string, stdin io.Reader, stdout, stderr io.Writer, client *app.Client) int
 }
 
 // Verb runs a command. It has the words after those that it is registered by.

@@ -49,6 +49,7 @@ type Session struct {
 	started bool
 	env     map[string]string
 	pty     bool
+	far     far // changes while the command runs
 
 	// Of the command, which sets it.
 	key     app.Key
@@ -92,7 +93,7 @@ func (s *Server) serveSession(_ *ssh.Server, conn *gossh.ServerConn, offered gos
 		return
 	}
 	raw := &serialReader{r: ch}
-	ss := &Session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id, release: func() {}, window: release, env: map[string]string{}}
+	ss := &Session{server: s, ch: ch, raw: raw, in: bufio.NewReaderSize(raw, 64<<10), conn: c, remote: conn.RemoteAddr(), id: id, release: func() {}, window: release, env: map[string]string{}, far: newFar()}
 	ss.ctx, ss.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // so that the cause is ours
 	defer context.AfterFunc(ctx, func() { ss.cancel(ErrGone) })()
 	defer ss.cancel(ErrGone)
@@ -120,15 +121,19 @@ func (ss *Session) serve(requests <-chan *gossh.Request) {
 		case "pty-req":
 			if !ss.started {
 				ss.pty, ok = true, true
+				ss.far.open(r.Payload)
 			}
 		case "window-change":
 			ok = ss.pty
+			ss.far.resize(r.Payload)
 		case "eow@openssh.com": // "end of write": what ssh passes on is read no more, as when git was killed and its ssh was not
-			ss.cancel(ErrGone)
-			ok = true
+			if ok = true; !ss.far.stopReading() {
+				ss.cancel(ErrGone)
+			}
 		case "signal":
-			ss.cancel(errInterrupted)
-			ok = true
+			if ok = true; !ss.far.signal(r.Payload) {
+				ss.cancel(errInterrupted)
+			}
 		case "shell", "exec":
 			if ss.start(r) {
 				idle.Stop()

@@ -38,12 +38,12 @@ func (acceptAll) Create(_ context.Context, _ app.Key, name string) (app.App, err
 }
 func (acceptAll) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
 func (acceptAll) Loggable(args []string) string                                 { return strings.Join(args, " ") }
-func (acceptAll) ReadsInput([]string) bool                                      { return false }
+func (acceptAll) Asks([]string) app.Asked                                       { return app.Asked{} }
 func (acceptAll) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	return app.Result{}, p.Accept()
 }
 func (acceptAll) RemovePreview(context.Context, app.Key, string, int64, string) error { return nil }
-func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer) int {
+func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer, *app.Client) int {
 	return 0
 }
 

@@ -71,7 +71,7 @@ func TestInstances(t *testing.T) {
 	started := make(chan struct{})
 	ended := make(chan error, 1)
 	w := writer(sync.OnceFunc(func() { close(started) }))
-	runs.Go(func() { ended <- first.RunProcess(ctx, service("job", "v1", ref), "job", w) })
+	runs.Go(func() { ended <- deploy.RunProcess(ctx, first, service("job", "v1", ref), "job", w) })
 	select {
 	case <-started:
 	case err := <-ended:

@@ -236,7 +236,7 @@ func TestOpenErrors(t *testing.T) {
 	// These rights are enough for everything.
 	p := open(t, options(t, clientAs(t, someone), namespace))
 	_, ref := image(t)
-	if err := p.RunProcess(t.Context(), service("app", "v1", ref, "STATUS=0"), "job", &bytes.Buffer{}); err != nil {
+	if err := deploy.RunProcess(t.Context(), p, service("app", "v1", ref, "STATUS=0"), "job", &bytes.Buffer{}); err != nil {
 		t.Error(err)
 	}
 	for _, v := range []string{"v1", "v2"} {

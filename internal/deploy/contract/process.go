@@ -27,7 +27,7 @@ func limited(svc *servingv1.Service) *servingv1.Service {
 func (s *suite) process(t *testing.T) {
 	p := s.env.Platform
 	var b bytes.Buffer
-	if err := p.RunProcess(within(t), s.service("process", "v1", "COLOUR=red", "STATUS=0"), "job", &b); err != nil {
+	if err := deploy.RunProcess(within(t), p, s.service("process", "v1", "COLOUR=red", "STATUS=0"), "job", &b); err != nil {
 		t.Fatalf("%v\n%s", err, b.String())
 	}
 	if b.String() != "job of v1, red\n" {
@@ -38,12 +38,12 @@ func (s *suite) process(t *testing.T) {
 	}
 	var ended *deploy.StartError
 	b.Reset()
-	err := p.RunProcess(within(t), s.service("process", "v2", "STATUS=4"), "job", &b)
+	err := deploy.RunProcess(within(t), p, s.service("process", "v2", "STATUS=4"), "job", &b)
 	if !errors.As(err, &ended) || ended.Reason != deploy.Exited || ended.ExitCode != 4 || !strings.HasPrefix(b.String(), "job of v2") {
 		t.Errorf("%+v, %q", err, b.String())
 	}
 	for range 3 { // a busy node may see the exit before it learns that the memory limit caused it, and a job is not restarted
-		err = p.RunProcess(within(t), limited(s.service("process", "v3", "MODE=hog")), "job", io.Discard)
+		err = deploy.RunProcess(within(t), p, limited(s.service("process", "v3", "MODE=hog")), "job", io.Discard)
 		if ended = nil; !errors.As(err, &ended) || ended.Signal == "" {
 			break
 		}
@@ -51,13 +51,13 @@ func (s *suite) process(t *testing.T) {
 	if ended = nil; !errors.As(err, &ended) || ended.Reason != deploy.OutOfMemory || ended.Detail != "64 MiB" {
 		t.Errorf("%+v", err)
 	}
-	if err = p.RunProcess(within(t), s.service("process", "v4"), "missing", io.Discard); !errors.As(err, &ended) {
+	if err = deploy.RunProcess(within(t), p, s.service("process", "v4"), "missing", io.Discard); !errors.As(err, &ended) {
 		t.Errorf("a type that the image does not have: %v", err)
 	}
 	stopped := app.Errorf(app.CodeSuperseded, "push again", "a newer push replaced this one")
 	ctx, cancel := context.WithCancelCause(within(t))
 	defer cancel(nil)
-	err = p.RunProcess(ctx, s.service("process", "v5"), "job", writerFunc(func(text []byte) { cancel(stopped) }))
+	err = deploy.RunProcess(ctx, p, s.service("process", "v5"), "job", writerFunc(func(text []byte) { cancel(stopped) }))
 	if !errors.Is(err, stopped) {
 		t.Errorf("cancelled: %v", err)
 	}
@@ -75,7 +75,7 @@ func (s *suite) processNames(t *testing.T) {
 	p := s.env.Platform
 	svc := s.service("names", "v1")
 	for _, name := range []string{"", ".", "..", "no/such", "../job", "_job", "job-", "-job", "job\n", "jöb", strings.Repeat("j", 64)} {
-		if err := p.RunProcess(within(t), svc, name, io.Discard); app.CodeOf(err) != app.CodeInvalidInput {
+		if err := deploy.RunProcess(within(t), p, svc, name, io.Discard); app.CodeOf(err) != app.CodeInvalidInput {
 			t.Errorf("run %q: %v", name, err)
 		}
 		if err := p.SetWorkers(within(t), svc, []deploy.Worker{{Type: "job", Instances: 1}, {Type: name, Instances: 1}}); app.CodeOf(err) != app.CodeInvalidInput {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"syscall"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -13,11 +14,12 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
 // follow waits for a Job's pod, copies its output to w, and returns how it ended.
-func (p *Platform) follow(ctx context.Context, namespace, job string, r *release, w io.Writer) error {
+func (p *Platform) follow(ctx context.Context, namespace, job string, r *release, w io.Writer) (deploy.Exit, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	mine := selector("batch.kubernetes.io/job-name", job)
@@ -28,22 +30,22 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 	for {
 		all, err := list[corev1.Pod](ctx, p.c, pods, namespace, mine)
 		if err != nil {
-			return err
+			return deploy.Exit{}, err
 		}
 		blocked, ended, err := f.look(ctx, all)
 		if ended || err != nil {
-			return err
+			return f.exit, err
 		}
 		end, err := p.jobEnd(ctx, namespace, job, len(all) == 0)
 		switch {
 		case err != nil:
-			return err
+			return deploy.Exit{}, err
 		case end != nil && over && end.Type == batchv1.JobComplete:
-			return nil
+			return deploy.Exit{}, nil
 		case end != nil && over && blocked != nil:
-			return blocked
+			return deploy.Exit{}, blocked
 		case end != nil && over:
-			return runtimeError("its pod is gone, and how it ended is not known: %s", oneLine(cmp.Or(end.Message, end.Reason)))
+			return deploy.Exit{}, runtimeError("its pod is gone, and how it ended is not known: %s", oneLine(cmp.Or(end.Message, end.Reason)))
 		case end != nil:
 			over = true
 			continue
@@ -52,7 +54,7 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 		case <-changed:
 		case <-time.After(lookEvery):
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return deploy.Exit{}, context.Cause(ctx)
 		}
 	}
 }
@@ -65,6 +67,7 @@ type following struct {
 	w        io.Writer
 	since    map[string]time.Time // when a problem was seen first
 	streamed chan error           // of the copy of the pod's output; nil before that began
+	exit     deploy.Exit          // once it has ended
 }
 
 // look looks at the Job's pods: it starts to copy the output, and returns ended when the process has ended, with its error if it failed.
@@ -83,7 +86,8 @@ func (f *following) look(ctx context.Context, all []corev1.Pod) (blocked error, 
 			case <-time.After(lastOutput):
 			case <-ctx.Done():
 			}
-			return nil, true, finished(f.r, state.State.Terminated)
+			f.exit, err = exitOf(f.r, state.State.Terminated)
+			return nil, true, err
 		}
 		h := diagnosePod(f.rev, pod, time.Now())
 		if h.err == nil {
@@ -132,14 +136,18 @@ func (p *Platform) jobEnd(ctx context.Context, namespace, job string, noPod bool
 	return nil, nil
 }
 
-// finished returns the error of a process that ended; nil for status 0.
-func finished(r *release, t *corev1.ContainerStateTerminated) error {
-	if t.ExitCode == 0 && t.Signal == 0 {
-		return nil
-	}
+// exitOf is how a process ended; a *deploy.StartError where it did not start.
+func exitOf(r *release, t *corev1.ContainerStateTerminated) (deploy.Exit, error) {
 	e := terminated(&servingv1.Revision{Spec: r.template.Spec}, t)
-	e.Port = 0
-	return e
+	x := deploy.Exit{Code: int(t.ExitCode), Signal: e.Signal}
+	switch e.Reason {
+	case deploy.Exited:
+	case deploy.OutOfMemory:
+		x.Code, x.Signal, x.OutOfMemory, x.Memory = 128+int(syscall.SIGKILL), syscall.SIGKILL.String(), true, e.Detail
+	default:
+		return x, e
+	}
+	return x, nil
 }
 
 // removeOldJobs deletes the Jobs of an earlier gitd, whose callers are gone.

@@ -1,6 +1,7 @@
 package knative
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -25,73 +26,100 @@ const jobTTL = 10 * time.Minute
 // lastOutput bounds the wait for what an ended process wrote.
 const lastOutput = 10 * time.Second
 
-// RunProcess implements deploy.Platform: a Job with one pod, which is not retried, and is deleted when it has ended.
-func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
-	if err := deploy.CheckProcesses(process); err != nil {
-		return err
+// Run implements deploy.Platform: a Job with one pod, which is not retried, and is deleted when it has ended.
+func (p *Platform) Run(ctx context.Context, svc *servingv1.Service, s deploy.RunSpec) (deploy.Exit, error) {
+	if err := s.Check(); err != nil {
+		return deploy.Exit{}, err
 	}
 	_, r, err := p.validate(ctx, svc)
 	if err != nil {
-		return err
+		return deploy.Exit{}, err
 	}
 	ctx = p.calling(ctx)
-	return explained(ctx, p.runProcess(ctx, svc.Name, r, process, w), "run the process "+process+" of "+r.name)
+	e, err := p.run(ctx, svc.Name, r, s)
+	return e, explained(ctx, err, "run "+cmp.Or(s.Process, "a command")+" of "+r.name)
 }
 
-func (p *Platform) runProcess(ctx context.Context, service string, r *release, process string, w io.Writer) error {
+func (p *Platform) run(ctx context.Context, service string, r *release, s deploy.RunSpec) (deploy.Exit, error) {
 	namespace := p.namespace(service)
 	if err := p.ensureNamespace(ctx, namespace); err != nil {
-		return err
+		return deploy.Exit{}, err
 	}
-
-	name := objectName(r.name+"."+process, 52) + "-" + strings.ToLower(rand.Text()[:5])
-	spec, err := p.processSpec(service, r, process, name)
+	name := objectName(r.name+"."+cmp.Or(s.Process, "run"), 52) + "-" + strings.ToLower(rand.Text()[:5])
+	job, config, err := p.jobOf(service, r, s, name)
 	if err != nil {
-		return deploy.Invalid(service, err.Error())
+		return deploy.Exit{}, err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		p.removeJob(ctx, namespace, name)
+	}()
+	if err := p.createJob(ctx, service, job, config); err != nil {
+		return deploy.Exit{}, err
+	}
+	w := s.Stdout
+	if w == nil {
+		w = io.Discard
+	}
+	return p.follow(ctx, namespace, name, r, w)
+}
+
+// jobOf is the Job of a run, with a Secret of its own: the release may fail, and then its Secret goes.
+func (p *Platform) jobOf(service string, r *release, s deploy.RunSpec, name string) (*batchv1.Job, *corev1.Secret, error) {
+	namespace := p.namespace(service)
+	spec, err := p.commandSpec(service, r, s.Command(), name)
+	if err != nil {
+		return nil, nil, deploy.Invalid(service, err.Error())
 	}
 	spec.RestartPolicy = corev1.RestartPolicyNever
 	labels := p.labelled(r.labels(service))
-	labels[procLabel] = process
-	// The Job has a Secret of its own: the release may fail, and then its Secret goes.
+	labels[procLabel] = cmp.Or(s.Process, "run")
 	config, err := r.secret(namespace, service)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	config.Name, config.Labels, config.Annotations = name, labels, nil
 	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
 		Spec: batchv1.JobSpec{BackoffLimit: ptr.Int32(0), TTLSecondsAfterFinished: ptr.Int32(int32(jobTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: *spec}}}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		if err := p.remove(ctx, jobs, namespace, name); err != nil {
-			p.o.Log("deploy: the Job %s is left: %v", name, err)
-		}
-		if err := p.remove(ctx, secrets, namespace, name); err != nil {
-			p.o.Log("deploy: the Secret %s is left: %v", name, err)
-		}
-	}()
-	if err := p.savePull(ctx, namespace, service); err != nil {
+	return job, config, nil
+}
+
+func (p *Platform) createJob(ctx context.Context, service string, job *batchv1.Job, config *corev1.Secret) error {
+	if err := p.savePull(ctx, job.Namespace, service); err != nil {
 		return err
 	}
 	if _, _, err := p.c.Apply(ctx, secrets, config); err != nil {
 		return err
 	}
-	if _, _, err := p.c.Apply(ctx, jobs, job); err != nil {
-		return err
+	_, _, err := p.c.Apply(ctx, jobs, job)
+	return err
+}
+
+func (p *Platform) removeJob(ctx context.Context, namespace, name string) {
+	if err := p.remove(ctx, jobs, namespace, name); err != nil {
+		p.o.Log("deploy: the Job %s is left: %v", name, err)
 	}
-	return p.follow(ctx, namespace, name, r, w)
+	if err := p.remove(ctx, secrets, namespace, name); err != nil {
+		p.o.Log("deploy: the Secret %s is left: %v", name, err)
+	}
 }
 
 // processSpec returns the pod of another process type, with the environment of the web process.
 func (p *Platform) processSpec(service string, r *release, process, config string) (*corev1.PodSpec, error) {
+	return p.commandSpec(service, r, []string{deploy.ProcessDir + process}, config)
+}
+
+// commandSpec returns the pod of a command, with the environment of the web process.
+func (p *Platform) commandSpec(service string, r *release, command []string, config string) (*corev1.PodSpec, error) {
 	web := r.template.Spec.Containers[0]
 	port := int32(8080)
 	if len(web.Ports) > 0 {
 		port = web.Ports[0].ContainerPort
 	}
-	spec := &corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: web.Image, Command: []string{deploy.ProcessDir + process},
+	spec := &corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: web.Image, Command: command,
 		WorkingDir: web.WorkingDir, Resources: web.Resources,
 		Env: []corev1.EnvVar{{Name: "PORT", Value: strconv.Itoa(int(port))}, {Name: "K_SERVICE", Value: service},
 			{Name: "K_CONFIGURATION", Value: service}, {Name: "K_REVISION", Value: r.name}}}}}

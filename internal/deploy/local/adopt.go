@@ -26,6 +26,10 @@ func (p *Platform) adopt(ctx context.Context) error {
 		}
 		r := p.revisionOf(c)
 		switch {
+		case c.Labels[labelRun] != "": // also one that has ended: how is still to be asked
+			if err := p.adoptRun(c); err != nil {
+				return err
+			}
 		case r != nil && c.Labels[labelProcess] != "": // resumeWorkers has handled it
 		case r == nil || isDone(c):
 			p.tasks.Go(func() {

@@ -173,6 +173,9 @@ func (p *Platform) Delete(ctx context.Context, name string) error {
 	p.mu.RLock()
 	s := p.services[name]
 	p.mu.RUnlock()
+	if err := p.removeRuns(ctx, name); err != nil {
+		return fmt.Errorf("stop the runs of %s: %w", name, err)
+	}
 	if s == nil {
 		return fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
 	}

@@ -86,7 +86,8 @@ type Platform struct {
 
 	mu sync.RWMutex // mu guards the following
 
-	processes map[*revision]struct{} // revisions outside of services, whose layers must stay: those of RunProcess, and deleted ones until they have ended
+	processes map[*revision]struct{} // revisions outside of services, whose layers must stay: those of runs, and deleted ones until they have ended
+	runs      map[string]*startedRun // by name: those that outlive gitd
 	services  map[string]*service
 	pruning   bool
 	pruneDue  bool
@@ -120,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		}
 	}
 	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")}, plane: dataplane.New(o.TrustedProxies),
-		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}}
+		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}, runs: map[string]*startedRun{}}
 	p.Handler = p.plane
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {

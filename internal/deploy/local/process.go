@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -28,52 +28,129 @@ func processID(revision, process string) string {
 	return fmt.Sprintf("%s-%s-%s", revision, plain[:min(len(plain), 40)], strings.ToLower(rand.Text()[:5]))
 }
 
-// RunProcess implements deploy.Platform.
-func (p *Platform) RunProcess(ctx context.Context, svc *servingv1.Service, process string, w io.Writer) error {
-	if err := deploy.CheckProcesses(process); err != nil {
-		return err
+// Run implements deploy.Platform.
+func (p *Platform) Run(ctx context.Context, svc *servingv1.Service, s deploy.RunSpec) (deploy.Exit, error) {
+	r, spec, err := p.prepareRun(ctx, svc, s)
+	if err != nil {
+		return deploy.Exit{}, err
+	}
+	defer p.releaseRun(r)
+	var shell deploy.Shell
+	passing, stop := context.WithCancel(ctx)
+	defer stop()
+	st := sandbox.Streams{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, Signals: signalsOf(passing, s.Signals), Grace: s.Grace}
+	if s.Terminal != nil {
+		st.Terminal = &sandbox.Terminal{Size: sandbox.Size(s.Terminal.Size), Resized: sizesOf(passing, s.Terminal.Resized)}
+	}
+	if s.Process == "" && st.Stdout != nil { // the launcher writes its errors there
+		st.Stdout = shell.Errors(st.Stdout)
+	}
+	exit, err := p.opts.Host.Attach(ctx, spec, st)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return r.exit(exit), errors.Join(context.Cause(ctx), err)
+	case err != nil:
+		return deploy.Exit{}, &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
+	}
+	e := r.exit(exit)
+	e.Code = shell.Status(e.Code)
+	return e, nil
+}
+
+// signalsOf translates names; what is not one is left out.
+func signalsOf(ctx context.Context, names <-chan string) <-chan sandbox.Signal {
+	return translated(ctx, names, deploy.Signal)
+}
+
+func sizesOf(ctx context.Context, sizes <-chan app.WindowSize) <-chan sandbox.Size {
+	return translated(ctx, sizes, func(s app.WindowSize) (sandbox.Size, bool) { return sandbox.Size(s), true })
+}
+
+func translated[From, To any](ctx context.Context, from <-chan From, translate func(From) (To, bool)) <-chan To {
+	if from == nil {
+		return nil
+	}
+	to := make(chan To)
+	go func() {
+		for {
+			select {
+			case f, ok := <-from:
+				if !ok {
+					return
+				}
+				if t, ok := translate(f); ok {
+					select {
+					case to <- t:
+					case <-ctx.Done():
+						return
+					}
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return to
+}
+
+// prepareRun makes the container's specification. The layers stay until releaseRun.
+func (p *Platform) prepareRun(ctx context.Context, svc *servingv1.Service, s deploy.RunSpec) (_ *revision, spec sandbox.Spec, err error) {
+	if err := s.Check(); err != nil {
+		return nil, spec, err
 	}
 	want, err := complete(ctx, svc)
 	if err != nil {
-		return err
+		return nil, spec, err
 	}
 	r, err := p.newRevision(want.Name, template{Template: want.Spec.Template, Created: time.Now()}, false)
 	if err != nil {
-		return deploy.Invalid(want.Name, err.Error())
+		return nil, spec, deploy.Invalid(want.Name, err.Error())
 	}
 	if p.ctx.Err() != nil {
-		return app.Errorf(app.CodeUnavailable, "try again in a moment", "the server is shutting down")
+		return nil, spec, app.Errorf(app.CodeUnavailable, "try again in a moment", "the server is shutting down")
 	}
 	p.mu.Lock()
 	p.processes[r] = struct{}{} // its layers stay while it runs
 	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		delete(p.processes, r)
-		p.mu.Unlock()
-	}()
 	img, err := r.prepare(ctx)
 	if err != nil {
-		return err
+		p.releaseRun(r)
+		return nil, spec, err
 	}
-	spec, err := r.spec(ctx, img)
-	if err != nil {
-		return err
+	if spec, err = r.spec(ctx, img); err != nil {
+		p.releaseRun(r)
+		return nil, spec, err
 	}
-	spec.ID = processID(r.name, process)
-	spec.Args, spec.Output = []string{deploy.ProcessDir + process}, w
-	exit, err := p.opts.Host.Run(ctx, spec)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return errors.Join(context.Cause(ctx), err)
-	case err != nil:
-		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error(), Err: err}
-	case exit != (sandbox.Exit{At: exit.At}):
-		e := &deploy.StartError{Reason: deploy.Exited, ExitCode: exit.Code, Signal: exit.Signal}
-		if exit.OutOfMemory {
-			e.Reason, e.Detail = deploy.OutOfMemory, app.Size(r.memory())
+	spec.ID = s.Name
+	if spec.ID == "" {
+		spec.ID = processID(r.name, s.Process)
+	}
+	spec.Args = s.Command()
+	if s.Terminal != nil && !sandbox.HasVariable(s.Env, "TERM") && s.Terminal.Term != "" {
+		spec.Env = append(spec.Env, "TERM="+s.Terminal.Term)
+	}
+	spec.Secrets = maps.Clone(spec.Secrets)
+	for _, e := range s.Env { // they may be secrets, and are kept as such
+		if spec.Secrets == nil {
+			spec.Secrets = map[string][]byte{}
 		}
-		return e
+		name, value, _ := strings.Cut(e, "=")
+		spec.Secrets[name] = []byte(value)
 	}
-	return nil
+	return r, spec, nil
+}
+
+func (p *Platform) releaseRun(r *revision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.processes, r)
+}
+
+// exit is how a container of the revision ended.
+func (r *revision) exit(e sandbox.Exit) deploy.Exit {
+	x := deploy.Exit{Code: e.Code, Signal: e.Signal, OutOfMemory: e.OutOfMemory}
+	if e.OutOfMemory {
+		x.Memory = app.Size(r.memory())
+	}
+	return x
 }

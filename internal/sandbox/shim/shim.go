@@ -27,6 +27,8 @@ const (
 	LowerDir   = "lower"              // links to the layers, named by number
 	PIDFile    = "pid"                // the first process, as the runtime writes it
 
+	ConsoleSocket = "console" // where the runtime sends the container's terminal
+
 	ProcessSpace = "processes" // a link to the process namespace that the shim makes
 )
 
@@ -38,7 +40,8 @@ const (
 	ControlFD = 0 // from gitd: Detach, or end of file: kill the container
 	ReportFD  = 3 // to gitd: one Report
 	AliveFD   = 4 // the writing end of AliveFile
-	SecretsFD = 5 // with Config.Secrets: variables of the container's environment, NAME=VALUE, each with a NUL behind it
+	InputFD   = 5 // the container's standard input
+	SecretsFD = 6 // with Config.Secrets: variables of the container's environment, NAME=VALUE, each with a NUL behind it
 )
 
 // Detach on ControlFD makes the container outlive gitd.
@@ -61,6 +64,7 @@ type Config struct {
 	OutOfMemory []string      // files with a line "oom_kill N" that count the container's processes killed at its memory limit
 	Log         string        // where the container's output is kept, see package output; "": it goes to the shim's own
 	LogSize     int64         // bytes of it; 0 for the default
+	Terminal    bool          // the runtime makes a terminal, and sends it to ConsoleSocket
 	Grace       time.Duration // from SIGTERM to SIGKILL, where the shim is told to end
 	Secrets     bool          // SecretsFD is there
 }

@@ -1,0 +1,128 @@
+package job
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
+)
+
+// runName is the name of a detached job on the platform: short, and another one for each job.
+func runName(j app.Job) string {
+	name := j.App
+	if len(name) > 30 {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:20] + "-" + hex.EncodeToString(sum[:4])
+	}
+	return fmt.Sprintf("%s-job-%d", name, j.Number)
+}
+
+// start starts a job that outlives this process, and watches it in the background.
+func (m *Manager) start(ctx context.Context, j app.Job, svc *servingv1.Service, spec deploy.RunSpec) (app.Job, error) {
+	spec.Name, spec.Log, spec.LogSize = runName(j), m.LogFile(j.App, j.Number), logSize
+	if err := m.o.Platform.StartRun(ctx, svc, spec); err != nil {
+		m.ended(&j, deploy.Exit{}, err)
+		return j, err
+	}
+	j.State = app.JobRunning
+	m.update(&j)
+	m.tasks.Go(func() { m.watch(j) })
+	return j, nil
+}
+
+// watch waits for the end of a detached job, by itself or at its time limit, and writes it down. When the Manager is closed, the next one goes on.
+func (m *Manager) watch(j app.Job) {
+	k := key{j.App, j.Number}
+	late := time.AfterFunc(j.Deadline.Sub(m.o.Now()), func() {
+		if err := m.endRun(m.ctx, j, end{app.JobTimedOut, app.OneLine(timedOut(j))}); err != nil && m.ctx.Err() == nil {
+			m.o.Log("jobs: j%d of %s has reached its time limit, and does not end: %v", j.Number, j.App, err)
+		}
+	})
+	defer late.Stop()
+	exit, err := m.o.Platform.WaitRun(m.ctx, j.App, runName(j))
+	if m.ctx.Err() != nil {
+		return
+	}
+	m.mu.Lock()
+	why, ended := m.ends[k]
+	delete(m.ends, k)
+	m.mu.Unlock()
+	switch {
+	case errors.Is(err, deploy.ErrNotFound):
+		j.State, j.Reason, j.Ended = app.JobLost, "it was gone when the server came back", m.o.Now()
+		m.update(&j)
+		return
+	case err != nil:
+		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err)
+		m.ended(&j, exit, err)
+	case ended:
+		j.Status, j.Signal, j.State, j.Reason, j.Ended = exit.Code, exit.Signal, why.state, why.reason, m.o.Now()
+		m.update(&j)
+	default:
+		m.ended(&j, exit, nil)
+	}
+	if err := m.o.Platform.RemoveRun(context.WithoutCancel(m.ctx), j.App, runName(j)); err != nil && !errors.Is(err, deploy.ErrNotFound) {
+		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err)
+	}
+}
+
+// endRun ends a detached job.
+func (m *Manager) endRun(ctx context.Context, j app.Job, why end) error {
+	m.mu.Lock()
+	k := key{j.App, j.Number}
+	if _, ok := m.ends[k]; !ok {
+		m.ends[k] = why
+	}
+	m.mu.Unlock()
+	err := m.o.Platform.StopRun(ctx, j.App, runName(j), grace)
+	if errors.Is(err, deploy.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Stop ends a job for by, and returns when it is told to end; a detached one has ended then.
+func (m *Manager) Stop(ctx context.Context, by app.Caller, name string, number int) (app.Job, error) {
+	j, err := m.o.Store.Job(ctx, name, number)
+	if err != nil {
+		return j, err
+	}
+	if !j.Ended.IsZero() {
+		return j, app.Errorf(app.CodeInvalidInput, "see how: gitd jobs show "+j.App+fmt.Sprintf(" j%d", number), "the job j%d of %s has ended already", number, j.App)
+	}
+	why := "stopped by " + by.Name()
+	if j.Detached {
+		return j, m.endRun(ctx, j, end{app.JobStopped, why})
+	}
+	m.mu.Lock()
+	cancel := m.attached[key{j.App, number}]
+	m.mu.Unlock()
+	if cancel != nil {
+		cancel(early{app.Errorf(app.CodeCancelled, "run it again", "%s", why), app.JobStopped})
+	}
+	return j, nil
+}
+
+// Recover goes on with the detached jobs of an earlier process, and notes that those that were attached to it are lost.
+func (m *Manager) Recover(ctx context.Context) error {
+	all, err := m.o.Store.JobsUnderWay(ctx)
+	if err != nil {
+		return err
+	}
+	for _, j := range all {
+		if !j.Detached {
+			j.State, j.Reason, j.Ended = app.JobLost, "it ended with the server", m.o.Now()
+			m.update(&j)
+			continue
+		}
+		m.tasks.Go(func() { m.watch(j) })
+	}
+	return nil
+}

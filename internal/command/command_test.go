@@ -64,7 +64,7 @@ func TestRun_Words(t *testing.T) {
 		{app.Root, "frobnicate", app.ExitUsage, `unknown command "frobnicate"`, "see what there is: gitd help"},
 		{app.Root, "keys frobnicate", app.ExitUsage, `unknown command "keys frobnicate"`, "see what there is: gitd help keys"},
 		{app.Root, "rollback", app.ExitUsage, `APP is missing: gitd rollback APP \[vN\]`, "see how: gitd help rollback"},
-		{app.Root, "promote hello", app.ExitUsage, `vN is missing: gitd promote APP vN`, "see how: gitd help promote"},
+		{app.Root, "promote hello", app.ExitUsage, `vN is missing, or --from BRANCH: gitd promote APP vN`, "see how: gitd help promote"},
 		{app.Root, "keys list all", app.ExitUsage, `keys list takes no argument, and got "all"`, "see how: gitd help keys list"},
 		{app.Root, "apps hello create", app.ExitUsage, `apps does not take so many arguments: "create" is left over`, "see how: gitd help apps"},
 		{app.Root, "keys list --frobnicate", app.ExitUsage, `unknown flag: --frobnicate`, "see how: gitd help keys list"},

@@ -76,7 +76,7 @@ func printRelease(out io.Writer, d operation.ReleaseDetail) error {
 // kind says where a release begins.
 func kind(r operation.Release) string {
 	if r.Of != 0 {
-		return fmt.Sprintf("%s of v%d", r.Kind, r.Of)
+		return fmt.Sprintf("%s of %s", r.Kind, origin(r))
 	}
 	return string(r.Kind)
 }

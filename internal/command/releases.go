@@ -100,6 +100,15 @@ func took(r operation.Release) string {
 	return app.Elapsed(time.Duration(r.Seconds * float64(time.Second)))
 }
 
+// origin is the release that one begins with: "v3", or "feature/x v3" where that is one of a preview.
+func origin(r operation.Release) string {
+	branch := strings.TrimPrefix(r.Ref, "refs/heads/")
+	if r.Kind == app.KindPromotion && branch != "" && branch != "main" && branch != "master" {
+		return fmt.Sprintf("%s v%d", app.Line(branch, maxSubject), r.Of)
+	}
+	return fmt.Sprintf("v%d", r.Of)
+}
+
 // what says what a release is about, and why it ended.
 func what(r operation.Release) string {
 	what := r.Reason
@@ -110,7 +119,7 @@ func what(r operation.Release) string {
 	case app.KindRollback:
 		what = fmt.Sprintf("rollback to v%d %s", r.Of, what)
 	case app.KindPromotion:
-		what = fmt.Sprintf("promotion of v%d %s", r.Of, what)
+		what = fmt.Sprintf("promotion of %s %s", origin(r), what)
 	case app.KindConfig:
 		what = strings.TrimSpace(fmt.Sprintf("config on v%d: %s %s", r.Of, r.Message, r.Reason))
 	case app.KindRedeploy:

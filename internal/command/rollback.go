@@ -1,6 +1,8 @@
 package command
 
 import (
+	"fmt"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/spf13/cobra"
@@ -13,7 +15,30 @@ func (c *session) rollback() *cobra.Command {
 }
 
 func (c *session) promote() *cobra.Command {
-	return c.declare(operation.Promote.Declaration, "", c.take(operation.Promote))
+	var from string
+	promote := &cobra.Command{Use: "promote APP vN | promote APP --from BRANCH", Short: "Take a release live that was pushed with -o no-traffic, or the image of a preview", Args: Takes("APP [vN]")}
+	promote.Flags().StringVar(&from, "from", "", "branch or name of the preview whose image goes live, with the app's own configuration")
+	take := c.take(operation.Promote)
+	promote.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case from == "" && len(args) == 1:
+			return usageError(cmd, fmt.Errorf("vN is missing, or --from BRANCH: %s", cmd.UseLine()))
+		case from == "":
+			return take(cmd, args)
+		case len(args) == 2:
+			return app.Errorf(app.CodeInvalidInput, "leave one of them out", "promote takes a release or a preview, not both")
+		}
+		_, err := operation.PromotePreview.Do(cmd.Context(), c.services, c.caller,
+			operation.TakePreview{OfApp: operation.OfApp{App: args[0]}, Preview: from, Log: app.NewLog(cmd.OutOrStdout())})
+		return err
+	}
+	c.asks(promote, func([]string) operation.Declaration {
+		if from != "" {
+			return operation.PromotePreview.Declaration
+		}
+		return operation.Promote.Declaration
+	})
+	return promote
 }
 
 func (c *session) redeploy() *cobra.Command {

@@ -21,7 +21,6 @@ type ReleaseOf struct {
 type ReleaseDetail struct {
 	App string `json:"app"`
 	Release
-	Ref       string            `json:"ref,omitempty"`
 	Revision  string            `json:"revision,omitempty"` // that serves it
 	Processes []string          `json:"processes"`          // process types of the image
 	Events    []ReleaseEvent    `json:"events"`
@@ -88,7 +87,7 @@ func (c call) detail(ctx context.Context, version int) (d ReleaseDetail, err err
 	if err != nil && app.CodeOf(err) != app.CodeNotFound {
 		return d, err
 	}
-	d = ReleaseDetail{App: c.app, Release: entry(r, live.Version), Ref: r.Ref, Revision: r.Revision, Processes: []string{}, Events: []ReleaseEvent{}, Parts: []app.Time{}}
+	d = ReleaseDetail{App: c.app, Release: entry(r, live.Version), Revision: r.Revision, Processes: []string{}, Events: []ReleaseEvent{}, Parts: []app.Time{}}
 	for _, p := range r.Processes {
 		d.Processes = append(d.Processes, p.Type)
 	}

@@ -26,7 +26,8 @@ type Release struct {
 	State   app.State `json:"state"`
 	Serves  bool      `json:"serves"` // it is the one that is live now
 	Commit  string    `json:"commit,omitempty"`
-	Key     string    `json:"key"` // who asked for it
+	Ref     string    `json:"ref,omitempty"` // "refs/heads/main"; of a promotion from a preview, its branch's
+	Key     string    `json:"key"`           // who asked for it
 	Created time.Time `json:"created"`
 	Signed  string    `json:"signed,omitempty"` // who signed the push, as it was checked
 	Message string    `json:"message,omitempty"`
@@ -45,7 +46,7 @@ type Release struct {
 // entry is a release as it is shown; live is the version that serves.
 func entry(r app.Release, live int) Release {
 	e := Release{
-		Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live, Commit: r.Commit, Key: r.Key, Created: r.Created,
+		Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live, Commit: r.Commit, Ref: r.Ref, Key: r.Key, Created: r.Created,
 		Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of, Image: image(r),
 	}
 	if r.Commit == "" {
@@ -120,6 +121,21 @@ var Promote = Operation[Take, app.Result]{
 	Declaration{Name: "promote", Args: "APP vN", Does: "Take a release live that was pushed with -o no-traffic", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
 	func(ctx context.Context, c call, in Take) (app.Result, error) {
 		return c.Machine.Promote(ctx, c.by, c.app, in.Version, in.Log)
+	},
+}
+
+// TakePreview asks for what is live in a preview to be taken live in the app.
+type TakePreview struct {
+	OfApp
+	Preview string   // its branch, or its name
+	Log     *app.Log // is told the steps
+}
+
+// PromotePreview takes what is live in a preview live in the app, with the app's own configuration.
+var PromotePreview = Operation[TakePreview, app.Result]{
+	Declaration{Name: "promote", Args: "APP", Does: "Take the image of a preview live, with the app's own configuration", Verb: app.VerbChange, Needs: NeedsServer, Streams: true},
+	func(ctx context.Context, c call, in TakePreview) (app.Result, error) {
+		return c.Machine.PromotePreview(ctx, c.by, c.app, in.Preview, in.Log)
 	},
 }
 

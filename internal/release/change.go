@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -16,6 +17,7 @@ import (
 type change struct {
 	kind    app.Kind
 	says    string // in the log, before the older release: "back to"
+	of      string // the preview whose release it begins with; "" for the app itself
 	message string // for the ledger; may be empty
 	current bool   // its configuration becomes the app's current one
 	// find returns the release that it begins with.
@@ -49,11 +51,16 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 	var from app.Release
 	var service *servingv1.Service
 	d.prepare = func(ctx context.Context) (err error) {
-		if from, err = c.find(m.o.Store.Ledger(name)); err != nil {
+		if from, err = c.find(m.o.Store.Ledger(cmp.Or(c.of, name))); err != nil {
 			return err
 		}
-		if service, err = m.service(ctx, from); err != nil {
+		if service, d.production, err = m.services(ctx, from); err != nil {
 			return err
+		}
+		if c.of != "" {
+			if service, d.production = d.production, nil; service == nil {
+				return app.Errorf(app.CodeNotFound, "push the branch again", "what %s is promoted with is not in the ledger", c.of)
+			}
 		}
 		if err := m.possible(ctx, c, from, service); err != nil {
 			return err
@@ -62,34 +69,8 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 		return nil
 	}
 	err = d.run(ctx, func(ctx context.Context) error {
-		deploy.SetAppID(service, d.release.AppID) // releases of an older gitd have none
-		d.release.Repository, d.release.Digest, d.release.Processes = from.Repository, from.Digest, from.Processes
-		if c.edit != nil {
-			service.Spec.Template.Name = app.RevisionName(name, d.release.Version)
-			if err := d.configure(ctx, service); err != nil {
-				return err
-			}
-			if err := c.edit(ctx, &d.release, service); err != nil {
-				return err
-			}
-		} else if err := d.keepScale(ctx, service); err != nil {
-			return err
-		}
-		log.Step("Release v%d: %s v%d (%s), revision %s", d.release.Version, c.says, from.Version, origin(from), service.Spec.Template.Name)
-		if c.current {
-			if err := d.makesCurrent(ctx, service); err != nil {
-				return err
-			}
-		}
-		if c.command {
-			if err := d.runReleaseCommand(ctx, service); err != nil {
-				return err
-			}
-		}
-		if c.edit != nil && service.Spec.Template.Name == from.Revision {
-			return d.inPlace(ctx, from, service)
-		}
-		if err := d.rollOut(ctx, launch{service: service}); err != nil {
+		inPlace, err := d.change(ctx, c, from, service)
+		if err != nil || inPlace || from.Commit == "" { // an image from elsewhere has no commit
 			return err
 		}
 		return m.o.SetLive(a, from.Commit)
@@ -108,4 +89,36 @@ func (m *Machine) possible(ctx context.Context, c change, from app.Release, serv
 		return nil
 	}
 	return c.check(ctx, from, service)
+}
+
+// change takes a change live whose Service is that of an older release. It reports whether that keeps the revision.
+func (d *deployment) change(ctx context.Context, c change, from app.Release, service *servingv1.Service) (inPlace bool, err error) {
+	deploy.SetAppID(service, d.release.AppID) // releases of an older gitd have none
+	d.release.Repository, d.release.Digest, d.release.Processes = from.Repository, from.Digest, from.Processes
+	if c.edit != nil {
+		service.Spec.Template.Name = app.RevisionName(d.release.App, d.release.Version)
+		if err := d.configure(ctx, service); err != nil {
+			return false, err
+		}
+		if err := c.edit(ctx, &d.release, service); err != nil {
+			return false, err
+		}
+	} else if err := d.keepScale(ctx, service); err != nil {
+		return false, err
+	}
+	d.log.Step("Release v%d: %s v%d (%s), revision %s", d.release.Version, c.says, from.Version, origin(from), service.Spec.Template.Name)
+	if c.current {
+		if err := d.makesCurrent(ctx, service); err != nil {
+			return false, err
+		}
+	}
+	if c.command {
+		if err := d.runReleaseCommand(ctx, service); err != nil {
+			return false, err
+		}
+	}
+	if c.edit != nil && service.Spec.Template.Name == from.Revision {
+		return true, d.inPlace(ctx, from, service)
+	}
+	return false, d.rollOut(ctx, launch{service: service})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/store"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 // deployment is one release under way. These are its stages; each state is in the ledger before it is acted on (states.go):
@@ -31,6 +32,8 @@ type deployment struct {
 	start   time.Time // when it was requested
 	waits   bool      // for the deployment under way, instead of cancelling it
 	preview app.App   // where the push is one to a preview
+	// production is what the release of a preview is promoted with; nil for any other.
+	production *servingv1.Service
 	// prepare completes release right before it enters the ledger, in the app's turn; may be nil.
 	prepare func(ctx context.Context) error
 	timings timings

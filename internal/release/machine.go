@@ -28,6 +28,7 @@ type Images interface {
 
 // Shelf is where images are read and put that are not built here.
 type Shelf interface {
+	// Image returns an image of a repository; registry.ErrNotFound (wrapped) where it is not there whole.
 	Image(repository, digest string) (v1.Image, error)
 	// AddImage stores an image under repository:tag.
 	AddImage(ctx context.Context, repository, tag string, img v1.Image) error

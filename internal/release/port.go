@@ -22,8 +22,16 @@ func (d *deployment) rollOutOnItsPort(ctx context.Context, set bool, l launch) e
 	}
 	d.log.Step("Release v%d: starting it once more, with requests to port %d", d.release.Version, port)
 	d.log.Detail("the app listens on that port whatever $PORT says (%d); [io.gitd.web] port = %d in project.toml, or listening on $PORT, saves this start", start.Port, port)
-	listenOn(l.service, port)
+	d.listenOn(l.service, port)
 	return d.rollOut(ctx, l)
+}
+
+// listenOn has a release listen on a port, also when it is promoted.
+func (d *deployment) listenOn(s *servingv1.Service, port int) {
+	listenOn(s, port)
+	if d.production != nil {
+		listenOn(d.production, port)
+	}
 }
 
 // listenOn sets the port of the Service's container, and notes that the app was found there.

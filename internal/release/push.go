@@ -47,6 +47,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err != nil {
 		return err
 	}
+	production := settings.Web
 	if d.preview.Parent != "" {
 		settings = asPreview(settings, p.Branch)
 	}
@@ -76,7 +77,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 			return err
 		}
 	}
-	service, err := d.image(ctx, p, settings, declared)
+	service, err := d.image(ctx, p, settings, production, declared)
 	if err != nil {
 		return err
 	}
@@ -116,19 +117,29 @@ func (d *deployment) servesAlready(ctx context.Context) error {
 	return err
 }
 
-// image builds the image and returns the Service that runs it.
-func (d *deployment) image(ctx context.Context, p app.Push, settings project.Descriptor, declared []string) (*servingv1.Service, error) {
+// image builds the image and returns the Service that runs it. For that of a preview it notes the Service that it is promoted with, by the settings of
+// production.
+func (d *deployment) image(ctx context.Context, p app.Push, settings project.Descriptor, production project.Web, declared []string) (*servingv1.Service, error) {
 	result, err := d.build(ctx, p, settings)
 	if err != nil {
 		return nil, err
 	}
 	d.release.Revision = app.RevisionName(p.App, d.release.Version)
 	run, err := processesOf(declared, result.Processes, settings.Processes)
-	if err == nil && d.preview.Parent != "" && !settings.Previews.Workers {
-		err = run.withoutWorkers()
-	}
 	if err != nil {
 		return nil, err
+	}
+	port := d.m.foundPort(ctx, p.App)
+	if d.preview.Parent != "" {
+		if port == 0 {
+			port = d.m.foundPort(ctx, d.preview.Parent)
+		}
+		d.production = newService(d.release, result, production, run)
+		if !settings.Previews.Workers {
+			if err := run.withoutWorkers(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if len(run.workers) > len(d.workers(&settings, declared)) { // one that the build found
 		set, err := d.liveScale(ctx)
@@ -143,8 +154,8 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		d.log.Detail("not run: %s, by its name a command to start by hand; [io.gitd.processes.%s] instances = 1 in project.toml runs it as a worker", strings.Join(run.oneOff, ", "), run.oneOff[0])
 	}
 	service := newService(d.release, result, settings.Web, run)
-	if port := d.m.foundPort(ctx, p.App); port != 0 && !settings.Web.PortSet {
-		listenOn(service, port)
+	if port != 0 && !settings.Web.PortSet {
+		d.listenOn(service, port)
 	}
 	return service, d.configure(ctx, service)
 }

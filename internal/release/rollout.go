@@ -35,13 +35,7 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 
 // takeLive is rollOut for an app that may run.
 func (d *deployment) takeLive(ctx context.Context, l launch) error {
-	manifest, err := json.Marshal(l.service)
-	if err != nil {
-		return err
-	}
-	d.release.Revision = l.service.Spec.Template.Name
-	if err := d.to(ctx, store.Event{State: app.StateStarting, Repository: d.release.Repository, Digest: d.release.Digest, Processes: d.release.Processes,
-		Revision: d.release.Revision, Service: manifest, NoWeb: deploy.WithoutWeb(&l.service.Spec.Template)}); err != nil {
+	if err := d.begins(ctx, l.service); err != nil {
 		return err
 	}
 	path, timeout := check(l.service)
@@ -100,6 +94,23 @@ func (d *deployment) tellLive(service *servingv1.Service) {
 	}
 	d.url = d.m.o.URL(d.release.App)
 	d.log.Detail("%s is live (%s)", d.url, app.Elapsed(d.timings.Total))
+}
+
+// begins notes in the ledger that a release is started, with the Service that runs it.
+func (d *deployment) begins(ctx context.Context, service *servingv1.Service) error {
+	manifest, err := json.Marshal(service)
+	if err != nil {
+		return err
+	}
+	var production []byte
+	if d.production != nil {
+		if production, err = json.Marshal(d.production); err != nil {
+			return err
+		}
+	}
+	d.release.Revision = service.Spec.Template.Name
+	return d.to(ctx, store.Event{State: app.StateStarting, Repository: d.release.Repository, Digest: d.release.Digest, Processes: d.release.Processes,
+		Revision: d.release.Revision, Service: manifest, Production: production, NoWeb: deploy.WithoutWeb(&service.Spec.Template)})
 }
 
 // ready ends a release in mode no-traffic.

@@ -2,7 +2,6 @@ package release
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -214,13 +213,7 @@ func fileSays(settings *project.Descriptor, s deploy.Scale) string {
 
 // inPlace takes a change live that keeps the revision: only the numbers of its workers are others.
 func (d *deployment) inPlace(ctx context.Context, from app.Release, service *servingv1.Service) error {
-	manifest, err := json.Marshal(service)
-	if err != nil {
-		return err
-	}
-	d.release.Revision = from.Revision
-	if err := d.to(ctx, store.Event{State: app.StateStarting, Repository: d.release.Repository, Digest: d.release.Digest, Processes: d.release.Processes,
-		Revision: d.release.Revision, Service: manifest, NoWeb: deploy.WithoutWeb(&service.Spec.Template)}); err != nil {
+	if err := d.begins(ctx, service); err != nil {
 		return err
 	}
 	before, err := d.m.service(ctx, from)

@@ -62,6 +62,22 @@ func (m *Machine) service(ctx context.Context, r app.Release) (*servingv1.Servic
 	if err != nil {
 		return nil, err
 	}
+	return readService(manifest, r)
+}
+
+// services reads the Service of a release and, for one of a preview, the Service that it is promoted with.
+func (m *Machine) services(ctx context.Context, r app.Release) (service, production *servingv1.Service, err error) {
+	if service, err = m.service(ctx, r); err != nil {
+		return nil, nil, err
+	}
+	manifest, err := m.o.Store.Ledger(r.App).Production(ctx, r.Version)
+	if err == nil && len(manifest) > 0 {
+		production, err = readService(manifest, r)
+	}
+	return service, production, err
+}
+
+func readService(manifest []byte, r app.Release) (*servingv1.Service, error) {
 	var service servingv1.Service
 	if err := json.Unmarshal(manifest, &service); err != nil {
 		return nil, fmt.Errorf("service of %s v%d: %w", r.App, r.Version, err)

@@ -126,18 +126,29 @@ func (l Ledger) exists(ctx context.Context, query, revision string) (bool, error
 // Service returns the serving.knative.dev/v1 Service of a release as JSON, without traffic. For a release that was never started it returns an
 // *app.Error with code CodeNotFound.
 func (l Ledger) Service(ctx context.Context, version int) ([]byte, error) {
+	e, err := l.started(ctx, version)
+	return e.Service, err
+}
+
+// Production returns the Service that a release of a preview is promoted with, as JSON; nil for any other release. Its errors are those of Service.
+func (l Ledger) Production(ctx context.Context, version int) ([]byte, error) {
+	e, err := l.started(ctx, version)
+	return e.Production, err
+}
+
+// started returns the event with which a release was started.
+func (l Ledger) started(ctx context.Context, version int) (e Event, err error) {
 	var facts string
-	err := l.s.db.QueryRowContext(ctx, queryService, l.app, version).Scan(&facts)
+	err = l.s.db.QueryRowContext(ctx, queryService, l.app, version).Scan(&facts)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, app.Errorf(app.CodeNotFound, seeReleases(l.app), "v%d of %s was never started", version, l.app)
+		return e, app.Errorf(app.CodeNotFound, seeReleases(l.app), "v%d of %s was never started", version, l.app)
 	} else if err != nil {
-		return nil, err
+		return e, err
 	}
-	service, err := serviceIn(facts)
-	if err != nil {
-		err = fmt.Errorf("v%d of %s: %w", version, l.app, err)
+	if err := json.Unmarshal([]byte(facts), &e); err != nil {
+		return e, fmt.Errorf("v%d of %s: %w", version, l.app, err)
 	}
-	return service, err
+	return e, nil
 }
 
 // serviceIn returns the Service in an event's facts.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -43,6 +44,19 @@ func (s *Store) ExpiredPreviews(ctx context.Context) ([]Preview, error) {
 // PreviewOf returns the preview of a branch, or an *app.Error with code CodeNotFound.
 func (s *Store) PreviewOf(ctx context.Context, parent, branch string) (Preview, error) {
 	return previewOf(ctx, s.db, parent, branch)
+}
+
+// FindPreview returns the preview that is of this branch, or has this name, or an *app.Error with code CodeNotFound.
+func (s *Store) FindPreview(ctx context.Context, parent, branchOrName string) (Preview, error) {
+	p, err := s.PreviewOf(ctx, parent, branchOrName)
+	if app.CodeOf(err) != app.CodeNotFound {
+		return p, err
+	}
+	named, e := listPreviews(ctx, s.db, "WHERE p.parent = ? AND p.app = ?", parent, branchOrName)
+	if e != nil || len(named) == 0 {
+		return p, cmp.Or(e, err)
+	}
+	return named[0], nil
 }
 
 func previewOf(ctx context.Context, q querier, parent, branch string) (Preview, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-func mustOpen(t *testing.T) (*Store, string) {
+func mustOpen(t testing.TB) (*Store, string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "with space & ?.db")
 	s, err := Open(file)

@@ -84,6 +84,11 @@ type Platform interface {
 	// Logs writes the output of the Service's instances to w, by time; with Follow it continues until ctx ends. Each line has the form
 	// "2006-01-02T15:04:05.000Z [hello-v3 abc12] text", or, of a worker, "… [hello-v3 worker.1] text".
 	Logs(ctx context.Context, service string, o LogOptions, w io.Writer) error
+	// SetMaintenance has a Service's clients wait, or be answered with 503, instead of its instances; nil ends that. Requests in flight are not cut,
+	// and Apply changes nothing of it. Where the platform holds no requests (Can), one with Hold is an *app.Error with code CodeInvalidInput.
+	SetMaintenance(ctx context.Context, service string, m *Maintenance) error
+	// Maintenance returns what is on for a Service; nil for nothing.
+	Maintenance(ctx context.Context, service string) (*Maintenance, error)
 	// Can reports whether the platform has an ability.
 	Can(a Ability) bool
 	// Counters returns what each of the Service's revisions has answered, by revision; one that has answered nothing may be missing. It

@@ -31,10 +31,10 @@ type ReleaseTraffic struct {
 	State     app.State `json:"state,omitempty"`
 	Revision  string    `json:"revision"`
 	Percent   int64     `json:"percent"`
-	InFlight  int       `json:"in_flight"`
-	PerSecond float64   `json:"requests_per_second"` // in the second before
-	Requests  int64     `json:"requests"`            // since the data plane counts
-	Errors    int64     `json:"errors"`              // of them with a status of 500 and above
+	InFlight  int       `json:"inFlight"`
+	PerSecond float64   `json:"requestsPerSecond"` // in the second before
+	Requests  int64     `json:"requests"`          // since the data plane counts
+	Errors    int64     `json:"errors"`            // of them with a status of 500 and above
 }
 
 // trafficSecond is how long the requests are counted for what comes in a second.

@@ -30,6 +30,7 @@ type Descriptor struct {
 	Files    Files             // what the build sees of the source
 	Web      Web
 	Rollout  Rollout
+	Release  Release
 	Previews Previews
 
 	AppDir     string      // folder of the app in the repository, clean; "" for its root
@@ -111,6 +112,7 @@ type file struct {
 			Apps      map[string]appSettings  `toml:"apps"`
 			Web       webTable                `toml:"web"`
 			Rollout   rolloutTable            `toml:"rollout"`
+			Release   releaseTable            `toml:"release"`
 			Previews  previewTable            `toml:"previews"`
 			Processes map[string]processTable `toml:"processes"`
 		} `toml:"gitd"`
@@ -186,6 +188,9 @@ func (d *Descriptor) set(f *file) error {
 		return err
 	}
 	if err := d.Web.set(f.IO.Gitd.Web); err != nil {
+		return err
+	}
+	if err := d.Release.set(f.IO.Gitd.Release); err != nil {
 		return err
 	}
 	return d.Rollout.set(f.IO.Gitd.Rollout, len(d.Web.Steps) > 0)

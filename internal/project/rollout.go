@@ -48,16 +48,16 @@ func (r *Rollout) set(t rolloutTable, stepped bool) error {
 	const table = "rollout"
 	quantile, sticky, few := "p95", "off", "promote"
 	err := errors.Join(
-		oneOf("strategy", t.Strategy, &r.Strategy, app.AtOnce, app.Steps, app.Canary),
+		oneOf(table, "strategy", t.Strategy, &r.Strategy, app.AtOnce, app.Steps, app.Canary),
 		numberOf(table, "percent", t.Percent, 1, 99, &r.Percent, nil),
 		durationOf(table, "duration", t.Duration, time.Second, time.Hour, &r.Duration),
 		durationOf(table, "interval", t.Interval, time.Second, 10*time.Minute, &r.Interval),
 		numberOf(table, "min-requests", t.MinRequests, 1, 1000000, &r.MinRequests, nil),
 		figure("max-error-rate", t.MaxErrorRate, 0, 100, &r.MaxErrorRate),
 		figure("max-latency", t.MaxLatency, 0, 100, &r.MaxLatency),
-		oneOf("quantile", t.Quantile, &quantile, "p50", "p90", "p95", "p99"),
-		oneOf("sticky", t.Sticky, &sticky, "off", "cookie"),
-		oneOf("few-requests", t.FewRequests, &few, "promote", "abort"),
+		oneOf(table, "quantile", t.Quantile, &quantile, "p50", "p90", "p95", "p99"),
+		oneOf(table, "sticky", t.Sticky, &sticky, "off", "cookie"),
+		oneOf(table, "few-requests", t.FewRequests, &few, "promote", "abort"),
 	)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (d *Descriptor) Ask(a app.Rollout) error {
 	return nil
 }
 
-func oneOf(name string, v, to *string, values ...string) error {
+func oneOf(table, name string, v, to *string, values ...string) error {
 	if v == nil {
 		return nil
 	}
@@ -104,7 +104,7 @@ func oneOf(name string, v, to *string, values ...string) error {
 			return nil
 		}
 	}
-	return bad("io.gitd.rollout.%s: %q is not one of %q", name, app.Clip(*v, 60), values)
+	return bad("io.gitd.%s.%s: %q is not one of %q", table, name, app.Clip(*v, 60), values)
 }
 
 func figure(name string, v *float64, low, high float64, to *float64) error {

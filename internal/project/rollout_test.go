@@ -65,3 +65,27 @@ func TestAsk(t *testing.T) {
 		t.Error("steps that fall are accepted")
 	}
 }
+
+func TestReleaseMaintenance(t *testing.T) {
+	for text, want := range map[string]Release{
+		"":                                      {},
+		`maintenance = "off"`:                   {},
+		`maintenance = "page"`:                  {Maintenance: true},
+		`maintenance = "hold"`:                  {Maintenance: true, Hold: 30 * time.Second},
+		"maintenance = \"hold\"\nhold = \"2m\"": {Maintenance: true, Hold: 2 * time.Minute},
+	} {
+		if d, err := Parse("[io.gitd.release]\n" + text); err != nil || d.Release != want {
+			t.Errorf("%q: %+v, %v", text, d.Release, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`maintenance = "yes"`:                    `io.gitd.release.maintenance: "yes" is not one of ["off" "page" "hold"]`,
+		`hold = "30s"`:                           "io.gitd.release.hold: it goes with maintenance",
+		"maintenance = \"hold\"\nhold = \"1h\"":  "io.gitd.release.hold: 1h is not between 1s and 5m",
+		"maintenance = \"page\"\nhold = \"30s\"": "it goes with maintenance",
+	} {
+		if _, err := Parse("[io.gitd.release]\n" + text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

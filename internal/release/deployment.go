@@ -35,8 +35,9 @@ type deployment struct {
 	// production is what the release of a preview is promoted with; nil for any other.
 	production *servingv1.Service
 	// prepare completes release right before it enters the ledger, in the app's turn; may be nil.
-	prepare func(ctx context.Context) error
-	timings timings
+	prepare   func(ctx context.Context) error
+	maintains bool // maintenance is on for its release command
+	timings   timings
 	// configuration is the version of the app's configuration that becomes the current one when the release is live; nil for none.
 	configuration *int
 	url           string // of the release, once it is live or ready
@@ -82,6 +83,7 @@ func (d *deployment) run(ctx context.Context, do func(context.Context) error) er
 	if err = ctx.Err(); err == nil {
 		err = do(ctx)
 	}
+	d.resume()
 	if err != nil && ctx.Err() != nil && d.release.State != app.StateLive && d.release.State != app.StateReady {
 		err = cause(ctx)
 	}

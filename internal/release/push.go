@@ -54,7 +54,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err := settings.Ask(p.Rollout); err != nil {
 		return err
 	}
-	if err := d.canFollow(ctx, settings.Rollout); err != nil {
+	if err := d.canFollow(ctx, settings); err != nil {
 		return err
 	}
 	for _, r := range settings.Remarks {
@@ -154,6 +154,7 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		d.log.Detail("not run: %s, by its name a command to start by hand; [io.gitd.processes.%s] instances = 1 in project.toml runs it as a worker", strings.Join(run.oneOff, ", "), run.oneOff[0])
 	}
 	service := newService(d.release, result, settings.Web, run)
+	maintained(service, settings.Release)
 	if port != 0 && !settings.Web.PortSet {
 		d.listenOn(service, port)
 	}

@@ -96,6 +96,11 @@ func (m *Machine) recover(ctx context.Context, r app.Release) error {
 	case err != nil:
 		return err
 	}
+	if service != nil {
+		if err := m.endMaintenance(ctx, r); err != nil {
+			return err
+		}
+	}
 	if r.State == app.StateShifting && service != nil && serves(service, r.Revision) {
 		m.o.Log("release %s v%d: the server stopped while traffic shifted; all of it is on %s: live", r.App, r.Version, r.Revision)
 		m.resumeWorkers(ctx, r)

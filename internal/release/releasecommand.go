@@ -21,6 +21,9 @@ func (d *deployment) runReleaseCommand(ctx context.Context, service *servingv1.S
 		return err
 	}
 	d.log.Step("Release v%d: running the release command", d.release.Version)
+	if err := d.maintain(ctx, service); err != nil {
+		return err
+	}
 	limit := d.m.o.Limits.WithDefaults().Time
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, app.Errorf(app.CodeReleaseFailed, "make it faster, or run it in parts",
 		"the release command did not end within %s", limit))

@@ -51,13 +51,12 @@ func (d *deployment) takeLive(ctx context.Context, l launch) error {
 				return nil
 			}
 			shifted = time.Now()
-			d.endsSplit(ctx)
-			if err := d.accept(ctx, l.accept); err != nil {
-				return err
-			}
-			return d.to(ctx, store.Event{State: app.StateShifting})
+			return d.shift(ctx, l)
 		},
 	})
+	if err == nil {
+		d.resume()
+	}
 	workersAlone := deploy.WithoutWeb(&l.service.Spec.Template)
 	if err != nil {
 		if workersAlone { // they took the place of those before
@@ -111,6 +110,18 @@ func (d *deployment) begins(ctx context.Context, service *servingv1.Service) err
 	d.release.Revision = service.Spec.Template.Name
 	return d.to(ctx, store.Event{State: app.StateStarting, Repository: d.release.Repository, Digest: d.release.Digest, Processes: d.release.Processes,
 		Revision: d.release.Revision, Service: manifest, Production: production, NoWeb: deploy.WithoutWeb(&service.Spec.Template)})
+}
+
+// shift is what comes right before the first of the traffic.
+func (d *deployment) shift(ctx context.Context, l launch) error {
+	if l.canary != nil || len(l.steps) > 0 { // the old version serves beside it
+		d.resume()
+	}
+	d.endsSplit(ctx)
+	if err := d.accept(ctx, l.accept); err != nil {
+		return err
+	}
+	return d.to(ctx, store.Event{State: app.StateShifting})
 }
 
 // ready ends a release in mode no-traffic.

@@ -168,6 +168,8 @@ type applied struct {
 
 func (p *applied) Get(context.Context, string) (*servingv1.Service, error) { return p.service, p.away }
 
+func (p *applied) Maintenance(context.Context, string) (*deploy.Maintenance, error) { return nil, nil }
+
 func (p *applied) Apply(_ context.Context, s *servingv1.Service) error {
 	p.calls = append(p.calls, "apply "+s.Spec.Template.Name)
 	return p.start

@@ -37,6 +37,7 @@ func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 	s := &service{object: want, revisions: map[string]*revision{}}
 	if old != nil {
 		maps.Copy(s.revisions, old.revisions)
+		s.maintenance = old.maintenance
 	}
 	created, err := p.ensureRevision(s)
 	if err != nil {
@@ -186,6 +187,9 @@ func (p *Platform) Delete(ctx context.Context, name string) error {
 	delete(p.services, name)
 	p.publish()
 	p.mu.Unlock()
+	if s.maintenance != nil {
+		s.maintenance.plane.End()
+	}
 	errs := make(chan error, len(s.revisions))
 	for _, r := range s.revisions {
 		go func() { errs <- r.close(ctx) }()
@@ -252,7 +256,7 @@ func (p *Platform) detach(name, revisionName string) (*revision, error) {
 	}
 	revisions := maps.Clone(s.revisions)
 	delete(revisions, revisionName)
-	p.services[name] = &service{object: s.object, traffic: s.traffic, revisions: revisions, stopped: s.stopped}
+	p.services[name] = &service{object: s.object, traffic: s.traffic, revisions: revisions, stopped: s.stopped, maintenance: s.maintenance}
 	p.processes[r] = struct{}{}
 	p.publish()
 	p.mu.Unlock()

@@ -99,6 +99,8 @@ type service struct {
 	traffic   []servingv1.TrafficTarget // resolved: each with a revision name and a percentage
 	revisions map[string]*revision
 	stopped   bool // nothing of it runs
+
+	maintenance *maintenance // nil while it is off
 }
 
 var _ deploy.Platform = (*Platform)(nil)
@@ -162,6 +164,12 @@ func (p *Platform) load() error {
 			p.opts.Log("deploy: service %s is left out: %v", rec.service.Name, err)
 			continue
 		}
+		m, err := p.store.maintenance(rec.service.Name)
+		if err != nil {
+			p.opts.Log("deploy: whether %s is being maintained cannot be read, and it is not: %v", rec.service.Name, err)
+		} else if m != nil {
+			s.maintenance = newMaintenance(rec.service.Name, *m)
+		}
 		p.services[rec.service.Name] = s
 	}
 	p.updateReachable()
@@ -182,7 +190,7 @@ func (p *Platform) lock(name string) (unlock func()) {
 
 // publish gives the data plane the routes of all Services. The caller holds mu.
 func (p *Platform) publish() {
-	t := &dataplane.Table{Stopped: map[string]string{}, Hosts: map[string]dataplane.Split{}, Sticky: map[string]bool{}, Named: map[string]dataplane.Split{}}
+	t := &dataplane.Table{Stopped: map[string]string{}, Hosts: map[string]dataplane.Split{}, Sticky: map[string]bool{}, Maintenance: map[string]*dataplane.Maintenance{}, Named: map[string]dataplane.Split{}}
 	for name, s := range p.services {
 		for _, target := range s.traffic {
 			if target.Tag == "" {
@@ -209,6 +217,9 @@ func (p *Platform) publish() {
 		}
 		if deploy.Sticky(s.object) {
 			t.Sticky[name+"."+p.opts.Domain] = true
+		}
+		if s.maintenance != nil {
+			t.Maintenance[name+"."+p.opts.Domain] = s.maintenance.plane
 		}
 	}
 	p.plane.Publish(t)

@@ -29,6 +29,8 @@ type Table struct {
 	Stopped map[string]string
 	// Sticky are the Hosts whose clients stay, by a cookie, with the revision that they came to first.
 	Sticky map[string]bool
+	// Maintenance stands in front of some of the Hosts.
+	Maintenance map[string]*Maintenance
 	// Named are the splits that a request reaches by WithSplit, whatever its host. Those requests are gitd's own, and are not counted.
 	Named map[string]Split
 }
@@ -74,6 +76,12 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if len(split) == 0 {
 			refuse(w, r, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(at, 100))+": check the name; an app answers from its first push on")
 			return
+		}
+		if m := t.Maintenance[at]; m != nil && !own {
+			if !m.pass(w, r) {
+				return
+			}
+			continue
 		}
 		var revision *Revision
 		if len(split) > 1 && t.Sticky[at] {

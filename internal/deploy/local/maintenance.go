@@ -1,0 +1,98 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/disk"
+)
+
+// maintenance is one that is on: as it was set, and in the data plane.
+type maintenance struct {
+	deploy.Maintenance
+	plane *dataplane.Maintenance
+}
+
+func newMaintenance(service string, m deploy.Maintenance) *maintenance {
+	return &maintenance{m, dataplane.NewMaintenance(service, m.Hold)}
+}
+
+// SetMaintenance implements deploy.Platform. That of a release is not stored: it ends with the process, which holds the requests.
+func (p *Platform) SetMaintenance(_ context.Context, name string, m *deploy.Maintenance) error {
+	defer p.lock(name)()
+	p.mu.RLock()
+	s := p.services[name]
+	p.mu.RUnlock()
+	if s == nil {
+		return fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	}
+	stored := m
+	if m != nil && m.Release != 0 {
+		stored = nil
+	}
+	if err := p.store.saveMaintenance(name, stored); err != nil {
+		return fmt.Errorf("save the maintenance of %s: %w", name, err)
+	}
+	next := *s
+	next.maintenance = nil
+	if m != nil {
+		next.maintenance = newMaintenance(name, *m)
+	}
+	p.mu.Lock()
+	p.services[name] = &next
+	p.publish()
+	p.mu.Unlock()
+	if s.maintenance != nil {
+		s.maintenance.plane.End()
+	}
+	return nil
+}
+
+// Maintenance implements deploy.Platform.
+func (p *Platform) Maintenance(_ context.Context, name string) (*deploy.Maintenance, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := p.services[name]
+	if s == nil {
+		return nil, fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	}
+	if s.maintenance == nil {
+		return nil, nil
+	}
+	m := s.maintenance.Maintenance
+	return &m, nil
+}
+
+func (s store) maintenanceFile(service string) string {
+	return filepath.Join(s.dir, service, "maintenance.json")
+}
+
+// saveMaintenance keeps what is on for the next process; nil for nothing.
+func (s store) saveMaintenance(service string, m *deploy.Maintenance) error {
+	file := s.maintenanceFile(service)
+	if m != nil {
+		return write(file, m)
+	}
+	if err := os.Remove(file); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return disk.Sync(filepath.Dir(file))
+}
+
+// maintenance returns nil where none is on.
+func (s store) maintenance(service string) (*deploy.Maintenance, error) {
+	var m deploy.Maintenance
+	err := read(s.maintenanceFile(service), &m)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return &m, err
+}

@@ -50,7 +50,7 @@ func (p *Platform) halt(name string) (left []<-chan struct{}, err error) {
 		left = append(left, w.gone)
 	}
 	p.mu.Lock()
-	p.services[name] = &service{object: old.object, traffic: old.traffic, revisions: old.revisions, stopped: true}
+	p.services[name] = &service{object: old.object, traffic: old.traffic, revisions: old.revisions, stopped: true, maintenance: old.maintenance}
 	p.publish()
 	p.mu.Unlock()
 	for _, r := range old.revisions {

@@ -64,3 +64,19 @@ func (a *Assets) Build() error { return a.b.runBuild() }
 
 // Remove takes the packages away.
 func (a *Assets) Remove() error { return os.RemoveAll(filepath.Join(a.b.app, "node_modules")) }
+
+// Package returns the folder of a package of the registry, for a tool of the build. It is fetched once for an app; program and from name it where it cannot
+// be had.
+func (a *Assets) Package(pkg, version, program, from string) (string, error) {
+	tools, err := a.b.cache.Dir("node-tools")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(tools, folderName(pkg+"@"+version))
+	root := filepath.Join(dir, "node_modules", pkg)
+	if kit.IsFile(root, "package.json") {
+		return root, nil
+	}
+	kit.Say(a.b.Out, "Fetching %s %s", program, version)
+	return root, a.b.fetchTo(dir, pkg, program, version, from)
+}

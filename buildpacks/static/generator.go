@@ -35,7 +35,7 @@ func generatorOf(app string) (*generator, string) {
 			if !kit.IsFile(app, f) {
 				continue
 			}
-			if f == "config.toml" && kit.IsDir(app, "templates") && !kit.IsDir(app, "layouts") && !kit.IsDir(app, "archetypes") {
+			if f == "config.toml" && zolaConfig(app) != "" || f == "config.toml" && kit.IsDir(app, "templates") && !kit.IsDir(app, "layouts") && !kit.IsDir(app, "archetypes") {
 				continue
 			}
 			if g.folders == nil {

@@ -14,7 +14,7 @@ import (
 
 // TestGeneratorOf: which generator an app is for.
 func TestGeneratorOf(t *testing.T) {
-	for files, want := range map[string]string{"hugo.toml": "Hugo hugo.toml", "config.toml content/a.md layouts/b": "Hugo config.toml", "config.toml content/a.md templates/b": "", "config.toml": "", "book.toml src/SUMMARY.md": "mdBook book.toml",
+	for files, want := range map[string]string{"hugo.toml": "Hugo hugo.toml", "config.toml content/a.md layouts/b": "Hugo config.toml", "config.toml content/a.md templates/b": "", "config.toml": "", "config.toml content/a.md themes/b/c": "Hugo config.toml", "book.toml src/SUMMARY.md": "mdBook book.toml",
 		"config/_default/hugo.toml": "Hugo config/_default/hugo.toml"} {
 		app := t.TempDir()
 		for _, f := range strings.Fields(files) {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/buildpacks/libcnb"
 )
 
 // TestRootOf: the folder that a build script has made is found, wherever its tool puts it.
@@ -38,9 +40,15 @@ func TestRootOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, _, err := Buildpack{}.rootOf(app, nil, nil, set, true)
+		got, _, err := Buildpack{}.rootOf(contextOf(app), nil, nil, set, true)
 		if err != nil || got != tt.want {
 			t.Errorf("%s: %q %v, want %q", name, got, err, tt.want)
 		}
 	}
+}
+
+// contextOf is the build of an app, as far as the choice of its folder needs it.
+func contextOf(app string) (ctx libcnb.BuildContext) {
+	ctx.Application.Path = app
+	return ctx
 }

@@ -27,6 +27,8 @@ type Buildpack struct {
 	Nginx string // the program
 	Types string // its mime.types
 	Out   io.Writer
+
+	zolaArchives string // where Zola comes from instead of its own places; a test sets it
 }
 
 // New returns the buildpack with the paths of the build image.
@@ -63,6 +65,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	}
 	if g, f := generatorOf(app); g != nil {
 		return kit.Detected(b.Out, "Static site (%s, %s)", g.name, f), nil
+	}
+	if f := zolaConfig(app); f != "" {
+		return kit.Detected(b.Out, "Static site (Zola, %s)", f), nil
 	}
 	for _, f := range []string{"Staticfile", "static.json"} {
 		if kit.IsFile(app, f) {
@@ -110,7 +115,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		return result, err
 	}
 	cache := kit.OpenCache(ctx, env)
-	root, built, err := b.rootOf(app, env, cache, set, built)
+	root, built, err := b.rootOf(ctx, env, cache, set, built)
 	if err != nil {
 		return result, err
 	}
@@ -152,10 +157,13 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 }
 
 // rootOf finds the folder to serve: by the setting, a generator before this buildpack, the files of other platforms, or its name.
-func (b Buildpack) rootOf(app string, env kit.Env, cache *kit.Cache, set settings, built bool) (string, bool, error) {
-	asked := env["BP_STATIC_ROOT"]
+func (b Buildpack) rootOf(ctx libcnb.BuildContext, env kit.Env, cache *kit.Cache, set settings, built bool) (string, bool, error) {
+	app, asked := ctx.Application.Path, env["BP_STATIC_ROOT"]
 	if g, _ := generatorOf(app); g != nil && !built && asked == "" && !rubySite(app) {
 		return g.output, true, b.generate(app, g, env, cache)
+	}
+	if zolaConfig(app) != "" && !built && asked == "" && !rubySite(app) {
+		return siteFolder, true, b.zola(ctx, env, cache)
 	}
 	if kit.IsDir(app, dotnet.SiteFolder) {
 		return dotnet.SiteFolder, true, nil

@@ -94,9 +94,6 @@ func Nearest(app string) (hints []string) {
 	if l := UnbuiltLanguage(app); l.Name != "" {
 		hints = append(hints, l.File+": "+l.Name+", which this builder does not build; "+l.WayOut(app))
 	}
-	if IsFile(app, "config.toml") && IsDir(app, "content") && IsDir(app, "templates") {
-		hints = append(hints, "config.toml: Zola, which this builder does not have; run zola build, and commit public/")
-	}
 	entries, _ := os.ReadDir(app) // what cannot be read has no manifest
 	for _, e := range entries {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{"node_modules", "vendor", "testdata"}, e.Name()) {

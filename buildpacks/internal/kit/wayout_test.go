@@ -19,7 +19,6 @@ func TestWayOut(t *testing.T) {
 		{[]string{"app.R"}, `packages = ["r-base-core", "r-cran-shiny"]`},
 		{[]string{"build.zig"}, "zig build"}, {[]string{"shard.yml"}, "Crystal"}, {[]string{"pubspec.yaml"}, "Dart"}, {[]string{"shop.cabal"}, "Haskell"}, {[]string{"gleam.toml"}, "Gleam"},
 		{[]string{"shop-1.rockspec"}, "Lua"},
-		{[]string{"config.toml", "content/_index.md", "templates/index.html"}, "config.toml: Zola, which this builder does not have; run zola build"},
 	} {
 		app := t.TempDir()
 		for _, f := range c.files {

@@ -65,6 +65,7 @@ const (
 	KindRedeploy  Kind = "redeploy"  // of the live release, as it is
 	KindConfig    Kind = "config"    // a change of the configuration: the live release with another one
 	KindScale     Kind = "scale"     // the live release with other numbers of instances
+	KindRebase    Kind = "rebase"    // the live release on a newer run image
 	KindImage     Kind = "image"     // an image of another registry; without a commit, its Ref is the reference of the image
 )
 

@@ -55,7 +55,7 @@ func newTree(s *operation.Services, caller app.Caller, in io.Reader, out, errOut
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.image(), c.config(), c.previews(), c.traffic(), c.abort(), c.maintenance(), c.deployKey(), c.logs(), c.keys(), version())
+	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.image(), c.rebase(), c.config(), c.previews(), c.traffic(), c.abort(), c.maintenance(), c.deployKey(), c.logs(), c.keys(), version())
 	root.AddCommand(c.ps(), c.run(), c.jobs())
 	Usage(root)
 	return t

@@ -124,6 +124,10 @@ func what(r operation.Release) string {
 		what = strings.TrimSpace(fmt.Sprintf("config on v%d: %s %s", r.Of, r.Message, r.Reason))
 	case app.KindRedeploy:
 		what = fmt.Sprintf("redeploy of v%d %s", r.Of, what)
+	case app.KindRebase:
+		what = fmt.Sprintf("rebase of v%d %s", r.Of, what)
+	case app.KindImage:
+		what = strings.TrimSpace("image " + what)
 	case app.KindScale:
 		what = fmt.Sprintf("scale of v%d: %s", r.Of, what)
 	}

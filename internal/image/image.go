@@ -142,7 +142,7 @@ func static(file string) error {
 	return nil
 }
 
-// programsIn returns the programs of the folder, sorted. All of the known ones must be there. gitd-builder and gitd-helper are left out: they work
+// programsIn returns the programs of the folder, sorted. All of the known ones must be there. gitd-builder is left out: it works
 // for root alone, which gitd in a cluster is not.
 func programsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -151,7 +151,7 @@ func programsIn(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") && e.Name() != parts.Builder && e.Name() != parts.Helper {
+		if e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") && e.Name() != parts.Builder {
 			names = append(names, e.Name())
 		}
 	}

@@ -190,7 +190,7 @@ func TestMake(t *testing.T) {
 			t.Errorf("%s: %q", n, files[n])
 		}
 	}
-	for _, n := range []string{".hidden", parts.Builder, parts.Helper} {
+	for _, n := range []string{".hidden", parts.Builder} {
 		if _, ok := files[Home+"/parts/"+n]; ok {
 			t.Errorf("%s went in", n)
 		}

@@ -33,6 +33,8 @@ type engineFactory interface {
 // engine builds.
 type engine interface {
 	build.Builder
+	// RunImage returns where the run image is on which it builds.
+	RunImage() (repository, digest string)
 	// PurgeCache removes what the builds of an app kept.
 	PurgeCache(ctx context.Context, app string) error
 	Close() error
@@ -73,6 +75,17 @@ func (b *builds) Build(ctx context.Context, r build.Request) (*build.Result, err
 		}
 	}
 	return b.engine.Build(ctx, r)
+}
+
+// RunImage implements release.RunImages.
+func (b *builds) RunImage(ctx context.Context) (repository, digest string, err error) {
+	select {
+	case <-b.ready:
+	case <-ctx.Done():
+		return "", "", ctx.Err()
+	}
+	repository, digest = b.engine.RunImage()
+	return repository, digest, nil
 }
 
 // prepareBuilds makes or loads the builder image. Until it is done, pushes wait.

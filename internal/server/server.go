@@ -114,7 +114,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		timings = s.path(timingsFile)
 	}
 	s.machine = release.New(release.Options{
-		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), LogDir: releaseLogs(s.o.Config.Server.Data),
+		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
 		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, ImagesFrom: s.o.Config.Builds.ImagesFrom, PullDir: s.path(pullDir), LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })

@@ -34,6 +34,7 @@ func (p *slowToFind) Get(ctx context.Context, _ string) (*servingv1.Service, err
 
 type noEngine struct{}
 
+func (noEngine) RunImage() (string, string) { return "", "" }
 func (noEngine) Build(context.Context, build.Request) (*build.Result, error) {
 	return nil, errors.New("nothing is built here")
 }

@@ -48,6 +48,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	cluster stop|start P  a part of the cluster
 //	figures APP           where the time of its releases went, and of a request to no instance
 //	registry              somebody else's registry at $IMAGES, with images in it
+//	newrun DIR [DISTRO]   a builder in DIR that builds on another run image: as the present one with a file more, of another distribution
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
 //	golden NAME [stdout]  what the last command told is the transcript testdata/NAME.golden
 //	pause DURATION        for what cannot be waited for: that nothing happens
@@ -57,7 +58,7 @@ func table() map[string]command {
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
-		"registry": cmdRegistry, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
+		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,6 +93,12 @@ const (
 	componentBuild = "build"
 	componentCache = "build-cache"
 )
+
+// RunImage returns the run image's repository in the registry, and its digest.
+func (e *Engine) RunImage() (repository, digest string) {
+	repository, digest, _ = strings.Cut(e.o.Builder.RunImage, "@")
+	return repository, digest
+}
 
 // New returns an engine, removes the Pods that an earlier process left, and gives the nodes what they need to pull the builder image.
 func New(ctx context.Context, o Options) (*Engine, error) {

@@ -103,6 +103,9 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// RunImage returns the run image's repository in the registry, and its digest.
+func (e *Engine) RunImage() (repository, digest string) { return registry.RunImage, e.runImage }
+
 // Close ends the removal of what builds left; the next engine goes on with it.
 func (e *Engine) Close() error {
 	if e.shared != nil {

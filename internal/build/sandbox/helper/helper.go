@@ -47,6 +47,13 @@ func Main() int {
 			h.commands <- line
 		}
 	}()
+	if h.job.Rebase != nil {
+		if err := h.rebase(); err != nil {
+			h.say(wire.Reply{Failed: &wire.Failed{Phase: "rebase", Message: err.Error()}})
+			return 1
+		}
+		return 0
+	}
 	for _, step := range []struct {
 		phase string
 		do    func() error

@@ -38,7 +38,23 @@ type Job struct {
 	Previous   string // digest of the previous image; "" if there is none
 	FileSize   int64  // limit of one file in bytes
 	AppDir     string // the app's folder in the source; "" for its root
+
+	Rebase *Rebase `json:",omitempty"` // nil for a build
 }
+
+// Rebase asks for the description of an app's image on another run image, and for nothing else of a Job.
+type Rebase struct {
+	Root      string // an empty directory
+	App, Run  Described
+	RunName   string // repository of the run image
+	RunDigest string
+}
+
+// Described is an image by its manifest and its configuration.
+type Described struct{ Manifest, Config []byte }
+
+// Rebased is the image that comes of it. Its layers are those of the app and of the run image.
+type Rebased = Described
 
 // Commands to the helper.
 const (
@@ -52,6 +68,8 @@ type Reply struct {
 	Blob   *Blob     `json:",omitempty"` // a compressed layer to place in the registry
 	Done   *Exported `json:",omitempty"`
 	Failed *Failed   `json:",omitempty"`
+
+	Rebased *Rebased `json:",omitempty"`
 }
 
 // Blob is a file with a compressed layer.

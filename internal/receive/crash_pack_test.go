@@ -135,6 +135,7 @@ func (anybody) Authorize(_ context.Context, _ app.Key, name string, _ app.Verb) 
 	return app.App{ID: 1, Name: name}, nil
 }
 func (anybody) Confirm(context.Context, app.Key, string, int64, app.Verb) error     { return nil }
+func (anybody) Redeploy(context.Context, app.Key, string, *app.Log) error           { return nil }
 func (anybody) RemovePreview(context.Context, app.Key, string, int64, string) error { return nil }
 func (anybody) Create(_ context.Context, _ app.Key, name string) (app.App, error) {
 	return app.App{ID: 1, Name: name}, nil

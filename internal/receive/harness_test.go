@@ -91,6 +91,12 @@ func (h *handler) Deploy(ctx context.Context, pushed app.Push) (app.Result, erro
 	return app.Result{Version: p.Version}, err
 }
 
+// Redeploy says so.
+func (h *handler) Redeploy(_ context.Context, _ app.Key, name string, log *app.Log) error {
+	log.Step("Redeploying %s", name)
+	return nil
+}
+
 // RemovePreview deletes the branch.
 func (h *handler) RemovePreview(_ context.Context, _ app.Key, name string, _ int64, branch string) error {
 	return h.repos.Of(name).DeleteBranch(branch)

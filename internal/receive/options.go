@@ -19,6 +19,7 @@ type PushOptions struct {
 	Canary     int64  // percent of the traffic that it is tried out with; 0 for none
 	Steps      string // of the traffic on the way to 100: "10,50"; "" for none
 	AtOnce     bool   // all traffic in one step, whatever the app's settings say
+	Redeploy   bool   // deploy again what is live, where there is nothing to push
 	Message    string // what the release is about; "" where none was given
 }
 
@@ -40,6 +41,9 @@ type pushOption struct {
 	set   func(o *PushOptions, value string) error
 }
 
+// optionRedeploy is the one that counts without anything to push.
+const optionRedeploy = "redeploy"
+
 // pushOptions are all there are.
 var pushOptions = []pushOption{
 	{"clear-cache", "", func(o *PushOptions, _ string) error { o.ClearCache = true; return nil }},
@@ -49,6 +53,7 @@ var pushOptions = []pushOption{
 	{"canary", "PERCENT", func(o *PushOptions, text string) error { return parseCanary(text, &o.Canary) }},
 	{"steps", "10,50", func(o *PushOptions, text string) error { o.Steps = text; _, err := parseSteps(text); return err }},
 	{"at-once", "", func(o *PushOptions, _ string) error { o.AtOnce = true; return nil }},
+	{optionRedeploy, "", func(o *PushOptions, _ string) error { o.Redeploy = true; return nil }},
 	{"message", "TEXT", func(o *PushOptions, text string) error { o.Message = text; return checkMessage(text) }},
 }
 

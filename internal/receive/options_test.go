@@ -128,7 +128,7 @@ func TestPushOptions(t *testing.T) {
 		words  []string
 	}{
 		{"skip-ci", []string{`remote:  !     unknown push option "skip-ci"`, `! [remote rejected] main -> main (unknown push option "skip-ci")`,
-			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o canary=PERCENT, -o steps=10,50, -o at-once, -o message=TEXT"}},
+			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o canary=PERCENT, -o steps=10,50, -o at-once, -o redeploy, -o message=TEXT"}},
 		{"message", []string{`(push option "message" needs a value: -o message=TEXT)`}},
 	} {
 		fx.Rejected(dir, tt.words, "push", "-o", tt.option, "platform", "main")

@@ -81,7 +81,8 @@ func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 	heard := ss.LimitWait(s.opts.QuestionTimeout, func() {
 		ss.GiveUp(stalled("the client has not said for %v what it pushes", s.opts.QuestionTimeout))
 	})
-	p.request, err = readPushRequest(&pktline.Reader{R: ss.Input()})
+	packets := &pktline.Reader{R: ss.Input()}
+	p.request, err = readPushRequest(packets)
 	heard()
 	ss.Release() // what comes now has a lifetime of its own
 	if e := context.Cause(ss.Context()); e != nil {
@@ -92,7 +93,7 @@ func (s *server) receivePack(ss *sshd.Session, path string) sshd.Outcome {
 		return o.And(sshd.Outcome{Result: err.Error(), Status: 1})
 	}
 	if p.request == nil {
-		return o.And(sshd.Outcome{Result: "nothing to push"})
+		return o.And(p.nothing(packets))
 	}
 	return o.And(p.serve())
 }

@@ -26,6 +26,8 @@ type Handler interface {
 	// Deploy asks for the right once more, and takes the push live, or says why not. It returns when the app is live, failed, or ctx has ended. With a Branch it
 	// does so with the preview of that branch.
 	Deploy(ctx context.Context, p app.Push) (app.Result, error)
+	// Redeploy asks for the right once more, and starts what is live afresh, or says why not.
+	Redeploy(ctx context.Context, key app.Key, name string, log *app.Log) error
 	// RemovePreview removes the preview of a branch of the app with this ID. The key must have the right to push the app.
 	RemovePreview(ctx context.Context, key app.Key, name string, id int64, branch string) error
 }

@@ -63,6 +63,12 @@ func (f *front) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 	return f.machine.Deploy(ctx, p)
 }
 
+// Redeploy implements receive.Handler.
+func (f *front) Redeploy(ctx context.Context, key app.Key, name string, log *app.Log) error {
+	_, err := f.machine.Redeploy(ctx, app.Caller{Key: key}, name, log)
+	return err
+}
+
 // RemovePreview implements receive.Handler.
 func (f *front) RemovePreview(ctx context.Context, key app.Key, name string, id int64, branch string) error {
 	by := app.Caller{Key: key}

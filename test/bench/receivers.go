@@ -42,6 +42,7 @@ func (acceptAll) Asks([]string) app.Asked                                       
 func (acceptAll) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	return app.Result{}, p.Accept()
 }
+func (acceptAll) Redeploy(context.Context, app.Key, string, *app.Log) error           { return nil }
 func (acceptAll) RemovePreview(context.Context, app.Key, string, int64, string) error { return nil }
 func (acceptAll) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer, *app.Client) int {
 	return 0

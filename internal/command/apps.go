@@ -57,6 +57,9 @@ func printApps(out io.Writer, list []operation.AppSummary) error {
 		if a.Live > 0 {
 			version, state = fmt.Sprintf("v%d", a.Live), string(app.StateLive)
 		}
+		if a.Trouble != "" {
+			state += ", " + a.Trouble
+		}
 		if a.Stopped {
 			state = "stopped"
 		}

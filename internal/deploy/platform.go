@@ -72,6 +72,9 @@ type Platform interface {
 	// whose instances do not stay up; of workers all that there should be. With measure it says what they use, which takes a moment.
 	Instances(ctx context.Context, service string, measure bool) ([]Instance, error)
 
+	// Troubles says of each Service some of whose instances do not stay up which these are, by Service (see Trouble).
+	Troubles(ctx context.Context) (map[string]string, error)
+
 	// RestartWorker ends the instances of a worker that SetWorkers has set, and starts them again.
 	RestartWorker(ctx context.Context, svc *servingv1.Service, worker Worker) error
 	// Stop ends all instances of the Service, its workers too, and lets none start until the next Apply, which ends the stop; workers are to be set

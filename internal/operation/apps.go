@@ -20,6 +20,7 @@ type AppSummary struct {
 	UnderWay int       `json:"underWay,omitempty"` // version of the release under way; 0 for none
 	State    app.State `json:"state,omitempty"`    // of the release under way
 	Stopped  bool      `json:"stopped,omitempty"`  // by ps stop
+	Trouble  string    `json:"trouble,omitempty"`  // which instances do not stay up: "worker: out of memory"; known while the server runs
 }
 
 // Apps lists the apps that the caller may read, without previews.
@@ -38,6 +39,12 @@ var Apps = Operation[OfServer, []AppSummary]{
 		if err != nil {
 			return nil, err
 		}
+		var troubles map[string]string
+		if c.Platform != nil {
+			if troubles, err = c.Platform.Troubles(ctx); err != nil && c.Log != nil { // the list is worth having without
+				c.Log("apps: %v", err)
+			}
+		}
 		list := []AppSummary{}
 		for _, a := range all {
 			if a.Parent != "" {
@@ -52,6 +59,7 @@ var Apps = Operation[OfServer, []AppSummary]{
 				s.URL = ""
 			}
 			_, s.Stopped = stops[a.Name]
+			s.Trouble = troubles[a.Name]
 			if at.Newest > 0 && !at.State.Final() {
 				s.UnderWay, s.State = at.Newest, at.State
 			}

@@ -57,6 +57,35 @@ func (p *Platform) allInstances(ctx context.Context, service string, measure boo
 	return out, nil
 }
 
+// Troubles implements deploy.Platform.
+func (p *Platform) Troubles(ctx context.Context) (map[string]string, error) {
+	ctx = p.calling(ctx)
+	running, err := list[corev1.Pod](ctx, p.c, pods, p.o.Namespace, selector(managedBy, manager)+","+appLabel+notJobs)
+	if err != nil {
+		return nil, explained(ctx, err, "see how the instances run")
+	}
+	of := map[string][]deploy.Instance{}
+	for i := range running {
+		pod := &running[i]
+		name := pod.Labels[appLabel]
+		if pod.DeletionTimestamp != nil || p.ofAnotherGitd(pod) || pod.Namespace != p.namespace(name) {
+			continue
+		}
+		in := webInstance(pod)
+		if t := pod.Labels[procLabel]; t != "" {
+			in.Type = t
+		}
+		of[name] = append(of[name], in.Instance)
+	}
+	found, now := map[string]string{}, time.Now()
+	for name, all := range of {
+		if words := deploy.Trouble(all, now); words != "" {
+			found[name] = words
+		}
+	}
+	return found, nil
+}
+
 // Memory implements deploy.Platform: the cluster's scheduler decides.
 func (p *Platform) Memory(context.Context) (total, left int64) { return 0, 0 }
 

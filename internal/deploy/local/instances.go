@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,31 @@ func (p *Platform) Instances(ctx context.Context, service string, measure bool) 
 		list[i] = in.Instance
 	}
 	return list, nil
+}
+
+// Troubles implements deploy.Platform.
+func (p *Platform) Troubles(context.Context) (map[string]string, error) {
+	p.mu.RLock()
+	all := maps.Clone(p.services)
+	p.mu.RUnlock()
+	found, now := map[string]string{}, time.Now()
+	for name, s := range all {
+		var instances []deploy.Instance
+		for _, r := range s.revisions {
+			for _, in := range r.webInstances() {
+				instances = append(instances, in.Instance)
+			}
+		}
+		for _, w := range p.workers(name) {
+			if w.ctx.Err() == nil {
+				instances = append(instances, w.running().Instance)
+			}
+		}
+		if words := deploy.Trouble(instances, now); words != "" {
+			found[name] = words
+		}
+	}
+	return found, nil
 }
 
 // running is the worker's instance as it is now.

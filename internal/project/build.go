@@ -84,13 +84,16 @@ func (d *Descriptor) build(f *file, name string) error {
 		d.Buildpacks = append(d.Buildpacks, Buildpack{ID: b.ID, Version: b.Version})
 	}
 	if len(d.Buildpacks) > 0 {
-		d.BuildEnv[catalog.AskedVariable] = "true"
+		d.asked()
 	}
 	if len(d.Buildpacks) > maxBuildpacks {
 		return bad("%d buildpacks, at most %d can be named", len(d.Buildpacks), maxBuildpacks)
 	}
 	return nil
 }
+
+// asked tells the buildpacks that the app names those that build it.
+func (d *Descriptor) asked() { d.BuildEnv[catalog.AskedVariable] = "true" }
 
 // remark notes the standard keys that have no effect here: none is ignored without a word.
 func (d *Descriptor) remark(f *file, meta toml.MetaData) {

@@ -11,6 +11,7 @@ type Process struct {
 	Instances *int64            // nil where nothing is said
 	Memory    resource.Quantity // limit of an instance; zero for web's
 	CPU       resource.Quantity // the same
+	Moved     bool              // it is from app.json, which may name types that the image does not have
 }
 
 // MaxInstances is how many instances of a worker an app can ask for.
@@ -36,7 +37,7 @@ func (d *Descriptor) process(name string, t processTable) error {
 	}
 	p := d.Processes[name]
 	if t.Instances != nil {
-		p.Instances = t.Instances
+		p.Instances, p.Moved = t.Instances, false
 	}
 	err := errors.Join(
 		numberOf(table, "instances", t.Instances, 0, MaxInstances, new(int64), nil),

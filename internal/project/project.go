@@ -38,6 +38,9 @@ type Descriptor struct {
 	Remarks    []string    // for the push: what has no effect
 
 	Processes map[string]Process // other process types of which it says something, by type
+	Scripts   Scripts            // of app.json
+
+	moved []string // Remarks on app.json
 }
 
 // Web is how the web process runs.
@@ -60,6 +63,8 @@ type Web struct {
 	Steps         []int64           // percentages of the traffic on the way to 100, rising; none: all at once
 	StepTime      time.Duration     // how long each of them lasts
 	Env           map[string]string // run-time environment
+
+	pathSaid, timeoutSaid bool // HealthPath and HealthTimeout are set by the app
 }
 
 func defaults() Descriptor {
@@ -120,9 +125,18 @@ type file struct {
 }
 
 // Read reads the descriptor with read, which reads a file at the root of the source, as it is for the app with that name. Where that names a folder of the
-// app, the descriptor in there counts as well. Without any it returns the defaults.
+// app, the descriptor in there counts as well, and where none says otherwise, app.json. Without any it returns the defaults.
 // For a malformed one it returns an *app.Error with code CodeInvalidInput that names the line or the key.
 func Read(read func(name string, limit int64) ([]byte, error), name string) (Descriptor, error) {
+	d, err := readFiles(read, name)
+	if err == nil {
+		d.appJSON(read)
+	}
+	return d, err
+}
+
+// readFiles is Read without app.json.
+func readFiles(read func(name string, limit int64) ([]byte, error), name string) (Descriptor, error) {
 	b, err := read(File, int64(maxText.Size))
 	if errors.Is(err, fs.ErrNotExist) {
 		return defaults(), nil

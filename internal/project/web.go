@@ -32,6 +32,7 @@ type webTable struct {
 // set overrides the defaults with the table.
 func (w *Web) set(t webTable) error {
 	var port int64 = 8080
+	w.pathSaid, w.timeoutSaid = w.pathSaid || t.HealthPath != nil, w.timeoutSaid || t.HealthTimeout != nil
 	return errors.Join(
 		environmentOf("io.gitd.web.env", t.Env, w.Env),
 		healthPath(t.HealthPath, &w.HealthPath),

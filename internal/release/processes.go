@@ -67,6 +67,7 @@ func processesOf(declared []string, image []app.Process, said map[string]project
 	for _, t := range slices.Sorted(maps.Keys(said)) {
 		switch {
 		case t == webProcess:
+		case !has(image, t) && said[t].Moved:
 		case !has(image, t):
 			return p, app.Errorf(app.CodeInvalidInput, "add it to the Procfile, or take it out of project.toml",
 				"project.toml: io.gitd.processes.%s: the image has no such process type (it has: %s)", t, types(image))

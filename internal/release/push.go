@@ -85,13 +85,27 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if p.Mode == app.ModeDryRun {
 		return app.Errorf(app.CodeDryRun, "push without -o dry-run to take it live", "dry run: the build works; nothing was deployed")
 	}
+	return d.goLive(ctx, p, settings, service)
+}
+
+// goLive takes what was built live, with the commands that come before and after.
+func (d *deployment) goLive(ctx context.Context, p app.Push, settings project.Descriptor, service *servingv1.Service) error {
+	if err := d.predeploy(ctx, service, settings.Scripts); err != nil {
+		return err
+	}
 	if err := d.runReleaseCommand(ctx, service); err != nil {
 		return err
 	}
+	_, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
+	first := app.CodeOf(err) == app.CodeNotFound
 	d.log.Step("Release v%d: starting revision %s", d.release.Version, d.release.Revision)
 	l := launch{service: service, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic}
 	l.follow(settings)
-	return d.rollOutOnItsPort(ctx, settings.Web.PortSet, l)
+	if err := d.rollOutOnItsPort(ctx, settings.Web.PortSet, l); err != nil || l.noTraffic {
+		return err
+	}
+	d.postdeploy(ctx, service, settings.Scripts, first)
+	return nil
 }
 
 // workers returns what will run beside web, as far as is known before the build.

@@ -20,26 +20,37 @@ func (d *deployment) runReleaseCommand(ctx context.Context, service *servingv1.S
 	if err := d.to(ctx, store.Event{State: app.StateReleasing}); err != nil {
 		return err
 	}
-	d.log.Step("Release v%d: running the release command", d.release.Version)
-	if err := d.maintain(ctx, service); err != nil {
-		return err
+	return d.runCommand(ctx, service, deploy.RunSpec{Process: releaseProcess}, "the release command")
+}
+
+// runCommand runs a command of a release to its end, in a container of its own, with its output in the log. what names it for people.
+func (d *deployment) runCommand(ctx context.Context, service *servingv1.Service, spec deploy.RunSpec, what string) error {
+	d.log.Step("Release v%d: running %s", d.release.Version, what)
+	if spec.Process == releaseProcess {
+		if err := d.maintain(ctx, service); err != nil {
+			return err
+		}
 	}
 	limit := d.m.o.Limits.WithDefaults().Time
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, app.Errorf(app.CodeReleaseFailed, "make it faster, or run it in parts",
-		"the release command did not end within %s", limit))
+		"%s did not end within %s", what, limit))
 	defer cancel()
 	began := time.Now()
-	err := deploy.RunProcess(ctx, d.m.o.Platform, service, releaseProcess, d.log)
+	spec.Stdout, spec.Stderr = d.log, d.log
+	ended, err := d.m.o.Platform.Run(ctx, service, spec)
+	if err == nil {
+		err = ended.Err()
+	}
 	d.log.Flush()
 	if err == nil {
 		d.log.Detail("done in %s", app.Elapsed(time.Since(began)))
 		return nil
 	}
-	return releaseCommandFailed(ctx, err)
+	return commandFailed(ctx, err, what)
 }
 
-// releaseCommandFailed explains why the release command failed.
-func releaseCommandFailed(ctx context.Context, err error) error {
+// commandFailed explains why a command of a release failed.
+func commandFailed(ctx context.Context, err error, what string) error {
 	const next = "see its output above; what served before goes on serving"
 	var e *app.Error
 	var ended *deploy.StartError
@@ -49,9 +60,9 @@ func releaseCommandFailed(ctx context.Context, err error) error {
 	case !errors.As(err, &ended):
 		return err
 	case ended.Reason == deploy.Exited && ended.Signal == "":
-		return app.Errorf(app.CodeReleaseFailed, next, "the release command exited with status %d", ended.ExitCode)
+		return app.Errorf(app.CodeReleaseFailed, next, "%s exited with status %d", what, ended.ExitCode)
 	case ended.Reason == deploy.OutOfMemory:
-		return app.Errorf(app.CodeReleaseFailed, "give it more in project.toml: [io.gitd.web] memory", "the release command was killed at its memory limit of %s", ended.Detail)
+		return app.Errorf(app.CodeReleaseFailed, "give it more in project.toml: [io.gitd.web] memory", "%s was killed at its memory limit of %s", what, ended.Detail)
 	}
-	return app.Errorf(app.CodeReleaseFailed, next, "the release command failed: %w", err)
+	return app.Errorf(app.CodeReleaseFailed, next, "%s failed: %w", what, err)
 }

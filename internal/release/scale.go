@@ -190,11 +190,11 @@ func (d *deployment) takeScale(service *servingv1.Service, settings *project.Des
 	}
 	d.log.Detail("instances as ps scale set them: %s", strings.Join(kept, " "))
 	if len(other) > 0 {
-		d.log.Detail("project.toml says %s; ps scale %s %s takes that", strings.Join(other, " "), d.release.App, strings.Join(back, " "))
+		d.log.Detail("the app's files say %s; ps scale %s %s takes that", strings.Join(other, " "), d.release.App, strings.Join(back, " "))
 	}
 }
 
-// fileSays is what project.toml says of a process type that is scaled by hand; "" where it says nothing, or the same.
+// fileSays is what the app's files say of a process type that is scaled by hand; "" where they say nothing, or the same.
 func fileSays(settings *project.Descriptor, s deploy.Scale) string {
 	file := deploy.Scale{Type: s.Type}
 	switch w, n := settings.Web, settings.Processes[s.Type].Instances; {

@@ -7,7 +7,7 @@ var transitions = map[app.State][]app.State{
 	app.StateReceived:  {app.StateBuilding, app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Releasing, Starting: a change has its image
 	app.StateBuilding:  {app.StateBuilt, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateBuilt:     {app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
-	app.StateReleasing: {app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
+	app.StateReleasing: {app.StateReleasing, app.StateStarting, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 	app.StateStarting:  {app.StateStarting, app.StateShifting, app.StateReady, app.StateFailed, app.StateCancelled, app.StateSuperseded}, // Starting: again, on another port
 	app.StateShifting:  {app.StateLive, app.StateFailed, app.StateCancelled, app.StateSuperseded},
 }

@@ -1,0 +1,131 @@
+package project
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+)
+
+// withAppJSON reads these files as those of an app.
+func withAppJSON(t testing.TB, descriptor, manifest string) Descriptor {
+	t.Helper()
+	d, err := Read(func(name string, limit int64) ([]byte, error) {
+		text := map[string]string{File: descriptor, AppJSON: manifest}[name]
+		if text == "" {
+			return nil, fs.ErrNotExist
+		}
+		if int64(len(text)) > limit {
+			return nil, bad("too large")
+		}
+		return []byte(text), nil
+	}, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// What Heroku and Dokku write into app.json, and what becomes of it.
+func TestAppJSON(t *testing.T) {
+	d := withAppJSON(t, "", byteOrderMark+`{
+	"name": "shop", "description": "a shop", "stack": "heroku-24", "keywords": ["shop"],
+	"formation": {"web": {"quantity": 2, "size": "standard-1x"}, "worker": {"quantity": 3}, "clock": {"quantity": 0}, "release": {"quantity": 1}},
+	"healthchecks": {"web": [{"type": "startup", "name": "web", "path": "/up", "attempts": 4, "timeout": 2, "wait": 3, "initialDelay": 10}]},
+	"scripts": {"postdeploy": {"command": "bundle exec rake db:seed"}, "dokku": {"predeploy": " make assets ", "postdeploy": "curl example.com"}},
+	"buildpacks": [{"url": "heroku/nodejs"}, {"url": "https://github.com/heroku/heroku-buildpack-ruby.git"}, {"url": "heroku-community/apt"}],
+	"addons": ["heroku-postgresql:mini", {"plan": "heroku-redis"}],
+	"cron": [{"command": "rake clean", "schedule": "@daily"}]
+}`)
+	if d.Web.MinScale != 2 || d.Web.MaxScale != 10 || *d.Processes["worker"].Instances != 3 || *d.Processes["clock"].Instances != 0 || len(d.Processes) != 2 {
+		t.Errorf("formation: %d..%d, %+v", d.Web.MinScale, d.Web.MaxScale, d.Processes)
+	}
+	if d.Web.HealthPath != "/up" || d.Web.HealthTimeout != 30*time.Second {
+		t.Errorf("healthchecks: %s, %s", d.Web.HealthPath, d.Web.HealthTimeout)
+	}
+	if want := (Scripts{"make assets", "curl example.com", "bundle exec rake db:seed"}); d.Scripts != want {
+		t.Errorf("scripts: %+v", d.Scripts)
+	}
+	if fmt.Sprint(d.Buildpacks) != "[{nodejs } {ruby }]" || d.BuildEnv["GITD_BUILDPACKS_ASKED"] == "" && len(d.BuildEnv) != 1 {
+		t.Errorf("buildpacks: %v, %v", d.Buildpacks, d.BuildEnv)
+	}
+	told := strings.Join(d.Remarks, "\n")
+	for _, part := range []string{"formation.web: the size standard-1x has no meaning here", "addons: there are none", "cron: its 1 jobs are not run", "what it writes to files is not kept"} {
+		if strings.Count(told, part) != 1 {
+			t.Errorf("%q is not in:\n%s", part, told)
+		}
+	}
+	if len(d.Remarks) != 4 {
+		t.Errorf("%q", d.Remarks)
+	}
+}
+
+// Where project.toml says the same, it counts.
+func TestAppJSON_ProjectCounts(t *testing.T) {
+	d := withAppJSON(t, `[io.gitd.web]
+max-scale = 3
+health-path = "/"
+health-timeout = "5s"
+[io.gitd.processes.worker]
+instances = 1
+[io.gitd.build]
+buildpacks = ["python"]
+`, `{"formation": {"web": {"quantity": 2}, "worker": {"quantity": 3}}, "healthchecks": {"web": [{"path": "/up", "timeout": 60}]}, "buildpacks": [{"url": "heroku/nodejs"}]}`)
+	if d.Web.MinScale != 0 || d.Web.MaxScale != 3 || *d.Processes["worker"].Instances != 1 || d.Web.HealthPath != "/" || d.Web.HealthTimeout != 5*time.Second ||
+		fmt.Sprint(d.Buildpacks) != "[{python }]" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// What is not as it should be is told, and refuses nothing.
+func TestAppJSON_Hostile(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"Empty", " ", "app.json: line 1, column 1: unexpected end of JSON input; nothing of it is used"},
+		{"Malformed", "{\n  \"formation\": {,\n}", "app.json: line 2, column 17: invalid character ','"},
+		{"Comment", "{\n// mine\n}", "line 2, column 1: invalid character '/'"},
+		{"List", "[]", "app.json: cannot be a JSON array"},
+		{"Formation", `{"formation": ["web"]}`, "app.json: formation: it is not as Heroku and Dokku have it"},
+		{"Quantity", `{"formation": {"web": {"quantity": "two"}}}`, "it is not as Heroku and Dokku have it"},
+		{"Many", `{"formation": {"worker": {"quantity": 5000}}}`, "formation.worker.quantity: 5000 is not between 0 and 100"},
+		{"Negative", `{"formation": {"worker": {"quantity": -1}}}`, "-1 is not between"},
+		{"Path", `{"healthchecks": {"web": [{"path": "/a b\r\nX: y"}]}}`, "is not the path of a URL"},
+		{"Content", `{"healthchecks": {"web": [{"path": "/up", "content": "ok"}, {"command": ["ls"]}]}}`, "content: what the page says is not looked at"},
+		{"Other", `{"healthchecks": {"worker": [{"uptime": 10}]}}`, "one check of web's by its path is made"},
+		{"Script", `{"scripts": {"postdeploy": 3}}`, "it is not as Heroku and Dokku have it"},
+		{"LongScript", `{"scripts": {"postdeploy": "` + strings.Repeat("x", maxScript+1) + `"}}`, "scripts.postdeploy: it is longer than 8 KiB"},
+		{"Buildpack", `{"buildpacks": [{"url": "https://github.com/someone/ffmpeg"}]}`, "https://github.com/someone/ffmpeg has no counterpart here"},
+		{"Terminal", `{"buildpacks": [{"url": "\u001b[31mx"}]}`, "x has no counterpart"},
+		{"Deep", strings.Repeat("[", 5000), "it is more than 32 deep"},
+		{"Large", `{"name": "` + strings.Repeat("x", maxAppJSON) + `"}`, "it cannot be read"},
+		{"Expo", `{"expo": {"name": "app"}, "formation": []}`, ""},
+		{"Informative", `{"name": "app", "displayName": "App"}`, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := withAppJSON(t, "", tt.text)
+			told := strings.Join(d.Remarks, "\n")
+			if !strings.Contains(told, tt.want) || tt.want == "" && told != "" {
+				t.Errorf("%q, want %q", told, tt.want)
+			}
+		})
+	}
+}
+
+// Whatever is in it, reading ends, says little, and leaves settings within their bounds.
+func FuzzAppJSON(f *testing.F) {
+	f.Add(`{"formation": {"web": {"quantity": 2, "size": "x"}}, "scripts": {"dokku": {"predeploy": "a"}}, "healthchecks": {"web": [{"path": "/", "timeout": 1e300}]}}`)
+	f.Add(`{"buildpacks": [{"url": "heroku/nodejs"}], "env": {"A": {"generator": "secret"}}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		d := defaults()
+		d.parseAppJSON([]byte(text))
+		if len(d.moved) > maxEntries+maxRemarks || d.Web.MinScale < 0 || d.Web.MinScale > MaxInstances || d.Web.HealthTimeout < time.Second || d.Web.HealthTimeout > 10*time.Minute ||
+			len(d.Buildpacks) > maxBuildpacks || len(d.Processes) > maxEntries {
+			t.Errorf("%+v", d)
+		}
+		for _, r := range d.moved {
+			if len(r) > 400 || strings.ContainsAny(r, "\r\n\x1b") {
+				t.Errorf("%q", r)
+			}
+		}
+	})
+}

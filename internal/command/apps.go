@@ -15,11 +15,12 @@ import (
 func (c *session) apps() *cobra.Command {
 	apps := &cobra.Command{Use: "apps [APP]", Short: "List the apps, or show one with its revisions", Args: Takes("[APP]")}
 	inJSON := asJSON(apps)
+	previews := apps.Flags().Bool("previews", false, "with the previews of the apps")
 	apps.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			return c.showApp(cmd, args[0], *inJSON)
 		}
-		list, err := operation.Apps.Do(cmd.Context(), c.services, c.caller, operation.OfServer{})
+		list, err := operation.Apps.Do(cmd.Context(), c.services, c.caller, operation.AllApps{Previews: *previews})
 		if err != nil {
 			return err
 		}

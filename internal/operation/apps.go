@@ -15,6 +15,7 @@ import (
 type AppSummary struct {
 	Name     string    `json:"name"`
 	Owner    string    `json:"owner,omitempty"`    // name of the key that created it; "" for root
+	Parent   string    `json:"parent,omitempty"`   // of a preview: the app
 	URL      string    `json:"url,omitempty"`      // "" for one that runs workers alone
 	Live     int       `json:"live,omitempty"`     // version that serves; 0 for none
 	UnderWay int       `json:"underWay,omitempty"` // version of the release under way; 0 for none
@@ -23,10 +24,16 @@ type AppSummary struct {
 	Trouble  string    `json:"trouble,omitempty"`  // which instances do not stay up: "worker: out of memory"; known while the server runs
 }
 
-// Apps lists the apps that the caller may read, without previews.
-var Apps = Operation[OfServer, []AppSummary]{
+// AllApps asks for the apps.
+type AllApps struct {
+	OfServer
+	Previews bool // with their previews
+}
+
+// Apps lists the apps that the caller may read.
+var Apps = Operation[AllApps, []AppSummary]{
 	Declaration{Name: "apps", Does: "List the apps", Verb: app.VerbUse, Needs: NeedsStore},
-	func(ctx context.Context, c call, _ OfServer) ([]AppSummary, error) {
+	func(ctx context.Context, c call, in AllApps) ([]AppSummary, error) {
 		all, err := c.Store.Apps(ctx)
 		if err != nil {
 			return nil, err
@@ -47,14 +54,14 @@ var Apps = Operation[OfServer, []AppSummary]{
 		}
 		list := []AppSummary{}
 		for _, a := range all {
-			if a.Parent != "" {
+			if a.Parent != "" && !in.Previews {
 				continue
 			}
 			if err := ShowApp.permitted(ctx, c.Services, c.by, a.Name); err != nil {
 				continue
 			}
 			at := standings[a.Name]
-			s := AppSummary{Name: a.Name, Owner: a.Owner, URL: c.URL(a.Name), Live: at.Live}
+			s := AppSummary{Name: a.Name, Owner: a.Owner, Parent: a.Parent, URL: c.URL(a.Name), Live: at.Live}
 			if at.NoWeb {
 				s.URL = ""
 			}

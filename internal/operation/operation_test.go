@@ -79,7 +79,7 @@ func TestAttack_OperationsOnWhatIsNotYours(t *testing.T) {
 				t.Errorf("%s by %s: %v (%s)", name, by.Name(), err, app.CodeOf(err))
 			}
 		}
-		list, err := Apps.Do(ctx, s, by, OfServer{})
+		list, err := Apps.Do(ctx, s, by, AllApps{})
 		if len(list) > 0 || (by.Name() == "was-admin") != (app.CodeOf(err) == app.CodeForbidden) {
 			t.Errorf("apps by %s: %v, %v", by.Name(), list, err)
 		}
@@ -87,7 +87,7 @@ func TestAttack_OperationsOnWhatIsNotYours(t *testing.T) {
 	if keys, err := Keys.Do(ctx, s, app.Root, OfServer{}); err != nil || len(keys) != 3 {
 		t.Errorf("%+v, %v", keys, err)
 	}
-	if list, err := Apps.Do(ctx, s, owner, OfServer{}); err != nil || len(list) != 1 || list[0].Name != "shop" {
+	if list, err := Apps.Do(ctx, s, owner, AllApps{}); err != nil || len(list) != 1 || list[0].Name != "shop" {
 		t.Errorf("%+v, %v", list, err)
 	}
 }

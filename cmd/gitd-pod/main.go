@@ -24,6 +24,9 @@ func main() {
 		<-stop
 		os.Exit(128 + int(syscall.SIGTERM))
 	}()
+	if os.Args[1] == wire.Page {
+		os.Exit(page())
+	}
 	var job wire.Job
 	if err := json.Unmarshal([]byte(os.Args[2]), &job); err != nil {
 		fmt.Fprintln(os.Stderr, "gitd-pod: the job cannot be read:", err)

@@ -34,6 +34,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/app/apptest"
+	"github.com/gitd-io/gitd/internal/build/cluster"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"github.com/gitd-io/gitd/internal/deploy/knative"
@@ -116,7 +117,13 @@ func newNamespace(t testing.TB, c *kube.Client, prefix string, labels ...string)
 
 // options are those of a platform in that namespace.
 func options(t testing.TB, c *kube.Client, namespace string) knative.Options {
-	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Log: apptest.Logger(t)}
+	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Log: apptest.Logger(t), Page: func(context.Context) (string, error) {
+		img, err := cluster.Page()
+		if err != nil {
+			return "", err
+		}
+		return push(t, "page", img), nil
+	}}
 }
 
 func open(t testing.TB, o knative.Options) *knative.Platform {

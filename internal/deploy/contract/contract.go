@@ -78,6 +78,7 @@ func (s *suite) cases() []testCase {
 		{"traffic split and tags", s.split},
 		{"counters", s.counters},
 		{"canary", s.canary},
+		{"maintenance", s.maintenance},
 		{"failed first release", s.failedFirst},
 		{"scale to zero and back", s.zero},
 		{"configuration", s.configuration},

@@ -80,7 +80,7 @@ func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release
 			return err
 		}
 	}
-	want, err := p.wanted(svc, r, traffic, live, there[r.name])
+	want, err := p.wanted(ctx, svc, r, traffic, live, there[r.name])
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (p *Platform) leaveOut(ctx context.Context, traffic []servingv1.TrafficTarg
 
 // wanted returns the Service to apply, with only the fields that gitd decides on. An existing revision keeps its exact spec, even if
 // gitd's own options have changed since: Knative would see different content under the same name otherwise.
-func (p *Platform) wanted(svc *servingv1.Service, r *release, traffic []servingv1.TrafficTarget, live *servingv1.Service, rev *servingv1.Revision) (*servingv1.Service, error) {
+func (p *Platform) wanted(ctx context.Context, svc *servingv1.Service, r *release, traffic []servingv1.TrafficTarget, live *servingv1.Service, rev *servingv1.Revision) (*servingv1.Service, error) {
 	want := &servingv1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"},
 		ObjectMeta: metav1.ObjectMeta{Name: svc.Name, Namespace: p.namespace(svc.Name), Labels: p.labelled(map[string]string{appLabel: svc.Name})}}
 	maps.Copy(want.Labels, svc.Labels)
@@ -202,7 +202,7 @@ func (p *Platform) wanted(svc *servingv1.Service, r *release, traffic []servingv
 	}
 	want.Spec.Template = t
 	want.Spec.Traffic = traffic
-	return want, nil
+	return want, mask(ctx, want, live)
 }
 
 // saveRelease creates the Secret of a release, and the one for the registry.

@@ -2,18 +2,233 @@ package knative
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"knative.dev/pkg/ptr"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// SetMaintenance implements deploy.Platform.
-func (p *Platform) SetMaintenance(_ context.Context, _ string, m *deploy.Maintenance) error {
+// Maintenance on a cluster is a revision of the Service that answers every request with 503, and has all the traffic that is not asked for by a tag. The
+// traffic that the Service would have is kept in an annotation. Whatever reads the Service (find) sees that one, and whatever changes it (wanted) keeps
+// both: for rollouts, the Service is as it always is.
+const (
+	maintenanceNote = "gitd.io/maintenance"
+	pageSuffix      = "-page" // after the Service's name: the page's revision
+)
+
+// masked is what the annotation holds.
+type masked struct {
+	deploy.Maintenance
+	Traffic []servingv1.TrafficTarget `json:"traffic"` // that the Service would have
+}
+
+// maintained returns what a Service of the cluster says of its maintenance; nil for none.
+func maintained(live *servingv1.Service) (*masked, error) {
+	text := live.Annotations[maintenanceNote]
+	if text == "" {
+		return nil, nil
+	}
+	m := &masked{}
+	if err := json.Unmarshal([]byte(text), m); err != nil {
+		return nil, fmt.Errorf("the annotation %s of the Service %s: %w", maintenanceNote, live.Name, err)
+	}
+	return m, nil
+}
+
+// unmask makes a Service what it would be without maintenance.
+func unmask(live *servingv1.Service) error {
+	m, err := maintained(live)
+	if m == nil || err != nil {
+		return err
+	}
+	status := make([]servingv1.TrafficTarget, len(m.Traffic))
+	for i, t := range m.Traffic {
+		status[i] = *t.DeepCopy()
+		for _, now := range live.Status.Traffic {
+			if t.Tag != "" && now.Tag == t.Tag && now.RevisionName == t.RevisionName {
+				status[i].URL = now.URL
+			}
+		}
+	}
+	live.Spec.Traffic, live.Status.Traffic = m.Traffic, status
+	delete(live.Annotations, maintenanceNote)
+	return nil
+}
+
+// maskKey is for the change of a Service that turns maintenance on (a *masked) or off (nil).
+type maskKey struct{}
+
+// mask has a Service that is to be applied keep the maintenance of the live one, or take the one of the context.
+func mask(ctx context.Context, want, live *servingv1.Service) error {
+	m, changes := ctx.Value(maskKey{}).(*masked)
+	if !changes && live != nil {
+		var err error
+		if m, err = maintained(live); err != nil {
+			return err
+		}
+	}
 	if m == nil {
+		if live != nil {
+			if _, was := live.Annotations[maintenanceNote]; was { // an applied map that becomes empty would go with what Knative has put into it
+				want.Annotations = map[string]string{maintenanceNote: ""}
+			}
+		}
 		return nil
 	}
-	return app.Errorf(app.CodeInvalidInput, "have the app itself answer so", "maintenance is not possible on a cluster: its ingress has no page of its own, and holds no requests")
+	kept := *m
+	kept.Traffic = want.Spec.Traffic
+	text, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	if want.Annotations == nil {
+		want.Annotations = map[string]string{}
+	}
+	want.Annotations[maintenanceNote] = string(text)
+	want.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: want.Name + pageSuffix, Percent: ptr.Int64(100), LatestRevision: ptr.Bool(false)}}
+	for _, t := range kept.Traffic {
+		if t.Tag != "" {
+			t.Percent = ptr.Int64(0)
+			want.Spec.Traffic = append(want.Spec.Traffic, t)
+		}
+	}
+	return nil
+}
+
+// SetMaintenance implements deploy.Platform.
+func (p *Platform) SetMaintenance(ctx context.Context, service string, m *deploy.Maintenance) error {
+	if m != nil && m.Hold > 0 {
+		return app.Errorf(app.CodeInvalidInput, "turn it on without a hold: clients get a page with 503", "requests cannot be held on a cluster: its ingress holds none")
+	}
+	defer p.lock(service)()
+	ctx = p.calling(ctx)
+	what := "turn the maintenance of " + service + " on"
+	if m == nil {
+		what = "turn the maintenance of " + service + " off"
+	}
+	return explained(ctx, p.setMaintenance(ctx, service, m), what)
+}
+
+func (p *Platform) setMaintenance(ctx context.Context, service string, m *deploy.Maintenance) error {
+	before, err := p.Maintenance(ctx, service)
+	if err != nil || before == nil && m == nil {
+		return err
+	}
+	svc, err := p.Get(ctx, service)
+	if err != nil {
+		return err
+	}
+	if deploy.WithoutWeb(&svc.Spec.Template) {
+		return app.Errorf(app.CodeInvalidInput, "see its workers: gitd apps "+service, "%s has no web process: it takes no requests", service)
+	}
+	r, err := newRelease(svc.Spec.Template)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		if err := p.startPage(ctx, svc); err != nil {
+			return err
+		}
+	}
+	var to *masked
+	if m != nil {
+		to = &masked{Maintenance: *m}
+	}
+	err = p.apply(context.WithValue(ctx, maskKey{}, to), svc, r, targets(svc))
+	if err != nil || m != nil {
+		return err
+	}
+	return p.removePage(ctx, svc.Namespace, service)
+}
+
+// startPage makes the page's revision, and waits until it is up.
+func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service) error {
+	if p.o.Page == nil {
+		return app.Errorf(app.CodeUnavailable, "have the app itself answer so", "this server has no page of maintenance")
+	}
+	image, err := p.o.Page(ctx)
+	if err != nil {
+		return err
+	}
+	name := svc.Name + pageSuffix
+	page := svc.DeepCopy()
+	page.Spec.Template = servingv1.RevisionTemplateSpec{}
+	page.Spec.Template.Name = name
+	page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "1", autoscaling.MaxScaleAnnotationKey: "3"}
+	page.Spec.Template.Spec.Containers = []corev1.Container{{Image: image, Resources: corev1.ResourceRequirements{
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("16Mi")}}}}
+	r, err := newRelease(page.Spec.Template)
+	if err != nil {
+		return err
+	}
+	there, err := p.revisions(ctx, svc.Namespace, svc.Name)
+	if err != nil {
+		return err
+	}
+	if old := there[name]; old != nil && old.Annotations[hashNote] != r.hash { // of an older gitd, left by a crash
+		if err := p.removePage(ctx, svc.Namespace, svc.Name); err != nil {
+			return err
+		}
+	}
+	if err := p.apply(ctx, page, r, targets(svc)); err != nil {
+		return err
+	}
+	if err := p.waitReady(ctx, svc.Name, name); err != nil {
+		var start *deploy.StartError
+		if errors.As(err, &start) {
+			err = app.Wrap(err, app.CodeUnavailable, "look at the pods of "+name, "the page of maintenance does not start: %v", start)
+		}
+		return errors.Join(err, p.backTo(ctx, svc))
+	}
+	return nil
+}
+
+// backTo gives a Service the template again that it had, after the page did not start.
+func (p *Platform) backTo(ctx context.Context, svc *servingv1.Service) error {
+	ctx = context.WithoutCancel(ctx)
+	r, err := newRelease(svc.Spec.Template)
+	if err != nil {
+		return err
+	}
+	if err := p.apply(ctx, svc, r, targets(svc)); err != nil {
+		return err
+	}
+	return p.removePage(ctx, svc.Namespace, svc.Name)
+}
+
+// removePage removes the page's revision, which gets no traffic any more.
+func (p *Platform) removePage(ctx context.Context, namespace, service string) error {
+	name := service + pageSuffix
+	if err := p.remove(ctx, revisions, namespace, name); err != nil {
+		return err
+	}
+	return p.removeAll(ctx, secrets, namespace, selector(managedBy, manager, appLabel, service, revLabel, name))
 }
 
 // Maintenance implements deploy.Platform.
-func (p *Platform) Maintenance(context.Context, string) (*deploy.Maintenance, error) { return nil, nil }
+func (p *Platform) Maintenance(ctx context.Context, service string) (*deploy.Maintenance, error) {
+	ctx = p.calling(ctx)
+	live, err := get[servingv1.Service](ctx, p.c, services, p.namespace(service), service)
+	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !p.isOurs(live)) {
+		if _, _, err := p.alone(ctx, service); err != nil {
+			return nil, explained(ctx, err, "find the Service "+service)
+		}
+		return nil, nil
+	} else if err != nil {
+		return nil, explained(ctx, err, "find the Service "+service)
+	}
+	m, err := maintained(live)
+	if m == nil || err != nil {
+		return nil, err
+	}
+	return &m.Maintenance, nil
+}

@@ -63,6 +63,9 @@ func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service
 	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !p.isOurs(live)) {
 		live, _, err = p.alone(ctx, service)
 	}
+	if err == nil {
+		err = unmask(live)
+	}
 	return live, err
 }
 
@@ -126,6 +129,9 @@ func (p *Platform) List(ctx context.Context) ([]*servingv1.Service, error) {
 		if p.ofAnotherGitd(s) || s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
 			continue
 		}
+		if err := unmask(s); err != nil {
+			return nil, err
+		}
 		if err := p.restore(ctx, s); err != nil {
 			return nil, explained(ctx, err, "read the configuration of "+s.Name)
 		}
@@ -168,8 +174,10 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 		}
 	}
 	var all []*servingv1.Revision
-	for _, r := range there {
-		all = append(all, r)
+	for name, r := range there {
+		if name != service+pageSuffix {
+			all = append(all, r)
+		}
 	}
 	slices.SortFunc(all, func(a, b *servingv1.Revision) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(len(a.Name), len(b.Name)), strings.Compare(a.Name, b.Name))

@@ -43,6 +43,9 @@ const (
 	Export  = "export"  // writes the image, then the cache; knows credentials, runs nothing of the app
 )
 
+// Page is the first argument of gitd-pod in the container that answers while an app is maintained.
+const Page = "page"
+
 // Job is the second argument of gitd-pod. Everybody who may look at the Pod can read it.
 type Job struct {
 	API      string `json:"api"` // platform API version

@@ -1,0 +1,91 @@
+package contract
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
+	"github.com/gitd-io/gitd/internal/deploy"
+)
+
+// maintenance: clients get 503 while it is on, whatever is rolled out meanwhile; a new version answers by its tag.
+func (s *suite) maintenance(t *testing.T) {
+	p := s.env.Platform
+	if err := p.SetMaintenance(within(t), "nothing", &deploy.Maintenance{}); !errors.Is(err, deploy.ErrNotFound) {
+		t.Errorf("maintenance of nothing: %v", err)
+	}
+	s.mustRoll(t, stays(s.service("maintain", "v1")))
+	since := time.Now().UTC().Truncate(time.Second)
+	if err := p.SetMaintenance(within(t), "maintain", &deploy.Maintenance{By: "ada", Since: since}); err != nil {
+		t.Fatal(err)
+	}
+	s.maintained(t, "maintain")
+	on, err := p.Maintenance(within(t), "maintain")
+	if err != nil || on == nil || on.By != "ada" || !on.Since.Equal(since) || on.Hold != 0 {
+		t.Errorf("%+v, %v", on, err)
+	}
+	out, err := deploy.Rollout(within(t), p, deploy.Plan{Service: stays(s.service("maintain", "v2")), Log: app.NewLog(discard{}), NoTraffic: true, Check: deploy.Check{Timeout: s.env.Check}})
+	if err != nil || out.GreenURL == "" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	s.want(t, "green-maintain", "/", "v2")
+	s.maintained(t, "maintain")
+	told, out := s.mustRoll(t, stays(s.service("maintain", "v3")))
+	contains(t, told, "-----> Traffic: maintain-v1 100% → 0%, maintain-v3 0% → 100%\n")
+	if len(out.Previous) != 1 || out.Previous[0] != "maintain-v1" {
+		t.Errorf("previous: %v", out.Previous)
+	}
+	s.maintained(t, "maintain")
+	if states := s.describe(t, "maintain"); states["maintain-v3"].Percent != 100 || states["maintain-v1"].Percent != 0 {
+		t.Errorf("revisions: %+v", states)
+	}
+	if err := p.SetMaintenance(within(t), "maintain", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.want(t, "maintain", "/", "v3")
+	if on, err := p.Maintenance(within(t), "maintain"); err != nil || on != nil {
+		t.Errorf("it is on: %+v, %v", on, err)
+	}
+	s.held(t, "maintain")
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// maintained fails unless clients get 503 with Retry-After, after the platform has settled.
+func (s *suite) maintained(t *testing.T, label string) {
+	t.Helper()
+	apptest.Eventually(t, settles, label+" answers 503", func() bool {
+		code, _, err := s.get(within(t), label, "/")
+		return err == nil && code == http.StatusServiceUnavailable
+	})
+}
+
+// held: requests wait for the end of the maintenance, and then reach the app.
+func (s *suite) held(t *testing.T, name string) {
+	p := s.env.Platform
+	err := p.SetMaintenance(within(t), name, &deploy.Maintenance{Hold: time.Minute})
+	if !p.Can(deploy.HeldRequests) {
+		if app.CodeOf(err) != app.CodeInvalidInput {
+			t.Errorf("held requests: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 10 {
+		wait.Go(func() { s.want(t, name, "/", "v3") })
+	}
+	time.Sleep(200 * time.Millisecond)
+	if err := p.SetMaintenance(within(t), name, nil); err != nil {
+		t.Fatal(err)
+	}
+	wait.Wait()
+}

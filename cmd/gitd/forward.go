@@ -28,6 +28,7 @@ func forward(t *command.Tree, c *cobra.Command) {
 		if t.Asks(leaf, nil).Needs == operation.NeedsNothing {
 			continue
 		}
+		completesApps(leaf, data)
 		leaf.RunE = func(cmd *cobra.Command, args []string) error {
 			line := commandLine(cmd, args)
 			if t.Asks(cmd, args).Interactive {

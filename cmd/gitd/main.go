@@ -50,7 +50,7 @@ func root(args []string) *cobra.Command {
 			r.AddCommand(configCommand())
 		}
 	}
-	r.AddCommand(serve(), builderCommand(), purge())
+	r.AddCommand(serve(), builderCommand(), purge(), completion(r.Command))
 	if c, _, err := r.Find([]string{"image"}); err == nil {
 		imageCommand(c)
 	}

@@ -14,6 +14,7 @@ import (
 // It is called when the tree of commands is complete.
 func Usage(root *cobra.Command) {
 	root.SetFlagErrorFunc(usageError)
+	group(root)
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		if check := c.Args; check != nil {

@@ -55,8 +55,23 @@ func (m *Machine) enterPreview(ctx context.Context, p app.Push) (_ app.Push, of 
 			return p, of, err
 		}
 		m.tellPreview(p, a, made, s.TTL)
+		if made && !p.ClearCache {
+			m.lendImage(ctx, p.App, a.Name)
+		}
 		p.App, p.AppID = a.Name, a.ID
 		return p, a, nil
+	}
+}
+
+// lendImage has the first build of a preview begin with the image that is live in its app, whose layers it then takes over as far as they are the same.
+func (m *Machine) lendImage(ctx context.Context, name, preview string) {
+	live, err := m.o.Store.Ledger(name).Live(ctx)
+	if err == nil && live.Digest != "" && m.o.Shelf != nil {
+		defer m.leases.take()()
+		err = m.copyImage(ctx, live, name, preview, app.VersionName(0))
+	}
+	if err != nil && ctx.Err() == nil { // the build takes longer
+		m.o.Log("preview %s: its first build cannot begin with the image of %s: %v", preview, name, err)
 	}
 }
 

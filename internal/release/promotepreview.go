@@ -36,7 +36,7 @@ func (m *Machine) PromotePreview(ctx context.Context, by app.Caller, name, previ
 				return err
 			}
 			defer m.leases.take()() // until the ledger has the image
-			if err := m.copyImage(ctx, *r, p.Name); err != nil {
+			if err := m.copyImage(ctx, *r, p.Name, name, app.VersionName(r.Version)); err != nil {
 				return err
 			}
 			r.Repository = name
@@ -46,13 +46,13 @@ func (m *Machine) PromotePreview(ctx context.Context, by app.Caller, name, previ
 	}, log)
 }
 
-// copyImage adds the image of a release to the repository of its app, where it is one of a preview's. Layers that the registry has are not written again.
-func (m *Machine) copyImage(ctx context.Context, r app.Release, preview string) error {
-	img, err := m.o.Shelf.Image(preview, r.Digest)
+// copyImage adds the image of a release in one repository to another one. Layers that the registry has are not written again.
+func (m *Machine) copyImage(ctx context.Context, r app.Release, from, to, tag string) error {
+	img, err := m.o.Shelf.Image(from, r.Digest)
 	if errors.Is(err, registry.ErrNotFound) {
-		return app.Wrap(err, app.CodeNotFound, "push the branch again", "the image of %s is no longer in the registry", preview)
+		return app.Wrap(err, app.CodeNotFound, "push again", "the image of %s v%d is no longer in the registry", from, r.Version)
 	} else if err != nil {
 		return err
 	}
-	return m.o.Shelf.AddImage(ctx, r.App, app.VersionName(r.Version), img)
+	return m.o.Shelf.AddImage(ctx, to, tag, img)
 }

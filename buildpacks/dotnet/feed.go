@@ -88,10 +88,8 @@ func openFeed(cache *kit.Cache, env kit.Env, out io.Writer, now func() time.Time
 
 // mirrored is an address on the mirror, where one is set.
 func (f *feed) mirrored(address string) string {
-	for _, server := range []string{releasesServer, "https://dotnetcli.azureedge.net", "https://dotnetcli.blob.core.windows.net", "https://download.visualstudio.microsoft.com"} {
-		if rest, ok := strings.CutPrefix(address, server); ok {
-			return f.server + rest
-		}
+	if rest, ok := strings.CutPrefix(address, releasesServer); ok {
+		return f.server + rest
 	}
 	return address
 }

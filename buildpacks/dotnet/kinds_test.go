@@ -42,6 +42,8 @@ func TestKinds(t *testing.T) {
 		{name: "worker", files: map[string]string{"Work.csproj": projectFile("Microsoft.NET.Sdk.Worker", "net8.0", ""), "Program.cs": says}, processes: "worker: dotnet Work.dll", has: "Work.dll"},
 		{name: "site", files: map[string]string{"Site.csproj": projectFile("Microsoft.NET.Sdk.BlazorWebAssembly", "net8.0", "")}, has: SiteFolder + "/index.html " + SiteFolder + "/_framework/dotnet.wasm", lacks: "dotnet settings icu"},
 		{name: "published", files: published, processes: "web: dotnet Shop.dll", has: "Shop.dll", lacks: "icu"},
+		{name: "published with its runtime", files: map[string]string{"Shop.dll": says, "Shop": "#!/bin/sh\necho shop\n", "Shop.runtimeconfig.json": `{"runtimeOptions":{"includedFrameworks":[{"name":"Microsoft.NETCore.App","version":"9.0.1"}]}}`},
+			processes: "web: ./Shop", lacks: "dotnet", line: "./Shop", prints: "shop"},
 		{name: "one file", files: map[string]string{"app.cs": "#:sdk Microsoft.NET.Sdk.Web\n", "Program.cs": says}, processes: "web: dotnet app.dll", calls: "publish app.cs -c Release -o .gitd-published/0 -p:PublishAot=false"},
 		{name: "locked, with flags", files: map[string]string{"a.csproj": webProject("net8.0"), "Program.cs": says, "packages.lock.json": "{}"}, env: map[string]string{settingFlags: "-p:Version='1 2' --sc false"}, processes: "web: dotnet a.dll",
 			calls: "-p:RestoreLockedMode=true -p:Version=1 2 --sc false"},

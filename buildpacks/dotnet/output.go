@@ -82,6 +82,9 @@ func (o *output) configure() error {
 	o.start = []string{"dotnet", o.name + ".dll"}
 	if len(c.Options.Included) > 0 || !kit.IsFile(o.dir, o.name+".dll") {
 		o.start = []string{"./" + o.name}
+		if kit.IsFile(o.dir, o.name) { // pushed from a system that knows no such bit
+			return os.Chmod(filepath.Join(o.dir, o.name), 0o755)
+		}
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (b *build) installGems() error {
 
 // gemsKey is all that decides which gems are installed, and how.
 func (b *build) gemsKey() (string, error) {
-	parts := []string{"1", b.set.Key(), b.bundle.file, b.bundle.text, b.env["BUNDLE_WITHOUT"], b.env["BUNDLE_WITH"], kit.Text(b.app, ".bundle", "config")}
+	parts := []string{"1", b.rubyKey(), b.bundle.file, b.bundle.text, b.env["BUNDLE_WITHOUT"], b.env["BUNDLE_WITH"], kit.Text(b.app, ".bundle", "config")}
 	if b.bundle.lock != "" {
 		parts = append(parts, kit.Text(b.app, b.bundle.lock))
 	}

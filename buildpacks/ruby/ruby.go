@@ -1,4 +1,4 @@
-// Package ruby is the Ruby buildpack: Ruby from Debian's packages, gems by Bundler, assets of Rails, and how the app starts. Sites that a generator
+// Package ruby is the Ruby buildpack: Ruby from Debian's packages or its source, gems by Bundler, assets of Rails, and how the app starts. Sites that a generator
 // writes are built, and served by the static buildpack.
 package ruby
 
@@ -92,6 +92,8 @@ type build struct {
 	site    *generator // nil for an app
 	tool    *debs.Tool
 	set     *debs.Set
+	release string   // of Debian, that the image is made of
+	source  *source  // of a Ruby that is compiled; nil for Debian's
 	line    string   // "3.3"
 	version string   // "3.3.8"
 	jekyll  []string // Debian's packages for a site of Jekyll's without a Gemfile
@@ -152,13 +154,16 @@ func (b *build) prepare() error {
 	if b.wanted, err = wantedVersion(b.app, &b.bundle); err != nil {
 		return err
 	}
-	suite, err := b.tool.Release()
-	if err != nil {
+	if b.release, err = b.tool.Release(); err != nil {
 		return err
 	}
-	r, err := b.wanted.choose(available[suite])
+	r, err := b.wanted.choose(available[b.release])
 	if err != nil {
-		return err
+		s, err := b.chooseSource(err)
+		if err != nil {
+			return err
+		}
+		return b.resolveSource(s)
 	}
 	b.line = r.line
 	return b.resolve(r)

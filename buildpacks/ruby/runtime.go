@@ -80,7 +80,7 @@ const layout = "2"
 // installRuby fills Ruby's layer, or takes it over. With content, it is there for the build in any case.
 func (b *build) installRuby(content bool) error {
 	types := libcnb.LayerTypes{Launch: b.site == nil, Cache: b.needed()}
-	key := func() string { return kit.Key(b.set.Key(), layout) }
+	key := func() string { return kit.Key(b.rubyKey(), layout) }
 	keep, err := b.ruby.Keep(types, key())
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (b *build) installRuby(content bool) error {
 		if err := b.tool.Install(b.set, b.ruby.Path); err != nil {
 			return err
 		}
-		if err := b.settle(); err != nil {
+		if err := b.fill(); err != nil {
 			return err
 		}
 		b.ruby.SetKey(key()) // Install may have found newer packages
@@ -100,7 +100,23 @@ func (b *build) installRuby(content bool) error {
 	if kit.IsDir(b.ruby.Path) {
 		b.rubyEnv()
 	}
-	return kit.WriteSBOM(b.ruby.Layer, b.set.SBOM())
+	packages := b.set.SBOM()
+	if b.source != nil {
+		packages = append(packages, kit.Package{Name: "ruby", Version: b.version, PURL: "pkg:generic/ruby"})
+	}
+	return kit.WriteSBOM(b.ruby.Layer, packages)
+}
+
+// fill adds to Debian's packages in the layer what makes them Ruby.
+func (b *build) fill() error {
+	if b.source == nil {
+		return b.settle()
+	}
+	dir, err := b.compiled(*b.source)
+	if err != nil {
+		return err
+	}
+	return kit.CopyTree(dir, b.ruby.Path, nil)
 }
 
 // root is the folder that stands for /usr.
@@ -177,7 +193,7 @@ func (b *build) archDir(elem ...string) string {
 // rubyEnv sets the environment of builds and of the app.
 func (b *build) rubyEnv() {
 	path := strings.Join([]string{b.usr("lib", "ruby", b.api()), b.archDir()}, ":")
-	if b.bundle.file == "" { // what Ruby itself once had, such as webrick, is a package of Debian's
+	if b.source == nil && b.bundle.file == "" { // what Ruby itself once had, such as webrick, is a package of Debian's
 		arch := filepath.Dir(b.archDir())
 		path = strings.Join([]string{path, b.usr("lib", "ruby", "vendor_ruby"), filepath.Join(arch, "vendor_ruby", b.api())}, ":")
 		integration := b.usr("share", "rubygems-integration")
@@ -189,9 +205,11 @@ func (b *build) rubyEnv() {
 	variables := debs.Environment(b.ruby.Path)
 	variables.AddTo(b.env)
 	variables.SetLayer(b.ruby)
-	b.env["RUBYLIB"] = path
 	launch := b.ruby.LaunchEnvironment
-	launch.Prepend("RUBYLIB", ":", path)
+	if b.source == nil { // another one finds its library by where it is itself
+		b.env["RUBYLIB"] = path
+		launch.Prepend("RUBYLIB", ":", path)
+	}
 	for name, value := range map[string]string{"LANG": "C.UTF-8", "RACK_ENV": "production", "APP_ENV": "production", "RAILS_ENV": "production", "HANAMI_ENV": "production",
 		"RAILS_LOG_TO_STDOUT": "enabled", "RAILS_SERVE_STATIC_FILES": "enabled", "MALLOC_ARENA_MAX": "2", "PIDFILE": "/tmp/server.pid"} {
 		launch.Default(name, value)

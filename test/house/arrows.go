@@ -19,7 +19,7 @@ var arrows = map[string]string{
 	"buildpacks/procfile":              "buildpacks/internal/kit buildpacks/procfile/lines",
 	"buildpacks/procfile/lines":        "internal/pattern",
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
-	"buildpacks/ruby":                  "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
+	"buildpacks/ruby":                  "buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/static":                "buildpacks/catalog buildpacks/dotnet buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/python buildpacks/ruby internal/pattern",
 	"cmd/gitd":                         "internal/app internal/build/builder internal/command internal/config internal/control internal/image internal/noprofile internal/operation internal/server",

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/tail"
 )
@@ -25,6 +26,9 @@ type Cmd struct {
 
 // Tail keeps the end of what a tool says.
 type Tail = tail.Tail
+
+// leftBehind is how long a tool that has ended is waited for by its output: servers of compilers, which it has left behind, may hold that open for long.
+const leftBehind = 5 * time.Second
 
 // tailSize is enough for what a tool says last.
 const tailSize = 32 << 10
@@ -57,11 +61,11 @@ func (c Cmd) start(stdout, stderr io.Writer) error {
 	if err != nil {
 		return Errorf("the builder image may be broken", "the program %s is missing from the builder", c.Args[0])
 	}
-	cmd := exec.Cmd{Path: path, Args: c.Args, Dir: c.Dir, Env: c.Env.List(), Stdout: stdout, Stderr: stderr}
+	cmd := exec.Cmd{Path: path, Args: c.Args, Dir: c.Dir, Env: c.Env.List(), Stdout: stdout, Stderr: stderr, WaitDelay: leftBehind}
 	if c.Dir != "" {
 		cmd.Env = append(cmd.Env, "PWD="+c.Dir)
 	}
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		name := c.Name
 		if name == "" {
 			name = strings.Join(c.Args[:min(2, len(c.Args))], " ")

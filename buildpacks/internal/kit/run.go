@@ -28,7 +28,7 @@ type Cmd struct {
 type Tail = tail.Tail
 
 // leftBehind is how long a tool that has ended is waited for by its output: servers of compilers, which it has left behind, may hold that open for long.
-const leftBehind = 5 * time.Second
+var leftBehind = 5 * time.Second
 
 // tailSize is enough for what a tool says last.
 const tailSize = 32 << 10

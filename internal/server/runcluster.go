@@ -43,7 +43,7 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 		return nil, err
 	}
 	r.knative, err = knative.Open(ctx, knative.Options{
-		Instance: r.instance, Client: r.client, Namespace: c.Namespace, Pull: r.at.pull, Ingress: c.Ingress, RouteTime: c.RouteTime, Images: r.registry, Log: s.o.Log,
+		Instance: r.instance, Client: r.client, Namespace: c.Namespace, Pull: r.at.pull, Ingress: c.Ingress, RouteTime: c.RouteTime, Images: r.registry, Config: s.config, Log: s.o.Log,
 		Page:       func(ctx context.Context) (string, error) { return cluster.PublishPage(ctx, r.registry) },
 		PullConfig: func(app string) ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), app) },
 	})

@@ -117,7 +117,7 @@ func newNamespace(t testing.TB, c *kube.Client, prefix string, labels ...string)
 
 // options are those of a platform in that namespace.
 func options(t testing.TB, c *kube.Client, namespace string) knative.Options {
-	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Log: apptest.Logger(t), Page: func(context.Context) (string, error) {
+	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Config: contract.Config, Log: apptest.Logger(t), Page: func(context.Context) (string, error) {
 		img, err := cluster.Page()
 		if err != nil {
 			return "", err

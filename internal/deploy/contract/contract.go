@@ -83,6 +83,7 @@ func (s *suite) cases() []testCase {
 		{"scale to zero and back", s.zero},
 		{"configuration", s.configuration},
 		{"given user", s.givenUser},
+		{"secrets", s.secrets},
 		{"delete", s.delete},
 		{"logs", s.logs},
 		{"concurrent updates", s.concurrent},

@@ -40,7 +40,7 @@ func (p *Platform) validate(ctx context.Context, svc *servingv1.Service) (*servi
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := newRelease(svc.Spec.Template)
+	r, err := newRelease(svc.Name, svc.Spec.Template)
 	if err != nil {
 		return nil, nil, deploy.Invalid(svc.Name, err.Error())
 	}
@@ -89,7 +89,9 @@ func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release
 	}
 	if err := p.applyService(ctx, want, live, r); err != nil {
 		if live == nil {
-			_ = p.remove(context.WithoutCancel(ctx), secrets, namespace, r.config())
+			for _, name := range r.secrets() {
+				_ = p.remove(context.WithoutCancel(ctx), secrets, namespace, name)
+			}
 		}
 		return err
 	}
@@ -210,17 +212,25 @@ func (p *Platform) saveRelease(ctx context.Context, namespace, service string, r
 	if err := p.savePull(ctx, namespace, service); err != nil {
 		return err
 	}
+	if err := p.saveValues(ctx, namespace, service, r); err != nil {
+		return err
+	}
 	want, err := r.secret(namespace, service)
 	if err != nil {
 		return err
 	}
-	have, err := get[corev1.Secret](ctx, p.c, secrets, namespace, want.Name)
+	return p.saveSecret(ctx, want)
+}
+
+// saveSecret creates a Secret of gitd's, unless it is there.
+func (p *Platform) saveSecret(ctx context.Context, want *corev1.Secret) error {
+	have, err := get[corev1.Secret](ctx, p.c, secrets, want.Namespace, want.Name)
 	switch {
 	case apierrors.IsNotFound(err):
 		_, _, err = p.c.Apply(ctx, secrets, want)
 		return err
 	case err == nil && have.Labels[managedBy] != manager:
-		return app.Errorf(app.CodeExists, "rename or remove that Secret", "the Secret %s exists already in the namespace %s, and gitd did not create it", want.Name, namespace)
+		return app.Errorf(app.CodeExists, "rename or remove that Secret", "the Secret %s exists already in the namespace %s, and gitd did not create it", want.Name, want.Namespace)
 	}
 	return err
 }
@@ -237,7 +247,12 @@ func (p *Platform) applyService(ctx context.Context, want, live *servingv1.Servi
 	if live != nil {
 		return nil
 	}
-	// The Service owns its Secret: deleting it by hand deletes both.
+	// The Service owns its Secrets: deleting it by hand deletes them.
 	owner := metav1.OwnerReference{APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: u.GetName(), UID: u.GetUID()}
-	return p.setOwner(ctx, want.Namespace, r.config(), owner)
+	for _, name := range r.secrets() {
+		if err := p.setOwner(ctx, want.Namespace, name, owner); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -112,7 +112,7 @@ func TestRelease(t *testing.T) {
 		}
 		return s
 	}
-	one, err := newRelease(template(nil))
+	one, err := newRelease("a", template(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := newRelease(read.original())
+	again, err := newRelease("a", read.original())
 	if err != nil || again.hash != one.hash || read.hash != one.hash || again.name != "a-v1" {
 		t.Errorf("%+v became %+v, %v", one, again, err)
 	}
@@ -136,7 +136,7 @@ func TestRelease(t *testing.T) {
 		"value":      func(s *servingv1.RevisionTemplateSpec) { s.Spec.Containers[0].Env[0].Value = "3" },
 		"annotation": func(s *servingv1.RevisionTemplateSpec) { s.Annotations["x"] = "z" },
 	} {
-		other, err := newRelease(template(change))
+		other, err := newRelease("a", template(change))
 		if err != nil || other.hash == one.hash {
 			t.Errorf("another %s makes no difference (%v)", name, err)
 		}
@@ -149,7 +149,7 @@ func TestRelease(t *testing.T) {
 		},
 		func(s *servingv1.RevisionTemplateSpec) { s.Spec.Containers = nil },
 	} {
-		if _, err := newRelease(template(change)); err == nil {
+		if _, err := newRelease("a", template(change)); err == nil {
 			t.Error("it was taken")
 		}
 	}

@@ -165,8 +165,10 @@ func (p *Platform) removeOldJobs(ctx context.Context) error {
 		if err := p.remove(ctx, jobs, j.Namespace, j.Name); err != nil {
 			return err
 		}
-		if err := p.remove(ctx, secrets, j.Namespace, j.Name); err != nil {
-			return err
+		for _, name := range []string{j.Name, valuesName(j.Name)} {
+			if err := p.remove(ctx, secrets, j.Namespace, name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -40,6 +40,7 @@ type Options struct {
 	Images Images
 	// Instance tells what this gitd made from what another one on the same cluster did; a label's value. "": everything with gitd's labels is ours.
 	Instance string
+	Config   deploy.Configuration // nil: a Service that names one is refused
 	// Page puts the image that answers while an app is maintained into the registry, and returns its reference there: REPOSITORY@sha256:….
 	Page func(ctx context.Context) (string, error)
 	Log  func(format string, args ...any)

@@ -46,7 +46,7 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 		return deploy.Exit{}, err
 	}
 	name := objectName(r.name+"."+cmp.Or(s.Process, "run"), 52) + "-" + strings.ToLower(rand.Text()[:5])
-	job, config, err := p.jobOf(service, r, s, name)
+	job, env, err := p.jobOf(ctx, service, r, s, name)
 	if err != nil {
 		return deploy.Exit{}, err
 	}
@@ -55,7 +55,7 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 		defer cancel()
 		p.removeJob(ctx, namespace, name)
 	}()
-	if err := p.createJob(ctx, service, job, config); err != nil {
+	if err := p.createJob(ctx, service, job, env); err != nil {
 		return deploy.Exit{}, err
 	}
 	w := s.Stdout
@@ -65,8 +65,8 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 	return p.follow(ctx, namespace, name, r, w)
 }
 
-// jobOf is the Job of a run, with a Secret of its own: the release may fail, and then its Secret goes.
-func (p *Platform) jobOf(service string, r *release, s deploy.RunSpec, name string) (*batchv1.Job, *corev1.Secret, error) {
+// jobOf is the Job of a run, with Secrets of its own for its environment: the release may fail, and then its Secrets go.
+func (p *Platform) jobOf(ctx context.Context, service string, r *release, s deploy.RunSpec, name string) (*batchv1.Job, []*corev1.Secret, error) {
 	namespace := p.namespace(service)
 	spec, err := p.commandSpec(service, r, s.Command(), name)
 	if err != nil {
@@ -80,19 +80,28 @@ func (p *Platform) jobOf(service string, r *release, s deploy.RunSpec, name stri
 		return nil, nil, err
 	}
 	config.Name, config.Labels, config.Annotations = name, labels, nil
+	env := []*corev1.Secret{config}
+	if values, err := p.values(ctx, namespace, service, r, name); err != nil {
+		return nil, nil, err
+	} else if values != nil {
+		values.Labels[procLabel] = labels[procLabel]
+		env = append(env, values)
+	}
 	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
 		Spec: batchv1.JobSpec{BackoffLimit: ptr.Int32(0), TTLSecondsAfterFinished: ptr.Int32(int32(jobTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: *spec}}}
-	return job, config, nil
+	return job, env, nil
 }
 
-func (p *Platform) createJob(ctx context.Context, service string, job *batchv1.Job, config *corev1.Secret) error {
+func (p *Platform) createJob(ctx context.Context, service string, job *batchv1.Job, env []*corev1.Secret) error {
 	if err := p.savePull(ctx, job.Namespace, service); err != nil {
 		return err
 	}
-	if _, _, err := p.c.Apply(ctx, secrets, config); err != nil {
-		return err
+	for _, s := range env {
+		if _, _, err := p.c.Apply(ctx, secrets, s); err != nil {
+			return err
+		}
 	}
 	_, _, err := p.c.Apply(ctx, jobs, job)
 	return err
@@ -102,8 +111,10 @@ func (p *Platform) removeJob(ctx context.Context, namespace, name string) {
 	if err := p.remove(ctx, jobs, namespace, name); err != nil {
 		p.o.Log("deploy: the Job %s is left: %v", name, err)
 	}
-	if err := p.remove(ctx, secrets, namespace, name); err != nil {
-		p.o.Log("deploy: the Secret %s is left: %v", name, err)
+	for _, s := range []string{name, valuesName(name)} {
+		if err := p.remove(ctx, secrets, namespace, s); err != nil {
+			p.o.Log("deploy: the Secret %s is left: %v", s, err)
+		}
 	}
 }
 
@@ -123,7 +134,7 @@ func (p *Platform) commandSpec(service string, r *release, command []string, con
 		WorkingDir: web.WorkingDir, Resources: web.Resources,
 		Env: []corev1.EnvVar{{Name: "PORT", Value: strconv.Itoa(int(port))}, {Name: "K_SERVICE", Value: service},
 			{Name: "K_CONFIGURATION", Value: service}, {Name: "K_REVISION", Value: r.name}}}}}
-	return spec, p.harden(spec, config)
+	return spec, p.harden(spec, r.environment(config))
 }
 
 func stateOf(pod *corev1.Pod) *corev1.ContainerStatus {

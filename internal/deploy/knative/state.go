@@ -101,7 +101,7 @@ func (p *Platform) restore(ctx context.Context, live *servingv1.Service) error {
 
 // releases reads the stored releases of a Service, by their hash.
 func (p *Platform) releases(ctx context.Context, namespace, service string) (map[string]*release, error) {
-	all, err := list[corev1.Secret](ctx, p.c, secrets, namespace, ours(service)+","+revLabel+",!"+procLabel)
+	all, err := list[corev1.Secret](ctx, p.c, secrets, namespace, ours(service)+","+revLabel+",!"+procLabel+",!"+valuesLabel)
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +358,7 @@ func (p *Platform) stepBack(ctx context.Context, live *servingv1.Service) error 
 	if back.Spec.Template.Name == "" {
 		return app.Errorf(app.CodeInvalidInput, "roll another revision out first", "the revision %s cannot be deleted: no other revision serves", name)
 	}
-	r, err := newRelease(back.Spec.Template)
+	r, err := newRelease(live.Name, back.Spec.Template)
 	if err != nil {
 		return err
 	}

@@ -25,17 +25,19 @@ type release struct {
 	hash     string // of template and env: two releases are the same when it is
 	template servingv1.RevisionTemplateSpec
 	env      map[string]string
+	version  int // of the app's configuration; 0 for none
 }
 
 // newRelease takes a template apart. The error says why a cluster does not take it.
-func newRelease(t servingv1.RevisionTemplateSpec) (*release, error) {
+func newRelease(service string, t servingv1.RevisionTemplateSpec) (*release, error) {
 	r := &release{name: t.Name, template: *t.DeepCopy(), env: map[string]string{}}
 	if len(t.Spec.Containers) != 1 || len(t.Spec.InitContainers) > 0 {
 		return nil, errors.New("a revision has exactly one container")
 	}
 	c := &r.template.Spec.Containers[0]
-	if len(c.EnvFrom) > 0 {
-		return nil, errors.New("there is no envFrom: gitd keeps the configuration")
+	var err error
+	if r.version, err = deploy.ConfigurationOf(&t, service); err != nil {
+		return nil, err
 	}
 	for _, e := range c.Env {
 		if e.ValueFrom != nil {
@@ -116,14 +118,14 @@ func (p *Platform) clusterTemplate(r *release, service string) (servingv1.Revisi
 		t.Labels = map[string]string{}
 	}
 	maps.Copy(t.Labels, r.labels(service))
-	if err := p.harden(&t.Spec.PodSpec, r.config()); err != nil {
+	if err := p.harden(&t.Spec.PodSpec, r.environment(r.config())); err != nil {
 		return t, err
 	}
 	return t, nil
 }
 
-// harden completes a pod's spec: where its image and its configuration (a Secret of that name) come from, and what it may not do.
-func (p *Platform) harden(spec *corev1.PodSpec, config string) error {
+// harden completes a pod's spec: where its image and its environment come from, and what it may not do.
+func (p *Platform) harden(spec *corev1.PodSpec, environment []corev1.EnvFromSource) error {
 	c := &spec.Containers[0]
 	if c.Name == "" {
 		c.Name = container
@@ -139,7 +141,7 @@ func (p *Platform) harden(spec *corev1.PodSpec, config string) error {
 	if p.o.Pull != "" {
 		c.Image = strings.TrimSuffix(p.o.Pull, "/") + "/" + c.Image
 	}
-	c.EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: config}}}}
+	c.EnvFrom = environment
 	if c.SecurityContext == nil {
 		c.SecurityContext = &corev1.SecurityContext{}
 	}

@@ -67,7 +67,7 @@ func openMachine(dir string, log func(string, ...any)) (*machine, error) {
 
 func (m *machine) platform(log func(string, ...any), change func(*Options)) (*Platform, error) {
 	o := Options{Dir: filepath.Join(m.dir, "deploy"), Domain: "localhost", Host: m.host, Registry: m.registry,
-		Layers: sandbox.OpenLayers(filepath.Join(m.dir, "layers")), Log: log, ScaleToZeroGrace: time.Millisecond, StopGrace: 2 * time.Second}
+		Layers: sandbox.OpenLayers(filepath.Join(m.dir, "layers")), Config: contract.Config, Log: log, ScaleToZeroGrace: time.Millisecond, StopGrace: 2 * time.Second}
 	if change != nil {
 		change(&o)
 	}

@@ -9,6 +9,9 @@ type Variable struct {
 	Set    time.Time `json:"set"`             // when it got its value
 	By     string    `json:"by"`              // name of the key that set it
 	Build  bool      `json:"build,omitempty"` // builds see it as well
+
+	Preview bool   `json:"preview,omitempty"` // the app's previews see it as well
+	From    string `json:"from,omitempty"`    // of a preview: the app that it has it from
 }
 
 // Configuration is one version of an app's configuration. Versions are never changed; a release refers to one.

@@ -3,6 +3,7 @@ package build
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -48,11 +49,24 @@ type Request struct {
 	Commit     string // 40 hex digits
 	Source     app.Source
 	Env        map[string]string // build environment (platform/env): never run-time configuration
+	Secrets    map[string][]byte // variables of the app's configuration that builds may see, in place of those of Env; on no disk of this machine
 	AppDir     string            // folder of the source that is the app, clean; "" for its root
 	Buildpacks []Buildpack       // that take part, all of them; none: those of the builder's order that fit
 	ClearCache bool
 	Limits     Limits
 	Log        *app.Log // the engine writes "Detecting: …", "Building with …" and the output of the buildpacks
+}
+
+// Environment is all that goes into platform/env.
+func (r *Request) Environment() map[string]string {
+	all := maps.Clone(r.Env)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for name, value := range r.Secrets {
+		all[name] = string(value)
+	}
+	return all
 }
 
 // Buildpack is one that took part.

@@ -64,6 +64,12 @@ func printConfig(out io.Writer, shown operation.AppConfig, values bool) error {
 		if v.Build {
 			state += ", build"
 		}
+		if v.Preview {
+			state += ", preview"
+		}
+		if v.From != "" {
+			state += ", of " + v.From
+		}
 		cells := []any{v.Name, v.Digest, v.Set.UTC().Format(time.DateTime), v.By, state}
 		if values {
 			cells = append(cells, valueCell(v.Value))
@@ -101,23 +107,35 @@ func changeFlags(cmd *cobra.Command, in *operation.ChangeConfig) {
 
 func (c *session) setConfig() *cobra.Command {
 	var in operation.ChangeConfig
-	var build bool
+	var build, preview bool
 	file := &fileValue{}
 	set := c.declare(operation.SetConfig.Declaration, "APP NAME=VALUE … [--file FILE] [--stage]", nil)
 	set.Long = "Set variables of an app's configuration, as one release.\n\n" +
 		"NAME=- takes the value from standard input, byte by byte: for values of several lines, and for secrets that should not be on a command line.\n" +
-		"--file reads a .env file; over SSH it comes on standard input: --file -."
+		"--file reads a .env file; over SSH it comes on standard input: --file -.\n" +
+		"With --build or --preview, NAME alone keeps its value, and changes only who sees it."
 	set.Args = atLeast(1, "APP")
 	changeFlags(set, &in)
 	set.Flags().BoolVar(&build, "build", false, "builds see these variables as well; --build=false takes that back")
+	set.Flags().BoolVar(&preview, "preview", false, "previews of the app get these variables as well; --preview=false takes that back")
 	set.Flags().Var(file, "file", "a .env file; - for standard input")
 	set.Flags().BoolVar(&in.Reset, "reset", false, "what is set is all of the configuration: other variables are removed")
 	set.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if cmd.Flags().Changed("build") {
 			in.Build = &build
 		}
-		if in.Set, err = c.readVariables(cmd.OutOrStdout(), args[1:], file.name); err != nil {
+		if cmd.Flags().Changed("preview") {
+			in.Preview = &preview
+		}
+		words := args[1:]
+		if in.Build != nil || in.Preview != nil {
+			words, in.Mark = apart(words)
+		}
+		if in.Set, err = c.readVariables(cmd.OutOrStdout(), words, file.name); err != nil {
 			return err
+		}
+		if len(in.Set)+len(in.Mark) == 0 {
+			return app.Errorf(app.CodeInvalidInput, "give NAME=VALUE, NAME=- or --file FILE", "there is nothing to set")
 		}
 		return c.changeConfig(cmd, args[0], operation.SetConfig, &in)
 	}
@@ -130,6 +148,18 @@ func (c *session) setConfig() *cobra.Command {
 		return d
 	})
 	return set
+}
+
+// apart returns the words with a value, and those without.
+func apart(words []string) (with, without []string) {
+	for _, w := range words {
+		if strings.Contains(w, "=") {
+			with = append(with, w)
+		} else {
+			without = append(without, w)
+		}
+	}
+	return with, without
 }
 
 // readVariables reads NAME=VALUE, NAME=- and a file.
@@ -169,9 +199,6 @@ func (c *session) readVariables(out io.Writer, words []string, file string) (sec
 			fmt.Fprintf(out, "%s ends with a line feed, as it was given (printf %%s gives none)\n", name)
 		}
 		values[name] = b
-	}
-	if len(values) == 0 {
-		return nil, app.Errorf(app.CodeInvalidInput, "give NAME=VALUE, NAME=- or --file FILE", "there is nothing to set")
 	}
 	return values, nil
 }

@@ -36,6 +36,7 @@ type Descriptor struct {
 	AppDir     string      // folder of the app in the repository, clean; "" for its root
 	Buildpacks []Buildpack // that build the app; none: what detection finds
 	Remarks    []string    // for the push: what has no effect
+	Config     []Declared  // what the app needs of its configuration, by name
 
 	Processes map[string]Process // other process types of which it says something, by type
 	Scripts   Scripts            // of app.json
@@ -120,6 +121,7 @@ type file struct {
 			Release   releaseTable            `toml:"release"`
 			Previews  previewTable            `toml:"previews"`
 			Processes map[string]processTable `toml:"processes"`
+			Config    map[string]configTable  `toml:"config"`
 		} `toml:"gitd"`
 	} `toml:"io"`
 }
@@ -205,6 +207,9 @@ func (d *Descriptor) set(f *file) error {
 		return err
 	}
 	if err := d.Release.set(f.IO.Gitd.Release); err != nil {
+		return err
+	}
+	if err := d.config(f.IO.Gitd.Config); err != nil {
 		return err
 	}
 	return d.Rollout.set(f.IO.Gitd.Rollout, len(d.Web.Steps) > 0)

@@ -22,10 +22,12 @@ import (
 type ConfigChange struct {
 	Set       secret.Values
 	Unset     []string
-	Build     *bool // whether builds see what is set; nil leaves it: new variables are not seen
-	Reset     bool  // what is set is all of the configuration
-	Stage     bool  // keep it for the next release
-	IfVersion int   // only if this is the current version; 0 for any
+	Mark      []string // variables that keep their value: Build and Preview are about them, too
+	Build     *bool    // whether builds see what is set or marked; nil leaves it: new variables are not seen
+	Preview   *bool    // the same of the app's previews
+	Reset     bool     // what is set is all of the configuration
+	Stage     bool     // keep it for the next release
+	IfVersion int      // only if this is the current version; 0 for any
 }
 
 // says names what the change does, in one line: "set A, B; unset C".
@@ -33,6 +35,9 @@ func (c *ConfigChange) says() string {
 	var parts []string
 	if names := slices.Sorted(maps.Keys(c.Set)); len(names) > 0 {
 		parts = append(parts, "set "+strings.Join(names, ", "))
+	}
+	if len(c.Mark) > 0 {
+		parts = append(parts, "mark "+strings.Join(slices.Sorted(slices.Values(c.Mark)), ", "))
 	}
 	if len(c.Unset) > 0 {
 		parts = append(parts, "unset "+strings.Join(slices.Sorted(slices.Values(c.Unset)), ", "))
@@ -55,6 +60,7 @@ type Configured struct {
 var (
 	errUnchanged   = errors.New("the configuration is like that already")
 	errNothingLive = errors.New("nothing is live yet")
+	errMarked      = errors.New("no value has changed")
 )
 
 // Configure changes an app's configuration by a release of its own: the image that is live with the new configuration, through the gate of a push. If that
@@ -85,7 +91,7 @@ func (m *Machine) Configure(ctx context.Context, by app.Caller, name string, c C
 			return u.edit(ctx, service)
 		},
 	}, log)
-	if errors.Is(err, errNothingLive) {
+	if errors.Is(err, errNothingLive) || errors.Is(err, errMarked) {
 		return u.stage(ctx)
 	}
 	if err != nil {
@@ -109,6 +115,7 @@ type configuring struct {
 	variables []app.Variable
 	values    secret.Values
 	same      bool // as before
+	marked    bool // the values are as before, and not what builds or previews see
 	version   int
 }
 
@@ -146,6 +153,9 @@ func (u *configuring) find(ctx context.Context, l store.Ledger) (app.Release, er
 	if err := u.begin(ctx); err != nil {
 		return app.Release{}, err
 	}
+	if u.marked {
+		return app.Release{}, errMarked
+	}
 	live, err := l.Live(ctx)
 	if app.CodeOf(err) == app.CodeNotFound {
 		if u.same {
@@ -176,7 +186,7 @@ func (u *configuring) conflict() error {
 	}
 	var mine []string
 	for _, name := range changedVariables(u.seen, u.before) {
-		if _, ok := u.c.Set[name]; ok || u.c.Reset || slices.Contains(u.c.Unset, name) {
+		if _, ok := u.c.Set[name]; ok || u.c.Reset || slices.Contains(u.c.Unset, name) || slices.Contains(u.c.Mark, name) {
 			mine = append(mine, name)
 		}
 	}
@@ -212,7 +222,7 @@ func changedVariables(a, b app.Configuration) []string {
 	names := map[string]bool{}
 	for _, one := range append(slices.Clone(a.Variables), b.Variables...) {
 		x, y := a.Variable(one.Name), b.Variable(one.Name)
-		if x == nil || y == nil || x.Digest != y.Digest || x.Build != y.Build {
+		if x == nil || y == nil || x.Digest != y.Digest || x.Build != y.Build || x.Preview != y.Preview {
 			names[one.Name] = true
 		}
 	}
@@ -234,21 +244,35 @@ func (u *configuring) merge() error {
 	}
 	for _, name := range u.c.Unset {
 		if _, ok := u.values[name]; !ok {
-			return app.Errorf(app.CodeNotFound, "see what is set: gitd config "+u.a.Name, "%s has no variable %s", u.a.Name, app.Clip(app.Plain(name), 60))
+			return u.noVariable(name)
 		}
 		delete(u.values, name)
 	}
+	old, err := u.old()
+	if err != nil {
+		return err
+	}
 	u.same = len(u.c.Unset) == 0 && (!u.c.Reset || len(u.c.Set) == len(u.before.Variables))
+	u.marked = u.same
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	for name, value := range u.c.Set {
-		old, had := u.values[name]
-		one := kept[name]
-		if build := u.build(one); !had || !bytes.Equal(old, value) || build != one.Build {
-			u.same = false
-			kept[name] = app.Variable{Name: name, Set: now, By: u.by.Name(), Build: build}
+		if is, had := old[name]; !had || !bytes.Equal(is, value) {
+			u.same, u.marked = false, false
+			kept[name] = app.Variable{Name: name, Set: now, By: u.by.Name(), Build: kept[name].Build, Preview: kept[name].Preview}
 		}
 		u.values[name] = value
 	}
+	for _, name := range append(slices.Collect(maps.Keys(u.c.Set)), u.c.Mark...) {
+		one, ok := kept[name]
+		if _, has := u.values[name]; !ok || !has {
+			return u.noVariable(name)
+		}
+		setTo(&one.Build, u.c.Build)
+		setTo(&one.Preview, u.c.Preview)
+		u.same = u.same && one == kept[name]
+		kept[name] = one
+	}
+	u.marked = u.marked && !u.same
 	if err := u.values.Check(); err != nil {
 		return err
 	}
@@ -258,12 +282,26 @@ func (u *configuring) merge() error {
 	return nil
 }
 
-// build says whether builds see a variable that is set, which was one before.
-func (u *configuring) build(one app.Variable) bool {
-	if u.c.Build != nil {
-		return *u.c.Build
+// old is what the values were, as far as they can be read: a reset begins without them.
+func (u *configuring) old() (secret.Values, error) {
+	if !u.c.Reset {
+		return maps.Clone(u.values), nil
 	}
-	return one.Build
+	if lost, err := u.m.o.Config.Lost(u.before); err != nil || lost {
+		return nil, err
+	}
+	return u.m.o.Config.Open(u.a.Name, u.before)
+}
+
+func (u *configuring) noVariable(name string) error {
+	return app.Errorf(app.CodeNotFound, "see what is set: gitd config "+u.a.Name, "%s has no variable %s", u.a.Name, app.Clip(app.Plain(name), 60))
+}
+
+// setTo sets what is asked for.
+func setTo(to, asked *bool) {
+	if asked != nil {
+		*to = *asked
+	}
 }
 
 // stage keeps the configuration for the next release.

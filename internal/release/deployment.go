@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
@@ -40,7 +41,8 @@ type deployment struct {
 	timings   timings
 	// configuration is the version of the app's configuration that becomes the current one when the release is live; nil for none.
 	configuration *int
-	url           string // of the release, once it is live or ready
+	buildSecrets  secret.Values // what the build sees of the configuration
+	url           string        // of the release, once it is live or ready
 }
 
 func (d *deployment) result() app.Result {

@@ -77,6 +77,9 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 			return err
 		}
 	}
+	if d.buildSecrets, err = d.checkConfiguration(ctx, p, &settings); err != nil {
+		return err
+	}
 	service, err := d.image(ctx, p, settings, production, declared)
 	if err != nil {
 		return err
@@ -187,7 +190,7 @@ func (d *deployment) build(ctx context.Context, p app.Push, settings project.Des
 		return nil, err
 	}
 	result, err := d.m.o.Builder.Build(ctx, build.Request{
-		App: p.App, AppID: d.release.AppID, Version: d.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv,
+		App: p.App, AppID: d.release.AppID, Version: d.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv, Secrets: d.buildSecrets,
 		AppDir: settings.AppDir, Buildpacks: asked(settings.Buildpacks),
 		ClearCache: p.ClearCache, Limits: d.m.o.Limits, Log: d.log,
 	})

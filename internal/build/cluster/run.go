@@ -182,7 +182,7 @@ func (b *running) delivery(dir string, source *checkout) (*delivery, error) {
 	if b.o.StorageClass != "" {
 		at.Cache = wire.BuildCache
 	}
-	d.env, err = lifecycle.PlatformEnv(b.Request.Env, at, os.LookupEnv)
+	d.env, err = lifecycle.PlatformEnv(b.Request.Environment(), at, os.LookupEnv)
 	return d, err
 }
 

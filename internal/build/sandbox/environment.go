@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
@@ -27,17 +30,35 @@ func (e *Engine) bringing(bundle string) lifecycle.Places {
 	return p
 }
 
-// writePlatform writes the platform directory: one file a variable.
-func writePlatform(dir string, env map[string]string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "env"), 0o755); err != nil {
+// writePlatform writes the platform directory: one file a variable. Where there are secrets among them, the files are in memory that is not swapped; a
+// server that is killed leaves its mount to removeLeftovers.
+func (b *running) writePlatform(env map[string]string) error {
+	dir := filepath.Join(b.in("platform"), "env")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	if len(b.Request.Secrets) > 0 {
+		if err := unix.Mount("ramfs", dir, "ramfs", unix.MS_NODEV|unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0755"); err != nil {
+			return fmt.Errorf("mount the file system for the build's secrets: %w", err)
+		}
+		b.secrets = dir
+	}
 	for n, v := range env {
-		if err := os.WriteFile(filepath.Join(dir, "env", n), []byte(v), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, n), []byte(v), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// forgetSecrets removes what of the environment is in memory.
+func (b *running) forgetSecrets() {
+	if b.secrets == "" {
+		return
+	}
+	if err := unix.Unmount(b.secrets, unix.MNT_DETACH); err != nil {
+		b.opts.Log("build: the secrets of %s stay in memory: %v", b.name, err)
+	}
 }
 
 // containerEnv is the environment of the lifecycle in the container: the builder image's, and what the lifecycle itself reads.

@@ -29,6 +29,8 @@ type running struct {
 	dir    string
 	owner  int // user and group ID on the host of what runs in the build and of what it writes
 	places []place
+
+	secrets string // folder with the environment of the build, where that is in memory; else ""
 }
 
 // Build implements build.Builder.
@@ -42,7 +44,10 @@ func (b *running) Run(ctx context.Context, s *lifecycle.Session) error {
 	if err := b.checkRoom(); err != nil {
 		return err
 	}
-	defer func() { b.discard(b.dir) }()
+	defer func() {
+		b.forgetSecrets()
+		b.discard(b.dir)
+	}()
 	if err := b.prepare(); err != nil {
 		return err
 	}
@@ -111,11 +116,11 @@ func (b *running) prepare() error {
 	if err := os.Mkdir(b.in("root"), 0o700); err != nil {
 		return err
 	}
-	env, err := lifecycle.PlatformEnv(b.Request.Env, b.bringing(lifecycle.HostBundle()), os.LookupEnv)
+	env, err := lifecycle.PlatformEnv(b.Request.Environment(), b.bringing(lifecycle.HostBundle()), os.LookupEnv)
 	if err != nil {
 		return err
 	}
-	if err := writePlatform(b.in("platform"), env); err != nil {
+	if err := b.writePlatform(env); err != nil {
 		return err
 	}
 	order, err := b.Order(b.opts.Builder.Buildpacks)
@@ -203,6 +208,9 @@ func (b *running) container(out io.Writer) (sandbox.Spec, error) {
 		{Source: b.in("platform"), Target: "/platform", ReadOnly: true},
 		{Source: b.cacheDir(), Target: cacheMount},
 		{Source: b.in("tmp"), Target: "/tmp"}, // on the disk, under its limit: compilers fill it
+	}
+	if b.secrets != "" {
+		mounts = append(mounts, sandbox.Mount{Source: b.secrets, Target: "/platform/env", ReadOnly: true})
 	}
 	if b.shared != nil {
 		mounts = append(mounts, sandbox.Mount{Source: b.shared.all, Target: sharedMount, ReadOnly: true})

@@ -1,21 +1,18 @@
 package release
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 // ConfigChange is a change of an app's configuration.
@@ -176,134 +173,6 @@ func (u *configuring) find(ctx context.Context, l store.Ledger) (app.Release, er
 	return live, nil
 }
 
-// conflict returns an *app.Error where somebody else has changed what this change is about.
-func (u *configuring) conflict() error {
-	if v := u.c.IfVersion; v != 0 && v != u.before.Version {
-		return app.Errorf(app.CodeExists, "look at it, and decide again: gitd config "+u.a.Name, "the configuration of %s is version %d by now, not %d: %s", u.a.Name, u.before.Version, v, u.changedSince(v))
-	}
-	if u.before.Version == u.seen.Version {
-		return nil
-	}
-	var mine []string
-	for _, name := range changedVariables(u.seen, u.before) {
-		if _, ok := u.c.Set[name]; ok || u.c.Reset || slices.Contains(u.c.Unset, name) || slices.Contains(u.c.Mark, name) {
-			mine = append(mine, name)
-		}
-	}
-	if len(mine) > 0 {
-		return app.Errorf(app.CodeExists, "look at it, and decide again: gitd config "+u.a.Name, "%s has changed %s of %s meanwhile", orSomebody(u.before.By), strings.Join(mine, ", "), u.a.Name)
-	}
-	u.log.Detail("on top of a change by %s meanwhile: %s", orSomebody(u.before.By), strings.Join(changedVariables(u.seen, u.before), ", "))
-	return nil
-}
-
-func orSomebody(name string) string {
-	if name == "" {
-		return "somebody"
-	}
-	return name
-}
-
-// changedSince says what is different from an older version.
-func (u *configuring) changedSince(version int) string {
-	old, err := u.m.o.Store.Configuration(context.Background(), u.a.ID, version)
-	if err != nil {
-		return "that version does not exist"
-	}
-	names := changedVariables(old, u.before)
-	if len(names) == 0 {
-		return "the variables are the same"
-	}
-	return orSomebody(u.before.By) + " has changed " + strings.Join(names, ", ")
-}
-
-// changedVariables returns the names of the variables that two configurations do not have in common, sorted.
-func changedVariables(a, b app.Configuration) []string {
-	names := map[string]bool{}
-	for _, one := range append(slices.Clone(a.Variables), b.Variables...) {
-		x, y := a.Variable(one.Name), b.Variable(one.Name)
-		if x == nil || y == nil || x.Digest != y.Digest || x.Build != y.Build || x.Preview != y.Preview {
-			names[one.Name] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// merge works out the configuration that the change leads to.
-func (u *configuring) merge() error {
-	u.values = secret.Values{}
-	var err error
-	if !u.c.Reset {
-		if u.values, err = u.m.o.Config.Open(u.a.Name, u.before); err != nil {
-			return err
-		}
-	}
-	kept := map[string]app.Variable{}
-	for _, one := range u.before.Variables {
-		kept[one.Name] = one
-	}
-	for _, name := range u.c.Unset {
-		if _, ok := u.values[name]; !ok {
-			return u.noVariable(name)
-		}
-		delete(u.values, name)
-	}
-	old, err := u.old()
-	if err != nil {
-		return err
-	}
-	u.same = len(u.c.Unset) == 0 && (!u.c.Reset || len(u.c.Set) == len(u.before.Variables))
-	u.marked = u.same
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	for name, value := range u.c.Set {
-		if is, had := old[name]; !had || !bytes.Equal(is, value) {
-			u.same, u.marked = false, false
-			kept[name] = app.Variable{Name: name, Set: now, By: u.by.Name(), Build: kept[name].Build, Preview: kept[name].Preview}
-		}
-		u.values[name] = value
-	}
-	for _, name := range append(slices.Collect(maps.Keys(u.c.Set)), u.c.Mark...) {
-		one, ok := kept[name]
-		if _, has := u.values[name]; !ok || !has {
-			return u.noVariable(name)
-		}
-		setTo(&one.Build, u.c.Build)
-		setTo(&one.Preview, u.c.Preview)
-		u.same = u.same && one == kept[name]
-		kept[name] = one
-	}
-	u.marked = u.marked && !u.same
-	if err := u.values.Check(); err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(u.values)) {
-		u.variables = append(u.variables, kept[name])
-	}
-	return nil
-}
-
-// old is what the values were, as far as they can be read: a reset begins without them.
-func (u *configuring) old() (secret.Values, error) {
-	if !u.c.Reset {
-		return maps.Clone(u.values), nil
-	}
-	if lost, err := u.m.o.Config.Lost(u.before); err != nil || lost {
-		return nil, err
-	}
-	return u.m.o.Config.Open(u.a.Name, u.before)
-}
-
-func (u *configuring) noVariable(name string) error {
-	return app.Errorf(app.CodeNotFound, "see what is set: gitd config "+u.a.Name, "%s has no variable %s", u.a.Name, app.Clip(app.Plain(name), 60))
-}
-
-// setTo sets what is asked for.
-func setTo(to, asked *bool) {
-	if asked != nil {
-		*to = *asked
-	}
-}
-
 // stage keeps the configuration for the next release.
 func (u *configuring) stage(ctx context.Context) (Configured, error) {
 	if err := u.m.o.Store.Confirm(ctx, u.by, u.a.Name, u.a.ID, app.VerbChange); err != nil {
@@ -333,77 +202,4 @@ func (u *configuring) drop(ctx context.Context) {
 	if err := u.m.o.Store.DropConfiguration(context.WithoutCancel(ctx), u.a.ID, u.version); err != nil {
 		u.m.o.Log("config %s: the values of version %d, which did not go live, stay sealed in the database: %v", u.a.Name, u.version, err)
 	}
-}
-
-// configure gives the Service of a new revision the app's current configuration.
-func (d *deployment) configure(ctx context.Context, service *servingv1.Service) error {
-	c, err := d.m.o.Store.CurrentConfiguration(ctx, d.release.AppID)
-	if err != nil {
-		return err
-	}
-	t := &service.Spec.Template
-	if t.Annotations == nil {
-		t.Annotations = map[string]string{}
-	}
-	t.Annotations[deploy.AppIDAnnotation] = strconv.FormatInt(d.release.AppID, 10) // releases of an older gitd have none
-	deploy.SetConfiguration(&service.Spec.Template, d.release.App, c.Version)
-	return nil
-}
-
-// makesCurrent notes that the configuration of a release becomes the current one when it is live. Where the release is an older one it says what that changes.
-func (d *deployment) makesCurrent(ctx context.Context, service *servingv1.Service) error {
-	version, err := deploy.ConfigurationOf(&service.Spec.Template, d.release.App)
-	if err != nil {
-		return err
-	}
-	d.configuration = &version
-	if d.release.Kind == app.KindConfig {
-		return nil
-	}
-	now, err := d.m.o.Store.CurrentConfiguration(ctx, d.release.AppID)
-	if err != nil {
-		return err
-	}
-	then, err := d.m.o.Store.Configuration(ctx, d.release.AppID, version)
-	if err != nil {
-		return err
-	}
-	if names := changedVariables(now, then); len(names) > 0 {
-		d.log.Detail("its configuration comes back as well; different: %s", app.Clip(strings.Join(names, ", "), 500))
-	}
-	return nil
-}
-
-// configurationOf returns the version of the configuration that a release has.
-func (m *Machine) configurationOf(ctx context.Context, r app.Release) (*int, error) {
-	service, err := m.service(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	version, err := deploy.ConfigurationOf(&service.Spec.Template, r.App)
-	return &version, err
-}
-
-// dropConfigurations forgets the values that no kept release of an app needs.
-func (m *Machine) dropConfigurations(ctx context.Context, name string) error {
-	a, err := m.o.Store.App(ctx, name)
-	if err != nil {
-		return err
-	}
-	releases, err := m.o.Store.Ledger(name).Kept(ctx, kept)
-	if err != nil {
-		return err
-	}
-	var needed []int
-	for _, r := range releases {
-		if r.Revision == "" { // under way: its configuration is the current one, or not known yet
-			return nil
-		}
-		version, err := m.configurationOf(ctx, r)
-		if err != nil {
-			return fmt.Errorf("v%d: %w", r.Version, err)
-		}
-		needed = append(needed, *version)
-	}
-	return m.o.Store.DropConfigurations(ctx, a.ID, needed)
 }

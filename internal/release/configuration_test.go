@@ -233,3 +233,34 @@ LEVEL = { default = "info" }
 		t.Errorf("generated %q, %v", key, err)
 	}
 }
+
+// A preview has the variables of its app that are marked for it, and its own before those.
+func TestPush_previewConfiguration(t *testing.T) {
+	seen := make(chan build.Request, 10)
+	m := withConfig(t, seen)
+	m.o.Caps.Previews = 5
+	yes, no := true, false
+	pushBranch := func() {
+		t.Helper()
+		_, err := m.Deploy(context.Background(), app.Push{App: "hello", AppID: 1, Branch: "try", By: app.Root, Ref: "refs/heads/try", Commit: strings.Repeat("c", 40), Source: noSource{},
+			Log: app.NewLog(new(strings.Builder)), Started: time.Now()})
+		if app.CodeOf(err) != app.CodeBuildFailed {
+			t.Fatal(err)
+		}
+		<-seen
+	}
+	preview := app.PreviewName("hello", "try", false)
+	mustConfigure(t, m, "hello", ConfigChange{Set: set("SECRET=1")})
+	pushBranch()
+	mustHave(t, m, preview)
+	mustConfigure(t, m, "hello", ConfigChange{Set: set("A=1", "B=2"), Preview: &yes})
+	pushBranch()
+	mustHave(t, m, preview, "A=1 from hello", "B=2 from hello")
+	mustConfigure(t, m, preview, ConfigChange{Set: set("B=own", "C=own")})
+	mustConfigure(t, m, "hello", ConfigChange{Set: set("A=3")})
+	pushBranch()
+	mustHave(t, m, preview, "B=own", "C=own", "A=3 from hello")
+	mustConfigure(t, m, "hello", ConfigChange{Mark: []string{"A", "B"}, Preview: &no})
+	pushBranch()
+	mustHave(t, m, preview, "B=own", "C=own")
+}

@@ -102,6 +102,7 @@ func (c *Configurations) lost(name string, v app.Configuration) error {
 	for _, one := range v.Variables {
 		names = append(names, one.Name)
 	}
+	slices.Sort(names)
 	return app.Errorf(app.CodeUnavailable,
 		"put the key back into "+c.file+" from where it is kept; without it, set all values again: gitd config set "+name+" --reset NAME=VALUE …",
 		"the key of the configuration of %s is not in %s: the values of %s cannot be read", name, c.file, app.Clip(strings.Join(names, ", "), 300))

@@ -59,6 +59,11 @@ func printRelease(out io.Writer, d operation.ReleaseDetail) error {
 		line(name, d.Settings[name])
 	}
 	line("env", strings.Join(d.Env, " "))
+	var config []string
+	for _, v := range d.Config {
+		config = append(config, v.Name+"="+v.Digest)
+	}
+	line("config (digests)", strings.Join(config, " "))
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -109,6 +114,9 @@ func printChanges(out io.Writer, ch *operation.ReleaseChanges) error {
 	}
 	for _, e := range ch.Env {
 		line("env "+e.Name, "", e.Change)
+	}
+	for _, c := range ch.Config {
+		line("config "+c.Name, c.From, c.To)
 	}
 	if !some {
 		line("nothing", "", "")

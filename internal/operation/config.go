@@ -190,24 +190,29 @@ var DiffConfig = Operation[TwoReleases, []ConfigDifference]{
 				return nil, err
 			}
 		}
-		list := []ConfigDifference{}
-		for _, to := range both[1].Variables {
-			d := ConfigDifference{Name: to.Name, To: to.Digest, Set: to.Set, By: to.By}
-			if from := both[0].Variable(to.Name); from != nil {
-				d.From = from.Digest
-			}
-			if d.From != d.To {
-				list = append(list, d)
-			}
-		}
-		for _, from := range both[0].Variables {
-			if both[1].Variable(from.Name) == nil {
-				list = append(list, ConfigDifference{Name: from.Name, From: from.Digest, Set: from.Set, By: from.By})
-			}
-		}
-		slices.SortFunc(list, func(a, b ConfigDifference) int { return strings.Compare(a.Name, b.Name) })
-		return list, nil
+		return differences(both[0], both[1]), nil
 	},
+}
+
+// differences are the variables that two configurations do not have in common, by name.
+func differences(before, after app.Configuration) []ConfigDifference {
+	list := []ConfigDifference{}
+	for _, to := range after.Variables {
+		d := ConfigDifference{Name: to.Name, To: to.Digest, Set: to.Set, By: to.By}
+		if from := before.Variable(to.Name); from != nil {
+			d.From = from.Digest
+		}
+		if d.From != d.To {
+			list = append(list, d)
+		}
+	}
+	for _, from := range before.Variables {
+		if after.Variable(from.Name) == nil {
+			list = append(list, ConfigDifference{Name: from.Name, From: from.Digest, Set: from.Set, By: from.By})
+		}
+	}
+	slices.SortFunc(list, func(a, b ConfigDifference) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
 
 // Rekeyed is what came of a new key.

@@ -27,6 +27,7 @@ type ReleaseDetail struct {
 	Parts     []app.Time        `json:"parts"`              // what its parts took
 	Settings  map[string]string `json:"settings,omitempty"` // by their names in project.toml; none for one that was never started
 	Env       []string          `json:"env,omitempty"`      // names of the variables that project.toml sets
+	Config    []app.Variable    `json:"config,omitempty"`   // its configuration, without values
 	Changes   *ReleaseChanges   `json:"changes,omitempty"`  // none for the first one, and for one that was never started
 	names     []string          // of Settings, in their order
 }
@@ -49,6 +50,8 @@ type ReleaseChanges struct {
 	Image    *Changed        `json:"image,omitempty"`    // references
 	Settings []SettingChange `json:"settings,omitempty"` // by name
 	Env      []EnvChange     `json:"env,omitempty"`      // by name
+
+	Config []ConfigDifference `json:"config,omitempty"` // by name
 }
 
 // Changed is a value before and after; "" where there is none.
@@ -109,8 +112,26 @@ func (c call) detail(ctx context.Context, version int) (d ReleaseDetail, err err
 		d.Settings[s.Name] = s.Value
 	}
 	d.Env = slices.Sorted(maps.Keys(env))
-	d.Changes, err = changes(ctx, ledger, r, settings, env)
-	return d, err
+	if d.Changes, err = changes(ctx, ledger, r, settings, env); err != nil {
+		return d, err
+	}
+	return d, c.detailConfig(ctx, &d)
+}
+
+// detailConfig adds the configuration of a release, and what that changed.
+func (c call) detailConfig(ctx context.Context, d *ReleaseDetail) error {
+	a, err := c.Store.App(ctx, c.app)
+	if err != nil {
+		return err
+	}
+	has, err := c.configurationOf(ctx, a.ID, d.Version)
+	d.Config = has.Variables
+	if err != nil || d.Changes == nil {
+		return err
+	}
+	before, err := c.configurationOf(ctx, a.ID, d.Changes.From)
+	d.Changes.Config = differences(before, has)
+	return err
 }
 
 // runs returns how a release runs; nil for one that was never started.

@@ -21,7 +21,11 @@ type exit int
 func (exit) Error() string { return "" }
 
 func main() {
-	err := root(os.Args[1:]).ExecuteContext(context.Background())
+	noCore()
+	args := hideSecrets(os.Args[1:])
+	program := root(args)
+	program.SetArgs(args)
+	err := program.ExecuteContext(context.Background())
 	var code exit
 	switch {
 	case err == nil:

@@ -76,3 +76,12 @@ func (d *Descriptor) config(tables map[string]configTable) error {
 	}
 	return nil
 }
+
+// SetDefaults adds the defaults of variables to the environment of the app, which the configuration has precedence over.
+func (d *Descriptor) SetDefaults() {
+	for _, one := range d.Config {
+		if one.HasDefault {
+			d.Web.Env[one.Name] = one.Default
+		}
+	}
+}

@@ -15,8 +15,7 @@ import (
 )
 
 // checkConfiguration compares what project.toml declares of the configuration with what is set, before a build: it generates what is to be generated, and
-// fails where a value is missing. Defaults become a part of the release's own environment, which the configuration has precedence over. It returns the values
-// that builds may see.
+// fails where a value is missing. It returns the values that builds may see.
 func (d *deployment) checkConfiguration(ctx context.Context, p app.Push, settings *project.Descriptor) (secret.Values, error) {
 	m, name := d.m, d.release.App
 	current, err := m.o.Store.CurrentConfiguration(ctx, d.release.AppID)
@@ -29,8 +28,6 @@ func (d *deployment) checkConfiguration(ctx context.Context, p app.Push, setting
 	var missing, generate []project.Declared
 	for _, one := range settings.Config {
 		switch {
-		case one.HasDefault:
-			settings.Web.Env[one.Name] = one.Default
 		case current.Variable(one.Name) != nil:
 		case one.Required:
 			missing = append(missing, one)

@@ -47,6 +47,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err != nil {
 		return err
 	}
+	settings.SetDefaults()
 	production := settings.Web
 	if d.preview.Parent != "" {
 		settings = asPreview(settings, p.Branch)

@@ -130,7 +130,7 @@ func (p *Platform) setMaintenance(ctx context.Context, service string, m *deploy
 	if deploy.WithoutWeb(&svc.Spec.Template) {
 		return app.Errorf(app.CodeInvalidInput, "see its workers: gitd apps "+service, "%s has no web process: it takes no requests", service)
 	}
-	r, err := newRelease(svc.Spec.Template)
+	r, err := newRelease(svc.Name, svc.Spec.Template)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service) error 
 	page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "1", autoscaling.MaxScaleAnnotationKey: "3"}
 	page.Spec.Template.Spec.Containers = []corev1.Container{{Image: image, Resources: corev1.ResourceRequirements{
 		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("16Mi")}}}}
-	r, err := newRelease(page.Spec.Template)
+	r, err := newRelease(svc.Name, page.Spec.Template)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service) error 
 // backTo gives a Service the template again that it had, after the page did not start.
 func (p *Platform) backTo(ctx context.Context, svc *servingv1.Service) error {
 	ctx = context.WithoutCancel(ctx)
-	r, err := newRelease(svc.Spec.Template)
+	r, err := newRelease(svc.Name, svc.Spec.Template)
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,9 @@ func printTraffic(out io.Writer, t operation.TrafficOf) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if t.Maintenance {
+		fmt.Fprintf(out, "\nmaintenance is on: maintenance %s\n", t.App)
+	}
 	if t.Split != nil {
 		fmt.Fprintf(out, "\ndivided by %s at %s, until the next release goes live\n", app.Plain(t.Split.Key), t.Split.At.UTC().Format(time.DateTime))
 	}

@@ -17,6 +17,8 @@ type TrafficOf struct {
 	Split    *SplitBy         `json:"split,omitempty"` // where it was divided by hand
 	Releases []ReleaseTraffic `json:"releases"`        // that get some, or are asked by requests
 	Counted  bool             `json:"counted"`         // the figures of requests are known
+	// Maintenance says that clients get the page of maintenance, or wait, instead.
+	Maintenance bool `json:"maintenance"`
 }
 
 // SplitBy is who divided the traffic.
@@ -69,6 +71,11 @@ var Traffic = Operation[OfApp, TrafficOf]{
 		if err != nil {
 			return out, err
 		}
+		on, err := c.Platform.Maintenance(ctx, c.app)
+		if err != nil {
+			return out, err
+		}
+		out.Maintenance = on != nil
 		if split != nil {
 			out.Split = &SplitBy{Key: split.Key, At: split.At}
 		}

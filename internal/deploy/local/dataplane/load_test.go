@@ -25,8 +25,31 @@ func TestSplit(t *testing.T) {
 	for range 1000 {
 		get(t, c, "http://"+name)
 	}
-	if a.Load()+b.Load() != 1000 || b.Load() < 120 || b.Load() > 290 {
+	if a.Load() != 800 || b.Load() != 200 {
 		t.Errorf("80/20 became %d/%d", a.Load(), b.Load())
+	}
+}
+
+// Each hundred draws are all numbers from 0 to 99, in orders of their own.
+func TestDraw(t *testing.T) {
+	orders := map[[100]int64]bool{}
+	for block := range uint64(200) {
+		var order [100]int64
+		seen := map[int64]bool{}
+		for i := range uint64(100) {
+			order[i] = draw(100*block + i)
+			seen[order[i]] = true
+			if order[i] < 0 || order[i] > 99 {
+				t.Fatal(order[i])
+			}
+		}
+		if len(seen) != 100 {
+			t.Fatalf("block %d: %d different numbers", block, len(seen))
+		}
+		orders[order] = true
+	}
+	if len(orders) < 150 {
+		t.Errorf("%d different orders in 200", len(orders))
 	}
 }
 

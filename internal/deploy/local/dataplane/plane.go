@@ -106,9 +106,11 @@ func (p *Plane) serve(revision *Revision, w http.ResponseWriter, r *http.Request
 	revision.serve(w, r, p.trusts(r.RemoteAddr), tally)
 }
 
+// pick draws a revision. Of each hundred requests, counted at the first revision, each gets exactly its percentage, in an order that clients cannot foresee:
+// of the few requests that a canary is judged by, none is left to chance.
 func (s Split) pick() *Revision {
 	if len(s) > 1 {
-		n := rand.Int64N(100)
+		n := draw(s[0].Revision.draws.Add(1) - 1)
 		for _, t := range s {
 			if n -= t.Percent; n < 0 {
 				return t.Revision
@@ -116,6 +118,19 @@ func (s Split) pick() *Revision {
 		}
 	}
 	return s[0].Revision
+}
+
+// seed makes the order of draws differ from process to process.
+var seed = rand.Uint64()
+
+// draw is the place from 0 to 99 of the i-th request: a permutation of each hundred, with a factor that has no divisor in common with it.
+func draw(i uint64) int64 {
+	h := (i/100 + seed) * 0x9e3779b97f4a7c15 // as in splitmix64
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	h ^= h >> 31
+	factor := 10*(h%10) + [...]uint64{1, 3, 7, 9}[h>>32%4]
+	return int64((factor*(i%100) + h>>40%100) % 100)
 }
 
 // host returns the name in a Host header: without port and trailing dot, in lower case.

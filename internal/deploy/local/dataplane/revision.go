@@ -44,6 +44,7 @@ type Revision struct {
 	waiting  atomic.Int64   // requests for an instance, where there is no breaker to count them
 	stats    *netstats.RequestStats
 	counters counters
+	draws    atomic.Uint64 // of the splits that begin with it
 
 	protocol  protocol
 	instances atomic.Pointer[[]*Instance]

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/gitd-io/gitd/internal/app"
+	patterns "github.com/gitd-io/gitd/internal/pattern"
 )
 
 // AppJSON is the manifest of apps that come from Heroku or Dokku. Another program's file may have the same name (Expo's), and nothing in it is worth
@@ -56,7 +58,7 @@ func (d *Descriptor) appJSON(read func(name string, limit int64) ([]byte, error)
 
 // parseAppJSON is appJSON for its text.
 func (d *Descriptor) parseAppJSON(text []byte) {
-	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
+	text = relaxed(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 	if deep(text) {
 		d.notUsed("it is more than %d deep", maxJSONDeep)
 		return
@@ -88,6 +90,48 @@ func (d *Descriptor) parseAppJSON(text []byte) {
 // notUsed notes that something of app.json has no effect.
 func (d *Descriptor) notUsed(format string, args ...any) {
 	d.moved = append(d.moved, AppJSON+": "+app.Line(fmt.Sprintf(format, args...), 300))
+}
+
+// relaxed replaces comments, and commas before a closing bracket, by spaces: Dokku takes both. Lines and columns stay as they are.
+func relaxed(text []byte) []byte {
+	out := bytes.Clone(text)
+	blank := func(from, to int) {
+		for i := from; i < to; i++ {
+			if out[i] != '\n' {
+				out[i] = ' '
+			}
+		}
+	}
+	comma := -1 // the last one, if nothing but space came after it
+	for i := 0; i < len(text); i++ {
+		end := func(mark string) int {
+			if n := bytes.Index(text[i+2:], []byte(mark)); n >= 0 {
+				return i + 2 + n + len(mark)
+			}
+			return len(text)
+		}
+		switch c := text[i]; {
+		case c == '"':
+			comma = -1
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case bytes.HasPrefix(text[i:], []byte("//")), bytes.HasPrefix(text[i:], []byte("/*")):
+			to := end(map[byte]string{'/': "\n", '*': "*/"}[text[i+1]])
+			blank(i, to)
+			i = to - 1
+		case c == ',':
+			comma = i
+		case (c == '}' || c == ']') && comma >= 0:
+			blank(comma, comma+1)
+			comma = -1
+		case !unicode.IsSpace(rune(c)):
+			comma = -1
+		}
+	}
+	return out
 }
 
 // deep reports whether JSON is nested more than maxJSONDeep deep.
@@ -217,6 +261,9 @@ func (d *Descriptor) healthchecks(raw json.RawMessage) error {
 	return nil
 }
 
+// oldHome is the folder of an app on Heroku, as a word of a command.
+var oldHome = patterns.New(`(^|[\s"'=:(])/app(/|[\s"':;)&|]|$)`)
+
 // scripts takes over the commands that run at a deployment.
 func (d *Descriptor) scripts(raw json.RawMessage) error {
 	var s struct {
@@ -245,7 +292,10 @@ func (d *Descriptor) scripts(raw json.RawMessage) error {
 			d.notUsed("scripts.%s: it is longer than %s, or has a NUL", c.name, app.Size(maxScript))
 			continue
 		}
-		*c.to = strings.TrimSpace(c.command)
+		*c.to = strings.TrimSpace(oldHome.ReplaceAllString(c.command, "${1}/workspace${2}"))
+		if *c.to != strings.TrimSpace(c.command) {
+			d.notUsed("scripts.%s: /app is /workspace here", c.name)
+		}
 	}
 	if d.Scripts.Predeploy != "" {
 		d.notUsed("scripts.dokku.predeploy: what it writes to files is not kept: what makes files belongs into the build")

@@ -33,7 +33,7 @@ func TestAppJSON(t *testing.T) {
 	"name": "shop", "description": "a shop", "stack": "heroku-24", "keywords": ["shop"],
 	"formation": {"web": {"quantity": 2, "size": "standard-1x"}, "worker": {"quantity": 3}, "clock": {"quantity": 0}, "release": {"quantity": 1}},
 	"healthchecks": {"web": [{"type": "startup", "name": "web", "path": "/up", "attempts": 4, "timeout": 2, "wait": 3, "initialDelay": 10}]},
-	"scripts": {"postdeploy": {"command": "bundle exec rake db:seed"}, "dokku": {"predeploy": " make assets ", "postdeploy": "curl example.com"}},
+	"scripts": {"postdeploy": {"command": "bundle exec rake db:seed"}, "dokku": {"predeploy": " make -C /app assets > /app/log; ls /application x/app/y", "postdeploy": "curl example.com"}},
 	"buildpacks": [{"url": "heroku/nodejs"}, {"url": "https://github.com/heroku/heroku-buildpack-ruby.git"}, {"url": "heroku-community/apt"}],
 	"addons": ["heroku-postgresql:mini", {"plan": "heroku-redis"}],
 	"cron": [{"command": "rake clean", "schedule": "@daily"}]
@@ -44,19 +44,19 @@ func TestAppJSON(t *testing.T) {
 	if d.Web.HealthPath != "/up" || d.Web.HealthTimeout != 30*time.Second {
 		t.Errorf("healthchecks: %s, %s", d.Web.HealthPath, d.Web.HealthTimeout)
 	}
-	if want := (Scripts{"make assets", "curl example.com", "bundle exec rake db:seed"}); d.Scripts != want {
+	if want := (Scripts{"make -C /workspace assets > /workspace/log; ls /application x/app/y", "curl example.com", "bundle exec rake db:seed"}); d.Scripts != want {
 		t.Errorf("scripts: %+v", d.Scripts)
 	}
 	if fmt.Sprint(d.Buildpacks) != "[{nodejs } {ruby }]" || d.BuildEnv["GITD_BUILDPACKS_ASKED"] == "" && len(d.BuildEnv) != 1 {
 		t.Errorf("buildpacks: %v, %v", d.Buildpacks, d.BuildEnv)
 	}
 	told := strings.Join(d.Remarks, "\n")
-	for _, part := range []string{"formation.web: the size standard-1x has no meaning here", "addons: there are none", "cron: its 1 jobs are not run", "what it writes to files is not kept"} {
+	for _, part := range []string{"formation.web: the size standard-1x has no meaning here", "addons: there are none", "cron: its 1 jobs are not run", "what it writes to files is not kept", "scripts.dokku.predeploy: /app is /workspace here"} {
 		if strings.Count(told, part) != 1 {
 			t.Errorf("%q is not in:\n%s", part, told)
 		}
 	}
-	if len(d.Remarks) != 4 {
+	if len(d.Remarks) != 5 {
 		t.Errorf("%q", d.Remarks)
 	}
 }
@@ -82,8 +82,10 @@ buildpacks = ["python"]
 func TestAppJSON_Hostile(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"Empty", " ", "app.json: line 1, column 1: unexpected end of JSON input; nothing of it is used"},
-		{"Malformed", "{\n  \"formation\": {,\n}", "app.json: line 2, column 17: invalid character ','"},
-		{"Comment", "{\n// mine\n}", "line 2, column 1: invalid character '/'"},
+		{"Malformed", "{\n  \"formation\": x,\n}", "app.json: line 2, column 16: invalid character 'x'"},
+		{"Comment", "{\n// mine, \" }\n/* \n } */ \"formation\": {\"worker\": {\"quantity\": -1,},}, // , \n}", "-1 is not between"},
+		{"NoComment", `{"buildpacks": [{"url": "https://x//\"/*,]"}], x}`, "column 48: invalid character 'x'"},
+		{"OpenComment", "{ /* ", "unexpected end"},
 		{"List", "[]", "app.json: cannot be a JSON array"},
 		{"Formation", `{"formation": ["web"]}`, "app.json: formation: it is not as Heroku and Dokku have it"},
 		{"Quantity", `{"formation": {"web": {"quantity": "two"}}}`, "it is not as Heroku and Dokku have it"},

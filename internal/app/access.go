@@ -1,6 +1,9 @@
 package app
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Caller is who asks for something: a registered key, as it was when it was identified, or root on the machine itself.
 type Caller struct {
@@ -49,6 +52,9 @@ func Allow(key Key, name string, a *App, verb Verb) error {
 
 // NoApp returns the error for an app that does not exist.
 func NoApp(name string) *Error {
+	if _, of, ok := strings.Cut(name, PreviewMark); ok {
+		return Errorf(CodeNotFound, "a push of its branch makes it: git push platform BRANCH; see the previews: gitd previews "+of, "preview %s does not exist", name)
+	}
 	return Errorf(CodeNotFound, "the first push creates it: git push ssh://git@HOST:PORT/"+name+" main; so does gitd apps create "+name+"; see the apps: gitd apps", "app %s does not exist", name)
 }
 

@@ -124,14 +124,23 @@ func (c call) detailConfig(ctx context.Context, d *ReleaseDetail) error {
 	if err != nil {
 		return err
 	}
-	has, err := c.configurationOf(ctx, a.ID, d.Version)
+	has, err := c.configurationKept(ctx, a.ID, d.Version)
 	d.Config = has.Variables
 	if err != nil || d.Changes == nil {
 		return err
 	}
-	before, err := c.configurationOf(ctx, a.ID, d.Changes.From)
+	before, err := c.configurationKept(ctx, a.ID, d.Changes.From)
 	d.Changes.Config = differences(before, has)
 	return err
+}
+
+// configurationKept is configurationOf; of a release whose configuration is not kept any more, none.
+func (c call) configurationKept(ctx context.Context, appID int64, version int) (app.Configuration, error) {
+	configuration, err := c.configurationOf(ctx, appID, version)
+	if app.CodeOf(err) == app.CodeNotFound {
+		return app.Configuration{}, nil
+	}
+	return configuration, err
 }
 
 // runs returns how a release runs; nil for one that was never started.

@@ -50,7 +50,7 @@ func entry(r app.Release, live int) Release {
 		Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of, Image: image(r),
 	}
 	if r.Commit == "" {
-		e.Source = r.Ref
+		e.Source, e.Ref = r.Ref, ""
 	}
 	if !r.Finished.IsZero() {
 		e.Finished, e.Seconds = &r.Finished, r.Finished.Sub(r.Created).Seconds()

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"modernc.org/sqlite"
@@ -26,7 +25,8 @@ func Explain(err error, file string) error {
 	return err
 }
 
-// newer is the error for a database that a later version has migrated.
-func newer(have int) error {
-	return app.Errorf(app.CodeUnavailable, "run that gitd, or a later one", "the database was written by a newer gitd (%s)", fmt.Sprintf("schema %d, this one knows %d", have, len(migrations)))
+// newer is the error for a database, in file, that a later version has migrated. Nothing of it is touched.
+func newer(have int, file string) error {
+	return app.Errorf(app.CodeUnavailable, "run that gitd, or a later one; or restore a backup of before (docs/operations.md, Backup)",
+		"the database %s was written by a newer gitd (schema %d, this one knows %d)", file, have, len(migrations))
 }

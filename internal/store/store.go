@@ -62,7 +62,7 @@ func Open(file string) (*Store, error) {
 	db.SetMaxOpenConns(maxConnections)
 	db.SetMaxIdleConns(idle)
 	s := &Store{db: db, now: time.Now}
-	if err := s.migrate(); err != nil {
+	if err := s.migrate(file); err != nil {
 		db.Close()
 		if err = Explain(err, file); app.CodeOf(err) == app.CodeInternal {
 			err = fmt.Errorf("database %s: %w", file, err)
@@ -72,7 +72,7 @@ func Open(file string) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) migrate() error {
+func (s *Store) migrate(file string) error {
 	tx, err := s.db.Begin()
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (s *Store) migrate() error {
 		return err
 	}
 	if have > len(migrations) {
-		return newer(have)
+		return newer(have, file)
 	}
 	if have == len(migrations) {
 		return nil

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -130,5 +132,24 @@ func TestStore_Releases(t *testing.T) {
 	deleteApp(t, s, "hello")
 	if all, err := s.Ledger("hello").Page(ctx, 0, 100); err != nil || len(all) != 0 {
 		t.Fatalf("after delete: %v, %v", all, err)
+	}
+}
+
+// A database that a later version has migrated is refused, named, and left as it is.
+func TestOpen_NewerDatabase(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gitd.db")
+	s, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations)+1)); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	for range 2 {
+		_, err = Open(file)
+		if app.CodeOf(err) != app.CodeUnavailable || !strings.Contains(err.Error(), file+" was written by a newer gitd") {
+			t.Fatalf("%v", err)
+		}
 	}
 }

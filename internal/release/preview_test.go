@@ -150,6 +150,70 @@ func TestPreviews_Expire(t *testing.T) {
 	}
 }
 
+// The attack on an app that goes: a branch is pushed while it is being destroyed, or after. Nothing of it comes to be.
+func TestAttack_PreviewOfDestroyed(t *testing.T) {
+	removing, proceed := make(chan struct{}), make(chan struct{})
+	m := newMachine(t, nil, func(o *Options) {
+		o.Platform, o.Caps.Previews = idle{}, 10
+		o.Remove = func(context.Context, app.App) error { removing <- struct{}{}; <-proceed; return nil }
+	})
+	past(t, m, "hello", app.StateLive, "hello-v1")
+	a, err := m.o.Store.App(t.Context(), "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan error, 1)
+	go func() { gone <- m.Destroy(t.Context(), app.Root, "hello") }()
+	<-removing
+	if _, err := pushBranch(t, m, "x", ""); app.CodeOf(err) != app.CodeUnavailable || !strings.Contains(err.Error(), "the app hello is being destroyed") {
+		t.Error(err)
+	}
+	close(proceed)
+	if err := <-gone; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.o.Store.CreateApp(t.Context(), "hello", "other"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Deploy(t.Context(), app.Push{App: "hello", AppID: a.ID, By: app.Root, Ref: "refs/heads/x", Branch: "x", Commit: "c", Source: files{}, Log: app.NewLog(&strings.Builder{}), Started: time.Now()})
+	if app.CodeOf(err) != app.CodeNotFound || !strings.Contains(err.Error(), "destroyed meanwhile") {
+		t.Error(err)
+	}
+	if got := branchesOf(t, m, "hello"); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+// After a crash the ref of a preview's branch is set in the repository of its app.
+func TestPreviews_RecoverRefs(t *testing.T) {
+	var set []string
+	m := newMachine(t, nil, func(o *Options) {
+		o.Platform = idle{}
+		o.LiveRef = func(app.App) (string, error) { return "", nil }
+		o.SetLive = func(a app.App, commit string) error {
+			name, branch := a.Live()
+			set = append(set, name+" "+branch+" "+commit)
+			return nil
+		}
+	})
+	past(t, m, "hello", app.StateLive, "hello-v1")
+	a, err := m.o.Store.App(t.Context(), "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := m.o.Store.EnterPreview(t.Context(), app.Root, "hello", a.ID, "feature/x", time.Hour, 10); err != nil {
+		t.Fatal(err)
+	}
+	past(t, m, "feature-x--hello", app.StateLive, "feature-x--hello-v1")
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(set)
+	if want := []string{"hello  c", "hello feature/x c"}; !slices.Equal(set, want) {
+		t.Errorf("%q", set)
+	}
+}
+
 func TestAsPreview(t *testing.T) {
 	d, err := project.Parse("[io.gitd.web]\nmin-scale = 2\ntraffic-steps = [10]\n[io.gitd.web.env]\nA = \"1\"\nB = \"2\"\n[io.gitd.previews.env]\nB = \"3\"\n")
 	if err != nil {

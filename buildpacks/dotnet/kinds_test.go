@@ -164,13 +164,19 @@ func TestLibraries(t *testing.T) {
 	if _, err := r.Build(bp, map[string]string{"a.csproj": webProject("net8.0"), "Program.cs": says}); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
+	version := ""
+	for _, v := range r.LaunchEnv() {
+		if value, ok := strings.CutPrefix(v, overrideVariable+"="); ok {
+			version = value
+		}
+	}
 	for _, v := range r.LaunchEnv() {
 		name, value, _ := strings.Cut(v, "=")
 		if name != "LD_LIBRARY_PATH" {
 			continue
 		}
 		for dir := range strings.SplitSeq(value, ":") {
-			if found, _ := filepath.Glob(filepath.Join(dir, "libicuuc.so.*")); len(found) > 0 {
+			if found, _ := filepath.Glob(filepath.Join(dir, "libicuuc.so."+version)); len(found) == 1 && version != "" {
 				return
 			}
 		}

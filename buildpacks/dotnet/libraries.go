@@ -1,6 +1,9 @@
 package dotnet
 
 import (
+	"path/filepath"
+	"strings"
+
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/debs"
@@ -54,7 +57,22 @@ func (p packaged) Build(b *build) error {
 		return err
 	}
 	debs.Environment(dir).AddTo(b.env)
+	b.env[overrideVariable] = icuVersion(dir)
 	return nil
+}
+
+// overrideVariable tells .NET which version of ICU there is: by itself it looks for those that were known when it was made, each one in turn.
+const overrideVariable = "CLR_ICU_VERSION_OVERRIDE"
+
+// icuVersion is the version of ICU in a folder with Debian's packages, such as 76.1.
+func icuVersion(dir string) string {
+	found, _ := filepath.Glob(filepath.Join(dir, "usr/lib/*/libicuuc.so.*.*")) // a constant pattern but for the folder
+	for _, f := range found {
+		if _, version, ok := strings.Cut(filepath.Base(f), ".so."); ok {
+			return version
+		}
+	}
+	return ""
 }
 
 // Launch implements Libraries.
@@ -67,9 +85,12 @@ func (p packaged) Launch(b *build) (*kit.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, _, err := tool.Layer(layer, libcnb.LayerTypes{Launch: true}, r)
+	set, reused, err := tool.Layer(layer, libcnb.LayerTypes{Launch: true}, r, overrideVariable)
 	if err != nil {
 		return nil, err
+	}
+	if !reused {
+		layer.LaunchEnvironment.Default(overrideVariable, icuVersion(layer.Path))
 	}
 	return layer, kit.WriteSBOM(layer.Layer, set.SBOM())
 }

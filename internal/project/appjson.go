@@ -71,7 +71,7 @@ func (d *Descriptor) parseAppJSON(text []byte) {
 	if m["expo"] != nil { // Expo's own file
 		return
 	}
-	for name, take := range map[string]func(json.RawMessage) error{"formation": d.formation, "healthchecks": d.healthchecks, "scripts": d.scripts, "buildpacks": d.movedBuildpacks} {
+	for name, take := range map[string]func(json.RawMessage) error{"formation": d.formation, "healthchecks": d.healthchecks, "scripts": d.scripts, "buildpacks": d.movedBuildpacks, "env": d.movedEnv} {
 		if m[name] == nil {
 			continue
 		}

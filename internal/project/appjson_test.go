@@ -61,6 +61,38 @@ func TestAppJSON(t *testing.T) {
 	}
 }
 
+// Its variables are declared as those of [io.gitd.config] are.
+func TestAppJSON_Env(t *testing.T) {
+	d := withAppJSON(t, "[io.gitd.config]\nTOKEN = { default = \"mine\" }\n[io.gitd.web.env]\nHERE = \"x\"\n", `{"env": {
+	"PLAIN": "one", "VALUE": {"value": "two", "required": false, "description": "what it is"}, "EMPTY": {"value": ""}, "NEEDED": {"description": "a key"},
+	"SECRET": {"generator": "secret"}, "MAYBE": {"required": false}, "TOKEN": {"generator": "secret"}, "HERE": "y", "PORT": "80", "a b": "c", "ODD": 3, "SYNCED": {"value": "s", "sync": true},
+	"OTHER": {"generator": "dice", "required": false}
+}}`)
+	got := ""
+	for _, c := range d.Config {
+		got += fmt.Sprintf("%s required=%t default=%t %q generate=%d %q\n", c.Name, c.Required, c.HasDefault, c.Default, c.Generate, c.Description)
+	}
+	want := `TOKEN required=false default=true "mine" generate=0 ""
+EMPTY required=false default=true "" generate=0 ""
+MAYBE required=false default=false "" generate=0 ""
+NEEDED required=true default=false "" generate=0 "a key"
+OTHER required=false default=false "" generate=0 ""
+PLAIN required=false default=true "one" generate=0 ""
+SECRET required=false default=false "" generate=32 ""
+SYNCED required=false default=true "s" generate=0 ""
+VALUE required=false default=true "two" generate=0 "what it is"
+`
+	if got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	told := strings.Join(d.Remarks, "\n")
+	for _, part := range []string{"env.PORT: it cannot be", "env.a b: it cannot be", "env.ODD: it is not as", "env.SYNCED.sync: a value", "env.OTHER: the generator dice is not known"} {
+		if strings.Count(told, part) != 1 {
+			t.Errorf("%q is not in:\n%s", part, told)
+		}
+	}
+}
+
 // Where project.toml says the same, it counts.
 func TestAppJSON_ProjectCounts(t *testing.T) {
 	d := withAppJSON(t, `[io.gitd.web]

@@ -70,6 +70,9 @@ func (m *Machine) Configure(ctx context.Context, by app.Caller, name string, c C
 	if err != nil {
 		return Configured{}, err
 	}
+	if err := m.enoughDisk(); err != nil {
+		return Configured{}, err
+	}
 	u := &configuring{m: m, a: a, by: by, c: c, log: log, unlock: func() {}}
 	defer func() { u.unlock() }()
 	if u.seen, err = m.o.Store.CurrentConfiguration(ctx, a.ID); err != nil {
@@ -179,7 +182,13 @@ func (u *configuring) stage(ctx context.Context) (Configured, error) {
 		return Configured{}, err
 	}
 	version, err := u.m.o.Config.Add(ctx, u.a, u.by.Name(), u.variables, u.values, true)
-	return Configured{Version: version, Changed: true, Staged: true}, err
+	if err != nil {
+		return Configured{}, err
+	}
+	if err := u.m.dropConfigurations(ctx, u.a.Name); err != nil {
+		u.m.o.Log("config %s: values that nothing needs stay sealed in the database: %v", u.a.Name, err)
+	}
+	return Configured{Version: version, Changed: true, Staged: true}, nil
 }
 
 // edit gives the release its configuration. It becomes the current one when the release is live.

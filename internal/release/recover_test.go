@@ -2,19 +2,24 @@ package release
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
-	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 // A start sets the refs that are wrong, and no others: each costs a process and syncs.
@@ -176,4 +181,60 @@ func TestMachine_SweepsHourly(t *testing.T) {
 			t.Errorf("swept at %v, want %v", got, want)
 		}
 	})
+}
+
+// shifted is a platform on which all traffic is on one revision.
+type shifted struct {
+	deploy.Platform
+	to string
+}
+
+func (p shifted) Get(context.Context, string) (*servingv1.Service, error) {
+	all := int64(100)
+	s := &servingv1.Service{}
+	s.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: p.to, Percent: &all}}
+	return s, nil
+}
+
+func (shifted) Maintenance(context.Context, string) (*deploy.Maintenance, error) { return nil, nil }
+
+func (shifted) SetWorkers(context.Context, *servingv1.Service, []deploy.Worker) error { return nil }
+
+// A change of configuration whose server stopped when all traffic was on it is live, and its configuration is the current one.
+func TestMachine_RecoverConfiguration(t *testing.T) {
+	m := newMachine(t, nil, func(o *Options) {
+		o.Platform = shifted{to: "hello-v1"}
+		o.Config = secret.New(o.Store, filepath.Join(t.TempDir(), "key"))
+	})
+	a, err := m.o.Store.CreateApp(t.Context(), "hello", "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, current := range []bool{true, false} {
+		if _, err := m.o.Config.Add(t.Context(), a, "dev", nil, secret.Values{}, current); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "hello", Kind: app.KindConfig}); err != nil {
+		t.Fatal(err)
+	}
+	s := &servingv1.Service{}
+	s.Name = "hello"
+	s.Spec.Template.Spec.Containers = []corev1.Container{{Image: "hello@sha256:1"}}
+	deploy.SetConfiguration(&s.Spec.Template, "hello", 2)
+	manifest, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []store.Event{{State: app.StateStarting, Revision: "hello-v1", Service: manifest}, {State: app.StateShifting}} {
+		if err := m.o.Store.AddEvent(t.Context(), "hello", 1, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := m.o.Store.CurrentConfiguration(t.Context(), a.ID); err != nil || c.Version != 2 {
+		t.Errorf("the current configuration is %d, %v", c.Version, err)
+	}
 }

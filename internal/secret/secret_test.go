@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -222,6 +223,7 @@ func TestValues_Check(t *testing.T) {
 		"too large":     {values("A=" + strings.Repeat("x", maxVariable-1)), app.CodeLimitExceeded},
 		"large in all":  {many(9, 120_000), app.CodeLimitExceeded},
 		"many":          {many(100, 5), ""},
+		"too many":      {many(1001, 0), app.CodeLimitExceeded},
 		"long name":     {values(strings.Repeat("N", 256) + "=b"), app.CodeInvalidName},
 		"escape's name": {values("A\x1b[31m=b"), app.CodeInvalidName},
 	} {
@@ -234,7 +236,7 @@ func TestValues_Check(t *testing.T) {
 func many(n, size int) Values {
 	v := Values{}
 	for i := range n {
-		v["V"+strings.Repeat("x", i)] = bytes.Repeat([]byte("v"), size)
+		v[fmt.Sprintf("V%d", i)] = bytes.Repeat([]byte("v"), size)
 	}
 	return v
 }

@@ -16,6 +16,7 @@ const (
 	maxTotal    = 1_000_000   // names and values, each with two bytes more
 	maxVariable = 128<<10 - 2 // NAME=VALUE: the kernel starts no process with a longer one
 	maxName     = 255
+	maxNumber   = 1000 // variables
 )
 
 // Values are the variables of a configuration, by name.
@@ -44,6 +45,9 @@ func Reserved(name string) bool {
 
 // Check returns an *app.Error for values that no process can have in its environment on every platform, or that are too large.
 func (v Values) Check() error {
+	if len(v) > maxNumber {
+		return app.Errorf(app.CodeLimitExceeded, "put what belongs together into one variable", "the configuration has %d variables, at most %d are possible", len(v), maxNumber)
+	}
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(v)) {
 		value := v[name]

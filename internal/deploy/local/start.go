@@ -42,6 +42,11 @@ func (in *instance) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer func() { // its processes have them by then
+		for _, value := range spec.Secrets {
+			clear(value)
+		}
+	}()
 	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = in.id, in.log, p.opts.LogLimit, p.opts.StopGrace
 	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
 	if in.worker != nil {

@@ -28,6 +28,9 @@ func runName(j app.Job) string {
 func (m *Manager) start(ctx context.Context, j app.Job, svc *servingv1.Service, spec deploy.RunSpec) (app.Job, error) {
 	spec.Name, spec.Log, spec.LogSize = runName(j), m.LogFile(j.App, j.Number), logSize
 	if err := m.o.Platform.StartRun(ctx, svc, spec); err != nil {
+		if m.ctx.Err() != nil { // the next process goes on with it
+			return j, err
+		}
 		m.ended(&j, deploy.Exit{}, err)
 		return j, err
 	}
@@ -120,6 +123,10 @@ func (m *Manager) Recover(ctx context.Context) error {
 		if !j.Detached {
 			j.State, j.Reason, j.Ended = app.JobLost, "it ended with the server", m.o.Now()
 			m.update(&j)
+			continue
+		}
+		if j.Kind == app.JobSchedule && j.State == app.JobStarting { // whether it was started, the platform knows
+			m.tasks.Go(func() { m.resume(j) })
 			continue
 		}
 		m.tasks.Go(func() { m.watch(j) })

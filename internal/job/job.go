@@ -145,9 +145,7 @@ func (m *Manager) prepare(ctx context.Context, q Request) (j app.Job, svc *servi
 		return j, nil, spec, err
 	}
 	spec = deploy.RunSpec{Process: q.Type, Args: q.Command, Env: q.Env, Grace: grace}
-	types := func(t string) bool {
-		return slices.ContainsFunc(r.Processes, func(p app.Process) bool { return p.Type == t })
-	}
+	types := func(t string) bool { return hasType(r, t) }
 	switch {
 	case q.Type != "" && !types(q.Type):
 		return j, nil, spec, noType(q.App, r, q.Type)
@@ -169,6 +167,10 @@ func (m *Manager) prepare(ctx context.Context, q Request) (j app.Job, svc *servi
 	now := m.o.Now()
 	j = app.Job{App: q.App, Kind: app.JobRun, Version: r.Version, Command: commandOf(spec), Detached: q.Detach, Started: now, Deadline: now.Add(limit), State: app.JobStarting}
 	return j, svc, spec, nil
+}
+
+func hasType(r app.Release, t string) bool {
+	return slices.ContainsFunc(r.Processes, func(p app.Process) bool { return p.Type == t })
 }
 
 // commandOf is what a job runs, as people write it.

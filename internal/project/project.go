@@ -15,6 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/bound"
 	patterns "github.com/gitd-io/gitd/internal/pattern"
+	"github.com/gitd-io/gitd/internal/schedule"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -37,6 +38,8 @@ type Descriptor struct {
 	Buildpacks []Buildpack // that build the app; none: what detection finds
 	Remarks    []string    // for the push: what has no effect
 	Config     []Declared  // what the app needs of its configuration, by name
+
+	Schedules []schedule.Schedule // jobs that are started by the clock
 
 	Processes map[string]Process // other process types of which it says something, by type
 	Scripts   Scripts            // of app.json
@@ -122,6 +125,7 @@ type file struct {
 			Previews  previewTable            `toml:"previews"`
 			Processes map[string]processTable `toml:"processes"`
 			Config    map[string]configTable  `toml:"config"`
+			Schedules []scheduleTable         `toml:"schedules"`
 		} `toml:"gitd"`
 	} `toml:"io"`
 }
@@ -181,7 +185,10 @@ func ParseFor(text, name string) (Descriptor, error) {
 		return d, err
 	}
 	d.remark(&f, meta)
-	return d, d.set(&f)
+	if err := d.set(&f); err != nil {
+		return d, err
+	}
+	return d, d.schedules(f.IO.Gitd.Schedules, scheduleLines(text))
 }
 
 // set takes over what a descriptor says of the build's environment and of how the app runs.

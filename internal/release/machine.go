@@ -16,6 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 // Images is the part of the registry that the machine uses.
@@ -34,12 +35,18 @@ type Shelf interface {
 	AddImage(ctx context.Context, repository, tag string, img v1.Image) error
 }
 
+// Jobs runs a command of a release that is not live yet, as deploy.Platform's Run does, and keeps a line of it: *job.Manager.
+type Jobs interface {
+	Release(ctx context.Context, r app.Release, svc *servingv1.Service, spec deploy.RunSpec) (deploy.Exit, error)
+}
+
 // Options configure a Machine.
 type Options struct {
 	Store     *store.Store
 	Builder   build.Builder
 	Queue     *build.Queue // of all apps' builds; nil for no limit
 	Platform  deploy.Platform
+	Jobs      Jobs // keeps a line of each command of a release; nil for none
 	Config    *secret.Configurations
 	Images    Images
 	Shelf     Shelf // of the same registry

@@ -11,6 +11,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/schedule"
 	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
@@ -175,6 +176,11 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	maintained(service, settings.Release)
 	if port != 0 && !settings.Web.PortSet {
 		d.listenOn(service, port)
+	}
+	if d.preview.Parent == "" || settings.Previews.Workers {
+		if err := schedule.Set(service.Spec.Template.Annotations, settings.Schedules); err != nil {
+			return nil, err
+		}
 	}
 	return service, d.configure(ctx, service)
 }

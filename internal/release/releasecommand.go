@@ -37,7 +37,13 @@ func (d *deployment) runCommand(ctx context.Context, service *servingv1.Service,
 	defer cancel()
 	began := time.Now()
 	spec.Stdout, spec.Stderr = d.log, d.log
-	ended, err := d.m.o.Platform.Run(ctx, service, spec)
+	run := d.m.o.Platform.Run
+	if d.m.o.Jobs != nil {
+		run = func(ctx context.Context, svc *servingv1.Service, spec deploy.RunSpec) (deploy.Exit, error) {
+			return d.m.o.Jobs.Release(ctx, d.release, svc, spec)
+		}
+	}
+	ended, err := run(ctx, service, spec)
 	if err == nil {
 		err = ended.Err()
 	}

@@ -50,6 +50,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	}
 	err := s.Start(ctx)
 	if err == nil {
+		s.jobs.Schedules(time.Second)
 		part("control socket", func() error { return control.Serve(l.Control) })
 		err = s.prepareBuilds(ctx, progress)
 	}

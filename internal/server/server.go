@@ -113,16 +113,16 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if o.Timings {
 		timings = s.path(timingsFile)
 	}
+	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Log: o.Log})
+	s.onClose(func() error { s.jobs.Close(); return nil })
 	s.machine = release.New(release.Options{
-		Store: s.store, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
+		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
 		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, ImagesFrom: s.o.Config.Builds.ImagesFrom, PullDir: s.path(pullDir), LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
 		return err
 	}
-	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(s.o.Config.Server.Data), Log: o.Log})
-	s.onClose(func() error { s.jobs.Close(); return nil })
 	if err := s.jobs.Recover(ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -36,6 +37,16 @@ CREATE UNIQUE INDEX jobs_by_due ON jobs (app, schedule, due, attempt) WHERE due 
 CREATE INDEX jobs_under_way ON jobs (app, number) WHERE ended = 0;
 `
 
+// scheduleTable keeps up to when the due times of a schedule are decided: started, or noted as missed.
+const scheduleTable = `
+CREATE TABLE schedules (
+	app     TEXT NOT NULL REFERENCES apps(name) ON DELETE CASCADE,
+	name    TEXT NOT NULL,
+	decided INTEGER NOT NULL,
+	PRIMARY KEY (app, name)
+) STRICT;
+`
+
 // KeptJobs is how many jobs of an app the ledger keeps, besides those under way.
 const KeptJobs = 200
 
@@ -52,7 +63,7 @@ const (
 // EnterJob adds a job for caller, with the rights of this moment, unless most of the app's are under way already. It returns the job with its number. Where the
 // job is a schedule's whose due time and attempt were entered before, the error has the code CodeExists.
 func (s *Store) EnterJob(ctx context.Context, caller app.Caller, j app.Job, most int) (app.Job, error) {
-	j.Key = caller.Name()
+	j.Key = cmp.Or(j.Key, caller.Name())
 	err := s.change(ctx, func(tx *sql.Tx) error {
 		if err := confirm(ctx, tx, caller, j.App, 0, app.VerbChange); err != nil {
 			return err

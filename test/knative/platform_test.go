@@ -222,6 +222,7 @@ func TestOpenErrors(t *testing.T) {
 			{APIGroups: []string{"autoscaling.internal.knative.dev", "networking.internal.knative.dev"}, Resources: []string{"podautoscalers", "ingresses", "serverlessservices"}, Verbs: []string{"list"}},
 			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}},
 			{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"pods/attach"}, Verbs: []string{"get", "create"}},
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: verbs("secrets", "get", "list", "create", "patch", "delete")},
 			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"list", "create", "patch", "delete"}},

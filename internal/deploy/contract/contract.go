@@ -96,6 +96,8 @@ func (s *suite) cases() []testCase {
 		{"collected revision", s.collected},
 		{"process", s.process},
 		{"process names", s.processNames},
+		{"run", s.run},
+		{"started run", s.startedRun},
 		{"workers", s.workers},
 		{"without web", s.withoutWeb},
 		{"instances", s.instances},

@@ -33,7 +33,8 @@ func Image(t testing.TB) v1.Image {
 	}
 	return ImageOf(t, v1.Config{Entrypoint: []string{"/app/testapp"}, User: "app", WorkingDir: "/app", Env: []string{"FROM_IMAGE=yes", "VERSION=none"}},
 		File{"app/", 0o755, nil}, File{"app/testapp", 0o755, program}, File{"app/data/", 0o777, nil}, File{"app/data/greeting", 0o666, []byte("hello")},
-		File{"cnb/", 0o755, nil}, File{"cnb/process/", 0o755, nil}, File{"cnb/process/job", 0o755, program}, File{"tmp/", 0o1777, nil}, File{"etc/", 0o755, nil},
+		File{"cnb/", 0o755, nil}, File{"cnb/process/", 0o755, nil}, File{"cnb/process/job", 0o755, program},
+		File{"cnb/lifecycle/", 0o755, nil}, File{"cnb/lifecycle/launcher", 0o755, program}, File{"bin/", 0o755, nil}, File{"bin/sh", 0o755, program}, File{"tmp/", 0o1777, nil}, File{"etc/", 0o755, nil},
 		File{"etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/app:/bin/sh\n")})
 }
 

@@ -122,7 +122,7 @@ func TestFollow_NoPod(t *testing.T) {
 			`, "status": {"conditions": [{"type": %q, "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}]}`, kind))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		r := &release{name: "app-v1", template: servingv1.RevisionTemplateSpec{Spec: servingv1.RevisionSpec{PodSpec: corev1.PodSpec{Containers: []corev1.Container{{}}}}}}
-		_, err := o.on(t).follow(ctx, "app-app", "release", r, io.Discard)
+		_, err := o.on(t).follow(ctx, "app-app", "release", r, o.on(t).logTo(io.Discard))
 		cancel()
 		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
 			t.Errorf("%s: %v", kind, err)

@@ -3,6 +3,7 @@ package knative
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -19,12 +20,16 @@ import (
 )
 
 // follow waits for a Job's pod, copies its output to w, and returns how it ended.
-func (p *Platform) follow(ctx context.Context, namespace, job string, r *release, w io.Writer) (deploy.Exit, error) {
+func (p *Platform) follow(ctx context.Context, namespace, job string, r *release, stream streamer) (deploy.Exit, error) {
+	return p.followAs(ctx, namespace, job, r, stream, false)
+}
+
+func (p *Platform) followAs(ctx context.Context, namespace, job string, r *release, stream streamer, attached bool) (deploy.Exit, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	mine := selector("batch.kubernetes.io/job-name", job)
 	changed := p.c.Watch(ctx, kube.Interest{Resource: pods, Namespace: namespace, Selector: mine}, kube.Interest{Resource: jobs, Namespace: namespace, Name: job})
-	f := &following{p: p, r: r, w: w, since: map[string]time.Time{},
+	f := &following{p: p, r: r, stream: stream, attached: attached, since: map[string]time.Time{},
 		rev: &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{Name: job, Namespace: namespace}, Spec: r.template.Spec}}
 	over := false // the Job has ended; its pod is looked at once more, for how
 	for {
@@ -37,6 +42,9 @@ func (p *Platform) follow(ctx context.Context, namespace, job string, r *release
 			return f.exit, err
 		}
 		end, err := p.jobEnd(ctx, namespace, job, len(all) == 0)
+		if app.CodeOf(err) == app.CodeCancelled && len(all) > 0 { // it was deleted, and its pod is being told to end
+			end, err = nil, nil
+		}
 		switch {
 		case err != nil:
 			return deploy.Exit{}, err
@@ -64,10 +72,37 @@ type following struct {
 	p        *Platform
 	r        *release
 	rev      *servingv1.Revision // for diagnosePod
-	w        io.Writer
+	stream   streamer
 	since    map[string]time.Time // when a problem was seen first
 	streamed chan error           // of the copy of the pod's output; nil before that began
 	exit     deploy.Exit          // once it has ended
+	attached bool                 // the stream is a client's, and ends with the process
+}
+
+// streamer has the output of a pod that runs, or has run, go where it should, and returns at its end.
+type streamer func(ctx context.Context, pod *corev1.Pod) error
+
+// logTo copies the log of a pod.
+func (p *Platform) logTo(w io.Writer) streamer {
+	return func(ctx context.Context, pod *corev1.Pod) error { return p.copyLog(ctx, pod.Namespace, pod.Name, w) }
+}
+
+// lastOutput bounds the wait for what an ended process wrote.
+func (f *following) lastOutput() time.Duration {
+	if f.attached {
+		return attachedOutput
+	}
+	return lastOutput
+}
+
+// output is closed, or has a value, when all of the output is there.
+func (f *following) output() <-chan error {
+	if f.streamed == nil { // it never ran, or was too short to attach to
+		done := make(chan error)
+		close(done)
+		return done
+	}
+	return f.streamed
 }
 
 // look looks at the Job's pods: it starts to copy the output, and returns ended when the process has ended, with its error if it failed.
@@ -76,14 +111,24 @@ func (f *following) look(ctx context.Context, all []corev1.Pod) (blocked error, 
 	for i := range all {
 		pod := &all[i]
 		state := stateOf(pod)
-		if state != nil && (state.State.Running != nil || state.State.Terminated != nil) && f.streamed == nil {
+		if f.attached && f.streamed != nil {
+			select {
+			case err := <-f.streamed:
+				f.streamed <- err
+				if err != nil && ctx.Err() == nil && (state == nil || state.State.Terminated == nil) {
+					return nil, false, fmt.Errorf("the connection to %s broke: %w", pod.Name, err)
+				}
+			default:
+			}
+		}
+		if state != nil && (state.State.Running != nil || state.State.Terminated != nil && !f.attached) && f.streamed == nil {
 			f.streamed = make(chan error, 1)
-			go func() { f.streamed <- f.p.copyLog(ctx, pod.Namespace, pod.Name, f.w) }()
+			go func() { f.streamed <- f.stream(ctx, pod) }()
 		}
 		if state != nil && state.State.Terminated != nil {
 			select {
-			case <-f.streamed:
-			case <-time.After(lastOutput):
+			case <-f.output():
+			case <-time.After(f.lastOutput()):
 			case <-ctx.Done():
 			}
 			f.exit, err = exitOf(f.r, state.State.Terminated)
@@ -158,7 +203,7 @@ func (p *Platform) removeOldJobs(ctx context.Context) error {
 		return err
 	}
 	for _, j := range all {
-		if p.ofAnotherGitd(&j) || p.namespace(j.Labels[appLabel]) != j.Namespace {
+		if j.Labels[runLabel] != "" || p.ofAnotherGitd(&j) || p.namespace(j.Labels[appLabel]) != j.Namespace {
 			continue
 		}
 		p.o.Log("deploy: stopping the process %s of %s, which an earlier gitd started", j.Labels[procLabel], j.Labels[revLabel])

@@ -87,6 +87,8 @@ const (
 	appLabel    = "gitd.io/app"
 	revLabel    = "gitd.io/revision"
 	procLabel   = "gitd.io/process"
+	runLabel    = "gitd.io/run"    // name of a run that outlives gitd
+	logNote     = "gitd.io/log"    // the file that keeps its output
 	numberLabel = "gitd.io/number" // of a worker's Deployment and pods, from the second instance of a type on
 	hashNote    = "gitd.io/hash"
 	templNote   = "gitd.io/template"

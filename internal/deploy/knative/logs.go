@@ -238,7 +238,10 @@ func (p *Platform) copyLog(ctx context.Context, namespace, pod string, w io.Writ
 	l := kube.PodLog{Client: p.c, Namespace: namespace, Pod: pod, Container: container}
 	for {
 		err := l.Read(ctx, true, func(text string) { _, _ = io.WriteString(w, text+"\n") })
-		if err == nil || ctx.Err() != nil {
+		if err == nil { // a last line without an end
+			return l.Read(ctx, false, func(text string) { _, _ = io.WriteString(w, text+"\n") })
+		}
+		if ctx.Err() != nil {
 			return err
 		}
 		select {

@@ -36,6 +36,7 @@ func (p *Platform) rights() []right {
 		{serverless.Group, "serverlessservices", "list", false},
 		{"", "pods", "get list watch", false},
 		{"", "pods/log", "get", false},
+		{"", "pods/attach", "get create", false},
 		{"", "secrets", "get list create patch delete", false},
 		{"", "events", "list", false},
 		{deployments.Group, "deployments", "list create patch delete", false},

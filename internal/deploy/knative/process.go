@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +50,11 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 	if err != nil {
 		return deploy.Exit{}, err
 	}
+	var a *attachment
+	if s.Stdin != nil || s.Terminal != nil {
+		a = &attachment{p: p, s: s, remove: func() { _ = p.remove(context.WithoutCancel(ctx), jobs, namespace, name) }}
+		a.prepare(&job.Spec.Template.Spec)
+	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
@@ -58,11 +63,16 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 	if err := p.createJob(ctx, service, job, env); err != nil {
 		return deploy.Exit{}, err
 	}
-	w := s.Stdout
-	if w == nil {
-		w = io.Discard
+	if a == nil {
+		return p.follow(ctx, namespace, name, r, p.logTo(orDiscard(s.Stdout)))
 	}
-	return p.follow(ctx, namespace, name, r, w)
+	var shell deploy.Shell
+	if s.Process == "" {
+		a.s.Stdout = shell.Errors(orDiscard(s.Stdout))
+	}
+	e, err := a.exit(p.followAs(ctx, namespace, name, r, a.stream, true))
+	e.Code = shell.Status(e.Code)
+	return e, err
 }
 
 // jobOf is the Job of a run, with Secrets of its own for its environment: the release may fail, and then its Secrets go.
@@ -87,11 +97,27 @@ func (p *Platform) jobOf(ctx context.Context, service string, r *release, s depl
 		values.Labels[procLabel] = labels[procLabel]
 		env = append(env, values)
 	}
+	for _, of := range env { // they may be secrets, and count more than what is there
+		of.Data = withVariables(of.Data, s.Env)
+	}
 	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
 		Spec: batchv1.JobSpec{BackoffLimit: ptr.Int32(0), TTLSecondsAfterFinished: ptr.Int32(int32(jobTTL.Seconds())),
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: *spec}}}
 	return job, env, nil
+}
+
+// withVariables adds "NAME=value" to the data of a Secret.
+func withVariables(data map[string][]byte, env []string) map[string][]byte {
+	all := maps.Clone(data)
+	if all == nil {
+		all = map[string][]byte{}
+	}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		all[name] = []byte(value)
+	}
+	return all
 }
 
 func (p *Platform) createJob(ctx context.Context, service string, job *batchv1.Job, env []*corev1.Secret) error {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"strings"
 	"time"
@@ -42,7 +43,10 @@ func (p *Platform) Run(ctx context.Context, svc *servingv1.Service, s deploy.Run
 	if s.Terminal != nil {
 		st.Terminal = &sandbox.Terminal{Size: sandbox.Size(s.Terminal.Size), Resized: sizesOf(passing, s.Terminal.Resized)}
 	}
-	if s.Process == "" && st.Stdout != nil { // the launcher writes its errors there
+	if s.Process == "" { // the launcher writes its errors there
+		if st.Stdout == nil {
+			st.Stdout = io.Discard
+		}
 		st.Stdout = shell.Errors(st.Stdout)
 	}
 	exit, err := p.opts.Host.Attach(ctx, spec, st)

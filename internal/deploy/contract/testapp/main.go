@@ -43,8 +43,16 @@ func hog() {
 }
 
 func main() {
-	if filepath.Base(os.Args[0]) == "job" {
+	switch filepath.Base(os.Args[0]) {
+	case "job":
 		job()
+	case "launcher":
+		execute(os.Args[2:])
+	case "sh":
+		sh()
+	}
+	if len(os.Args) > 1 {
+		os.Exit(act(os.Args[1], os.Args[2:]))
 	}
 	id := rand.Text()[:8]
 	fmt.Printf("%s starts as %s\n", os.Getenv("VERSION"), id)

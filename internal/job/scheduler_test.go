@@ -1,0 +1,193 @@
+package job_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
+	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/job"
+	"github.com/gitd-io/gitd/internal/schedule"
+	"github.com/gitd-io/gitd/internal/store"
+)
+
+// held is a platform whose runs end when the test says so.
+type held struct {
+	deploy.Platform
+	mu   sync.Mutex // mu guards the following
+	runs map[string]chan deploy.Exit
+}
+
+func (h *held) run(name string) chan deploy.Exit {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.runs[name] == nil {
+		h.runs[name] = make(chan deploy.Exit, 1)
+	}
+	return h.runs[name]
+}
+
+func (h *held) StartRun(_ context.Context, _ *servingv1.Service, s deploy.RunSpec) error {
+	h.run(s.Name)
+	return nil
+}
+
+func (h *held) WaitRun(ctx context.Context, _, name string) (deploy.Exit, error) {
+	select {
+	case e := <-h.run(name):
+		return e, nil
+	case <-ctx.Done():
+		return deploy.Exit{}, context.Cause(ctx)
+	}
+}
+
+func (h *held) StopRun(_ context.Context, _, name string, _ time.Duration) error {
+	h.run(name) <- deploy.Exit{Code: 143, Signal: "terminated"}
+	return nil
+}
+
+func (h *held) RemoveRun(context.Context, string, string) error { return nil }
+
+// scene is a Manager with a clock that the test moves.
+type scene struct {
+	t        *testing.T
+	store    *store.Store
+	platform *held
+	mu       sync.Mutex
+	now      time.Time // guarded by mu
+}
+
+func newScene(t *testing.T, s schedule.Schedule) *scene {
+	st, err := store.Open(filepath.Join(t.TempDir(), "gitd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	live(t, st, "clock", []schedule.Schedule{s, {Name: "never-mind", Cron: "0 0 1 1 *", Zone: "UTC", Command: []string{"true"}}})
+	sc := &scene{t: t, store: st, platform: &held{runs: map[string]chan deploy.Exit{}}, now: epoch.Add(30 * time.Second)}
+	m := job.New(job.Options{Store: st, Platform: sc.platform, LogDir: t.TempDir(), Now: sc.clock, Log: t.Logf})
+	t.Cleanup(m.Close)
+	m.Schedules(time.Millisecond)
+	return sc
+}
+
+func (s *scene) clock() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// pass lets time go by.
+func (s *scene) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
+
+// becomes waits until the jobs are in these states, the oldest first.
+func (s *scene) becomes(want ...app.JobState) []app.Job {
+	s.t.Helper()
+	var jobs []app.Job
+	apptest.Eventually(s.t, 10*time.Second, "the jobs become as they should", func() bool {
+		var err error
+		if jobs, err = s.store.Jobs(s.t.Context(), "clock", 0, 200); err != nil {
+			s.t.Fatal(err)
+		}
+		if len(jobs) != len(want) {
+			return false
+		}
+		for i, j := range jobs {
+			if j.State != want[len(want)-1-i] {
+				return false
+			}
+		}
+		return true
+	})
+	return jobs
+}
+
+func minutely(o schedule.Overlap, m schedule.Missed, retries int) schedule.Schedule {
+	return schedule.Schedule{Name: "often", Cron: "* * * * *", Zone: "UTC", Command: []string{"true"}, Overlap: o, Missed: m, Retries: retries}
+}
+
+func TestSchedules_Overlap(t *testing.T) {
+	t.Run("forbid", func(t *testing.T) {
+		s := newScene(t, minutely(schedule.Forbid, schedule.RunOnce, 0))
+		s.pass(time.Minute)
+		s.becomes(app.JobRunning)
+		s.pass(time.Minute)
+		jobs := s.becomes(app.JobRunning, app.JobMissed)
+		if jobs[0].Reason != "j1, the one before, still ran" {
+			t.Errorf("%+v", jobs[0])
+		}
+		s.platform.run("clock-job-1") <- deploy.Exit{}
+		s.becomes(app.JobDone, app.JobMissed)
+		s.pass(time.Minute)
+		s.becomes(app.JobDone, app.JobMissed, app.JobRunning)
+	})
+	t.Run("replace", func(t *testing.T) {
+		s := newScene(t, minutely(schedule.Replace, schedule.RunOnce, 0))
+		s.pass(time.Minute)
+		s.becomes(app.JobRunning)
+		s.pass(time.Minute)
+		s.becomes(app.JobStopped, app.JobRunning)
+	})
+	t.Run("allow", func(t *testing.T) {
+		s := newScene(t, minutely(schedule.Allow, schedule.RunOnce, 0))
+		s.pass(time.Minute)
+		s.becomes(app.JobRunning)
+		s.pass(time.Minute)
+		s.becomes(app.JobRunning, app.JobRunning)
+	})
+}
+
+func TestSchedules_Missed(t *testing.T) {
+	s := newScene(t, minutely(schedule.Forbid, schedule.RunOnce, 0))
+	s.pass(3 * time.Minute)
+	jobs := s.becomes(app.JobMissed, app.JobMissed, app.JobRunning)
+	if !jobs[0].Due.Equal(epoch.Add(3 * time.Minute)) {
+		t.Errorf("%+v", jobs[0])
+	}
+	s = newScene(t, minutely(schedule.Forbid, schedule.Skip, 0))
+	s.pass(5*time.Minute + 40*time.Second)
+	jobs = s.becomes(app.JobMissed, app.JobMissed, app.JobMissed, app.JobMissed, app.JobMissed, app.JobRunning)
+	if jobs[5].Reason != "gitd did not run when it was due" {
+		t.Errorf("%+v", jobs[5])
+	}
+	s = newScene(t, minutely(schedule.Forbid, schedule.RunOnce, 0))
+	s.pass(48 * time.Hour) // 2,880 due times: the last hundred one by one, those before in one line
+	apptest.Eventually(t, 10*time.Second, "a hundred lines", func() bool {
+		jobs, err := s.store.Jobs(t.Context(), "clock", 0, 200)
+		return err == nil && len(jobs) == 100 && jobs[99].Reason == "gitd did not run when it was due, and 2780 times before"
+	})
+}
+
+func TestSchedules_Retry(t *testing.T) {
+	once := minutely(schedule.Forbid, schedule.RunOnce, 2)
+	once.Cron = "1 0 * * *"
+	s := newScene(t, once)
+	s.pass(time.Minute)
+	s.becomes(app.JobRunning)
+	s.platform.run("clock-job-1") <- deploy.Exit{Code: 3}
+	s.becomes(app.JobFailed)
+	s.pass(time.Minute)
+	jobs := s.becomes(app.JobFailed, app.JobRunning)
+	if jobs[0].Attempt != 1 || !jobs[0].Due.Equal(jobs[1].Due) {
+		t.Errorf("%+v", jobs[0])
+	}
+	s.platform.run("clock-job-2") <- deploy.Exit{Code: 3}
+	s.becomes(app.JobFailed, app.JobFailed)
+	s.pass(2 * time.Minute)
+	s.becomes(app.JobFailed, app.JobFailed, app.JobRunning)
+	s.platform.run("clock-job-3") <- deploy.Exit{Code: 3}
+	s.becomes(app.JobFailed, app.JobFailed, app.JobFailed)
+	s.pass(time.Hour)
+	time.Sleep(50 * time.Millisecond)
+	s.becomes(app.JobFailed, app.JobFailed, app.JobFailed) // no more than asked for
+}

@@ -1,0 +1,67 @@
+package project
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/schedule"
+)
+
+func TestSchedules(t *testing.T) {
+	d, err := Parse(`
+[[io.gitd.schedules]]
+name = "clean"
+schedule = "30 4 * * *"
+timezone = "Europe/Berlin"
+command = ["rake", "clean", "all of it"]
+overlap = "replace"
+missed = "skip"
+retries = 3
+timeout = "30m"
+
+[[io.gitd.schedules]]
+name = "report"
+schedule = "0 9 * * 1"
+command = "report"
+`)
+	if err != nil || len(d.Schedules) != 2 {
+		t.Fatal(err, d.Schedules)
+	}
+	if s := d.Schedules[0]; s.Name != "clean" || s.Zone != "Europe/Berlin" || len(s.Command) != 3 || s.Overlap != schedule.Replace || s.Missed != schedule.Skip || s.Retries != 3 || s.Timeout != 30*time.Minute {
+		t.Errorf("%+v", s)
+	}
+	if s := d.Schedules[1]; s.Zone != "UTC" || len(s.Command) != 1 || s.Overlap != schedule.Forbid || s.Missed != schedule.RunOnce || s.Retries != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestSchedules_Errors(t *testing.T) {
+	const good = "name = \"a\"\nschedule = \"* * * * *\"\ncommand = \"a\"\n"
+	for text, want := range map[string]string{
+		"schedule = \"* * * * *\"\ncommand = \"a\"":                "the name must be",
+		"name = \"A b\"\nschedule = \"* * * * *\"":                 "the name must be",
+		"name = \"a\"\nschedule = \"* * * * *\"":                   "command is missing",
+		"name = \"a\"\ncommand = []":                               "command is missing",
+		"name = \"a\"\ncommand = [1]":                              "is not a text",
+		"name = \"a\"\ncommand = \"rake clean\"":                   "as a list",
+		"name = \"a\"\nschedule = \"nope\"\ncommand = \"a\"":       "has 1 fields",
+		"name = \"a\"\nschedule = \"0 0 30 2 *\"\ncommand = \"a\"": "never due",
+		good + "timezone = \"Mars\"":                               "not a time zone",
+		good + "overlap = \"maybe\"":                               "overlap is",
+		good + "missed = \"maybe\"":                                "missed is",
+		good + "retries = 11":                                      "from 0 to 10",
+		good + "retries = -1":                                      "from 0 to 10",
+		good + "timeout = \"soon\"":                                "timeout is",
+		good + "every = 1":                                         "unknown setting",
+		good + "[[io.gitd.schedules]]\n" + good:                    "another of that name",
+	} {
+		_, err := Parse("# a comment\n\n[[io.gitd.schedules]]\n" + text)
+		if app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		} else if line := "line 3: "; want != "unknown setting" && want != "another of that name" && !strings.Contains(err.Error(), line) {
+			t.Errorf("%s: no line: %v", text, err)
+		}
+	}
+}

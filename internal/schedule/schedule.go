@@ -1,0 +1,118 @@
+// Package schedule is what a release says of the jobs that are started by the clock. They are in the release's Service, so that they go live and are rolled back with it.
+package schedule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	_ "time/tzdata" // machines without /usr/share/zoneinfo
+
+	"github.com/robfig/cron/v3"
+)
+
+// annotation of a Service's template has the schedules, as JSON.
+const annotation = "gitd.io/schedules"
+
+// Bounds of schedules.
+const (
+	Most       = 50 // of one app
+	MaxRetries = 10
+)
+
+// Overlap is what happens when a schedule is due while its job before still runs.
+type Overlap string
+
+// The ways with an overlap.
+const (
+	Forbid  Overlap = "forbid" // nothing is started, and that is noted
+	Replace Overlap = "replace"
+	Allow   Overlap = "allow"
+)
+
+// Missed is what happens to due times at which the server did not run.
+type Missed string
+
+// The ways with missed due times.
+const (
+	RunOnce Missed = "run-once" // the newest is started, the others are noted
+	Skip    Missed = "skip"     // all are noted
+)
+
+// Schedule is one job and when it is due.
+type Schedule struct {
+	Name    string        `json:"name"`
+	Cron    string        `json:"schedule"` // five fields: minute, hour, day of month, month, day of week
+	Zone    string        `json:"timezone"` // of the IANA database
+	Command []string      `json:"command"`  // a process type or a program, and its arguments
+	Overlap Overlap       `json:"overlap"`
+	Missed  Missed        `json:"missed"`
+	Retries int           `json:"retries,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"` // 0 for the default of jobs
+}
+
+var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+
+// Times are the due times of a schedule.
+type Times struct {
+	spec cron.Schedule
+	zone *time.Location
+}
+
+// Times reads the schedule and its zone. The error says what is wrong, in words.
+func (s *Schedule) Times() (t Times, err error) {
+	if t.zone, err = time.LoadLocation(s.Zone); err != nil || s.Zone == "" || s.Zone == "Local" {
+		return t, fmt.Errorf("%q is not a time zone: give one such as \"Europe/Berlin\" or \"UTC\"", s.Zone)
+	}
+	if n := len(strings.Fields(s.Cron)); n != 5 || strings.ContainsAny(s.Cron, "=@") {
+		return t, fmt.Errorf("%q has %d fields: a schedule has five, minute, hour, day of month, month and day of week, as in \"30 4 * * 1-5\"", s.Cron, n)
+	}
+	if t.spec, err = parse(s.Cron); err != nil {
+		return t, fmt.Errorf("%q is not a schedule: %w", s.Cron, err)
+	}
+	if t.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+		return t, fmt.Errorf("%q is never due: there is no such day", s.Cron)
+	}
+	return t, nil
+}
+
+// parse keeps a parser that panics from taking the server along.
+func parse(text string) (s cron.Schedule, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("it cannot be read")
+		}
+	}()
+	return parser.Parse(text)
+}
+
+// Next returns the first due time after t; the zero time for none.
+func (t Times) Next(after time.Time) time.Time {
+	next := t.spec.Next(after.In(t.zone))
+	if next.IsZero() {
+		return next
+	}
+	return next.UTC()
+}
+
+// Set keeps schedules in the annotations of a template.
+func Set(annotations map[string]string, all []Schedule) error {
+	if len(all) == 0 {
+		delete(annotations, annotation)
+		return nil
+	}
+	text, err := json.Marshal(all)
+	if err == nil {
+		annotations[annotation] = string(text)
+	}
+	return err
+}
+
+// Of returns the schedules in the annotations of a template.
+func Of(annotations map[string]string) (all []Schedule, err error) {
+	if text := annotations[annotation]; text != "" {
+		err = json.Unmarshal([]byte(text), &all)
+	}
+	return all, err
+}

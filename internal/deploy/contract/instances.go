@@ -83,4 +83,8 @@ func (s *suite) outOfMemory(t *testing.T) {
 		all, err := s.jobs(t, "instances")
 		return err == nil && len(all) == 1 && all[0].Restarts > 0 && all[0].Ended != nil && all[0].Ended.Reason == deploy.OutOfMemory && all[0].Ended.Detail == "48 MiB"
 	})
+	apptest.Eventually(t, settles, "it is in trouble", func() bool {
+		all, err := p.Troubles(within(t))
+		return err == nil && all["instances"] == "job: out of memory"
+	})
 }

@@ -154,6 +154,8 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 			port = d.m.foundPort(ctx, d.preview.Parent)
 		}
 		d.production = newService(d.release, result, production, run)
+		maintained(d.production, settings.Release)
+		noteRequired(d.production, settings.Config)
 		if !settings.Previews.Workers {
 			if err := run.withoutWorkers(); err != nil {
 				return nil, err

@@ -113,7 +113,7 @@ func (b *build) chooseSource(refused error) (source, error) {
 	}
 	list, err := b.sources()
 	if err != nil {
-		return source{}, kit.Errorf(e.Next+", or set "+settingMirror+" for the server to a mirror of it", "%s; others are compiled from their sources, which cannot be had: %v", e.Message, err)
+		return source{}, kit.Errorf("ask for one of these, or set "+settingMirror+" for the server to a mirror", "%s, and its source cannot be had: %v", e.Message, err)
 	}
 	for _, s := range list {
 		if b.wanted.accepts(s.Version) {

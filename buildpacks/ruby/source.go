@@ -22,7 +22,7 @@ const compiledLayout = "1"
 var configureArgs = []string{"--prefix=/usr", "--enable-load-relative", "--enable-shared", "--disable-install-static-library", "--disable-install-doc", "optflags=-O3", "debugflags=-g0"}
 
 // extensions are those that Ruby leaves out without a word where their libraries are missing, and that apps need.
-const extensions = "openssl,psych,zlib,fiddle,socket,bigdecimal"
+const extensions = "openssl,psych,zlib,socket"
 
 // compiled is the folder of the app's cache that has a version compiled from its source.
 func (b *build) compiled(s source) (string, error) {

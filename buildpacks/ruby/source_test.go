@@ -88,7 +88,7 @@ func TestSource(t *testing.T) {
 		{"does not compile", "3.2.8", mirror, "", "Ruby 3.2.8 cannot be compiled: configure failed (exit status 1): no acceptable C compiler found in $PATH"},
 		{"no such version", "3.4.99", mirror, "", "or for one of these, which are compiled from their sources: 3.4.1, 3.2.9"},
 		{"too old", "2.7.8", mirror, "", ".ruby-version asks for Ruby 2.7.8; Debian, which Ruby comes from, has"},
-		{"no server", "3.4.1", "http://127.0.0.1:1", "", "others are compiled from their sources, which cannot be had: 127.0.0.1 cannot be reached"},
+		{"no server", "3.4.1", "http://127.0.0.1:1", "", "and its source cannot be had: 127.0.0.1 cannot be reached"},
 		{"no mirror", "3.4.1", mirror + "/none", "", "or set RUBY_MIRROR for the server to a mirror"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -104,7 +104,12 @@ func (b Buildpack) zolaCommand(ctx libcnb.BuildContext, env kit.Env, cache *kit.
 		if err != nil {
 			return nil, err
 		}
-		return []string{a.Program(), "-e", zolaLine, dir}, nil
+		command := []string{a.Program(), "-e", zolaLine, dir}
+		// It needs the C library of Debian 13, the project's own program an older one.
+		if _, err := (kit.Cmd{Args: append(slices.Clone(command), "--version"), Env: env, Out: io.Discard}).Run(); err == nil {
+			return command, nil
+		}
+		kit.Say(b.Out, "The package registry's Zola does not run on this builder: the project's own takes its place")
 	}
 	root, err := cache.Dir("static-zola")
 	if err != nil {

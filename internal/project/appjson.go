@@ -71,7 +71,7 @@ func (d *Descriptor) parseAppJSON(text []byte) {
 	if m["expo"] != nil { // Expo's own file
 		return
 	}
-	for name, take := range map[string]func(json.RawMessage) error{"formation": d.formation, "healthchecks": d.healthchecks, "scripts": d.scripts, "buildpacks": d.movedBuildpacks, "env": d.movedEnv} {
+	for name, take := range map[string]func(json.RawMessage) error{"formation": d.formation, "healthchecks": d.healthchecks, "scripts": d.scripts, "buildpacks": d.movedBuildpacks, "env": d.movedEnv, "cron": d.movedCron} {
 		if m[name] == nil {
 			continue
 		}
@@ -81,9 +81,6 @@ func (d *Descriptor) parseAppJSON(text []byte) {
 	}
 	if n := count(m["addons"]); n > 0 {
 		d.notUsed("addons: there are none; give the app the address of its database by config set")
-	}
-	if n := count(m["cron"]); n > 0 {
-		d.notUsed("cron: its %d jobs are not run", n)
 	}
 }
 

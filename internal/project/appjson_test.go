@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/schedule"
 )
 
 // withAppJSON reads these files as those of an app.
@@ -51,13 +53,31 @@ func TestAppJSON(t *testing.T) {
 		t.Errorf("buildpacks: %v, %v", d.Buildpacks, d.BuildEnv)
 	}
 	told := strings.Join(d.Remarks, "\n")
-	for _, part := range []string{"formation.web: the size standard-1x has no meaning here", "addons: there are none", "cron: its 1 jobs are not run", "what it writes to files is not kept", "scripts.dokku.predeploy: /app is /workspace here"} {
+	for _, part := range []string{"formation.web: the size standard-1x has no meaning here", "addons: there are none", "cron: its times are in UTC", "what it writes to files is not kept", "scripts.dokku.predeploy: /app is /workspace here"} {
 		if strings.Count(told, part) != 1 {
 			t.Errorf("%q is not in:\n%s", part, told)
 		}
 	}
 	if len(d.Remarks) != 5 {
 		t.Errorf("%q", d.Remarks)
+	}
+}
+
+// Dokku's cron becomes schedules, unless project.toml has some.
+func TestAppJSON_Cron(t *testing.T) {
+	const cron = `{"cron": [{"command": "python3 task.py schedule > /app/log", "schedule": "5 4 * * *"}, {"command": "task", "schedule": "@daily", "concurrency_policy": "forbid"},
+	{"command": "x", "schedule": "every day"}, {"command": "", "schedule": "@daily"}, {"command": "y", "schedule": "@daily", "maintenance": true}, {"command": "z", "schedule": "@daily", "concurrency_policy": "maybe"}]}`
+	d := withAppJSON(t, "", cron)
+	if len(d.Schedules) != 2 || fmt.Sprintf("%q", d.Schedules[0].Command) != `["bash" "-c" "python3 task.py schedule > /workspace/log"]` || d.Schedules[0].Overlap != schedule.Allow ||
+		d.Schedules[0].Missed != schedule.Skip || fmt.Sprintf("%q", d.Schedules[1].Command) != `["task"]` || d.Schedules[1].Overlap != schedule.Forbid || d.Schedules[1].Name != "cron-2" {
+		t.Errorf("%+v", d.Schedules)
+	}
+	if told := strings.Join(d.Remarks, "\n"); strings.Count(told, "app.json: cron-") != 4 || !strings.Contains(told, "cron: its times are in UTC") {
+		t.Error(told)
+	}
+	d = withAppJSON(t, "[[io.gitd.schedules]]\nname = \"mine\"\nschedule = \"0 0 * * *\"\ncommand = \"task\"\n", cron)
+	if len(d.Schedules) != 1 || d.Schedules[0].Name != "mine" {
+		t.Errorf("%+v", d.Schedules)
 	}
 }
 

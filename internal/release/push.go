@@ -156,6 +156,9 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		d.production = newService(d.release, result, production, run)
 		maintained(d.production, settings.Release)
 		noteRequired(d.production, settings.Config)
+		if err := schedule.Set(d.production.Spec.Template.Annotations, settings.Schedules); err != nil {
+			return nil, err
+		}
 		if !settings.Previews.Workers {
 			if err := run.withoutWorkers(); err != nil {
 				return nil, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,6 +64,17 @@ func (s *suite) run(t *testing.T) {
 		{name: "empty input", spec: deploy.RunSpec{Args: []string{"sum"}}, out: fmt.Sprintf("0 %x\n", sha256.Sum256(nil))},
 		{name: "status", spec: deploy.RunSpec{Args: []string{"exit", "42"}}, code: 42},
 		{name: "status 255", spec: deploy.RunSpec{Args: []string{"exit", "255"}}, code: 255},
+		{name: "status 1", spec: deploy.RunSpec{Args: []string{"exit", "1"}}, code: 1},
+		{name: "status 2", spec: deploy.RunSpec{Args: []string{"exit", "2"}}, code: 2},
+		{name: "status 82, the launcher's own", spec: deploy.RunSpec{Args: []string{"exit", "82"}}, code: 82},
+		{name: "status 126", spec: deploy.RunSpec{Args: []string{"exit", "126"}}, code: 126},
+		{name: "hung up", spec: deploy.RunSpec{Args: []string{"die", "SIGHUP"}}, code: 129, signal: "hangup"},
+		{name: "interrupted", spec: deploy.RunSpec{Args: []string{"die", "SIGINT"}}, code: 130, signal: "interrupt"},
+		{name: "a hundred arguments", spec: deploy.RunSpec{Args: append([]string{"args"}, slices.Repeat([]string{"x y"}, 100)...)}, out: fmt.Sprintf("%q\n", slices.Repeat([]string{"x y"}, 100))},
+		{name: "an empty variable", spec: deploy.RunSpec{Args: []string{"env", "COLOUR"}, Env: []string{"COLOUR="}}, out: "\n"},
+		{name: "a variable with lines", spec: deploy.RunSpec{Args: []string{"env", "TEXT"}, Env: []string{"TEXT=a\n'b\"\\ $c"}}, out: "a\n'b\"\\ $c\n"},
+		{name: "much output, no input", spec: deploy.RunSpec{Args: []string{"zeros", "3000001"}}, out: string(make([]byte, 3000001))},
+		{name: "input that is not read", spec: deploy.RunSpec{Args: []string{"exit", "3"}}, stdin: string(big), code: 3},
 		{name: "killed", spec: deploy.RunSpec{Args: []string{"die", "SIGKILL"}}, code: 137, signal: "killed"},
 		{name: "terminated", spec: deploy.RunSpec{Args: []string{"die", "SIGTERM"}}, code: 143, signal: "terminated"},
 		{name: "environment", spec: deploy.RunSpec{Args: []string{"env", "COLOUR"}}, out: "red\n"},

@@ -43,7 +43,7 @@ func TestWithoutEnvFile(t *testing.T) {
 		"node --env-file=there.env server.js":            "node --env-file=there.env server.js",
 		"node --env-file-if-exists=.env server.js":       "node --env-file-if-exists=.env server.js",
 		"tsx --env-file=.env --env-file=a/.env x.ts":     "tsx x.ts",
-		"node server.js":                                 "node server.js",
+		"node server.js": "node server.js",
 	} {
 		if got := b.withoutEnvFile(line); got != want {
 			t.Errorf("%s: %q, not %q", line, got, want)

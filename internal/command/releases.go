@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,25 +112,21 @@ func origin(r operation.Release) string {
 
 // what says what a release is about, and why it ended.
 func what(r operation.Release) string {
-	what := r.Reason
+	from, message := "", ""
 	if r.Message != "" {
-		what = strings.TrimSpace(fmt.Sprintf("%q %s", r.Message, r.Reason))
+		message = strconv.Quote(r.Message)
 	}
 	switch r.Kind {
 	case app.KindRollback:
-		what = fmt.Sprintf("rollback to v%d %s", r.Of, what)
+		from = "rollback to v" + strconv.Itoa(r.Of)
 	case app.KindPromotion:
-		what = fmt.Sprintf("promotion of %s %s", origin(r), what)
-	case app.KindConfig:
-		what = strings.TrimSpace(fmt.Sprintf("config on v%d: %s %s", r.Of, r.Message, r.Reason))
-	case app.KindRedeploy:
-		what = fmt.Sprintf("redeploy of v%d %s", r.Of, what)
-	case app.KindRebase:
-		what = fmt.Sprintf("rebase of v%d %s", r.Of, what)
+		from = "promotion of " + origin(r)
+	case app.KindRedeploy, app.KindRebase:
+		from = fmt.Sprintf("%s of v%d", r.Kind, r.Of)
+	case app.KindConfig, app.KindScale:
+		from, message = fmt.Sprintf("%s on v%d:", r.Kind, r.Of), r.Message
 	case app.KindImage:
-		what = strings.TrimSpace("image " + what)
-	case app.KindScale:
-		what = fmt.Sprintf("scale of v%d: %s", r.Of, what)
+		from = "image"
 	}
-	return what
+	return strings.Join(slices.DeleteFunc([]string{from, message, r.Reason}, func(s string) bool { return s == "" }), " ")
 }

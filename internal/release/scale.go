@@ -20,12 +20,13 @@ type ScaleAsk struct {
 	deploy.Scale
 	Open    bool // "web=2..": Max is what the app's own files say
 	Default bool // "web=default": both are
+	text    string
 }
 
 // ParseScale reads "web=1..10", "web=0..", "worker=2" and "worker=default". It returns an *app.Error for another form.
 func ParseScale(text string) (ScaleAsk, error) {
 	name, number, ok := strings.Cut(text, "=")
-	a := ScaleAsk{Scale: deploy.Scale{Type: name}}
+	a := ScaleAsk{Scale: deploy.Scale{Type: name}, text: text}
 	if !ok || deploy.CheckProcesses(name) != nil {
 		return a, app.Errorf(app.CodeInvalidInput, "write it as web=1..10 or worker=2", "%q is not a number of instances of a process type", app.Clip(text, 60))
 	}
@@ -68,7 +69,7 @@ func (m *Machine) Scale(ctx context.Context, by app.Caller, name string, asks []
 	var set []deploy.Scale
 	var before servingv1.RevisionTemplateSpec
 	result, err := m.change(ctx, by, name, change{
-		kind: app.KindScale, says: "scaling",
+		kind: app.KindScale, says: "scaling", message: texts(asks),
 		find: func(l store.Ledger) (app.Release, error) { return l.Live(ctx) },
 		check: func(ctx context.Context, from app.Release, service *servingv1.Service) (err error) {
 			before = *service.Spec.Template.DeepCopy()
@@ -93,6 +94,15 @@ func (m *Machine) Scale(ctx context.Context, by app.Caller, name string, asks []
 		return result, nil
 	}
 	return result, err
+}
+
+// texts are the asks as they were written.
+func texts(asks []ScaleAsk) string {
+	all := make([]string, len(asks))
+	for i, a := range asks {
+		all[i] = a.text
+	}
+	return strings.Join(all, " ")
 }
 
 // scaled is what is set by hand for a Service once the asks are met.

@@ -1,10 +1,12 @@
 package release
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/deploy"
 )
 
 func TestParseScale(t *testing.T) {
@@ -55,6 +57,45 @@ func TestParseScale(t *testing.T) {
 			}
 			if err != nil || got != tt.want {
 				t.Errorf("%q, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+// room is a platform with so much memory.
+type room struct {
+	deploy.Platform
+	total, left int64
+}
+
+func (r *room) Memory(context.Context) (total, left int64) { return r.total, r.left }
+
+// What could take more than the machine has left is refused, with what is there; less is not, whatever is left, nor where a scheduler decides.
+func TestMachine_ScaleOverTheMachine(t *testing.T) {
+	r := app.Release{App: "hello", Version: 2, Revision: "hello-v2"}
+	for _, tt := range []struct {
+		name        string
+		total, left int64
+		instances   int64
+		want        string
+	}{
+		{"Fits", 4 << 30, 2 << 30, 4, ""},
+		{"Over", 4 << 30, 1 << 30, 4, "could take 1536Mi more: the machine has 4 GiB, of which 1 GiB is left"},
+		{"NothingLeft", 4 << 30, -1, 2, "of which 0 bytes is left"},
+		{"Less", 4 << 30, 0, 0, ""},
+		{"Scheduler", 0, 0, 50, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMachine(t, nil, func(o *Options) { o.Platform = &room{total: tt.total, left: tt.left} })
+			if _, err := m.o.Store.CreateApp(t.Context(), "hello", "dev"); err != nil {
+				t.Fatal(err)
+			}
+			before := serviceOf(t, r, "worker")
+			after := before.DeepCopy()
+			deploy.SetScale(after, []deploy.Scale{{Type: "worker", Min: tt.instances, Max: tt.instances}})
+			err := m.checkScale(t.Context(), "hello", before, after)
+			if tt.want == "" && err != nil || tt.want != "" && (app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})
 	}

@@ -50,7 +50,7 @@ func cmdRegistry(w *world, ts *testscript.TestScript, _ []string) (output, error
 	ts.Setenv("IMAGES", host)
 	for reference, c := range map[string]v1.Config{
 		"plain:1":        {Env: []string{"VERSION=one"}, ExposedPorts: map[string]struct{}{"80/tcp": {}}},
-		"plain:2":        {Env: []string{"VERSION=two"}, User: "app", Cmd: []string{"-x"}},
+		"plain:2":        {Env: []string{"VERSION=two"}, User: "app"},
 		"plain:fixed":    {Env: []string{"VERSION=fixed", "MODE=elsewhere"}},
 		"plain:exits":    {Env: []string{"VERSION=exits", "MODE=exit"}},
 		"private/app:1":  {Env: []string{"VERSION=private"}},

@@ -49,7 +49,7 @@ func (m *Manager) watch(j app.Job) {
 		}
 	})
 	defer late.Stop()
-	exit, err := m.o.Platform.WaitRun(m.ctx, j.App, runName(j))
+	exit, err := m.wait(j)
 	if m.ctx.Err() != nil {
 		return
 	}
@@ -73,6 +73,25 @@ func (m *Manager) watch(j app.Job) {
 	}
 	if err := m.o.Platform.RemoveRun(context.WithoutCancel(m.ctx), j.App, runName(j)); err != nil && !errors.Is(err, deploy.ErrNotFound) {
 		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err)
+	}
+}
+
+// waitAgain is how long the platform is left alone that could not say how a job ended.
+const waitAgain = 15 * time.Second
+
+// wait waits for the end of a detached job. A platform that cannot be asked for a while has not ended it.
+func (m *Manager) wait(j app.Job) (deploy.Exit, error) {
+	for {
+		exit, err := m.o.Platform.WaitRun(m.ctx, j.App, runName(j))
+		var start *deploy.StartError
+		if err == nil || m.ctx.Err() != nil || errors.Is(err, deploy.ErrNotFound) || errors.As(err, &start) {
+			return exit, err
+		}
+		m.o.Log("jobs: j%d of %s, asked again in %s: %v", j.Number, j.App, waitAgain, err)
+		select {
+		case <-time.After(waitAgain):
+		case <-m.ctx.Done():
+		}
 	}
 }
 

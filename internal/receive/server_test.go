@@ -169,7 +169,14 @@ func TestSetLive(t *testing.T) {
 		t.Error(err)
 	}
 	fx.live("back", one)
-	for _, bad := range []string{"", "main", strings.Repeat("12", 20), fx.Git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
+	if err := fx.repos.SetLive(app.App{Name: "back"}, ""); err != nil { // of an image from elsewhere, which has no commit
+		t.Error(err)
+	}
+	fx.live("back", "")
+	if err := fx.repos.SetLive(app.App{Name: "back"}, one); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"main", strings.Repeat("12", 20), fx.Git(dir, "rev-parse", "HEAD^{tree}"), "--help"} {
 		if err := fx.repos.SetLive(app.App{Name: "back"}, bad); app.CodeOf(err) != app.CodeNotFound {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -70,7 +70,7 @@ func (m *Machine) change(ctx context.Context, by app.Caller, name string, c chan
 	}
 	err = d.run(ctx, func(ctx context.Context) error {
 		inPlace, err := d.change(ctx, c, from, service)
-		if err != nil || inPlace || from.Commit == "" { // an image from elsewhere has no commit
+		if err != nil || inPlace {
 			return err
 		}
 		return m.o.SetLive(a, from.Commit)

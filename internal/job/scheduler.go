@@ -165,7 +165,16 @@ func (m *Manager) become(ctx context.Context, name string, version int, s *sched
 		jobs = append(jobs, j)
 	}
 	last := &jobs[len(jobs)-1]
-	if last.State != app.JobStarting || s.Overlap == schedule.Allow {
+	if last.State != app.JobStarting {
+		return jobs, nil, nil
+	}
+	if stop, err := m.o.Store.Ledger(name).Stopped(ctx, version); err != nil {
+		return nil, nil, err
+	} else if stop != nil {
+		last.State, last.Ended, last.Reason = app.JobMissed, now, "the app was stopped by "+app.Plain(stop.Key)
+		return jobs, nil, nil
+	}
+	if s.Overlap == schedule.Allow {
 		return jobs, nil, nil
 	}
 	open, err := m.o.Store.JobsUnderWay(ctx)

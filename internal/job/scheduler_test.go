@@ -168,6 +168,28 @@ func TestSchedules_Missed(t *testing.T) {
 	})
 }
 
+// Of an app that is stopped nothing runs: what is due is missed, and started again from the next time on.
+func TestSchedules_Stopped(t *testing.T) {
+	s := newScene(t, minutely(schedule.Forbid, schedule.RunOnce, 0))
+	live, err := s.store.Ledger("clock").Live(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(stopped bool) {
+		if err := s.store.SetStopped(t.Context(), app.Root, "clock", live.Version, stopped); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(true)
+	s.pass(time.Minute)
+	if jobs := s.becomes(app.JobMissed); jobs[0].Reason != "the app was stopped by root" {
+		t.Errorf("%+v", jobs[0])
+	}
+	set(false)
+	s.pass(time.Minute)
+	s.becomes(app.JobMissed, app.JobRunning)
+}
+
 func TestSchedules_Retry(t *testing.T) {
 	once := minutely(schedule.Forbid, schedule.RunOnce, 2)
 	once.Cron = "1 0 * * *"

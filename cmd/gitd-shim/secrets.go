@@ -14,7 +14,7 @@ import (
 )
 
 // bundle returns the folder with the specification that the runtime reads. Where the container has secrets, that is one in memory: gitd hands them over in
-// SecretsFD, and what the runtime needs of them is on no disk, and in nobody's sight outside of this mount namespace.
+// SecretsFD, and what the runtime needs of them is on no disk, and out of sight outside of this mount namespace.
 func (s *watcher) bundle(dir string) (string, error) {
 	if !s.config.Secrets {
 		return dir, nil

@@ -7,7 +7,7 @@ type JobKind string
 
 // The kinds of jobs.
 const (
-	JobRun      JobKind = "run"      // asked for by somebody
+	JobRun      JobKind = "run"      // asked for by a person
 	JobSchedule JobKind = "schedule" // due by a schedule of a release
 	JobRelease  JobKind = "release"  // the release command of a push
 )
@@ -21,7 +21,7 @@ const (
 	JobRunning   JobState = "running"
 	JobDone      JobState = "done"      // status 0
 	JobFailed    JobState = "failed"    // another status, or it did not start
-	JobStopped   JobState = "stopped"   // somebody asked for it
+	JobStopped   JobState = "stopped"   // on request
 	JobCancelled JobState = "cancelled" // its client went away, or the server stopped
 	JobTimedOut  JobState = "timed out"
 	JobLost      JobState = "lost"   // how it ended is not known

@@ -140,7 +140,7 @@ func Signal(name string) (syscall.Signal, bool) {
 // failedLaunch is the status of a launcher that cannot start the command (Platform Interface Specification, "Launch").
 const failedLaunch = 82
 
-// Shell is the exit statuses of shells for a command that cannot be started, in place of the launcher's own: 127 where there is none of that name, 126
+// Shell is the exit statuses of shells for a command that cannot be started, in place of the launcher's own: 127 where no program has that name, 126
 // where it cannot be executed. Errors passes the errors of the launcher on to w.
 type Shell struct {
 	mu   sync.Mutex

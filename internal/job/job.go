@@ -1,4 +1,4 @@
-// Package job runs processes beside apps, each once, in a container of its own from a release's image and configuration: what somebody asks for, what is due by a
+// Package job runs processes beside apps, each once, in a container of its own from a release's image and configuration: what people ask for, what is due by a
 // schedule, and release commands. Each has a line in the ledger.
 package job
 
@@ -92,7 +92,7 @@ func (m *Manager) begin() error {
 	return nil
 }
 
-// Request is a job that somebody asks for.
+// Request is a job that a person asks for.
 type Request struct {
 	App     string
 	Version int      // of a release; 0 for the one that is live

@@ -34,7 +34,7 @@ type Options struct {
 // Wanted is an image that is asked for.
 type Wanted struct {
 	Reference string // as docker pull takes it: "nginx", "registry.example.com/team/app:v1@sha256:…"
-	Username  string // "": as nobody in particular
+	Username  string // "" for an anonymous client
 	Password  string
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/secret"
 )
 
-// conflict returns an *app.Error where somebody else has changed what this change is about.
+// conflict returns an *app.Error where another change has changed what this change is about.
 func (u *configuring) conflict() error {
 	if v := u.c.IfVersion; v != 0 && v != u.before.Version {
 		return app.Errorf(app.CodeExists, "look at it, and decide again: gitd config "+u.a.Name, "the configuration of %s is version %d by now, not %d: %s", u.a.Name, u.before.Version, v, u.changedSince(v))
@@ -27,15 +27,15 @@ func (u *configuring) conflict() error {
 		}
 	}
 	if len(mine) > 0 {
-		return app.Errorf(app.CodeExists, "look at it, and decide again: gitd config "+u.a.Name, "%s has changed %s of %s meanwhile", orSomebody(u.before.By), strings.Join(mine, ", "), u.a.Name)
+		return app.Errorf(app.CodeExists, "look at it, and decide again: gitd config "+u.a.Name, "%s has changed %s of %s meanwhile", changedBy(u.before.By), strings.Join(mine, ", "), u.a.Name)
 	}
-	u.log.Detail("on top of a change by %s meanwhile: %s", orSomebody(u.before.By), strings.Join(changedVariables(u.seen, u.before), ", "))
+	u.log.Detail("on top of a change by %s meanwhile: %s", changedBy(u.before.By), strings.Join(changedVariables(u.seen, u.before), ", "))
 	return nil
 }
 
-func orSomebody(name string) string {
+func changedBy(name string) string {
 	if name == "" {
-		return "somebody"
+		return "another change"
 	}
 	return name
 }
@@ -50,7 +50,7 @@ func (u *configuring) changedSince(version int) string {
 	if len(names) == 0 {
 		return "the variables are the same"
 	}
-	return orSomebody(u.before.By) + " has changed " + strings.Join(names, ", ")
+	return changedBy(u.before.By) + " has changed " + strings.Join(names, ", ")
 }
 
 // changedVariables returns the names of the variables that two configurations do not have in common, sorted.

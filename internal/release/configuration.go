@@ -63,7 +63,7 @@ var (
 // Configure changes an app's configuration by a release of its own: the image that is live with the new configuration, through the gate of a push. If that
 // does not go live, nothing has changed. Where nothing is live yet, or c.Stage is set, the change waits for the next release.
 //
-// A change waits for the deployment that is under way, and is made on top of what is current then. It returns an *app.Error: CodeExists if somebody else has
+// A change waits for the deployment that is under way, and is made on top of what is current then. It returns an *app.Error: CodeExists if another change has
 // changed one of its variables since it was asked for, or c.IfVersion is not the current version.
 func (m *Machine) Configure(ctx context.Context, by app.Caller, name string, c ConfigChange, log *app.Log) (Configured, error) {
 	a, err := m.o.Store.Authorize(ctx, by, name, app.VerbChange)

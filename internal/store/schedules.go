@@ -64,7 +64,7 @@ func (s *Store) Decided(ctx context.Context, name, schedule string) (time.Time, 
 }
 
 // Decide claims the due times of a schedule from after from up to to: jobs is what becomes of them, those to start and those that were missed. All of it is
-// entered in one transaction, or, where somebody else has decided them, nothing: then it returns false.
+// entered in one transaction, or, where they are decided already, nothing: then it returns false.
 func (s *Store) Decide(ctx context.Context, name, schedule string, from, to time.Time, jobs []app.Job) (entered []app.Job, done bool, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, "UPDATE schedules SET decided = ? WHERE app = ? AND name = ? AND decided = ?", milli(to), name, schedule, milli(from))

@@ -47,7 +47,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
 //	cluster stop|start P  a part of the cluster
 //	figures APP           where the time of its releases went, and of a request to no instance
-//	registry              somebody else's registry at $IMAGES, with images in it
+//	registry              a registry that is not gitd's at $IMAGES, with images in it
 //	newrun DIR [DISTRO]   a builder in DIR that builds on another run image: as the present one with a file more, of another distribution
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
 //	golden NAME [stdout]  what the last command told is the transcript testdata/NAME.golden

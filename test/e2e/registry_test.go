@@ -19,7 +19,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 )
 
-// cmdRegistry starts somebody else's registry, $IMAGES, with images in it that gitd did not build. What is under private/ is shown to the user ci
+// cmdRegistry starts a registry that is not gitd's, $IMAGES, with images in it that gitd did not build. What is under private/ is shown to the user ci
 // with the password secret; of broken, the layers are refused.
 func cmdRegistry(w *world, ts *testscript.TestScript, _ []string) (output, error) {
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))

@@ -16,7 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// gate holds a command back until somebody is attached, who sends a line: what a container writes before, an attachment does not have. gateWithHold also has the
+// gate holds a command back until a client is attached and sends a line: what a container writes before, an attachment does not have. gateWithHold also has the
 // container live on for a second after the command: the end of a container cuts off what is still on its way to the client.
 const (
 	gate         = `IFS= read -r go && exec "$@"`

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Each answer is counted once, by its status and by how long it took to begin, whoever gave it.
+// Each answer is counted once, by its status and by how long it took to begin, whether the app or gitd gave it.
 func TestCounts(t *testing.T) {
 	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		switch q.URL.Path {

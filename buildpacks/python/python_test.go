@@ -26,6 +26,7 @@ func TestDetect(t *testing.T) {
 	}{
 		{"requirements", map[string]string{"requirements.txt": "flask\n", ".python-version": "3.11\n"}, true, "Python (requirements.txt, python 3.11)", ""},
 		{"runtime.txt", map[string]string{"requirements.txt": "flask\n", "runtime.txt": "python-3.12.1\n"}, true, "Python (requirements.txt, python 3.12.1)", ""},
+		{"any patch", map[string]string{"requirements.txt": "flask\n", "runtime.txt": "python-3.12.x\n"}, true, "Python (requirements.txt, python 3.12)", ""},
 		{"uv", map[string]string{"uv.lock": "", "pyproject.toml": "[project]\nname='a'\nrequires-python='>=3.9'\n"}, true, "Python (uv.lock, python >=3.9)", ""},
 		{"pyproject", map[string]string{"pyproject.toml": "[project]\nname='a'\n"}, true, "Python (pyproject.toml, any python)", ""},
 		{"pyproject of tools", map[string]string{"pyproject.toml": "[tool.ruff]\n"}, false, looksFor, ""},
@@ -125,7 +126,7 @@ func TestStart(t *testing.T) {
 		{"Litestar", map[string]string{"app.py": "from litestar import Litestar\napp = Litestar([index])\n"}, "litestar uvicorn", uvicorn + `app:app --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},
 		{"aiohttp", map[string]string{"app.py": "from aiohttp import web\napp = web.Application()\nif __name__ == '__main__':\n    web.run_app(app)\n"}, "aiohttp", "python|app.py"},
 		{"Tornado", map[string]string{"server.py": "import tornado.web\napp = tornado.web.Application([])\n"}, "tornado", "python|server.py"},
-		{"Dash", map[string]string{"app.py": "from dash import Dash\napp = Dash(__name__)\n"}, "dash flask gunicorn", gunicorn + "app:app.server"},
+		{"Dash", map[string]string{"app.py": "from dash import Dash\napp = Dash(__name__)\n"}, "dash flask gunicorn", gunicorn + `pkgutil:resolve_name("app:app.server")`},
 		{"FastHTML", map[string]string{"main.py": "from fasthtml.common import *\napp, rt = fast_app()\n"}, "python-fasthtml uvicorn", uvicorn + `main:app --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},
 		{"bare WSGI", map[string]string{"wsgi.py": "def application(environ, start_response):\n    pass\n"}, "gunicorn", gunicorn + "wsgi:application"},
 		{"bare ASGI", map[string]string{"app.py": "async def app(scope, receive, send):\n    pass\n"}, "uvicorn", uvicorn + `app:app --host 0.0.0.0 --port "${PORT:-8080}" --timeout-graceful-shutdown 30`},

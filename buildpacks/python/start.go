@@ -85,7 +85,7 @@ func (b *build) serve(o appObject) *libcnb.Process {
 	case o.protocol == wsgi && b.has("gunicorn"):
 		// It listens on $PORT and takes the number of workers from WEB_CONCURRENCY by itself. Its heartbeat files are in /tmp,
 		// the one place that can be written, and in memory.
-		return &libcnb.Process{Type: "web", Command: "gunicorn", Arguments: []string{"--worker-tmp-dir", "/tmp", "--threads", "8", "--error-logfile", "-", o.name}, Direct: true}
+		return &libcnb.Process{Type: "web", Command: "gunicorn", Arguments: []string{"--worker-tmp-dir", "/tmp", "--threads", "8", "--error-logfile", "-", gunicornApp(o.name)}, Direct: true}
 	}
 	return nil
 }
@@ -171,4 +171,12 @@ func (b *build) run(file string) *libcnb.Process {
 		return kit.WebLine(`GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT="${PORT:-8080}" exec python ` + file)
 	}
 	return &libcnb.Process{Type: "web", Command: "python", Arguments: []string{file}, Direct: true}
+}
+
+// gunicornApp is an app object as gunicorn takes it: it calls what finds an attribute of an attribute, which it does not look for itself.
+func gunicornApp(name string) string {
+	if module, attribute, _ := strings.Cut(name, ":"); strings.Contains(attribute, ".") {
+		return `pkgutil:resolve_name("` + module + ":" + attribute + `")`
+	}
+	return name
 }

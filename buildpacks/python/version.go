@@ -78,7 +78,7 @@ func wantedVersion(app string, s source) (wanted, error) {
 }
 
 func parseWanted(text, from string) (wanted, error) {
-	lower := strings.ToLower(text)
+	lower := strings.TrimSuffix(strings.ToLower(text), ".x") // "3.11.x" is any 3.11
 	if m := exactVersion.FindStringSubmatch(lower); m != nil {
 		return wanted{m[1], from, func(v string) bool { return m[1] == "3" || minor(m[1]) == minor(v) }}, nil
 	}

@@ -53,17 +53,11 @@ func (d *deployment) result() app.Result {
 // release ends.
 func (d *deployment) run(ctx context.Context, do func(context.Context) error) error {
 	m := d.m
-	if err := m.begin(); err != nil {
+	ctx, me, end, err := m.open(ctx)
+	if err != nil {
 		return err
 	}
-	defer m.running.Done()
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(m.ctx, func() { cancel(context.Cause(m.ctx)) })()
-
-	me := &turn{cancel: cancel, done: make(chan struct{})}
-	defer close(me.done)
+	defer end()
 	before, err := d.enter(ctx, me)
 	if err != nil {
 		return err
@@ -112,7 +106,7 @@ func (d *deployment) enter(ctx context.Context, me *turn) (before *turn, err err
 		return err
 	}
 	if d.waits {
-		return nil, d.m.turns.enterAlone(ctx, d.release.App, me, func() { d.log.Step("Waiting for the release of %s that is under way", d.release.App) }, join)
+		return nil, d.m.turns.enterAlone(ctx, d.release.App, me, waiting(d.release.App, d.log), join)
 	}
 	return d.m.turns.enter(d.release.App, me, func(*turn) error { return join() })
 }

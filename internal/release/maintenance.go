@@ -59,11 +59,7 @@ func notLive(name string) error {
 
 // takesRequests fails for an app that runs workers alone.
 func (m *Machine) takesRequests(ctx context.Context, name string) error {
-	live, err := m.o.Store.Ledger(name).Live(ctx)
-	if err != nil {
-		return err
-	}
-	service, err := m.service(ctx, live)
+	_, service, err := m.live(ctx, name)
 	if err == nil && deploy.WithoutWeb(&service.Spec.Template) {
 		err = app.Errorf(app.CodeInvalidInput, "see its workers: gitd apps "+name, "%s has no web process: it takes no requests", name)
 	}

@@ -42,11 +42,7 @@ func listenOn(s *servingv1.Service, port int) {
 
 // foundPort returns the port that the live release was found to listen on; 0 where it listens on $PORT.
 func (m *Machine) foundPort(ctx context.Context, name string) int {
-	live, err := m.o.Store.Ledger(name).Live(ctx)
-	if err != nil {
-		return 0
-	}
-	service, err := m.service(ctx, live)
+	_, service, err := m.live(ctx, name)
 	if err != nil || service.Spec.Template.Annotations[portAnnotation] == "" {
 		return 0
 	}

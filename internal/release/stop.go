@@ -17,32 +17,14 @@ func (m *Machine) alone(ctx context.Context, by app.Caller, name string, log *ap
 	if err != nil {
 		return err
 	}
-	if err := m.begin(); err != nil {
-		return err
-	}
-	defer m.running.Done()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(m.ctx, func() { cancel(context.Cause(m.ctx)) })()
-	me := &turn{cancel: cancel, done: make(chan struct{})}
-	defer close(me.done)
-	if err := m.turns.enterAlone(ctx, name, me, func() { log.Step("Waiting for the release of %s that is under way", name) }, nil); err != nil {
-		return err
-	}
-	defer m.turns.leave(name, me)
-	live, err := m.o.Store.Ledger(name).Live(ctx)
-	if err != nil {
-		return err
-	}
-	service, err := m.service(ctx, live)
-	if err != nil {
-		return err
-	}
-	deploy.SetAppID(service, a.ID) // releases of an older gitd have none
-	if err = do(ctx, live, service); err != nil && ctx.Err() != nil {
-		err = cause(ctx)
-	}
-	return err
+	return m.inTurn(ctx, name, log, func(ctx context.Context) error {
+		live, service, err := m.live(ctx, name)
+		if err != nil {
+			return err
+		}
+		deploy.SetAppID(service, a.ID) // releases of an older gitd have none
+		return do(ctx, live, service)
+	})
 }
 
 // Stop ends all instances of an app, until Start or until a release goes live. It returns an *app.Error: CodeNotFound if nothing is live yet,

@@ -27,27 +27,13 @@ func (m *Machine) Divide(ctx context.Context, by app.Caller, name string, shares
 	if err := addUp(shares); err != nil {
 		return err
 	}
-	if err := m.begin(); err != nil {
-		return err
-	}
-	defer m.running.Done()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(m.ctx, func() { cancel(context.Cause(m.ctx)) })()
-	me := &turn{cancel: cancel, done: make(chan struct{})}
-	defer close(me.done)
-	if err := m.turns.enterAlone(ctx, name, me, func() { log.Step("Waiting for the release of %s that is under way", name) }, nil); err != nil {
-		return err
-	}
-	defer m.turns.leave(name, me)
-	d := &division{m: m, by: by, app: a, log: log}
-	if err := d.find(ctx, shares); err != nil {
-		return err
-	}
-	if err = d.run(ctx, shares); err != nil && ctx.Err() != nil {
-		err = cause(ctx)
-	}
-	return err
+	return m.inTurn(ctx, name, log, func(ctx context.Context) error {
+		d := &division{m: m, by: by, app: a, log: log}
+		if err := d.find(ctx, shares); err != nil {
+			return err
+		}
+		return d.run(ctx, shares)
+	})
 }
 
 // addUp checks shares by themselves.

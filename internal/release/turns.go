@@ -76,6 +76,45 @@ func (t *turns) enterAlone(ctx context.Context, name string, me *turn, waits fun
 	}
 }
 
+// open begins a turn of an app, before it enters. The context that it returns ends with ctx, with the turn's cancellation and with the machine; end is
+// called when all of the turn is over.
+func (m *Machine) open(ctx context.Context) (_ context.Context, me *turn, end func(), err error) {
+	if err := m.begin(); err != nil {
+		return nil, nil, nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(m.ctx, func() { cancel(context.Cause(m.ctx)) })
+	me = &turn{cancel: cancel, done: make(chan struct{})}
+	return ctx, me, func() {
+		close(me.done)
+		stop()
+		cancel(nil)
+		m.running.Done()
+	}, nil
+}
+
+// inTurn calls do in the app's turn. It waits for the deployment that is under way. Where the turn was ended from outside, the error says why.
+func (m *Machine) inTurn(ctx context.Context, name string, log *app.Log, do func(ctx context.Context) error) error {
+	ctx, me, end, err := m.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := m.turns.enterAlone(ctx, name, me, waiting(name, log), nil); err != nil {
+		return err
+	}
+	defer m.turns.leave(name, me)
+	if err = do(ctx); err != nil && ctx.Err() != nil {
+		err = cause(ctx)
+	}
+	return err
+}
+
+// waiting tells that a turn waits for the one that is under way.
+func waiting(name string, log *app.Log) func() {
+	return func() { log.Step("Waiting for the release of %s that is under way", name) }
+}
+
 // whileIdle calls f if nothing is under way for the app. No turn enters before f returns.
 func (t *turns) whileIdle(name string, f func() error) error {
 	defer t.entry.Lock(name)()

@@ -65,6 +65,14 @@ func (m *Machine) service(ctx context.Context, r app.Release) (*servingv1.Servic
 	return readService(manifest, r)
 }
 
+// live returns the live release of an app, with its Service, or an *app.Error with code CodeNotFound where nothing is live.
+func (m *Machine) live(ctx context.Context, name string) (r app.Release, service *servingv1.Service, err error) {
+	if r, err = m.o.Store.Ledger(name).Live(ctx); err == nil {
+		service, err = m.service(ctx, r)
+	}
+	return r, service, err
+}
+
 // services reads the Service of a release and, for one of a preview, the Service that it is promoted with.
 func (m *Machine) services(ctx context.Context, r app.Release) (service, production *servingv1.Service, err error) {
 	if service, err = m.service(ctx, r); err != nil {

@@ -114,19 +114,7 @@ func trimJobs(ctx context.Context, tx querier, j app.Job) (gone []int, err error
 	if j.Ended.IsZero() || j.Number <= KeptJobs {
 		return nil, nil
 	}
-	rows, err := tx.QueryContext(ctx, queryJobOld, j.App, j.Number-KeptJobs)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n int
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		gone = append(gone, n)
-	}
-	if err := rows.Err(); err != nil {
+	if gone, err = column[int](ctx, tx, queryJobOld, j.App, j.Number-KeptJobs); err != nil {
 		return nil, err
 	}
 	for _, n := range gone {

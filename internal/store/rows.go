@@ -57,3 +57,20 @@ func (s *Store) each(ctx context.Context, do func(app.Release) bool, query strin
 	}
 	return rows.Err()
 }
+
+// column returns the values in the one column of a query's rows.
+func column[T any](ctx context.Context, q querier, query string, args ...any) (all []T, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v T
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, rows.Err()
+}

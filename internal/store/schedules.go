@@ -13,7 +13,7 @@ import (
 // SetSchedules sets which schedules an app has. A new one is decided up to now; one that goes is forgotten.
 func (s *Store) SetSchedules(ctx context.Context, name string, schedules []string, now time.Time) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
-		have, err := scheduleNames(ctx, tx, name)
+		have, err := column[string](ctx, tx, "SELECT name FROM schedules WHERE app = ?", name)
 		if err != nil {
 			return err
 		}
@@ -35,22 +35,6 @@ func (s *Store) SetSchedules(ctx context.Context, name string, schedules []strin
 		}
 		return nil
 	})
-}
-
-func scheduleNames(ctx context.Context, tx querier, name string) (all []string, err error) {
-	rows, err := tx.QueryContext(ctx, "SELECT name FROM schedules WHERE app = ?", name)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n string
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		all = append(all, n)
-	}
-	return all, rows.Err()
 }
 
 // Decided returns up to when the due times of a schedule are decided; the zero time for a schedule that is not known.

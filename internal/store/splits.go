@@ -86,17 +86,5 @@ func (l Ledger) Split(ctx context.Context, live int) (*Split, error) {
 
 // SplitApps returns the names of the apps whose traffic was ever divided by hand.
 func (s *Store) SplitApps(ctx context.Context) (names []string, err error) {
-	rows, err := s.db.QueryContext(ctx, querySplitApps)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	return names, rows.Err()
+	return column[string](ctx, s.db, querySplitApps)
 }

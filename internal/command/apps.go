@@ -21,13 +21,7 @@ func (c *session) apps() *cobra.Command {
 			return c.showApp(cmd, args[0], *inJSON)
 		}
 		list, err := operation.Apps.Do(cmd.Context(), c.services, c.caller, operation.AllApps{Previews: *previews})
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), list)
-		}
-		return printApps(cmd.OutOrStdout(), list)
+		return show(cmd, *inJSON, list, err, printApps)
 	}
 	c.asks(apps, func(args []string) operation.Declaration {
 		if len(args) > 0 {

@@ -30,13 +30,7 @@ func (c *session) jobs() *cobra.Command {
 	jobs.RunE = func(cmd *cobra.Command, args []string) error {
 		in.App = args[0]
 		list, err := operation.Jobs.Do(cmd.Context(), c.services, c.caller, in)
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), list)
-		}
-		return printJobs(cmd.OutOrStdout(), list)
+		return show(cmd, *inJSON, list, err, printJobs)
 	}
 	jobs.Flags().VarP(linesValue{&in.Lines, operation.MaxJobs}, "lines", "n", "how many jobs")
 	jobs.AddCommand(c.showJob(), c.jobLogs(), c.declare(operation.StopJob.Declaration, "", func(cmd *cobra.Command, args []string) error {
@@ -74,23 +68,17 @@ func (c *session) jobLogs() *cobra.Command {
 }
 
 func (c *session) showJob() *cobra.Command {
-	show := c.declare(operation.ShowJob.Declaration, "", nil)
-	inJSON := asJSON(show)
-	show.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd := c.declare(operation.ShowJob.Declaration, "", nil)
+	inJSON := asJSON(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		one, err := oneJob(args)
 		if err != nil {
 			return err
 		}
 		j, err := operation.ShowJob.Do(cmd.Context(), c.services, c.caller, one)
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), j)
-		}
-		return printJob(cmd.OutOrStdout(), j)
+		return show(cmd, *inJSON, j, err, printJob)
 	}
-	return show
+	return cmd
 }
 
 // maxShown is how much of a command a line has room for, in bytes.

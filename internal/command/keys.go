@@ -29,13 +29,7 @@ func (c *session) keys() *cobra.Command {
 	inJSON := asJSON(list)
 	list.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := operation.Keys.Do(cmd.Context(), c.services, c.caller, operation.OfServer{})
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), all)
-		}
-		return printKeys(cmd.OutOrStdout(), all)
+		return show(cmd, *inJSON, all, err, printKeys)
 	}
 	keys.AddCommand(c.addKey(), list, c.declare(operation.RemoveKey.Declaration, "", func(cmd *cobra.Command, args []string) error {
 		_, err := operation.RemoveKey.Do(cmd.Context(), c.services, c.caller, operation.NamedKey{Name: args[0]})

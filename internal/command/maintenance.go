@@ -12,18 +12,7 @@ import (
 )
 
 func (c *session) maintenance() *cobra.Command {
-	cmd := c.declare(operation.Maintenance.Declaration, "", nil)
-	inJSON := asJSON(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := operation.Maintenance.Do(cmd.Context(), c.services, c.caller, operation.OfApp{App: args[0]})
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), m)
-		}
-		return printMaintenance(cmd.OutOrStdout(), m)
-	}
+	cmd := shown(c, operation.Maintenance, printMaintenance)
 	cmd.AddCommand(c.maintenanceOn(), c.maintenanceOff())
 	return cmd
 }

@@ -11,19 +11,8 @@ import (
 )
 
 func (c *session) previews() *cobra.Command {
-	previews := c.declare(operation.Previews.Declaration, "", nil)
+	previews := shown(c, operation.Previews, printPreviews)
 	previews.Long = previews.Short + ".\n\nA push of another branch than main makes one: git push platform BRANCH. The name of a preview stands for an app in all other commands."
-	inJSON := asJSON(previews)
-	previews.RunE = func(cmd *cobra.Command, args []string) error {
-		list, err := operation.Previews.Do(cmd.Context(), c.services, c.caller, operation.OfApp{App: args[0]})
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), list)
-		}
-		return printPreviews(cmd.OutOrStdout(), list)
-	}
 	return previews
 }
 

@@ -12,18 +12,7 @@ import (
 )
 
 func (c *session) ps() *cobra.Command {
-	ps := c.declare(operation.PS.Declaration, "", nil)
-	inJSON := asJSON(ps)
-	ps.RunE = func(cmd *cobra.Command, args []string) error {
-		p, err := operation.PS.Do(cmd.Context(), c.services, c.caller, operation.OfApp{App: args[0]})
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), p)
-		}
-		return printProcesses(cmd.OutOrStdout(), p)
-	}
+	ps := shown(c, operation.PS, printProcesses)
 	ps.AddCommand(c.scale(), c.onProcess(operation.Restart), c.onProcess(operation.Stop), c.onProcess(operation.Start))
 	return ps
 }

@@ -12,23 +12,17 @@ import (
 )
 
 func (c *session) release() *cobra.Command {
-	show := c.declare(operation.ShowRelease.Declaration, "", nil)
-	inJSON := asJSON(show)
-	show.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd := c.declare(operation.ShowRelease.Declaration, "", nil)
+	inJSON := asJSON(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		version, err := parseVersion(args[1])
 		if err != nil {
 			return err
 		}
 		d, err := operation.ShowRelease.Do(cmd.Context(), c.services, c.caller, operation.ReleaseOf{OfApp: operation.OfApp{App: args[0]}, Version: version})
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), d)
-		}
-		return printRelease(cmd.OutOrStdout(), d)
+		return show(cmd, *inJSON, d, err, printRelease)
 	}
-	return show
+	return cmd
 }
 
 func printRelease(out io.Writer, d operation.ReleaseDetail) error {

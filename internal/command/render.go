@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/spf13/cobra"
 )
 
@@ -39,6 +40,28 @@ func printJSON(w io.Writer, data any) error {
 	b.WriteByte('\n')
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// show prints what an operation returned: as JSON where that is asked for, else by print.
+func show[T any](cmd *cobra.Command, inJSON bool, data T, err error, print func(io.Writer, T) error) error {
+	switch {
+	case err != nil:
+		return err
+	case inJSON:
+		return printJSON(cmd.OutOrStdout(), data)
+	}
+	return print(cmd.OutOrStdout(), data)
+}
+
+// shown makes the command of an operation on an app that shows what the operation returns.
+func shown[T any](c *session, o operation.Operation[operation.OfApp, T], print func(io.Writer, T) error) *cobra.Command {
+	cmd := c.declare(o.Declaration, "", nil)
+	inJSON := asJSON(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		data, err := o.Do(cmd.Context(), c.services, c.caller, operation.OfApp{App: args[0]})
+		return show(cmd, *inJSON, data, err, print)
+	}
+	return cmd
 }
 
 func table(out io.Writer, head ...any) *tabwriter.Writer {

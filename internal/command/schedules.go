@@ -11,19 +11,7 @@ import (
 )
 
 func (c *session) schedules() *cobra.Command {
-	schedules := c.declare(operation.Schedules.Declaration, "", nil)
-	inJSON := asJSON(schedules)
-	schedules.RunE = func(cmd *cobra.Command, args []string) error {
-		list, err := operation.Schedules.Do(cmd.Context(), c.services, c.caller, operation.OfApp{App: args[0]})
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), list)
-		}
-		return printSchedules(cmd.OutOrStdout(), list)
-	}
-	return schedules
+	return shown(c, operation.Schedules, printSchedules)
 }
 
 func printSchedules(out io.Writer, list []operation.Schedule) error {

@@ -36,13 +36,7 @@ func (c *session) traffic() *cobra.Command {
 			return err
 		}
 		t, err := operation.Traffic.Do(cmd.Context(), c.services, c.caller, of)
-		if err != nil {
-			return err
-		}
-		if *inJSON {
-			return printJSON(cmd.OutOrStdout(), t)
-		}
-		return printTraffic(cmd.OutOrStdout(), t)
+		return show(cmd, *inJSON, t, err, printTraffic)
 	}
 	c.asks(traffic, func(args []string) operation.Declaration {
 		if len(args) > 1 {

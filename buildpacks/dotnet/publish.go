@@ -2,6 +2,7 @@ package dotnet
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -135,7 +136,7 @@ func (b *build) tools() error {
 func (b *build) run(args ...string) error {
 	kit.Say(b.Out, "dotnet %s", strings.Join(args, " "))
 	r := &reader{}
-	said, err := kit.Cmd{Args: append([]string{"dotnet"}, args...), Dir: b.app, Env: b.env, Out: &both{b.Out, r}, Name: "dotnet " + strings.Join(args[:min(len(args), 1)], " ")}.Run()
+	said, err := kit.Cmd{Args: append([]string{"dotnet"}, args...), Dir: b.app, Env: b.env, Out: io.MultiWriter(&kit.Lines{Do: r.line}, b.Out), Name: "dotnet " + strings.Join(args[:min(len(args), 1)], " ")}.Run()
 	return b.reason(r, said, err)
 }
 

@@ -2,7 +2,6 @@ package dotnet
 
 import (
 	"errors"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,21 +10,8 @@ import (
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
-// both writes to a place for people, and to what looks for the cause of a failure.
-type both struct {
-	people io.Writer
-	reader *reader
-}
-
-// Write implements io.Writer.
-func (w *both) Write(p []byte) (int, error) {
-	_, _ = w.reader.Write(p) // cannot fail
-	return w.people.Write(p)
-}
-
 // reader keeps the first errors of what MSBuild prints.
 type reader struct {
-	part   string // the line that has not ended
 	errors []finding
 	notes  []string // lines after the first error that belong to it
 }
@@ -38,23 +24,8 @@ const maxFindings = 50
 // An error of MSBuild's: "FILE(LINE,COLUMN): error CODE: TEXT [PROJECT]", without a place, or with the program before it.
 var errorLine = pattern.New(`^\s*(?:(.+?)(?:\((\d+)(?:,(\d+)(?:,\d+,\d+)?)?\))?\s*: )?(?:[a-z]+ )?error ([A-Z]{2,10}\d{2,5})?\s*: (.*)$`)
 
-// Write implements io.Writer.
-func (r *reader) Write(p []byte) (int, error) {
-	r.part += string(p)
-	for {
-		line, rest, ok := strings.Cut(r.part, "\n")
-		if !ok {
-			if len(r.part) > 64<<10 {
-				r.part = ""
-			}
-			return len(p), nil
-		}
-		r.part = rest
-		r.line(strings.TrimRight(line, "\r"))
-	}
-}
-
 func (r *reader) line(line string) {
+	line = strings.TrimRight(line, "\r")
 	if len(line) > 2000 {
 		line = line[:2000]
 	}

@@ -46,7 +46,7 @@ func TestReason(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := &reader{}
 			said := strings.ReplaceAll(c.said, "APP", app)
-			_, _ = fmt.Fprint(r, said)
+			_, _ = fmt.Fprint(&kit.Lines{Do: r.line}, said)
 			if got := kit.Line(b.reason(r, said, kit.Errorf("", "dotnet publish failed"))); !strings.Contains(got, c.want) {
 				t.Errorf("%s\nwant %s", got, c.want)
 			}

@@ -111,7 +111,7 @@ func (b Buildpack) compile(app string, env kit.Env, programs []program, flags []
 	kit.Say(b.Out, "cargo build %s", strings.Join(names, " "))
 	began := time.Now()
 	r := &reader{}
-	cmd := kit.Cmd{Args: args, Dir: app, Env: env, Out: io.MultiWriter(b.Out, r), Name: "cargo build"}
+	cmd := kit.Cmd{Args: args, Dir: app, Env: env, Out: io.MultiWriter(b.Out, &kit.Lines{Do: r.line}), Name: "cargo build"}
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, r.reason("cargo build", err)

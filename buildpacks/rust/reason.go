@@ -22,29 +22,12 @@ var (
 
 // reader reads what cargo prints: the first error, with the lines that belong to it, however much follows.
 type reader struct {
-	part  string // the line that has not ended
 	lines []string
 	first int // where in lines the first error is, plus one
 }
 
 // maxLines bounds what is kept from the first error on.
 const maxLines = 400
-
-// Write implements io.Writer.
-func (r *reader) Write(p []byte) (int, error) {
-	r.part += string(p)
-	for {
-		line, rest, ok := strings.Cut(r.part, "\n")
-		if !ok {
-			if len(r.part) > 64<<10 {
-				r.part = ""
-			}
-			return len(p), nil
-		}
-		r.part = rest
-		r.line(line)
-	}
-}
 
 func (r *reader) line(line string) {
 	if len(line) > 2000 {
@@ -63,7 +46,7 @@ func (r *reader) line(line string) {
 // firstError is the first error in what a tool printed, in a line.
 func firstError(text string) string {
 	r := &reader{}
-	_, _ = r.Write([]byte(text + "\n")) // cannot fail
+	_, _ = (&kit.Lines{Do: r.line}).Write([]byte(text + "\n")) // cannot fail
 	return r.told()
 }
 

@@ -114,9 +114,9 @@ func (p *Platform) save(want *servingv1.Service, created *revision) error {
 func (p *Platform) Get(_ context.Context, name string) (*servingv1.Service, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	s := p.services[name]
-	if s == nil {
-		return nil, fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	s, err := p.service(name)
+	if err != nil {
+		return nil, err
 	}
 	return p.withStatus(s), nil
 }
@@ -300,9 +300,9 @@ func (p *Platform) WaitDrained(ctx context.Context, service, revision string) er
 func (p *Platform) Describe(_ context.Context, name string) ([]deploy.RevisionStatus, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	s := p.services[name]
-	if s == nil {
-		return nil, fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	s, err := p.service(name)
+	if err != nil {
+		return nil, err
 	}
 	revisions := slices.SortedFunc(maps.Values(s.revisions), func(a, b *revision) int {
 		if c := a.template.Created.Compare(b.template.Created); c != 0 {

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 )
@@ -11,9 +10,9 @@ import (
 func (p *Platform) Counters(_ context.Context, service string) (map[string]deploy.Counters, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	s := p.services[service]
-	if s == nil {
-		return nil, fmt.Errorf("service %s: %w", service, deploy.ErrNotFound)
+	s, err := p.service(service)
+	if err != nil {
+		return nil, err
 	}
 	all := make(map[string]deploy.Counters, len(s.revisions))
 	for name, r := range s.revisions {

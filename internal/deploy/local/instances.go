@@ -3,7 +3,6 @@ package local
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,10 +25,10 @@ type running struct {
 // Instances implements deploy.Platform.
 func (p *Platform) Instances(ctx context.Context, service string, measure bool) ([]deploy.Instance, error) {
 	p.mu.RLock()
-	s := p.services[service]
+	s, err := p.service(service)
 	p.mu.RUnlock()
-	if s == nil {
-		return nil, fmt.Errorf("service %s: %w", service, deploy.ErrNotFound)
+	if err != nil {
+		return nil, err
 	}
 	c, err := p.store.workers(service)
 	if err != nil {

@@ -241,13 +241,22 @@ func (p *Platform) updateReachable() {
 	}
 }
 
+// service returns a service, or ErrNotFound. The caller holds mu.
+func (p *Platform) service(name string) (*service, error) {
+	s := p.services[name]
+	if s == nil {
+		return nil, fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	}
+	return s, nil
+}
+
 // find returns a revision, or ErrNotFound.
 func (p *Platform) find(service, name string) (*revision, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	s := p.services[service]
-	if s == nil {
-		return nil, fmt.Errorf("service %s: %w", service, deploy.ErrNotFound)
+	s, err := p.service(service)
+	if err != nil {
+		return nil, err
 	}
 	r := s.revisions[name]
 	if r == nil {

@@ -27,10 +27,10 @@ func newMaintenance(service string, m deploy.Maintenance) *maintenance {
 func (p *Platform) SetMaintenance(_ context.Context, name string, m *deploy.Maintenance) error {
 	defer p.lock(name)()
 	p.mu.RLock()
-	s := p.services[name]
+	s, err := p.service(name)
 	p.mu.RUnlock()
-	if s == nil {
-		return fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	if err != nil {
+		return err
 	}
 	stored := m
 	if m != nil && m.Release != 0 {
@@ -58,9 +58,9 @@ func (p *Platform) SetMaintenance(_ context.Context, name string, m *deploy.Main
 func (p *Platform) Maintenance(_ context.Context, name string) (*deploy.Maintenance, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	s := p.services[name]
-	if s == nil {
-		return nil, fmt.Errorf("service %s: %w", name, deploy.ErrNotFound)
+	s, err := p.service(name)
+	if err != nil {
+		return nil, err
 	}
 	if s.maintenance == nil {
 		return nil, nil

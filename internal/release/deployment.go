@@ -43,10 +43,38 @@ type deployment struct {
 	configuration *int
 	buildSecrets  secret.Values // what the build sees of the configuration
 	url           string        // of the release, once it is live or ready
+	current       *liveRelease  // see live
 }
 
 func (d *deployment) result() app.Result {
 	return app.Result{Version: d.release.Version, Revision: d.release.Revision, URL: d.url}
+}
+
+// liveRelease is a release that is live, with its Service, which is not to be changed.
+type liveRelease struct {
+	app.Release
+	service *servingv1.Service
+}
+
+// live returns the release that this one follows; nil where nothing is live. It is read once: nothing else changes it while the deployment has its app's turn.
+func (d *deployment) live(ctx context.Context) (*liveRelease, error) {
+	if d.current == nil {
+		var current liveRelease
+		var err error
+		if current.Release, err = d.m.o.Store.Ledger(d.release.App).Live(ctx); err == nil {
+			current.service, err = d.m.service(ctx, current.Release)
+		} else if app.CodeOf(err) == app.CodeNotFound {
+			err = nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		d.current = &current
+	}
+	if d.current.service == nil {
+		return nil, nil
+	}
+	return d.current, nil
 }
 
 // run adds the release to the ledger, cancels what is under way for its app, and calls do. do's error decides the state in which the

@@ -131,8 +131,8 @@ func (m *Machine) roomFor(bytes int64) error {
 
 // liveImage is the image of the release that is live; nil for none.
 func (d *deployment) liveImage(ctx context.Context) v1.Image {
-	live, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
-	if err != nil {
+	live, err := d.live(ctx)
+	if live == nil || err != nil {
 		return nil
 	}
 	img, err := d.m.o.Shelf.Image(live.Repository, live.Digest)
@@ -213,8 +213,11 @@ func (d *deployment) imageService(ctx context.Context, f *pull.Found, port int) 
 // settingsNow is a Service with the settings of the release that is live, without workers, which a ready image does not have; with the defaults
 // where none is.
 func (d *deployment) settingsNow(ctx context.Context) (*servingv1.Service, error) {
-	live, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
-	if app.CodeOf(err) == app.CodeNotFound {
+	live, err := d.live(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if live == nil {
 		settings, err := project.Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }, d.release.App)
 		if err != nil {
 			return nil, err
@@ -223,13 +226,8 @@ func (d *deployment) settingsNow(ctx context.Context) (*servingv1.Service, error
 			return nil, err
 		}
 		return newService(d.release, &build.Result{Repository: d.release.Repository, Digest: d.release.Digest}, settings.Web, processes{web: true}), nil
-	} else if err != nil {
-		return nil, err
 	}
-	service, err := d.m.service(ctx, live)
-	if err != nil {
-		return nil, err
-	}
+	service := live.service.DeepCopy()
 	if len(service.Spec.Template.Spec.Containers) != 1 || len(service.Spec.Template.Spec.Containers[0].Ports) == 0 {
 		return nil, errors.New("the service of the live release has no container with a port")
 	}

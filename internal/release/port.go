@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
@@ -40,11 +41,33 @@ func listenOn(s *servingv1.Service, port int) {
 	s.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort = int32(port)
 }
 
-// foundPort returns the port that the live release was found to listen on; 0 where it listens on $PORT.
-func (m *Machine) foundPort(ctx context.Context, name string) int {
-	_, service, err := m.live(ctx, name)
-	if err != nil || service.Spec.Template.Annotations[portAnnotation] == "" {
+// foundPort returns the port that the live release, or that of a preview's parent, was found to listen on; 0 where it listens on $PORT.
+func (d *deployment) foundPort(ctx context.Context) (int, error) {
+	live, err := d.live(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if live != nil {
+		if port := portOf(live.service); port != 0 {
+			return port, nil
+		}
+	}
+	if d.preview.Parent == "" {
+		return 0, nil
+	}
+	_, service, err := d.m.live(ctx, d.preview.Parent)
+	if app.CodeOf(err) == app.CodeNotFound {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	return portOf(service), nil
+}
+
+// portOf returns the port that a Service notes as found; 0 for none.
+func portOf(s *servingv1.Service) int {
+	if s.Spec.Template.Annotations[portAnnotation] == "" {
 		return 0
 	}
-	return int(service.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort)
+	return int(s.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort)
 }

@@ -101,15 +101,17 @@ func (d *deployment) goLive(ctx context.Context, p app.Push, settings project.De
 	if err := d.runReleaseCommand(ctx, service); err != nil {
 		return err
 	}
-	_, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
-	first := app.CodeOf(err) == app.CodeNotFound
+	live, err := d.live(ctx)
+	if err != nil {
+		return err
+	}
 	d.log.Step("Release v%d: starting revision %s", d.release.Version, d.release.Revision)
 	l := launch{service: service, accept: p.Accept, noTraffic: p.Mode == app.ModeNoTraffic}
 	l.follow(settings)
 	if err := d.rollOutOnItsPort(ctx, settings.Web.PortSet, l); err != nil || l.noTraffic {
 		return err
 	}
-	d.postdeploy(ctx, service, settings.Scripts, first)
+	d.postdeploy(ctx, service, settings.Scripts, live == nil)
 	return nil
 }
 
@@ -126,14 +128,14 @@ func (d *deployment) workers(settings *project.Descriptor, declared []string) []
 
 // servesAlready fails if no release of the app is live, or if it is stopped.
 func (d *deployment) servesAlready(ctx context.Context) error {
-	live, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
-	if err == nil {
-		return d.m.refuseStopped(ctx, live)
+	live, err := d.live(ctx)
+	if err != nil {
+		return err
 	}
-	if app.CodeOf(err) == app.CodeNotFound {
+	if live == nil {
 		return app.Errorf(app.CodeInvalidInput, "push without -o no-traffic", "nothing of %s is live yet: its first release takes the traffic", d.release.App)
 	}
-	return err
+	return d.m.refuseStopped(ctx, live.Release)
 }
 
 // image builds the image and returns the Service that runs it. For that of a preview it notes the Service that it is promoted with, by the settings of
@@ -148,11 +150,11 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	if err != nil {
 		return nil, err
 	}
-	port := d.m.foundPort(ctx, p.App)
+	port, err := d.foundPort(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if d.preview.Parent != "" {
-		if port == 0 {
-			port = d.m.foundPort(ctx, d.preview.Parent)
-		}
 		d.production = newService(d.release, result, production, run)
 		maintained(d.production, settings.Release)
 		noteRequired(d.production, settings.Config)

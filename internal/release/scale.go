@@ -166,17 +166,11 @@ func (d *deployment) keepScale(ctx context.Context, service *servingv1.Service) 
 
 // liveScale is what is set by hand for the live release.
 func (d *deployment) liveScale(ctx context.Context) ([]deploy.Scale, error) {
-	live, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
-	if app.CodeOf(err) == app.CodeNotFound {
-		return nil, nil
-	} else if err != nil {
+	live, err := d.live(ctx)
+	if live == nil {
 		return nil, err
 	}
-	service, err := d.m.service(ctx, live)
-	if err != nil {
-		return nil, err
-	}
-	return deploy.ScaleOf(service), nil
+	return deploy.ScaleOf(live.service), nil
 }
 
 // takeScale gives the Service of a push what is set by hand for the live release, and says so where the app's files say something else.

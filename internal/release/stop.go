@@ -123,10 +123,8 @@ func (m *Machine) refuseStopped(ctx context.Context, live app.Release) error {
 // startsAgain tells that a release takes the place of one that is stopped. undo stops it again, for a release that does not go live.
 func (d *deployment) startsAgain(ctx context.Context) (undo func(), err error) {
 	undo = func() {}
-	live, err := d.m.o.Store.Ledger(d.release.App).Live(ctx)
-	if app.CodeOf(err) == app.CodeNotFound {
-		return undo, nil
-	} else if err != nil {
+	live, err := d.live(ctx)
+	if live == nil {
 		return undo, err
 	}
 	st, err := d.m.o.Store.Ledger(d.release.App).Stopped(ctx, live.Version)

@@ -142,6 +142,9 @@ func (u *configuring) begin(ctx context.Context) (err error) {
 	if err := u.merge(); err != nil {
 		return err
 	}
+	if err := u.keepsRequired(ctx); err != nil {
+		return err
+	}
 	if u.same && u.c.Stage {
 		return errUnchanged
 	}

@@ -3,13 +3,10 @@ package release
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/project"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -50,38 +47,6 @@ func (m *Machine) PromotePreview(ctx context.Context, by app.Caller, name, previ
 			return nil
 		},
 	}, log)
-}
-
-// requiresAnnotation has the names of the variables that an app must have set in its configuration, on a Service that a preview is promoted with.
-const requiresAnnotation = "gitd.io/requires"
-
-// noteRequired notes on the Service that a preview is promoted with what its project.toml requires of the configuration.
-func noteRequired(production *servingv1.Service, declared []project.Declared) {
-	var names []string
-	for _, one := range declared {
-		if one.Required || one.Generate > 0 {
-			names = append(names, one.Name)
-		}
-	}
-	if len(names) > 0 {
-		production.Annotations[requiresAnnotation] = strings.Join(names, " ")
-	}
-}
-
-// checkRequired fails where the configuration of an app lacks what a promoted Service requires, and removes the note of it.
-func (m *Machine) checkRequired(ctx context.Context, r app.Release, service *servingv1.Service) error {
-	names := strings.Fields(service.Annotations[requiresAnnotation])
-	delete(service.Annotations, requiresAnnotation)
-	current, err := m.o.Store.CurrentConfiguration(ctx, r.AppID)
-	if err != nil {
-		return err
-	}
-	names = slices.DeleteFunc(names, func(n string) bool { return current.Variable(n) != nil })
-	if len(names) > 0 {
-		return app.Errorf(app.CodeInvalidInput, "set it, and promote again: gitd config set "+r.App+" "+names[0]+"=… --stage", "%s of the preview requires configuration that is not set for %s: %s",
-			project.File, r.App, app.Clip(strings.Join(names, ", "), 500))
-	}
-	return nil
 }
 
 // copyImage adds the image of a release in one repository to another one. Layers that the registry has are not written again.

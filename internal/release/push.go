@@ -181,6 +181,7 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	}
 	service := newService(d.release, result, settings.Web, run)
 	maintained(service, settings.Release)
+	noteRequired(service, settings.Config)
 	if port != 0 && !settings.Web.PortSet {
 		d.listenOn(service, port)
 	}

@@ -80,6 +80,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if s.store, err = store.Open(s.path(databaseFile)); err != nil {
 		return nil, err
 	}
+	s.store.Now = now
 	s.store.AppsPerKey = o.Config.Limits.AppsPerKey
 	s.onClose(s.store.Close)
 	s.config = secret.New(s.store, keyFile(data, o.Config.Server.SecretKey))
@@ -113,7 +114,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if o.Timings {
 		timings = s.path(timingsFile)
 	}
-	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Log: o.Log})
+	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Now: now, Log: o.Log})
 	s.onClose(func() error { s.jobs.Close(); return nil })
 	s.machine = release.New(release.Options{
 		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),

@@ -19,7 +19,7 @@ type querier interface {
 // another app's (app.Clash).
 func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
-		a, err = createApp(ctx, tx, app.App{Name: name, Owner: owner, Created: s.now()})
+		a, err = createApp(ctx, tx, app.App{Name: name, Owner: owner, Created: s.Now()})
 		return err
 	})
 	return a, err

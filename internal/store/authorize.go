@@ -138,7 +138,7 @@ func (s *Store) createAs(ctx context.Context, tx querier, caller app.Caller, nam
 				"the key %q owns %d apps already, as many as a key may", caller.Key.Name, has)
 		}
 	}
-	return createApp(ctx, tx, app.App{Name: name, Owner: caller.Key.Name, Created: s.now()})
+	return createApp(ctx, tx, app.App{Name: name, Owner: caller.Key.Name, Created: s.Now()})
 }
 
 // WhileAllowed calls f if caller has the right to do verb with an app. No app or key changes before f returns. f must be quick.

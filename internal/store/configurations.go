@@ -81,7 +81,7 @@ func (s *Store) AddConfiguration(ctx context.Context, appID int64, c app.Configu
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO configurations (app_id, version, created, author, variables, recipient, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			appID, version, s.now().UnixMilli(), c.By, string(variables), c.Recipient, c.Sealed); err != nil {
+			appID, version, s.Now().UnixMilli(), c.By, string(variables), c.Recipient, c.Sealed); err != nil {
 			return err
 		}
 		if current {

@@ -15,7 +15,7 @@ import (
 func (s *Store) AddKey(ctx context.Context, k app.Key) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO keys (name, public, fingerprint, admin, apps, added) VALUES (?, ?, ?, ?, '[]', ?)",
-			k.Name, k.Public, k.Fingerprint, k.Admin, s.now().UnixNano()); err != nil {
+			k.Name, k.Public, k.Fingerprint, k.Admin, s.Now().UnixNano()); err != nil {
 			return err
 		}
 		for _, scope := range k.Apps {

@@ -38,7 +38,7 @@ func (s *Store) Previews(ctx context.Context, parent string) ([]Preview, error) 
 
 // ExpiredPreviews returns the previews of all apps that were not pushed for longer than they stay.
 func (s *Store) ExpiredPreviews(ctx context.Context) ([]Preview, error) {
-	return listPreviews(ctx, s.db, "WHERE p.pushed + p.ttl <= ? ORDER BY p.pushed", s.now().UnixMilli())
+	return listPreviews(ctx, s.db, "WHERE p.pushed + p.ttl <= ? ORDER BY p.pushed", s.Now().UnixMilli())
 }
 
 // PreviewOf returns the preview of a branch, or an *app.Error with code CodeNotFound.
@@ -100,7 +100,7 @@ func (s *Store) EnterPreview(ctx context.Context, caller app.Caller, parent stri
 		if err := confirm(ctx, tx, caller, parent, id, app.VerbPush); err != nil {
 			return err
 		}
-		now := s.now().UnixMilli()
+		now := s.Now().UnixMilli()
 		p, err := previewOf(ctx, tx, parent, branch)
 		if err == nil {
 			a = p.App
@@ -132,7 +132,7 @@ func (s *Store) EnterPreview(ctx context.Context, caller app.Caller, parent stri
 
 func (s *Store) createPreview(ctx context.Context, tx querier, parent app.App, branch string) (a app.App, err error) {
 	for _, unique := range []bool{false, true} {
-		a, err = createApp(ctx, tx, app.App{Name: app.PreviewName(parent.Name, branch, unique), Owner: parent.Owner, Created: s.now(), Parent: parent.Name, Branch: branch})
+		a, err = createApp(ctx, tx, app.App{Name: app.PreviewName(parent.Name, branch, unique), Owner: parent.Owner, Created: s.Now(), Parent: parent.Name, Branch: branch})
 		if c := app.CodeOf(err); err == nil || c != app.CodeExists && c != app.CodeInvalidName {
 			return a, err
 		}

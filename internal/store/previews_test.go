@@ -15,7 +15,7 @@ const week = 7 * 24 * time.Hour
 func TestPreviews(t *testing.T) {
 	s, _ := mustOpen(t)
 	now := time.UnixMilli(1_800_000_000_000)
-	s.now = func() time.Time { return now }
+	s.Now = func() time.Time { return now }
 	s.AppsPerKey = 1
 	owner, other, bot := caller(t, s, app.Key{Name: "owner"}), caller(t, s, app.Key{Name: "other"}), caller(t, s, app.Key{Name: "bot", Apps: []app.Scope{{Name: "hello"}}})
 	hello, err := s.CreateAppAs(t.Context(), owner, "hello")

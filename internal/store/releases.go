@@ -65,7 +65,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if err != nil {
 		return r, err
 	}
-	now := s.now().UnixMilli()
+	now := s.Now().UnixMilli()
 	if _, err := tx.ExecContext(ctx, "INSERT INTO releases (app, version, commit_id, ref, key, rollback_of) VALUES (?, ?, ?, ?, ?, ?)",
 		r.App, r.Version, r.Commit, r.Ref, r.Key, r.Of); err != nil {
 		return r, err
@@ -91,7 +91,7 @@ func (s *Store) AddEvent(ctx context.Context, name string, version int, e Event)
 		return err
 	}
 	return s.change(ctx, func(tx *sql.Tx) error {
-		now := s.now().UnixMilli()
+		now := s.Now().UnixMilli()
 		added, err := tx.ExecContext(ctx, insertEvent, name, version, now, e.State, e.Reason, string(facts))
 		if err != nil {
 			return err

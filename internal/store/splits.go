@@ -61,7 +61,7 @@ func (s *Store) AddSplit(ctx context.Context, caller app.Caller, name string, li
 		if version != live {
 			return app.Errorf(app.CodeSuperseded, "see what is live now: gitd traffic "+name, "v%d of %s went live meanwhile", version, name)
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO traffic_splits (app, version, at, key, shares) VALUES (?, ?, ?, ?, ?)", name, live, s.now().UnixMilli(), caller.Name(), string(text))
+		_, err := tx.ExecContext(ctx, "INSERT INTO traffic_splits (app, version, at, key, shares) VALUES (?, ?, ?, ?, ?)", name, live, s.Now().UnixMilli(), caller.Name(), string(text))
 		return err
 	})
 }

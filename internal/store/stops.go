@@ -44,7 +44,7 @@ func (s *Store) SetStopped(ctx context.Context, caller app.Caller, name string, 
 		if _, err := authorize(ctx, tx, caller, name, app.VerbChange); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO app_stops (app, version, at, key, stopped) VALUES (?, ?, ?, ?, ?)", name, live, s.now().UnixMilli(), caller.Name(), stopped)
+		_, err := tx.ExecContext(ctx, "INSERT INTO app_stops (app, version, at, key, stopped) VALUES (?, ?, ?, ?, ?)", name, live, s.Now().UnixMilli(), caller.Name(), stopped)
 		return err
 	})
 }

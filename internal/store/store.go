@@ -30,9 +30,10 @@ func init() {
 type Store struct {
 	// AppsPerKey is how many apps a key that is not an admin may own; 0 for no limit. It is set before the first use.
 	AppsPerKey int
+	// Now is the time that what is entered gets, and that previews expire by: time.Now. It is set before the first use.
+	Now func() time.Time
 
-	db  *sql.DB
-	now func() time.Time
+	db *sql.DB
 }
 
 // Bounds on what the database takes besides its file. The log is copied into the file at 4 MiB (SQLite's default); if a large transaction made it
@@ -61,7 +62,7 @@ func Open(file string) (*Store, error) {
 	}
 	db.SetMaxOpenConns(maxConnections)
 	db.SetMaxIdleConns(idle)
-	s := &Store{db: db, now: time.Now}
+	s := &Store{db: db, Now: time.Now}
 	if err := s.migrate(file); err != nil {
 		db.Close()
 		if err = Explain(err, file); app.CodeOf(err) == app.CodeInternal {

@@ -39,6 +39,8 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	load start|stop [-most PERCENT] APP   constant traffic; stop fails when a request failed, or more than so many percent did
 //	procs PATTERN         there are processes of this data directory whose arguments match
 //	pushes -n N DIR FILE  N pushes in a row, each with another text in FILE that must be what is answered next
+//	clock SPEED AHEAD     servers started from now on have a clock that goes SPEED times as fast, and AHEAD (a duration) of the machine's
+//	restarts -n N APP     kill the server at N random moments; each due time of the app's schedules was started once, or is noted as missed
 //	kills -n N DIR FILE   N pushes, each with the server killed at a random moment of it; then all agrees, and nothing is left
 //	start NAME COMMAND    run a command in the background
 //	await NAME PATTERN    wait until it printed this
@@ -56,7 +58,7 @@ func table() map[string]command {
 	return map[string]command{
 		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
-		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills,
+		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "restarts": cmdRestarts,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 	}

@@ -41,7 +41,7 @@ func prepare() error {
 	// Kept from run to run, one for each checkout: an unchanged program need not be linked again.
 	bin := filepath.Join(cache, "gitd-e2e", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
 	built := filepath.Join(bin, "gitd")
-	if err := step("building gitd with the race detector", "go", "build", "-race", "-o", built, "./cmd/gitd"); err != nil {
+	if err := step("building gitd with the race detector", "go", "build", "-race", "-tags", "testclock", "-o", built, "./cmd/gitd"); err != nil {
 		return err
 	}
 	// A copy of our own: another run of these tests in this checkout may build another gitd meanwhile.

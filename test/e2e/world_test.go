@@ -24,6 +24,7 @@ type world struct {
 	domain  string // apps answer under APP.domain
 	jobs    map[string]*job
 	loads   map[string]*load
+	clock   *clock     // of the servers; nil: the machine's
 	sockets []*os.File // for SSH and HTTP, handed over to the server; nil: it makes its own
 
 	// On a cluster.

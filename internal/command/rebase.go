@@ -49,7 +49,7 @@ func (c *session) rebase() *cobra.Command {
 }
 
 // outcomes are what became of an app, in words.
-var outcomes = map[string]string{"due": "would be rebased", "newest": "is on the newest run image: nothing to do", "none": "nothing live that buildpacks have built", "failed": "failed"}
+var outcomes = map[string]string{"due": "would be rebased", "newest": "is on the newest run image: nothing to do", "none": "nothing live that was built here", "failed": "failed"}
 
 func printRebased(out io.Writer, list []operation.Rebased, inJSON bool) error {
 	if inJSON {

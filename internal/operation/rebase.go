@@ -16,7 +16,7 @@ type RebaseOf struct {
 // Rebased is what became of one app.
 type Rebased struct {
 	App     string `json:"app"`
-	Outcome string `json:"outcome"`           // "rebased", "due" (of a dry run), "newest" (nothing to do), "none" (not built by buildpacks, or nothing is live), "failed"
+	Outcome string `json:"outcome"`           // "rebased", "due" (of a dry run), "newest" (nothing to do), "none" (not built here, or nothing is live), "failed"
 	From    string `json:"from,omitempty"`    // digest of the run image that it stood on
 	To      string `json:"to,omitempty"`      // digest of the newest one
 	Version int    `json:"version,omitempty"` // of the new release

@@ -18,7 +18,7 @@ type RunImages interface {
 // RebasePlan is what a rebase of an app does.
 type RebasePlan struct {
 	Live     int    // version that is live
-	From, To string // digests of the run images; From is "" where the image does not stand on one
+	From, To string // digests of the run images; "" where the image was not built here
 	Due      bool   // To is another one
 }
 
@@ -33,6 +33,9 @@ func (m *Machine) PlanRebase(ctx context.Context, name string) (p RebasePlan, er
 
 func (m *Machine) planRebase(ctx context.Context, live app.Release) (p RebasePlan, err error) {
 	p.Live = live.Version
+	if elsewhere(live) {
+		return p, nil
+	}
 	if _, p.To, err = m.o.RunImages.RunImage(ctx); err != nil {
 		return p, err
 	}
@@ -44,6 +47,9 @@ func (m *Machine) planRebase(ctx context.Context, live app.Release) (p RebasePla
 	p.Due = p.From != "" && p.From != p.To
 	return p, err
 }
+
+// elsewhere reports whether the image of a release was not built here: what it stands on is its builder's, and newer ones are there.
+func elsewhere(r app.Release) bool { return r.Commit == "" }
 
 func missingImage(r app.Release, err error) error {
 	return app.Errorf(app.CodeImageMissing, "push the app again", "the image of v%d of %s is not in the registry: %w", r.Version, r.App, err)
@@ -66,6 +72,8 @@ func (m *Machine) Rebase(ctx context.Context, by app.Caller, name string, log *a
 			switch {
 			case err != nil:
 				return live, err
+			case elsewhere(live):
+				return live, app.Errorf(app.CodeInvalidInput, "rebase it where it was built (pack rebase), and deploy it again: gitd image deploy "+name+" REF", "the image of %s was built elsewhere: %s", name, origin(live))
 			case p.From == "":
 				return live, app.Errorf(app.CodeInvalidInput, "build it again where it was built, on a newer base image", "the image of %s was not built by buildpacks: it stands on no run image", name)
 			case !p.Due:

@@ -53,6 +53,7 @@ func cmdRegistry(w *world, ts *testscript.TestScript, _ []string) (output, error
 		"plain:2":        {Env: []string{"VERSION=two"}, User: "app"},
 		"plain:fixed":    {Env: []string{"VERSION=fixed", "MODE=elsewhere"}},
 		"plain:exits":    {Env: []string{"VERSION=exits", "MODE=exit"}},
+		"packed:1":       {Env: []string{"VERSION=packed"}, Labels: map[string]string{"io.buildpacks.lifecycle.metadata": `{"runImage":{"topLayer":"sha256:1","reference":"packs.test/run@sha256:1"}}`}},
 		"private/app:1":  {Env: []string{"VERSION=private"}},
 		"broken:1":       {Env: []string{"VERSION=broken"}},
 		"nothing:1":      {},

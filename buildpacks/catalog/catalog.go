@@ -44,6 +44,8 @@ const (
 
 	// Program is all buildpacks in one program, which prepares Debian packages for all apps as well.
 	Program = "/opt/gitd/bin/buildpacks"
+	// LambdaProgram runs functions that are written for AWS Lambda: buildpacks put it beside them.
+	LambdaProgram = "/opt/gitd/bin/gitd-lambda"
 	// RunStatus is what dpkg knows of the run image, in the build image: what a package for the run image needs is compared with it.
 	RunStatus = "/opt/gitd/run.status"
 )

@@ -1,5 +1,5 @@
 // Package parts finds the programs that are shipped beside gitd: the shim that watches an instance, the buildpacks, the
-// lifecycle and its launcher, what reads and writes images for builds, what makes the builder image, and what runs in the Pods of builds.
+// lifecycle and its launcher, what runs functions of Lambda, what reads and writes images for builds, what makes the builder image, and what runs in the Pods of builds.
 package parts
 
 import (
@@ -13,6 +13,7 @@ import (
 const (
 	Shim       = "gitd-shim"    // watches one container: cmd/gitd-shim
 	Buildpacks = "buildpacks"   // all of our buildpacks: buildpacks/
+	Lambda     = "gitd-lambda"  // runs functions that are written for AWS Lambda, in their images: cmd/gitd-lambda
 	Lifecycle  = "lifecycle"    // github.com/buildpacks/lifecycle/cmd/lifecycle
 	Launcher   = "launcher"     // github.com/buildpacks/lifecycle/cmd/launcher
 	Helper     = "gitd-helper"  // reads and writes images for builds in a sandbox: cmd/gitd-helper

@@ -26,7 +26,7 @@ import (
 func fakeParts(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	for _, n := range []string{parts.Buildpacks, parts.Lifecycle, parts.Launcher} {
+	for _, n := range []string{parts.Buildpacks, parts.Lambda, parts.Lifecycle, parts.Launcher} {
 		if err := os.WriteFile(filepath.Join(dir, n), []byte(n), 0o755); err != nil {
 			t.Fatal(err)
 		}

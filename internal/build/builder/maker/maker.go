@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
+	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/build/builder/recipe"
@@ -260,13 +261,10 @@ func (m *maker) user(ctx context.Context, base v1.Image) (*cache.Layer, error) {
 
 // buildpacks makes the layer with the program that all our buildpacks are. They refer to it by links, so that it is in the image once.
 func (m *maker) buildpacks(ctx context.Context) (*cache.Layer, error) {
-	return m.stage(ctx, "buildpacks", "Adding the buildpacks", []any{m.recipe.Buildpacks.Digest}, func(ctx context.Context, _ string, w *layerWriter) error {
-		return errors.Join(w.program(buildpacksProgram[1:], m.recipe.Buildpacks.Path), w.folder("cache", 0o755, 1000))
+	return m.stage(ctx, "buildpacks", "Adding the buildpacks", []any{m.recipe.Buildpacks.Digest, m.recipe.Lambda.Digest}, func(ctx context.Context, _ string, w *layerWriter) error {
+		return errors.Join(w.program(catalog.Program[1:], m.recipe.Buildpacks.Path), w.program(catalog.LambdaProgram[1:], m.recipe.Lambda.Path), w.folder("cache", 0o755, 1000))
 	})
 }
-
-// buildpacksProgram is where the builder image has it.
-const buildpacksProgram = "/opt/gitd/bin/buildpacks"
 
 // readTop reads a file as it is seen with the layers on top of one another.
 func readTop(layers []string, name string) ([]byte, error) {

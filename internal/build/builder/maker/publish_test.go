@@ -101,7 +101,7 @@ func TestCreateBuilder(t *testing.T) {
 	found := false
 	for _, l := range b.Layers {
 		if target, err := os.Readlink(filepath.Join(l, catalog.All()[0].Dir(), "bin/build")); err == nil {
-			found = target == buildpacksProgram
+			found = target == catalog.Program
 		}
 	}
 	if !found {

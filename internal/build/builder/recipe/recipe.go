@@ -34,17 +34,17 @@ type Part struct {
 
 // Recipe is all that decides what our builder is made of.
 type Recipe struct {
-	Arch                            string
-	Base                            v1.Image // nil to bootstrap Debian
-	BaseDigest                      string
-	Buildpacks, Lifecycle, Launcher Part
+	Arch                                    string
+	Base                                    v1.Image // nil to bootstrap Debian
+	BaseDigest                              string
+	Buildpacks, Lambda, Lifecycle, Launcher Part
 }
 
 // New looks up what our builder is made of on this machine. base is the image to stand on, "" to bootstrap Debian; with force it is pulled from its
 // registry even where the cache has it. A program that is missing is an *app.Error, as is a base that cannot be used.
 func New(ctx context.Context, c *cache.Cache, base string, force bool) (*Recipe, error) {
 	r := &Recipe{Arch: runtime.GOARCH}
-	for name, f := range map[string]*Part{parts.Buildpacks: &r.Buildpacks, parts.Lifecycle: &r.Lifecycle, parts.Launcher: &r.Launcher} {
+	for name, f := range map[string]*Part{parts.Buildpacks: &r.Buildpacks, parts.Lambda: &r.Lambda, parts.Lifecycle: &r.Lifecycle, parts.Launcher: &r.Launcher} {
 		var err error
 		if f.Path, err = parts.Path(name); err != nil {
 			return nil, err
@@ -70,7 +70,7 @@ func New(ctx context.Context, c *cache.Cache, base string, force bool) (*Recipe,
 // Key names the builder that the recipe makes.
 func (r *Recipe) Key() string {
 	return cache.Key(LayersVersion, builderVersion, r.Arch, DebianRelease, r.BaseDigest, catalog.RunPackages, catalog.BuildPackages, Toolchains[r.Arch],
-		r.Buildpacks.Digest, r.Lifecycle.Digest, r.Launcher.Digest, catalog.All(), catalog.Order(), Seed())
+		r.Buildpacks.Digest, r.Lambda.Digest, r.Lifecycle.Digest, r.Launcher.Digest, catalog.All(), catalog.Order(), Seed())
 }
 
 // Link is where the cache has that builder.

@@ -1,0 +1,57 @@
+package lambda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Run runs the function until ctx ends or its runtime cannot be run. It listens for requests when the runtime has asked for its first invocation: whoever
+// connects before that is refused, and so the platform knows when the function is loaded. When ctx ends, the requests under way are
+// answered, and then the runtime gets SIGTERM.
+func Run(ctx context.Context, c Config) error {
+	if c.Log == nil {
+		c.Log = log.Printf
+	}
+	runtimes, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer runtimes.Close()
+	b := newBroker(c.Timeout)
+	p := &process{config: c, broker: b, api: runtimes.Addr().String()}
+	a := &api{broker: b, arn: "arn:aws:lambda:us-east-1:000000000000:function:" + c.Name, failed: p.failed}
+	// Invocations take as long as they take: no limits of time on these connections, which come from this container alone.
+	apiServer := &http.Server{Handler: a.Handler()}
+	go func() { _ = apiServer.Serve(runtimes) }()
+	defer apiServer.Close()
+
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- p.run(func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return p.finish(context.Background(), ended)
+	}
+	front := &http.Server{Addr: c.Address, Handler: &front{config: c, broker: b, kill: p.kill}, ReadHeaderTimeout: 30 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- front.ListenAndServe() }()
+	select {
+	case err := <-ended:
+		front.Close()
+		return err
+	case err := <-served:
+		return errors.Join(fmt.Errorf("cannot serve: %w", err), p.finish(context.Background(), ended))
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	_ = front.Shutdown(stop) // what is not answered by then fails with the runtime
+	return p.finish(stop, ended)
+}

@@ -72,7 +72,7 @@ test-cluster-alone: ## of it, the tests that need the running cluster for themse
 	( $(call test,e2e-cluster-alone,testname,./test/e2e/...,-count=1 -timeout 30m -run '^TestAlone$$') ) || ended=1; \
 	exit $$ended
 
-test-cluster-together: ## of it, the other tests of the platform, the builder and installing, then the end-to-end scripts
+test-cluster-together: cluster-eventing ## of it, the other tests of the platform, the builder and installing, then the end-to-end scripts
 	@echo "-----> Tests of the platform and the builder on the cluster"
 	. $(CLUSTERENV); $(parts-env) ended=0; \
 	( $(call test,knative,testname,./test/knative/...,-count=1 -race -timeout 30m -skip '^TestBuildFaults$$') ) || ended=1; \

@@ -1,7 +1,7 @@
 # The test cluster: a real Kubernetes with Knative Serving and Kourier on this machine, from source. See test/cluster/README.md.
 CLUSTER := cd test/cluster && GOFLAGS= GOWORK=off go run .
 
-.PHONY: cluster cluster-build cluster-up cluster-down cluster-status need-cluster
+.PHONY: cluster cluster-build cluster-up cluster-eventing cluster-down cluster-status need-cluster
 cluster: cluster-up ## bring up a test cluster: Kubernetes, Knative Serving, Kourier, in namespaces of its own
 
 cluster-build: need-cluster ## build what is missing of the test cluster: minutes where nothing is cached
@@ -9,6 +9,9 @@ cluster-build: need-cluster ## build what is missing of the test cluster: minute
 
 cluster-up: need-cluster
 	@$(CLUSTER) up
+
+cluster-eventing: need-go ## install Knative Eventing in the test cluster that is up
+	@$(CLUSTER) eventing
 
 cluster-down: need-go ## end the test cluster and remove everything of it but the cache
 	@$(CLUSTER) down

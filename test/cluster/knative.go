@@ -62,7 +62,7 @@ func knativeManifests(modules map[string]string) ([]object, error) {
 		}
 	}
 	for _, o := range objects {
-		rewriteImages(map[string]any(o))
+		rewriteImages(map[string]any(o), koImages)
 		shrink(o)
 	}
 	return objects, nil

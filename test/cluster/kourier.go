@@ -26,7 +26,7 @@ func kourierManifests(modules map[string]string) ([]object, error) {
 	})
 	var gateway, service bool
 	for _, o := range objects {
-		rewriteImages(map[string]any(o))
+		rewriteImages(map[string]any(o), koImages)
 		shrink(o)
 		switch {
 		case o["kind"] == "Deployment" && o.name() == gatewayName:

@@ -4,6 +4,7 @@
 //	cluster build [--bare]  build what is missing, and start nothing
 //	cluster up [--bare]     build what is missing, start, wait until all is available
 //	cluster down [--bare]   end it and remove everything but the cache
+//	cluster eventing        install Knative Eventing in the cluster that is up, wait until all is available
 //	cluster status [--bare] say what runs; exit status 0 if all is well
 //	cluster trust HOST:PORT let the node pull from a registry by plain HTTP
 //	cluster stop PART       kill a part, as a crash would
@@ -22,6 +23,7 @@ import (
 )
 
 const usage = `usage: cluster build|up|down|status [--bare]
+       cluster eventing
        cluster trust HOST:PORT
        cluster stop|start PART
 
@@ -52,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 		return errUsage
 	}
 	command, args := args[0], args[1:]
-	wanted := map[string]int{"build": 0, "up": 0, "down": 0, "status": 0, "trust": 1, "stop": 1, "start": 1,
+	wanted := map[string]int{"build": 0, "up": 0, "down": 0, "status": 0, "eventing": 0, "trust": 1, "stop": 1, "start": 1,
 		// what the program starts of itself
 		"daemon": 1, "node-enter": 1, "node-init": 0, "node-manager": 0, "registry": 2}
 	if n, known := wanted[command]; !known || n != len(args) {
@@ -84,6 +86,8 @@ func run(ctx context.Context, args []string) error {
 		return down(dir)
 	case "status":
 		return status(ctx, dir, os.Stdout)
+	case "eventing":
+		return eventing(ctx, dir, os.Stdout)
 	case "trust":
 		if !dir.running() {
 			return fmt.Errorf("%w in %s", errDown, dir)

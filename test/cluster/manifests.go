@@ -43,8 +43,13 @@ func moduleDirs(ctx context.Context, modules ...string) (map[string]string, erro
 	if err != nil {
 		return nil, err
 	}
+	return moduleDirsOf(ctx, here, modules...)
+}
+
+// moduleDirsOf is moduleDirs for the go.mod in a directory.
+func moduleDirsOf(ctx context.Context, dir string, modules ...string) (map[string]string, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"mod", "download", "-json"}, modules...)...)
-	cmd.Dir = here
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	out, failed := cmd.Output() // the reason is in the output, if it is about a module
 	dirs := map[string]string{}
@@ -90,22 +95,22 @@ func readManifests(patterns ...string) ([]object, error) {
 	return all, nil
 }
 
-// rewriteImages replaces references to Go packages, as the tool ko reads them, with the images that were made of them.
-func rewriteImages(value any) any {
+// rewriteImages replaces references to Go packages, as the tool ko reads them, with the images that were made of them, by package.
+func rewriteImages(value any, images map[string]string) any {
 	switch v := value.(type) {
 	case string:
 		if source, ok := strings.CutPrefix(v, "ko://"); ok {
-			if ref, ok := koImages[source]; ok {
+			if ref, ok := images[source]; ok {
 				return ref
 			}
 		}
 	case map[string]any:
 		for k := range v {
-			v[k] = rewriteImages(v[k])
+			v[k] = rewriteImages(v[k], images)
 		}
 	case []any:
 		for i := range v {
-			v[i] = rewriteImages(v[i])
+			v[i] = rewriteImages(v[i], images)
 		}
 	}
 	return value

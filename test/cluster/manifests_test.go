@@ -38,7 +38,7 @@ spec:
         resources: {requests: {cpu: 300m, memory: 1Gi}, limits: {cpu: "1", memory: 2Gi}}
         readinessProbe: {initialDelaySeconds: 10, periodSeconds: 5, failureThreshold: 3}
 `)[0]
-	rewriteImages(map[string]any(o))
+	rewriteImages(map[string]any(o), koImages)
 	shrink(o)
 	got, err := json.Marshal(containers(o)[0])
 	if err != nil {
@@ -104,6 +104,33 @@ func TestModules(t *testing.T) {
 	for _, text := range []string{corednsManifests, storageManifests} {
 		if len(parse(t, text)) == 0 {
 			t.Error("manifests of our own are empty")
+		}
+	}
+}
+
+// The same for Knative Eventing, which has a go.mod of its own.
+func TestEventingModule(t *testing.T) {
+	images := map[string]string{}
+	for _, p := range eventingPrograms {
+		images[p] = "registry/" + p
+	}
+	objects, err := eventingManifests(t.Context(), images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, o := range objects {
+		kind, _ := o["kind"].(string)
+		kinds[kind]++
+		for _, c := range containers(o) {
+			if data, err := json.Marshal(c); err != nil || !strings.Contains(string(data), `"image":"registry/`) || strings.Contains(string(data), "configMapKeyRef") {
+				t.Errorf("%s %s: a container that is not settled: %s (%v)", kind, o.name(), data, err)
+			}
+		}
+	}
+	for kind, n := range map[string]int{"Deployment": 8, "CustomResourceDefinition": 18, "HorizontalPodAutoscaler": 0, "PodDisruptionBudget": 0} {
+		if kinds[kind] != n {
+			t.Errorf("%d of kind %s, want %d", kinds[kind], kind, n)
 		}
 	}
 }

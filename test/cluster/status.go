@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -55,7 +56,11 @@ func deployments(ctx context.Context, dir Dir, s Settings, out io.Writer) (well 
 		return false
 	}
 	well = true
-	for _, ns := range systemNamespaces {
+	all := systemNamespaces
+	if _, err := os.Stat(dir.path("eventing")); err == nil {
+		all = append(slices.Clone(all), eventingNamespace)
+	}
+	for _, ns := range all {
 		list, err := a.list(ctx, "/apis/apps/v1/namespaces/"+ns+"/deployments")
 		if err != nil {
 			fmt.Fprintln(out, err)

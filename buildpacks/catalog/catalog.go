@@ -63,6 +63,9 @@ func SeedGoCache(goroot, cache string) (args, env []string) {
 // AskedVariable is set in a build whose app says which buildpacks take part.
 const AskedVariable = "BP_GITD_ASKED"
 
+// FunctionVariable is set in a build whose app has settings of a function: JSON, function.Settings.
+const FunctionVariable = "BP_GITD_FUNCTION"
+
 // Buildpack is one buildpack of the catalog.
 type Buildpack struct {
 	ID         string

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/function"
 )
 
 // Limits bound one build. Zero values stand for the defaults.
@@ -81,6 +82,7 @@ type Result struct {
 	Digest       string // "sha256:…"
 	Buildpacks   []Buildpack
 	Processes    []app.Process
+	Function     *function.Spec // that the image serves; nil for an app that is none
 	LayersReused int
 	LayersAdded  int
 	AddedBytes   int64 // compressed size of the layers that were added

@@ -54,6 +54,9 @@ func (d *Descriptor) overlayText(text, file string) error {
 	if err := d.set(&f); err != nil {
 		return err
 	}
+	if err := d.function(g.Function, text); err != nil {
+		return err
+	}
 	if err := d.schedules(g.Schedules, scheduleLines(text)); err != nil {
 		return err
 	}

@@ -126,6 +126,7 @@ type file struct {
 			Processes map[string]processTable `toml:"processes"`
 			Config    map[string]configTable  `toml:"config"`
 			Schedules []scheduleTable         `toml:"schedules"`
+			Function  *functionTable          `toml:"function"`
 		} `toml:"gitd"`
 	} `toml:"io"`
 }
@@ -186,6 +187,9 @@ func ParseFor(text, name string) (Descriptor, error) {
 	}
 	d.remark(&f, meta)
 	if err := d.set(&f); err != nil {
+		return d, err
+	}
+	if err := d.function(f.IO.Gitd.Function, text); err != nil {
 		return d, err
 	}
 	return d, d.schedules(f.IO.Gitd.Schedules, scheduleLines(text))
@@ -264,7 +268,11 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 	}
 	for _, k := range meta.Undecoded() { // tables of other vendors are ignored; an unknown key of ours is a mistake
 		if err == nil && len(k) > 2 && k[0] == "io" && k[1] == "gitd" {
-			err = bad("unknown setting %s", k)
+			at := ""
+			if n := keyLine(text, strings.Join(k[:len(k)-1], "."), k[len(k)-1]); n > 0 {
+				at = fmt.Sprintf("line %d: ", n)
+			}
+			err = bad("%sunknown setting %s", at, k)
 		}
 	}
 	return f, meta, err

@@ -16,6 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/function"
 	"github.com/gitd-io/gitd/internal/project"
 	"github.com/gitd-io/gitd/internal/pull"
 	"github.com/gitd-io/gitd/internal/store"
@@ -191,6 +192,9 @@ func (d *deployment) imageService(ctx context.Context, f *pull.Found, port int) 
 	c := &t.Spec.Containers[0]
 	t.Name, t.Annotations[commitAnnotation], c.Image = d.release.Revision, "", d.release.Repository+"@"+d.release.Digest
 	c.Command, c.Args, c.SecurityContext = nil, nil, nil
+	if err := d.imageFunction(t, f); err != nil {
+		return nil, err
+	}
 	if path := deploy.ProcessDir + webProcess; has(builtProcesses(f), webProcess) && !slices.Equal(f.Config.Entrypoint, []string{path}) {
 		c.Command = []string{path}
 	}
@@ -208,6 +212,33 @@ func (d *deployment) imageService(ctx context.Context, f *pull.Found, port int) 
 		c.Ports[0].ContainerPort = int32(port)
 	}
 	return service, d.configure(ctx, service)
+}
+
+// imageFunction notes the function that an image serves, where it was built as one.
+func (d *deployment) imageFunction(t *servingv1.RevisionTemplateSpec, f *pull.Found) error {
+	serves, err := function.Parse(f.Labels[function.Label])
+	if err != nil {
+		return app.Errorf(app.CodeInvalidInput, "build the image again, or remove its label", "%s", app.Line(err.Error(), 300))
+	}
+	before, err := function.Of(t.Annotations)
+	if err != nil {
+		return err
+	}
+	if before != nil { // its settings were that function's
+		if t.Annotations[pathAnnotation] == before.Health {
+			t.Annotations[pathAnnotation] = "/"
+		}
+		if c := t.Spec.ContainerConcurrency; c != nil && *c == before.Concurrency {
+			t.Spec.ContainerConcurrency = nil
+		}
+	}
+	if serves != nil && serves.Concurrency > 0 {
+		t.Spec.ContainerConcurrency = &serves.Concurrency
+	}
+	if serves != nil && serves.Health != "" && t.Annotations[pathAnnotation] == "/" {
+		t.Annotations[pathAnnotation] = serves.Health
+	}
+	return function.Set(t.Annotations, serves)
 }
 
 // settingsNow is a Service with the settings of the release that is live, without workers, which a ready image does not have; with the defaults

@@ -146,6 +146,8 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		return nil, err
 	}
 	d.release.Revision = app.RevisionName(p.App, d.release.Version)
+	settings.Web.Function(result.Function)
+	production.Function(result.Function)
 	run, err := processesOf(declared, result.Processes, settings.Processes)
 	if err != nil {
 		return nil, err

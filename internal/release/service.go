@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/function"
 	"github.com/gitd-io/gitd/internal/project"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -77,6 +78,7 @@ func newService(r app.Release, result *build.Result, w project.Web, run processe
 			},
 		}}},
 	}
+	_ = function.Set(scale, result.Function) // a struct of texts and a number: cannot fail
 	deploy.SetAppID(service, r.AppID)
 	deploy.SetWorkers(service, slices.Concat(run.workers, run.off))
 	if !run.web {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/function"
 )
 
 // finish reads the image that was pushed, and tells of it.
@@ -55,6 +56,9 @@ func (b *running) read(img v1.Image) error {
 	}
 	b.Result.Processes, err = processes(config)
 	if err != nil {
+		return err
+	}
+	if err := b.Labelled(config.Config.Labels[function.Label]); err != nil {
 		return err
 	}
 	manifest, err := img.Manifest()

@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
+	"github.com/gitd-io/gitd/internal/function"
 	"github.com/gitd-io/gitd/internal/keyed"
 )
 
@@ -195,6 +196,14 @@ func firstWord(s string) string {
 
 // Failed turns the end of the container that detected and built into an error.
 func (s *Session) Failed(exit Exit) error { return Failure(exit, s.Output, s.Limits) }
+
+// Labelled notes what the image's label says of the function that it serves; "" for none.
+func (s *Session) Labelled(label string) (err error) {
+	if s.Result.Function, err = function.Parse(label); err != nil {
+		return app.Errorf(app.CodeBuildFailed, "a buildpack of the build wrote it: push again with the builder's own", "%s", app.Line(err.Error(), 300))
+	}
+	return nil
+}
 
 // Exported says what image came of the build. The engine has filled in the result.
 func (s *Session) Exported() error {

@@ -294,6 +294,9 @@ func (b *running) export(ctx context.Context, h *helperProcess) error {
 	}
 	b.Result.Times.Export = time.Since(began)
 	b.Result.Digest, b.Result.Processes = r.Done.Digest, r.Done.Processes
+	if err := b.Labelled(r.Done.Function); err != nil {
+		return err
+	}
 	b.Result.LayersReused, b.Result.LayersAdded, b.Result.AddedBytes = r.Done.Reused, r.Done.Added, r.Done.AddedBytes
 	return b.Exported()
 }

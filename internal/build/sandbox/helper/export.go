@@ -25,6 +25,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	described "github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
+	"github.com/gitd-io/gitd/internal/function"
 )
 
 // export writes the image. The same build makes the same image, bit for bit: no time and no address of the registry is in it.
@@ -82,9 +83,23 @@ func (h *helper) export() error {
 			Type: p.Type, Command: p.Command.Entries, Args: p.Args, Default: p.Type == metadata.BuildpackDefaultProcessType,
 		})
 	}
+	done.Function = functionLabel(metadata)
 	h.say(wire.Reply{Done: done})
 	return nil
 }
+
+// functionLabel is what the build says of the function that the image serves; "" for none.
+func functionLabel(m *files.BuildMetadata) string {
+	for _, l := range m.Labels {
+		if l.Key == function.Label {
+			return l.Value[:min(len(l.Value), maxLabel)]
+		}
+	}
+	return ""
+}
+
+// maxLabel bounds what is told of a label, which a build wrote: above what is taken.
+const maxLabel = 8 << 10
 
 // metadata is what the build says of the image. The processes of an app in a folder of its source start there.
 func (h *helper) metadata() (*files.BuildMetadata, error) {

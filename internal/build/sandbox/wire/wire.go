@@ -82,6 +82,7 @@ type Blob struct {
 type Exported struct {
 	Digest     string
 	Processes  []app.Process
+	Function   string // the label of the image that has the function that it serves; "" for none
 	Reused     int
 	Added      int
 	AddedBytes int64

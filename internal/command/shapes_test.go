@@ -28,6 +28,7 @@ var shapes = []struct {
 	{"releases APP", operation.Releases.Do}, {"release APP vN, wait APP", operation.ShowRelease.Do}, {"rebase --all, rebase APP", operation.RebaseAll.Do}, {"abort APP", operation.Abort.Do},
 	{"traffic APP", operation.Traffic.Do}, {"maintenance APP", operation.Maintenance.Do},
 	{"ps APP", operation.PS.Do}, {"jobs APP", operation.Jobs.Do}, {"jobs show APP JOB", operation.ShowJob.Do}, {"schedules APP", operation.Schedules.Do},
+	{"domains APP, domains list APP", operation.Domains.Do},
 	{"keys list", operation.Keys.Do},
 }
 
@@ -41,7 +42,7 @@ standard error; its [exit status](operations.md#exit-statuses) says what kind of
 
 // The shapes in docs/json.md are those that commands print. GITD_TEST_UPDATE=1 writes them.
 func TestShapes(t *testing.T) {
-	comments := commentsOf(t, "operation", "app", "release")
+	comments := commentsOf(t, "operation", "app", "release", "domain")
 	var b strings.Builder
 	b.WriteString(shapesHead)
 	for i, s := range shapes {

@@ -18,6 +18,7 @@ type Config struct {
 	Machine  Machine
 	Cluster  Cluster
 	Registry Registry
+	Domains  Domains
 }
 
 // Platform is where apps run.
@@ -50,6 +51,12 @@ type HTTP struct {
 	TrustedProxies []netip.Prefix // networks of peers whose X-Forwarded-* are believed
 	Connections    int            // of all clients, and requests under way; 0: what descriptors and memory allow
 	PerAddress     int            // the same for one IPv4 address or IPv6 /64; 0: a quarter of all
+}
+
+// Domains is how domains of apps' own are looked after.
+type Domains struct {
+	DNSServer string       // resolver that is asked, host:port; "": the system's
+	Addresses []netip.Addr // where others reach this server; none: found out
 }
 
 // Git is how pushes are received.

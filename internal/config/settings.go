@@ -27,13 +27,14 @@ var groups = []group{
 	{"limits", "What apps and keys may take. 0 is no limit."},
 	{"machine", "The machine that runs the apps. With `--platform local` only."},
 	{"cluster", "The cluster that runs the apps. With `--platform knative` only."},
+	{"domains", "Domains of apps' own, beside APP.DOMAIN."},
 	{"registry", "The registry of a cluster's images: gitd's own, or another one. With `--platform knative` only."},
 }
 
 // declared are all settings, bound to c. This is the one place where a setting is declared.
 func declared(c *Config) []*Setting {
 	all := [][]*Setting{c.Server.settings(), c.SSH.settings(), c.HTTP.settings(), c.Git.settings(), c.Builds.settings(), c.Limits.settings(),
-		c.Machine.settings(), c.Cluster.settings(), c.Registry.settings()}
+		c.Machine.settings(), c.Cluster.settings(), c.Domains.settings(), c.Registry.settings()}
 	var list []*Setting
 	for i, g := range groups {
 		for _, s := range all[i] {
@@ -144,6 +145,14 @@ func (c *Cluster) settings() []*Setting {
 			Usage: "time that the cluster's ingress may take to route requests to a new release"},
 		{Key: "cache-storage-class", Flag: "cache-storage-class", value: text("name", &c.StorageClass), Only: Knative, Computed: "caches are images in the registry",
 			Usage: "keep build caches in volumes of this class"},
+	}
+}
+
+func (c *Domains) settings() []*Setting {
+	return []*Setting{
+		{Key: "dns-server", Flag: "dns-server", value: resolver(&c.DNSServer), Computed: "the system's", Usage: "resolver that is asked where a domain leads"},
+		{Key: "public-addresses", Flag: "public-address", value: addresses(&c.Addresses), Computed: "where APP.DOMAIN leads in the DNS, else the machine's own",
+			Usage: "addresses at which others reach the apps, where domains must lead to"},
 	}
 }
 

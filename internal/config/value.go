@@ -203,6 +203,47 @@ func networks(to *[]netip.Prefix) value {
 	}
 }
 
+// addresses are IP addresses.
+func addresses(to *[]netip.Addr) value {
+	return value{
+		kind: kind{"ip", `a list of IP addresses such as ["192.0.2.1"]`}, list: true,
+		set: func(texts []string) *problem {
+			var all []netip.Addr
+			for _, text := range texts {
+				a, err := netip.ParseAddr(text)
+				if err != nil || a.Zone() != "" {
+					return bad("give one such as 192.0.2.1", "%q is not an IP address", text)
+				}
+				all = append(all, a.Unmap())
+			}
+			*to = all
+			return nil
+		},
+		get: func() []string {
+			var texts []string
+			for _, a := range *to {
+				texts = append(texts, a.String())
+			}
+			return texts
+		},
+	}
+}
+
+// resolver is the address of a server that answers questions of the DNS; its port may be left out.
+func resolver(to *string) value {
+	return scalar(kind{"ip[:port]", `an address such as "192.0.2.53"`}, to, func(s string) (string, *problem) {
+		if a, err := netip.ParseAddr(s); s == "" {
+			return "", nil
+		} else if err == nil {
+			return netip.AddrPortFrom(a, 53).String(), nil
+		}
+		if a, err := netip.ParseAddrPort(s); err == nil && a.Port() != 0 {
+			return a.String(), nil
+		}
+		return "", bad("give one such as 192.0.2.53, or 192.0.2.53:5353", "%q is not the address of a resolver", s)
+	}, func(s string) string { return s })
+}
+
 func network(text string) (netip.Prefix, *problem) {
 	p, err := netip.ParsePrefix(text)
 	if a, aerr := netip.ParseAddr(text); aerr == nil && a.Zone() == "" {

@@ -92,6 +92,9 @@ type Platform interface {
 	SetMaintenance(ctx context.Context, service string, m *Maintenance) error
 	// Maintenance returns what is on for a Service; nil for nothing.
 	Maintenance(ctx context.Context, service string) (*Maintenance, error)
+	// SetDomains has requests for these names reach the Service as those for its own name do; all of its domains are given each time. The Service need not
+	// exist, and Delete leaves them: they lead to the next one of that name, so give none for an app that goes. A name is one Service's at a time.
+	SetDomains(ctx context.Context, service string, domains []Domain) error
 	// Can reports whether the platform has an ability.
 	Can(a Ability) bool
 	// Counters returns what each of the Service's revisions has answered, by revision; one that has answered nothing may be missing. It

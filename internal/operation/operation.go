@@ -9,6 +9,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/domain"
 	"github.com/gitd-io/gitd/internal/job"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/secret"
@@ -23,6 +24,7 @@ type Services struct {
 	Platform deploy.Platform
 	Config   *secret.Configurations
 	Jobs     *job.Manager
+	Domains  *domain.Manager
 	URL      func(app string) string
 	// Destroy removes an app: its Service, repository, cache, ledger.
 	Destroy func(ctx context.Context, by app.Caller, app string) error

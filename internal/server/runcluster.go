@@ -73,6 +73,15 @@ func (r *onCluster) url(name string) string {
 	return svc.Status.URL.String()
 }
 
+// own is what Knative says.
+func (r *onCluster) own(ctx context.Context, name string) string {
+	svc, err := r.knative.Get(ctx, name)
+	if err != nil || svc.Status.URL == nil {
+		return ""
+	}
+	return svc.Status.URL.Host
+}
+
 // urlTime bounds how long a command waits for an address.
 const urlTime = 5 * time.Second
 

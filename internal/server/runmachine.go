@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build/sandbox"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local"
+	"github.com/gitd-io/gitd/internal/domain"
 	"github.com/gitd-io/gitd/internal/registry"
 	host "github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -40,9 +41,13 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	domains, err := domain.Routes(ctx, s.store)
+	if err != nil {
+		return nil, err
+	}
 	m.local, err = local.Open(ctx, local.Options{
 		Dir: s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
-		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies,
+		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains,
 	})
 	if err != nil {
 		return nil, err
@@ -57,6 +62,10 @@ func (m *machine) platform() deploy.Platform { return m.local }
 func (m *machine) images() images { return m.registry }
 
 func (m *machine) url(name string) string { return machineURL(m.s.o, name) }
+
+func (m *machine) own(_ context.Context, name string) string {
+	return name + "." + m.s.o.Config.Server.Domain
+}
 
 func (m *machine) web() *http.Server { return m.server }
 

@@ -15,6 +15,8 @@ type runner interface {
 	images() images
 	// url returns where people reach an app.
 	url(app string) string
+	// own returns the name under which the platform serves an app; "" where it is not known.
+	own(ctx context.Context, app string) string
 	// web takes the apps' requests; nil where they do not come through gitd.
 	web() *http.Server
 	// entrance says where requests go, for people.

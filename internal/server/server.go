@@ -13,6 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/domain"
 	"github.com/gitd-io/gitd/internal/job"
 	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/gitd-io/gitd/internal/receive"
@@ -39,6 +40,7 @@ type Server struct {
 	repositories *repository.Folder
 	builds       *builds
 	services     *operation.Services
+	domains      *domain.Manager
 	stopping     context.Context // ends when the server begins to stop: commands that follow a log end
 	stop         context.CancelFunc
 	close        []func() error
@@ -127,9 +129,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.jobs.Recover(ctx); err != nil {
 		return err
 	}
-	s.services = &operation.Services{Jobs: s.jobs, Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
+	s.domains = s.openDomains()
+	s.services = &operation.Services{Jobs: s.jobs, Domains: s.domains, Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()
+	s.routeDomains(ctx)
 	lost, err := s.config.Report(ctx)
 	for _, line := range lost {
 		o.Log("config: %s", line)
@@ -176,6 +180,9 @@ func (s *Server) remove(ctx context.Context, a app.App) error {
 		return err
 	}
 	if err := s.jobs.Forget(a.Name); err != nil {
+		return err
+	}
+	if err := s.runner.platform().SetDomains(ctx, a.Name, nil); err != nil { // the ledger forgets them with the app
 		return err
 	}
 	return s.removeCache(ctx, a.Name)

@@ -47,11 +47,12 @@ type fakeRunner struct {
 	server *http.Server
 }
 
-func (r *fakeRunner) platform() deploy.Platform { return r.deploy }
-func (r *fakeRunner) images() images            { return nil }
-func (r *fakeRunner) url(string) string         { return "" }
-func (r *fakeRunner) web() *http.Server         { return r.server }
-func (r *fakeRunner) entrance(Listeners) string { return "here" }
+func (r *fakeRunner) platform() deploy.Platform          { return r.deploy }
+func (r *fakeRunner) images() images                     { return nil }
+func (r *fakeRunner) url(string) string                  { return "" }
+func (r *fakeRunner) own(context.Context, string) string { return "" }
+func (r *fakeRunner) web() *http.Server                  { return r.server }
+func (r *fakeRunner) entrance(Listeners) string          { return "here" }
 
 // factoryFunc is an engineFactory that has no cache.
 type factoryFunc func(context.Context, *app.Log) (engine, error)

@@ -49,6 +49,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
 //	cluster stop|start P  a part of the cluster
 //	figures APP           where the time of its releases went, and of a request to no instance
+//	dns set NAME RECORD…  a resolver at $DNS knows it: dns set a.example "A 192.0.2.1"; dns delegate NAME SERVER, dns break, dns repair
 //	registry              a registry that is not gitd's at $IMAGES, with images in it
 //	newrun DIR [DISTRO]   a builder in DIR that builds on another run image: as the present one with a file more, of another distribution
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
@@ -61,6 +62,7 @@ func table() map[string]command {
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "restarts": cmdRestarts,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
+		"dns": cmdDNS,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gitd-io/gitd/internal/dns/dnstest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -24,7 +25,8 @@ type world struct {
 	domain  string // apps answer under APP.domain
 	jobs    map[string]*job
 	loads   map[string]*load
-	clock   *clock     // of the servers; nil: the machine's
+	clock   *clock // of the servers; nil: the machine's
+	dns     *dnstest.Resolver
 	sockets []*os.File // for SSH and HTTP, handed over to the server; nil: it makes its own
 
 	// On a cluster.

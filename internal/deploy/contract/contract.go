@@ -79,6 +79,7 @@ func (s *suite) cases() []testCase {
 		{"counters", s.counters},
 		{"canary", s.canary},
 		{"maintenance", s.maintenance},
+		{"domains", s.domains},
 		{"failed first release", s.failedFirst},
 		{"scale to zero and back", s.zero},
 		{"configuration", s.configuration},

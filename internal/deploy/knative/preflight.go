@@ -31,6 +31,7 @@ func (p *Platform) rights() []right {
 		{services.Group, "services", "get list watch create patch delete", false},
 		{revisions.Group, "revisions", "get list watch delete", false},
 		{routes.Group, "routes", "list", false},
+		{domainMappings.Group, "domainmappings", "list create patch delete", false},
 		{autoscalers.Group, "podautoscalers", "list", false},
 		{ingresses.Group, "ingresses", "list", false},
 		{serverless.Group, "serverlessservices", "list", false},
@@ -43,7 +44,7 @@ func (p *Platform) rights() []right {
 		{jobs.Group, "jobs", "get list watch create patch delete", false},
 	}
 	if p.o.Namespace == "" {
-		all = append(all, right{"", "namespaces", "get create patch delete", true})
+		all = append(all, right{"", "namespaces", "get create patch delete", true}, right{domainClaims.Group, "clusterdomainclaims", "get list create patch delete", true})
 	}
 	return all
 }

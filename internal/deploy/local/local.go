@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -41,15 +42,16 @@ type Options struct {
 	Config   deploy.Configuration // nil: a Service that names one does not start
 	Log      func(format string, args ...any)
 
-	TrustedProxies   []netip.Prefix // peers whose X-Forwarded-* headers are passed on; none
-	Memory           int64          // bytes for an instance whose template sets no limit; 512 MiB
-	MaxScale         int            // most instances of a revision whose template sets no max-scale; 10
-	ProgressDeadline time.Duration  // for an instance to become ready, without the annotation; 60 s
-	ScaleToZeroGrace time.Duration  // 30 s; negative for none
-	DrainTimeout     time.Duration  // for the requests at an instance that is being stopped; 30 s
-	StopGrace        time.Duration  // from SIGTERM to SIGKILL; 10 s
-	LogLimit         int64          // bytes kept of one instance's log; 32 MiB
-	MemoryLeft       func() int64   // bytes of memory that the machine has available; by /proc/meminfo
+	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
+	TrustedProxies   []netip.Prefix             // peers whose X-Forwarded-* headers are passed on; none
+	Memory           int64                      // bytes for an instance whose template sets no limit; 512 MiB
+	MaxScale         int                        // most instances of a revision whose template sets no max-scale; 10
+	ProgressDeadline time.Duration              // for an instance to become ready, without the annotation; 60 s
+	ScaleToZeroGrace time.Duration              // 30 s; negative for none
+	DrainTimeout     time.Duration              // for the requests at an instance that is being stopped; 30 s
+	StopGrace        time.Duration              // from SIGTERM to SIGKILL; 10 s
+	LogLimit         int64                      // bytes kept of one instance's log; 32 MiB
+	MemoryLeft       func() int64               // bytes of memory that the machine has available; by /proc/meminfo
 }
 
 func (o Options) withDefaults() Options {
@@ -89,6 +91,7 @@ type Platform struct {
 	processes map[*revision]struct{} // revisions outside of services, whose layers must stay: those of runs, and deleted ones until they have ended
 	runs      map[string]*startedRun // by name: those that outlive gitd
 	services  map[string]*service
+	domains   map[string][]deploy.Domain // by service, which need not exist
 	pruning   bool
 	pruneDue  bool
 }
@@ -123,7 +126,10 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		}
 	}
 	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")}, plane: dataplane.New(o.TrustedProxies),
-		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}, runs: map[string]*startedRun{}}
+		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}, runs: map[string]*startedRun{}, domains: maps.Clone(o.Domains)}
+	if p.domains == nil {
+		p.domains = map[string][]deploy.Domain{}
+	}
 	p.Handler = p.plane
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {
@@ -211,15 +217,17 @@ func (p *Platform) publish() {
 				split = append(split, dataplane.Target{Revision: s.revisions[target.RevisionName].proxy, Percent: percent(target)})
 			}
 		}
-		t.Hosts[name+"."+p.opts.Domain] = split
-		if s.stopped {
-			t.Stopped[name+"."+p.opts.Domain] = name
-		}
-		if deploy.Sticky(s.object) {
-			t.Sticky[name+"."+p.opts.Domain] = true
-		}
-		if s.maintenance != nil {
-			t.Maintenance[name+"."+p.opts.Domain] = s.maintenance.plane
+		for _, host := range p.hosts(name) {
+			t.Hosts[host] = split
+			if s.stopped {
+				t.Stopped[host] = name
+			}
+			if deploy.Sticky(s.object) {
+				t.Sticky[host] = true
+			}
+			if s.maintenance != nil {
+				t.Maintenance[host] = s.maintenance.plane
+			}
 		}
 	}
 	p.plane.Publish(t)

@@ -23,7 +23,7 @@ type Split []Target
 
 // Table is what a Plane routes by. It is not changed after it was published.
 type Table struct {
-	// Hosts are host names in lower case, without a port.
+	// Hosts are host names in lower case, without a port; or "*." and a name, for those that have one label more and are not among them.
 	Hosts map[string]Split
 	// Stopped are the Hosts of apps that are stopped, with their names: requests are answered with 503.
 	Stopped map[string]string
@@ -64,7 +64,14 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for {
 		t := p.table.Load()
 		at := host(r.Host)
-		split := t.Hosts[at]
+		split, known := t.Hosts[at]
+		if !known {
+			if _, rest, ok := strings.Cut(at, "."); ok {
+				if any, ok := t.Hosts["*."+rest]; ok {
+					at, split = "*."+rest, any
+				}
+			}
+		}
 		named, own := r.Context().Value(splitKey{}).(string)
 		if own {
 			split = t.Named[named]

@@ -1,0 +1,7 @@
+package dns
+
+// For tests.
+var (
+	System  = system
+	ReplyOf = (*Server).reply
+)

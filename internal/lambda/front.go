@@ -41,6 +41,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if r.Method == http.MethodGet && r.URL.Path == "/2018-06-01/ping" { // the health check of the platform calls no function
+		_, _ = io.WriteString(w, "pong")
+		return
+	}
 	if f.config.Signature == signatureEvent || f.config.Signature == "" && isEvent(r.Header) {
 		f.event(w, r, body)
 		return

@@ -216,6 +216,7 @@ func TestFunction(t *testing.T) {
 		{"a binary body", "PUT", "/", "\xff\x00", []string{"Content-Type: image/png"}, 200, []string{`"body":"/wA=","isBase64Encoded":true`}, ""},
 		get("status, headers, cookies, a body in base64", "/full", 201, "Content-Type: image/png", "X-One: 1", "Set-Cookie: a=1; Path=/", "Set-Cookie: b=2", "\x89PNG"),
 		get("a string", "/string", 200, "Content-Type: application/json", "\r\nHello from Lambda!"),
+		get("the platform's check", "/2018-06-01/ping", 200, "\r\npong"),
 		get("no answer", "/nothing", 200),
 		get("a number", "/number", 200, "\r\n42"),
 		get("a stream", "/stream", 202, "Content-Type: text/event-stream", "\r\ndata: 1\n\ndata: 2\n\n"),

@@ -1,0 +1,28 @@
+package function
+
+// Manifest is what func.yaml says of a function in one language.
+type Manifest struct {
+	Signature string            // "http", "cloudevent", or "" where it is not said
+	Env       map[string]string // plain values
+}
+
+// ReadManifest reads func.yaml; nil where there is none, and where it is of another language.
+func ReadManifest(app, language string) (*Manifest, error) {
+	y, err := readFuncYAML(app)
+	if err != nil || y == nil || !y.isFor(language) {
+		return nil, err
+	}
+	return &Manifest{y.signature(), y.env()}, nil
+}
+
+// Template is the function of a SAM template.
+type Template struct{ File, Name, Handler, Source string }
+
+// ReadTemplate reads the SAM template of the app; nil where there is none with one function of the language.
+func ReadTemplate(app, language string) (*Template, error) {
+	t, err := readTemplate(app)
+	if err != nil || t == nil || !t.isFor(language) {
+		return nil, err
+	}
+	return &Template{t.file, t.name, t.handler, t.source}, nil
+}

@@ -1,5 +1,6 @@
-// Command gitd-pod is the program of the containers in which gitd builds on a cluster: see internal/build/cluster/wire. It runs the
-// programs of the builder image's lifecycle, and is process 1 of its container.
+// Command gitd-pod is gitd's own program in containers on a cluster, and process 1 of each. In those of a build it runs the programs of the builder
+// image's lifecycle (internal/build/cluster/wire), in that of an attached run the command (internal/deploy/knative/stream), and in that of an app's
+// maintenance it answers requests.
 package main
 
 import (
@@ -11,12 +12,16 @@ import (
 	"syscall"
 
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
+	"github.com/gitd-io/gitd/internal/deploy/knative/stream"
 )
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "gitd-pod is started by gitd, in the Pod of a build")
+		fmt.Fprintln(os.Stderr, "gitd-pod is started by gitd, in a Pod")
 		os.Exit(2)
+	}
+	if os.Args[1] == stream.Run {
+		os.Exit(attached())
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
@@ -24,8 +29,11 @@ func main() {
 		<-stop
 		os.Exit(128 + int(syscall.SIGTERM))
 	}()
-	if os.Args[1] == wire.Page {
+	switch os.Args[1] {
+	case wire.Page:
 		os.Exit(page())
+	case stream.Install:
+		os.Exit(install(os.Args[2]))
 	}
 	var job wire.Job
 	if err := json.Unmarshal([]byte(os.Args[2]), &job); err != nil {

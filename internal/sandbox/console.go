@@ -72,6 +72,12 @@ func (t *console) receive() error {
 		return err
 	}
 	t.master = os.NewFile(uintptr(fds[0]), "terminal")
+	t.control(func(fd int) {
+		if m, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+			m.Iflag |= unix.IUTF8 // a key that erases takes a whole character
+			_ = unix.IoctlSetTermios(fd, unix.TCSETS, m)
+		}
+	})
 	return nil
 }
 

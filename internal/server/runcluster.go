@@ -44,7 +44,7 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 	}
 	r.knative, err = knative.Open(ctx, knative.Options{
 		Instance: r.instance, Client: r.client, Namespace: c.Namespace, Pull: r.at.pull, Ingress: c.Ingress, RouteTime: c.RouteTime, Images: r.registry, Config: s.config, Log: s.o.Log,
-		Page:       func(ctx context.Context) (string, error) { return cluster.PublishPage(ctx, r.registry) },
+		Pod:        func(ctx context.Context) (string, error) { return cluster.PublishPod(ctx, r.registry) },
 		PullConfig: func(app string) ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), app) },
 	})
 	if err != nil {

@@ -117,12 +117,12 @@ func newNamespace(t testing.TB, c *kube.Client, prefix string, labels ...string)
 
 // options are those of a platform in that namespace.
 func options(t testing.TB, c *kube.Client, namespace string) knative.Options {
-	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Config: contract.Config, Log: apptest.Logger(t), Page: func(context.Context) (string, error) {
-		img, err := cluster.Page()
+	return knative.Options{Client: c, Namespace: namespace, Pull: pullFrom, Ingress: ingress, Config: contract.Config, Log: apptest.Logger(t), Pod: func(context.Context) (string, error) {
+		img, err := cluster.Pod()
 		if err != nil {
 			return "", err
 		}
-		return push(t, "page", img), nil
+		return push(t, "pod", img), nil
 	}}
 }
 

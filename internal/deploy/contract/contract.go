@@ -50,7 +50,8 @@ const Editor = "somebody"
 
 // Run runs the suite. open makes a platform and puts the image into its registry.
 func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {
-	s := &suite{env: open(t, Image(t))}
+	file := build(t)
+	s := &suite{env: open(t, imageOf(t, file)), program: file}
 	s.env.Progress = cmp.Or(s.env.Progress, "2s")
 	s.env.Start = cmp.Or(s.env.Start, "30s")
 	s.env.Check = cmp.Or(s.env.Check, 3*time.Second)
@@ -98,6 +99,7 @@ func (s *suite) cases() []testCase {
 		{"process", s.process},
 		{"process names", s.processNames},
 		{"run", s.run},
+		{"run with a terminal", s.terminals},
 		{"started run", s.startedRun},
 		{"workers", s.workers},
 		{"without web", s.withoutWeb},
@@ -117,6 +119,7 @@ type testCase struct {
 }
 
 type suite struct {
-	env    *Env
-	client *http.Client
+	env     *Env
+	client  *http.Client
+	program string // the test app, on this machine
 }

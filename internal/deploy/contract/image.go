@@ -21,12 +21,23 @@ import (
 // /etc/passwd with the user "app".
 func Image(t testing.TB) v1.Image {
 	t.Helper()
+	return imageOf(t, build(t))
+}
+
+// build builds the test app, and returns its file.
+func build(t testing.TB) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "testapp")
 	c := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "github.com/gitd-io/gitd/internal/deploy/contract/testapp")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("build the test app: %v\n%s", err, out)
 	}
+	return file
+}
+
+func imageOf(t testing.TB, file string) v1.Image {
+	t.Helper()
 	program, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -7,12 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/app/apptest"
@@ -45,133 +51,194 @@ func (s *screen) shows(t *testing.T, text string) {
 	apptest.Eventually(t, settles, fmt.Sprintf("%q", text), func() bool { return strings.Contains(s.String(), text) })
 }
 
-// run: a command has the streams, the environment and the exit status that it would have in a shell.
+// row is a command that behaves as it does in a local shell: the test runs it there as well.
+type row struct {
+	name      string
+	args, env []string
+	stdin     string
+	open      bool // the input does not end
+	out, errs string
+	code      int
+	signal    string
+	differs   string // why the local shell is not asked
+}
+
+func (s *suite) rows() []row {
+	big := string(bytes.Repeat([]byte("\x00\x01\xff\r\n\x1b~."), 1<<17)) // 1 MiB
+	zeros := func(n int) string { return string(make([]byte, n)) }
+	rows := []row{
+		{name: "arguments", args: []string{"args", "", "a b", "'", "$HOME", "*", "é\n"}, out: `["" "a b" "'" "$HOME" "*" "é\n"]` + "\n"},
+		{name: "an empty argument", args: []string{"args", ""}, out: `[""]` + "\n"},
+		{name: "arguments that look like flags", args: []string{"args", "--", "-x", "--release", "v1", "$(X)", "$$(X)", "${X}"}, out: `["--" "-x" "--release" "v1" "$(X)" "$$(X)" "${X}"]` + "\n"},
+		{name: "an argument with lines, quotes and UTF-8", args: []string{"args", "a\nb\t\"c\" `d` \\ 日本 👩‍💻"}, out: fmt.Sprintf("%q\n", []string{"a\nb\t\"c\" `d` \\ 日本 👩‍💻"})},
+		{name: "a large argument", args: []string{"count", strings.Repeat("x", 100_000)}, out: "1 100000\n"},
+		{name: "a hundred arguments", args: append([]string{"args"}, slices.Repeat([]string{"x y"}, 100)...), out: fmt.Sprintf("%q\n", slices.Repeat([]string{"x y"}, 100))},
+		{name: "thousands of arguments", args: append([]string{"count"}, slices.Repeat([]string{"0123456789"}, 5000)...), out: "5000 50000\n"},
+		{name: "stdout and stderr apart", args: []string{"both"}, out: "out", errs: "err"},
+		{name: "bytes in both directions", args: []string{"cat"}, stdin: big, out: big},
+		{name: "all of the input arrives", args: []string{"sum"}, stdin: big, out: fmt.Sprintf("%d %x\n", len(big), sha256.Sum256([]byte(big)))},
+		{name: "empty input", args: []string{"sum"}, out: fmt.Sprintf("0 %x\n", sha256.Sum256(nil))},
+		{name: "output after the end of the input", args: []string{"after"}, stdin: "abc", out: "read 3\nlater\n"},
+		{name: "input that is not read", args: []string{"exit", "3"}, stdin: big, code: 3},
+		{name: "input that does not end", args: []string{"exit", "4"}, open: true, code: 4},
+		{name: "input that is refused", args: []string{"refuses"}, stdin: big, out: "later\n"},
+		{name: "much output, no input", args: []string{"zeros", "3000001"}, out: zeros(3000001)},
+		{name: "it ends while output is under way", args: []string{"tail", "1000003"}, out: zeros(1000003) + "last", errs: "last", code: 6},
+		{name: "a child that is left behind", args: []string{"leaves"}, out: "<nil>\n"},
+		{name: "an empty variable", args: []string{"env", "COLOUR"}, env: []string{"COLOUR="}, out: "\n"},
+		{name: "a variable with lines", args: []string{"env", "TEXT"}, env: []string{"TEXT=a\n'b\"\\ $c"}, out: "a\n'b\"\\ $c\n"},
+		{name: "a locale", args: []string{"env", "LC_ALL"}, env: []string{"LC_ALL=C.UTF-8"}, out: "C.UTF-8\n"},
+		{name: "its own variable", args: []string{"env", "COLOUR"}, env: []string{"COLOUR=blue=green"}, out: "blue=green\n"},
+		{name: "the app's variable", args: []string{"env", "COLOUR"}, out: "red\n", differs: "a shell has the variables of its user, a run those of the release"},
+		{name: "the release's name", args: []string{"env", "K_REVISION"}, out: "run-v1\n", differs: "as above"},
+		{name: "no such command", code: 127, args: []string{"/nope"}, differs: "the words are the launcher's"},
+	}
+	for _, code := range []int{1, 2, 42, 82, 126, 255} { // 82 is also the launcher's own
+		rows = append(rows, row{name: fmt.Sprintf("status %d", code), args: []string{"exit", strconv.Itoa(code)}, code: code})
+	}
+	for _, n := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGILL, syscall.SIGABRT, syscall.SIGFPE, syscall.SIGKILL, syscall.SIGUSR1,
+		syscall.SIGSEGV, syscall.SIGUSR2, syscall.SIGPIPE, syscall.SIGALRM, syscall.SIGTERM} {
+		rows = append(rows, row{name: unix.SignalName(n), args: []string{"die", unix.SignalName(n)}, code: 128 + int(n), signal: n.String()})
+	}
+	return rows
+}
+
+// run: a command has the streams, the environment and the exit status that it has in a local shell.
 func (s *suite) run(t *testing.T) {
 	svc := s.service("run", "v1", "COLOUR=red")
-	big := bytes.Repeat([]byte("\x00\x01\xff\r\n\x1b~."), 1<<17) // 1 MiB
-	for _, c := range []struct {
-		name      string
-		spec      deploy.RunSpec
-		stdin     string
-		out, errs string
-		code      int
-		signal    string
-	}{
-		{name: "arguments", spec: deploy.RunSpec{Args: []string{"args", "", "a b", "'", "$HOME", "*", "é\n"}}, out: `["" "a b" "'" "$HOME" "*" "é\n"]` + "\n"},
-		{name: "stdout and stderr apart", spec: deploy.RunSpec{Args: []string{"both"}}, out: "out", errs: "err"},
-		{name: "bytes in both directions", spec: deploy.RunSpec{Args: []string{"cat"}}, stdin: string(big), out: string(big)},
-		{name: "all of the input arrives", spec: deploy.RunSpec{Args: []string{"sum"}}, stdin: string(big), out: fmt.Sprintf("%d %x\n", len(big), sha256.Sum256(big))},
-		{name: "empty input", spec: deploy.RunSpec{Args: []string{"sum"}}, out: fmt.Sprintf("0 %x\n", sha256.Sum256(nil))},
-		{name: "status", spec: deploy.RunSpec{Args: []string{"exit", "42"}}, code: 42},
-		{name: "status 255", spec: deploy.RunSpec{Args: []string{"exit", "255"}}, code: 255},
-		{name: "status 1", spec: deploy.RunSpec{Args: []string{"exit", "1"}}, code: 1},
-		{name: "status 2", spec: deploy.RunSpec{Args: []string{"exit", "2"}}, code: 2},
-		{name: "status 82, the launcher's own", spec: deploy.RunSpec{Args: []string{"exit", "82"}}, code: 82},
-		{name: "status 126", spec: deploy.RunSpec{Args: []string{"exit", "126"}}, code: 126},
-		{name: "hung up", spec: deploy.RunSpec{Args: []string{"die", "SIGHUP"}}, code: 129, signal: "hangup"},
-		{name: "interrupted", spec: deploy.RunSpec{Args: []string{"die", "SIGINT"}}, code: 130, signal: "interrupt"},
-		{name: "a hundred arguments", spec: deploy.RunSpec{Args: append([]string{"args"}, slices.Repeat([]string{"x y"}, 100)...)}, out: fmt.Sprintf("%q\n", slices.Repeat([]string{"x y"}, 100))},
-		{name: "an empty variable", spec: deploy.RunSpec{Args: []string{"env", "COLOUR"}, Env: []string{"COLOUR="}}, out: "\n"},
-		{name: "a variable with lines", spec: deploy.RunSpec{Args: []string{"env", "TEXT"}, Env: []string{"TEXT=a\n'b\"\\ $c"}}, out: "a\n'b\"\\ $c\n"},
-		{name: "much output, no input", spec: deploy.RunSpec{Args: []string{"zeros", "3000001"}}, out: string(make([]byte, 3000001))},
-		{name: "input that is not read", spec: deploy.RunSpec{Args: []string{"exit", "3"}}, stdin: string(big), code: 3},
-		{name: "killed", spec: deploy.RunSpec{Args: []string{"die", "SIGKILL"}}, code: 137, signal: "killed"},
-		{name: "terminated", spec: deploy.RunSpec{Args: []string{"die", "SIGTERM"}}, code: 143, signal: "terminated"},
-		{name: "environment", spec: deploy.RunSpec{Args: []string{"env", "COLOUR"}}, out: "red\n"},
-		{name: "its own environment", spec: deploy.RunSpec{Args: []string{"env", "COLOUR"}, Env: []string{"COLOUR=blue=green"}}, out: "blue=green\n"},
-		{name: "a release's", spec: deploy.RunSpec{Args: []string{"env", "K_REVISION"}}, out: "run-v1\n"},
-	} {
+	for _, c := range s.rows() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			if c.differs == "" {
+				s.inShell(t, c)
+			}
+			spec := deploy.RunSpec{Args: append([]string{program}, c.args...), Env: c.env, Stdin: strings.NewReader(c.stdin)}
+			if c.args[0][0] == '/' {
+				spec.Args = c.args
+			}
+			if c.open {
+				in, w := io.Pipe()
+				defer w.Close()
+				spec.Stdin = in
+			}
 			var out, errs bytes.Buffer
-			c.spec.Args = append([]string{program}, c.spec.Args...)
-			c.spec.Stdin, c.spec.Stdout, c.spec.Stderr = strings.NewReader(c.stdin), &out, &errs
-			e, err := s.env.Platform.Run(within(t), svc, c.spec)
-			if err != nil || e.Code != c.code || e.Signal != c.signal || out.String() != c.out || errs.String() != c.errs {
+			spec.Stdout, spec.Stderr = &out, &errs
+			e, err := s.env.Platform.Run(within(t), svc, spec)
+			if err != nil || e.Code != c.code || e.Signal != c.signal || c.code != 127 && (out.String() != c.out || errs.String() != c.errs) {
 				t.Errorf("%+v, %v, %d bytes\n%.200q\n%.200q", e, err, out.Len(), out.String(), errs.String())
 			}
 		})
 	}
-	t.Run("no such command", func(t *testing.T) {
-		t.Parallel()
-		e, err := s.env.Platform.Run(within(t), svc, deploy.RunSpec{Args: []string{"nope"}, Stdin: strings.NewReader("")})
-		if err != nil || e.Code != 127 {
-			t.Errorf("%+v, %v", e, err)
-		}
-	})
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		for range 3 { // as in process
-			e, err := s.env.Platform.Run(within(t), limited(s.service("run", "v2")), deploy.RunSpec{Args: []string{program, "hog"}, Stdin: strings.NewReader("")})
-			if err == nil && e.OutOfMemory && e.Memory == "64 MiB" && e.Code == 137 {
-				return
-			} else if err != nil || e.Code != 137 {
-				t.Fatalf("%+v, %v", e, err)
-			}
-		}
-		t.Error("not told of the limit")
-	})
-	t.Run("terminal", func(t *testing.T) { t.Parallel(); s.terminal(t) })
-	t.Run("signal", func(t *testing.T) { t.Parallel(); s.signal(t) })
-	t.Run("client gone", func(t *testing.T) { t.Parallel(); s.gone(t) })
-}
-
-// terminal: a run has one that is as large as its client's, follows it, and ends input and program by keys.
-func (s *suite) terminal(t *testing.T) {
-	keys, typed := io.Pipe()
-	out, resized := &screen{}, make(chan app.WindowSize)
-	ended := make(chan deploy.Exit, 1)
-	go func() {
-		e, err := s.env.Platform.Run(within(t), s.service("run", "v1"), deploy.RunSpec{Args: []string{program, "tty"}, Stdin: keys, Stdout: out, Grace: time.Second,
-			Terminal: &deploy.Terminal{Term: "vt220", Size: app.WindowSize{Rows: 33, Columns: 77}, Resized: resized}})
-		if err != nil {
-			t.Error(err)
-		}
-		ended <- e
-	}()
-	out.shows(t, "terminal ")
-	out.shows(t, "vt220\r\n")
-	resized <- app.WindowSize{Rows: 40, Columns: 100}
-	out.shows(t, "resized 40x100\r\n")
-	_, _ = typed.Write([]byte("héllo\r"))
-	out.shows(t, "héllo\r\nread héllo\r\n")
-	_, _ = typed.Write([]byte{4}) // Ctrl-D
-	if e := <-ended; e.Code != 5 || !strings.Contains(out.String(), "end\r\n") || strings.HasPrefix(out.String(), "\r\n") {
-		t.Errorf("%+v %q", e, out)
-	}
-	keys, typed = io.Pipe()
-	out = &screen{}
-	go func() {
-		e, err := s.env.Platform.Run(within(t), s.service("run", "v1"), deploy.RunSpec{Args: []string{program, "catch"}, Stdin: keys, Stdout: out, Grace: time.Second, Terminal: &deploy.Terminal{}})
-		if err != nil {
-			t.Error(err)
-		}
-		ended <- e
-	}()
-	out.shows(t, "ready")
-	_, _ = typed.Write([]byte{3}) // Ctrl-C
-	if e := <-ended; e.Code != 9 || !strings.Contains(out.String(), "caught interrupt\r\n") {
-		t.Errorf("%+v %q", e, out)
+	for name, more := range map[string]func(*testing.T){"memory": s.runOutOfMemory, "signals": s.signals, "client gone": s.gone, "100 MB": s.muchData, "output that nobody reads": s.head} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); more(t) })
 	}
 }
 
-// signal: the client's signals reach the command.
-func (s *suite) signal(t *testing.T) {
+// inShell fails unless a shell on this machine does with a row what the row says.
+func (s *suite) inShell(t *testing.T, c row) {
+	t.Helper()
+	in := io.Reader(strings.NewReader(c.stdin))
+	if c.open {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		defer w.Close()
+		in = r
+	}
+	sh := exec.Command("/bin/sh", append([]string{"-c", `"$@"; exit $?`, "sh", s.program}, c.args...)...)
+	var out, errs bytes.Buffer
+	sh.Stdin, sh.Stdout, sh.Stderr, sh.Env = in, &out, &errs, append([]string{"COLOUR=red"}, c.env...)
+	sh.WaitDelay = 100 * time.Millisecond // for a child that is left behind
+	err := sh.Run()
+	if sh.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if c.signal != "" { // the shell says so itself
+		errs.Reset()
+	}
+	if code := sh.ProcessState.ExitCode(); code != c.code || out.String() != c.out || errs.String() != c.errs {
+		t.Errorf("in a shell: %d, %d bytes\n%.200q\n%.200q", code, out.Len(), out.String(), errs.String())
+	}
+}
+
+func (s *suite) runOutOfMemory(t *testing.T) {
+	for range 3 { // as in process
+		e, err := s.env.Platform.Run(within(t), limited(s.service("run", "v2")), deploy.RunSpec{Args: []string{program, "hog"}, Stdin: strings.NewReader("")})
+		if err == nil && e.OutOfMemory && e.Memory == "64 MiB" && e.Code == 137 {
+			return
+		} else if err != nil || e.Code != 137 {
+			t.Fatalf("%+v, %v", e, err)
+		}
+	}
+	t.Error("not told of the limit")
+}
+
+// muchData: 100 MB go in and come out as they are.
+func (s *suite) muchData(t *testing.T) {
+	const size = 100 << 20
+	in, out := sha256.New(), sha256.New()
+	from := io.TeeReader(io.LimitReader(mathrand.NewChaCha8([32]byte{1}), size), in)
+	counted := &counter{w: out}
+	e, err := s.env.Platform.Run(within(t), s.service("run", "v1"), deploy.RunSpec{Args: []string{program, "cat"}, Stdin: from, Stdout: counted})
+	if err != nil || e != (deploy.Exit{}) || counted.n != size || !bytes.Equal(in.Sum(nil), out.Sum(nil)) {
+		t.Errorf("%+v, %v: %d bytes of %d, as they are: %v", e, err, counted.n, size, bytes.Equal(in.Sum(nil), out.Sum(nil)))
+	}
+}
+
+type counter struct {
+	w io.Writer
+	n int
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += len(p)
+	return c.w.Write(p)
+}
+
+// head: a command whose output is read no more is told when it writes, as by "| head".
+func (s *suite) head(t *testing.T) {
+	sh := exec.Command("/bin/bash", "-c", `"$@" | head -c 10 >/dev/null; exit ${PIPESTATUS[0]}`, "sh", s.program, "zeros", "100000000")
+	if err := sh.Run(); sh.ProcessState == nil || sh.ProcessState.ExitCode() != 141 {
+		t.Errorf("in a shell: %v", err)
+	}
+	e, err := s.env.Platform.Run(within(t), s.service("run", "v1"), deploy.RunSpec{Args: []string{program, "zeros", "100000000"}, Stdin: strings.NewReader(""), Stdout: &closes{after: 10}})
+	if err != nil || e.Code != 141 || e.Signal != "broken pipe" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// closes is a writer that takes so many bytes.
+type closes struct{ after int }
+
+func (c *closes) Write(p []byte) (int, error) {
+	if c.after -= len(p); c.after < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return len(p), nil
+}
+
+// signals: those of the client reach the command.
+func (s *suite) signals(t *testing.T) {
 	out, signals := &screen{}, make(chan string, 1)
-	in, _ := io.Pipe()
+	in, w := io.Pipe()
+	defer w.Close()
 	ended := make(chan deploy.Exit, 1)
 	go func() {
-		e, err := s.env.Platform.Run(within(t), s.service("run", "v1"), deploy.RunSpec{Args: []string{program, "catch"}, Stdin: in, Stdout: out, Signals: signals, Grace: 2 * time.Second})
+		e, err := s.env.Platform.Run(within(t), s.service("run", "v1"), deploy.RunSpec{Args: []string{program, "catch", "terminated"}, Stdin: in, Stdout: out, Signals: signals, Grace: 2 * time.Second})
 		if err != nil {
 			t.Error(err)
 		}
 		ended <- e
 	}()
 	out.shows(t, "ready\n")
-	signals <- "TERM"
-	<-ended
-	if !strings.Contains(out.String(), "caught terminated\n") {
-		t.Errorf("%q", out)
+	for _, n := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGTERM} {
+		signals <- strings.TrimPrefix(unix.SignalName(n), "SIG")
+		out.shows(t, "caught "+n.String()+"\n")
+	}
+	if e := <-ended; e.Code != 9 || e.Signal != "" {
+		t.Errorf("%+v", e)
 	}
 }
 
@@ -191,62 +258,4 @@ func (s *suite) gone(t *testing.T) {
 			t.Errorf("%s took %v to end", what, took)
 		}
 	}
-}
-
-// startedRun: a run that outlives gitd is started once, and is the next gitd's; its output is kept.
-func (s *suite) startedRun(t *testing.T) {
-	p := s.env.Platform
-	svc := s.service("started", "v1", "COLOUR=red")
-	file := t.TempDir() + "/j1.log"
-	spec := deploy.RunSpec{Name: "started-job-1", Args: []string{program, "both"}, Log: file, Grace: time.Second}
-	if _, err := p.WaitRun(within(t), "started", spec.Name); !errors.Is(err, deploy.ErrNotFound) {
-		t.Errorf("before it is started: %v", err)
-	}
-	for range 2 { // the second does nothing
-		if err := p.StartRun(within(t), svc, spec); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if e, err := p.WaitRun(within(t), "started", spec.Name); err != nil || e != (deploy.Exit{}) {
-		t.Errorf("%+v, %v", e, err)
-	}
-	if err := p.StartRun(within(t), svc, spec); err != nil {
-		t.Errorf("again, when it has ended: %v", err)
-	}
-	if err := p.RemoveRun(within(t), "started", spec.Name); err != nil {
-		t.Error(err)
-	}
-	if err := p.RemoveRun(within(t), "started", spec.Name); !errors.Is(err, deploy.ErrNotFound) {
-		t.Errorf("removed twice: %v", err)
-	}
-	if b := kept(file); !strings.Contains(b, "out") || !strings.Contains(b, "err") || strings.Count(b, "out") != 1 {
-		t.Errorf("log: %q", b)
-	}
-	spec = deploy.RunSpec{Name: "started-job-2", Args: []string{program, "deaf"}, Log: t.TempDir() + "/j2.log", Grace: time.Second}
-	if err := p.StartRun(within(t), svc, spec); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan deploy.Exit, 1)
-	go func() {
-		e, err := p.WaitRun(within(t), "started", spec.Name)
-		if err != nil {
-			t.Error(err)
-		}
-		ended <- e
-	}()
-	if err := p.StopRun(within(t), "started", spec.Name, time.Second); err != nil {
-		t.Error(err)
-	}
-	if e := <-ended; e.Code == 0 || e.Signal == "" {
-		t.Errorf("stopped: %+v", e)
-	}
-	if err := p.RemoveRun(within(t), "started", spec.Name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
-		t.Error(err)
-	}
-}
-
-// kept is what a log has: package output's own form, without its times.
-func kept(file string) string {
-	b, _ := os.ReadFile(file)
-	return string(b)
 }

@@ -90,6 +90,17 @@ func diagnosePod(rev *servingv1.Revision, pod *corev1.Pod, now time.Time) proble
 	if pod.Spec.NodeName != "" {
 		phase = "the node " + pod.Spec.NodeName + " pulls the image and creates the container"
 	}
+	for i := range pod.Status.InitContainerStatuses {
+		c := &pod.Status.InitContainerStatuses[i]
+		if w := c.State.Waiting; w != nil {
+			if h := diagnoseWaiting(pod, c, w); h.err != nil {
+				return h
+			}
+		}
+		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
+			return problem{key: "init", err: runtimeError("its init container ended with status %d: %s", t.ExitCode, oneLine(t.Message)), grace: killedTime, pod: pod}
+		}
+	}
 	for i := range pod.Status.ContainerStatuses {
 		c := &pod.Status.ContainerStatuses[i]
 		h := diagnoseContainer(rev, pod, c, now)

@@ -99,6 +99,20 @@ func TestDiagnose(t *testing.T) {
 func at[T any](v T) *T { return &v }
 
 // What is kept in a Secret gives the same release again; the order of variables does not matter, everything else does.
+// TestDiagnoseInit: what keeps an init container from running is told as of any other.
+func TestDiagnoseInit(t *testing.T) {
+	for want, state := range map[string]corev1.ContainerState{
+		"the registry refuses the nodes' credentials": {Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "401 Unauthorized"}},
+		"its init container ended with status 3: no":  {Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Message: "no"}},
+	} {
+		pod := &corev1.Pod{Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{Name: "gitd", State: state}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}}}}}}
+		if h := diagnosePod(nil, pod, time.Now()); h.err == nil || !strings.Contains(h.err.Error(), want) {
+			t.Errorf("%v, want %s", h.err, want)
+		}
+	}
+}
+
 func TestRelease(t *testing.T) {
 	template := func(change func(*servingv1.RevisionTemplateSpec)) servingv1.RevisionTemplateSpec {
 		var s servingv1.RevisionTemplateSpec

@@ -21,10 +21,10 @@ import (
 
 // follow waits for a Job's pod, copies its output to w, and returns how it ended.
 func (p *Platform) follow(ctx context.Context, namespace, job string, r *release, stream streamer) (deploy.Exit, error) {
-	return p.followAs(ctx, namespace, job, r, stream, false)
+	return p.followAs(ctx, namespace, job, r, stream, nil)
 }
 
-func (p *Platform) followAs(ctx context.Context, namespace, job string, r *release, stream streamer, attached bool) (deploy.Exit, error) {
+func (p *Platform) followAs(ctx context.Context, namespace, job string, r *release, stream streamer, attached *attachment) (deploy.Exit, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	mine := selector("batch.kubernetes.io/job-name", job)
@@ -59,6 +59,8 @@ func (p *Platform) followAs(ctx context.Context, namespace, job string, r *relea
 			continue
 		}
 		select {
+		case <-f.done:
+			f.done = nil
 		case <-changed:
 		case <-time.After(lookEvery):
 		case <-ctx.Done():
@@ -76,7 +78,8 @@ type following struct {
 	since    map[string]time.Time // when a problem was seen first
 	streamed chan error           // of the copy of the pod's output; nil before that began
 	exit     deploy.Exit          // once it has ended
-	attached bool                 // the stream is a client's, and ends with the process
+	attached *attachment          // whose stream it is; nil where it is a log's
+	done     chan struct{}        // closed when the stream has ended; nil before it began, and once that was seen
 }
 
 // streamer has the output of a pod that runs, or has run, go where it should, and returns at its end.
@@ -89,7 +92,7 @@ func (p *Platform) logTo(w io.Writer) streamer {
 
 // lastOutput bounds the wait for what an ended process wrote.
 func (f *following) lastOutput() time.Duration {
-	if f.attached {
+	if f.attached != nil {
 		return attachedOutput
 	}
 	return lastOutput
@@ -111,19 +114,26 @@ func (f *following) look(ctx context.Context, all []corev1.Pod) (blocked error, 
 	for i := range all {
 		pod := &all[i]
 		state := stateOf(pod)
-		if f.attached && f.streamed != nil {
+		if f.attached != nil && f.streamed != nil {
 			select {
 			case err := <-f.streamed:
 				f.streamed <- err
+				if x, err, ok := f.attached.ended(); ok {
+					f.exit = x
+					return nil, true, err
+				}
 				if err != nil && ctx.Err() == nil && (state == nil || state.State.Terminated == nil) {
 					return nil, false, fmt.Errorf("the connection to %s broke: %w", pod.Name, err)
 				}
 			default:
 			}
 		}
-		if state != nil && (state.State.Running != nil || state.State.Terminated != nil && !f.attached) && f.streamed == nil {
-			f.streamed = make(chan error, 1)
-			go func() { f.streamed <- f.stream(ctx, pod) }()
+		if state != nil && (state.State.Running != nil || state.State.Terminated != nil && f.attached == nil) && f.streamed == nil {
+			f.streamed, f.done = make(chan error, 1), make(chan struct{})
+			go func(streamed chan<- error, done chan<- struct{}) {
+				defer close(done)
+				streamed <- f.stream(ctx, pod)
+			}(f.streamed, f.done)
 		}
 		if state != nil && state.State.Terminated != nil {
 			select {

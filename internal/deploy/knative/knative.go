@@ -41,9 +41,9 @@ type Options struct {
 	// Instance tells what this gitd made from what another one on the same cluster did; a label's value. "": everything with gitd's labels is ours.
 	Instance string
 	Config   deploy.Configuration // nil: a Service that names one is refused
-	// Page puts the image that answers while an app is maintained into the registry, and returns its reference there: REPOSITORY@sha256:….
-	Page func(ctx context.Context) (string, error)
-	Log  func(format string, args ...any)
+	// Pod puts the image with gitd-pod into the registry, and returns its reference there: REPOSITORY@sha256:….
+	Pod func(ctx context.Context) (string, error)
+	Log func(format string, args ...any)
 }
 
 // Images is where the platform finds images: *registry.Registry.

@@ -152,10 +152,7 @@ func (p *Platform) setMaintenance(ctx context.Context, service string, m *deploy
 
 // startPage makes the page's revision, and waits until it is up.
 func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service) error {
-	if p.o.Page == nil {
-		return app.Errorf(app.CodeUnavailable, "have the app itself answer so", "this server has no page of maintenance")
-	}
-	image, err := p.o.Page(ctx)
+	image, err := p.podImage(ctx)
 	if err != nil {
 		return err
 	}

@@ -52,8 +52,10 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 	}
 	var a *attachment
 	if s.Stdin != nil || s.Terminal != nil {
-		a = &attachment{p: p, s: s, remove: func() { _ = p.remove(context.WithoutCancel(ctx), jobs, namespace, name) }}
-		a.prepare(&job.Spec.Template.Spec)
+		a = &attachment{p: p, s: s}
+		if err := a.prepare(ctx, &job.Spec.Template.Spec); err != nil {
+			return deploy.Exit{}, err
+		}
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
@@ -70,7 +72,7 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 	if s.Process == "" {
 		a.s.Stdout = shell.Errors(orDiscard(s.Stdout))
 	}
-	e, err := a.exit(p.followAs(ctx, namespace, name, r, a.stream, true))
+	e, err := p.followAs(ctx, namespace, name, r, a.stream, a)
 	e.Code = shell.Status(e.Code)
 	return e, err
 }

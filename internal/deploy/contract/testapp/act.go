@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,9 +64,14 @@ func sh() {
 
 // act does what a test of runs asks for, and returns the exit status.
 func act(what string, args []string) int {
+	if do := onScreen[what]; do != nil {
+		return do()
+	}
 	switch what {
 	case "args":
 		fmt.Printf("%q\n", args)
+	case "count": // how many arguments, of how many bytes
+		fmt.Println(len(args), len(strings.Join(args, "")))
 	case "cat":
 		_, _ = io.Copy(os.Stdout, os.Stdin)
 	case "sum": // of what it reads
@@ -80,8 +85,7 @@ func act(what string, args []string) int {
 		n, _ := strconv.Atoi(args[0])
 		return n
 	case "die":
-		_ = syscall.Kill(os.Getpid(), unix.SignalNum(args[0]))
-		time.Sleep(time.Minute)
+		die(args[0])
 	case "env":
 		fmt.Println(os.Getenv(args[0]))
 	case "zeros":
@@ -92,47 +96,65 @@ func act(what string, args []string) int {
 	case "sleep":
 		fmt.Println("sleeps")
 		time.Sleep(time.Minute)
+	default:
+		return actMore(what, args)
+	}
+	return 0
+}
+
+func actMore(what string, args []string) int {
+	switch what {
+	case "tail": // it ends while its output is under way, a status and both streams with it
+		n, _ := strconv.Atoi(args[0])
+		_, _ = io.CopyN(os.Stdout, zeros{}, int64(n))
+		fmt.Fprint(os.Stderr, "last")
+		fmt.Print("last")
+		return 6
+	case "after": // the end of its input it goes on
+		n, _ := io.Copy(io.Discard, os.Stdin)
+		fmt.Println("read", n)
+		time.Sleep(300 * time.Millisecond)
+		fmt.Println("later")
+	case "refuses": // input, and goes on
+		_ = os.Stdin.Close()
+		time.Sleep(300 * time.Millisecond)
+		fmt.Println("later")
+	case "leaves": // a child behind, that has its streams
+		c := exec.Command("/proc/self/exe", "sleep")
+		c.Stderr = os.Stderr
+		fmt.Println(c.Start())
 	case "deaf": // to SIGTERM and SIGHUP
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
 		fmt.Println("deaf")
 		time.Sleep(time.Minute)
-	case "catch": // the first signal
+	case "catch": // signals, up to one of these
 		c := make(chan os.Signal, 1)
-		signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGQUIT)
+		signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT, syscall.SIGALRM)
 		fmt.Println("ready")
-		fmt.Println("caught", <-c)
-		return 9
-	case "tty":
-		return tty()
+		for s := range c {
+			fmt.Println("caught", s)
+			if len(args) == 0 || s.String() == args[0] {
+				return 9
+			}
+		}
 	default:
 		return 64
 	}
 	return 0
 }
 
-// tty tells what its terminal is like, and goes on with each line that it reads.
-func tty() int {
-	size := func() string {
-		w, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
-		if err != nil {
-			return err.Error()
-		}
-		return fmt.Sprintf("%dx%d", w.Row, w.Col)
-	}
-	winch := make(chan os.Signal, 8)
-	signal.Notify(winch, syscall.SIGWINCH)
-	go func() {
-		for range winch {
-			fmt.Println("resized", size())
-		}
-	}()
-	fmt.Println("terminal", size(), os.Getenv("TERM"))
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		fmt.Println("read", strings.TrimSpace(lines.Text()))
-	}
-	fmt.Println("end")
-	return 5
+// die ends the program by a signal.
+func die(name string) {
+	n := unix.SignalNum(name)
+	byDefault(n)
+	_ = unix.Kill(os.Getpid(), n)
+	time.Sleep(time.Minute)
+}
+
+// byDefault has a signal do what it does to programs that know nothing of signals: Go has handlers of its own.
+func byDefault(n syscall.Signal) {
+	var action [4]uint64 // of the kernel: SIG_DFL, no flags, nothing blocked
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 }
 
 type zeros struct{}

@@ -13,12 +13,13 @@ import (
 	"github.com/gitd-io/gitd/internal/parts"
 )
 
-// pageRepository is that of the image which answers while an app is maintained.
-const pageRepository = "gitd/page"
+// podRepository is that of the image which has gitd-pod alone.
+const podRepository = "gitd/pod"
 
-// PublishPage puts the image that answers every request with the page of maintenance into the registry, and returns its reference there.
-func PublishPage(ctx context.Context, to Publisher) (string, error) {
-	img, err := Page()
+// PublishPod puts the image with gitd-pod alone into the registry, and returns its reference there: it answers while an app is maintained, and brings
+// the program into the pods of attached runs.
+func PublishPod(ctx context.Context, to Publisher) (string, error) {
+	img, err := Pod()
 	if err != nil {
 		return "", err
 	}
@@ -26,11 +27,11 @@ func PublishPage(ctx context.Context, to Publisher) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return pageRepository + "@" + digest.String(), to.AddImage(ctx, pageRepository, digest.Hex[:12], img)
+	return podRepository + "@" + digest.String(), to.AddImage(ctx, podRepository, digest.Hex[:12], img)
 }
 
-// Page is the image: gitd-pod alone, as a user without rights.
-func Page() (v1.Image, error) {
+// Pod is the image: gitd-pod alone, as a user without rights. As it is, it answers every request with the page of maintenance.
+func Pod() (v1.Image, error) {
 	program, err := parts.Path(parts.Pod)
 	if err != nil {
 		return nil, err
@@ -50,6 +51,6 @@ func Page() (v1.Image, error) {
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Config.User = "65532:65532"
-	config.Config.Entrypoint = []string{wire.Program, wire.Page, ""}
+	config.Config.Entrypoint, config.Config.Cmd = []string{wire.Program}, []string{wire.Page, ""}
 	return mutate.ConfigFile(img, config)
 }

@@ -121,7 +121,8 @@ func (s *Spec) process() *specs.Process {
 		env = append([]string{"PATH=" + defaultPath}, env...)
 	}
 	files := openFiles()
-	limits := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE"}}
+	// No core of a process that has an app's configuration: 1, since 0 does not count for a program of the machine that takes cores.
+	limits := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE", Hard: 1, Soft: 1}}
 	if s.FileSize > 0 {
 		limits = append(limits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Hard: uint64(s.FileSize), Soft: uint64(s.FileSize)})
 	}

@@ -48,6 +48,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	finish NAME           wait for its end
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
 //	cluster stop|start P  a part of the cluster
+//	leaks FILE [NAME]     the secrets in FILE are nowhere: in no file of the data directory but NAME, no log, no process; and no process is dumped
 //	figures APP           where the time of its releases went, and of a request to no instance
 //	dns set NAME RECORD…  a resolver at $DNS knows it: dns set a.example "A 192.0.2.1"; dns delegate NAME SERVER, dns break, dns repair
 //	registry              a registry that is not gitd's at $IMAGES, with images in it
@@ -59,7 +60,7 @@ func table() map[string]command {
 	return map[string]command{
 		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
-		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "restarts": cmdRestarts,
+		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 		"dns": cmdDNS,

@@ -135,7 +135,7 @@ func (h *helper) confine() error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
-	for resource, limit := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: uint64(j.FileSize)} {
+	for resource, limit := range map[int]uint64{unix.RLIMIT_CORE: 1, unix.RLIMIT_FSIZE: uint64(j.FileSize)} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return err
 		}

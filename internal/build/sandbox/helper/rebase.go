@@ -76,7 +76,7 @@ func (h *helper) rebase() error {
 
 // leave gives up this process's rights where it has any: an empty folder is its root, and it is a user of nothing.
 func leave(root string, owner int) error {
-	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_NPROC: 256}
+	limits := map[int]uint64{unix.RLIMIT_CORE: 1, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_NPROC: 256}
 	for resource, limit := range limits {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return err

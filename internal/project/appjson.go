@@ -14,7 +14,6 @@ import (
 	"unicode"
 
 	"github.com/gitd-io/gitd/internal/app"
-	patterns "github.com/gitd-io/gitd/internal/pattern"
 )
 
 // AppJSON is the manifest of apps that come from Heroku or Dokku. Another program's file may have the same name (Expo's), and nothing in it is worth
@@ -258,9 +257,6 @@ func (d *Descriptor) healthchecks(raw json.RawMessage) error {
 	return nil
 }
 
-// oldHome is the folder of an app on Heroku, as a word of a command.
-var oldHome = patterns.New(`(^|[\s"'=:(])/app(/|[\s"':;)&|]|$)`)
-
 // scripts takes over the commands that run at a deployment.
 func (d *Descriptor) scripts(raw json.RawMessage) error {
 	var s struct {
@@ -289,10 +285,7 @@ func (d *Descriptor) scripts(raw json.RawMessage) error {
 			d.notUsed("scripts.%s: it is longer than %s, or has a NUL", c.name, app.Size(maxScript))
 			continue
 		}
-		*c.to = strings.TrimSpace(oldHome.ReplaceAllString(c.command, "${1}/workspace${2}"))
-		if *c.to != strings.TrimSpace(c.command) {
-			d.notUsed("scripts.%s: /app is /workspace here", c.name)
-		}
+		*c.to = strings.TrimSpace(c.command)
 	}
 	if d.Scripts.Predeploy != "" {
 		d.notUsed("scripts.dokku.predeploy: what it writes to files is not kept: what makes files belongs into the build")

@@ -35,7 +35,7 @@ func TestAppJSON(t *testing.T) {
 	"name": "shop", "description": "a shop", "stack": "heroku-24", "keywords": ["shop"],
 	"formation": {"web": {"quantity": 2, "size": "standard-1x"}, "worker": {"quantity": 3}, "clock": {"quantity": 0}, "release": {"quantity": 1}},
 	"healthchecks": {"web": [{"type": "startup", "name": "web", "path": "/up", "attempts": 4, "timeout": 2, "wait": 3, "initialDelay": 10}]},
-	"scripts": {"postdeploy": {"command": "bundle exec rake db:seed"}, "dokku": {"predeploy": " make -C /app assets > /app/log; ls /application x/app/y", "postdeploy": "curl example.com"}},
+	"scripts": {"postdeploy": {"command": "bundle exec rake db:seed"}, "dokku": {"predeploy": " make -C /app assets", "postdeploy": "curl example.com"}},
 	"buildpacks": [{"url": "heroku/nodejs"}, {"url": "https://github.com/heroku/heroku-buildpack-ruby.git"}, {"url": "heroku-community/apt"}],
 	"addons": ["heroku-postgresql:mini", {"plan": "heroku-redis"}],
 	"cron": [{"command": "rake clean", "schedule": "@daily"}]
@@ -46,19 +46,19 @@ func TestAppJSON(t *testing.T) {
 	if d.Web.HealthPath != "/up" || d.Web.HealthTimeout != 30*time.Second {
 		t.Errorf("healthchecks: %s, %s", d.Web.HealthPath, d.Web.HealthTimeout)
 	}
-	if want := (Scripts{"make -C /workspace assets > /workspace/log; ls /application x/app/y", "curl example.com", "bundle exec rake db:seed"}); d.Scripts != want {
+	if want := (Scripts{"make -C /app assets", "curl example.com", "bundle exec rake db:seed"}); d.Scripts != want {
 		t.Errorf("scripts: %+v", d.Scripts)
 	}
 	if fmt.Sprint(d.Buildpacks) != "[{nodejs } {ruby }]" || d.BuildEnv["GITD_BUILDPACKS_ASKED"] == "" && len(d.BuildEnv) != 1 {
 		t.Errorf("buildpacks: %v, %v", d.Buildpacks, d.BuildEnv)
 	}
 	told := strings.Join(d.Remarks, "\n")
-	for _, part := range []string{"formation.web: the size standard-1x has no meaning here", "addons: there are none", "cron: its times are in UTC", "what it writes to files is not kept", "scripts.dokku.predeploy: /app is /workspace here"} {
+	for _, part := range []string{"formation.web: the size standard-1x has no meaning here", "addons: there are none", "cron: its times are in UTC", "what it writes to files is not kept"} {
 		if strings.Count(told, part) != 1 {
 			t.Errorf("%q is not in:\n%s", part, told)
 		}
 	}
-	if len(d.Remarks) != 5 {
+	if len(d.Remarks) != 4 {
 		t.Errorf("%q", d.Remarks)
 	}
 }
@@ -68,7 +68,7 @@ func TestAppJSON_Cron(t *testing.T) {
 	const cron = `{"cron": [{"command": "python3 task.py schedule > /app/log", "schedule": "5 4 * * *"}, {"command": "task", "schedule": "@daily", "concurrency_policy": "forbid"},
 	{"command": "x", "schedule": "every day"}, {"command": "", "schedule": "@daily"}, {"command": "y", "schedule": "@daily", "maintenance": true}, {"command": "z", "schedule": "@daily", "concurrency_policy": "maybe"}]}`
 	d := withAppJSON(t, "", cron)
-	if len(d.Schedules) != 2 || fmt.Sprintf("%q", d.Schedules[0].Command) != `["bash" "-c" "python3 task.py schedule > /workspace/log"]` || d.Schedules[0].Overlap != schedule.Allow ||
+	if len(d.Schedules) != 2 || fmt.Sprintf("%q", d.Schedules[0].Command) != `["bash" "-c" "python3 task.py schedule > /app/log"]` || d.Schedules[0].Overlap != schedule.Allow ||
 		d.Schedules[0].Missed != schedule.Skip || fmt.Sprintf("%q", d.Schedules[1].Command) != `["task"]` || d.Schedules[1].Overlap != schedule.Forbid || d.Schedules[1].Name != "cron-2" {
 		t.Errorf("%+v", d.Schedules)
 	}

@@ -30,7 +30,7 @@ func (d *Descriptor) movedCron(raw json.RawMessage) error {
 		return nil
 	}
 	for i, c := range all[:min(len(all), schedule.Most)] {
-		command := strings.TrimSpace(oldHome.ReplaceAllString(c.Command, "${1}/workspace${2}"))
+		command := strings.TrimSpace(c.Command)
 		var words any = []any{"bash", "-c", command}
 		if !strings.ContainsAny(command, " \t\n;|&<>$`'\"") { // a process type, or a program
 			words = []any{command}

@@ -119,10 +119,10 @@ func (r *restarts) look() error {
 	for _, j := range jobs {
 		r.seen[j.ID] = j
 		b, err := os.ReadFile(filepath.Join(r.w.data, "logs", "jobs", r.app, j.ID+".log"))
-		if err != nil && !os.IsNotExist(err) {
+		if err != nil && !os.IsNotExist(err) { // not yet, or not any more: the oldest jobs go
 			return err
 		}
-		r.logs[j.ID] = strings.Count(string(b), began)
+		r.logs[j.ID] = max(r.logs[j.ID], strings.Count(string(b), began))
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (m *maker) make(ctx context.Context, link string) error {
 
 // images makes the run image and the image that builds run in.
 //
-//	run:    base, user
+//	run:    base, user, /app
 //	build:  base, user, build packages, Go, Node.js, Go's cache, buildpacks
 func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	m.Log.Step("Making the builder image, once on this machine")
@@ -147,7 +147,7 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if run, err = cache.Append(base, user); err != nil {
+	if run, err = m.runImage(ctx, user); err != nil {
 		return nil, nil, err
 	}
 	layers := []*cache.Layer{user}
@@ -174,6 +174,27 @@ func (m *maker) images(ctx context.Context) (run, build v1.Image, err error) {
 	}
 	build, err = configure(build, distro, []string{"CNB_USER_ID=1000", "CNB_GROUP_ID=1000"})
 	return run, build, err
+}
+
+// runImage is the base with the user and, where it has none of its own, a link /app to the folder of the app: commands and files of apps that come from Heroku name it.
+func (m *maker) runImage(ctx context.Context, user *cache.Layer) (v1.Image, error) {
+	layers, err := m.unpacked(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range layers {
+		if _, err := os.Lstat(filepath.Join(dir, "app")); !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				return nil, err
+			}
+			return cache.Append(m.recipe.Base, user)
+		}
+	}
+	link, err := m.stage(ctx, "app", "Adding /app", nil, func(_ context.Context, _ string, w *layerWriter) error { return w.link("app", "workspace") })
+	if err != nil {
+		return nil, err
+	}
+	return cache.Append(m.recipe.Base, user, link)
 }
 
 // unpacked returns the directories of the base image's layers and of these on top.

@@ -23,7 +23,7 @@ const (
 // The versions of what stages do: raised when the code changes in a way that their keys do not show.
 const (
 	LayersVersion  = "1" // the stages
-	builderVersion = "2" // how images are put together of them
+	builderVersion = "3" // how images are put together of them
 )
 
 // Part is a program that the builder image holds.

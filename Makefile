@@ -37,7 +37,7 @@ test-unit: need-serve need-git need-languages need-clients build ## of it, the u
 	@echo "-----> Unit and part tests, with the race detector"
 	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -timeout 20m)
 
-test-e2e: need-serve need-git build ## of it, the end-to-end scripts
+test-e2e: need-serve need-git need-prometheus build ## of it, the end-to-end scripts
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
 	$(parts-env) $(call test,e2e,testname,./test/e2e/...,-count=1 -timeout 40m)
 
@@ -121,7 +121,7 @@ need = if ! PATH=$$PATH:/usr/sbin:/sbin sh -c "$(1)" >/dev/null 2>&1; then \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) >/dev/null || \
 	{ echo "apt-get could not install $(2): install it by hand (as root), then try again" >&2; exit 1; }; fi
 
-.PHONY: need-go need-serve need-git need-languages need-clients
+.PHONY: need-go need-serve need-prometheus need-git need-languages need-clients
 need-go:
 	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: see https://go.dev/doc/install" >&2; exit 1; }
 need-serve: need-go
@@ -130,6 +130,9 @@ need-serve: need-go
 	@$(call need,command -v mmdebstrap,mmdebstrap)
 	@$(call need,command -v nft,nftables)
 	@$(call need,command -v ip,iproute2)
+# A real Prometheus scrapes the server in an end-to-end test.
+need-prometheus: need-go
+	@$(call need,command -v prometheus,prometheus)
 need-git: need-go
 	@$(call need,command -v git,git)
 	@$(call need,command -v ssh,openssh-client)

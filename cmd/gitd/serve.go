@@ -112,11 +112,21 @@ func runServer(ctx context.Context, set *config.Set) error {
 		logger.Print(app.Plain(note))
 	}
 	o := server.Options{Config: c, Timings: os.Getenv("GITD_TIMINGS") != "", Log: logger.Printf, Files: raiseFiles()}
+	if err := observe(&o); err != nil {
+		return err
+	}
+	defer o.Tracer.Close()
 	l, err := listeners(&c)
 	if err != nil {
 		return err
 	}
 	defer l.SSH.Close()
+	if l.Metrics, err = metricsListener(&c.Telemetry); err != nil {
+		return err
+	}
+	if l.Metrics != nil {
+		defer l.Metrics.Close()
+	}
 	if l.HTTP != nil {
 		defer l.HTTP.Close()
 		o.HTTPPort = l.HTTP.Addr().(*net.TCPAddr).Port

@@ -47,4 +47,5 @@ type Job struct {
 	Status   int    // as shells tell it
 	Signal   string // in words; "" where it exited
 	Reason   string // why it ended, where the state does not say it all
+	Trace    string // ID of its trace, 32 hex digits; "" for none
 }

@@ -84,6 +84,7 @@ type Release struct {
 	Message    string // of the push option message; may be empty
 	Author     string // who wrote the commit, as the commit says; may be empty
 	Subject    string // of the commit; may be empty
+	Trace      string // ID of its trace, 32 hex digits; "" for none
 	Repository string // repository of the image in the registry: the app's name
 	Digest     string // "sha256:…"
 	Processes  []Process

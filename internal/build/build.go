@@ -55,7 +55,18 @@ type Request struct {
 	Buildpacks []Buildpack       // that take part, all of them; none: those of the builder's order that fit
 	ClearCache bool
 	Limits     Limits
-	Log        *app.Log // the engine writes "Detecting: …", "Building with …" and the output of the buildpacks
+	Log        *app.Log   // the engine writes "Detecting: …", "Building with …" and the output of the buildpacks
+	Step       func(Step) // is told each part of the build when it has ended, one at a time; may be nil
+}
+
+// Step is a part of a build that has ended.
+type Step struct {
+	Name      string // "checkout", "analyze", "detect", "build", "export"; "" for a buildpack's part of "build"
+	Buildpack string // its ID, where Name is ""
+	Version   string // of the buildpack
+	Began     time.Time
+	Took      time.Duration
+	Failed    bool // the build ended with it
 }
 
 // Environment is all that goes into platform/env.

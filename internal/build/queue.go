@@ -62,6 +62,13 @@ func (q *Queue) Enter(ctx context.Context, owner string, ahead func(n int)) (lea
 	}
 }
 
+// Length returns how many builds run, and how many wait.
+func (q *Queue) Length() (running, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.taken, len(q.waiting)
+}
+
 // giveUp takes a waiter out of the queue. It returns false for one that has a place already.
 func (q *Queue) giveUp(w *waiter) bool {
 	q.mu.Lock()

@@ -129,6 +129,7 @@ func printJob(out io.Writer, j operation.Job) error {
 	line("status", statusOf(j))
 	line("signal", j.Signal)
 	line("why", j.Reason)
+	line("trace", j.Trace)
 	line("command", quoted(j.Command))
 	line("release", fmt.Sprintf("v%d", j.Release))
 	line("by", j.Key)

@@ -46,6 +46,7 @@ func printRelease(out io.Writer, d operation.ReleaseDetail) error {
 	line("begun", d.Created.UTC().Format(time.DateTime))
 	line("took", took(d.Release))
 	line("parts", parts(d.Parts))
+	line("trace", d.Trace)
 	line("image", d.Image)
 	line("processes", strings.Join(d.Processes, " "))
 	line("revision", d.Revision)

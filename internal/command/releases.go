@@ -15,9 +15,10 @@ import (
 
 func (c *session) releases() *cobra.Command {
 	in := operation.ReleasesOf{Lines: operation.DefaultReleases}
-	releases := c.declare(operation.Releases.Declaration, "APP [-n LINES] [--before vN] [--images]", nil)
+	releases := c.declare(operation.Releases.Declaration, "APP [-n LINES] [--before vN] [--images] [--traces]", nil)
 	inJSON := asJSON(releases)
 	images := releases.Flags().Bool("images", false, "show the image of each release")
+	traces := releases.Flags().Bool("traces", false, "show the ID of each release's trace")
 	releases.RunE = func(cmd *cobra.Command, args []string) error {
 		in.App = args[0]
 		page, err := operation.Releases.Do(cmd.Context(), c.services, c.caller, in)
@@ -27,7 +28,7 @@ func (c *session) releases() *cobra.Command {
 		if *inJSON {
 			return printJSON(cmd.OutOrStdout(), page)
 		}
-		return printReleases(cmd.OutOrStdout(), page, *images)
+		return printReleases(cmd.OutOrStdout(), page, *images, *traces)
 	}
 	releases.Flags().VarP(linesValue{&in.Lines, operation.MaxReleases}, "lines", "n", "how many releases")
 	releases.Flags().Var((*versionValue)(&in.Before), "before", "only releases older than this one")
@@ -40,7 +41,7 @@ const (
 	maxSubject = 60
 )
 
-func printReleases(out io.Writer, page operation.ReleasePage, images bool) error {
+func printReleases(out io.Writer, page operation.ReleasePage, images, traces bool) error {
 	head := []any{"RELEASE", "STATE", "COMMIT", "BY", "WHEN", "TOOK"}
 	signed := slices.ContainsFunc(page.Releases, func(r operation.Release) bool { return r.Signed != "" })
 	if signed { // in a column of its own: what a push says of itself cannot look like it
@@ -48,6 +49,9 @@ func printReleases(out io.Writer, page operation.ReleasePage, images bool) error
 	}
 	if images {
 		head = append(head, "IMAGE")
+	}
+	if traces {
+		head = append(head, "TRACE")
 	}
 	commits := slices.ContainsFunc(page.Releases, func(r operation.Release) bool { return r.Author != "" || r.Subject != "" })
 	if commits {
@@ -61,6 +65,9 @@ func printReleases(out io.Writer, page operation.ReleasePage, images bool) error
 		}
 		if images {
 			cells = append(cells, r.Image)
+		}
+		if traces {
+			cells = append(cells, r.Trace)
 		}
 		if commits {
 			cells = append(cells, app.Line(r.Author, maxAuthor), app.Line(r.Subject, maxSubject))

@@ -9,16 +9,17 @@ import (
 
 // Config is the configuration of a server. Its fields are the groups of the configuration file.
 type Config struct {
-	Server   Server
-	SSH      SSH
-	HTTP     HTTP
-	Git      Git
-	Builds   Builds
-	Limits   Limits
-	Machine  Machine
-	Cluster  Cluster
-	Registry Registry
-	Domains  Domains
+	Server    Server
+	SSH       SSH
+	HTTP      HTTP
+	Git       Git
+	Builds    Builds
+	Limits    Limits
+	Machine   Machine
+	Cluster   Cluster
+	Registry  Registry
+	Domains   Domains
+	Telemetry Telemetry
 }
 
 // Platform is where apps run.
@@ -121,6 +122,23 @@ type Registry struct {
 	Pull     string `json:"pull,omitempty"`   // our own: host:port as nodes name it
 	Push     string `json:"push,omitempty"`   // our own: host:port as Pods name it; "": as nodes
 }
+
+// Telemetry is what the server tells of itself.
+type Telemetry struct {
+	Metrics   string // address to listen on; "" for none
+	Public    bool   // Metrics may be an address that others reach
+	OTLP      string // URL of the collector that traces go to; "": the one of OpenTelemetry's own variables
+	LogFormat LogFormat
+}
+
+// LogFormat is the form of the server's log.
+type LogFormat string
+
+// The forms of the log.
+const (
+	LogText LogFormat = "text" // lines for people
+	LogJSON LogFormat = "json" // an object a line
+)
 
 // Default returns the configuration of a server that is told nothing.
 func Default() Config { return NewSet().Config }

@@ -29,12 +29,13 @@ var groups = []group{
 	{"cluster", "The cluster that runs the apps. With `--platform knative` only."},
 	{"domains", "Domains of apps' own, beside APP.DOMAIN."},
 	{"registry", "The registry of a cluster's images: gitd's own, or another one. With `--platform knative` only."},
+	{"telemetry", "What the server tells of itself: [monitoring.md](monitoring.md)."},
 }
 
 // declared are all settings, bound to c. This is the one place where a setting is declared.
 func declared(c *Config) []*Setting {
 	all := [][]*Setting{c.Server.settings(), c.SSH.settings(), c.HTTP.settings(), c.Git.settings(), c.Builds.settings(), c.Limits.settings(),
-		c.Machine.settings(), c.Cluster.settings(), c.Domains.settings(), c.Registry.settings()}
+		c.Machine.settings(), c.Cluster.settings(), c.Domains.settings(), c.Registry.settings(), c.Telemetry.settings()}
 	var list []*Setting
 	for i, g := range groups {
 		for _, s := range all[i] {
@@ -167,5 +168,16 @@ func (c *Registry) settings() []*Setting {
 		{Key: "key", Flag: "registry-key", value: text("file", &c.Key), Only: Knative, Usage: "our own: PEM file with the certificate's key"},
 		{Key: "pull", Flag: "registry-pull", value: text("host:port", &c.Pull), Only: Knative, Usage: "our own: what nodes call it"},
 		{Key: "push", Flag: "registry-push", value: text("host:port", &c.Push), Only: Knative, Computed: "as --registry-pull", Usage: "our own: what Pods call it"},
+	}
+}
+
+func (c *Telemetry) settings() []*Setting {
+	return []*Setting{
+		{Key: "metrics", Flag: "metrics", value: addressOrNone(&c.Metrics), Computed: "no metrics", Usage: "address to listen on for Prometheus, such as 127.0.0.1:9469: GET /metrics"},
+		{Key: "metrics-public", Flag: "metrics-public", value: toggle(&c.Public), Default: "false",
+			Usage: "--metrics may be an address that others than this machine reach; whoever reaches it reads the names and the load of all apps"},
+		{Key: "otlp", Flag: "otlp", value: text("url", &c.OTLP), Computed: "`OTEL_EXPORTER_OTLP_ENDPOINT`, else no traces",
+			Usage: "OpenTelemetry collector that takes traces over HTTP, such as http://127.0.0.1:4318"},
+		{Key: "log-format", Flag: "log-format", value: choice(&c.LogFormat, LogText, LogJSON), Default: "text", Usage: "form of the server's log"},
 	}
 }

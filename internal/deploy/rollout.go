@@ -36,6 +36,8 @@ type Plan struct {
 	// OnState is called with app.StateShifting when the revision has passed its check and before it gets traffic. An error ends
 	// the rollout. It may be nil.
 	OnState func(app.State) error
+	// Step is told each part of the rollout when it has ended: start, check, canary, shift, drain, undo. It may be nil.
+	Step func(name string, began time.Time, err error)
 }
 
 // Outcome is a rollout that went live.
@@ -78,14 +80,14 @@ func Rollout(ctx context.Context, p Platform, plan Plan) (*Outcome, error) {
 	}
 	if err := r.run(ctx); err != nil {
 		explained := r.explain(ctx, err)
-		r.undo(ctx, err)
+		_ = r.step("undo", func() error { r.undo(ctx, err); return nil })
 		return nil, explained
 	}
 	out := &Outcome{Revision: r.green, Previous: r.blue, Status: r.status, Healthy: r.healthy}
 	if plan.NoTraffic {
 		out.GreenURL = r.greenURL(ctx)
 	} else {
-		r.drain(ctx)
+		_ = r.step("drain", func() error { r.drain(ctx); return nil })
 	}
 	out.URL = r.url(ctx)
 	return out, nil
@@ -134,6 +136,9 @@ func newRollout(p Platform, plan Plan) (*rollout, error) {
 	if plan.OnState == nil {
 		plan.OnState = func(app.State) error { return nil }
 	}
+	if plan.Step == nil {
+		plan.Step = func(string, time.Time, error) {}
+	}
 	return &rollout{Platform: p, plan: plan, service: plan.Service.Name, green: plan.Service.Spec.Template.Name, shares: map[string]int64{}}, nil
 }
 
@@ -169,15 +174,23 @@ func (r *rollout) inspect(ctx context.Context) error {
 	return nil
 }
 
+// step does a part of the rollout, and tells of it.
+func (r *rollout) step(name string, do func() error) error {
+	began := time.Now()
+	err := do()
+	r.plan.Step(name, began, err)
+	return err
+}
+
 // run goes through the stages 2 to 5. Without web, workers stand for instances: they are started, and must stay up for a moment.
 func (r *rollout) run(ctx context.Context) error {
 	if WithoutWeb(&r.plan.Service.Spec.Template) {
 		return r.runWithoutWeb(ctx)
 	}
-	if err := r.start(ctx); err != nil {
+	if err := r.step("start", func() error { return r.start(ctx) }); err != nil {
 		return err
 	}
-	if err := r.check(ctx); err != nil {
+	if err := r.step("check", func() error { return r.check(ctx) }); err != nil {
 		return err
 	}
 	r.healthy = time.Since(r.began)
@@ -188,7 +201,7 @@ func (r *rollout) run(ctx context.Context) error {
 	if err := r.plan.OnState(app.StateShifting); err != nil {
 		return err
 	}
-	return r.shift(ctx)
+	return r.step("shift", func() error { return r.shift(ctx) })
 }
 
 func (r *rollout) runWithoutWeb(ctx context.Context) error {
@@ -221,7 +234,11 @@ func (r *rollout) shift(ctx context.Context) error {
 		from = r.shares[r.green]
 	}
 	if c := r.plan.Canary; c != nil {
-		compared, err := r.tryOut(ctx, c)
+		var compared bool
+		err := r.step("canary", func() (err error) {
+			compared, err = r.tryOut(ctx, c)
+			return err
+		})
 		if err != nil {
 			return err
 		}

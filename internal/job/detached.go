@@ -36,6 +36,7 @@ func (m *Manager) start(ctx context.Context, j app.Job, svc *servingv1.Service, 
 	}
 	j.State = app.JobRunning
 	m.update(&j)
+	m.began(j)
 	m.tasks.Go(func() { m.watch(j) })
 	return j, nil
 }

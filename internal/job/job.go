@@ -17,6 +17,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/store"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // Bounds of jobs.
@@ -36,6 +37,9 @@ type Options struct {
 	LogDir   string           // logs of detached and scheduled jobs: LogDir/APP/jN.log
 	Now      func() time.Time // time.Now
 	Log      func(format string, args ...any)
+
+	Metrics telemetry.Jobs
+	Tracer  *telemetry.Tracer // nil: nothing is traced
 }
 
 // Manager runs jobs.
@@ -120,6 +124,7 @@ func (m *Manager) Run(ctx context.Context, by app.Caller, q Request) (app.Job, d
 		return j, deploy.Exit{}, err
 	}
 	defer m.tasks.Done()
+	j.Trace = m.newTrace()
 	if j, err = m.o.Store.EnterJob(ctx, by, j, atOnce); err != nil {
 		return j, deploy.Exit{}, err
 	}
@@ -232,6 +237,7 @@ func (m *Manager) attach(ctx context.Context, j app.Job, svc *servingv1.Service,
 	defer late.Stop()
 	j.State = app.JobRunning
 	m.update(&j)
+	m.began(j)
 	exit, err := m.o.Platform.Run(ctx, svc, spec)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
@@ -285,6 +291,9 @@ func stateOf(e deploy.Exit) (state app.JobState, reason string) {
 
 // update writes a job's line. Nothing that runs waits for a ledger that fails.
 func (m *Manager) update(j *app.Job) {
+	if !j.Ended.IsZero() {
+		m.tell(j)
+	}
 	gone, err := m.o.Store.UpdateJob(context.WithoutCancel(m.ctx), *j)
 	if err != nil {
 		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err)

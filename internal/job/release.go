@@ -8,6 +8,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // Release runs a command of a release that is not live yet, such as its release command, as the platform's Run does.
@@ -21,10 +22,12 @@ func (m *Manager) Release(ctx context.Context, r app.Release, svc *servingv1.Ser
 	if deadline, ok := ctx.Deadline(); ok {
 		j.Deadline = deadline
 	}
+	j.Trace = telemetry.Current(ctx).Trace()
 	j, err := m.o.Store.EnterJob(ctx, app.Root, j, math.MaxInt)
 	if err != nil {
 		return deploy.Exit{}, err
 	}
+	m.began(j)
 	exit, err := m.o.Platform.Run(ctx, svc, spec)
 	m.ended(&j, exit, err)
 	return exit, err

@@ -129,6 +129,9 @@ func (m *Manager) decide(ctx context.Context, name string, k *scheduled, i int, 
 		})
 	}
 	for _, j := range entered {
+		if j.State == app.JobMissed {
+			m.o.Metrics.Schedules.Inc(j.App, j.Schedule, "missed")
+		}
 		if j.State == app.JobStarting {
 			m.tasks.Go(func() { m.resume(j) })
 		}
@@ -154,7 +157,7 @@ func (m *Manager) become(ctx context.Context, name string, version int, s *sched
 	newest := due[len(due)-1]
 	for _, at := range due {
 		j := app.Job{App: name, Kind: app.JobSchedule, Schedule: s.Name, Due: at, Version: version, Key: clock, Command: s.Command, Detached: true,
-			Started: now, Deadline: now.Add(cmp.Or(s.Timeout, DefaultTimeout)), State: app.JobStarting}
+			Started: now, Deadline: now.Add(cmp.Or(s.Timeout, DefaultTimeout)), State: app.JobStarting, Trace: m.newTrace()}
 		if at != newest || s.Missed == schedule.Skip && now.Sub(at) > late {
 			j.State, j.Ended, j.Reason = app.JobMissed, now, "gitd did not run when it was due"
 		}
@@ -210,7 +213,7 @@ func (m *Manager) retry(ctx context.Context, name string, k *scheduled, s *sched
 		return nil
 	}
 	again := app.Job{App: name, Kind: app.JobSchedule, Schedule: s.Name, Due: j.Due, Attempt: j.Attempt + 1, Version: k.version, Command: s.Command, Detached: true,
-		Started: now, Deadline: now.Add(cmp.Or(s.Timeout, DefaultTimeout)), State: app.JobStarting}
+		Started: now, Deadline: now.Add(cmp.Or(s.Timeout, DefaultTimeout)), State: app.JobStarting, Trace: m.newTrace()}
 	again, err = m.o.Store.EnterJob(ctx, app.Root, again, atOnce)
 	if app.CodeOf(err) == app.CodeExists || app.CodeOf(err) == app.CodeLimitExceeded { // it is tried later
 		return nil

@@ -63,11 +63,12 @@ type Job struct {
 	Status   *int         `json:"status,omitempty"` // its exit status, as shells tell it
 	Signal   string       `json:"signal,omitempty"` // that ended it, in words
 	Reason   string       `json:"reason,omitempty"` // why it ended, where the state does not say it all
+	Trace    string       `json:"trace,omitempty"`  // ID of its trace: 32 hexadecimal digits; none where nothing was traced
 }
 
 func jobOf(j app.Job, secrets bool) Job {
 	o := Job{ID: fmt.Sprintf("j%d", j.Number), Kind: j.Kind, Schedule: j.Schedule, Attempt: j.Attempt, Release: j.Version, Key: j.Key, Detached: j.Detached, Started: j.Started,
-		Deadline: j.Deadline, State: j.State, Signal: j.Signal, Reason: j.Reason}
+		Deadline: j.Deadline, State: j.State, Signal: j.Signal, Reason: j.Reason, Trace: j.Trace}
 	if secrets {
 		o.Command = j.Command
 	}

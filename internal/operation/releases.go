@@ -40,6 +40,7 @@ type Release struct {
 	Finished *time.Time `json:"finished,omitempty"` // none while it is under way
 	Seconds  float64    `json:"seconds,omitempty"`  // from its entry into the ledger to its end
 	Image    string     `json:"image,omitempty"`    // REPOSITORY@sha256:…; none before it is built
+	Trace    string     `json:"trace,omitempty"`    // ID of its trace: 32 hexadecimal digits; none where nothing was traced
 	Source   string     `json:"source,omitempty"`   // of a ready image: its reference in the registry that it came from, with the digest
 }
 
@@ -47,7 +48,7 @@ type Release struct {
 func entry(r app.Release, live int) Release {
 	e := Release{
 		Version: r.Version, State: r.State, Serves: r.State == app.StateLive && r.Version == live, Commit: r.Commit, Ref: r.Ref, Key: r.Key, Created: r.Created,
-		Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of, Image: image(r),
+		Signed: r.Signed, Message: r.Message, Author: r.Author, Subject: r.Subject, Reason: r.Reason, Kind: r.Kind, Of: r.Of, Image: image(r), Trace: r.Trace,
 	}
 	if r.Commit == "" {
 		e.Source, e.Ref = r.Ref, ""

@@ -45,6 +45,8 @@ func (p *push) redeploy(options []string) (err error) {
 	if p.options, err = parsePushOptions(options); err != nil {
 		return err
 	}
+	p.startTrace(nil)
+	defer func() { p.span.EndRun(err) }()
 	life := p.newLifetime()
 	defer life.end()
 	release, err := p.ss.Lease(life.ctx, p.name, p.app, app.VerbPush, life.cancel)

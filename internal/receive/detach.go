@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/gitd-io/gitd/internal/sshd"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // lifetime is how long a push goes on: as long as its client is there, or, once detached, as long as the server is.
@@ -18,7 +19,7 @@ type lifetime struct {
 
 func (p *push) newLifetime() *lifetime {
 	l := &lifetime{push: p}
-	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(p.ss.Context()))
+	l.ctx, l.cancel = context.WithCancelCause(telemetry.Within(context.WithoutCancel(p.ss.Context()), p.span))
 	l.client = context.AfterFunc(p.ss.Context(), func() { l.cancel(context.Cause(p.ss.Context())) })
 	l.server = context.AfterFunc(p.ss.ServerContext(), func() { l.cancel(sshd.ErrShutdown) })
 	return l

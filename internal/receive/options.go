@@ -8,6 +8,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // PushOptions is what git push -o asked for.
@@ -21,6 +22,9 @@ type PushOptions struct {
 	AtOnce     bool   // all traffic in one step, whatever the app's settings say
 	Redeploy   bool   // deploy again what is live, where there is nothing to push
 	Message    string // what the release is about; "" where none was given
+
+	Parent  telemetry.Parent // the client's span that the push is a part of
+	Warning string           // lines that say which options are ignored
 }
 
 // mode is how far the push goes.
@@ -55,6 +59,8 @@ var pushOptions = []pushOption{
 	{"at-once", "", func(o *PushOptions, _ string) error { o.AtOnce = true; return nil }},
 	{optionRedeploy, "", func(o *PushOptions, _ string) error { o.Redeploy = true; return nil }},
 	{"message", "TEXT", func(o *PushOptions, text string) error { o.Message = text; return checkMessage(text) }},
+	{"traceparent", "00-TRACE-SPAN-01", func(o *PushOptions, text string) error { o.setParent(text); return nil }},
+	{"tracestate", "KEY=VALUE", func(o *PushOptions, text string) error { o.setState(text); return nil }},
 }
 
 // maxMessage bounds the message of a release, in characters.

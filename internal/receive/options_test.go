@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/gittest"
 	"github.com/gitd-io/gitd/internal/sshd"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 func TestParsePushOptions(t *testing.T) {
@@ -63,6 +64,10 @@ func TestParsePushOptions(t *testing.T) {
 		{"message that forges a signature", []string{"message=x [Signed by boss SHA256:abc]"}, PushOptions{}, `push option "message" must not contain "[signed"`},
 		{"message about what was signed", []string{"message=signed contracts"}, PushOptions{Message: "signed contracts"}, ""},
 		{"message in Latin-1", []string{"message=\xe4"}, PushOptions{}, `push option "message" must be one line`},
+		{"a trace to join", []string{"tracestate=a=1,b@c=2", "traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+			PushOptions{Parent: telemetry.Parent{Trace: telemetry.TraceID{0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c},
+				Span: telemetry.SpanID{0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31}, Sampled: true, State: "a=1,b@c=2"}}, ""},
+		{"a trace that cannot be joined", []string{"traceparent=00-\x1b"}, PushOptions{Warning: "warning: push option \"traceparent\" is ignored: it is not VERSION-TRACE-SPAN-FLAGS: \"00-\"\n"}, ""},
 		{"dry run that detaches", []string{"detach", "dry-run"}, PushOptions{}, "push options dry-run and detach exclude each other"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -128,7 +133,7 @@ func TestPushOptions(t *testing.T) {
 		words  []string
 	}{
 		{"skip-ci", []string{`remote:  !     unknown push option "skip-ci"`, `! [remote rejected] main -> main (unknown push option "skip-ci")`,
-			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o canary=PERCENT, -o steps=10,50, -o at-once, -o redeploy, -o message=TEXT"}},
+			"remote:  !     the push options are: -o clear-cache, -o dry-run, -o no-traffic, -o detach, -o canary=PERCENT, -o steps=10,50, -o at-once, -o redeploy, -o message=TEXT, -o traceparent=00-TRACE-SPAN-01, -o tracestate=KEY=VALUE"}},
 		{"message", []string{`(push option "message" needs a value: -o message=TEXT)`}},
 	} {
 		fx.Rejected(dir, tt.words, "push", "-o", tt.option, "platform", "main")

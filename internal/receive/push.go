@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
 	"github.com/gitd-io/gitd/internal/sshd"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // push is one git push. Its stages, in this order:
@@ -48,6 +49,9 @@ type push struct {
 	log     *app.Log
 
 	received bool // all that the client sends; stage 5
+
+	span    *telemetry.Span // of all of it, from stage 4 on; nil where nothing is traced
+	version int             // of the release; stage 7
 }
 
 // receivePack serves git push: stages 1 to 3, and the rest by serve.
@@ -179,7 +183,9 @@ func (p *push) accepted() (err error) {
 // run takes the commit of a command live. It returns what the report says of the pack, and the line's result for the server's log.
 func (p *push) run(c *refCommand) (unpack, result string) {
 	commit := fmt.Sprintf("%s %.7s", strings.TrimPrefix(c.name, "refs/heads/"), c.new)
+	p.startTrace(c)
 	unpacked, err := p.take(c)
+	p.endTrace(err)
 	if err == nil {
 		if p.options.NoTraffic {
 			return "ok", commit + " deployed without traffic"

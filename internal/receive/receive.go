@@ -12,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/pktline"
 	"github.com/gitd-io/gitd/internal/repository"
 	"github.com/gitd-io/gitd/internal/sshd"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // Handler is what receiving needs of the rest of gitd. Every error that is an *app.Error is told to the client in words.
@@ -43,6 +44,9 @@ type Options struct {
 	ReceiveTimeout  time.Duration // that a pack may take to arrive; default 6 hours
 
 	Log func(format string, args ...any) // the server's log
+
+	Metrics telemetry.Releases
+	Tracer  *telemetry.Tracer // nil: nothing is traced
 }
 
 // server serves the verbs of git and Git LFS.

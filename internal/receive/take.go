@@ -11,6 +11,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/awake"
 	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // take runs the stages 5 to 8. unpacked is false when the pack was at fault.
@@ -28,11 +29,17 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		return false, err
 	}
 	defer q.Close()
+	began := time.Now()
 	stats, err := p.receive(life, q, c)
+	telemetry.Task(life.ctx, "receive", "", began, err, telemetry.Attribute{Key: telemetry.KeyObjects, Value: stats.Objects}, telemetry.Attribute{Key: telemetry.KeyBytes, Value: stats.Bytes})
 	if err != nil {
 		return false, err
 	}
-	if err := p.check(life.ctx, q, c, stats); err != nil {
+	p.tellTrace()
+	began = time.Now()
+	err = p.check(life.ctx, q, c, stats)
+	telemetry.Task(life.ctx, "check", telemetry.TaskTest, began, err)
+	if err != nil {
 		return true, err
 	}
 	if p.options.Detach {
@@ -52,7 +59,10 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		p.repository.Maintain()
 		return true, nil
 	}
-	return true, p.publish(life.ctx, q, c, turn)
+	began = time.Now()
+	err = p.publish(life.ctx, q, c, turn)
+	telemetry.Task(life.ctx, "publish", "", began, err)
+	return true, err
 }
 
 // receive takes the pack into the quarantine. Without a pack the objects must be here already.
@@ -130,6 +140,7 @@ func (p *push) deploy(ctx context.Context, q *repository.Quarantine, c *refComma
 		pushed.Signed = p.signed.String()
 	}
 	result, err := p.opts.Handler.Deploy(ctx, pushed)
+	p.version = result.Version
 	return result.Version, err
 }
 

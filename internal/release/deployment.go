@@ -9,6 +9,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
+	"github.com/gitd-io/gitd/internal/telemetry"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -41,9 +42,11 @@ type deployment struct {
 	timings   timings
 	// configuration is the version of the app's configuration that becomes the current one when the release is live; nil for none.
 	configuration *int
-	buildSecrets  secret.Values // what the build sees of the configuration
-	url           string        // of the release, once it is live or ready
-	current       *liveRelease  // see live
+	buildSecrets  secret.Values   // what the build sees of the configuration
+	url           string          // of the release, once it is live or ready
+	span          *telemetry.Span // of all of it; nil where nothing is traced
+	own           bool            // the span is of the release, and not of a push
+	current       *liveRelease    // see live
 }
 
 func (d *deployment) result() app.Result {
@@ -79,8 +82,10 @@ func (d *deployment) live(ctx context.Context) (*liveRelease, error) {
 
 // run adds the release to the ledger, cancels what is under way for its app, and calls do. do's error decides the state in which the
 // release ends.
-func (d *deployment) run(ctx context.Context, do func(context.Context) error) error {
+func (d *deployment) run(ctx context.Context, do func(context.Context) error) (err error) {
 	m := d.m
+	ctx, done := d.trace(ctx)
+	defer func() { done(err) }()
 	ctx, me, end, err := m.open(ctx)
 	if err != nil {
 		return err
@@ -95,6 +100,9 @@ func (d *deployment) run(ctx context.Context, do func(context.Context) error) er
 		d.log.Step("Stopping the release of %s that is under way: this one is newer", d.release.App)
 		before.cancel(app.Errorf(app.CodeSuperseded, "nothing to do: the newer one goes on", "superseded by v%d (%s)", d.release.Version, origin(d.release)))
 		<-before.done // even if ctx has ended: the next one waits only for this one
+	}
+	if d.own && d.span.Sent() {
+		d.log.Detail("trace %s", d.span.Trace())
 	}
 	file, err := m.openLog(d.release)
 	if err != nil {
@@ -127,6 +135,7 @@ func (d *deployment) enter(ctx context.Context, me *turn) (before *turn, err err
 				return err
 			}
 		}
+		d.release.Trace = d.span.Trace()
 		r, err := d.m.o.Store.Enter(ctx, d.by, d.release)
 		if err == nil {
 			d.release, me.version = r, r.Version
@@ -176,5 +185,6 @@ func (d *deployment) to(ctx context.Context, e store.Event) error {
 		return err
 	}
 	d.release.State = e.State
+	d.count(e.State)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
+	"github.com/gitd-io/gitd/internal/telemetry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
@@ -68,6 +69,10 @@ type Options struct {
 	// Remove removes what an app or a preview has beside its Service, logs and ledger; may be nil.
 	Remove func(ctx context.Context, a app.App) error
 	Log    func(format string, args ...any)
+
+	Metrics telemetry.Releases // count nothing where they are not set
+	Builds  telemetry.Builds
+	Tracer  *telemetry.Tracer // nil: nothing is traced
 }
 
 // kept is how many revisions of an app that were live or ready are kept for rollbacks and promotions, with their images.

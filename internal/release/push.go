@@ -13,6 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/project"
 	"github.com/gitd-io/gitd/internal/schedule"
 	"github.com/gitd-io/gitd/internal/store"
+	"github.com/gitd-io/gitd/internal/telemetry"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -206,11 +207,13 @@ func (d *deployment) build(ctx context.Context, p app.Push, settings project.Des
 	if err := d.to(ctx, store.Event{State: app.StateBuilding}); err != nil {
 		return nil, err
 	}
+	ctx, watch := d.watchBuild(ctx)
 	result, err := d.m.o.Builder.Build(ctx, build.Request{
 		App: p.App, AppID: d.release.AppID, Version: d.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv, Secrets: d.buildSecrets,
 		AppDir: settings.AppDir, Buildpacks: asked(settings.Buildpacks),
-		ClearCache: p.ClearCache, Limits: d.m.o.Limits, Log: d.log,
+		ClearCache: p.ClearCache, Limits: d.m.o.Limits, Log: d.log, Step: watch.step,
 	})
+	watch.ended(result, err)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +244,8 @@ func (d *deployment) queue(ctx context.Context) (leave func(), err error) {
 		}
 	})
 	d.timings.Queue = time.Since(began)
+	d.m.o.Builds.Wait.Observe(d.timings.Queue)
+	telemetry.Task(ctx, "queue", "", began, err)
 	if err == nil && waited {
 		d.log.Detail("waited %s", app.Elapsed(d.timings.Queue))
 	}

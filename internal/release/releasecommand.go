@@ -3,11 +3,13 @@ package release
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/store"
+	"github.com/gitd-io/gitd/internal/telemetry"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -24,7 +26,9 @@ func (d *deployment) runReleaseCommand(ctx context.Context, service *servingv1.S
 }
 
 // runCommand runs a command of a release to its end, in a container of its own, with its output in the log. what names it for people.
-func (d *deployment) runCommand(ctx context.Context, service *servingv1.Service, spec deploy.RunSpec, what string) error {
+func (d *deployment) runCommand(ctx context.Context, service *servingv1.Service, spec deploy.RunSpec, what string) (err error) {
+	ctx, span := telemetry.StartTask(ctx, strings.TrimPrefix(what, "the "), "")
+	defer func() { span.EndTask(err) }()
 	d.log.Step("Release v%d: running %s", d.release.Version, what)
 	if spec.Process == releaseProcess {
 		if err := d.maintain(ctx, service); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/store"
+	"github.com/gitd-io/gitd/internal/telemetry"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -34,11 +35,13 @@ func (d *deployment) rollOut(ctx context.Context, l launch) error {
 }
 
 // takeLive is rollOut for an app that may run.
-func (d *deployment) takeLive(ctx context.Context, l launch) error {
+func (d *deployment) takeLive(ctx context.Context, l launch) (err error) {
 	if err := d.begins(ctx, l.service); err != nil {
 		return err
 	}
 	path, timeout := check(l.service)
+	ctx, span := telemetry.StartTask(ctx, "deploy", telemetry.TaskDeploy)
+	defer func() { span.EndTask(err) }()
 	started, shifted := time.Now(), time.Time{}
 	outcome, err := deploy.Rollout(ctx, d.m.o.Platform, deploy.Plan{
 		Service: l.service,
@@ -46,6 +49,7 @@ func (d *deployment) takeLive(ctx context.Context, l launch) error {
 		Steps:   l.steps, StepWait: l.stepTime, Canary: l.canary,
 		NoTraffic: l.noTraffic,
 		Log:       d.log,
+		Step:      func(name string, began time.Time, err error) { step(ctx, name, began, err) },
 		OnState: func(s app.State) error {
 			if s != app.StateShifting {
 				return nil

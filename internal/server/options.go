@@ -8,6 +8,7 @@ import (
 	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/repository"
+	"github.com/gitd-io/gitd/internal/telemetry"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,6 +19,8 @@ type Options struct {
 	HTTPPort int  // port in the apps' URLs; 0 or 80 for none
 	Files    int  // how many descriptors this process may have
 	Log      func(format string, args ...any)
+	Metrics  *telemetry.Metrics // nil: nothing is counted
+	Tracer   *telemetry.Tracer  // nil: nothing is traced
 }
 
 // platform is where the apps run. The zero value stands for this machine.

@@ -20,6 +20,7 @@ import (
 type Listeners struct {
 	SSH, Control net.Listener
 	HTTP         net.Listener // nil on a cluster: its ingress answers
+	Metrics      net.Listener // nil for none
 }
 
 // State is the content of serve.json.
@@ -27,6 +28,8 @@ type State struct {
 	PID  int    `json:"pid"`
 	SSH  string `json:"ssh"`
 	HTTP string `json:"http,omitempty"`
+
+	Metrics string `json:"metrics,omitempty"`
 }
 
 // Serve answers the apps' requests at once, commands after Start, and pushes when the builder image is ready. It returns when ctx ends, with nothing
@@ -47,6 +50,12 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 	}
 	if web := s.runner.web(); web != nil {
 		part("http", func() error { return web.Serve(local.Bound(l.HTTP, connectionLimits(s.o))) })
+	}
+	if l.Metrics != nil {
+		metrics := s.o.Metrics.NewServer()
+		context.AfterFunc(ctx, func() { _ = metrics.Close() })
+		part("metrics", func() error { return metrics.Serve(l.Metrics) })
+		running.Go(func() { s.measureOften(ctx) })
 	}
 	err := s.Start(ctx)
 	if err == nil {
@@ -127,6 +136,9 @@ func (s *Server) writeState(l Listeners) error {
 	state := State{PID: os.Getpid(), SSH: l.SSH.Addr().String()}
 	if l.HTTP != nil {
 		state.HTTP = l.HTTP.Addr().String()
+	}
+	if l.Metrics != nil {
+		state.Metrics = l.Metrics.Addr().String()
 	}
 	b, err := json.Marshal(state)
 	if err != nil {

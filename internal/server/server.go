@@ -39,10 +39,13 @@ type Server struct {
 	ssh          *sshd.Server
 	repositories *repository.Folder
 	builds       *builds
+	queue        *build.Queue
 	services     *operation.Services
 	domains      *domain.Manager
 	stopping     context.Context // ends when the server begins to stop: commands that follow a log end
 	stop         context.CancelFunc
+	data         measured
+	started      chan struct{} // closed when Start is done
 	close        []func() error
 }
 
@@ -62,7 +65,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	o.Log = safeLog(o.Log)
-	s := &Server{o: o, userCAs: userCAs}
+	s := &Server{o: o, userCAs: userCAs, started: make(chan struct{})}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -92,6 +95,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if s.runner, err = runners[o.platform()](s, ctx); err != nil {
 		return nil, err
 	}
+	s.onScrape()
 	s.factory = kind.factory(s)
 	s.builds = &builds{ready: make(chan struct{})}
 	return s, nil
@@ -107,7 +111,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.ssh, err = sshd.New(sshd.Options{
 		HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), UserCAs: s.userCAs, KeyByName: s.store.KeyByName, Log: o.Log, Env: receive.Env(), Greeting: receive.Greeting,
-		Verbs: receive.Verbs(receive.Options{Repositories: s.repositories, Handler: (*front)(s), Log: o.Log}),
+		Verbs:   receive.Verbs(receive.Options{Repositories: s.repositories, Handler: (*front)(s), Log: o.Log, Metrics: o.metrics().Releases, Tracer: o.Tracer}),
+		Metrics: o.metrics().SSH,
 	})
 	if err != nil {
 		return err
@@ -116,10 +121,12 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if o.Timings {
 		timings = s.path(timingsFile)
 	}
-	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Now: now, Log: o.Log})
+	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Now: now, Log: o.Log, Metrics: o.metrics().Jobs, Tracer: o.Tracer})
 	s.onClose(func() error { s.jobs.Close(); return nil })
+	s.queue = build.NewQueue(o.places())
 	s.machine = release.New(release.Options{
-		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: build.NewQueue(o.places()), Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
+		Metrics: o.metrics().Releases, Builds: o.metrics().Builds, Tracer: o.Tracer,
+		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: s.queue, Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
 		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, ImagesFrom: s.o.Config.Builds.ImagesFrom, PullDir: s.path(pullDir), LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
@@ -141,6 +148,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err != nil {
 		o.Log("config: %v", err)
 	}
+	close(s.started)
 	return nil
 }
 
@@ -158,6 +166,7 @@ func (s *Server) destroy(ctx context.Context, by app.Caller, name string) error 
 	if err := s.machine.Destroy(ctx, by, name); err != nil {
 		return err
 	}
+	s.o.Metrics.Forget(name)
 	if err := s.ssh.Recheck(ctx); err != nil { // at once: no watch needs to notice it first
 		s.o.Log("rights: %v", err)
 	}
@@ -185,6 +194,7 @@ func (s *Server) remove(ctx context.Context, a app.App) error {
 	if err := s.runner.platform().SetDomains(ctx, a.Name, nil); err != nil { // the ledger forgets them with the app
 		return err
 	}
+	s.o.Metrics.Forget(a.Name)
 	return s.removeCache(ctx, a.Name)
 }
 

@@ -64,7 +64,7 @@ func (factoryFunc) removeCache(context.Context, string) error                { r
 // stop meanwhile ends well.
 func TestServe_AnswersBeforeItHasRecovered(t *testing.T) {
 	for _, stop := range []bool{false, true} {
-		s := &Server{o: offlineOptions(t.TempDir(), nil, t.Logf), builds: &builds{ready: make(chan struct{})}}
+		s := &Server{o: offlineOptions(t.TempDir(), nil, t.Logf), builds: &builds{ready: make(chan struct{})}, started: make(chan struct{})}
 		s.stopping, s.stop = context.WithCancel(t.Context())
 		var err error
 		if s.store, err = store.Open(s.path(databaseFile)); err != nil {

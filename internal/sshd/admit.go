@@ -19,9 +19,10 @@ func (s *Server) accept(ctx ssh.Context, raw net.Conn) net.Conn {
 	c := &connection{Conn: raw, server: s, address: addressOf(raw.RemoteAddr()), began: now}
 	c.heard.Store(now.UnixNano())
 	c.used.Store(now.UnixNano())
-	refusal := ""
+	refusal, result := "", "accepted"
 	if wait := s.backoff.wait(c.address, s.opts.now()); wait > 0 {
 		refusal = fmt.Sprintf("too many failed logins from your address, try again in %d s", int(math.Ceil(wait.Seconds())))
+		result = "backoff"
 	} else {
 		var crowded *connection
 		refusal, crowded = s.admit(c)
@@ -29,6 +30,13 @@ func (s *Server) accept(ctx ssh.Context, raw net.Conn) net.Conn {
 			crowded.cut("had to make room for others")
 		}
 	}
+	switch {
+	case refusal == draining:
+		result = "shutdown"
+	case refusal != "" && result == "accepted":
+		result = "crowded"
+	}
+	s.opts.Metrics.Connections.Inc(result)
 	if refusal != "" {
 		if refusal != draining {
 			s.strangers.log(s.opts.now(), s.opts.Log, c.auditLine(app.Key{}, "", "", "refused: "+refusal))

@@ -24,6 +24,21 @@ func (c *connection) auditLine(key app.Key, who, what, result string) string {
 	return fmt.Sprintf("ssh %s key=%s %s client=%s %s: %s", c.RemoteAddr(), orDash(key.Name), orDash(who), c.clientVersion(), orDash(what), result)
 }
 
+// count counts a command that has ended.
+func (s *Server) count(o Outcome) {
+	command, result := "command", "ok"
+	switch verb, _, _ := strings.Cut(o.What, " "); verb {
+	case "push", "fetch":
+		command = verb
+	case "git-lfs-transfer", "lfs":
+		command = "lfs"
+	}
+	if o.Status != 0 {
+		result = "failed"
+	}
+	s.opts.Metrics.Commands.Inc(command, result)
+}
+
 // clientVersion is what the client calls itself, for the log.
 func (c *connection) clientVersion() string {
 	c.mu.Lock()

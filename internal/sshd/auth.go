@@ -87,6 +87,7 @@ func (s *Server) verified(c *connection) func(gossh.ConnMetadata, gossh.PublicKe
 			return nil, net.ErrClosed
 		}
 		s.backoff.succeeded(c.address, s.opts.now())
+		s.opts.Metrics.Authentications.Inc("ok")
 		s.companions.add(c.unknownKeys())
 		p := &gossh.Permissions{ExtraData: map[any]any{identityKey{}: id}}
 		if id.certificate != nil {

@@ -215,10 +215,17 @@ func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.heard.Store(time.Now().UnixNano())
+		c.server.received.Add(int64(n))
 	}
 	if !c.identified.Load() {
 		c.acknowledge()
 	}
+	return n, err
+}
+
+func (c *connection) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.server.sent.Add(int64(n))
 	return n, err
 }
 
@@ -245,10 +252,11 @@ func (c *connection) Close() error {
 		switch { // a connection with commands has a line for each of them
 		case !c.identified.Load():
 			if !closing {
-				weight := failedProbe
+				weight, result := failedProbe, "probe"
 				if c.tried.Load() {
-					weight = failedLogin
+					weight, result = failedLogin, "failed"
 				}
+				s.opts.Metrics.Authentications.Inc(result)
 				s.backoff.failed(c.address, weight, s.opts.now())
 			}
 		case c.sessions.Load() == 0:

@@ -11,12 +11,14 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // Options configure a Server. Zero values stand for the defaults.
@@ -46,7 +48,8 @@ type Options struct {
 	// KeyByName returns the registered key with this name, or an *app.Error (CodeNotFound). It must be set where there are UserCAs.
 	KeyByName func(ctx context.Context, name string) (app.Key, error)
 
-	Log func(format string, args ...any) // the server's log: one line for each command
+	Log     func(format string, args ...any) // the server's log: one line for each command
+	Metrics telemetry.SSH
 
 	now func() time.Time // for back-off and the validity of certificates; tests set it
 }
@@ -100,6 +103,8 @@ type Server struct {
 	backoff    *backoff
 	strangers  strangers
 	windows    *windows
+	received   *atomic.Int64 // bytes of all connections
+	sent       *atomic.Int64
 
 	base context.Context // ends all sessions
 	end  context.CancelCauseFunc
@@ -130,7 +135,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, backoff: newBackoff(o.MaxAuthFailures, o.AuthRecovery), windows: newWindows(o.MaxInput),
+	s := &Server{opts: o, backoff: newBackoff(o.MaxAuthFailures, o.AuthRecovery), windows: newWindows(o.MaxInput), received: o.Metrics.Received.Of(), sent: o.Metrics.Sent.Of(),
 		connections: map[*connection]struct{}{}, unproven: map[net.Addr]*connection{}, perAddress: map[netip.Addr]int{}, leases: map[*lease]struct{}{},
 		sessionsEnded: make(chan struct{})}
 	s.base, s.end = context.WithCancelCause(context.Background())

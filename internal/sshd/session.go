@@ -170,6 +170,7 @@ func (ss *Session) run(line string) {
 	stop := context.AfterFunc(ss.server.base, func() { ss.cancel(ErrShutdown) })
 	defer stop()
 	o := ss.dispatch(line)
+	ss.server.count(o)
 	ss.release()
 	ss.last.Lock() // from here on only this goroutine speaks
 	ss.over = true

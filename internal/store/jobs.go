@@ -51,7 +51,7 @@ CREATE TABLE schedules (
 const KeptJobs = 200
 
 const (
-	selectJob         = "SELECT app, number, kind, schedule, due, attempt, version, key, command, detached, deadline, started, ended, state, status, signal, reason FROM jobs "
+	selectJob         = "SELECT app, number, kind, schedule, due, attempt, version, key, command, detached, deadline, started, ended, state, status, signal, reason, trace FROM jobs "
 	queryJob          = selectJob + "WHERE app = ? AND number = ?"
 	queryJobPage      = selectJob + "WHERE app = ? AND number < ? ORDER BY number DESC LIMIT ?"
 	queryJobsUnderWay = selectJob + "INDEXED BY jobs_under_way WHERE ended = 0"
@@ -91,8 +91,8 @@ func insertJob(ctx context.Context, tx querier, j app.Job) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO jobs (app, number, kind, schedule, due, attempt, version, key, command, detached, deadline, started, ended, state, status, signal, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		j.App, j.Number, j.Kind, j.Schedule, sql.NullInt64{Int64: milli(j.Due), Valid: !j.Due.IsZero()}, j.Attempt, j.Version, j.Key, string(command), j.Detached, milli(j.Deadline), milli(j.Started), milli(j.Ended), j.State, j.Status, j.Signal, j.Reason)
+	_, err = tx.ExecContext(ctx, "INSERT INTO jobs (app, number, kind, schedule, due, attempt, version, key, command, detached, deadline, started, ended, state, status, signal, reason, trace) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		j.App, j.Number, j.Kind, j.Schedule, sql.NullInt64{Int64: milli(j.Due), Valid: !j.Due.IsZero()}, j.Attempt, j.Version, j.Key, string(command), j.Detached, milli(j.Deadline), milli(j.Started), milli(j.Ended), j.State, j.Status, j.Signal, j.Reason, j.Trace)
 	return err
 }
 
@@ -166,7 +166,7 @@ func (s *Store) jobs(ctx context.Context, query string, args ...any) ([]app.Job,
 		var command string
 		var due sql.NullInt64
 		var deadline, started, ended int64
-		if err := rows.Scan(&j.App, &j.Number, &j.Kind, &j.Schedule, &due, &j.Attempt, &j.Version, &j.Key, &command, &j.Detached, &deadline, &started, &ended, &j.State, &j.Status, &j.Signal, &j.Reason); err != nil {
+		if err := rows.Scan(&j.App, &j.Number, &j.Kind, &j.Schedule, &due, &j.Attempt, &j.Version, &j.Key, &command, &j.Detached, &deadline, &started, &ended, &j.State, &j.Status, &j.Signal, &j.Reason, &j.Trace); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(command), &j.Command); err != nil {

@@ -16,7 +16,7 @@ import (
 
 const (
 	columns = `SELECT s.app, s.version, r.commit_id, r.ref, r.key, r.rollback_of,
-		s.state, s.reason, s.message, s.repository, s.digest, s.processes, s.revision, s.created, s.finished, s.signed, s.kind, s.author, s.subject FROM release_states s `
+		s.state, s.reason, s.message, s.repository, s.digest, s.processes, s.revision, s.created, s.finished, s.signed, s.kind, s.author, s.subject, s.trace FROM release_states s `
 	entries       = "CROSS JOIN releases r ON r.app = s.app AND r.version = s.version "
 	selectRelease = columns + entries
 )

@@ -169,7 +169,7 @@ func TestStore_QueriesReadIndexes(t *testing.T) {
 	s, _ := mustOpen(t)
 	for name, q := range map[string]string{"Find": queryFind, "Page": queryPage, "Live": queryLive, "Previous": queryPrevious, "served": queryServed, "open": queryOpen,
 		"Unfinished": queryUnfinished, "Serves": queryServes, "wasLive": queryWasLive, "Knows": queryKnows, "LiveServices": queryLiveServices, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits, "Events": queryEvents, "Split": querySplit, "SplitApps": querySplitApps, "LiveBefore": queryLiveBefore,
-		"Job": queryJob, "Stop": queryStop, "Stops": queryStops, "Jobs": queryJobPage, "JobsUnderWay": queryJobsUnderWay, "jobs open": queryJobsOpen, "JobsDue": queryJobDue, "old jobs": queryJobOld} {
+		"Job": queryJob, "Stop": queryStop, "Stops": queryStops, "Jobs": queryJobPage, "JobsUnderWay": queryJobsUnderWay, "jobs open": queryJobsOpen, "JobsDue": queryJobDue, "old jobs": queryJobOld, "Succeeded": querySucceeded} {
 		rows, err := s.db.Query("EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
 		if err != nil {
 			t.Fatal(name, err)

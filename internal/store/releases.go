@@ -18,6 +18,7 @@ type Event struct {
 	Signed     string        `json:"signed,omitempty"` // this and the next three only in the first event
 	Kind       app.Kind      `json:"kind,omitempty"`
 	Author     string        `json:"author,omitempty"`
+	Trace      string        `json:"trace,omitempty"` // in the first event
 	Subject    string        `json:"subject,omitempty"`
 	Repository string        `json:"repository,omitempty"`
 	Digest     string        `json:"digest,omitempty"`
@@ -34,8 +35,8 @@ type Event struct {
 
 const (
 	insertEvent = "INSERT INTO release_events (app, version, at, state, reason, facts) VALUES (?, ?, ?, ?, ?, ?)"
-	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed, kind, author, subject)
-		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?, ?, ?, ?)`
+	insertState = `INSERT INTO release_states (app, version, state, reason, message, repository, digest, processes, revision, service, created, finished, signed, kind, author, subject, trace)
+		VALUES (?, ?, ?, '', ?, '', '', 'null', '', 0, ?, 0, ?, ?, ?, ?, ?)`
 	// An empty fact leaves the value.
 	updateState = `UPDATE release_states SET state = ?1, reason = ?2,
 		message = iif(?3 = '', message, ?3),
@@ -61,7 +62,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if r.Kind == "" {
 		r.Kind = app.KindPush
 	}
-	facts, err := json.Marshal(Event{Message: r.Message, Signed: r.Signed, Kind: r.Kind, Author: r.Author, Subject: r.Subject})
+	facts, err := json.Marshal(Event{Message: r.Message, Signed: r.Signed, Kind: r.Kind, Author: r.Author, Subject: r.Subject, Trace: r.Trace})
 	if err != nil {
 		return r, err
 	}
@@ -73,7 +74,7 @@ func (s *Store) addRelease(ctx context.Context, tx querier, r app.Release) (app.
 	if _, err := tx.ExecContext(ctx, insertEvent, r.App, r.Version, now, app.StateReceived, "", string(facts)); err != nil {
 		return r, err
 	}
-	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.StateReceived, r.Message, now, r.Signed, r.Kind, r.Author, r.Subject); err != nil {
+	if _, err := tx.ExecContext(ctx, insertState, r.App, r.Version, app.StateReceived, r.Message, now, r.Signed, r.Kind, r.Author, r.Subject, r.Trace); err != nil {
 		return r, err
 	}
 	r.State, r.Created = app.StateReceived, time.UnixMilli(now)

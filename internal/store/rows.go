@@ -41,7 +41,7 @@ func (s *Store) each(ctx context.Context, do func(app.Release) bool, query strin
 		var processes string
 		var created, finished int64
 		if err := rows.Scan(&r.App, &r.Version, &r.Commit, &r.Ref, &r.Key, &r.Of,
-			&r.State, &r.Reason, &r.Message, &r.Repository, &r.Digest, &processes, &r.Revision, &created, &finished, &r.Signed, &r.Kind, &r.Author, &r.Subject); err != nil {
+			&r.State, &r.Reason, &r.Message, &r.Repository, &r.Digest, &processes, &r.Revision, &created, &finished, &r.Signed, &r.Kind, &r.Author, &r.Subject, &r.Trace); err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(processes), &r.Processes); err != nil {

@@ -78,3 +78,26 @@ func (s *Store) Decide(ctx context.Context, name, schedule string, from, to time
 	}
 	return entered, done, nil
 }
+
+const querySucceeded = `SELECT a.app, a.name, coalesce((SELECT j.ended FROM jobs j INDEXED BY jobs_by_due
+	WHERE j.app = a.app AND j.schedule = a.name AND j.due IS NOT NULL AND j.state = 'done' ORDER BY j.due DESC, j.attempt DESC LIMIT 1), 0) FROM schedules a`
+
+// Succeeded returns the last job of each schedule that ended with status 0: its app, its schedule and when it ended. Schedules without one are left out.
+func (s *Store) Succeeded(ctx context.Context) (all []app.Job, err error) {
+	rows, err := s.db.QueryContext(ctx, querySucceeded)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var j app.Job
+		var ended int64
+		if err := rows.Scan(&j.App, &j.Schedule, &ended); err != nil {
+			return nil, err
+		}
+		if j.Ended = fromMilli(ended); ended != 0 {
+			all = append(all, j)
+		}
+	}
+	return all, rows.Err()
+}

@@ -53,6 +53,11 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	dns set NAME RECORD…  a resolver at $DNS knows it: dns set a.example "A 192.0.2.1"; dns delegate NAME SERVER, dns break, dns repair
 //	registry              a registry that is not gitd's at $IMAGES, with images in it
 //	newrun DIR [DISTRO]   a builder in DIR that builds on another run image: as the present one with a file more, of another distribution
+//	collector [hang]      a collector of traces at $OTLP; with hang it answers nothing from now on
+//	spans TRACE           the spans that it has of a trace, as a tree
+//	metrics PATTERN       the lines of the server's metrics that match
+//	prometheus            a Prometheus that scrapes the server, with the rules of config/monitoring
+//	promql QUERY          what it answers
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
 //	golden NAME [stdout]  what the last command told is the transcript testdata/NAME.golden
 //	pause DURATION        for what cannot be waited for: that nothing happens
@@ -63,7 +68,8 @@ func table() map[string]command {
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
-		"dns": cmdDNS,
+		"dns":       cmdDNS,
+		"collector": cmdCollector, "spans": cmdSpans, "metrics": cmdMetrics, "prometheus": cmdPrometheus, "promql": cmdPromQL,
 	}
 }
 

@@ -45,6 +45,7 @@ func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error
 	ts.Check(err)
 	ts.Setenv("SSH_PORT", port)
 	ts.Setenv("HTTP", w.http)
+	w.metrics = a.Metrics
 	ts.Setenv("REMOTE", "ssh://git@"+a.SSH)
 	return output{stderr: string(out)}, nil
 }

@@ -32,6 +32,8 @@ type addresses struct {
 	PID  int    `json:"pid"`
 	SSH  string `json:"ssh"`
 	HTTP string `json:"http"`
+
+	Metrics string `json:"metrics"`
 }
 
 // errExited is returned (wrapped) by startServer when gitd serve ended by itself.

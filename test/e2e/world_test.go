@@ -29,6 +29,10 @@ type world struct {
 	dns     *dnstest.Resolver
 	sockets []*os.File // for SSH and HTTP, handed over to the server; nil: it makes its own
 
+	metrics    string      // address; "" for none
+	collector  *collector  // of traces; nil for none
+	prometheus *prometheus // nil for none
+
 	// On a cluster.
 	namespace string
 	registry  string // port of the server's own, kept over restarts

@@ -93,6 +93,7 @@ func (b *running) checkOut(ctx context.Context, dir string) (c *checkout, stop f
 		began := time.Now()
 		c.err = b.Request.Source.Checkout(ctx, dir, os.Getuid(), os.Getgid())
 		b.Result.Times.Checkout = time.Since(began)
+		b.Took("checkout", began, c.err != nil)
 		if c.err != nil {
 			b.Cancel(c.err)
 		}
@@ -208,13 +209,19 @@ func (b *running) judge(ctx context.Context) {
 
 // phases follows the containers, one after the other. The channel it returns is closed when the last one has nothing more to say.
 func (b *running) phases(ctx context.Context, d *delivery) (<-chan struct{}, error) {
-	if err := b.prepare(ctx, d); err != nil {
+	began := time.Now()
+	err := b.prepare(ctx, d)
+	b.Took("analyze", began, err != nil)
+	if err != nil {
 		return nil, err
 	}
 	if err := b.detectAndBuild(ctx); err != nil {
 		return nil, err
 	}
-	return b.export(ctx)
+	began = time.Now()
+	done, err := b.export(ctx)
+	b.Took("export", began, err != nil)
+	return done, err
 }
 
 // remove ends the Pod, and returns when nothing of it runs any more, or gitd cannot know.

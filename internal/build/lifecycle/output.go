@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
@@ -38,6 +39,7 @@ type Output struct {
 	broken    map[string][]string // output of buildpacks whose detection failed with an error
 	said      map[string][]string // output of detection, by buildpack
 	buildpack string              // the one that builds now
+	steps     []build.Step        // buildpacks that have built, or do now
 	lines     []string            // the last lines of the build
 	errors    []string            // the lifecycle's
 	told      string              // the reason that a buildpack gave
@@ -183,7 +185,11 @@ var noise = pattern.New(`^(Starting builder\.\.\.|Parsing inputs\.\.\.|Ensuring 
 
 func (o *Output) buildLine(raw, s string) {
 	if bp, ok := strings.CutPrefix(s, "Running build for buildpack "); ok {
-		o.buildpack = bp
+		o.begins(bp)
+		return
+	}
+	if bp, ok := strings.CutPrefix(s, "Finished running build for buildpack "); ok {
+		o.finished(bp)
 		return
 	}
 	if e, ok := strings.CutPrefix(s, "ERROR: "); ok {

@@ -42,10 +42,26 @@ type Session struct {
 	release  func()
 	phases   times
 	groupErr error // why the group is refused; set before detection ends
+	steps    sync.Mutex
 }
 
-// times are when the phases in the container began.
+// times are when the phases in the container began; build is that of detect until the detection has passed.
 type times struct{ detect, build time.Time }
+
+// Took tells that a part of the build that began then has ended.
+func (s *Session) Took(name string, began time.Time, failed bool) {
+	s.step(build.Step{Name: name, Began: began, Took: time.Since(began), Failed: failed})
+}
+
+// step passes a part of the build on.
+func (s *Session) step(step build.Step) {
+	if s.Request.Step == nil {
+		return
+	}
+	s.steps.Lock()
+	defer s.steps.Unlock()
+	s.Request.Step(step)
+}
 
 // Work is an engine's part of a session.
 type Work interface {
@@ -159,11 +175,28 @@ func (s *Session) Detect(group func() (phase.Group, error)) *Output {
 // buildpacks refused; else it is for the engine to say how the container ended.
 func (s *Session) Built(ctx context.Context) error {
 	s.Output.Flush()
-	s.Result.Times.Detect, s.Result.Times.Build = s.phases.build.Sub(s.phases.detect), time.Since(s.phases.build)
+	now := time.Now()
+	s.Result.Times.Detect, s.Result.Times.Build = s.phases.build.Sub(s.phases.detect), now.Sub(s.phases.build)
+	s.tellSteps(now)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return s.groupErr
+}
+
+// tellSteps tells how long detection, the buildpacks and all of the build took. A buildpack that did not say that it has finished is the one that failed.
+func (s *Session) tellSteps(now time.Time) {
+	if s.phases.build.Equal(s.phases.detect) {
+		s.step(build.Step{Name: "detect", Began: s.phases.detect, Took: now.Sub(s.phases.detect), Failed: true})
+		return
+	}
+	s.step(build.Step{Name: "detect", Began: s.phases.detect, Took: s.phases.build.Sub(s.phases.detect)})
+	failed := false
+	for _, bp := range s.Output.built(now) {
+		failed = failed || bp.Failed
+		s.step(bp)
+	}
+	s.step(build.Step{Name: "build", Began: s.phases.build, Took: now.Sub(s.phases.build), Failed: failed})
 }
 
 // tellGroup says which buildpacks take part. A group that could not be read, and one with image extensions, is an error.

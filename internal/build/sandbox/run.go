@@ -157,11 +157,13 @@ func (b *running) checkoutAndAnalyze(ctx context.Context, h *helperProcess) erro
 		began := time.Now()
 		err := b.Request.Source.Checkout(ctx, b.in("workspace"), b.owner, b.owner)
 		b.Result.Times.Checkout = time.Since(began)
+		b.Took("checkout", began, err != nil)
 		checkout <- err
 	}()
 	began := time.Now()
 	_, err := h.next()
 	b.Result.Times.Analyze = time.Since(began)
+	b.Took("analyze", began, err != nil)
 	if err != nil {
 		<-checkout
 		return err
@@ -273,8 +275,9 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 // appDir is the app's folder in the container.
 func (b *running) appDir() string { return path.Join(wire.Workspace, b.Request.AppDir) }
 
-func (b *running) export(ctx context.Context, h *helperProcess) error {
+func (b *running) export(ctx context.Context, h *helperProcess) (err error) {
 	began := time.Now()
+	defer func() { b.Took("export", began, err != nil) }()
 	b.Progress.Enter("export")
 	if err := h.tell(wire.CommandExport); err != nil {
 		if cause := context.Cause(ctx); cause != nil {

@@ -74,7 +74,14 @@ func (r *revision) newInstance(id, log string) *instance {
 func (r *revision) launch() {
 	short := strings.ToLower(rand.Text()[:5])
 	in := r.newInstance(r.name+"-"+short, filepath.Join(r.p.logDir(r.service, r.name), logName(time.Now(), short)))
-	r.supervise(in, in.start)
+	began := time.Now()
+	r.supervise(in, func(ctx context.Context) error {
+		err := in.start(ctx)
+		if err == nil {
+			r.counted(deploy.WebProcess, func(c *counts) { c.ready.Observe(time.Since(began)) })
+		}
+		return err
+	})
 }
 
 // supervise brings an instance up by start, and then watches it, in the background. The caller holds mu.
@@ -132,6 +139,12 @@ func (r *revision) startFailed(in *instance, err error) {
 		why = &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
 	}
 	r.ended.note(why, false)
+	r.counted(deploy.WebProcess, func(c *counts) {
+		c.failed++
+		if why.Reason == deploy.OutOfMemory {
+			c.outOfMemory++
+		}
+	})
 	r.mu.Lock()
 	r.noteFailure(why, time.Now())
 	r.mu.Unlock()
@@ -188,7 +201,9 @@ func (r *revision) watch(in *instance) {
 	}
 	r.mu.Unlock()
 	if !exit.Told {
-		r.ended.note(in.exited(), true)
+		why := in.exited()
+		r.ended.note(why, true)
+		r.counted(deploy.WebProcess, func(c *counts) { c.noteEnd(why) })
 	}
 	r.poke()
 	note := "gitd: the instance " + describeExit(exit, r.memory())

@@ -37,6 +37,9 @@ type revision struct {
 	stopped chan struct{}      // closed when the goroutine has ended
 	ended   lastEnd
 
+	counting sync.Mutex         // guards counts
+	counts   map[string]*counts // by process type
+
 	mu sync.Mutex // mu guards the following, and the state of the instances
 
 	image     *image // layers and configuration; nil before the first start

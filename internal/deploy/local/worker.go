@@ -162,6 +162,7 @@ func (w *worker) work(container *sandbox.Container) {
 					return
 				}
 				note = "did not start: " + startFailure(err)
+				r.counted(w.worker.Type, func(c *counts) { c.failed++ })
 				w.note(func(s *deploy.Instance) { s.Ended, s.EndedAt = startErrorOf(err), time.Now() })
 			}
 		}
@@ -178,9 +179,12 @@ func (w *worker) work(container *sandbox.Container) {
 				w.finish()
 				return
 			}
-			w.note(func(s *deploy.Instance) { s.Ended, s.EndedAt = in.exited(), exit.At })
+			why := in.exited()
+			w.note(func(s *deploy.Instance) { s.Ended, s.EndedAt = why, exit.At })
 			if exit.Told { // not the worker's fault
 				again = restarts{}
+			} else {
+				r.counted(w.worker.Type, func(c *counts) { c.noteEnd(why) })
 			}
 		}
 		pause := again.after(alive)

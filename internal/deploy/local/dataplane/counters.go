@@ -3,6 +3,8 @@ package dataplane
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/telemetry/histogram"
 )
 
 // bounds are those of the histogram of latencies: close enough to compare two revisions, few enough to find one's place in a moment.
@@ -17,6 +19,12 @@ var bounds = [...]time.Duration{
 type counters struct {
 	classes [6]atomic.Int64               // by hundreds of the status; 0 for any other
 	latency [len(bounds) + 1]atomic.Int64 // until the answer began
+
+	duration histogram.Histogram // the same, for metrics
+	held     atomic.Int64        // requests that wait for an instance
+	hold     histogram.Histogram // how long they did
+	coldFrom atomic.Int64        // when the first of them found no instance, in Unix nanoseconds; 0 where none waits for the first instance
+	cold     histogram.Histogram // from then until there was an instance
 }
 
 // count adds an answer.
@@ -35,6 +43,29 @@ func (c *counters) count(status int, took time.Duration) {
 		}
 	}
 	c.latency[low].Add(1)
+	c.duration.Observe(took)
+}
+
+// holds counts a request in that waits for an instance; first says that there is none at all. released counts it out.
+func (c *counters) holds(first bool) (released func()) {
+	began := time.Now()
+	c.held.Add(1)
+	if first {
+		c.coldFrom.CompareAndSwap(0, began.UnixNano())
+	}
+	return func() {
+		c.hold.Observe(time.Since(began))
+		if c.held.Add(-1) == 0 {
+			c.coldFrom.Store(0) // all that waited have given up, or there is an instance
+		}
+	}
+}
+
+// started notes that there are instances.
+func (c *counters) started() {
+	if from := c.coldFrom.Swap(0); from != 0 {
+		c.cold.Observe(time.Since(time.Unix(0, from)))
+	}
 }
 
 // Count is the answers within a bound of latency, and not within a shorter one.
@@ -56,4 +87,22 @@ func (r *Revision) Counts() (classes [6]int64, latency []Count) {
 		}
 	}
 	return classes, latency
+}
+
+// Metrics are what is known of a revision's requests.
+type Metrics struct {
+	Classes        [6]int64        // answers by hundreds of the status; 0 for any other than those of HTTP
+	Duration       histogram.Value // until they began
+	InFlight, Held int64
+	Hold, Cold     histogram.Value // how long requests waited for an instance, and for the first one
+}
+
+// Metrics returns what is known of the revision's requests now.
+func (r *Revision) Metrics() Metrics {
+	c := &r.counters
+	m := Metrics{Duration: c.duration.Value(), InFlight: max(r.InFlight(), 0), Held: c.held.Load(), Hold: c.hold.Value(), Cold: c.cold.Value()}
+	for i := range m.Classes {
+		m.Classes[i] = c.classes[i].Load()
+	}
+	return m
 }

@@ -81,6 +81,7 @@ func (r *Revision) SetInstances(ready []*Instance) {
 	r.instances.Store(&list)
 	if len(list) > 0 {
 		r.failing.Store(nil)
+		r.counters.started()
 	}
 	if r.breaker != nil {
 		r.breaker.UpdateConcurrency(len(list) * int(r.slots))
@@ -167,6 +168,7 @@ func (e *failingError) Error() string { return e.sentence }
 
 // pick takes a slot on the less busy of two random instances, or on any that has one. It waits while all are full.
 func (r *Revision) pick(ctx context.Context, not *Instance) (*Instance, error) {
+	var held func()
 	for {
 		list := *r.instances.Load()
 		if in := r.try(list, not); in != nil {
@@ -183,6 +185,10 @@ func (r *Revision) pick(ctx context.Context, not *Instance) (*Instance, error) {
 			if r.waiting.Add(1) > queueDepth {
 				r.waiting.Add(-1)
 				return nil, queue.ErrRequestQueueFull
+			}
+			if held == nil {
+				held = r.counters.holds(true)
+				defer held()
 			}
 			r.wake()
 			select {
@@ -277,6 +283,7 @@ func (r *Revision) deadline(start time.Time) time.Time {
 // wait returns when the breaker has a slot, with the function that gives it back. It gives up at the deadline, and when the instances
 // keep failing to start.
 func (r *Revision) wait(ctx context.Context, deadline time.Time) (release func(), err error) {
+	defer r.counters.holds(len(*r.instances.Load()) == 0)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if !deadline.IsZero() {

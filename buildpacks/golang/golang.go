@@ -25,9 +25,10 @@ import (
 
 // Buildpack builds Go modules.
 type Buildpack struct {
-	Root  string // GOROOT of the toolchain in the build image
-	Cache string // compiled standard library, read-only; may be missing
-	Out   io.Writer
+	Root   string // GOROOT of the toolchain in the build image
+	Cache  string // compiled standard library, read-only; may be missing
+	Lambda string // gitd-lambda in the build image
+	Out    io.Writer
 
 	// Assets makes what the build script of a folder makes; nil makes nothing.
 	Assets func(ctx libcnb.BuildContext, cache *kit.Cache, env kit.Env, folder string) error
@@ -35,13 +36,18 @@ type Buildpack struct {
 
 // New returns the buildpack with the paths of the build image.
 func New(out io.Writer) Buildpack {
-	return Buildpack{Root: catalog.GoRoot, Cache: catalog.GoCache, Out: out, Assets: withNode(out)}
+	return Buildpack{Root: catalog.GoRoot, Cache: catalog.GoCache, Lambda: catalog.LambdaProgram, Out: out, Assets: withNode(out)}
 }
 
 // Detect implements libcnb.Detector.
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	m, err := readModule(ctx.Application.Path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if f, err := findFunction(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment), mod{}); err != nil {
+			return libcnb.DetectResult{}, err
+		} else if f != nil {
+			return kit.Detected(b.Out, "Go function (%s, no go.mod)", strings.TrimPrefix(f.Evidence, table+"; ")), nil
+		}
 		if program := programAlone(ctx.Application.Path); program != "" {
 			return kit.Detected(b.Out, "Go (%s, no go.mod)", program), nil
 		}
@@ -54,6 +60,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 		return kit.LookedFor(b.Out, "go.mod of a program"), nil
 	}
 	if other(ctx.Application.Path, m) {
+		if f, err := findFunction(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment), m); err == nil && f != nil {
+			return kit.Detected(b.Out, "Go function (%s)", f.Evidence), nil
+		}
 		return kit.LookedFor(b.Out, "go.mod of a program"), nil
 	}
 	return kit.Detected(b.Out, "Go (%s, go %s)", m.file, m.goVersion), nil
@@ -75,6 +84,7 @@ type mod struct {
 	toolchain string   // "go1.26.3", or ""
 	cgo       string   // a module that the app requires and that does nothing without cgo; "" for none
 	requires  bool     // go.mod requires modules
+	libraries []string // those of libraries that go.mod requires
 	modules   []string // the folders that go.work names; nil without one
 }
 
@@ -133,6 +143,9 @@ func readModule(app string) (mod, error) {
 		}
 		m.requires = len(f.Require) > 0
 		for _, r := range f.Require {
+			if slices.Contains(libraries, r.Mod.Path) {
+				m.libraries = append(m.libraries, r.Mod.Path)
+			}
 			if prefix, _, ok := module.SplitPathVersion(r.Mod.Path); ok && slices.Contains(needsCgo, prefix) {
 				m.cgo = r.Mod.Path
 			}
@@ -174,7 +187,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	app := ctx.Application.Path
 	env := kit.NewEnv(ctx.Platform.Environment)
 	cache := kit.OpenCache(ctx, env)
-	m, err := b.module(app, env, cache)
+	m, f, err := b.moduleAndFunction(app, env, cache)
 	if err != nil {
 		return result, err
 	}
@@ -185,7 +198,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	targets, err := chooseTargets(app, m, env.Words("BP_GO_TARGETS"), procs)
+	targets, err := b.targets(app, m, f, env, procs)
 	if err != nil {
 		return result, err
 	}
@@ -204,6 +217,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err := stripSources(app, layer.Path, targets, procs); err != nil {
 		return result, err
 	}
+	result.Layers = append(cache.Layers(), layer)
 	for i, t := range targets {
 		p := libcnb.Process{Type: t.name, Command: t.name, Direct: true}
 		if i == 0 {
@@ -211,8 +225,10 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		}
 		result.Processes = append(result.Processes, p)
 	}
-	result.Layers = append(cache.Layers(), layer)
-	return result, nil
+	if f == nil {
+		return result, nil
+	}
+	return result, b.launch(ctx, f, &result)
 }
 
 // module reads the app's module, or makes one, and sets the environment for it.

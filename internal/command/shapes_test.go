@@ -1,6 +1,7 @@
 package command
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -29,6 +30,9 @@ var shapes = []struct {
 	{"traffic APP", operation.Traffic.Do}, {"maintenance APP", operation.Maintenance.Do},
 	{"ps APP", operation.PS.Do}, {"jobs APP", operation.Jobs.Do}, {"jobs show APP JOB", operation.ShowJob.Do}, {"schedules APP", operation.Schedules.Do},
 	{"domains APP, domains list APP", operation.Domains.Do},
+	{"events send", operation.Send.Do}, {"events list, events tail, events dead APP", operation.Events.Do}, {"events show EVENT", operation.ShowEvent.Do},
+	{"events retry APP, events discard APP, events replay APP TRIGGER", operation.RetryDead.Do}, {"events token list", operation.EventTokens.Do}, {"events token create NAME", operation.CreateEventToken.Do},
+	{"triggers APP", operation.Triggers.Do}, {"brokers", operation.Brokers.Do},
 	{"keys list", operation.Keys.Do},
 }
 
@@ -97,7 +101,7 @@ func all(c *cobra.Command) []*cobra.Command {
 	return list
 }
 
-var timeType = reflect.TypeFor[time.Time]()
+var timeType, rawType = reflect.TypeFor[time.Time](), reflect.TypeFor[json.RawMessage]()
 
 // rows are the values of a type, by their paths, with their types and what their fields' comments say.
 func rows(path string, of reflect.Type, optional bool, comment string, comments map[string]string) [][3]string {
@@ -116,6 +120,8 @@ func rows(path string, of reflect.Type, optional bool, comment string, comments 
 	switch {
 	case of == timeType:
 		return row("time")
+	case of == rawType:
+		return row("object or array")
 	case of.Kind() == reflect.Slice && of.Elem().Kind() == reflect.Struct:
 		return append(row("array"), rows(path+"[]", of.Elem(), false, "", comments)...)
 	case of.Kind() == reflect.Slice:

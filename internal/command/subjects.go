@@ -18,6 +18,7 @@ var subjects = []struct {
 	{"Releases", []string{"releases", "release", "wait", "rollback", "promote", "redeploy", "rebase", "image", "abort"}},
 	{"Traffic", []string{"traffic", "maintenance"}},
 	{"Processes and jobs", []string{"ps", "run", "jobs", "schedules", "logs"}},
+	{"Events", []string{"events", "triggers", "brokers"}},
 	{"Keys", []string{"keys"}},
 	{"This machine", []string{"serve", "builder", "purge", "completion"}},
 	{about, []string{"version"}},

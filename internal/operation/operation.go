@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/domain"
+	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/job"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/secret"
@@ -25,6 +26,7 @@ type Services struct {
 	Config   *secret.Configurations
 	Jobs     *job.Manager
 	Domains  *domain.Manager
+	Events   event.Platform // nil where there are no brokers
 	URL      func(app string) string
 	// Destroy removes an app: its Service, repository, cache, ledger.
 	Destroy func(ctx context.Context, by app.Caller, app string) error

@@ -57,7 +57,10 @@ func (d *Descriptor) overlayText(text, file string) error {
 	if err := d.function(g.Function, text); err != nil {
 		return err
 	}
-	if err := d.schedules(g.Schedules, scheduleLines(text)); err != nil {
+	if err := d.schedules(g.Schedules, tableLines(text, "schedules")); err != nil {
+		return err
+	}
+	if err := d.triggers(g.Triggers, tableLines(text, "triggers")); err != nil {
 		return err
 	}
 	if now := d.BuildEnv[catalog.PackagesVariable]; root != "" && now != root {

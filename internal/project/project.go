@@ -14,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/bound"
+	"github.com/gitd-io/gitd/internal/event"
 	patterns "github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/schedule"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -40,6 +41,7 @@ type Descriptor struct {
 	Config     []Declared  // what the app needs of its configuration, by name
 
 	Schedules []schedule.Schedule // jobs that are started by the clock
+	Triggers  []event.Trigger     // events that the app gets
 
 	Processes map[string]Process // other process types of which it says something, by type
 	Scripts   Scripts            // of app.json
@@ -127,6 +129,7 @@ type file struct {
 			Config    map[string]configTable  `toml:"config"`
 			Schedules []scheduleTable         `toml:"schedules"`
 			Function  *functionTable          `toml:"function"`
+			Triggers  []triggerTable          `toml:"triggers"`
 		} `toml:"gitd"`
 	} `toml:"io"`
 }
@@ -192,7 +195,10 @@ func ParseFor(text, name string) (Descriptor, error) {
 	if err := d.function(f.IO.Gitd.Function, text); err != nil {
 		return d, err
 	}
-	return d, d.schedules(f.IO.Gitd.Schedules, scheduleLines(text))
+	if err := d.schedules(f.IO.Gitd.Schedules, tableLines(text, "schedules")); err != nil {
+		return d, err
+	}
+	return d, d.triggers(f.IO.Gitd.Triggers, tableLines(text, "triggers"))
 }
 
 // set takes over what a descriptor says of the build's environment and of how the app runs.
@@ -267,7 +273,7 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 		err = bad("%s", strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	for _, k := range meta.Undecoded() { // tables of other vendors are ignored; an unknown key of ours is a mistake
-		if err == nil && len(k) > 2 && k[0] == "io" && k[1] == "gitd" {
+		if err == nil && len(k) > 2 && k[0] == "io" && k[1] == "gitd" && !inFilter(k) {
 			at := ""
 			if n := keyLine(text, strings.Join(k[:len(k)-1], "."), k[len(k)-1]); n > 0 {
 				at = fmt.Sprintf("line %d: ", n)
@@ -277,6 +283,9 @@ func decode(text string) (f file, meta toml.MetaData, err error) {
 	}
 	return f, meta, err
 }
+
+// inFilter says whether a key is within the filter of a trigger, which event.ReadFilters reads.
+func inFilter(k toml.Key) bool { return len(k) > 4 && k[2] == "triggers" && k[3] == "filter" }
 
 func bad(format string, args ...any) error {
 	return app.Errorf(app.CodeInvalidInput, "correct the file, commit and push again; docs/apps.md lists the settings", "%s: %s", File, fmt.Sprintf(format, args...))

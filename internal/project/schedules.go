@@ -98,13 +98,13 @@ func (t scheduleTable) schedule() (s schedule.Schedule, err error) {
 	return s, err
 }
 
-// scheduleLines are the lines at which [[io.gitd.schedules]] begin.
-func scheduleLines(text string) (lines []int) {
+// tableLines are the lines at which [[io.gitd.NAME]] begin.
+func tableLines(text, name string) (lines []int) {
 	n := 0
 	for l := range strings.Lines(text) {
 		n++
 		compact := strings.NewReplacer(" ", "", "\t", "").Replace(strings.TrimSpace(l))
-		if strings.HasPrefix(compact, "[[io.gitd.schedules]]") {
+		if strings.HasPrefix(compact, "[[io.gitd."+name+"]]") {
 			lines = append(lines, n)
 		}
 	}

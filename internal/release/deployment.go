@@ -186,5 +186,8 @@ func (d *deployment) to(ctx context.Context, e store.Event) error {
 	}
 	d.release.State = e.State
 	d.count(e.State)
+	if e.State == app.StateLive {
+		d.m.setTriggers(ctx, d.release.App)
+	}
 	return nil
 }

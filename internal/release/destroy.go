@@ -9,6 +9,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/event"
 )
 
 // Destroy cancels what is under way for an app and removes the app: its previews, its Service, what Options.Remove removes (repository, images, cache), its logs
@@ -65,6 +66,11 @@ func (m *Machine) remove(ctx context.Context, a app.App) error {
 	}
 	if err := m.o.Platform.Delete(ctx, a.Name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
 		return err
+	}
+	if m.o.Triggers != nil {
+		if err := m.o.Triggers.Forget(ctx, event.Owner{App: a.Name, ID: a.ID}); err != nil {
+			return err
+		}
 	}
 	if m.o.Remove != nil {
 		if err := m.o.Remove(ctx, a); err != nil {

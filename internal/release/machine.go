@@ -47,7 +47,8 @@ type Options struct {
 	Builder   build.Builder
 	Queue     *build.Queue // of all apps' builds; nil for no limit
 	Platform  deploy.Platform
-	Jobs      Jobs // keeps a line of each command of a release; nil for none
+	Jobs      Jobs     // keeps a line of each command of a release; nil for none
+	Triggers  Triggers // of what is live; nil for none
 	Config    *secret.Configurations
 	Images    Images
 	Shelf     Shelf // of the same registry

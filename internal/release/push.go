@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/project"
 	"github.com/gitd-io/gitd/internal/schedule"
 	"github.com/gitd-io/gitd/internal/store"
@@ -161,7 +162,7 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		d.production = newService(d.release, result, production, run)
 		maintained(d.production, settings.Release)
 		noteRequired(d.production, settings.Config)
-		if err := schedule.Set(d.production.Spec.Template.Annotations, settings.Schedules); err != nil {
+		if err := declares(d.production, &settings); err != nil {
 			return nil, err
 		}
 		if !settings.Previews.Workers {
@@ -189,11 +190,22 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 		d.listenOn(service, port)
 	}
 	if d.preview.Parent == "" || settings.Previews.Workers {
-		if err := schedule.Set(service.Spec.Template.Annotations, settings.Schedules); err != nil {
+		if err := declares(service, &settings); err != nil {
 			return nil, err
 		}
 	}
 	return service, d.configure(ctx, service)
+}
+
+// declares notes in a Service what the release starts by the clock, and the events that it gets.
+func declares(service *servingv1.Service, settings *project.Descriptor) error {
+	if len(settings.Triggers) > 0 && deploy.WithoutWeb(&service.Spec.Template) {
+		return app.Errorf(app.CodeInvalidInput, "give the app a web process, or remove [[io.gitd.triggers]]", "%s has triggers, and the app has no process that takes requests", project.File)
+	}
+	if err := schedule.Set(service.Spec.Template.Annotations, settings.Schedules); err != nil {
+		return err
+	}
+	return event.SetTriggers(service.Spec.Template.Annotations, settings.Triggers)
 }
 
 func (d *deployment) build(ctx context.Context, p app.Push, settings project.Descriptor) (*build.Result, error) {

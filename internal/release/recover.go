@@ -54,6 +54,9 @@ func (m *Machine) Recover(ctx context.Context) error {
 	if err := m.setRefs(ctx); err != nil {
 		return err
 	}
+	if err := m.resumeTriggers(ctx); err != nil {
+		return err
+	}
 	m.cleanPulls()
 	m.running.Go(m.sweepOften)
 	m.running.Go(m.removeExpiredOften)

@@ -18,6 +18,7 @@ const (
 	stateFile    = "serve.json" // where a running server listens
 	timingsFile  = "timings.jsonl"
 	databaseFile = "gitd.db"
+	eventsFile   = "events.db"     // the brokers' log
 	platformFile = "platform.json" // where its apps run
 	instanceFile = "instance"      // what tells its objects on a cluster from those of another data directory
 	pullDir      = "pulls"         // images that are being fetched

@@ -13,6 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/knative"
+	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/kube"
 	"github.com/gitd-io/gitd/internal/registry"
 )
@@ -57,6 +58,8 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 func (r *onCluster) platform() deploy.Platform { return r.knative }
 
 func (r *onCluster) images() images { return r.registry }
+
+func (r *onCluster) events() event.Platform { return nil }
 
 func (r *onCluster) web() *http.Server { return nil }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local"
 	"github.com/gitd-io/gitd/internal/domain"
+	"github.com/gitd-io/gitd/internal/event"
+	brokers "github.com/gitd-io/gitd/internal/event/local"
 	"github.com/gitd-io/gitd/internal/registry"
 	host "github.com/gitd-io/gitd/internal/sandbox"
 )
@@ -21,6 +23,7 @@ type machine struct {
 	host     *host.Host
 	registry *registry.Registry
 	local    *local.Platform
+	brokers  *brokers.Platform
 	server   *http.Server
 }
 
@@ -53,11 +56,19 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 		return nil, err
 	}
 	s.onClose(m.local.Close)
+	m.brokers, err = brokers.Open(ctx, brokers.Options{File: s.path(eventsFile), Proxy: m.local, Domain: c.Server.Domain, Log: s.o.Log})
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(m.brokers.Close)
+	m.local.Own(event.Host, m.brokers.Outside())
 	m.server = local.NewServer(m.local)
 	return m, nil
 }
 
 func (m *machine) platform() deploy.Platform { return m.local }
+
+func (m *machine) events() event.Platform { return m.brokers }
 
 func (m *machine) images() images { return m.registry }
 

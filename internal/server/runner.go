@@ -6,6 +6,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/release"
 )
 
@@ -13,6 +14,8 @@ import (
 type runner interface {
 	platform() deploy.Platform
 	images() images
+	// events are the brokers; nil where there are none.
+	events() event.Platform
 	// url returns where people reach an app.
 	url(app string) string
 	// own returns the name under which the platform serves an app; "" where it is not known.

@@ -124,8 +124,12 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Now: now, Log: o.Log, Metrics: o.metrics().Jobs, Tracer: o.Tracer})
 	s.onClose(func() error { s.jobs.Close(); return nil })
 	s.queue = build.NewQueue(o.places())
+	var triggers release.Triggers
+	if events := s.runner.events(); events != nil {
+		triggers = events
+	}
 	s.machine = release.New(release.Options{
-		Metrics: o.metrics().Releases, Builds: o.metrics().Builds, Tracer: o.Tracer,
+		Triggers: triggers, Metrics: o.metrics().Releases, Builds: o.metrics().Builds, Tracer: o.Tracer,
 		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: s.queue, Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
 		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, ImagesFrom: s.o.Config.Builds.ImagesFrom, PullDir: s.path(pullDir), LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Log: o.Log,
 	})
@@ -136,8 +140,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.jobs.Recover(ctx); err != nil {
 		return err
 	}
+	if events := s.runner.events(); events != nil {
+		events.Start()
+	}
 	s.domains = s.openDomains()
-	s.services = &operation.Services{Jobs: s.jobs, Domains: s.domains, Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
+	s.services = &operation.Services{Jobs: s.jobs, Domains: s.domains, Events: s.runner.events(), Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()
 	s.routeDomains(ctx)

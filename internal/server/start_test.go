@@ -12,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -49,6 +50,7 @@ type fakeRunner struct {
 
 func (r *fakeRunner) platform() deploy.Platform          { return r.deploy }
 func (r *fakeRunner) images() images                     { return nil }
+func (r *fakeRunner) events() event.Platform             { return nil }
 func (r *fakeRunner) url(string) string                  { return "" }
 func (r *fakeRunner) own(context.Context, string) string { return "" }
 func (r *fakeRunner) web() *http.Server                  { return r.server }

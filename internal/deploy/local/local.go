@@ -117,6 +117,9 @@ type Limits = dataplane.Limits
 // Bound returns a listener for NewServer's server that lets clients in within the limits.
 func Bound(l net.Listener, limits Limits) net.Listener { return dataplane.Bound(l, limits) }
 
+// Own has a handler answer requests for NAME.Domain, as long as there is no app of that name. It is called before the first request.
+func (p *Platform) Own(name string, h http.Handler) { p.plane.Own(name+"."+p.opts.Domain, h) }
+
 // Open loads the Services and adopts the instances that still run; when it returns, requests are answered.
 func Open(ctx context.Context, o Options) (*Platform, error) {
 	o = o.withDefaults()

@@ -39,6 +39,7 @@ type Table struct {
 type Plane struct {
 	table   atomic.Pointer[Table]
 	trusted []netip.Prefix
+	own     map[string]http.Handler
 }
 
 // New returns a Plane that answers 404 to everything. The X-Forwarded headers of peers in trusted are passed on; those of others are
@@ -47,6 +48,14 @@ func New(trusted []netip.Prefix) *Plane {
 	p := &Plane{trusted: trusted}
 	p.table.Store(&Table{})
 	return p
+}
+
+// Own has a handler answer the requests for a host that no app has. It is called before the first request.
+func (p *Plane) Own(host string, h http.Handler) {
+	if p.own == nil {
+		p.own = map[string]http.Handler{}
+	}
+	p.own[host] = h
 }
 
 // Publish replaces the table: requests that come in after it returns go by the new one.
@@ -78,6 +87,10 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if name := t.Stopped[at]; name != "" && !own {
 			refuse(w, r, http.StatusServiceUnavailable, "the app "+name+" is stopped: no request starts it; its owner does: ps start "+name)
+			return
+		}
+		if h := p.own[at]; h != nil && len(split) == 0 && !own {
+			h.ServeHTTP(w, r)
 			return
 		}
 		if len(split) == 0 {

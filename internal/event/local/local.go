@@ -1,0 +1,138 @@
+// Package local is brokers on one machine: a durable log in SQLite, with triggers that deliver through the machine's own proxy, so that an app wakes from zero.
+package local
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/event"
+)
+
+// Options configure a Platform. What is zero has the default that is given.
+type Options struct {
+	File   string       // the database
+	Proxy  http.Handler // takes requests to apps by their host
+	Domain string       // apps answer under NAME.Domain
+	Log    func(format string, args ...any)
+
+	MaxBytes   int64         // of all events that are kept; 1 GiB
+	Keep       time.Duration // how long events are kept that were delivered; 72 h
+	KeepDead   time.Duration // how long dead letters are kept; 30 days
+	Recognised time.Duration // how long a second event with the same source and id is recognised at least; 10 minutes
+	Concurrent int           // requests of one trigger at a time; 32
+}
+
+func (o Options) withDefaults() Options {
+	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
+	o.Keep = cmp.Or(o.Keep, 72*time.Hour)
+	o.KeepDead = cmp.Or(o.KeepDead, 30*24*time.Hour)
+	o.Recognised = cmp.Or(o.Recognised, 10*time.Minute)
+	o.Concurrent = cmp.Or(o.Concurrent, 32)
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	return o
+}
+
+// Platform implements event.Platform.
+type Platform struct {
+	o      Options
+	db     *sql.DB // reads
+	wdb    *sql.DB
+	w      *writer
+	clock  clock
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	fan    atomic.Pointer[fan]
+	recent recent
+	bytes  atomic.Int64 // of all events that are kept
+	tails  tails
+
+	mu sync.Mutex
+	// mu guards the following.
+	queues map[queueKey]*queue
+}
+
+var _ event.Platform = (*Platform)(nil)
+
+// Open opens the brokers, and delivers what an earlier process has not, once Start is called.
+func Open(ctx context.Context, o Options) (*Platform, error) {
+	o = o.withDefaults()
+	write, read, err := open(o.File)
+	if err != nil {
+		return nil, explain(err)
+	}
+	p := &Platform{o: o, db: read, wdb: write, queues: map[queueKey]*queue{}}
+	if p.w, err = newWriter(write); err != nil {
+		return nil, errors.Join(err, read.Close(), write.Close())
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.recent.most = recentBytes
+	if err := p.load(ctx); err != nil {
+		_ = p.Close()
+		return nil, explain(err)
+	}
+	return p, nil
+}
+
+// load reads what is live, and sets the clock.
+func (p *Platform) load(ctx context.Context) error {
+	var bytes int64
+	if err := p.db.QueryRowContext(ctx, "SELECT coalesce(sum(bytes), 0) FROM brokers").Scan(&bytes); err != nil {
+		return err
+	}
+	p.bytes.Store(bytes)
+	if err := p.setClock(ctx); err != nil {
+		return err
+	}
+	return p.loadTriggers(ctx)
+}
+
+// Start begins to deliver, and to remove what is old.
+func (p *Platform) Start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, q := range p.queues {
+		q.start()
+	}
+	p.tasks.Go(p.clean)
+}
+
+// Close ends the deliveries under way, which the next process begins again, and closes the database.
+func (p *Platform) Close() error {
+	p.cancel()
+	p.tasks.Wait()
+	p.w.close()
+	return errors.Join(p.db.Close(), p.wdb.Close())
+}
+
+// clock is the time of day, which never goes back while the process runs.
+type clock struct{ began time.Time }
+
+func (c *clock) now() time.Time { return c.began.Add(time.Since(c.began)) }
+
+// setClock starts the clock. Where the machine's has gone back since the last change, the due times go back as much: what waits for a
+// retry would wait for the difference as well.
+func (p *Platform) setClock(ctx context.Context) error {
+	p.clock.began = time.Now()
+	var last int64
+	if err := p.db.QueryRowContext(ctx, "SELECT max((SELECT coalesce(max(accepted), 0) FROM events WHERE number = (SELECT max(number) FROM events)), (SELECT coalesce(max(at), 0) FROM deliveries WHERE state = ?))", queued).Scan(&last); err != nil {
+		return err
+	}
+	back := last - p.clock.began.UnixMilli()
+	if back <= 0 {
+		return nil
+	}
+	p.o.Log("events: the clock has gone back by %s", time.Duration(back)*time.Millisecond)
+	return p.w.write(ctx, func(t *tx) error {
+		_, err := t.exec("UPDATE deliveries SET due = due - ? WHERE state = ?", back, queued)
+		return err
+	}, nil)
+}

@@ -1,0 +1,173 @@
+package local
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// queueKey names the queue of a trigger.
+type queueKey struct {
+	app     int64
+	trigger string
+}
+
+// queue delivers what is due of one trigger, so many at a time. Each trigger has its own: one whose app fails or hangs does not delay others.
+type queue struct {
+	p    *Platform
+	key  queueKey
+	poke chan struct{}
+
+	mu sync.Mutex
+	// mu guards the following.
+	cancel context.CancelFunc // nil until it was started
+	active map[int64]struct{} // deliveries under way, and those whose end is not on disk yet
+	window int                // how many may be under way: fewer while they fail
+}
+
+func newQueue(p *Platform, key queueKey) *queue {
+	return &queue{p: p, key: key, poke: make(chan struct{}, 1), active: map[int64]struct{}{}, window: p.o.Concurrent}
+}
+
+// start begins to deliver, unless it has.
+func (q *queue) start() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.cancel != nil || q.p.ctx.Err() != nil {
+		return
+	}
+	var ctx context.Context
+	ctx, q.cancel = context.WithCancel(q.p.ctx)
+	q.p.tasks.Go(func() { q.run(ctx) })
+}
+
+// stop begins no further delivery; those under way end.
+func (q *queue) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.cancel != nil {
+		q.cancel()
+	}
+}
+
+// wake has the queue look for what is due.
+func (q *queue) wake() {
+	select {
+	case q.poke <- struct{}{}:
+	default:
+	}
+}
+
+// wake wakes the queue of a trigger, if it is there.
+func (p *Platform) wake(key queueKey) {
+	p.mu.Lock()
+	q := p.queues[key]
+	p.mu.Unlock()
+	if q != nil {
+		q.wake()
+	}
+}
+
+// lookAgain is how often a queue looks for what is due although nothing told it to.
+const lookAgain = time.Minute
+
+func (q *queue) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		list, next, err := q.due(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				q.p.o.Log("events: what is due cannot be read, and is looked for again: %v", err)
+			}
+			next = time.Second
+		}
+		for _, d := range list {
+			if !q.enter(ctx, d.number) {
+				return
+			}
+			q.p.tasks.Go(func() {
+				ok := q.deliver(d)
+				q.leave(d.number, ok)
+			})
+		}
+		if len(list) > 0 {
+			continue
+		}
+		t := time.NewTimer(next)
+		select {
+		case <-q.poke:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// enter waits until one more delivery may begin.
+func (q *queue) enter(ctx context.Context, number int64) bool {
+	for {
+		q.mu.Lock()
+		if len(q.active) < q.window {
+			q.active[number] = struct{}{}
+			q.mu.Unlock()
+			return ctx.Err() == nil
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.poke:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// leave notes how a delivery ended: while they fail, fewer begin at a time.
+func (q *queue) leave(number int64, ok bool) {
+	q.mu.Lock()
+	delete(q.active, number)
+	if ok {
+		q.window = min(q.window+1, q.p.o.Concurrent)
+	} else {
+		q.window = max(q.window/2, 1)
+	}
+	q.mu.Unlock()
+	q.wake()
+}
+
+// due returns what is due now and not under way; where that is nothing, how long until something is.
+func (q *queue) due(ctx context.Context) (list []*delivery, next time.Duration, err error) {
+	now := q.p.clock.now().UnixMilli()
+	q.mu.Lock()
+	most := len(q.active) + 2*q.p.o.Concurrent
+	q.mu.Unlock()
+	rows, err := q.p.db.QueryContext(ctx, `SELECT number, event, app, attempts, dead, failed_sink, failed_status, failed_error FROM deliveries
+		WHERE app_id = ? AND trigger = ? AND state = 0 AND due <= ? ORDER BY due LIMIT ?`, q.key.app, q.key.trigger, now, most)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		d := &delivery{key: q.key}
+		if err := rows.Scan(&d.number, &d.event, &d.app, &d.attempts, &d.dead, &d.failed.Destination, &d.failed.Status, &d.failed.Data); err != nil {
+			return nil, 0, err
+		}
+		if !q.under(d.number) {
+			list = append(list, d)
+		}
+	}
+	if err := rows.Err(); err != nil || len(list) > 0 {
+		return list, 0, err
+	}
+	var at int64
+	err = q.p.db.QueryRowContext(ctx, "SELECT coalesce(min(due), 0) FROM deliveries WHERE app_id = ? AND trigger = ? AND state = 0 AND due > ?", q.key.app, q.key.trigger, now).Scan(&at)
+	if err != nil || at == 0 {
+		return nil, lookAgain, err
+	}
+	return nil, min(lookAgain, max(time.Duration(at-q.p.clock.now().UnixMilli())*time.Millisecond, time.Millisecond)), nil
+}
+
+func (q *queue) under(number int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, yes := q.active[number]
+	return yes
+}

@@ -1,0 +1,141 @@
+package local
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/event"
+)
+
+// overhead is what an event takes beside its attributes and data, in bytes.
+const overhead = 512
+
+// accept is one event on its way in.
+type accept struct {
+	p        *Platform
+	broker   string
+	event    event.Event
+	from     event.Sender
+	at       time.Time
+	triggers []*trigger // that it is for
+	receipt  event.Receipt
+}
+
+// Send implements event.Platform.
+func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from event.Sender) (event.Receipt, error) {
+	a, err := p.accept(cmp.Or(broker, event.DefaultBroker), e, from)
+	if err != nil {
+		return event.Receipt{}, err
+	}
+	if err := p.room(ctx, a.size()); err != nil {
+		return event.Receipt{}, err
+	}
+	err = p.w.write(ctx, a.write, a.after)
+	return a.receipt, err
+}
+
+// accept checks an event and finds the triggers that it is for.
+func (p *Platform) accept(broker string, e event.Event, from event.Sender) (*accept, error) {
+	if err := e.Check(); err != nil {
+		return nil, err
+	}
+	e, err := e.Spend()
+	if err != nil {
+		return nil, err
+	}
+	f := p.fan.Load()
+	a := &accept{p: p, broker: broker, event: e, from: from, at: p.clock.now()}
+	for _, t := range f.brokers[broker] {
+		if t.passes(&e) {
+			a.triggers = append(a.triggers, t)
+		}
+	}
+	return a, nil
+}
+
+func (a *accept) size() int64 { return int64(a.event.Size() + overhead) }
+
+// write adds the event and its deliveries. One that is there already changes nothing.
+func (a *accept) write(t *tx) error {
+	a.receipt = event.Receipt{}
+	e := &a.event
+	others, err := json.Marshal(otherAttributes(e))
+	if err != nil {
+		return err
+	}
+	r, err := t.exec("UPDATE brokers SET events = events + 1, bytes = bytes + ? WHERE name = ?", a.size(), a.broker)
+	if err != nil {
+		return err
+	}
+	if n, _ := r.RowsAffected(); n == 0 {
+		return event.NoBroker(a.broker)
+	}
+	r, err = t.exec(`INSERT INTO events (broker, source, id, type, accepted, sender, sender_name, sender_id, size, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (broker, source, id) DO NOTHING`, a.broker, e.Source, e.ID, e.Type, a.at.UnixMilli(), string(a.from.Kind), a.from.Name, a.from.ID, a.size(), string(others), e.Data)
+	if err != nil {
+		return err
+	}
+	if n, _ := r.RowsAffected(); n == 0 {
+		a.receipt.Duplicate = true
+		if _, err := t.exec("UPDATE brokers SET events = events - 1, bytes = bytes - ? WHERE name = ?", a.size(), a.broker); err != nil {
+			return err
+		}
+		return t.row("SELECT number FROM events WHERE broker = ? AND source = ? AND id = ?", []any{a.broker, e.Source, e.ID}, &a.receipt.Number)
+	}
+	if a.receipt.Number, err = r.LastInsertId(); err != nil {
+		return err
+	}
+	for _, to := range a.triggers {
+		if _, err := t.exec("INSERT INTO deliveries (event, app, app_id, trigger, state, due) VALUES (?, ?, ?, ?, ?, ?)",
+			a.receipt.Number, to.App, to.ID, to.Name, queued, a.at.UnixMilli()); err != nil {
+			return err
+		}
+	}
+	a.receipt.Triggers = len(a.triggers)
+	return nil
+}
+
+// after tells those who wait for events.
+func (a *accept) after() {
+	if a.receipt.Duplicate {
+		return
+	}
+	a.p.bytes.Add(a.size())
+	if len(a.triggers) > 0 {
+		a.p.recent.add(a.receipt.Number, &a.event)
+	}
+	for _, t := range a.triggers {
+		a.p.wake(t.key())
+	}
+	a.p.tails.tell(a)
+}
+
+// room makes room for an event, or says that there is none.
+func (p *Platform) room(ctx context.Context, size int64) error {
+	if p.bytes.Load()+size <= p.o.MaxBytes {
+		return nil
+	}
+	if err := p.evict(ctx, size); err != nil {
+		return err
+	}
+	if p.bytes.Load()+size > p.o.MaxBytes {
+		return app.Errorf(app.CodeUnavailable, "send it again later; what waits and what is dead: gitd events dead APP, gitd brokers", "the broker is full: %s of events are kept, and may be", app.Size(p.o.MaxBytes))
+	}
+	return nil
+}
+
+// otherAttributes are those that have no column.
+func otherAttributes(e *event.Event) map[string]string {
+	m := map[string]string{}
+	for _, name := range e.Attributes() {
+		switch name {
+		case "specversion", "id", "source", "type":
+		default:
+			m[name], _ = e.Attribute(name)
+		}
+	}
+	return m
+}

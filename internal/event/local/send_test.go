@@ -1,0 +1,89 @@
+package local
+
+import (
+	"io"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/event"
+)
+
+// opened is a Platform whose apps are h.
+func opened(t *testing.T, file string, h http.HandlerFunc, set func(*Options)) *Platform {
+	t.Helper()
+	o := Options{File: file, Domain: "test", Log: t.Logf, Proxy: h}
+	if set != nil {
+		set(&o)
+	}
+	p, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p.Start()
+	return p
+}
+
+var (
+	owner = event.Owner{App: "hello", ID: 7, Release: 1}
+	key   = event.Sender{Kind: event.FromKey, Name: "laptop"}
+)
+
+// triggerOn is a trigger on one type.
+func triggerOn(kind string) event.Trigger {
+	return event.Trigger{Name: "on-" + kind, Broker: event.DefaultBroker, Path: "/x", Filters: []event.Filter{{Exact: map[string]string{"type": kind}}}, Delivery: event.Defaults()}
+}
+
+// settled waits until nothing of an event is queued.
+func settled(t *testing.T, p *Platform, number int64) event.Record {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		r, err := p.Show(t.Context(), number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits := false
+		for _, d := range r.Deliveries {
+			waits = waits || d.State == event.StateQueued
+		}
+		if !waits {
+			return r
+		}
+		if time.Now().After(end) {
+			t.Fatalf("still queued: %+v", r)
+		}
+	}
+}
+
+// An event reaches the app whose trigger takes it, once, and no other.
+func TestSend(t *testing.T) {
+	got := make(chan string, 10)
+	p := opened(t, filepath.Join(t.TempDir(), "events.db"), func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got <- r.Host + r.URL.Path + " " + r.Header.Get("Ce-Id") + " " + string(b)
+	}, nil)
+	if err := p.SetTriggers(t.Context(), owner, []event.Trigger{triggerOn("a"), triggerOn("b")}); err != nil {
+		t.Fatal(err)
+	}
+	e := event.Event{ID: "1", Source: "s", Type: "a", Data: []byte("hi")}
+	first, err := p.Send(t.Context(), "", e, key)
+	if err != nil || first.Triggers != 1 || first.Duplicate {
+		t.Fatal(first, err)
+	}
+	if again, err := p.Send(t.Context(), "", e, key); err != nil || !again.Duplicate || again.Number != first.Number {
+		t.Fatal(again, err)
+	}
+	r := settled(t, p, first.Number)
+	if d := r.Deliveries; len(d) != 1 || d[0].Trigger != "on-a" || d[0].State != event.StateDelivered || d[0].Attempts != 1 || len(d[0].Log) != 1 || d[0].Log[0].Status != 200 {
+		t.Errorf("%+v", r)
+	}
+	if s := <-got; s != "hello.test/x 1 hi" || len(got) != 0 {
+		t.Errorf("%s, and %d more", s, len(got))
+	}
+}

@@ -21,11 +21,16 @@ type sample struct {
 	Path       string   // the app's folder in the repository; "" is its root
 	Create     []string // the command that makes the app in an empty folder, for the starters of npm
 	Language   string
-	Get        string // asked for instead of /
-	Status     int    // of the answer to it, instead of one below 400
-	Worker     bool   // has no web process
-	Refused    string // a pattern of what the push says: the app is refused, and rightly
-	Needs      string // what the app needs beside gitd, such as a database: it is not pushed
+	Get        string   // asked for instead of /
+	Status     int      // of the answer to it, instead of one below 400
+	Worker     bool     // has no web process
+	Set        []string // variables NAME=VALUE of its configuration, set before the push
+	Says       []string // patterns of what the push says, such as the output of the release command
+	Runs       []string // process types beside web that are up then
+	Has        []string // variables that its configuration has then, such as those that are generated
+	Schedules  []string // names of its schedules
+	Refused    string   // a pattern of what the push says: the app is refused, and rightly
+	Needs      string   // what the app needs beside gitd, such as a database: it is not pushed
 }
 
 // name is a name for the app on the server, and for people.

@@ -94,7 +94,7 @@ func begin(ctx context.Context, st *stage.Stage) error {
 		return err
 	}
 	defer pub.Close()
-	c := exec.CommandContext(ctx, st.Gitd, "keys", "add", "laptop", "--data", st.Data())
+	c := exec.CommandContext(ctx, st.Gitd, "keys", "add", "laptop", "--admin", "--data", st.Data())
 	c.Stdin = pub
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("gitd keys add: %w: %s", err, out)

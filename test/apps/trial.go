@@ -63,14 +63,19 @@ func (t *trial) try(ctx context.Context) (r result) {
 		r.verdict, r.reason = verdictMissing, fmt.Sprintf("%v: %v", errMissing, err)
 		return r
 	}
-	var err error
-	r.first, err = t.push(ctx, dir)
+	err := t.configure(ctx)
+	if err == nil {
+		r.first, err = t.push(ctx, dir)
+	}
 	if t.Refused != "" {
 		r.verdict, r.reason = t.refusal(err)
 		return r
 	}
 	if err == nil && !t.Worker {
 		err = t.look(ctx)
+	}
+	if err == nil {
+		err = t.moved(ctx)
 	}
 	if err == nil {
 		r.warm, err = t.again(ctx, dir)

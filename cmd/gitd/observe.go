@@ -12,16 +12,29 @@ import (
 	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
-// observe sets what the server counts and traces with.
-func observe(o *server.Options) error {
+// observe sets what the server counts and logs with, and returns the log of its progress.
+func observe(o *server.Options) *app.Log {
 	c := &o.Config.Telemetry
+	var lines *telemetry.Counter
 	if c.Metrics != "" {
 		o.Metrics = telemetry.NewMetrics()
 		o.Metrics.Runtime.Version = command.Version
+		lines = o.Metrics.Host.Log
 	}
-	to, err := telemetry.NewCollector(c.OTLP, os.Environ())
+	inJSON := c.LogFormat == config.LogJSON
+	log := telemetry.NewLog(os.Stderr, inJSON, lines)
+	o.Log = telemetry.Printf(log)
+	if inJSON {
+		return app.NewLog(telemetry.Steps(log))
+	}
+	return app.NewLog(os.Stdout)
+}
+
+// tracer is what the server traces with; nil for nothing.
+func tracer(o *server.Options) (*telemetry.Tracer, error) {
+	to, err := telemetry.NewCollector(o.Config.Telemetry.OTLP, os.Environ())
 	if err != nil || to.URL == "" {
-		return err
+		return nil, err
 	}
 	to.Version, to.Log = command.Version, o.Log
 	to.Resource = append(to.Resource, telemetry.Attribute{Key: "service.version", Value: command.Version})
@@ -31,8 +44,7 @@ func observe(o *server.Options) error {
 	if o.Metrics != nil {
 		to.Metrics = o.Metrics.Traces
 	}
-	o.Tracer = telemetry.NewTracer(to)
-	return nil
+	return telemetry.NewTracer(to), nil
 }
 
 // metricsListener is where metrics are asked for; nil for nowhere.

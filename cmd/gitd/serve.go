@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -31,9 +31,11 @@ func serve() *cobra.Command {
 			if err := set.Load(os.Environ()); err != nil {
 				return err
 			}
-			err := runServer(cmd.Context(), set)
+			o := server.Options{Config: set.Config}
+			log := observe(&o)
+			err := runServer(cmd.Context(), set, o, log)
 			if cause := app.Cause(err); cause != "" && app.CodeOf(err) != app.CodeInternal { // of an internal error it is told anyway
-				log.Printf("cannot serve: %s", app.Plain(cause))
+				o.Log("cannot serve: %s", app.Plain(cause), slog.LevelError)
 			}
 			return err
 		},
@@ -91,8 +93,8 @@ func configure(c *cobra.Command, set *config.Set) {
 }
 
 // runServer serves until ctx ends.
-func runServer(ctx context.Context, set *config.Set) error {
-	c := set.Config
+func runServer(ctx context.Context, set *config.Set, o server.Options, progress *app.Log) (err error) {
+	c := o.Config
 	onMachine := c.Server.Platform == config.Local
 	if os.Geteuid() != 0 && onMachine {
 		return app.Errorf(app.CodeUnavailable, "run it as root: sudo gitd serve", "gitd serve makes containers and network namespaces, and needs root for that")
@@ -107,12 +109,11 @@ func runServer(ctx context.Context, set *config.Set) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // the proxy makes much short-lived garbage on a small heap: 7 % more requests
 	}
-	logger := log.New(os.Stderr, "", log.LstdFlags)
 	for _, note := range set.Notes() {
-		logger.Print(app.Plain(note))
+		o.Log("%s", app.Plain(note), slog.LevelWarn)
 	}
-	o := server.Options{Config: c, Timings: os.Getenv("GITD_TIMINGS") != "", Log: logger.Printf, Files: raiseFiles()}
-	if err := observe(&o); err != nil {
+	o.Config, o.Timings, o.Files = c, os.Getenv("GITD_TIMINGS") != "", raiseFiles()
+	if o.Tracer, err = tracer(&o); err != nil {
 		return err
 	}
 	defer o.Tracer.Close()
@@ -142,7 +143,7 @@ func runServer(ctx context.Context, set *config.Set) error {
 	defer l.Control.Close()
 	return s.Serve(ctx, l, control.NewServer(func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, client *app.Client) int {
 		return s.Run(ctx, args, stdin, stdout, stderr, client)
-	}), app.NewLog(os.Stdout))
+	}), progress)
 }
 
 // listeners are the sockets that systemd hands over; where it does not, those of the configured addresses. On a cluster only SSH has one.

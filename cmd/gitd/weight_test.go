@@ -27,9 +27,9 @@ var unwanted = map[string]string{
 	`^github.com/go-git/go-git/v5/plumbing/transport`:                                                        "unsafe for what strangers send",
 	`^k8s.io/client-go/kubernetes/scheme$`:                                                                   "all types of Kubernetes: 10 MB",
 	`^github.com/distribution/distribution/v3/registry/(handlers|storage/driver/(base|filesystem|factory))$`: "redis, grpc, exporters: 14 MB",
-	`^github.com/prometheus/`:                                                                                "nothing here serves its metrics: internal/nometrics",
+	`^github.com/prometheus/`:                                                                                "internal/telemetry writes its formats; distribution's metrics are not served: internal/nometrics",
 	`^google.golang.org/grpc$`:                                                                               "nothing here speaks it",
-	`^go.opentelemetry.io/otel/exporters/`:                                                                   "nothing here exports",
+	`^go.opentelemetry.io/(otel/(exporters|sdk)|proto)/`:                                                     "internal/telemetry writes its protocol",
 	`^github.com/gitd-io/gitd/.*test(support)?$`:                                                             "test support",
 }
 

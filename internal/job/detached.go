@@ -46,7 +46,7 @@ func (m *Manager) watch(j app.Job) {
 	k := key{j.App, j.Number}
 	late := time.AfterFunc(j.Deadline.Sub(m.o.Now()), func() {
 		if err := m.endRun(m.ctx, j, end{app.JobTimedOut, app.OneLine(timedOut(j))}); err != nil && m.ctx.Err() == nil {
-			m.o.Log("jobs: j%d of %s has reached its time limit, and does not end: %v", j.Number, j.App, err)
+			m.o.Log("jobs: j%d of %s has reached its time limit, and does not end: %v", j.Number, j.App, err, logged(j))
 		}
 	})
 	defer late.Stop()
@@ -64,7 +64,7 @@ func (m *Manager) watch(j app.Job) {
 		m.update(&j)
 		return
 	case err != nil:
-		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err)
+		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err, logged(j))
 		m.ended(&j, exit, err)
 	case ended:
 		j.Status, j.Signal, j.State, j.Reason, j.Ended = exit.Code, exit.Signal, why.state, why.reason, m.o.Now()
@@ -73,7 +73,7 @@ func (m *Manager) watch(j app.Job) {
 		m.ended(&j, exit, nil)
 	}
 	if err := m.o.Platform.RemoveRun(context.WithoutCancel(m.ctx), j.App, runName(j)); err != nil && !errors.Is(err, deploy.ErrNotFound) {
-		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err)
+		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err, logged(j))
 	}
 }
 
@@ -88,7 +88,7 @@ func (m *Manager) wait(j app.Job) (deploy.Exit, error) {
 		if err == nil || m.ctx.Err() != nil || errors.Is(err, deploy.ErrNotFound) || errors.As(err, &start) {
 			return exit, err
 		}
-		m.o.Log("jobs: j%d of %s, asked again in %s: %v", j.Number, j.App, waitAgain, err)
+		m.o.Log("jobs: j%d of %s, asked again in %s: %v", j.Number, j.App, waitAgain, err, logged(j))
 		select {
 		case <-time.After(waitAgain):
 		case <-m.ctx.Done():

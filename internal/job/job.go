@@ -296,7 +296,7 @@ func (m *Manager) update(j *app.Job) {
 	}
 	gone, err := m.o.Store.UpdateJob(context.WithoutCancel(m.ctx), *j)
 	if err != nil {
-		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err)
+		m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err, logged(*j))
 		return
 	}
 	m.removeLogs(j.App, gone)

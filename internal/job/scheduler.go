@@ -235,7 +235,7 @@ func (m *Manager) resume(j app.Job) {
 		_, err = m.start(m.ctx, j, svc, spec)
 	}
 	if err != nil && m.ctx.Err() == nil {
-		m.o.Log("schedules: j%d of %s did not start: %v", j.Number, j.App, err)
+		m.o.Log("schedules: j%d of %s did not start: %v", j.Number, j.App, err, logged(j))
 	}
 }
 

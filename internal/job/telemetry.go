@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/telemetry"
@@ -14,6 +15,9 @@ func (m *Manager) newTrace() string {
 	}
 	return telemetry.NewTraceID().String()
 }
+
+// logged is what a line of the server's log about a job has besides its message.
+func logged(j app.Job) slog.Attr { return slog.String(telemetry.LogTrace, j.Trace) }
 
 // began counts a job that runs from now on.
 func (m *Manager) began(j app.Job) {

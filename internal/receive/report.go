@@ -66,5 +66,5 @@ func (p *push) report(unpack, result string) sshd.Outcome {
 		}
 	}
 	p.band.close()
-	return sshd.Outcome{Result: result, Status: status, Drain: !p.received}
+	return sshd.Outcome{Result: result, Status: status, Drain: !p.received, Trace: p.span.Trace()}
 }

@@ -169,10 +169,10 @@ func (d *deployment) fail(err error) {
 	defer cancel()
 	message, _ := app.Explain(err)
 	if app.CodeOf(err) == app.CodeInternal {
-		d.m.o.Log("release %s v%d: %v", d.release.App, d.release.Version, err)
+		d.m.o.Log("release %s v%d: %v", d.release.App, d.release.Version, err, d.logged())
 	}
 	if e := d.to(ctx, store.Event{State: ending(app.CodeOf(err)), Reason: message, Code: app.CodeOf(err), Times: d.timings.parts()}); e != nil {
-		d.m.o.Log("release %s v%d: %v", d.release.App, d.release.Version, e)
+		d.m.o.Log("release %s v%d: %v", d.release.App, d.release.Version, e, d.logged())
 	}
 }
 

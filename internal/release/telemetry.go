@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -33,6 +34,11 @@ func (d *deployment) trace(ctx context.Context) (_ context.Context, done func(er
 			d.span.EndRun(err)
 		}
 	}
+}
+
+// logged is what a line of the server's log about the release has besides its message.
+func (d *deployment) logged() slog.Attr {
+	return slog.String(telemetry.LogTrace, d.release.Trace)
 }
 
 // count counts a state that the release has reached, where it is its last.

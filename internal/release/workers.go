@@ -42,7 +42,7 @@ func (d *deployment) setWorkers(ctx context.Context, service *servingv1.Service)
 	if err := d.m.o.Platform.SetWorkers(ctx, service, workers); err != nil {
 		message, next := app.Explain(err)
 		if app.CodeOf(err) == app.CodeInternal {
-			d.m.o.Log("release %s v%d: workers: %v", d.release.App, d.release.Version, err)
+			d.m.o.Log("release %s v%d: workers: %v", d.release.App, d.release.Version, err, d.logged())
 		}
 		d.log.Error("the app is live, but its workers are not set: %s", message)
 		if next != "" {

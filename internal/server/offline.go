@@ -13,6 +13,7 @@ import (
 	"github.com/gitd-io/gitd/internal/operation"
 	"github.com/gitd-io/gitd/internal/secret"
 	"github.com/gitd-io/gitd/internal/store"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // Socket is the name of the control socket in the data directory.
@@ -68,7 +69,7 @@ func runWithServer(ctx context.Context, asked operation.Declaration, data string
 	if err != nil {
 		return 1, err
 	}
-	s, err := Open(ctx, offlineOptions(data, before, func(format string, a ...any) { log.Detail(format, a...) }))
+	s, err := Open(ctx, offlineOptions(data, before, telemetry.Messages(log.Detail)))
 	if err != nil {
 		return 1, err
 	}

@@ -3,19 +3,29 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // safeLog removes control characters from log lines: clients, builds and apps may have put them there.
 func safeLog(log func(format string, args ...any)) func(format string, args ...any) {
 	return func(format string, args ...any) {
+		level, attributes, args := telemetry.Split(args)
 		lines := strings.Split(fmt.Sprintf(format, args...), "\n")
 		for i, l := range lines {
 			lines[i] = app.Plain(l)
 		}
-		log("%s", strings.Join(lines, "\n"))
+		all := []any{strings.Join(lines, "\n")}
+		if level != slog.LevelInfo {
+			all = append(all, level)
+		}
+		for _, a := range attributes {
+			all = append(all, a)
+		}
+		log("%s", all...)
 	}
 }
 

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,8 +17,12 @@ import (
 //	ssh ADDRESS:PORT key=NAME FINGERPRINT client="VERSION" WHAT: RESULT (status N, DURATION)
 //
 // with - for what is not known. Nothing in it that a client chose can break out of the line or reach a terminal.
-func (c *connection) audit(key app.Key, who, what, result string) {
-	c.server.opts.Log("%s", c.auditLine(key, who, what, result))
+//
+// attributes are what a line has besides in JSON: slog.Attr.
+func (c *connection) audit(key app.Key, who, what, result string, attributes ...any) {
+	attributes = append(attributes, slog.String("part", "ssh"), slog.String("remote", c.RemoteAddr().String()), slog.String("key", key.Name), slog.String("identity", who),
+		slog.String("client", c.clientVersion()), slog.String("command", what))
+	c.server.opts.Log("%s", append([]any{c.auditLine(key, who, what, result)}, attributes...)...)
 }
 
 func (c *connection) auditLine(key app.Key, who, what, result string) string {

@@ -15,7 +15,8 @@ type Outcome struct {
 	What   string // "push hello"
 	Result string
 	Status int
-	Drain  bool // read what the client still sends, so that it gets to reading our answer
+	Drain  bool   // read what the client still sends, so that it gets to reading our answer
+	Trace  string // ID of the trace that it has; "" for none
 }
 
 // And completes o with what came after it.

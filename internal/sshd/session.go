@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // Bounds on what one connection may ask for.
@@ -182,7 +184,8 @@ func (ss *Session) run(line string) {
 	if ss.cause != "" {
 		o.Result += "; cause: " + ss.cause
 	}
-	ss.conn.audit(ss.key, ss.id.String(), o.What, fmt.Sprintf("%s (status %d, %v)", app.Plain(o.Result), o.Status, time.Since(started).Round(time.Millisecond)))
+	ss.conn.audit(ss.key, ss.id.String(), o.What, fmt.Sprintf("%s (status %d, %v)", app.Plain(o.Result), o.Status, time.Since(started).Round(time.Millisecond)),
+		slog.Int("status", o.Status), telemetry.Took(time.Since(started)), slog.String(telemetry.LogTrace, o.Trace))
 	// The status comes before the end of the output (RFC 4254, 6.10): a client that sees the end first reports 0.
 	_, _ = ss.ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(o.Status)}))
 	_ = ss.ch.CloseWrite()

@@ -132,6 +132,10 @@ func runServer(ctx context.Context, set *config.Set, o server.Options, progress 
 		defer l.HTTP.Close()
 		o.HTTPPort = l.HTTP.Addr().(*net.TCPAddr).Port
 	}
+	if l.HTTPS != nil {
+		defer l.HTTPS.Close()
+		o.HTTPSPort = l.HTTPS.Addr().(*net.TCPAddr).Port
+	}
 	s, err := server.Open(ctx, o)
 	if err != nil {
 		return err
@@ -148,7 +152,7 @@ func runServer(ctx context.Context, set *config.Set, o server.Options, progress 
 
 // listeners are the sockets that systemd hands over; where it does not, those of the configured addresses. On a cluster only SSH has one.
 func listeners(c *config.Config) (l server.Listeners, err error) {
-	names := []string{"ssh", "http"}
+	names := []string{"ssh", "http", "https"}
 	if c.Server.Platform != config.Local {
 		names = names[:1]
 	}
@@ -167,6 +171,13 @@ func listeners(c *config.Config) (l server.Listeners, err error) {
 	if l.HTTP = held["http"]; l.HTTP == nil {
 		if l.HTTP, err = listen("http", c.HTTP.Address); err != nil {
 			l.SSH.Close()
+			return l, err
+		}
+	}
+	if l.HTTPS = held["https"]; l.HTTPS == nil && c.HTTP.HTTPS != "" {
+		if l.HTTPS, err = listen("https", c.HTTP.HTTPS); err != nil {
+			l.SSH.Close()
+			l.HTTP.Close()
 		}
 	}
 	return l, err

@@ -56,7 +56,7 @@ func newTree(s *operation.Services, caller app.Caller, in io.Reader, out, errOut
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.image(), c.rebase(), c.config(), c.previews(), c.traffic(), c.abort(), c.maintenance(), c.deployKey(), c.logs(), c.keys(), version())
-	root.AddCommand(c.ps(), c.run(), c.jobs(), c.schedules(), c.domains())
+	root.AddCommand(c.ps(), c.run(), c.jobs(), c.schedules(), c.domains(), c.ca())
 	root.AddCommand(c.events(), c.triggers(), c.brokers())
 	Usage(root)
 	return t

@@ -211,6 +211,11 @@ func (c *session) readFile(name string) ([]byte, error) {
 	if !c.caller.Local {
 		return nil, app.Errorf(app.CodeInvalidInput, "send it on standard input: ssh … config set APP --file - < .env", "over SSH there is no file to read")
 	}
+	return readLocal(name, "name a .env file")
+}
+
+// readLocal reads a file of this machine. next is what to do where that fails.
+func readLocal(name, next string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("it is not a regular file")
@@ -223,7 +228,7 @@ func (c *session) readFile(name string) ([]byte, error) {
 			return operation.ReadConfigInput(f)
 		}
 	}
-	return b, app.Errorf(app.CodeInvalidInput, "name a .env file", "%s cannot be read: %w", app.Plain(name), err)
+	return b, app.Errorf(app.CodeInvalidInput, next, "%s cannot be read: %w", app.Plain(name), err)
 }
 
 func (c *session) unsetConfig() *cobra.Command {

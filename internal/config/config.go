@@ -51,6 +51,9 @@ type HTTP struct {
 	Address        string         // to listen on
 	TrustedProxies []netip.Prefix // networks of peers whose X-Forwarded-* are believed
 	Connections    int            // of all clients, and requests under way; 0: what descriptors and memory allow
+	HTTPS          string         // to listen on for HTTPS; "" for none
+	NoRedirect     bool           // requests over HTTP stay there
+	HSTS           time.Duration  // for how long browsers are told to use HTTPS alone; 0: they are not told
 	PerAddress     int            // the same for one IPv4 address or IPv6 /64; 0: a quarter of all
 }
 
@@ -58,7 +61,17 @@ type HTTP struct {
 type Domains struct {
 	DNSServer string       // resolver that is asked, host:port; "": the system's
 	Addresses []netip.Addr // where others reach this server; none: found out
+	Issuer    Issuer       // of certificates
 }
+
+// Issuer is who issues the certificates of names.
+type Issuer string
+
+// The issuers.
+const (
+	NoIssuer  Issuer = "none" // certificates are given as files
+	OwnIssuer Issuer = "ca"   // an authority of one's own
+)
 
 // Git is how pushes are received.
 type Git struct {

@@ -71,6 +71,11 @@ func (c *SSH) settings() []*Setting {
 func (c *HTTP) settings() []*Setting {
 	return []*Setting{
 		{Key: "address", Flag: "http", value: address(&c.Address), Default: ":8080", Only: Local, Usage: "address to listen on for requests to the apps"},
+		{Key: "https", Flag: "https", value: listener(&c.HTTPS), Computed: "none", Only: Local, Usage: "address to listen on for HTTPS, such as :443"},
+		{Key: "no-redirect", Flag: "https-no-redirect", value: toggle(&c.NoRedirect), Default: "false", Only: Local,
+			Usage: "answer requests over HTTP also for names that have a certificate, instead of sending them to HTTPS"},
+		{Key: "hsts", Flag: "hsts", value: duration(&c.HSTS, 0), Default: "0s", Only: Local,
+			Usage: "time for which browsers are told to use HTTPS alone for a name (Strict-Transport-Security), such as 8760h; apps may say otherwise"},
 		{Key: "trusted-proxies", Flag: "trusted-proxies", value: networks(&c.TrustedProxies), Only: Local,
 			Usage: "networks of the TLS proxies in front: their X-Forwarded-For, -Proto and -Host are believed"},
 		{Key: "connections", Flag: "http-connections", value: count(&c.Connections), Default: "0", Computed: "what descriptors and memory allow", Only: Local,
@@ -154,6 +159,8 @@ func (c *Domains) settings() []*Setting {
 		{Key: "dns-server", Flag: "dns-server", value: resolver(&c.DNSServer), Computed: "the system's", Usage: "resolver that is asked where a domain leads"},
 		{Key: "public-addresses", Flag: "public-address", value: addresses(&c.Addresses), Computed: "where APP.DOMAIN leads in the DNS, else the machine's own",
 			Usage: "addresses at which others reach the apps, where domains must lead to"},
+		{Key: "issuer", Flag: "issuer", value: choice(&c.Issuer, NoIssuer, OwnIssuer), Default: "none",
+			Usage: "who issues the certificates of apps: none (they are given as files), or ca (an authority of this server's own: gitd ca)"},
 	}
 }
 

@@ -53,6 +53,20 @@ func text(name string, to *string) value {
 	return scalar(kind{name, "a text in quotes"}, to, func(s string) (string, *problem) { return s, nil }, func(s string) string { return s })
 }
 
+// listener is an address to listen on, or none.
+func listener(to *string) value {
+	v := address(to)
+	set := v.set
+	v.set = func(texts []string) *problem {
+		if texts[len(texts)-1] == "" {
+			*to = ""
+			return nil
+		}
+		return set(texts)
+	}
+	return v
+}
+
 func address(to *string) value {
 	return scalar(kind{"address", `an address such as ":8080"`}, to, func(s string) (string, *problem) {
 		_, port, err := net.SplitHostPort(s)

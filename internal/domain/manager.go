@@ -3,15 +3,18 @@ package domain
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/certificate"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/keyed"
 	"github.com/gitd-io/gitd/internal/store"
@@ -31,21 +34,36 @@ type Options struct {
 	Own       func(ctx context.Context, app string) string
 	Addresses []netip.Addr // where this server is reached; none: it is found out
 	Log       func(format string, args ...any)
+
+	Folder   certificate.Folder // where certificates are kept
+	Publish  func(Served)       // has them served; nil where the platform serves HTTPS itself, and is told with the domains
+	Issuer   Issuer             // nil: certificates are given as files alone
+	Wildcard bool               // the issuer can have one for *.Domain: no other is needed for the platform's own names
+	Now      func() time.Time
 }
 
 // Manager decides which app has which domain, and tells the platform.
 type Manager struct {
 	o     Options
 	locks keyed.Locks // by app: the platform is told of one change at a time
+
+	mu      sync.Mutex // mu guards the following
+	c       certificates
+	demands int
 }
 
 // New returns a Manager.
-func New(o Options) *Manager { return &Manager{o: o} }
+func New(o Options) *Manager {
+	return &Manager{o: o, c: certificates{pairs: map[string]*certificate.Pair{}, attempts: map[string]Attempt{}, demanded: map[string]bool{},
+		challenges: map[string]*tls.Certificate{}, tokens: map[string]string{}, changed: make(chan struct{})}}
+}
 
 // Add asks for a domain for an app.
 type Add struct {
 	Name    string // as people write it
 	NoCheck bool   // wherever the DNS leads
+	// Certificate is one to use instead of obtaining one; nil for none.
+	Certificate *certificate.Pair
 }
 
 // Domain is a domain of an app.
@@ -54,18 +72,18 @@ type Domain struct {
 	App   string    `json:"app"`
 	Added time.Time `json:"added"`
 	By    string    `json:"by"`
-}
-
-func domainOf(d store.Domain) Domain {
-	return Domain{Name: d.Name, App: d.App, Added: d.Added, By: d.Key}
+	// Certificate is its certificate for HTTPS.
+	Certificate Certificate `json:"certificate"`
 }
 
 // Of returns the domains of an app by name.
 func (m *Manager) Of(ctx context.Context, name string) ([]Domain, error) {
 	all, err := m.o.Store.Domains(ctx, name)
 	out := []Domain{}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, d := range all {
-		out = append(out, domainOf(d))
+		out = append(out, Domain{Name: d.Name, App: d.App, Added: d.Added, By: d.Key, Certificate: m.certificateOf(d)})
 	}
 	return out, err
 }
@@ -75,6 +93,9 @@ func (m *Manager) Of(ctx context.Context, name string) ([]Domain, error) {
 func (m *Manager) Add(ctx context.Context, by app.Caller, name string, in Add) (Domain, error) {
 	domain, err := ParseName(in.Name)
 	if err != nil {
+		return Domain{}, err
+	}
+	if err := m.fits(in.Certificate, domain); err != nil {
 		return Domain{}, err
 	}
 	a, err := m.o.Store.App(ctx, name)
@@ -87,7 +108,7 @@ func (m *Manager) Add(ctx context.Context, by app.Caller, name string, in Add) (
 	if err := m.notReserved(ctx, name, domain); err != nil {
 		return Domain{}, err
 	}
-	add := store.AddDomain{Name: domain, Above: Ancestors(domain), Most: MaxPerApp}
+	add := store.AddDomain{Name: domain, Above: Ancestors(domain), Most: MaxPerApp, File: in.Certificate != nil}
 	if err := m.free(ctx, a, &add); err != nil {
 		return Domain{}, err
 	}
@@ -105,14 +126,109 @@ func (m *Manager) Add(ctx context.Context, by app.Caller, name string, in Add) (
 	}
 	if from != "" && from != name {
 		m.o.Log("domains: %s moves from %s to %s by %s", domain, from, name, by.Name())
+		m.forget(domain)
 		if err := m.Apply(ctx, from); err != nil {
 			return Domain{}, err
 		}
+	}
+	if err := m.use(domain, in.Certificate); err != nil {
+		return Domain{}, err
+	}
+	if err := m.refresh(ctx); err != nil {
+		return Domain{}, err
 	}
 	if err := m.Apply(ctx, name); err != nil {
 		return Domain{}, err
 	}
 	return m.one(ctx, name, domain)
+}
+
+// Settle waits until a domain of an app has its certificate, or an attempt for one has failed, and returns how it stands.
+func (m *Manager) Settle(ctx context.Context, name, domain string) (Domain, error) {
+	m.settled(ctx, domain)
+	return m.one(ctx, name, domain)
+}
+
+// fits fails where a certificate that was given is of no use for a name. nil fits.
+func (m *Manager) fits(p *certificate.Pair, name string) error {
+	switch now := m.o.Now(); {
+	case p == nil:
+	case !p.Covers(name):
+		return app.Errorf(app.CodeInvalidInput, "give the certificate of that name first, then its chain", "the certificate is not for %s, but for %s", name, app.Clip(app.Plain(strings.Join(p.Leaf.DNSNames, ", ")), 200))
+	case now.After(p.Leaf.NotAfter):
+		return app.Errorf(app.CodeInvalidInput, "give one that holds", "the certificate has expired: it was good until %s", p.Leaf.NotAfter.UTC().Format(time.DateTime))
+	case now.Before(p.Leaf.NotBefore):
+		return app.Errorf(app.CodeInvalidInput, "wait, or look at the clock of the server: date -u", "the certificate is good from %s on, and now it is %s", p.Leaf.NotBefore.UTC().Format(time.DateTime), now.UTC().Format(time.DateTime))
+	}
+	return nil
+}
+
+// use keeps a certificate that was given, and serves it. nil is none.
+func (m *Manager) use(domain string, p *certificate.Pair) error {
+	if p == nil {
+		return nil
+	}
+	m.mu.Lock()
+	m.c.pairs[domain] = p
+	m.mu.Unlock()
+	if err := m.o.Folder.Save(domain, p); err != nil {
+		return app.Errorf(app.CodeUnavailable, "make room, and give the same command again", "%s is added, but its certificate cannot be kept: %w", domain, err)
+	}
+	return nil
+}
+
+// forget drops the certificate of a domain.
+func (m *Manager) forget(domain string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.c.pairs, domain)
+	delete(m.c.attempts, domain)
+	if err := m.o.Folder.Remove(domain); err != nil {
+		m.o.Log("certificates: %v", err)
+	}
+}
+
+// Check looks at a domain of an app again: at the DNS, and, where its certificate could not be obtained, it has that tried again at once.
+func (m *Manager) Check(ctx context.Context, name, domain string) (Domain, error) {
+	domain, err := ParseName(domain)
+	if err != nil {
+		return Domain{}, err
+	}
+	if _, err := m.one(ctx, name, domain); err != nil {
+		return Domain{}, err
+	}
+	if err := m.pointsHere(ctx, domain, name); err != nil {
+		return Domain{}, err
+	}
+	m.mu.Lock()
+	failed := m.c.attempts[domain].Failed != ""
+	if failed {
+		m.c.attempts[domain] = Attempt{}
+	}
+	m.mu.Unlock()
+	if failed && m.o.Issuer != nil {
+		m.o.Issuer.Again(domain)
+	}
+	return m.Settle(ctx, name, domain)
+}
+
+// Forget drops what there is of the domains of an app that goes.
+func (m *Manager) Forget(ctx context.Context, name string) error {
+	if err := m.o.Platform.SetDomains(ctx, name, nil); err != nil {
+		return err
+	}
+	all, err := m.o.Store.Domains(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		m.forget(d.Name)
+	}
+	m.forget(name + "." + m.o.Domain)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.publish()
+	return nil
 }
 
 func (m *Manager) one(ctx context.Context, name, domain string) (Domain, error) {
@@ -123,7 +239,7 @@ func (m *Manager) one(ctx context.Context, name, domain string) (Domain, error) 
 	if i := slices.IndexFunc(all, func(d Domain) bool { return d.Name == domain }); i >= 0 {
 		return all[i], nil
 	}
-	return Domain{}, app.Errorf(app.CodeNotFound, "see what it has: gitd domains "+name, "%s was removed meanwhile", domain)
+	return Domain{}, app.Errorf(app.CodeNotFound, "see what it has: gitd domains "+name, "%s does not have the domain %s", name, domain)
 }
 
 // Remove takes a domain from an app.
@@ -134,6 +250,9 @@ func (m *Manager) Remove(ctx context.Context, by app.Caller, name, domain string
 		return err
 	}
 	if err := m.o.Store.RemoveDomain(ctx, by, name, domain); err != nil {
+		return err
+	}
+	if err := m.refresh(ctx); err != nil {
 		return err
 	}
 	return m.Apply(ctx, name)
@@ -148,7 +267,13 @@ func (m *Manager) Apply(ctx context.Context, name string) error {
 	}
 	var domains []deploy.Domain
 	for _, d := range all {
-		domains = append(domains, deploy.Domain{Name: d.Name})
+		one := deploy.Domain{Name: d.Name}
+		m.mu.Lock()
+		if p := m.c.pairs[d.Name]; p != nil && m.o.Publish == nil {
+			one.Chain, one.Key = p.Chain, p.Key
+		}
+		m.mu.Unlock()
+		domains = append(domains, one)
 	}
 	return m.o.Platform.SetDomains(ctx, name, domains)
 }

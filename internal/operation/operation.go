@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/certificate"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/domain"
 	"github.com/gitd-io/gitd/internal/event"
@@ -27,7 +28,9 @@ type Services struct {
 	Jobs     *job.Manager
 	Domains  *domain.Manager
 	Events   event.Platform // nil where there are no brokers
-	URL      func(app string) string
+	// Authority opens the server's own authority for certificates, and makes it where there is none.
+	Authority func() (*certificate.Authority, error)
+	URL       func(app string) string
 	// Destroy removes an app: its Service, repository, cache, ledger.
 	Destroy func(ctx context.Context, by app.Caller, app string) error
 	// DeployKey returns the public part of the key that the app's submodules are fetched with, a new one where renew is set. ForgetHosts

@@ -13,17 +13,19 @@ import (
 
 // The files and folders of a data directory.
 const (
-	lockFile     = "lock"
-	socketFile   = "gitd.sock"
-	stateFile    = "serve.json" // where a running server listens
-	timingsFile  = "timings.jsonl"
-	databaseFile = "gitd.db"
-	eventsFile   = "events.db"     // the brokers' log
-	platformFile = "platform.json" // where its apps run
-	instanceFile = "instance"      // what tells its objects on a cluster from those of another data directory
-	pullDir      = "pulls"         // images that are being fetched
-	hostKeyFile  = "ssh_host_ed25519_key"
-	secretFile   = "secret.key" // the key of the apps' configuration
+	lockFile        = "lock"
+	socketFile      = "gitd.sock"
+	stateFile       = "serve.json" // where a running server listens
+	timingsFile     = "timings.jsonl"
+	databaseFile    = "gitd.db"
+	eventsFile      = "events.db"     // the brokers' log
+	platformFile    = "platform.json" // where its apps run
+	instanceFile    = "instance"      // what tells its objects on a cluster from those of another data directory
+	pullDir         = "pulls"         // images that are being fetched
+	hostKeyFile     = "ssh_host_ed25519_key"
+	secretFile      = "secret.key"   // the key of the apps' configuration
+	certificatesDir = "certificates" // of domains, with their keys
+	authorityDir    = "ca"           // the server's own authority for certificates
 )
 
 // prepare makes the data directory if need be, and makes it private to root: one that systemd made, or a mounted disk, is readable for

@@ -14,13 +14,14 @@ import (
 
 // Options configure a Server.
 type Options struct {
-	Config   config.Config
-	Timings  bool // note the parts of each release in timings.jsonl
-	HTTPPort int  // port in the apps' URLs; 0 or 80 for none
-	Files    int  // how many descriptors this process may have
-	Log      func(format string, args ...any)
-	Metrics  *telemetry.Metrics // nil: nothing is counted
-	Tracer   *telemetry.Tracer  // nil: nothing is traced
+	Config    config.Config
+	Timings   bool // note the parts of each release in timings.jsonl
+	HTTPPort  int  // port in the apps' URLs; 0 or 80 for none
+	Files     int  // how many descriptors this process may have
+	Log       func(format string, args ...any)
+	Metrics   *telemetry.Metrics // nil: nothing is counted
+	Tracer    *telemetry.Tracer  // nil: nothing is traced
+	HTTPSPort int                // of HTTPS; 0: there is none
 }
 
 // platform is where the apps run. The zero value stands for this machine.

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -62,6 +63,8 @@ func (r *onCluster) images() images { return r.registry }
 func (r *onCluster) events() event.Platform { return nil }
 
 func (r *onCluster) web() *http.Server { return nil }
+
+func (r *onCluster) secure(l net.Listener) net.Listener { return l }
 
 func (r *onCluster) entrance(Listeners) string { return "apps at the cluster's ingress" }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -50,7 +51,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	}
 	m.local, err = local.Open(ctx, local.Options{
 		Dir: s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
-		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains,
+		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
 	})
 	if err != nil {
 		return nil, err
@@ -80,7 +81,14 @@ func (m *machine) own(_ context.Context, name string) string {
 
 func (m *machine) web() *http.Server { return m.server }
 
-func (m *machine) entrance(l Listeners) string { return "http on " + l.HTTP.Addr().String() }
+func (m *machine) secure(l net.Listener) net.Listener { return m.local.TLS(l) }
+
+func (m *machine) entrance(l Listeners) string {
+	if l.HTTPS != nil {
+		return "http on " + l.HTTP.Addr().String() + ", https on " + l.HTTPS.Addr().String()
+	}
+	return "http on " + l.HTTP.Addr().String()
+}
 
 // machineURL is where an app on this machine answers.
 func machineURL(o Options, name string) string {

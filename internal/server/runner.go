@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net"
 	"net/http"
 
 	"github.com/gitd-io/gitd/internal/config"
@@ -22,6 +23,8 @@ type runner interface {
 	own(ctx context.Context, app string) string
 	// web takes the apps' requests; nil where they do not come through gitd.
 	web() *http.Server
+	// secure returns a listener for web whose connections are over TLS.
+	secure(l net.Listener) net.Listener
 	// entrance says where requests go, for people.
 	entrance(l Listeners) string
 }

@@ -21,13 +21,15 @@ type Listeners struct {
 	SSH, Control net.Listener
 	HTTP         net.Listener // nil on a cluster: its ingress answers
 	Metrics      net.Listener // nil for none
+	HTTPS        net.Listener // nil: there is no HTTPS
 }
 
 // State is the content of serve.json.
 type State struct {
-	PID  int    `json:"pid"`
-	SSH  string `json:"ssh"`
-	HTTP string `json:"http,omitempty"`
+	PID   int    `json:"pid"`
+	SSH   string `json:"ssh"`
+	HTTP  string `json:"http,omitempty"`
+	HTTPS string `json:"https,omitempty"`
 
 	Metrics string `json:"metrics,omitempty"`
 }
@@ -49,7 +51,11 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 		})
 	}
 	if web := s.runner.web(); web != nil {
-		part("http", func() error { return web.Serve(local.Bound(l.HTTP, connectionLimits(s.o))) })
+		plain, secure := local.BoundBoth(l.HTTP, l.HTTPS, connectionLimits(s.o))
+		part("http", func() error { return web.Serve(plain) })
+		if secure != nil {
+			part("https", func() error { return web.Serve(s.runner.secure(secure)) })
+		}
 	}
 	if l.Metrics != nil {
 		metrics := s.o.Metrics.NewServer()
@@ -103,6 +109,9 @@ func (s *Server) shutdown(l Listeners, control *http.Server) {
 	if web := s.runner.web(); web != nil {
 		// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.
 		_ = l.HTTP.Close()
+		if l.HTTPS != nil {
+			_ = l.HTTPS.Close()
+		}
 		web.SetKeepAlivesEnabled(false)
 		select {
 		case <-time.After(500 * time.Millisecond):
@@ -139,6 +148,9 @@ func (s *Server) writeState(l Listeners) error {
 	}
 	if l.Metrics != nil {
 		state.Metrics = l.Metrics.Addr().String()
+	}
+	if l.HTTPS != nil {
+		state.HTTPS = l.HTTPS.Addr().String()
 	}
 	b, err := json.Marshal(state)
 	if err != nil {

@@ -96,6 +96,9 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.onScrape()
+	if err := s.openDomains(ctx); err != nil {
+		return nil, err
+	}
 	s.factory = kind.factory(s)
 	s.builds = &builds{ready: make(chan struct{})}
 	return s, nil
@@ -143,8 +146,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if events := s.runner.events(); events != nil {
 		events.Start()
 	}
-	s.domains = s.openDomains()
-	s.services = &operation.Services{Jobs: s.jobs, Domains: s.domains, Events: s.runner.events(), Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
+	s.services = &operation.Services{Jobs: s.jobs, Domains: s.domains, Authority: s.authority, Events: s.runner.events(), Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()
 	s.routeDomains(ctx)
@@ -198,7 +200,7 @@ func (s *Server) remove(ctx context.Context, a app.App) error {
 	if err := s.jobs.Forget(a.Name); err != nil {
 		return err
 	}
-	if err := s.runner.platform().SetDomains(ctx, a.Name, nil); err != nil { // the ledger forgets them with the app
+	if err := s.domains.Forget(ctx, a.Name); err != nil { // the ledger forgets them with the app
 		return err
 	}
 	s.o.Metrics.Forget(a.Name)

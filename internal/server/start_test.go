@@ -53,6 +53,7 @@ func (r *fakeRunner) images() images                     { return nil }
 func (r *fakeRunner) events() event.Platform             { return nil }
 func (r *fakeRunner) url(string) string                  { return "" }
 func (r *fakeRunner) own(context.Context, string) string { return "" }
+func (r *fakeRunner) secure(l net.Listener) net.Listener { return l }
 func (r *fakeRunner) web() *http.Server                  { return r.server }
 func (r *fakeRunner) entrance(Listeners) string          { return "here" }
 

@@ -39,13 +39,14 @@ func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error
 	}
 	w.server, w.ssh = s, a.SSH
 	if theCluster == nil {
-		w.http = a.HTTP
+		w.http, w.https = a.HTTP, a.HTTPS
 	}
 	_, port, err := net.SplitHostPort(a.SSH)
 	ts.Check(err)
 	ts.Setenv("SSH_PORT", port)
 	ts.Setenv("HTTP", w.http)
 	w.metrics = a.Metrics
+	ts.Setenv("HTTPS", w.https)
 	ts.Setenv("REMOTE", "ssh://git@"+a.SSH)
 	return output{stderr: string(out)}, nil
 }

@@ -29,9 +29,10 @@ type server struct {
 
 // addresses is DIR/serve.json.
 type addresses struct {
-	PID  int    `json:"pid"`
-	SSH  string `json:"ssh"`
-	HTTP string `json:"http"`
+	PID   int    `json:"pid"`
+	SSH   string `json:"ssh"`
+	HTTP  string `json:"http"`
+	HTTPS string `json:"https"`
 
 	Metrics string `json:"metrics"`
 }

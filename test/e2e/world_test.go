@@ -22,6 +22,7 @@ type world struct {
 	server  *server
 	ssh     string // address; kept over restarts, as remotes name it
 	http    string
+	https   string
 	domain  string // apps answer under APP.domain
 	jobs    map[string]*job
 	loads   map[string]*load
@@ -45,7 +46,7 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 // inherited are the variables that commands of a script see; newWorld sets them, the script may change them.
 var inherited = []string{
 	"PATH", "HOME", "WORK", "TMPDIR", "XDG_CACHE_HOME", "GITD_PARTS", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL",
-	"GIT_TERMINAL_PROMPT", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "DATA", "KEY", "IMAGES", "SSH_PORT", "HTTP", "REMOTE", "LC_ALL",
+	"GIT_TERMINAL_PROMPT", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "DATA", "KEY", "IMAGES", "SSH_PORT", "HTTP", "HTTPS", "DNS", "REMOTE", "LC_ALL",
 	"KUBECONFIG", "KUBECTL", "NAMESPACE", "INGRESS", "DOMAIN", clusterVariable,
 }
 

@@ -43,6 +43,7 @@ type Options struct {
 	Log      func(format string, args ...any)
 
 	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
+	Secure           *Secure                    // nil: there is no HTTPS
 	TrustedProxies   []netip.Prefix             // peers whose X-Forwarded-* headers are passed on; none
 	Memory           int64                      // bytes for an instance whose template sets no limit; 512 MiB
 	MaxScale         int                        // most instances of a revision whose template sets no max-scale; 10
@@ -134,6 +135,9 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		p.domains = map[string][]deploy.Domain{}
 	}
 	p.Handler = p.plane
+	if o.Secure != nil {
+		p.plane.ServeTLS(*o.Secure)
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("read the Services in %s: %w", o.Dir, err)

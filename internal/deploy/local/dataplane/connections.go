@@ -66,6 +66,7 @@ const batch = 32
 type listener struct {
 	net.Listener
 	front *front
+	tls   bool // clients speak TLS: one that is turned away is not told why
 }
 
 // Accept returns the next connection that is let in.
@@ -85,6 +86,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		if why == "" {
 			return in, nil
+		}
+		if l.tls {
+			_ = tcp.Close()
+			continue
 		}
 		_ = tcp.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		_, _ = io.WriteString(tcp, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"+why+"\n")
@@ -189,7 +194,7 @@ type connectionKey struct{}
 
 // note lets a request find its connection.
 func note(ctx context.Context, c net.Conn) context.Context {
-	if c, ok := c.(*connection); ok {
+	if c, ok := remote(c); ok {
 		return context.WithValue(ctx, connectionKey{}, c)
 	}
 	return ctx

@@ -150,6 +150,9 @@ func (x *exchange) pass(r *http.Response) error {
 	if _, ok := r.Header["Content-Type"]; !ok {
 		x.header["Content-Type"] = nil // no guess: the client knows what it asked for
 	}
+	if _, ok := r.Header["Strict-Transport-Security"]; ok {
+		delete(x.header, "Strict-Transport-Security") // the app's own counts
+	}
 	x.answered(statusOf(r))
 	return nil
 }

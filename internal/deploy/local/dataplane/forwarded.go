@@ -85,6 +85,9 @@ func forward(in, out *http.Request, trusted bool) {
 	}
 	peer := address(in.RemoteAddr)
 	client, host, proto := peer, in.Host, "http"
+	if in.TLS != nil {
+		proto = "https"
+	}
 	if trusted {
 		if before := strings.Join(in.Header["X-Forwarded-For"], ", "); before != "" {
 			client = before + ", " + peer

@@ -40,6 +40,7 @@ type Plane struct {
 	table   atomic.Pointer[Table]
 	trusted []netip.Prefix
 	own     map[string]http.Handler
+	secure  *secure // nil: there is no HTTPS
 }
 
 // New returns a Plane that answers 404 to everything. The X-Forwarded headers of peers in trusted are passed on; those of others are
@@ -73,6 +74,7 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for {
 		t := p.table.Load()
 		at := host(r.Host)
+		name := at
 		split, known := t.Hosts[at]
 		if !known {
 			if _, rest, ok := strings.Cut(at, "."); ok {
@@ -85,8 +87,11 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if own {
 			split = t.Named[named]
 		}
-		if name := t.Stopped[at]; name != "" && !own {
-			refuse(w, r, http.StatusServiceUnavailable, "the app "+name+" is stopped: no request starts it; its owner does: ps start "+name)
+		if s := p.secure; s != nil && !own && p.secured(s, w, r, at, name) {
+			return
+		}
+		if stopped := t.Stopped[at]; stopped != "" && !own {
+			refuse(w, r, http.StatusServiceUnavailable, "the app "+stopped+" is stopped: no request starts it; its owner does: ps start "+stopped)
 			return
 		}
 		if h := p.own[at]; h != nil && len(split) == 0 && !own {

@@ -1,0 +1,190 @@
+package dataplane
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Certificates is what a Plane presents over TLS, and answers to those who issue certificates. It is not changed after it was published.
+type Certificates struct {
+	// ByName are the certificates, by a name in lower case; or by "*." and a name, for those that have one label more and are not among them.
+	ByName map[string]*tls.Certificate
+	// Challenges are those that prove a name by the protocol acme-tls/1 (RFC 8737), by name.
+	Challenges map[string]*tls.Certificate
+	// Tokens are the texts below /.well-known/acme-challenge/ (RFC 8555, 8.3), by token.
+	Tokens map[string]string
+}
+
+// find returns the certificate for a name; nil for none.
+func (c *Certificates) find(name string) *tls.Certificate {
+	if found := c.ByName[name]; found != nil {
+		return found
+	}
+	if _, rest, ok := strings.Cut(name, "."); ok {
+		return c.ByName["*."+rest]
+	}
+	return nil
+}
+
+// Secure says how a Plane treats names that it has certificates for.
+type Secure struct {
+	Port int           // of HTTPS, as clients reach it; 0: there is none, and no request is sent there
+	Stay bool          // requests over HTTP are answered there, and not redirected
+	HSTS time.Duration // for how long browsers are told to come by HTTPS alone; 0: they are not told
+	// Wanted is called with a name that a client asks for over TLS: a host of the table without a certificate. The handshake waits a moment for one to be
+	// published. It must not block; nil: nobody is asked.
+	Wanted func(name string)
+}
+
+// secure is the TLS side of a Plane.
+type secure struct {
+	Secure
+	hsts   string
+	table  atomic.Pointer[Certificates]
+	config *tls.Config // of clients
+	proof  *tls.Config // of those who issue certificates
+
+	waiting atomic.Int64
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when the table is
+}
+
+const (
+	acmeProtocol = "acme-tls/1"
+	acmePath     = "/.well-known/acme-challenge/"
+	wantedTime   = 8 * time.Second // that a handshake waits for a certificate
+	wantedMost   = 256             // handshakes that wait at once
+)
+
+// errNoCertificate ends a handshake for a name that has a certificate in a moment, perhaps.
+var errNoCertificate = errors.New("the certificate is still being obtained")
+
+// ServeTLS prepares the Plane for HTTPS. It is called before the first request.
+func (p *Plane) ServeTLS(o Secure) {
+	s := &secure{Secure: o, changed: make(chan struct{})}
+	if o.HSTS > 0 {
+		s.hsts = "max-age=" + strconv.FormatInt(int64(o.HSTS/time.Second), 10)
+	}
+	s.table.Store(&Certificates{})
+	s.proof = &tls.Config{NextProtos: []string{acmeProtocol}, SessionTicketsDisabled: true, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return s.table.Load().Challenges[host(h.ServerName)], nil
+	}}
+	s.config = &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		NextProtos:         []string{"h2", "http/1.1"},
+		GetConfigForClient: s.choose,
+		GetCertificate:     func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return p.certificate(s, h) },
+	}
+	p.secure = s
+}
+
+// choose takes those who issue certificates apart from clients.
+func (s *secure) choose(h *tls.ClientHelloInfo) (*tls.Config, error) {
+	if slices.Contains(h.SupportedProtos, acmeProtocol) {
+		return s.proof, nil
+	}
+	return nil, nil
+}
+
+// certificate finds the one for a handshake. Without one the handshake ends here, before it has cost anything: no app has the name.
+func (p *Plane) certificate(s *secure, h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	name := host(h.ServerName)
+	if name == "" {
+		return nil, nil
+	}
+	if found := s.table.Load().find(name); found != nil || s.Wanted == nil {
+		return found, nil
+	}
+	if _, ok := p.table.Load().Hosts[name]; !ok {
+		return nil, nil
+	}
+	if s.waiting.Add(1) > wantedMost {
+		s.waiting.Add(-1)
+		return nil, errNoCertificate
+	}
+	defer s.waiting.Add(-1)
+	return s.wait(h.Context(), name)
+}
+
+// wait asks for a certificate and waits for it.
+func (s *secure) wait(ctx context.Context, name string) (*tls.Certificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, wantedTime)
+	defer cancel()
+	s.Wanted(name)
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if found := s.table.Load().find(name); found != nil {
+			return found, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, errNoCertificate
+		}
+	}
+}
+
+// PublishCertificates replaces the certificates: handshakes that begin after it returns get the new ones. ServeTLS was called.
+func (p *Plane) PublishCertificates(c *Certificates) {
+	s := p.secure
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.table.Store(c)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// TLS returns a listener whose connections are over TLS. ServeTLS was called.
+func (p *Plane) TLS(l net.Listener) net.Listener { return tls.NewListener(l, p.secure.config) }
+
+// secured answers a request that is for those who issue certificates, or should come by HTTPS; then it returns true.
+func (p *Plane) secured(s *secure, w http.ResponseWriter, r *http.Request, at, name string) bool {
+	if r.TLS != nil {
+		if s.hsts != "" {
+			w.Header()["Strict-Transport-Security"] = []string{s.hsts}
+		}
+		return false
+	}
+	c := s.table.Load()
+	if len(c.Tokens) > 0 && strings.HasPrefix(r.URL.Path, acmePath) {
+		if text, ok := c.Tokens[r.URL.Path[len(acmePath):]]; ok {
+			w.Header().Set("Content-Type", "application/octet-stream")
+			_, _ = w.Write([]byte(text))
+			return true
+		}
+	}
+	if s.Port == 0 || s.Stay || at == "" || c.find(name) == nil || p.trusts(r.RemoteAddr) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		return false
+	}
+	target := "https://" + name
+	if s.Port != 443 {
+		target = fmt.Sprintf("%s:%d", target, s.Port)
+	}
+	h := w.Header()
+	h.Set("Location", target+origin(r.RequestURI))
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusPermanentRedirect)
+	_, _ = w.Write([]byte("this name is served over HTTPS\n"))
+	return true
+}
+
+// remote is the address of a client, of a connection with TLS or without.
+func remote(c net.Conn) (*connection, bool) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	own, ok := c.(*connection)
+	return own, ok
+}

@@ -11,6 +11,7 @@ const (
 	ExitUnavailable = 6   // the server is not running or shutting down, or something that it needs is missing
 	ExitLimit       = 7   // over a limit
 	ExitRelease     = 8   // the release did not go live: its build, its start or its check failed
+	ExitAnswer      = 9   // the function answered with an error
 	ExitCancelled   = 130 // interrupted, as shells tell SIGINT
 )
 

@@ -29,6 +29,7 @@ var shapes = []struct {
 	{"releases APP", operation.Releases.Do}, {"release APP vN, wait APP", operation.ShowRelease.Do}, {"rebase --all, rebase APP", operation.RebaseAll.Do}, {"abort APP", operation.Abort.Do},
 	{"traffic APP", operation.Traffic.Do}, {"maintenance APP", operation.Maintenance.Do},
 	{"ps APP", operation.PS.Do}, {"jobs APP", operation.Jobs.Do}, {"jobs show APP JOB", operation.ShowJob.Do}, {"schedules APP", operation.Schedules.Do},
+	{"functions", operation.Functions.Do}, {"functions invoke APP", operation.Invoke.Do},
 	{"domains APP, domains list APP", operation.Domains.Do},
 	{"events send", operation.Send.Do}, {"events list, events tail, events dead APP", operation.Events.Do}, {"events show EVENT", operation.ShowEvent.Do},
 	{"events retry APP, events discard APP, events replay APP TRIGGER", operation.RetryDead.Do}, {"events token list", operation.EventTokens.Do}, {"events token create NAME", operation.CreateEventToken.Do},

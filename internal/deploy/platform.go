@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -55,6 +56,10 @@ type Platform interface {
 	// Probe sends one GET to the revision that has the tag, the way of a client's request, and returns the status.
 	// The body is discarded. An error means that there was no response.
 	Probe(ctx context.Context, service, tag, path string) (status int, err error)
+	// Send sends a request to the Service the way of a client's: by its own name, so that maintenance and stops answer it as they do others, and an
+	// instance wakes from zero for it. Where to is not in r: its URL has a path and a query alone. The caller closes the body of the answer, which ends with ctx.
+	// It returns ErrNotFound where there is no such Service. An error means that there was no answer.
+	Send(ctx context.Context, service string, r *http.Request) (*http.Response, error)
 	// WaitDrained blocks until the revision has no request in flight.
 	WaitDrained(ctx context.Context, service, revision string) error
 

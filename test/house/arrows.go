@@ -82,7 +82,7 @@ var arrows = map[string]string{
 	"internal/lambda/testhandler":      "",
 	"internal/layer":                   "",
 	"internal/noprofile":               "",
-	"internal/operation":               "internal/app internal/certificate internal/deploy internal/domain internal/event internal/job internal/pattern internal/pull internal/release internal/secret internal/store",
+	"internal/operation":               "internal/app internal/certificate internal/deploy internal/domain internal/event internal/function internal/job internal/pattern internal/pull internal/release internal/secret internal/store",
 	"internal/parts":                   "internal/app",
 	"internal/parts/partstest":         "internal/parts",
 	"internal/pattern":                 "",

@@ -166,4 +166,6 @@ func (s *suite) zero(t *testing.T) {
 	if n := failed.Load(); n > 0 {
 		t.Errorf("%d of 200 requests to a cold app failed", n)
 	}
+	apptest.Eventually(t, settles, "no instance is left", func() bool { return s.describe(t, "zero")["zero-v1"].Instances == 0 })
+	s.sends(t, "zero")
 }

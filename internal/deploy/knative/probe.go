@@ -78,6 +78,16 @@ func hasTag(traffic []servingv1.TrafficTarget, tag string) bool {
 	return false
 }
 
+// transport sends requests to the cluster's ingress, whatever their host.
+func (p *Platform) transport() *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, Proxy: nil, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if p.o.Ingress != "" {
+			address = p.o.Ingress
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}}
+}
+
 // request sends a request to a host of the cluster and returns the status of the answer.
 func (p *Platform) request(ctx context.Context, method string, u *url.URL, path string) (int, error) {
 	if !strings.HasPrefix(path, "/") {
@@ -94,13 +104,7 @@ func (p *Platform) request(ctx context.Context, method string, u *url.URL, path 
 		return 0, err
 	}
 	q.Header.Set("User-Agent", "gitd-check")
-	t := &http.Transport{DisableKeepAlives: true, Proxy: nil, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		if p.o.Ingress != "" {
-			address = p.o.Ingress
-		}
-		return (&net.Dialer{}).DialContext(ctx, network, address)
-	}}
-	res, err := t.RoundTrip(q)
+	res, err := p.transport().RoundTrip(q)
 	if err != nil {
 		return 0, fmt.Errorf("GET %s: %w", to, err)
 	}

@@ -124,6 +124,10 @@ func routes(id string) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("bytes"))
 		fmt.Fprint(w, "error: ", os.WriteFile(r.URL.Query().Get("file"), bytes.Repeat([]byte("x"), n), 0o600))
 	})
+	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header.Get(r.URL.Query().Get("header")), " ")
+		_, _ = io.Copy(w, r.Body)
+	})
 	http.HandleFunc("/fails", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	http.HandleFunc("/crash", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })
 	http.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {

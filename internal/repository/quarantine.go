@@ -111,6 +111,9 @@ func (q *Quarantine) Close() {
 
 // Keep keeps what was fetched for the push, which went well.
 func (q *Quarantine) Keep() {
+	if err := q.of.LargeFiles().Note(q.commit.String(), q.large); err != nil {
+		q.of.folder.opts.Log("large files of %s: %v", q.of.name, err)
+	}
 	if q.modules != nil {
 		q.modules.done(true)
 		q.modules = nil
@@ -119,9 +122,6 @@ func (q *Quarantine) Keep() {
 
 // KeepLive is Keep for a commit that is live now: what only earlier ones needed may go.
 func (q *Quarantine) KeepLive() {
-	if err := q.of.LargeFiles().SetLive(q.large); err != nil {
-		q.of.folder.opts.Log("large files of %s: %v", q.of.name, err)
-	}
 	used := map[string]bool{}
 	if q.modules != nil {
 		used = q.modules.used
@@ -130,6 +130,9 @@ func (q *Quarantine) KeepLive() {
 		q.of.folder.opts.Log("submodules of %s: %v", q.of.name, err)
 	}
 	q.Keep()
+	if err := q.of.LargeFiles().Collect(); err != nil {
+		q.of.folder.opts.Log("large files of %s: %v", q.of.name, err)
+	}
 }
 
 // Commit returns the name of the author and the subject of the commit that is to be deployed: what it claims, which is not trusted.

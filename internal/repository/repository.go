@@ -260,9 +260,24 @@ func (r *Repository) LargeFiles() *lfs.Store {
 	defer r.files.Unlock()
 	if r.large == nil {
 		l := r.limits()
-		r.large = lfs.Open(filepath.Join(r.path, largeDir), lfs.Limits{Object: l.Large, App: l.LargeApp, MinFree: l.MinFree, Keep: l.KeepLarge})
+		r.large = lfs.Open(filepath.Join(r.path, largeDir), lfs.Limits{Object: l.Large, App: l.LargeApp, MinFree: l.MinFree, Keep: l.KeepLarge}, r.liveCommits)
 	}
 	return r.large
+}
+
+// liveCommits returns what refs name, as far as they can be read.
+func (r *Repository) liveCommits() (commits []string) {
+	if _, commit, err := r.Live(); err == nil && commit != "" {
+		commits = append(commits, commit)
+	}
+	branches, err := r.Branches()
+	if err != nil {
+		r.folder.opts.Log("branches of %s: %v", r.name, err)
+	}
+	for _, commit := range branches {
+		commits = append(commits, commit)
+	}
+	return commits
 }
 
 // certificatesDir is where a repository keeps the certificates of signed pushes that went live, by commit.

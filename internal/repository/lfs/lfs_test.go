@@ -153,7 +153,7 @@ func TestServe(t *testing.T) {
 			if op == "" {
 				op = Upload
 			}
-			s := Open(dir, limits)
+			s := Open(dir, limits, none)
 			got, err := talk(t, s, op, c.in)
 			if c.broken != errors.Is(err, pktline.ErrProtocol) || !c.broken && err != nil {
 				t.Errorf("error %v", err)
@@ -185,7 +185,7 @@ func put(t testing.TB, s *Store, content string) (oid string) {
 }
 
 func TestGet(t *testing.T) {
-	s := Open(filepath.Join(t.TempDir(), "lfs"), Limits{Object: 1 << 20, App: 1 << 20, Keep: time.Hour})
+	s := Open(filepath.Join(t.TempDir(), "lfs"), Limits{Object: 1 << 20, App: 1 << 20, Keep: time.Hour}, none)
 	content := strings.Repeat("0123456789", 5000)
 	oid := put(t, s, content[:40000])
 	var out bytes.Buffer
@@ -212,7 +212,9 @@ func TestGet(t *testing.T) {
 func TestRoomIsMade(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "lfs")
 	limits := Limits{Object: 1000, App: 2500, Keep: 30 * 24 * time.Hour}
-	s := Open(dir, limits)
+	main := strings.Repeat("a", 40)
+	commits := func() []string { return []string{strings.Repeat("c", 40), main} }
+	s := Open(dir, limits, commits)
 	age := func(oid string, by time.Duration) {
 		at := time.Now().Add(-by)
 		if err := os.Chtimes(s.path(oid), at, at); err != nil {
@@ -228,7 +230,7 @@ func TestRoomIsMade(t *testing.T) {
 		}
 	}
 	live, old, older := put(t, s, strings.Repeat("l", 1000)), put(t, s, strings.Repeat("o", 600)), put(t, s, strings.Repeat("p", 600))
-	if err := s.SetLive([]string{live}); err != nil {
+	if err := errors.Join(s.Note(main, []string{live}), s.Note(strings.Repeat("b", 40), []string{old, older})); err != nil {
 		t.Fatal(err)
 	}
 	age(live, 1000*time.Hour)
@@ -244,13 +246,13 @@ func TestRoomIsMade(t *testing.T) {
 	has(true, live, old, next)
 	has(false, older)
 
-	s = Open(dir, limits) // what is here is measured again
+	s = Open(dir, limits, commits) // what is here is measured again
 	put(t, s, strings.Repeat("m", 500))
 	has(true, live, next)
 	has(false, old)
 
 	age(next, 31*24*time.Hour)
-	if err := s.SetLive([]string{live}); err != nil {
+	if err := s.Collect(); err != nil {
 		t.Fatal(err)
 	}
 	has(true, live)
@@ -261,17 +263,50 @@ func TestRoomIsMade(t *testing.T) {
 	if err := Clean(dir); err != nil {
 		t.Fatal(err)
 	}
-	if found := files(t, dir); len(found) != 3 { // live, m and the list
+	if found := files(t, dir); len(found) != 4 { // live, m and two notes
 		t.Errorf("there are %v", found)
 	}
 }
+
+// The newest notes are kept, and those of what is live.
+func TestNotes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lfs")
+	live := fmt.Sprintf("%040x", 1)
+	s := Open(dir, Limits{}, func() []string { return []string{live} })
+	if err := errors.Join(s.Note(live, nil), s.Collect()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a commit without large files makes a folder")
+	}
+	for i := 1; i <= maxNotes+5; i++ {
+		commit := fmt.Sprintf("%040x", i)
+		if err := s.Note(commit, []string{nameOf(commit)}); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(time.Duration(i-1000) * time.Second)
+		if err := os.Chtimes(filepath.Join(dir, needsDir, commit), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := files(t, filepath.Join(dir, needsDir))
+	if len(found) != maxNotes {
+		t.Errorf("%d notes", len(found))
+	}
+	if needed, err := s.needed(); err != nil || len(needed) != 1 || !needed[nameOf(live)] {
+		t.Errorf("%v, %v", needed, err)
+	}
+}
+
+// none is live.
+func none() []string { return nil }
 
 func TestDeletedMeanwhile(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "app.git")
 	if err := os.Mkdir(parent, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := Open(filepath.Join(parent, "lfs"), Limits{Object: 1000, App: 1000})
+	s := Open(filepath.Join(parent, "lfs"), Limits{Object: 1000, App: 1000}, none)
 	in, err := s.receive(nameOf("hello"), 5)
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +332,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatalf("this test needs root, to mount a small disk: %v", err)
 	}
 	defer func() { _ = syscall.Unmount(dir, 0) }()
-	s := Open(filepath.Join(dir, "lfs"), Limits{Object: 1 << 30, App: 1 << 30, MinFree: -1 << 40})
+	s := Open(filepath.Join(dir, "lfs"), Limits{Object: 1 << 30, App: 1 << 30, MinFree: -1 << 40}, none)
 	packet := strings.Repeat("x", 60000)
 	var data []string
 	for range 40 {
@@ -320,7 +355,7 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte(said("put-object ../../x", []string{"size=5"}, "hello")), true)
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, in []byte, upload bool) {
-		s := Open(filepath.Join(dir, "lfs"), Limits{Object: 100, App: 1000, Keep: time.Nanosecond})
+		s := Open(filepath.Join(dir, "lfs"), Limits{Object: 100, App: 1000, Keep: time.Nanosecond}, none)
 		op := Download
 		if upload {
 			op = Upload

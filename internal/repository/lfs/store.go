@@ -40,16 +40,15 @@ type Store struct {
 	mu       sync.Mutex
 	measured bool
 	used     int64           // bytes of all objects, and of those that are being received
-	live     map[string]bool // what the live commit needs
+	live     func() []string // the commits that are live
 }
 
-// Open returns the store in a folder, which need not exist. There must be one Store at a time for a folder.
-func Open(dir string, limits Limits) *Store { return &Store{dir: dir, limits: limits} }
+// Open returns the store in a folder, which need not exist. There must be one Store at a time for a folder. live returns the commits that are live: what they need stays.
+func Open(dir string, limits Limits, live func() []string) *Store {
+	return &Store{dir: dir, limits: limits, live: live}
+}
 
-const (
-	partPrefix = "tmp_" // of the names of files that are being received
-	liveFile   = "live" // the names of the objects that the live commit needs
-)
+const partPrefix = "tmp_" // of the names of files that are being received
 
 // Clean removes what a crash left of objects that were being received.
 func Clean(dir string) error {
@@ -156,14 +155,6 @@ func (s *Store) measure() error {
 	if err != nil {
 		return err
 	}
-	b, err := os.ReadFile(filepath.Join(s.dir, liveFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	s.live = map[string]bool{}
-	for oid := range strings.FieldsSeq(string(b)) {
-		s.live[oid] = true
-	}
 	for _, o := range all {
 		s.used += o.size
 	}
@@ -215,10 +206,14 @@ func (s *Store) room(size int64) error {
 	return nil
 }
 
-// evict removes objects that the live commit does not need and that were not used since before, least recently used first, until need
+// evict removes objects that no live commit needs and that were not used since before, least recently used first, until need
 // bytes are free. It is called with mu held.
 func (s *Store) evict(need int64, before time.Time) error {
 	all, err := s.list()
+	if err != nil {
+		return err
+	}
+	needed, err := s.needed()
 	if err != nil {
 		return err
 	}
@@ -227,7 +222,7 @@ func (s *Store) evict(need int64, before time.Time) error {
 		if need <= 0 || !o.used.Before(before) {
 			break
 		}
-		if s.live[o.oid] {
+		if needed[o.oid] {
 			continue
 		}
 		if err := os.Remove(s.path(o.oid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -237,29 +232,6 @@ func (s *Store) evict(need int64, before time.Time) error {
 		need -= o.size
 	}
 	return nil
-}
-
-// SetLive notes which objects the live commit needs, and removes those that nothing has needed for as long as objects are kept.
-func (s *Store) SetLive(oids []string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := os.Lstat(s.dir); errors.Is(err, fs.ErrNotExist) && len(oids) == 0 {
-		return nil
-	}
-	if err := s.measure(); err != nil {
-		return err
-	}
-	if err := mkdir(s.dir); err != nil {
-		return err
-	}
-	if err := disk.ReplaceBytes(filepath.Join(s.dir, liveFile), 0o644, []byte(strings.Join(oids, "\n"))); err != nil {
-		return err
-	}
-	s.live = map[string]bool{}
-	for _, oid := range oids {
-		s.live[oid] = true
-	}
-	return s.evict(1<<62, time.Now().Add(-s.limits.Keep))
 }
 
 // ErrContent is in the chain where the content of an object is not what its name says.

@@ -15,27 +15,39 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	functions "github.com/gitd-io/gitd/buildpacks/internal/function"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
 // Buildpack builds Node.js apps.
 type Buildpack struct {
-	Root string // bin/node, bin/npm and what belongs to them
-	Out  io.Writer
+	Root   string // bin/node, bin/npm and what belongs to them
+	Lambda string // the program that runs functions of AWS Lambda
+	Out    io.Writer
 }
 
 // New returns the buildpack with the paths of the build image.
-func New(out io.Writer) Buildpack { return Buildpack{Root: catalog.NodeRoot, Out: out} }
+func New(out io.Writer) Buildpack {
+	return Buildpack{Root: catalog.NodeRoot, Lambda: catalog.LambdaProgram, Out: out}
+}
 
 // Detect implements libcnb.Detector.
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	app := ctx.Application.Path
-	p, err := ReadPackage(app)
+	f, err := findFunction(app, kit.NewEnv(ctx.Platform.Environment))
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	p, err := readPackageOf(app, f)
 	if errors.Is(err, fs.ErrNotExist) {
 		return kit.LookedFor(b.Out, "package.json"), nil
 	}
 	if err != nil {
 		return libcnb.DetectResult{}, err
+	}
+	if f != nil {
+		_, _, w, err := asks(app, p)
+		return b.describeFunction(f, w), err
 	}
 	// A package.json without anything to start may be there for tools only: then another language has the app.
 	if p.KindOf(app) != Server {
@@ -64,6 +76,26 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	return kit.Detected(b.Out, "Node.js (package.json, %s, %s)", m.describe(), w.describe()), nil
 }
 
+// readPackageOf is ReadPackage for an app that may be a function, which needs no package.json.
+func readPackageOf(app string, f *functions.Found) (*Package, error) {
+	p, err := ReadPackage(app)
+	if f != nil && errors.Is(err, fs.ErrNotExist) {
+		return &Package{}, nil
+	}
+	return p, err
+}
+
+// web is the process that takes requests; nil for an app whose Procfile says so itself. The layers get the one of a function.
+func (b *build) web(layers *[]libcnb.LayerContributor) (*libcnb.Process, error) {
+	if b.function != nil {
+		p, err := b.functionProcess(layers)
+		if p != nil || err != nil {
+			return p, err
+		}
+	}
+	return b.start()
+}
+
 // Takes tells whether the app is one of Node.js: it has a program to start, or pages to build that belong to no other language.
 func Takes(app string) bool {
 	p, err := ReadPackage(app)
@@ -87,7 +119,8 @@ type build struct {
 	programs map[string]string // the package managers on the PATH but npm, and their scripts
 	saidKept bool
 	npm      string // the folder of an npm that is not the builder's; "" for that
-	site     bool   // the build's output is a static site: known when the build script has run
+	function *functions.Found
+	site     bool // the build's output is a static site: known when the build script has run
 	began    time.Time
 }
 
@@ -100,8 +133,15 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
+	if b.function != nil {
+		label, err := b.function.Label()
+		if err != nil {
+			return result, err
+		}
+		result.Labels = append(result.Labels, label)
+	}
 	if !b.site {
-		web, err := b.start()
+		web, err := b.web(&layers)
 		if err != nil {
 			return result, err
 		}
@@ -116,7 +156,10 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 
 func (b *build) build() ([]libcnb.LayerContributor, error) {
 	var err error
-	if b.pkg, err = ReadPackage(b.app); err != nil {
+	if b.function, err = findFunction(b.app, b.env); err != nil {
+		return nil, err
+	}
+	if b.pkg, err = readPackageOf(b.app, b.function); err != nil {
 		return nil, err
 	}
 	m, err := b.open()
@@ -127,7 +170,7 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 		return nil, err
 	}
 
-	b.site = b.pkg.KindOf(b.app) == Site
+	b.site = b.function == nil && b.pkg.KindOf(b.app) == Site
 	if b.site && len(b.pkg.memberStarts(b.app)) > 1 {
 		if err := b.tellMember(); err != nil { // before a build that takes its time
 			return nil, err

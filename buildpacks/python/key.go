@@ -72,6 +72,9 @@ func (b *build) key() (string, error) {
 	// These decide on whether a server is added.
 	o := b.findApp()
 	parts = append(parts, fmt.Sprint(b.isDjango(), procfile.HasWeb(b.app), o.name != "", o.protocol, b.namedServer()))
+	if b.function != nil {
+		parts = append(parts, "function")
+	}
 	return kit.Key(parts...), nil
 }
 

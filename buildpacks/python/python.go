@@ -16,20 +16,22 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
+	functions "github.com/gitd-io/gitd/buildpacks/internal/function"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 )
 
 // Buildpack builds Python apps.
 type Buildpack struct {
-	Exe string // python3, at the same path in the run image
-	UV  string // uv
-	Out io.Writer
+	Exe    string // python3, at the same path in the run image
+	UV     string // uv
+	Lambda string // the program that runs functions of AWS Lambda
+	Out    io.Writer
 }
 
 // New returns the buildpack with the paths of the build image.
 func New(out io.Writer) Buildpack {
-	return Buildpack{Exe: catalog.PythonExe, UV: filepath.Join(catalog.UVRoot, "bin", "uv"), Out: out}
+	return Buildpack{Exe: catalog.PythonExe, UV: filepath.Join(catalog.UVRoot, "bin", "uv"), Lambda: catalog.LambdaProgram, Out: out}
 }
 
 const looksFor = "requirements.txt, pyproject.toml, uv.lock, Pipfile.lock or setup.py"
@@ -37,9 +39,17 @@ const looksFor = "requirements.txt, pyproject.toml, uv.lock, Pipfile.lock or set
 // Detect implements libcnb.Detector.
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	app := ctx.Application.Path
-	s, err := findSource(app)
+	f, err := findFunction(app, kit.NewEnv(ctx.Platform.Environment))
 	if err != nil {
 		return libcnb.DetectResult{}, err
+	}
+	s, err := sourceOf(app, f)
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	if f != nil {
+		w, err := wantedVersion(app, s)
+		return kit.Detected(b.Out, "Python (%s by %s, %s)", functions.Title(f.Contract), f.Evidence, w.describe()), err
 	}
 	if s.kind == "" {
 		return kit.LookedFor(b.Out, looksFor), nil
@@ -75,6 +85,8 @@ type build struct {
 	found   *appObject // by findApp; nil before
 	said    string     // by the last installation
 	site    *generator // nil for an app
+
+	function *functions.Found // nil for an app that is none
 }
 
 // Build implements libcnb.Builder.
@@ -102,7 +114,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	b.warnHosts()
 	b.warnAddress()
 	b.compileApp()
-	web, err := b.start()
+	web, err := b.web(&result)
 	if err != nil {
 		return result, err
 	}
@@ -110,7 +122,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		web.Default = true
 		result.Processes = append(result.Processes, *web)
 	}
-	result.Layers = append(b.cache.Layers(), b.venv)
+	result.Layers = append(append(result.Layers, b.cache.Layers()...), b.venv)
 	uv, err := b.uvLayer()
 	if err != nil {
 		return result, err
@@ -130,7 +142,10 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 
 func (b *build) prepare() error {
 	var err error
-	if b.source, err = findSource(b.app); err != nil {
+	if b.function, err = findFunction(b.app, b.env); err != nil {
+		return err
+	}
+	if b.source, err = sourceOf(b.app, b.function); err != nil {
 		return err
 	}
 	b.env.Default("HOME", os.TempDir())
@@ -141,12 +156,24 @@ func (b *build) prepare() error {
 	if err := b.setUV(); err != nil {
 		return err
 	}
-	b.site = siteOf(b.app, b.source)
+	if b.function == nil {
+		b.site = siteOf(b.app, b.source)
+	}
 	w, err := wantedVersion(b.app, b.source)
 	if err != nil {
 		return err
 	}
 	return b.findPython(w)
+}
+
+// web is the process that takes requests; nil for an app whose Procfile says so itself.
+func (b *build) web(result *libcnb.BuildResult) (*libcnb.Process, error) {
+	if b.function != nil {
+		if p, err := b.functionProcess(result); p != nil || err != nil {
+			return p, err
+		}
+	}
+	return b.start()
 }
 
 // source is where the app's requirements are written down.
@@ -236,6 +263,19 @@ func findSource(app string) (source, error) {
 			return s, err
 		}
 		s.kind = programFile(app)
+	}
+	return s, nil
+}
+
+// sourceOf is findSource for an app that may be a function, which needs no packages.
+func sourceOf(app string, f *functions.Found) (source, error) {
+	s, err := findSource(app)
+	if f == nil || err != nil || s.kind != "" {
+		return s, err
+	}
+	s.kind = f.Source
+	if file := filepath.Join(filepath.Dir(f.Source), "requirements.txt"); kit.IsFile(app, file) { // of a function in a folder, as SAM has them
+		s.kind = file
 	}
 	return s, nil
 }

@@ -239,6 +239,9 @@ func (b *build) addServer() error {
 	if procfile.HasWeb(b.app) {
 		return b.addNamedServer()
 	}
+	if b.function != nil { // its library has one
+		return nil
+	}
 	if server == "" || b.has(server) {
 		return nil
 	}

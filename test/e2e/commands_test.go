@@ -57,6 +57,8 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	newrun DIR [DISTRO]   a builder in DIR that builds on another run image: as the present one with a file more, of another distribution
 //	collector [hang]      a collector of traces at $OTLP; with hang it answers nothing from now on
 //	spans TRACE           the spans that it has of a trace, as a tree
+//	post -host APP [-type TYPE] PATH BODY   a request with a body
+//	event -host APP [-mode MODE] ID DATA    a CloudEvent, by the client of its SDK
 //	metrics PATTERN       the lines of the server's metrics that match
 //	prometheus            a Prometheus that scrapes the server, with the rules of config/monitoring
 //	promql QUERY          what it answers
@@ -71,6 +73,7 @@ func table() map[string]command {
 		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 		"dns": cmdDNS, "https": cmdHTTPS, "pem": cmdPEM,
+		"post": cmdPost, "event": cmdEvent,
 		"collector": cmdCollector, "spans": cmdSpans, "metrics": cmdMetrics, "prometheus": cmdPrometheus, "promql": cmdPromQL,
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/buildpacks/libcnb"
+
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/function"
@@ -139,11 +141,14 @@ type question struct {
 func (q *question) settle(f *Found) error {
 	f.Language = q.l.Name
 	f.Concurrency = q.s.Concurrency
+	if f.Contract == function.FunctionsFramework && f.Health == "" && q.l.Name != "go" {
+		f.Health = "/robots.txt" // which the framework answers by itself
+	}
 	if f.Contract == function.Lambda {
 		if q.s.Concurrency > 1 {
 			return kit.Errorf("remove concurrency from [io.gitd.function]", "a handler of AWS Lambda takes one request at a time, and %s is one", f.Source)
 		}
-		f.Concurrency = 1
+		f.Concurrency, f.Health = 1, LambdaHealth
 	}
 	return nil
 }
@@ -180,6 +185,12 @@ func exportNames(all []Export) (names []string) {
 		}
 	}
 	return names
+}
+
+// Label is what the image says of the function.
+func (f *Found) Label() (libcnb.Label, error) {
+	text, err := f.Text()
+	return libcnb.Label{Key: function.Label, Value: text}, err
 }
 
 // Tell says in the log of a build which contract it is, and how another is chosen.

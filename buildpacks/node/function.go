@@ -1,0 +1,123 @@
+package node
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/buildpacks/libcnb"
+
+	functions "github.com/gitd-io/gitd/buildpacks/internal/function"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/buildpacks/procfile"
+	"github.com/gitd-io/gitd/internal/function"
+	"github.com/gitd-io/gitd/internal/pattern"
+)
+
+// library is what serves a contract: the program that starts it, the folder with its packages, and the package that the app may have itself.
+type library struct{ program, packages, name string }
+
+var functionLibraries = map[function.Contract]library{
+	function.FunctionsFramework: {"framework.mjs", "framework", functions.FrameworkPackage},
+	function.Knative:            {"knative.mjs", "knative", functions.KnativePackage},
+	function.Lambda:             {"lambda.mjs", "lambda", functions.LambdaPackage},
+}
+
+// findFunction finds the function of the app; nil for an app that is none.
+func findFunction(app string, env kit.Env) (*functions.Found, error) {
+	return functions.Find(app, env, functions.NodeJS(serverOf, startsFunction))
+}
+
+var (
+	functionRunner = pattern.New(`(?:^|[\s/])(?:functions-framework|functions-framework-nodejs|faas-js-runtime)(?:\s|$)`)
+	listens        = pattern.New(`\.listen\s*\(|\bcreateServer\s*\(|\b(?:Bun|Deno)\.serve\s*\(|\bserve\s*\(`)
+)
+
+// startsFunction is the line by which the app starts a library of functions: of its Procfile, or its start script.
+func startsFunction(app string) string {
+	procs, _ := procfile.Read(app) // a malformed one fails in its own buildpack
+	for _, p := range procs {
+		if p.Type == "web" {
+			return kit.Pick(functionRunner.MatchString(p.Command), p.Command, "")
+		}
+	}
+	p, err := ReadPackage(app)
+	if err != nil {
+		return ""
+	}
+	if s := p.follow(p.startScript()); functionRunner.MatchString(s) {
+		return s
+	}
+	return ""
+}
+
+// serverOf says what makes an app a server, and so no function; "" for nothing.
+func serverOf(app string) string {
+	if startsFunction(app) != "" {
+		return ""
+	}
+	if procfile.HasWeb(app) {
+		return procfile.Name
+	}
+	p, err := ReadPackage(app)
+	if err != nil {
+		p = &Package{}
+	}
+	if p.startScript() != "" {
+		return "the start script"
+	}
+	if _, s := p.memberStart(app); s != "" || p.impliedBuild() != "" || ownServer(app) != nil {
+		return "its framework"
+	}
+	files := serverFiles
+	if main := p.mainProgram(); main != "" {
+		files = append([]string{main}, files...)
+	}
+	for _, f := range files {
+		if listens.MatchString(kit.Text(app, f)) {
+			return f
+		}
+	}
+	return ""
+}
+
+// describeFunction is what detection says of a function.
+func (b Buildpack) describeFunction(f *functions.Found, w wanted) libcnb.DetectResult {
+	return kit.Detected(b.Out, "Node.js (%s by %s, %s)", functions.Title(f.Contract), f.Evidence, w.describe())
+}
+
+// functionProcess is how the function starts; nil where the app starts it by itself. The layers get those with what starts it.
+func (b *build) functionProcess(layers *[]libcnb.LayerContributor) (*libcnb.Process, error) {
+	f := b.function
+	for _, line := range f.Tell() {
+		kit.Say(b.Out, "%s", line)
+	}
+	for _, name := range functions.Unresolved(b.app) {
+		kit.Say(b.Out, "Warning: func.yaml takes %s from a cluster's secrets or variables: set it by config set", name)
+	}
+	if f.Own != "" {
+		return nil, nil
+	}
+	var err error
+	if f.Source, err = b.scriptSource(f); err != nil {
+		return nil, err
+	}
+	l := functionLibraries[f.Contract]
+	layer, err := b.functionLayer(l)
+	if err != nil {
+		return nil, err
+	}
+	*layers = append(*layers, layer)
+	args := append(typeScriptFlags(f.Source), filepath.Join(layer.Path, l.program))
+	if f.Contract == function.Lambda {
+		program, err := functions.LambdaLayer(b.ctx, b.Lambda)
+		if err != nil {
+			return nil, err
+		}
+		*layers = append(*layers, program)
+		handler := strings.TrimSuffix(f.Source, filepath.Ext(f.Source)) + f.Target[strings.LastIndexByte(f.Target, '.'):]
+		p := functions.LambdaProcess(handler, append([]string{"node"}, args...)...)
+		return &p, nil
+	}
+	args = append(args, "--source="+f.Source, "--target="+f.Target, "--signature="+string(f.Signature))
+	return &libcnb.Process{Type: "web", Command: "node", Arguments: args, Direct: true}, nil
+}

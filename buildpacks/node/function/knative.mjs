@@ -1,0 +1,32 @@
+// Serves a function of Knative by faas-js-runtime: the app's own version of it, or the one beside this file.
+import { createRequire } from 'node:module';
+import { exported, fail, library, load, option, refuseBatches } from './common.mjs';
+
+const source = option('source');
+const { start } = createRequire(import.meta.url)(library('faas-js-runtime'));
+refuseBatches();
+
+const module = await load(source);
+const handle = module.handle ?? module.default?.handle ?? module.default;
+if (typeof handle !== 'function') fail(`${source} has no function handle: ${exported(module)}`);
+
+// The library answers with the message alone; the log is to have the stack.
+const called = {
+	async handle(...args) {
+		try {
+			return await handle.apply(this, args);
+		} catch (e) {
+			console.error(e?.stack ?? e);
+			throw e;
+		}
+	},
+};
+for (const name of ['init', 'shutdown', 'liveness', 'readiness', 'cors']) {
+	const f = module[name] ?? module.default?.[name];
+	if (typeof f === 'function') called[name] = f;
+}
+try {
+	await start(called, { port: process.env.PORT || 8080, logLevel: process.env.FUNC_LOG_LEVEL, includeRaw: Boolean(process.env.FUNC_INCLUDE_RAW), bodyLimit: process.env.FUNC_BODY_LIMIT });
+} catch (e) {
+	fail(`${source} cannot be started:`, e?.stack ?? e);
+}

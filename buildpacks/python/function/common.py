@@ -1,0 +1,85 @@
+"""What the programs that start a function share: options, how a module is loaded, and what is told where the function is not there."""
+
+import ast
+import importlib
+import os
+import sys
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def prepare():
+    """Imports come from the app first, then from its packages, then from those beside this file."""
+    sys.path[0] = os.getcwd()
+    sys.path.append(os.path.join(HERE, "packages"))
+
+
+def options():
+    """The options of the command line, --NAME=VALUE, by name."""
+    return dict(a[2:].split("=", 1) for a in sys.argv[1:] if a.startswith("--") and "=" in a)
+
+
+def port():
+    return int(os.environ.get("PORT") or 8080)
+
+
+def fail(source, target):
+    """Says which functions there are where the one that is wanted is not, and ends the program."""
+    try:
+        with open(source, encoding="utf-8") as f:
+            tree = ast.parse(f.read())
+        names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    except (OSError, SyntaxError, ValueError):
+        names = []
+    has = "it has " + ", ".join(names) if names else "it has no function"
+    sys.exit(f"{source} has no function {target}: {has}")
+
+
+def load(source, target):
+    """Returns the function of a file, which is imported by its place below the app, so that imports relative to it work."""
+    folder = os.path.dirname(os.path.abspath(source))
+    if folder not in sys.path:
+        sys.path.insert(1, folder)
+    name = os.path.splitext(source)[0].replace(os.sep, ".")
+    if name.endswith(".__init__"):
+        name = name[: -len(".__init__")]
+    try:
+        module = importlib.import_module(name)
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(f"{source} cannot be loaded")
+    function = getattr(module, target, None)
+    if not callable(function):
+        fail(source, target)
+    return function
+
+
+BATCH = "a batch of CloudEvents is not taken: send each event in a request of its own\n"
+
+
+def is_batch(content_type):
+    return content_type.strip().lower().startswith("application/cloudevents-batch")
+
+
+class WithoutBatches:
+    """A WSGI app that answers batches of CloudEvents with a sentence, instead of calling the function with what it does not expect."""
+
+    def __init__(self, app):
+        self.app = app
+
+    def __call__(self, environ, start_response):
+        if is_batch(environ.get("CONTENT_TYPE", "")):
+            start_response("415 Unsupported Media Type", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(BATCH)))])
+            return [BATCH.encode()]
+        return self.app(environ, start_response)
+
+
+async def refuse_batch(scope, send):
+    """Answers a batch in ASGI, and tells whether the request was one."""
+    kind = dict(scope.get("headers") or ()).get(b"content-type", b"").decode("latin-1")
+    if scope["type"] != "http" or not is_batch(kind):
+        return False
+    await send({"type": "http.response.start", "status": 415, "headers": [(b"content-type", b"text/plain; charset=utf-8")]})
+    await send({"type": "http.response.body", "body": BATCH.encode()})
+    return True

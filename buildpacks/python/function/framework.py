@@ -1,0 +1,36 @@
+"""Serves a function by the Functions Framework: the app's own version of it, or the one beside this file."""
+
+import os
+import sys
+
+import common
+
+common.prepare()
+o = common.options()
+source, target, signature = o["source"], o["target"], o.get("signature", "http")
+os.environ.setdefault("FUNCTION_TARGET", target)
+os.environ.setdefault("FUNCTION_SIGNATURE_TYPE", signature)
+if "concurrency" in o:
+    os.environ.setdefault("THREADS", o["concurrency"])
+
+from functions_framework import create_app, exceptions  # noqa: E402
+from functions_framework._http import create_server  # noqa: E402
+
+try:
+    app = create_app(target, source, signature)
+except (exceptions.MissingTargetException, exceptions.InvalidTargetTypeException):
+    common.fail(source, target)
+
+if signature != "http":
+    if hasattr(app, "wsgi_app"):
+        app.wsgi_app = common.WithoutBatches(app.wsgi_app)
+    else:
+        inner = app
+
+        async def app(scope, receive, send):
+            if not await common.refuse_batch(scope, send):
+                await inner(scope, receive, send)
+
+
+del sys.modules["common"]  # it is no module of the app's
+create_server(app, False).run("0.0.0.0", common.port())

@@ -33,7 +33,7 @@ demo: need-serve need-git build ## push a sample app, push again under load, rol
 .PHONY: test test-unit test-e2e test-demo
 test: check test-unit test-e2e test-demo ## everything that needs no cluster
 
-test-unit: need-serve need-git need-languages need-clients build ## of it, the unit and part tests
+test-unit: need-serve need-git need-languages need-clients need-prometheus build ## of it, the unit and part tests
 	@echo "-----> Unit and part tests, with the race detector"
 	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -timeout 20m)
 

@@ -36,6 +36,8 @@ func serve() *cobra.Command {
 			err := runServer(cmd.Context(), set, o, log)
 			if cause := app.Cause(err); cause != "" && app.CodeOf(err) != app.CodeInternal { // of an internal error it is told anyway
 				o.Log("cannot serve: %s", app.Plain(cause), slog.LevelError)
+			} else if err != nil && set.Config.Telemetry.LogFormat == config.LogJSON { // what follows is for people
+				o.Log("cannot serve: %s", app.OneLine(err), slog.LevelError)
 			}
 			return err
 		},

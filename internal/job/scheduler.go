@@ -99,6 +99,7 @@ func (m *Manager) read(ctx context.Context, name string, version int, now time.T
 			return nil, fmt.Errorf("the schedule %s of v%d of %s: %w", k.all[i].Name, version, name, err)
 		}
 		k.times = append(k.times, t)
+		m.knows(name, k.all[i].Name)
 		names = append(names, k.all[i].Name)
 	}
 	return k, m.o.Store.SetSchedules(ctx, name, names, now)

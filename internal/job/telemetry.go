@@ -19,6 +19,13 @@ func (m *Manager) newTrace() string {
 // logged is what a line of the server's log about a job has besides its message.
 func logged(j app.Job) slog.Attr { return slog.String(telemetry.LogTrace, j.Trace) }
 
+// knows has the metrics of a schedule begin at 0.
+func (m *Manager) knows(name, schedule string) {
+	for _, result := range []string{"started", "missed", "done", "failed"} {
+		m.o.Metrics.Schedules.Add(0, name, schedule, result)
+	}
+}
+
 // began counts a job that runs from now on.
 func (m *Manager) began(j app.Job) {
 	m.o.Metrics.Started.Inc(j.App, string(j.Kind))

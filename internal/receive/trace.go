@@ -38,6 +38,10 @@ func (p *push) startTrace(c *refCommand) {
 	if w := p.options.Warning; w != "" {
 		p.log.Detail("%s", w)
 	}
+	if c != nil && p.app != 0 {
+		p.opts.Metrics.Pushes.Add(0, p.name, "live") // an increase is seen from what was there before
+		p.opts.Metrics.Pushes.Add(0, p.name, "failed")
+	}
 	_, p.span = p.opts.Tracer.StartRun(p.ss.Context(), p.options.Parent, p.name, p.started)
 	if c != nil {
 		p.span.Set(telemetry.Attribute{Key: telemetry.KeyRef, Value: strings.TrimPrefix(c.name, "refs/heads/")}, telemetry.Attribute{Key: telemetry.KeyRefType, Value: "branch"},

@@ -79,7 +79,11 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 		if e := s.writeState(l); e != nil { // on a full disk everything else serves
 			s.o.Log("%s cannot be written: %v", s.path(stateFile), e)
 		}
-		progress.Step("Ready: ssh on %s, %s, data in %s", l.SSH.Addr(), s.runner.entrance(l), s.o.Config.Server.Data)
+		metrics := ""
+		if l.Metrics != nil {
+			metrics = fmt.Sprintf(", metrics on http://%s/metrics", l.Metrics.Addr())
+		}
+		progress.Step("Ready: ssh on %s, %s%s, data in %s", l.SSH.Addr(), s.runner.entrance(l), metrics, s.o.Config.Server.Data)
 		<-ctx.Done()
 	}
 	switch cause := context.Cause(ctx); {

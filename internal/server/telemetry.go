@@ -58,16 +58,19 @@ func (s *Server) scrapeHost(to *telemetry.Scrape, m telemetry.Host) {
 // scrapeLedger adds what the ledger and the parts that Start has begun know.
 func (s *Server) scrapeLedger(ctx context.Context, to *telemetry.Scrape) {
 	m := s.o.Metrics
-	standings, err := s.store.Standings(ctx)
+	apps, err := s.store.Apps(ctx)
 	if err != nil {
 		s.o.Log("metrics: %v", err)
 		return
 	}
-	to.Add(m.Releases.Apps, float64(len(standings)))
-	for name, st := range standings {
-		if st.Live > 0 {
-			to.Add(m.Releases.Live, float64(st.Live), name)
-		}
+	to.Add(m.Releases.Apps, float64(len(apps)))
+	live, err := s.store.LiveCommits(ctx)
+	if err != nil {
+		s.o.Log("metrics: %v", err)
+		return
+	}
+	for _, l := range live {
+		to.Add(m.Releases.Live, float64(l.Version), l.App.Name)
 	}
 	open, err := s.store.Unfinished(ctx)
 	if err != nil {

@@ -89,6 +89,10 @@ func (e *exporter) run() {
 	defer close(e.stopped)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	go func() {
+		<-e.stop
+		cancel()
+	}()
 	for {
 		var batch []*Span
 		select {
@@ -102,7 +106,10 @@ func (e *exporter) run() {
 			e.last(batch...)
 			return
 		}
-		e.send(ctx, batch)
+		if !e.send(ctx, batch) {
+			e.last(batch...)
+			return
+		}
 	}
 }
 
@@ -147,8 +154,8 @@ func (e *exporter) last(batch ...*Span) {
 	}
 }
 
-// send sends a batch, again where the collector may take it later.
-func (e *exporter) send(ctx context.Context, batch []*Span) {
+// send sends a batch, again where the collector may take it later. It returns false, with the batch not sent, when the server stops.
+func (e *exporter) send(ctx context.Context, batch []*Span) bool {
 	pause := time.Second
 	for try := 1; ; try++ {
 		again, err := e.post(ctx, batch)
@@ -157,17 +164,19 @@ func (e *exporter) send(ctx context.Context, batch []*Span) {
 			if e.broken.Swap(false) {
 				e.c.Log("traces: the collector takes spans again")
 			}
-			return
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
 		}
 		if again < 0 || try == mostTries {
 			e.drop(len(batch), err)
-			return
+			return true
 		}
 		select {
 		case <-time.After(min(max(again, pause), longestPause)):
-		case <-e.stop:
-			e.drop(len(batch), err)
-			return
+		case <-ctx.Done():
+			return false
 		}
 		pause *= 2
 	}

@@ -180,6 +180,14 @@ func (c *Counter) Add(n int64, labels ...string) {
 	}
 }
 
+// from has the counter tell these values of its one label from the beginning, with 0: where a series begins later, its first count is not seen as an increase.
+func (c *Counter) from(values ...string) *Counter {
+	for _, v := range values {
+		c.Add(0, v)
+	}
+	return c
+}
+
 // Of returns what counts for the series with these labels, for where that happens often. It goes on with a series that is not shown any more when its app
 // has gone.
 func (c *Counter) Of(labels ...string) *atomic.Int64 {

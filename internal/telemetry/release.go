@@ -40,7 +40,7 @@ type Builds struct {
 
 func newBuilds(r *registry) Builds {
 	return Builds{
-		Ended:      r.counter("gitd_builds_total", "Builds that have ended: ok, failed or cancelled.", "result"),
+		Ended:      r.counter("gitd_builds_total", "Builds that have ended: ok, failed or cancelled.", "result").from("ok", "failed", "cancelled"),
 		Duration:   r.histogram("gitd_build_duration_seconds", "Time that a build took, without its wait in the queue.", -4, 11, "result"),
 		Phases:     r.histogram("gitd_build_phase_duration_seconds", "Time that a phase of a build took.", -8, 10, "phase"),
 		Buildpacks: r.histogram("gitd_buildpack_duration_seconds", "Time that a buildpack took to build.", -8, 10, "buildpack", "result"),

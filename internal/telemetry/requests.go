@@ -58,7 +58,7 @@ func newHost(r *registry) Host {
 		Size:   r.gauge(TypeGauge, "gitd_disk_size_bytes", "Size of the file system of the data directory."),
 		Inodes: r.gauge(TypeGauge, "gitd_disk_free_inodes", "Files and folders that can still be made there; none where the file system does not say."),
 		Data:   r.gauge(TypeGauge, "gitd_data_bytes", "Bytes on disk of a part of the data directory, measured every few minutes.", "part"),
-		Log:    r.counter("gitd_log_messages_total", "Lines of the server's log.", "level"),
+		Log:    r.counter("gitd_log_messages_total", "Lines of the server's log.", "level").from("info", "warn", "error"),
 	}
 }
 
@@ -71,6 +71,6 @@ type Traces struct {
 func newTraces(r *registry) Traces {
 	return Traces{
 		Exported: r.counter("gitd_trace_spans_exported_total", "Spans that the collector has taken."),
-		Dropped:  r.counter("gitd_trace_spans_dropped_total", "Spans that were not sent: the queue was full (queue), or the collector did not take them (collector).", "reason"),
+		Dropped:  r.counter("gitd_trace_spans_dropped_total", "Spans that were not sent: the queue was full (queue), or the collector did not take them (collector).", "reason").from("queue", "collector"),
 	}
 }

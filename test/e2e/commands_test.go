@@ -56,12 +56,13 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	registry              a registry that is not gitd's at $IMAGES, with images in it
 //	newrun DIR [DISTRO]   a builder in DIR that builds on another run image: as the present one with a file more, of another distribution
 //	collector [hang]      a collector of traces at $OTLP; with hang it answers nothing from now on
-//	spans TRACE           the spans that it has of a trace, as a tree
+//	spans [TRACE]         the spans that it has of a trace, or of all, as a tree
 //	post -host APP [-type TYPE] PATH BODY   a request with a body
 //	event -host APP [-mode MODE] ID DATA    a CloudEvent, by the client of its SDK
 //	metrics PATTERN       the lines of the server's metrics that match
-//	prometheus            a Prometheus that scrapes the server, with the rules of config/monitoring
+//	prometheus [native]   a Prometheus that scrapes the server, with the rules of config/monitoring; one that asks for native histograms
 //	promql QUERY          what it answers
+//	monitored             it has all that config/monitoring looks at
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
 //	golden NAME [stdout]  what the last command told is the transcript testdata/NAME.golden
 //	pause DURATION        for what cannot be waited for: that nothing happens
@@ -74,7 +75,7 @@ func table() map[string]command {
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 		"dns": cmdDNS, "https": cmdHTTPS, "pem": cmdPEM,
 		"post": cmdPost, "event": cmdEvent,
-		"collector": cmdCollector, "spans": cmdSpans, "metrics": cmdMetrics, "prometheus": cmdPrometheus, "promql": cmdPromQL,
+		"collector": cmdCollector, "spans": cmdSpans, "metrics": cmdMetrics, "prometheus": cmdPrometheus, "promql": cmdPromQL, "monitored": cmdMonitored,
 	}
 }
 

@@ -51,6 +51,7 @@ func cmdCollector(w *world, ts *testscript.TestScript, args []string) (output, e
 		s.Close()
 	})
 	ts.Setenv("OTLP", s.URL)
+	ts.Setenv("COLLECTOR", strings.TrimPrefix(s.URL, "http://"))
 	return output{}, nil
 }
 
@@ -84,52 +85,60 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// cmdSpans shows a trace that has come to its end: a line a span, under that of its parent, with result, error and what is known of it.
+// cmdSpans shows a trace, or all of them: a line a span, under that of its parent, with its error and what is known of it.
 func cmdSpans(w *world, ts *testscript.TestScript, args []string) (output, error) {
-	if w.collector == nil || len(args) != 1 {
-		ts.Fatalf("usage, with a collector: spans TRACE")
+	if w.collector == nil || len(args) > 1 {
+		ts.Fatalf("usage, with a collector: spans [TRACE]")
 	}
 	w.collector.mu.Lock()
 	defer w.collector.mu.Unlock()
-	spans := slices.Clone(w.collector.spans[args[0]])
+	var b strings.Builder
+	for id, spans := range w.collector.spans {
+		if len(args) == 0 || args[0] == id {
+			tree(&b, slices.Clone(spans))
+		}
+	}
+	if b.Len() == 0 {
+		return output{}, errors.New("there are no spans")
+	}
+	return output{stdout: b.String()}, nil
+}
+
+// tree writes the spans of a trace.
+func tree(b *strings.Builder, spans []*tracev1.Span) {
 	known := map[string]bool{}
 	for _, s := range spans {
 		known[string(s.SpanId)] = true
 	}
 	slices.SortFunc(spans, func(a, b *tracev1.Span) int { return cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano) })
-	var b strings.Builder
 	var show func(parent string, depth int)
 	show = func(parent string, depth int) {
 		for _, s := range spans {
 			if p := string(s.ParentSpanId); p != parent && (depth > 0 || known[p]) {
 				continue
 			}
-			fmt.Fprintf(&b, "%s%s", strings.Repeat("  ", depth), s.Name)
+			fmt.Fprintf(b, "%s%s", strings.Repeat("  ", depth), s.Name)
 			if depth == 0 && len(s.ParentSpanId) > 0 {
-				fmt.Fprintf(&b, " under %x", s.ParentSpanId)
+				fmt.Fprintf(b, " under %x", s.ParentSpanId)
 			}
 			if s.EndTimeUnixNano < s.StartTimeUnixNano {
 				b.WriteString(" ENDS BEFORE IT BEGINS")
 			}
 			if s.Status.GetCode() == tracev1.Status_STATUS_CODE_ERROR {
-				fmt.Fprintf(&b, " error=%q", s.Status.Message)
+				fmt.Fprintf(b, " error=%q", s.Status.Message)
 			}
 			for _, a := range s.Attributes {
 				v := a.Value.GetStringValue()
 				if v == "" {
 					v = strings.TrimSpace(a.Value.String())
 				}
-				fmt.Fprintf(&b, " %s=%s", a.Key, v)
+				fmt.Fprintf(b, " %s=%s", a.Key, v)
 			}
 			b.WriteByte('\n')
 			show(string(s.SpanId), depth+1)
 		}
 	}
 	show("", 0)
-	if b.Len() == 0 {
-		return output{}, errors.New("there are no spans")
-	}
-	return output{stdout: b.String()}, nil
 }
 
 // cmdMetrics shows lines of the metrics.
@@ -169,7 +178,15 @@ func fetch(address string) (string, error) {
 }
 
 // prometheus is a Prometheus that scrapes the server.
-type prometheus struct{ address string }
+type prometheus struct {
+	address string
+	cmd     *exec.Cmd
+}
+
+func (p *prometheus) stop() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
 
 // prometheusConfig scrapes often, with the rules of config/monitoring.
 const prometheusConfig = `
@@ -180,29 +197,32 @@ scrape_configs:
   static_configs: [{targets: [%q]}]
 `
 
-// cmdPrometheus starts Debian's Prometheus beside the server.
-func cmdPrometheus(w *world, ts *testscript.TestScript, _ []string) (output, error) {
+// cmdPrometheus starts Debian's Prometheus beside the server, one that asks for native histograms with that argument, in place of the one before.
+func cmdPrometheus(w *world, ts *testscript.TestScript, args []string) (output, error) {
+	if w.prometheus != nil {
+		w.prometheus.stop()
+	}
 	rules, err := filepath.Abs("../../config/monitoring/*.rules.yml")
 	ts.Check(err)
-	dir := filepath.Join(w.base, "prometheus")
-	ts.Check(os.MkdirAll(dir, 0o700))
+	dir, err := os.MkdirTemp(w.base, "prometheus-")
+	ts.Check(err)
 	file := filepath.Join(dir, "prometheus.yml")
 	ts.Check(os.WriteFile(file, fmt.Appendf(nil, prometheusConfig, rules, w.metrics), 0o600))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	address := l.Addr().String()
 	ts.Check(l.Close())
-	cmd := exec.Command("prometheus", "--config.file="+file, "--storage.tsdb.path="+dir, "--web.listen-address="+address, "--enable-feature=native-histograms")
+	cmd := exec.Command("prometheus", "--config.file="+file, "--storage.tsdb.path="+dir, "--web.listen-address="+address)
+	if slices.Equal(args, []string{"native"}) {
+		cmd.Args = append(cmd.Args, "--enable-feature=native-histograms")
+	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	ts.Check(err)
 	cmd.Stdout, cmd.Stderr = log, log
 	ts.Check(cmd.Start())
-	ts.Defer(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = log.Close()
-	})
-	w.prometheus = &prometheus{address}
+	ts.Check(log.Close())
+	w.prometheus = &prometheus{address, cmd}
+	ts.Defer(w.prometheus.stop)
 	for range 300 {
 		if _, err = fetch("http://" + address + "/-/ready"); err == nil {
 			return output{}, nil
@@ -218,9 +238,18 @@ func cmdPromQL(w *world, ts *testscript.TestScript, args []string) (output, erro
 	if w.prometheus == nil || len(args) != 1 {
 		ts.Fatalf("usage, with a prometheus: promql QUERY")
 	}
-	body, err := fetch("http://" + w.prometheus.address + "/api/v1/query?query=" + url.QueryEscape(args[0]))
+	found, err := w.prometheus.query(args[0])
+	if err == nil && found == "" {
+		err = errors.New("no series")
+	}
+	return output{stdout: found}, err
+}
+
+// query returns a line for each series that a query finds: its value, and its labels.
+func (p *prometheus) query(text string) (string, error) {
+	body, err := fetch("http://" + p.address + "/api/v1/query?query=" + url.QueryEscape(text))
 	if err != nil {
-		return output{}, err
+		return "", err
 	}
 	var answer struct {
 		Data struct {
@@ -231,7 +260,7 @@ func cmdPromQL(w *world, ts *testscript.TestScript, args []string) (output, erro
 		}
 	}
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
-		return output{}, err
+		return "", err
 	}
 	var b strings.Builder
 	for _, r := range answer.Data.Result {
@@ -241,8 +270,36 @@ func cmdPromQL(w *world, ts *testscript.TestScript, args []string) (output, erro
 		}
 		fmt.Fprintf(&b, "%v %v\n", value, r.Metric)
 	}
-	if b.Len() == 0 {
-		return output{}, errors.New("no series")
+	return b.String(), nil
+}
+
+// monitoringNames are the metrics in config/monitoring, by name.
+var monitoringNames = regexp.MustCompile(`\b(gitd|go|process)_[a-z0-9_]+`)
+
+// cmdMonitored finds out whether Prometheus has each metric that the dashboard and the rules name, and can evaluate each query of the dashboard.
+func cmdMonitored(w *world, ts *testscript.TestScript, _ []string) (output, error) {
+	var missing []string
+	for _, file := range []string{"gitd.dashboard.json", "gitd.rules.yml"} {
+		b, err := os.ReadFile(filepath.Join("../../config/monitoring", file))
+		ts.Check(err)
+		names := monitoringNames.FindAllString(string(b), -1)
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			if found, err := w.prometheus.query("count(" + name + ")"); err != nil || found == "" {
+				missing = append(missing, name)
+			}
+		}
+		for _, m := range regexp.MustCompile(`"expr": ("(?:[^"\\]|\\.)*")`).FindAllStringSubmatch(string(b), -1) {
+			var e string
+			ts.Check(json.Unmarshal([]byte(m[1]), &e))
+			e = strings.NewReplacer("$__rate_interval", "1m", "$service", ".*").Replace(e)
+			if _, err := w.prometheus.query(e); err != nil {
+				return output{}, fmt.Errorf("%s: %w", e, err)
+			}
+		}
 	}
-	return output{stdout: b.String()}, nil
+	if missing != nil {
+		return output{}, fmt.Errorf("Prometheus has no %s", strings.Join(missing, ", "))
+	}
+	return output{}, nil
 }

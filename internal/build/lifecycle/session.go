@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -192,7 +193,13 @@ func (s *Session) tellSteps(now time.Time) {
 	}
 	s.step(build.Step{Name: "detect", Began: s.phases.detect, Took: s.phases.build.Sub(s.phases.detect)})
 	failed := false
+	group := slices.Clone(s.Result.Buildpacks) // each once: an app can write such lines as well
 	for _, bp := range s.Output.built(now) {
+		i := slices.Index(group, build.Buildpack{ID: bp.Buildpack, Version: bp.Version})
+		if i < 0 {
+			continue
+		}
+		group = slices.Delete(group, i, i+1)
 		failed = failed || bp.Failed
 		s.step(bp)
 	}

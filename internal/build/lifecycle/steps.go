@@ -19,8 +19,11 @@ func (o *Output) begins(buildpack string) {
 
 // finished notes that the buildpack has built. The caller holds mu.
 func (o *Output) finished(buildpack string) {
-	if n := len(o.steps); n > 0 && o.steps[n-1].Failed && o.steps[n-1].Buildpack+"@"+o.steps[n-1].Version == buildpack {
-		o.steps[n-1].Took, o.steps[n-1].Failed = time.Since(o.steps[n-1].Began), false
+	for i := range slices.Backward(o.steps) {
+		if s := &o.steps[i]; s.Failed && s.Buildpack+"@"+s.Version == buildpack {
+			s.Took, s.Failed = time.Since(s.Began), false
+			return
+		}
 	}
 }
 

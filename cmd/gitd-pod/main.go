@@ -31,7 +31,7 @@ func main() {
 	}()
 	switch os.Args[1] {
 	case wire.Page:
-		os.Exit(page())
+		os.Exit(page(os.Args[2] == wire.Stopped))
 	case stream.Install:
 		os.Exit(install(os.Args[2]))
 	}

@@ -17,8 +17,8 @@ const (
 	pageDrain   = 256 << 10 // of a body, so that its sender reads the answer
 )
 
-// page answers every request with 503 while an app is maintained. It is all that its container does: HTTP/1, without the weight of a whole server.
-func page() int {
+// page answers every request with 503 while an app is maintained, or stopped. It is all that its container does: HTTP/1, without the weight of a whole server.
+func page(stopped bool) int {
 	l, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gitd-pod:", err)
@@ -30,12 +30,12 @@ func page() int {
 			fmt.Fprintln(os.Stderr, "gitd-pod:", err)
 			return 1
 		}
-		go answerPage(c, os.Getenv("K_SERVICE"))
+		go answerPage(c, os.Getenv("K_SERVICE"), stopped)
 	}
 }
 
 // answerPage answers one request. The app's name has nothing that HTML could take for its own.
-func answerPage(c net.Conn, name string) {
+func answerPage(c net.Conn, name string, stopped bool) {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(pageTime))
 	in := bufio.NewReader(io.LimitReader(c, pageHeaders))
@@ -59,8 +59,12 @@ func answerPage(c net.Conn, name string) {
 	if html {
 		kind, body = "text/html", fmt.Sprintf(pageHTML, name)
 	}
-	answer := fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %d\r\nRetry-After: 30\r\nCache-Control: no-store\r\n"+
-		"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n", kind, len(body))
+	retry := "Retry-After: 30\r\n"
+	if stopped { // in the words of the platform on one machine
+		kind, body, retry = "text/plain", "the app "+name+" is stopped: no request starts it; its owner does: ps start "+name+"\n", ""
+	}
+	answer := fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %d\r\n%sCache-Control: no-store\r\n"+
+		"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n", kind, len(body), retry)
 	if !head {
 		answer += body
 	}

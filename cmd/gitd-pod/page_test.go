@@ -20,7 +20,7 @@ func TestPage(t *testing.T) {
 			if err != nil {
 				return
 			}
-			go answerPage(c, "shop")
+			go answerPage(c, "shop", false)
 		}
 	}()
 	for _, c := range []struct{ method, accept, kind, body string }{

@@ -52,6 +52,9 @@ func printApps(out io.Writer, list []operation.AppSummary) error {
 		if a.Live > 0 {
 			version, state = fmt.Sprintf("v%d", a.Live), string(app.StateLive)
 		}
+		if a.Maintained {
+			state += ", maintained"
+		}
 		if a.Trouble != "" {
 			state += ", " + a.Trouble
 		}

@@ -52,6 +52,11 @@ func printProcesses(out io.Writer, p operation.Processes) error {
 		fmt.Fprintf(out, "stopped by %s at %s: nothing of it runs until ps start %s, or the next release\n", app.Plain(p.Stopped.Key), p.Stopped.At.UTC().Format(time.DateTime), p.App)
 		return nil
 	}
+	if p.Maintenance != nil {
+		if err := printMaintenance(out, *p.Maintenance); err != nil {
+			return err
+		}
+	}
 	w := table(out, "PROCESS", "REVISION", "STATE", "SINCE", "RESTARTS", "MEMORY", "CPU", "LAST EXIT")
 	for _, in := range p.Instances {
 		row(w, processName(in), in.Revision, in.State, when(in.Since), in.Restarts, memoryOf(in), cpuOf(in), lastExit(in.LastExit))

@@ -5,6 +5,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -16,6 +17,10 @@ import (
 
 // ErrNotFound is returned (wrapped) for a Service or a revision that does not exist on the platform.
 var ErrNotFound = errors.New("not found")
+
+// ErrStopped is returned (wrapped) for a Service that is stopped, by a platform that has nothing of a stopped Service but the answer to its requests. It is
+// an ErrNotFound.
+var ErrStopped = fmt.Errorf("stopped: %w", ErrNotFound)
 
 // ErrNotRouted is returned (wrapped) where a platform has accepted a change, and requests do not follow it in time.
 var ErrNotRouted = errors.New("not routed")
@@ -83,7 +88,7 @@ type Platform interface {
 	// RestartWorker ends the instances of a worker that SetWorkers has set, and starts them again.
 	RestartWorker(ctx context.Context, svc *servingv1.Service, worker Worker) error
 	// Stop ends all instances of the Service, its workers too, and lets none start until the next Apply, which ends the stop; workers are to be set
-	// again then. Requests to its name and its tags are answered by the platform: 503, or 404 where it cannot. It returns when nothing runs.
+	// again then. Requests to its name are answered by the platform: 503. It returns when nothing runs. It can be repeated.
 	Stop(ctx context.Context, service string) error
 
 	// Memory returns the memory in bytes that apps can have, and what is left of it; 0 for both where a scheduler decides.
@@ -97,6 +102,8 @@ type Platform interface {
 	SetMaintenance(ctx context.Context, service string, m *Maintenance) error
 	// Maintenance returns what is on for a Service; nil for nothing.
 	Maintenance(ctx context.Context, service string) (*Maintenance, error)
+	// Maintained returns what is on, by Service.
+	Maintained(ctx context.Context) (map[string]Maintenance, error)
 	// SetDomains has requests for these names reach the Service as those for its own name do; all of its domains are given each time. The Service need not
 	// exist, and Delete leaves them: they lead to the next one of that name, so give none for an app that goes. A name is one Service's at a time.
 	SetDomains(ctx context.Context, service string, domains []Domain) error

@@ -112,6 +112,7 @@ type rollout struct {
 
 	// What inspect found.
 	before  *servingv1.Service // nil for a first release
+	stopped bool               // nothing is there because it was stopped
 	traffic []servingv1.TrafficTarget
 	existed bool             // green was there already: the plan is a rollback
 	blue    []string         // revisions that get traffic, the largest share first
@@ -146,6 +147,7 @@ func newRollout(p Platform, plan Plan) (*rollout, error) {
 func (r *rollout) inspect(ctx context.Context) error {
 	svc, err := r.Get(ctx, r.service)
 	if errors.Is(err, ErrNotFound) {
+		r.stopped = errors.Is(err, ErrStopped)
 		return nil
 	} else if err != nil {
 		return err

@@ -20,6 +20,10 @@ func (r *rollout) undo(ctx context.Context, why error) {
 			r.plan.Log.Error("could not fully restore the previous state: %v", err)
 		}
 	}
+	if r.before == nil && r.stopped {
+		failed(r.Stop(ctx, r.service))
+		return
+	}
 	if r.before == nil {
 		failed(r.Delete(ctx, r.service))
 		return

@@ -13,15 +13,16 @@ import (
 
 // AppSummary is one app of a list.
 type AppSummary struct {
-	Name     string    `json:"name"`
-	Owner    string    `json:"owner,omitempty"`    // name of the key that created it; "" for root
-	Parent   string    `json:"parent,omitempty"`   // of a preview: the app
-	URL      string    `json:"url,omitempty"`      // "" for one that runs workers alone
-	Live     int       `json:"live,omitempty"`     // version that serves; 0 for none
-	UnderWay int       `json:"underWay,omitempty"` // version of the release under way; 0 for none
-	State    app.State `json:"state,omitempty"`    // of the release under way
-	Stopped  bool      `json:"stopped,omitempty"`  // by ps stop
-	Trouble  string    `json:"trouble,omitempty"`  // which instances do not stay up: "worker: out of memory"; known while the server runs
+	Name       string    `json:"name"`
+	Owner      string    `json:"owner,omitempty"`      // name of the key that created it; "" for root
+	Parent     string    `json:"parent,omitempty"`     // of a preview: the app
+	URL        string    `json:"url,omitempty"`        // "" for one that runs workers alone
+	Live       int       `json:"live,omitempty"`       // version that serves; 0 for none
+	UnderWay   int       `json:"underWay,omitempty"`   // version of the release under way; 0 for none
+	State      app.State `json:"state,omitempty"`      // of the release under way
+	Stopped    bool      `json:"stopped,omitempty"`    // by ps stop
+	Maintained bool      `json:"maintained,omitempty"` // maintenance is on; known while the server runs
+	Trouble    string    `json:"trouble,omitempty"`    // which instances do not stay up: "worker: out of memory"; known while the server runs
 }
 
 // AllApps asks for the apps.
@@ -46,12 +47,7 @@ var Apps = Operation[AllApps, []AppSummary]{
 		if err != nil {
 			return nil, err
 		}
-		var troubles map[string]string
-		if c.Platform != nil {
-			if troubles, err = c.Platform.Troubles(ctx); err != nil && c.Log != nil { // the list is worth having without
-				c.Log("apps: %v", err)
-			}
-		}
+		troubles, maintained := c.runningNow(ctx)
 		list := []AppSummary{}
 		for _, a := range all {
 			if a.Parent != "" && !in.Previews {
@@ -66,6 +62,7 @@ var Apps = Operation[AllApps, []AppSummary]{
 				s.URL = ""
 			}
 			_, s.Stopped = stops[a.Name]
+			_, s.Maintained = maintained[a.Name]
 			s.Trouble = troubles[a.Name]
 			if at.Newest > 0 && !at.State.Final() {
 				s.UnderWay, s.State = at.Newest, at.State
@@ -74,6 +71,20 @@ var Apps = Operation[AllApps, []AppSummary]{
 		}
 		return list, nil
 	},
+}
+
+// runningNow is what the platform knows of all apps, where there is one: which instances do not stay up, and which apps are maintained. A list of apps is
+// worth having without.
+func (c call) runningNow(ctx context.Context) (troubles map[string]string, maintained map[string]deploy.Maintenance) {
+	if c.Platform == nil {
+		return nil, nil
+	}
+	troubles, err := c.Platform.Troubles(ctx)
+	maintained, failed := c.Platform.Maintained(ctx)
+	if err = errors.Join(err, failed); err != nil && c.Log != nil {
+		c.Log("apps: %v", err)
+	}
+	return troubles, maintained
 }
 
 // AppStatus is one app with what runs of it.

@@ -19,11 +19,12 @@ const Web = deploy.WebProcess
 
 // Processes are what runs of an app.
 type Processes struct {
-	App       string            `json:"app"`
-	Live      int               `json:"live,omitempty"`    // version that serves; 0 for none
-	Stopped   *StoppedBy        `json:"stopped,omitempty"` // where it was stopped
-	Types     []ProcessType     `json:"types"`
-	Instances []ProcessInstance `json:"instances"`
+	App         string            `json:"app"`
+	Live        int               `json:"live,omitempty"`        // version that serves; 0 for none
+	Stopped     *StoppedBy        `json:"stopped,omitempty"`     // where it was stopped
+	Maintenance *MaintenanceOf    `json:"maintenance,omitempty"` // where it is on
+	Types       []ProcessType     `json:"types"`
+	Instances   []ProcessInstance `json:"instances"`
 }
 
 // StoppedBy is who stopped an app.
@@ -96,6 +97,12 @@ var PS = Operation[OfApp, Processes]{
 			return p, err
 		} else if st != nil {
 			p.Stopped = &StoppedBy{st.Key, st.At}
+		}
+		if on, err := c.Machine.Maintenance(ctx, c.app); err != nil && app.CodeOf(err) != app.CodeNotFound {
+			return p, err
+		} else if on != nil {
+			m := maintenanceOf(c.app, on)
+			p.Maintenance = &m
 		}
 		all, err := c.Platform.Instances(ctx, c.app, true)
 		if err != nil && !errors.Is(err, deploy.ErrNotFound) {

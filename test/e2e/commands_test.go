@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +44,8 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	clock SPEED AHEAD     servers started from now on have a clock that goes SPEED times as fast, and AHEAD (a duration) of the machine's
 //	restarts -n N APP     kill the server at N random moments; each due time of the app's schedules was started once, or is noted as missed
 //	kills -n N DIR FILE   N pushes, each with the server killed at a random moment of it; then all agrees, and nothing is left
-//	start NAME COMMAND    run a command in the background
+//	start NAME COMMAND    run a command in the background; ssh goes to the server, and its input is what is typed
+//	type NAME KEYS        its input: 'fg\r', '\x1a' as Go writes them
 //	await NAME PATTERN    wait until it printed this
 //	interrupt NAME [SIG]  signal its process group: INT (default) or KILL
 //	finish NAME           wait for its end
@@ -71,7 +74,7 @@ func table() map[string]command {
 		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
-		"start": cmdStart, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
+		"start": cmdStart, "type": cmdType, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 		"dns": cmdDNS, "https": cmdHTTPS, "pem": cmdPEM,
 		"post": cmdPost, "event": cmdEvent,
@@ -199,7 +202,11 @@ func lookPath(name string, env []string) (string, error) {
 func run(ts *testscript.TestScript, stdin []byte, name string, args ...string) (output, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
-	j, err := startJob(ts.MkAbs("."), environment(ts), stdin, name, args...)
+	var in io.Reader // a nil one is no input
+	if stdin != nil {
+		in = bytes.NewReader(stdin)
+	}
+	j, err := startJob(ts.MkAbs("."), environment(ts), in, name, args...)
 	if err != nil {
 		return output{}, err
 	}
@@ -255,12 +262,37 @@ func cmdStart(w *world, ts *testscript.TestScript, args []string) (output, error
 		ts.Fatalf("start: %s runs already", args[0])
 	}
 	dir := ts.MkAbs(".")
-	j, err := startJob(dir, environment(ts), nil, args[1], args[2:]...)
+	more := args[2:]
+	var stdin io.Reader
+	var typed *os.File
+	if args[1] == "ssh" {
+		more = sshArgs(ts, more)
+		in, out, err := os.Pipe()
+		ts.Check(err)
+		defer in.Close()
+		stdin, typed = in, out
+	}
+	j, err := startJob(dir, environment(ts), stdin, args[1], more...)
 	if err != nil {
 		ts.Fatalf("start: %v", err)
 	}
+	j.typed = typed
 	w.jobs[args[0]] = j
 	return output{}, nil
+}
+
+func cmdType(w *world, ts *testscript.TestScript, args []string) (output, error) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: type NAME KEYS")
+	}
+	keys, err := strconv.Unquote(`"` + strings.ReplaceAll(args[1], `"`, `\"`) + `"`)
+	ts.Check(err)
+	j := jobOf(w, ts, args[0])
+	if j.typed == nil {
+		ts.Fatalf("type: nothing can be typed into %s", args[0])
+	}
+	_, err = j.typed.WriteString(keys)
+	return output{}, err
 }
 
 func jobOf(w *world, ts *testscript.TestScript, name string) *job {

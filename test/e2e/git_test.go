@@ -74,6 +74,11 @@ func cmdGit(_ *world, ts *testscript.TestScript, args []string) (output, error) 
 // cmdSSH runs ssh with flags that come before the words of the command, to the server as user git.
 func cmdSSH(_ *world, ts *testscript.TestScript, args []string) (output, error) {
 	stdin, args := redirected(ts, args)
+	return run(ts, stdin, "ssh", sshArgs(ts, args)...)
+}
+
+// sshArgs are the arguments with which ssh asks the server.
+func sshArgs(ts *testscript.TestScript, args []string) []string {
 	i := 0
 	for i < len(args) && strings.HasPrefix(args[i], "-") {
 		i++
@@ -82,7 +87,7 @@ func cmdSSH(_ *world, ts *testscript.TestScript, args []string) (output, error) 
 		}
 	}
 	all := append(append(sshFlags(ts), "-p", ts.Getenv("SSH_PORT")), args[:i]...)
-	return run(ts, stdin, "ssh", append(append(all, "git@127.0.0.1"), args[i:]...)...)
+	return append(append(all, "git@127.0.0.1"), args[i:]...)
 }
 
 func cmdApp(_ *world, ts *testscript.TestScript, args []string) (output, error) {

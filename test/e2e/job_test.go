@@ -1,10 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"regexp"
 	"syscall"
@@ -22,10 +23,13 @@ type job struct {
 	out  apptest.Buffer
 	errs apptest.Buffer
 	done chan struct{}
-	err  error // of Wait; valid once done is closed
+
+	typed *os.File // the other end of its input; nil for none
+	err   error    // of Wait; valid once done is closed
 }
 
-func startJob(dir string, env []string, stdin []byte, name string, args ...string) (*job, error) {
+// startJob starts a command. stdin is nil for none.
+func startJob(dir string, env []string, stdin io.Reader, name string, args ...string) (*job, error) {
 	j := &job{done: make(chan struct{})}
 	path, err := lookPath(name, env)
 	if err != nil {
@@ -34,9 +38,7 @@ func startJob(dir string, env []string, stdin []byte, name string, args ...strin
 	j.cmd = exec.Command(path, args...)
 	j.cmd.Args[0] = name
 	j.cmd.Dir, j.cmd.Env = dir, env
-	if stdin != nil {
-		j.cmd.Stdin = bytes.NewReader(stdin)
-	}
+	j.cmd.Stdin = stdin
 	j.cmd.Stdout, j.cmd.Stderr = &j.out, &j.errs
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	j.cmd.WaitDelay = 5 * time.Second // a grandchild may hold the pipes open

@@ -28,6 +28,9 @@ func (s *suite) maintenance(t *testing.T) {
 	if err != nil || on == nil || on.By != "ada" || !on.Since.Equal(since) || on.Hold != 0 {
 		t.Errorf("%+v, %v", on, err)
 	}
+	if all, err := p.Maintained(within(t)); err != nil || all["maintain"].By != "ada" {
+		t.Errorf("what is maintained: %+v, %v", all, err)
+	}
 	out, err := deploy.Rollout(within(t), p, deploy.Plan{Service: stays(s.service("maintain", "v2")), Log: app.NewLog(discard{}), NoTraffic: true, Check: deploy.Check{Timeout: s.env.Check}})
 	if err != nil || out.GreenURL == "" {
 		t.Fatalf("%+v, %v", out, err)
@@ -49,6 +52,9 @@ func (s *suite) maintenance(t *testing.T) {
 	s.want(t, "maintain", "/", "v3")
 	if on, err := p.Maintenance(within(t), "maintain"); err != nil || on != nil {
 		t.Errorf("it is on: %+v, %v", on, err)
+	}
+	if all, err := p.Maintained(within(t)); err != nil || all["maintain"].By != "" {
+		t.Errorf("what is maintained: %+v, %v", all, err)
 	}
 	s.held(t, "maintain")
 }

@@ -42,9 +42,13 @@ func (s *suite) stop(t *testing.T) {
 		t.Fatal(err)
 	}
 	apptest.Eventually(t, settles, "requests are refused", func() bool {
-		code, _, err := s.get(within(t), "stop", "/")
-		return err == nil && (code == http.StatusServiceUnavailable || code == http.StatusNotFound)
+		code, text, err := s.get(within(t), "stop", "/")
+		return err == nil && code == http.StatusServiceUnavailable && text == "the app stop is stopped: no request starts it; its owner does: ps start stop\n"
 	})
+	if err := p.Stop(within(t), "stop"); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	s.stopsAgain(t)
 	all, err := p.Instances(within(t), "stop", false)
 	if err != nil && !errors.Is(err, deploy.ErrNotFound) || len(all) > 0 {
 		t.Errorf("it is stopped: %+v, %v", all, err)
@@ -62,4 +66,18 @@ func (s *suite) stop(t *testing.T) {
 	if err := p.Delete(within(t), "stop"); err != nil {
 		t.Error(err)
 	}
+}
+
+// stopsAgain: a release that does not run leaves a stopped Service stopped, where nothing is there of one; elsewhere who has stopped it does so again.
+func (s *suite) stopsAgain(t *testing.T) {
+	if _, err := s.env.Platform.Get(within(t), "stop"); !errors.Is(err, deploy.ErrStopped) {
+		return
+	}
+	if told, _, err := s.roll(t, s.service("stop", "v2", "MODE=exit")); err == nil {
+		t.Errorf("a release that does not run: %s", told)
+	}
+	apptest.Eventually(t, settles, "requests are refused again", func() bool {
+		code, _, err := s.get(within(t), "stop", "/")
+		return err == nil && code == http.StatusServiceUnavailable
+	})
 }

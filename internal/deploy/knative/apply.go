@@ -96,6 +96,9 @@ func (p *Platform) apply(ctx context.Context, svc *servingv1.Service, r *release
 		return err
 	}
 	err = p.settle(ctx, want, r)
+	if page := svc.Name + stopSuffix; err == nil && there[page] != nil && r.name != page {
+		return p.removePage(ctx, namespace, svc.Name, page) // it is stopped no longer
+	}
 	var other *otherError
 	if errors.As(err, &other) { // the other revision has failed meanwhile
 		if without := p.leaveOut(ctx, traffic, other.revision, r.name, other.Error()); len(without) < len(traffic) {
@@ -204,7 +207,11 @@ func (p *Platform) wanted(ctx context.Context, svc *servingv1.Service, r *releas
 	}
 	want.Spec.Template = t
 	want.Spec.Traffic = traffic
-	return want, mask(ctx, want, live)
+	if err := mask(ctx, want, live); err != nil {
+		return nil, err
+	}
+	markStopped(ctx, want, live)
+	return want, nil
 }
 
 // saveRelease creates the Secret of a release, and the one for the registry.

@@ -42,7 +42,9 @@ func (p *Platform) allInstances(ctx context.Context, service string, measure boo
 		return nil, err
 	}
 	for i := range running {
-		all = append(all, webInstance(&running[i]))
+		if !isPage(service, running[i].Labels[revisionLabel]) {
+			all = append(all, webInstance(&running[i]))
+		}
 	}
 	slices.SortFunc(all, func(a, b podInstance) int {
 		return cmp.Or(strings.Compare(a.Revision, b.Revision), strings.Compare(a.Type, b.Type), cmp.Compare(len(a.Name), len(b.Name)), strings.Compare(a.Name, b.Name))

@@ -124,7 +124,9 @@ func (p *Platform) setMaintenance(ctx context.Context, service string, m *deploy
 		return err
 	}
 	svc, err := p.Get(ctx, service)
-	if err != nil {
+	if errors.Is(err, deploy.ErrStopped) {
+		return app.Errorf(app.CodeInvalidInput, "start it first: ps start "+service, "%s is stopped: its clients get 503 already", service)
+	} else if err != nil {
 		return err
 	}
 	if deploy.WithoutWeb(&svc.Spec.Template) {
@@ -147,7 +149,7 @@ func (p *Platform) setMaintenance(ctx context.Context, service string, m *deploy
 	if err != nil || m != nil {
 		return err
 	}
-	return p.removePage(ctx, svc.Namespace, service)
+	return p.removePage(ctx, svc.Namespace, service, service+pageSuffix)
 }
 
 // startPage makes the page's revision, and waits until it is up.
@@ -157,24 +159,9 @@ func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service) error 
 		return err
 	}
 	name := svc.Name + pageSuffix
-	page := svc.DeepCopy()
-	page.Spec.Template = servingv1.RevisionTemplateSpec{}
-	page.Spec.Template.Name = name
-	page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "1", autoscaling.MaxScaleAnnotationKey: "3"}
-	page.Spec.Template.Spec.Containers = []corev1.Container{{Image: image, Resources: corev1.ResourceRequirements{
-		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("16Mi")}}}}
-	r, err := newRelease(svc.Name, page.Spec.Template)
+	page, r, err := p.pageOf(ctx, svc, name, image, nil)
 	if err != nil {
 		return err
-	}
-	there, err := p.revisions(ctx, svc.Namespace, svc.Name)
-	if err != nil {
-		return err
-	}
-	if old := there[name]; old != nil && old.Annotations[hashNote] != r.hash { // of an older gitd, left by a crash
-		if err := p.removePage(ctx, svc.Namespace, svc.Name); err != nil {
-			return err
-		}
 	}
 	if err := p.apply(ctx, page, r, targets(svc)); err != nil {
 		return err
@@ -199,12 +186,42 @@ func (p *Platform) backTo(ctx context.Context, svc *servingv1.Service) error {
 	if err := p.apply(ctx, svc, r, targets(svc)); err != nil {
 		return err
 	}
-	return p.removePage(ctx, svc.Namespace, svc.Name)
+	return p.removePage(ctx, svc.Namespace, svc.Name, svc.Name+pageSuffix)
 }
 
-// removePage removes the page's revision, which gets no traffic any more.
-func (p *Platform) removePage(ctx context.Context, namespace, service string) error {
-	name := service + pageSuffix
+// pageOf returns a Service with the template of a page that gitd-pod answers with, and its release. What an older gitd has left of that name is removed.
+func (p *Platform) pageOf(ctx context.Context, svc *servingv1.Service, name, image string, args []string) (*servingv1.Service, *release, error) {
+	page := svc.DeepCopy()
+	page.Spec.Template = servingv1.RevisionTemplateSpec{}
+	page.Spec.Template.Name = name
+	page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "1", autoscaling.MaxScaleAnnotationKey: "3"}
+	page.Spec.Template.Spec.Containers = []corev1.Container{{Image: image, Args: args, Resources: corev1.ResourceRequirements{
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("16Mi")}}}}
+	if args != nil { // of an app that is stopped: it costs nothing while nobody asks
+		page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "0", autoscaling.MaxScaleAnnotationKey: "1"}
+	}
+	r, err := newRelease(svc.Name, page.Spec.Template)
+	if err != nil {
+		return nil, nil, err
+	}
+	namespace := p.namespace(svc.Name)
+	there, err := p.revisions(ctx, namespace, svc.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if old := there[name]; old != nil && old.Annotations[hashNote] != r.hash {
+		err = p.removePage(ctx, namespace, svc.Name, name)
+	}
+	return page, r, err
+}
+
+// isPage says whether a revision is one of gitd's own pages.
+func isPage(service, revision string) bool {
+	return revision == service+pageSuffix || revision == service+stopSuffix
+}
+
+// removePage removes a page's revision, which gets no traffic any more.
+func (p *Platform) removePage(ctx context.Context, namespace, service, name string) error {
 	if err := p.remove(ctx, revisions, namespace, name); err != nil {
 		return err
 	}
@@ -228,4 +245,26 @@ func (p *Platform) Maintenance(ctx context.Context, service string) (*deploy.Mai
 		return nil, err
 	}
 	return &m.Maintenance, nil
+}
+
+// Maintained implements deploy.Platform.
+func (p *Platform) Maintained(ctx context.Context) (map[string]deploy.Maintenance, error) {
+	ctx = p.calling(ctx)
+	all, err := list[servingv1.Service](ctx, p.c, services, p.o.Namespace, selector(managedBy, manager))
+	if err != nil {
+		return nil, explained(ctx, err, "list the Services")
+	}
+	on := map[string]deploy.Maintenance{}
+	for i := range all {
+		s := &all[i]
+		if p.ofAnotherGitd(s) || s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
+			continue
+		}
+		if m, err := maintained(s); err != nil {
+			return nil, err
+		} else if m != nil {
+			on[s.Name] = m.Maintenance
+		}
+	}
+	return on, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -62,6 +63,9 @@ func (p *Platform) find(ctx context.Context, service string) (*servingv1.Service
 	live, err := get[servingv1.Service](ctx, p.c, services, p.namespace(service), service)
 	if apierrors.IsNotFound(err) || err == nil && (live.DeletionTimestamp != nil || !p.isOurs(live)) {
 		live, _, err = p.alone(ctx, service)
+	}
+	if err == nil && isStopped(live) {
+		return nil, fmt.Errorf("service %s: %w", service, deploy.ErrStopped)
 	}
 	if err == nil {
 		err = unmask(live)
@@ -126,7 +130,7 @@ func (p *Platform) List(ctx context.Context) ([]*servingv1.Service, error) {
 	var out []*servingv1.Service
 	for i := range all {
 		s := &all[i]
-		if p.ofAnotherGitd(s) || s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) {
+		if p.ofAnotherGitd(s) || s.DeletionTimestamp != nil || s.Namespace != p.namespace(s.Name) || isStopped(s) {
 			continue
 		}
 		if err := unmask(s); err != nil {
@@ -175,7 +179,7 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 	}
 	var all []*servingv1.Revision
 	for name, r := range there {
-		if name != service+pageSuffix {
+		if !isPage(service, name) {
 			all = append(all, r)
 		}
 	}

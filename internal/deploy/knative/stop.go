@@ -2,7 +2,12 @@ package knative
 
 import (
 	"context"
+	"errors"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/ptr"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
@@ -12,8 +17,33 @@ import (
 // notJobs leaves the pods of RunProcess out of a selector.
 const notJobs = ",!batch.kubernetes.io/job-name"
 
-// Stop implements deploy.Platform: the Knative Service goes, with its revisions and workers, and its address with it. The ledger has all that it takes
-// to apply it again.
+// A stopped Service on a cluster has one revision, NAME-stop, in which gitd-pod answers with 503, and which is at zero while nobody asks. For all that reads
+// Services it is not there (find). The ledger has all that it takes to apply it again.
+const (
+	stoppedNote = "gitd.io/stopped"
+	stopSuffix  = "-stop" // after the Service's name
+)
+
+func isStopped(live *servingv1.Service) bool { return live.Annotations[stoppedNote] == "true" }
+
+// stopKey is for the change of a Service that stops it.
+type stopKey struct{}
+
+// markStopped says on a Service whether it is stopped.
+func markStopped(ctx context.Context, want, live *servingv1.Service) {
+	note := ""
+	if ctx.Value(stopKey{}) != nil {
+		note = "true"
+	} else if live == nil || live.Annotations[stoppedNote] == "" {
+		return
+	}
+	if want.Annotations == nil {
+		want.Annotations = map[string]string{}
+	}
+	want.Annotations[stoppedNote] = note // "", as in mask
+}
+
+// Stop implements deploy.Platform.
 func (p *Platform) Stop(ctx context.Context, service string) error {
 	defer p.lock(service)()
 	ctx = p.calling(ctx)
@@ -22,24 +52,85 @@ func (p *Platform) Stop(ctx context.Context, service string) error {
 
 func (p *Platform) stopService(ctx context.Context, service string) error {
 	live, err := p.find(ctx, service)
-	if err != nil {
+	switch {
+	case errors.Is(err, deploy.ErrStopped): // what was left is ended
+	case err != nil:
 		return err
-	}
-	namespace := p.namespace(service)
-	if deploy.WithoutWeb(&live.Spec.Template) {
+	case deploy.WithoutWeb(&live.Spec.Template):
 		err = p.forgetAlone(ctx, service, "")
-	} else {
-		err = p.remove(ctx, services, namespace, service)
+	default:
+		if err = p.answerStopped(ctx, service); err != nil { // it stops nevertheless
+			p.tell(ctx, "requests to %s are answered with 404, not 503: %v", service, err)
+			err = p.remove(ctx, services, p.namespace(service), service)
+		}
 	}
+	if err != nil && !errors.Is(err, deploy.ErrStopped) {
+		return err
+	}
+	return p.endAll(ctx, service)
+}
+
+// answerStopped has requests to a Service answered with 503.
+func (p *Platform) answerStopped(ctx context.Context, service string) error {
+	image, err := p.podImage(ctx)
 	if err != nil {
 		return err
 	}
+	svc := &servingv1.Service{}
+	svc.Name = service
+	name := service + stopSuffix
+	page, r, err := p.pageOf(ctx, svc, name, image, []string{"page", "stopped"})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, stopKey{}, true), stopTime)
+	defer cancel()
+	return p.apply(ctx, page, r, []servingv1.TrafficTarget{{RevisionName: name, Percent: ptr.Int64(100), LatestRevision: ptr.Bool(false)}})
+}
+
+const (
+	stopTime  = time.Minute // for the answer of a stopped Service to be there
+	stopGrace = 30          // seconds that the instances of a stopped Service have for what is under way, as on one machine
+)
+
+// endAll ends all instances of a Service, and waits for it.
+func (p *Platform) endAll(ctx context.Context, service string) error {
+	namespace := p.namespace(service)
 	if err := p.removeAll(ctx, deployments, namespace, ours(service)); err != nil {
 		return err
 	}
+	there, err := p.revisions(ctx, namespace, service)
+	if err != nil {
+		return err
+	}
+	for name := range there {
+		if isPage(service, name) {
+			continue
+		}
+		if err := p.remove(ctx, revisions, namespace, name); err != nil {
+			return err
+		}
+		if err := p.removeAll(ctx, secrets, namespace, selector(managedBy, manager, appLabel, service, revLabel, name)+",!"+procLabel); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
-	if err := p.waitGone(ctx, namespace, selector(serviceLabel, service), routes, revisions, deployments, autoscalers, serverless, pods); err != nil {
+	others := selector(serviceLabel, service) + "," + revisionLabel + "!=" + service + stopSuffix + "," + revisionLabel + "!=" + service + pageSuffix
+	if err := p.waitGone(ctx, namespace, others, deployments); err != nil {
+		return err
+	}
+	left, err := list[corev1.Pod](ctx, p.c, pods, namespace, others)
+	if err != nil {
+		return err
+	}
+	for i := range left { // no request reaches it any more; one that ignores SIGTERM would live for as long as a request may take
+		err := p.c.Resource(pods, namespace).Delete(ctx, left[i].Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.Int64(stopGrace)})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+			return err
+		}
+	}
+	if err := p.waitGone(ctx, namespace, others, autoscalers, serverless, pods); err != nil {
 		return err
 	}
 	return p.waitGone(ctx, namespace, ours(service)+","+procLabel+notJobs, pods)

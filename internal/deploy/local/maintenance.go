@@ -69,6 +69,19 @@ func (p *Platform) Maintenance(_ context.Context, name string) (*deploy.Maintena
 	return &m, nil
 }
 
+// Maintained implements deploy.Platform.
+func (p *Platform) Maintained(context.Context) (map[string]deploy.Maintenance, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	on := map[string]deploy.Maintenance{}
+	for name, s := range p.services {
+		if s.maintenance != nil {
+			on[name] = s.maintenance.Maintenance
+		}
+	}
+	return on, nil
+}
+
 func (s store) maintenanceFile(service string) string {
 	return filepath.Join(s.dir, service, "maintenance.json")
 }

@@ -119,6 +119,7 @@ func (p *Platform) workers(service string) []*worker {
 func (r *revision) startWorker(at place, log string, container *sandbox.Container, before []*worker) *worker {
 	w := &worker{revision: r, place: at, log: log, gone: make(chan struct{}),
 		status: deploy.Instance{Type: at.worker.Type, Name: at.name(), Revision: r.name, State: deploy.InstanceStarting}}
+	w.recallRestarts()
 	w.ctx, w.cancel = context.WithCancel(r.p.ctx)
 	r.mu.Lock()
 	r.workers[w] = struct{}{}
@@ -189,6 +190,7 @@ func (w *worker) work(container *sandbox.Container) {
 		}
 		pause := again.after(alive)
 		w.note(func(s *deploy.Instance) { s.State, s.Since = deploy.InstanceRestarting, time.Time{}; s.Restarts++ })
+		w.keepRestarts()
 		note = fmt.Sprintf("gitd: %s %s; it is restarted in %s", w.worker.Type, note, pause)
 		p.appendLog(w.log, note)
 		p.opts.Log("deploy: %s: %s", in.id, note)

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"path/filepath"
 	"regexp"
@@ -287,6 +288,8 @@ func TestWorkers_Restart(t *testing.T) {
 		t.Errorf("%d logs", n)
 	}
 
+	p = toldAgain(t, m, p)
+
 	// Nothing of them is left, as after a reboot of the machine.
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
@@ -304,6 +307,32 @@ func TestWorkers_Restart(t *testing.T) {
 	if err := p.Delete(t.Context(), "jobs"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// toldAgain restarts gitd: how often a worker was restarted, and how it ended, the next process knows too.
+func toldAgain(t *testing.T, m *machine, p *Platform) *Platform {
+	t.Helper()
+	told := func() (all []string) {
+		list, err := p.Instances(t.Context(), "jobs", false)
+		for _, in := range list {
+			if in.Type != deploy.WebProcess {
+				all = append(all, fmt.Sprintf("%s %d %v %v", in.Name, in.Restarts, in.Ended, !in.EndedAt.IsZero()))
+			}
+		}
+		return append(all, fmt.Sprint(err))
+	}
+	want := told()
+	if !strings.HasPrefix(want[0], "clock.1 1 ") || !strings.HasSuffix(want[0], " true") || !strings.Contains(want[1], "worker.1 0 ") {
+		t.Error(want)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p = m.open(t, nil)
+	if got := told(); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("after a restart of gitd: %v, before: %v", got, want)
+	}
+	return p
 }
 
 func TestRestarts(t *testing.T) {

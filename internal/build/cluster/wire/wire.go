@@ -46,6 +46,9 @@ const (
 // Page is the first argument of gitd-pod in the container that answers while an app is maintained.
 const Page = "page"
 
+// Stopped is the second argument of gitd-pod where that app is stopped.
+const Stopped = "stopped"
+
 // Job is the second argument of gitd-pod. Everybody who may look at the Pod can read it.
 type Job struct {
 	API      string `json:"api"` // platform API version

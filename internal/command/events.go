@@ -162,7 +162,10 @@ func printEvent(out io.Writer, e operation.Event) error {
 	if err := json.Indent(&b, e.Event, "", "  "); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%s\n", app.Plain(b.String()))
+	fmt.Fprintln(out)
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(out, app.Plain(strings.TrimSuffix(line, "\n")))
+	}
 	for _, d := range e.Deliveries {
 		fmt.Fprintf(out, "\n%s/%s: %s", d.App, d.Trigger, d.State)
 		if d.Reason != "" {

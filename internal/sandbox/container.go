@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -46,6 +47,12 @@ type Container struct {
 	released chan struct{} // closed when the Host is closed
 	exit     Exit          // valid once done is closed
 	once     sync.Once
+
+	mu sync.Mutex
+	// mu guards the following.
+	listeners []net.Listener // of Listen
+	ours      []int          // their ports
+	ended     bool           // nothing listens any more
 }
 
 // record is kept on disk for each container. Its file is locked while a process of ours is responsible for the container:
@@ -79,6 +86,7 @@ func (c *Container) watch() {
 	if e.Signal != 0 {
 		c.exit.Signal = unix.Signal(e.Signal).String()
 	}
+	c.closeListeners()
 	close(c.done)
 }
 
@@ -182,6 +190,7 @@ func (c *Container) Remove(ctx context.Context) error {
 func (c *Container) release() {
 	c.once.Do(func() {
 		close(c.released)
+		c.closeListeners()
 		for _, f := range []*os.File{c.alive, c.process, c.space} {
 			if f != nil {
 				_ = f.Close()
@@ -197,7 +206,8 @@ func (c *Container) Listening() ([]int, error) {
 		return nil, nil
 	default:
 	}
-	return listening(c.init.PID)
+	ports, err := listening(c.init.PID)
+	return c.theirs(ports), err
 }
 
 // erase removes what is on disk and in the cgroups. Nothing runs any more.

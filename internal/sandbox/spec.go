@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -40,15 +41,18 @@ type Spec struct {
 	Owner    uint32            // user and group ID on the host that stand for UID and, where it is not root's, GID; 0 for these themselves
 	Hostname string
 	Mounts   []Mount
-	Memory   int64     // bytes, swap included; 0 for no limit
-	CPU      float64   // cores; 0 for no limit
-	PIDs     int64     // 0 for 1024
-	FileSize int64     // RLIMIT_FSIZE; 0 for no limit
-	TmpSize  int64     // bytes of the tmpfs on /tmp, and of that on /dev/shm; 0 for Memory, in which both count
-	Egress   bool      // a way out to the network, masqueraded; never to this host's own addresses nor to other containers
-	LogFile  string    // where Start keeps stdout and stderr, see package output; "" to discard
-	LogSize  int64     // bytes of it on the disk; 0 for 32 MiB
-	Output   io.Writer // stdout and stderr of a container started by Run; nil to discard
+	Memory   int64   // bytes, swap included; 0 for no limit
+	CPU      float64 // cores; 0 for no limit
+	PIDs     int64   // 0 for 1024
+	FileSize int64   // RLIMIT_FSIZE; 0 for no limit
+	TmpSize  int64   // bytes of the tmpfs on /tmp, and of that on /dev/shm; 0 for Memory, in which both count
+	Egress   bool    // a way out to the network, masqueraded; never to this host's own addresses nor to other containers
+	// Serve serves a listener on the port Listen of the container's own loopback, which is there before its process; nil for none.
+	Serve   func(net.Listener)
+	Listen  int
+	LogFile string    // where Start keeps stdout and stderr, see package output; "" to discard
+	LogSize int64     // bytes of it on the disk; 0 for 32 MiB
+	Output  io.Writer // stdout and stderr of a container started by Run; nil to discard
 	// Terminal is that of a container started by Attach; nil for none.
 	Terminal *Terminal
 	// Background gives the container a low priority on the processor and the disk.

@@ -108,6 +108,13 @@ func (h *Host) launch(ctx context.Context, s *Spec, f *files, attached bool) (_ 
 		return nil, err
 	}
 	l.made = true
+	if s.Serve != nil {
+		listener, err := c.Listen(s.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("sandbox: %w", err)
+		}
+		go s.Serve(listener)
+	}
 	if c.alive, err = os.OpenFile(filepath.Join(c.dir, shim.AliveFile), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		return nil, err
 	}

@@ -49,19 +49,22 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.brokers, err = brokers.Open(ctx, brokers.Options{File: s.path(eventsFile), Domain: c.Server.Domain, Log: s.o.Log,
+		Proxy: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.local.ServeHTTP(w, r) })}) // it is there before the first delivery
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(m.brokers.Close)
 	m.local, err = local.Open(ctx, local.Options{
-		Dir: s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
+		Sink: func(app string, id int64) http.Handler { return m.brokers.Inside(event.Owner{App: app, ID: id}) },
+		Dir:  s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
 		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.onClose(m.local.Close)
-	m.brokers, err = brokers.Open(ctx, brokers.Options{File: s.path(eventsFile), Proxy: m.local, Domain: c.Server.Domain, Log: s.o.Log})
-	if err != nil {
-		return nil, err
-	}
-	s.onClose(m.brokers.Close)
+	s.onClose(m.brokers.Stop) // before the apps
 	m.local.Own(event.Host, m.brokers.Outside())
 	m.server = local.NewServer(m.local)
 	return m, nil

@@ -76,6 +76,7 @@ func (r *revision) adopt(c *sandbox.Container) <-chan struct{} {
 	answered := make(chan struct{})
 	in := r.newInstance(c.ID, c.Labels[labelLog])
 	in.attach(c)
+	r.sinkAgain(c)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wanted++

@@ -199,6 +199,10 @@ func (r *revision) spec(ctx context.Context, img *image) (sandbox.Spec, error) {
 		k, v, _ := strings.Cut(kv, "=")
 		env.set(k, v)
 	}
+	if s.Serve = r.sink(); s.Serve != nil {
+		s.Listen = sinkPort
+		env.set(sinkVariable, sinkURL)
+	}
 	for _, e := range c.Env {
 		env.set(e.Name, e.Value)
 	}

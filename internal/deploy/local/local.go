@@ -41,6 +41,8 @@ type Options struct {
 	Layers   *sandbox.Layers
 	Config   deploy.Configuration // nil: a Service that names one does not start
 	Log      func(format string, args ...any)
+	// Sink returns what takes the events of an app; nil where there are no brokers.
+	Sink func(app string, id int64) http.Handler
 
 	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
 	Secure           *Secure                    // nil: there is no HTTPS

@@ -88,6 +88,9 @@ func (p *Platform) adoptRun(c *sandbox.Container) error {
 	}
 	r.image = &image{}
 	p.keepRun(c.Labels[labelRun], &startedRun{c, r})
+	if !isDone(c) {
+		r.sinkAgain(c)
+	}
 	return nil
 }
 

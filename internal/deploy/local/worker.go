@@ -209,6 +209,7 @@ func (w *worker) instance(container *sandbox.Container) *instance {
 	if container != nil {
 		in.id = container.ID
 		in.attach(container)
+		w.revision.sinkAgain(container)
 	}
 	return in
 }

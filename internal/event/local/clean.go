@@ -14,12 +14,12 @@ const (
 // clean removes what is old, until the Platform is closed.
 func (p *Platform) clean() {
 	for {
-		if err := p.cleanOnce(p.ctx); err != nil && p.ctx.Err() == nil {
+		if err := p.cleanOnce(p.going); err != nil && p.going.Err() == nil {
 			p.o.Log("events: remove old ones: %v", err)
 		}
 		select {
 		case <-time.After(cleanEvery):
-		case <-p.ctx.Done():
+		case <-p.going.Done():
 			return
 		}
 	}

@@ -47,8 +47,10 @@ type Platform struct {
 	wdb    *sql.DB
 	w      *writer
 	clock  clock
-	ctx    context.Context // ends with Close
+	ctx    context.Context // ends with Stop: requests under way are cut off
 	cancel context.CancelFunc
+	going  context.Context // ends when Stop begins
+	halt   context.CancelFunc
 	tasks  sync.WaitGroup
 	fan    atomic.Pointer[fan]
 	recent recent
@@ -74,6 +76,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.going, p.halt = context.WithCancel(p.ctx)
 	p.recent.most = recentBytes
 	if err := p.load(ctx); err != nil {
 		_ = p.Close()
@@ -105,10 +108,26 @@ func (p *Platform) Start() {
 	p.tasks.Go(p.clean)
 }
 
-// Close ends the deliveries under way, which the next process begins again, and closes the database.
-func (p *Platform) Close() error {
+// grace is how long deliveries under way may take when the Platform stops.
+const grace = 10 * time.Second
+
+// Stop begins no further delivery, and waits for those under way; what takes too long is begun again by the next process. Events are accepted until Close.
+func (p *Platform) Stop() error {
+	p.halt()
+	done := make(chan struct{})
+	go func() { p.tasks.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(grace):
+	}
 	p.cancel()
 	p.tasks.Wait()
+	return nil
+}
+
+// Close is Stop, and closes the database.
+func (p *Platform) Close() error {
+	_ = p.Stop() // it never fails
 	p.w.close()
 	return errors.Join(p.db.Close(), p.wdb.Close())
 }

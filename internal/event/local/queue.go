@@ -33,11 +33,11 @@ func newQueue(p *Platform, key queueKey) *queue {
 func (q *queue) start() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.cancel != nil || q.p.ctx.Err() != nil {
+	if q.cancel != nil || q.p.going.Err() != nil {
 		return
 	}
 	var ctx context.Context
-	ctx, q.cancel = context.WithCancel(q.p.ctx)
+	ctx, q.cancel = context.WithCancel(q.p.going)
 	q.p.tasks.Go(func() { q.run(ctx) })
 }
 

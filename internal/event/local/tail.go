@@ -63,7 +63,7 @@ func (p *Platform) Tail(ctx context.Context, q event.Query, do func(event.Record
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.ctx.Done():
+		case <-p.going.Done():
 			return errClosed()
 		case r := <-f.events:
 			p.tails.mu.Lock()

@@ -54,6 +54,7 @@ type Request struct {
 	AppDir     string            // folder of the source that is the app, clean; "" for its root
 	Buildpacks []Buildpack       // that take part, all of them; none: those of the builder's order that fit
 	ClearCache bool
+	CacheOf    app.App // whose cache the first build of App begins with a copy of, where the engine can; ID 0 for none
 	Limits     Limits
 	Log        *app.Log   // the engine writes "Detecting: …", "Building with …" and the output of the buildpacks
 	Step       func(Step) // is told each part of the build when it has ended, one at a time; may be nil

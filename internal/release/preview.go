@@ -75,6 +75,26 @@ func (m *Machine) lendImage(ctx context.Context, name, preview string) {
 	}
 }
 
+// lentCache returns the app whose build cache the first build of its preview may begin with; none where builds of the app have ever had a secret that its previews do not
+// have: a buildpack may have written it there.
+func (d *deployment) lentCache(ctx context.Context) (of app.App) {
+	if d.preview.Parent == "" || d.release.Version != 1 {
+		return of
+	}
+	parent, err := d.m.o.Store.App(ctx, d.preview.Parent)
+	kept := false
+	if err == nil {
+		kept, err = d.m.o.Store.KeptFromPreviews(ctx, parent.ID)
+	}
+	if err != nil {
+		d.m.o.Log("preview %s: its first build begins without the cache of %s: %v", d.release.App, d.preview.Parent, err)
+	}
+	if err != nil || kept {
+		return of
+	}
+	return parent
+}
+
 // tellPreview says what a push of a branch leads to.
 func (m *Machine) tellPreview(p app.Push, a app.App, made bool, ttl time.Duration) {
 	p.Log.Step("Preview of %s: %s", app.Plain(p.Branch), a.Name)

@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/secret"
 )
 
 // idle is a platform where nothing runs but what it is told.
@@ -225,5 +227,40 @@ func TestAsPreview(t *testing.T) {
 	}
 	if d.Web.MinScale != 2 || len(d.Web.Env) != 2 {
 		t.Errorf("production changes with it: %+v", d.Web)
+	}
+}
+
+// The first build of a preview begins with the cache of its app, unless that may hold a secret that previews do not have.
+func TestPreviews_Cache(t *testing.T) {
+	seen := make(chan build.Request, 1)
+	m := newMachine(t, builderFunc(func(_ context.Context, r build.Request) (*build.Result, error) {
+		seen <- r
+		return nil, app.Errorf(app.CodeBuildFailed, "", "it ends here")
+	}), func(o *Options) {
+		o.Platform, o.Images, o.Caps.Previews, o.Config = idle{}, make(collected, 100), 9, secret.New(o.Store, filepath.Join(t.TempDir(), "key"))
+	})
+	past(t, m, "hello", app.StateLive, "hello-v1")
+	of := func(branch string) string {
+		t.Helper()
+		if _, err := pushBranch(t, m, branch, ""); app.CodeOf(err) != app.CodeBuildFailed {
+			t.Fatal(err)
+		}
+		return (<-seen).CacheOf.Name
+	}
+	if got := of("one"); got != "hello" {
+		t.Errorf("the first build begins with the cache of %q", got)
+	}
+	if got := of("one"); got != "" {
+		t.Errorf("the second build begins with the cache of %q", got)
+	}
+	a, err := m.o.Store.App(t.Context(), "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.o.Config.Add(t.Context(), a, "dev", []app.Variable{{Name: "TOKEN", Build: true}}, secret.Values{"TOKEN": []byte("x")}, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := of("two"); got != "" {
+		t.Errorf("where builds have a secret: the cache of %q", got)
 	}
 }

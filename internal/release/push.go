@@ -223,7 +223,7 @@ func (d *deployment) build(ctx context.Context, p app.Push, settings project.Des
 	result, err := d.m.o.Builder.Build(ctx, build.Request{
 		App: p.App, AppID: d.release.AppID, Version: d.release.Version, Commit: p.Commit, Source: p.Source, Env: settings.BuildEnv, Secrets: d.buildSecrets,
 		AppDir: settings.AppDir, Buildpacks: asked(settings.Buildpacks),
-		ClearCache: p.ClearCache, Limits: d.m.o.Limits, Log: d.log, Step: watch.step,
+		ClearCache: p.ClearCache, CacheOf: d.lentCache(ctx), Limits: d.m.o.Limits, Log: d.log, Step: watch.step,
 	})
 	watch.ended(result, err)
 	if err != nil {

@@ -116,6 +116,16 @@ func (s *Store) DropConfigurations(ctx context.Context, appID int64, needed []in
 	return err
 }
 
+// queryKeptFromPreviews finds out whether a version has a variable that builds see, and not those of previews.
+const queryKeptFromPreviews = `SELECT EXISTS (SELECT 1 FROM configurations c, json_each(c.variables) v WHERE c.app_id = ?
+	AND json_extract(v.value, '$.build') AND NOT coalesce(json_extract(v.value, '$.preview'), 0))`
+
+// KeptFromPreviews reports whether builds of an app have ever had a variable of its configuration that its previews do not have.
+func (s *Store) KeptFromPreviews(ctx context.Context, appID int64) (is bool, err error) {
+	err = s.db.QueryRowContext(ctx, queryKeptFromPreviews, appID).Scan(&is)
+	return is, err
+}
+
 // AppConfiguration is a configuration with the app that it belongs to.
 type AppConfiguration struct {
 	App   app.App

@@ -168,3 +168,28 @@ func BenchmarkPreviews(b *testing.B) {
 		}
 	})
 }
+
+// A build cache is lent to previews while no build has had a variable that they do not have.
+func TestKeptFromPreviews(t *testing.T) {
+	s, _ := mustOpen(t)
+	a, err := s.CreateApp(t.Context(), "hello", "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		variables []app.Variable
+		want      bool
+	}{
+		{nil, false},
+		{[]app.Variable{{Name: "A"}, {Name: "B", Preview: true}, {Name: "C", Build: true, Preview: true}}, false},
+		{[]app.Variable{{Name: "A"}, {Name: "D", Build: true}}, true},
+		{[]app.Variable{{Name: "A"}}, true}, // an older version had one
+	} {
+		if _, err := s.AddConfiguration(t.Context(), a.ID, app.Configuration{Variables: c.variables, Sealed: []byte("x")}, true); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.KeptFromPreviews(t.Context(), a.ID); err != nil || got != c.want {
+			t.Errorf("%+v: %v, %v", c.variables, got, err)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/disk"
@@ -53,6 +54,33 @@ func TestCache(t *testing.T) {
 	}
 	if err := f.PurgeCache("../hello"); err == nil {
 		t.Error("PurgeCache took a path")
+	}
+}
+
+// TestCacheOf: the first build of an app begins with a copy of another one's cache, where that is asked for. What it does with that, the other one does not see.
+func TestCacheOf(t *testing.T) {
+	f := newFixture(t)
+	hello := app.App{ID: 3, Name: "hello"}
+	keep := script("mkdir -p $BP_CACHE_MOUNT/sub $L/kept", "echo saved >> $BP_CACHE_MOUNT/sub/before", "ln -sf sub/before $BP_CACHE_MOUNT/link",
+		"echo layer content > $L/kept/file", `printf '[types]\ncache = true\n' > $L/kept.toml`)
+	look := script("cat $BP_CACHE_MOUNT/sub/before $BP_CACHE_MOUNT/link $L/kept/file || true", "mkdir -p $BP_CACHE_MOUNT/sub", "echo theirs >> $BP_CACHE_MOUNT/sub/before")
+	one := func(s source, a, of app.App) string {
+		t.Helper()
+		_, log, err := f.build(context.Background(), s, func(r *build.Request) { r.App, r.AppID, r.CacheOf = a.Name, a.ID, of })
+		if err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		return log
+	}
+	one(keep, hello, app.App{})
+	preview := app.App{ID: 7, Name: "preview"}
+	wantLines(t, one(look, preview, hello), "       saved\n       saved\n", "       layer content\n")
+	wantLines(t, one(look, preview, hello), "       saved\n       theirs\n") // its own by now
+	if log := one(look, hello, app.App{}); strings.Contains(log, "theirs") {
+		t.Errorf("it sees what the other one has kept:\n%s", log)
+	}
+	if left, _ := filepath.Glob(filepath.Join(f.opts.Dir, "apps", "*", "lent")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

@@ -48,7 +48,7 @@ func (b *running) Run(ctx context.Context, s *lifecycle.Session) error {
 		b.forgetSecrets()
 		b.discard(b.dir)
 	}()
-	if err := b.prepare(); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return err
 	}
 	previous, err := b.previous(b.Request.App)
@@ -92,13 +92,18 @@ func (b *running) Ended(ctx context.Context, _ *lifecycle.Session, err error) {
 func (b *running) in(name string) string { return filepath.Join(b.dir, name) }
 
 // prepare makes the directories of the build.
-func (b *running) prepare() error {
+func (b *running) prepare(ctx context.Context) error {
 	random, err := lifecycle.RandomHex(4)
 	if err != nil {
 		return err
 	}
 	b.name = fmt.Sprintf("%s%s-v%d-%s", buildPrefix, b.Request.App, b.Request.Version, random)
 	b.dir = filepath.Join(b.Engine.appDir(b.Request.App), b.name)
+	if b.Request.CacheOf.ID != 0 && !b.Request.ClearCache {
+		if err := b.lendCache(ctx, b.Request.CacheOf, b.Request.App, b.owner); err != nil { // the build takes longer
+			b.opts.Log("build %s: it cannot begin with the cache of %s: %v", b.Request.App, b.Request.CacheOf.Name, err)
+		}
+	}
 	if err := b.prepareCache(b.Request.App, b.owner, b.Request.ClearCache); err != nil {
 		return err
 	}

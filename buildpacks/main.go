@@ -122,7 +122,7 @@ func find(id string) buildpack {
 	case catalog.Packages:
 		return packages.New(out)
 	case catalog.Procfile:
-		return procfile.Buildpack{Check: check, Out: out}
+		return procfile.Buildpack{Check: check, Lambda: catalog.LambdaProgram, Out: out}
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ func (f *finder) framework() (*fn, error) {
 		return nil, err
 	}
 	if p == nil {
-		if f.mod.file == "" && f.s.Source == "" {
-			return nil, nil // an app in another language
+		if f.elsewhere() {
+			return nil, nil
 		}
 		return nil, kit.Errorf("say which folder has the function: [io.gitd.function] source", "project.toml says that the app is a function, and there is no Go in %s", dir)
 	}
@@ -164,6 +164,9 @@ func (f *finder) knative() (*fn, error) {
 	p, err := f.read(dir)
 	if err != nil || evidence == "" && (p == nil || p.Name == "main" || len(f.mains) > 0) {
 		return nil, err
+	}
+	if p == nil && manifest == nil && f.elsewhere() {
+		return nil, nil
 	}
 	if p == nil {
 		return nil, kit.Errorf("put the function into the folder of func.yaml", "%s says that the app is a function of Knative, and there is no Go in %s", evidence, dir)

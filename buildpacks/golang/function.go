@@ -100,7 +100,7 @@ func (f *finder) find() (*fn, error) {
 		}
 	}
 	if found == nil {
-		if f.said && f.s.Contract != function.Lambda && (f.mod.file != "" || f.s.Source != "") {
+		if f.said && f.s.Contract != function.Lambda && !f.elsewhere() {
 			return nil, kit.Errorf("say which one it is: [io.gitd.function] target, and source for its folder", "project.toml says that the app is a function, and none was found in %s", f.folder())
 		}
 		return nil, nil
@@ -114,6 +114,9 @@ func (f *finder) find() (*fn, error) {
 	}
 	return found, nil
 }
+
+// elsewhere tells whether what project.toml says may be of an app in another language: there is no go.mod, and no file in Go is named.
+func (f *finder) elsewhere() bool { return f.mod.file == "" && !strings.HasSuffix(f.s.Source, ".go") }
 
 // folder is the folder that has the function, as project.toml says it, or the root.
 func (f *finder) folder() string {

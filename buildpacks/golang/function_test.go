@@ -95,6 +95,9 @@ func TestFindFunction(t *testing.T) {
 		{"a bare file that exports several", files{"handler.go": "package f\n" + importHTTP + "func A" + httpFunc + "func B" + httpFunc}, nil, "handler.go exports several functions: A, B; call the function Handler, or say which one it is: [io.gitd.function] target"},
 		{"a program", files{"handler.go": "package main\nfunc main() {}\n"}, nil, ""},
 		{"beside another language", files{"handler.go": "package f\n" + importHTTP + "func Handler" + httpFunc, "package.json": "{}"}, nil, ""},
+		{"of another language", files{"src/handler.py": ""}, &function.Settings{Target: "handler", Source: "src/handler.py"}, ""},
+		{"Knative's of another language", files{"func.py": ""}, &function.Settings{Contract: function.Knative}, ""},
+		{"not even a handler of Lambda", files{"handler.go": "package f\n" + importHTTP + "func Handler(w http.ResponseWriter) {}\n"}, nil, "handler.go:3: func Handler(w http.ResponseWriter) is not the signature of a function; make it func(http.ResponseWriter, *http.Request), or func([context.Context], event.Event) ([*event.Event], [error]), with the event of github.com/cloudevents/sdk-go/v2"},
 		{"two contracts", files{"go.mod": framework, "f.go": registers, "handle.go": "package hello\nfunc Handle" + httpFunc}, nil, "functions-framework Hello http  f.go:4: functions.HTTP(\"Hello\", …)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

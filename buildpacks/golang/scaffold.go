@@ -190,15 +190,12 @@ func (b Buildpack) require(app string, m mod, f *fn, env kit.Env) error {
 		if l == "" {
 			continue
 		}
-		named := slices.Contains(m.libraries, l)
-		if named && l != signature.Framework && (!vendored || kit.IsDir(app, "vendor", filepath.FromSlash(n))) {
-			continue // the function imports it as well
-		}
-		if vendored && kit.IsDir(app, "vendor", filepath.FromSlash(n)) {
+		if vendored && hasGo(filepath.Join(app, "vendor", filepath.FromSlash(n))) {
 			continue
 		}
+		// Of a library that is named the function may import another package, so that go.sum lacks what this one needs.
 		short = true
-		if named {
+		if slices.Contains(m.libraries, l) {
 			continue
 		}
 		if err := addRequired(app, l); err != nil {
@@ -221,6 +218,12 @@ func (b Buildpack) require(app string, m mod, f *fn, env kit.Env) error {
 		old = append(old, '\n')
 	}
 	return os.WriteFile(filepath.Join(app, "go.sum"), append(old, missingSums(string(old))...), 0o644)
+}
+
+// hasGo tells whether a folder has a package.
+func hasGo(dir string) bool {
+	found, _ := filepath.Glob(filepath.Join(dir, "*.go")) // a malformed pattern finds none
+	return len(found) > 0
 }
 
 // missingSums are the lines of our go.sum for what a go.sum does not have.

@@ -12,14 +12,22 @@ import (
 
 // Buildpack takes process types from a Procfile. They win over those that the buildpacks before it suggest.
 type Buildpack struct {
-	Check func(app string, env kit.Env) error // finds files that a language buildpack would fail on; may be nil
-	Out   io.Writer
+	Check  func(app string, env kit.Env) error // finds files that a language buildpack would fail on; may be nil
+	Lambda string                              // gitd-lambda in the build image
+	Out    io.Writer
 }
 
 // Detect implements libcnb.Detector. A malformed Procfile passes and fails the build: the buildpack is optional in most
 // groups, where the lifecycle would take an error for "go on without".
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	if !kit.Exists(ctx.Application.Path, Name) {
+		f, err := bootstrap(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment))
+		if err != nil {
+			return libcnb.DetectResult{}, err
+		}
+		if f != nil {
+			return kit.Detected(b.Out, "AWS Lambda (%s)", f.Evidence), nil
+		}
 		if name := script(ctx.Application.Path); name != "" {
 			return kit.Detected(b.Out, "Shell (%s)", name), nil
 		}
@@ -51,6 +59,15 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	procs, err := Read(ctx.Application.Path)
 	if err != nil {
 		return result, err
+	}
+	if !kit.Exists(ctx.Application.Path, Name) {
+		f, err := bootstrap(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment))
+		if err != nil {
+			return result, err
+		}
+		if f != nil {
+			return b.serveBootstrap(ctx, f)
+		}
 	}
 	if name := script(ctx.Application.Path); len(procs) == 0 && name != "" {
 		procs = []Process{{Type: "web", Command: "bash " + name}}

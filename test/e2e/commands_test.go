@@ -66,13 +66,14 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	prometheus [native]   a Prometheus that scrapes the server, with the rules of config/monitoring; one that asks for native histograms
 //	promql QUERY          what it answers
 //	monitored             it has all that config/monitoring looks at
+//	example DIR EXAMPLE   make an example what a repository has
 //	status N COMMAND ARGS one of these commands, which must end with this exit status
 //	golden NAME [stdout]  what the last command told is the transcript testdata/NAME.golden
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
 		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
-		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit,
+		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit, "example": cmdExample,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
 		"start": cmdStart, "type": cmdType, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,

@@ -111,6 +111,23 @@ func cmdApp(_ *world, ts *testscript.TestScript, args []string) (output, error) 
 	return output{}, nil
 }
 
+// cmdExample makes an example what a repository has, as a commit.
+func cmdExample(w *world, ts *testscript.TestScript, args []string) (output, error) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: example DIR EXAMPLE")
+	}
+	dir := ts.MkAbs(args[0])
+	entries, err := os.ReadDir(dir)
+	ts.Check(err)
+	for _, e := range entries {
+		if e.Name() != ".git" {
+			ts.Check(os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	ts.Check(os.CopyFS(dir, os.DirFS(filepath.Join(root, "examples", args[1]))))
+	return cmdCommit(w, ts, []string{args[0], args[1]})
+}
+
 func cmdCommit(_ *world, ts *testscript.TestScript, args []string) (output, error) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: commit DIR [MESSAGE]")

@@ -80,11 +80,12 @@ func (f *Func) Lambda() bool {
 	if f.Generic || f.HTTP() || f.HTTPContext() || len(f.Params) > 2 || len(f.Results) > 2 {
 		return false
 	}
-	return (len(f.Params) < 2 || f.Params[0] == Context) && (len(f.Results) < 1 || f.Results[len(f.Results)-1] == Error) && !variadic(f.Params)
+	return (len(f.Params) < 2 || f.Params[0] == Context) && (len(f.Results) < 1 || f.Results[len(f.Results)-1] == Error) && !slices.ContainsFunc(f.Params, noEvent)
 }
 
-func variadic(params []string) bool {
-	return slices.ContainsFunc(params, func(p string) bool { return strings.HasPrefix(p, "...") })
+// noEvent tells whether a type is none that an event can be read into.
+func noEvent(t string) bool {
+	return strings.HasPrefix(t, "...") || strings.HasPrefix(t, "func") || strings.HasPrefix(t, "chan ") || t == Writer || t == Request
 }
 
 // match tells whether a list begins with the first type, and has the second after it or at its begin.

@@ -11,6 +11,8 @@ import (
 // Platform is what has brokers and delivers. Everything that it accepts survives the end of gitd at any moment. Errors that people can do something about are
 // *app.Errors: NotFound for a broker, an event or a token that does not exist, LimitExceeded or Unavailable where there is no room.
 type Platform interface {
+	// Ready returns an *app.Error where no trigger can work, because something is missing that somebody has to install.
+	Ready(ctx context.Context) error
 	// Start begins to deliver. It is called once, when the triggers of what is live are set. Events are accepted before as well.
 	Start()
 	// Send accepts an event into a broker ("" for the default one) and returns once it is on disk; it is delivered after that to each trigger whose filters it
@@ -151,6 +153,8 @@ const (
 	StateSunk      State = "dead-letter" // what takes its dead letters took it
 	StateDead      State = "dead"        // it could not be delivered, and is kept
 	StateDiscarded State = "discarded"   // it was dead, and is not any more
+	// StateHandedOver is that of a delivery which a broker of a cluster makes: it does not tell how far it is.
+	StateHandedOver State = "handed-over"
 )
 
 // Record is an event that a broker took.

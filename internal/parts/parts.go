@@ -1,5 +1,5 @@
 // Package parts finds the programs that are shipped beside gitd: the shim that watches an instance, the buildpacks, the
-// lifecycle and its launcher, what runs functions of Lambda, what reads and writes images for builds, what makes the builder image, and what runs in the Pods of builds.
+// lifecycle and its launcher, what runs functions of Lambda, what reads and writes images for builds, what makes the builder image, and what runs in Pods on a cluster.
 package parts
 
 import (
@@ -19,6 +19,7 @@ const (
 	Helper     = "gitd-helper"  // reads and writes images for builds in a sandbox: cmd/gitd-helper
 	Builder    = "gitd-builder" // makes the builder image: cmd/gitd-builder
 	Pod        = "gitd-pod"     // runs in the Pods of builds on a cluster: cmd/gitd-pod
+	Keeper     = "gitd-keeper"  // keeps events on a cluster: cmd/gitd-keeper
 )
 
 // Dir is where the parts are: $GITD_PARTS, else the folder "parts" beside the executable.

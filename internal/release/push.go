@@ -58,6 +58,9 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err := settings.Ask(p.Rollout); err != nil {
 		return err
 	}
+	if err := d.m.canTrigger(ctx, settings.Triggers); err != nil {
+		return err
+	}
 	if err := d.canFollow(ctx, settings); err != nil {
 		return err
 	}

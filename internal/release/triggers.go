@@ -14,6 +14,16 @@ type Triggers interface {
 	SetTriggers(ctx context.Context, of event.Owner, all []event.Trigger) error
 	Owners(ctx context.Context) (map[string]event.Owner, error)
 	Forget(ctx context.Context, of event.Owner) error
+	// Ready returns an *app.Error where no trigger can work: a release with triggers is refused with it.
+	Ready(ctx context.Context) error
+}
+
+// canTrigger says whether a release with these triggers can go live.
+func (m *Machine) canTrigger(ctx context.Context, all []event.Trigger) error {
+	if m.o.Triggers == nil || len(all) == 0 {
+		return nil
+	}
+	return m.o.Triggers.Ready(ctx)
 }
 
 // triggersAgain is how long the machine waits until it tries again to set triggers.

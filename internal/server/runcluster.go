@@ -15,6 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/knative"
 	"github.com/gitd-io/gitd/internal/event"
+	eventing "github.com/gitd-io/gitd/internal/event/knative"
 	"github.com/gitd-io/gitd/internal/kube"
 	"github.com/gitd-io/gitd/internal/registry"
 )
@@ -27,6 +28,7 @@ type onCluster struct {
 	at       addresses
 	instance string
 	knative  *knative.Platform
+	brokers  *eventing.Platform
 }
 
 // openCluster opens what runs apps on a cluster.
@@ -53,14 +55,25 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 		return nil, err
 	}
 	s.onClose(r.knative.Close)
+	r.brokers = eventing.Open(eventing.Options{
+		Client: r.client, Namespace: cmp.Or(c.Namespace, eventsNamespace), Make: c.Namespace == "", NamespaceOf: r.knative.Namespace, Instance: r.instance, StorageClass: c.StorageClass, Log: s.o.Log,
+		Image: func(ctx context.Context) (string, error) {
+			ref, err := cluster.PublishKeeper(ctx, r.registry)
+			return r.at.pull + "/" + ref, err
+		},
+		PullConfig: func() ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), "") },
+	})
 	return r, nil
 }
+
+// eventsNamespace is that of brokers and triggers where each app has a namespace of its own.
+const eventsNamespace = "gitd-events"
 
 func (r *onCluster) platform() deploy.Platform { return r.knative }
 
 func (r *onCluster) images() images { return r.registry }
 
-func (r *onCluster) events() event.Platform { return nil }
+func (r *onCluster) events() event.Platform { return r.brokers }
 
 func (r *onCluster) web() *http.Server { return nil }
 

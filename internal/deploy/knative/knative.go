@@ -157,6 +157,9 @@ func (p *Platform) Close() error {
 	return nil
 }
 
+// Namespace is where the Service of an app is.
+func (p *Platform) Namespace(app string) string { return p.namespace(app) }
+
 // namespace is where a Service is.
 func (p *Platform) namespace(service string) string {
 	return cmp.Or(p.o.Namespace, p.o.NamespacePrefix+service)

@@ -98,6 +98,9 @@ func (p *Platform) load(ctx context.Context) error {
 	return p.loadTriggers(ctx)
 }
 
+// Ready implements event.Platform: on one machine, nothing can be missing.
+func (p *Platform) Ready(context.Context) error { return nil }
+
 // Start begins to deliver, and to remove what is old.
 func (p *Platform) Start() {
 	p.mu.Lock()

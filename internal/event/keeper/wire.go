@@ -1,0 +1,75 @@
+package keeper
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/event"
+)
+
+// TokenHeader is the header of gitd's requests. Not Authorization: the API server keeps that one for itself.
+const TokenHeader = "Gitd-Token"
+
+// Seen is an event that a broker has delivered to the keeper, as to each of its triggers.
+type Seen struct {
+	Number int64           `json:"number"`
+	Broker string          `json:"broker"`
+	From   event.Sender    `json:"from"` // of one that gitd sent; the zero value for others
+	Time   time.Time       `json:"time"`
+	Event  json.RawMessage `json:"event"` // structured
+}
+
+// Letter is an event that a trigger could not deliver, or that waits to be delivered once more.
+type Letter struct {
+	ID      int64           `json:"id"`
+	Number  int64           `json:"number"` // of the event
+	Broker  string          `json:"broker"`
+	App     string          `json:"app"`
+	AppID   int64           `json:"appId"`
+	Trigger string          `json:"trigger"`
+	Time    time.Time       `json:"time"`
+	Event   json.RawMessage `json:"event"` // structured, as the app would have got it
+	Failure event.Failure   `json:"failure"`
+	Again   *Again          `json:"again,omitempty"`
+	Tries   int             `json:"tries,omitempty"` // by the keeper
+	Out     bool            `json:"out,omitempty"`   // on its way to a broker: gitd has sent it; it has no app
+}
+
+// Again is how an event is delivered once more: by the keeper, to one trigger alone.
+type Again struct {
+	To       string         `json:"to"`    // URL of the trigger's app
+	Reply    string         `json:"reply"` // URL of the broker, which takes the event that the app answers with
+	Delivery event.Delivery `json:"delivery"`
+}
+
+// Mail is an event that gitd sends.
+type Mail struct {
+	To     string          `json:"to"` // URL of the broker
+	Broker string          `json:"broker"`
+	From   event.Sender    `json:"from"`
+	Event  json.RawMessage `json:"event"`
+}
+
+// Sent is what became of a Mail: it is on the disk, or the broker has refused it.
+type Sent struct {
+	Refused   int    `json:"refused,omitempty"` // the status of the broker's answer
+	Detail    string `json:"detail,omitempty"`  // the beginning of that answer
+	Number    int64  `json:"number,omitempty"`  // of the event; 0 where it has not come to the keeper yet
+	Duplicate bool   `json:"duplicate,omitempty"`
+}
+
+// Order asks for events to be delivered once more.
+type Order struct {
+	Letters []int64 `json:"letters,omitempty"` // these letters
+	Events  []int64 `json:"events,omitempty"`  // or these events, for the trigger below
+	Broker  string  `json:"broker,omitempty"`
+	App     string  `json:"app,omitempty"`
+	AppID   int64   `json:"appId,omitempty"`
+	Trigger string  `json:"trigger,omitempty"`
+	Again   Again   `json:"again"`
+}
+
+// Done is the answer to an Order.
+type Done struct {
+	Queued int `json:"queued"`
+}

@@ -1,0 +1,221 @@
+package knative
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/event/keeper"
+)
+
+// Brokers implements event.Platform. A broker default that somebody else made is used as it is. How many events wait, only Knative knows.
+func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
+	if err := p.Ready(ctx); err != nil {
+		return nil, err
+	}
+	all, err := p.list(ctx, brokers)
+	if err != nil {
+		return nil, explained(err, "list the brokers")
+	}
+	letters, err := p.letters(ctx, 0, 0, false)
+	if err != nil {
+		return nil, err
+	}
+	out := []event.Broker{{Name: event.DefaultBroker}}
+	for i := range all {
+		b := event.Broker{Name: all[i].GetName(), By: all[i].GetAnnotations()[byNote], Created: all[i].GetCreationTimestamp().UTC()}
+		if b.Name == event.DefaultBroker {
+			out[0] = b
+		} else {
+			out = append(out, b)
+		}
+	}
+	slices.SortFunc(out[1:], func(a, b event.Broker) int { return strings.Compare(a.Name, b.Name) })
+	for i := range out {
+		for _, l := range letters {
+			if l.Broker == out[i].Name {
+				count(l, &out[i].Queued, &out[i].Dead)
+			}
+		}
+	}
+	return out, nil
+}
+
+// count counts a letter.
+func count(l keeper.Letter, queued, dead *int) {
+	if l.Again != nil {
+		*queued++
+	} else {
+		*dead++
+	}
+}
+
+// CreateBroker implements event.Platform.
+func (p *Platform) CreateBroker(ctx context.Context, name, by string) error {
+	if err := event.CheckName(name); err != nil {
+		return app.Errorf(app.CodeInvalidName, "choose another name", "a broker cannot be called so: %v", err)
+	}
+	if err := p.Ready(ctx); err != nil {
+		return err
+	}
+	there, err := p.get(ctx, brokers, name)
+	if err != nil {
+		return explained(err, "look for the broker "+name)
+	}
+	if there != nil || name == event.DefaultBroker {
+		return app.Errorf(app.CodeExists, "choose another name", "there is a broker %q already", name)
+	}
+	_, err = p.makeBroker(ctx, name, by)
+	return err
+}
+
+// DeleteBroker implements event.Platform.
+func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
+	if name == event.DefaultBroker {
+		return app.Errorf(app.CodeInvalidInput, "nothing to do", "the default broker is always there")
+	}
+	if err := p.Ready(ctx); err != nil {
+		return err
+	}
+	there, err := p.get(ctx, brokers, name)
+	if err != nil {
+		return explained(err, "look for the broker "+name)
+	}
+	if there == nil || there.GetLabels()[managedBy] != manager {
+		return event.NoBroker(name)
+	}
+	letters, err := p.letters(ctx, 0, 0, false)
+	if err != nil {
+		return err
+	}
+	left := 0
+	for _, l := range letters {
+		if l.Broker == name {
+			left++
+		}
+	}
+	if left > 0 {
+		return app.Errorf(app.CodeInvalidInput, "retry them: gitd events retry APP; or let them go: gitd events discard APP", "the broker %q has %d deliveries that wait or are dead", name, left)
+	}
+	p.mu.Lock()
+	delete(p.known, name)
+	p.mu.Unlock()
+	if err := p.remove(ctx, triggers, seenTrigger(name)); err != nil {
+		return explained(err, "delete the broker "+name)
+	}
+	return explained(p.remove(ctx, brokers, name), "delete the broker "+name)
+}
+
+// ensureBroker returns the URL of a broker. The default one is made where it is not there, of the class and with the channel that the cluster has for brokers
+// that say nothing; one that somebody else made is used as it is.
+func (p *Platform) ensureBroker(ctx context.Context, name string) (string, error) {
+	name = cmp.Or(name, event.DefaultBroker)
+	defer p.locks.Lock(name)()
+	p.mu.Lock()
+	to := p.known[name]
+	p.mu.Unlock()
+	if to != "" {
+		return to, nil
+	}
+	there, err := p.get(ctx, brokers, name)
+	if err != nil {
+		return "", explained(err, "look for the broker "+name)
+	}
+	if there == nil {
+		if name != event.DefaultBroker {
+			return "", event.NoBroker(name)
+		}
+		return p.makeBroker(ctx, name, "")
+	}
+	return p.openBroker(ctx, name)
+}
+
+func (p *Platform) makeBroker(ctx context.Context, name, by string) (string, error) {
+	if err := p.ensureNamespace(ctx); err != nil {
+		return "", err
+	}
+	annotations := map[string]any{}
+	if by != "" {
+		annotations[byNote] = by
+	}
+	if _, _, err := p.c.Apply(ctx, brokers, p.object("eventing.knative.dev/v1", "Broker", name, map[string]any{}, annotations, nil)); err != nil {
+		return "", explained(err, "make the broker "+name)
+	}
+	return p.openBroker(ctx, name)
+}
+
+// openBroker waits for a broker, lets the keeper see its events, and notes its URL.
+func (p *Platform) openBroker(ctx context.Context, name string) (string, error) {
+	token, err := p.ensureKeeper(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := p.waitReady(ctx, brokers, "broker", name); err != nil {
+		return "", explained(err, "wait for the broker "+name)
+	}
+	there, err := p.get(ctx, brokers, name)
+	if err != nil {
+		return "", explained(err, "look for the broker "+name)
+	}
+	if there == nil {
+		return "", event.NoBroker(name)
+	}
+	to := address(there)
+	if err := p.see(ctx, name, token, host(to)); err != nil {
+		return "", err
+	}
+	p.mu.Lock()
+	p.known[name] = to
+	p.mu.Unlock()
+	return to, nil
+}
+
+func address(broker *unstructured.Unstructured) string {
+	to, _, _ := unstructured.NestedString(broker.Object, "status", "address", "url")
+	return to
+}
+
+// host is the domain of the cluster's Services, as a broker's URL has it: "svc.cluster.local".
+func host(broker string) string {
+	if u, err := url.Parse(broker); err == nil {
+		if _, domain, is := strings.Cut(u.Hostname(), ".svc."); is {
+			return "svc." + domain
+		}
+	}
+	return "svc.cluster.local"
+}
+
+// Sink is the URL at which a broker takes the events of an app: what K_SINK is.
+func (p *Platform) Sink(ctx context.Context, broker string) (string, error) {
+	if err := p.Ready(ctx); err != nil {
+		return "", err
+	}
+	return p.ensureBroker(ctx, broker)
+}
+
+// seenTrigger is the name of the trigger by which the keeper sees the events of a broker. Those of apps have one dot.
+func seenTrigger(broker string) string { return "gitd.seen." + broker }
+
+// Tokens are for HTTP from outside. On a cluster that is the ingress's, which gitd does not serve.
+
+// CreateToken implements event.Platform.
+func (p *Platform) CreateToken(context.Context, string, string, string) (string, error) {
+	return "", noTokens()
+}
+
+// Tokens implements event.Platform.
+func (p *Platform) Tokens(context.Context, string) ([]event.Token, error) { return nil, noTokens() }
+
+// RevokeToken implements event.Platform.
+func (p *Platform) RevokeToken(context.Context, string, string) error { return noTokens() }
+
+func noTokens() error {
+	return app.Errorf(app.CodeUnavailable, "send events with gitd events send, from an app by K_SINK, or push an app that takes them and passes them on",
+		"on a cluster brokers take no events from outside over HTTP")
+}

@@ -1,0 +1,216 @@
+package knative
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/event/keeper"
+)
+
+// Send implements event.Platform, by way of the keeper: it is on the keeper's disk until the broker has taken it.
+func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from event.Sender) (event.Receipt, error) {
+	broker = cmp.Or(broker, event.DefaultBroker)
+	if err := e.Check(); err != nil {
+		return event.Receipt{}, err
+	}
+	if err := p.Ready(ctx); err != nil {
+		return event.Receipt{}, err
+	}
+	if _, err := e.Spend(); err != nil {
+		return event.Receipt{}, err
+	}
+	to, err := p.ensureBroker(ctx, broker)
+	if err != nil {
+		return event.Receipt{}, err
+	}
+	if _, err := p.ensureKeeper(ctx); err != nil {
+		return event.Receipt{}, err
+	}
+	text, err := json.Marshal(e)
+	if err != nil {
+		return event.Receipt{}, err
+	}
+	status, body, err := p.ask(ctx, http.MethodPost, "/send", nil, keeper.Mail{To: to, Broker: broker, From: from, Event: text})
+	if err != nil {
+		return event.Receipt{}, err
+	}
+	if status == http.StatusServiceUnavailable {
+		return event.Receipt{}, app.Errorf(app.CodeUnavailable, "try again later; see what waits: gitd events dead", "the event is not accepted: %s", app.Line(string(body), 200))
+	}
+	if status != http.StatusOK {
+		return event.Receipt{}, unanswered(status, body)
+	}
+	var sent keeper.Sent
+	if err := json.Unmarshal(body, &sent); err != nil {
+		return event.Receipt{}, err
+	}
+	switch sent.Refused {
+	case 0:
+	case http.StatusNotFound:
+		p.mu.Lock()
+		delete(p.known, broker)
+		p.mu.Unlock()
+		return event.Receipt{}, event.NoBroker(broker)
+	default:
+		return event.Receipt{}, app.Errorf(app.CodeInvalidInput, "see docs/events.md for what an event is", "the broker %s refuses the event: %d %s", broker, sent.Refused, app.Line(sent.Detail, 200))
+	}
+	receipt := event.Receipt{Number: sent.Number, Duplicate: sent.Duplicate}
+	if !sent.Duplicate {
+		receipt.Triggers = len(p.takers(ctx, broker, &e))
+	}
+	return receipt, nil
+}
+
+// takers are the live triggers of a broker whose filters an event passes.
+func (p *Platform) takers(ctx context.Context, broker string, e *event.Event) (out []event.Live) {
+	all, err := p.live(ctx, "")
+	if err != nil {
+		return nil
+	}
+	return passing(all, broker, e)
+}
+
+func passing(all []event.Live, broker string, e *event.Event) (out []event.Live) {
+	for _, l := range all {
+		if l.Broker != broker {
+			continue
+		}
+		if passes, err := event.Compile(l.Filters); err == nil && passes(e) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// RetryDead implements event.Platform: the keeper delivers them, with the trigger's retries.
+func (p *Platform) RetryDead(ctx context.Context, of event.Owner, numbers []int64) (int, error) {
+	chosen, err := p.chosen(ctx, of, numbers)
+	if err != nil {
+		return 0, err
+	}
+	all, err := p.live(ctx, of.App)
+	if err != nil {
+		return 0, err
+	}
+	orders := map[string]*keeper.Order{}
+	for _, l := range chosen {
+		if orders[l.Trigger] == nil {
+			again, err := p.way(ctx, of, l.Trigger, all)
+			if err != nil {
+				return 0, err
+			}
+			orders[l.Trigger] = &keeper.Order{Again: again}
+		}
+		orders[l.Trigger].Letters = append(orders[l.Trigger].Letters, l.ID)
+	}
+	n := 0
+	for _, o := range orders {
+		done, err := p.order(ctx, o)
+		n += done
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// chosen are the dead letters of an app, of these events or of all.
+func (p *Platform) chosen(ctx context.Context, of event.Owner, numbers []int64) (out []keeper.Letter, err error) {
+	all, err := p.letters(ctx, of.ID, 0, false)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[int64]bool{}
+	for _, n := range numbers {
+		wanted[n] = true
+	}
+	for _, l := range all {
+		if l.Again == nil && (len(numbers) == 0 || wanted[l.Number]) {
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}
+
+// Discard implements event.Platform.
+func (p *Platform) Discard(ctx context.Context, of event.Owner, numbers []int64) (n int, err error) {
+	chosen, err := p.chosen(ctx, of, numbers)
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range chosen {
+		status, body, err := p.ask(ctx, http.MethodDelete, "/letters/"+strconv.FormatInt(l.ID, 10), nil, nil)
+		switch {
+		case err != nil:
+			return n, err
+		case status == http.StatusNoContent:
+			n++
+		case status != http.StatusNotFound: // discarded by somebody else
+			return n, unanswered(status, body)
+		}
+	}
+	return n, nil
+}
+
+// way is how the keeper delivers to a trigger.
+func (p *Platform) way(ctx context.Context, of event.Owner, trigger string, all []event.Live) (keeper.Again, error) {
+	for i := range all {
+		if all[i].ID != of.ID || all[i].Name != trigger {
+			continue
+		}
+		to, err := p.ensureBroker(ctx, all[i].Broker)
+		if err != nil {
+			return keeper.Again{}, err
+		}
+		return keeper.Again{To: p.appURL(of.App, all[i].Path, host(to)), Reply: to, Delivery: all[i].Delivery}, nil
+	}
+	return keeper.Again{}, app.Errorf(app.CodeNotFound, "push a release that has it, or discard the letters: gitd events discard "+of.App, "the app %s has no trigger %q any more", of.App, app.Clip(trigger, 60))
+}
+
+func (p *Platform) order(ctx context.Context, o *keeper.Order) (int, error) {
+	status, body, err := p.ask(ctx, http.MethodPost, "/again", nil, o)
+	if err != nil {
+		return 0, err
+	}
+	if status != http.StatusOK {
+		return 0, unanswered(status, body)
+	}
+	var done keeper.Done
+	return done.Queued, json.Unmarshal(body, &done)
+}
+
+// Replay implements event.Platform, of the events that the keeper has.
+func (p *Platform) Replay(ctx context.Context, of event.Owner, trigger string, since time.Time) (int, error) {
+	t, err := p.find(ctx, of, trigger)
+	if err != nil {
+		return 0, err
+	}
+	passes, err := event.Compile(t.Filters)
+	if err != nil {
+		return 0, err
+	}
+	again, err := p.way(ctx, of, trigger, []event.Live{*t})
+	if err != nil {
+		return 0, err
+	}
+	o := &keeper.Order{Broker: t.Broker, App: of.App, AppID: of.ID, Trigger: trigger, Again: again}
+	err = p.each(ctx, 0, func(s keeper.Seen, e event.Event) bool {
+		if s.Time.Before(since) {
+			return false
+		}
+		if s.Broker == t.Broker && passes(&e) {
+			o.Events = append([]int64{s.Number}, o.Events...)
+		}
+		return true
+	})
+	if err != nil || len(o.Events) == 0 {
+		return 0, err
+	}
+	return p.order(ctx, o)
+}

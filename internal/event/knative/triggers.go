@@ -1,0 +1,299 @@
+package knative
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/event/keeper"
+)
+
+// SetTriggers implements event.Platform. A trigger that is among the new ones stays the same object, with all that Knative has queued for it. It can be
+// repeated: what is as it should be is not touched.
+func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.Trigger) error {
+	defer p.locks.Lock("app " + of.App)()
+	if err := p.Ready(ctx); err != nil {
+		if len(all) == 0 {
+			return nil
+		}
+		return err
+	}
+	there, err := p.list(ctx, triggers, appLabel, of.App)
+	if err != nil {
+		return explained(err, "list the triggers of "+of.App)
+	}
+	var wanted, delivers []string
+	for i := range all {
+		name := triggerName(of.App, all[i].Name)
+		hasBroker, err := p.setTrigger(ctx, of, &all[i], there)
+		if err != nil {
+			return err
+		}
+		if wanted = append(wanted, name); hasBroker {
+			delivers = append(delivers, name)
+		}
+	}
+	if err := p.waitReady(ctx, triggers, "trigger", delivers...); err != nil {
+		return explained(err, "wait for the triggers of "+of.App)
+	}
+	var old []string
+	for _, u := range there {
+		if !slices.Contains(wanted, u.GetName()) {
+			old = append(old, u.GetName())
+		}
+	}
+	return explained(p.retire(ctx, old), "delete the triggers of "+of.App)
+}
+
+// retire deletes triggers. Knative goes on to take every event to a trigger until its subscription is gone, some seconds later, and would make a dead letter of each
+// for a trigger that is not there any more. So it takes no event first, and stays there until its subscription is gone: what is being tried keeps where it goes.
+func (p *Platform) retire(ctx context.Context, names []string) error {
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"filters": []any{map[string]any{"exact": map[string]any{"type": "gitd.retired"}}}}})
+	if err != nil {
+		return err
+	}
+	foreground := metav1.DeletePropagationForeground
+	for _, name := range names {
+		_, err := p.c.Resource(triggers, p.o.Namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+		if err == nil {
+			err = p.c.Resource(triggers, p.o.Namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &foreground})
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// triggerName has one dot: neither apps nor triggers have one in their names.
+func triggerName(name, trigger string) string { return name + "." + trigger }
+
+// setTrigger applies a trigger, and says whether its broker is there. Where it is not, the trigger gets its events once somebody has made it.
+func (p *Platform) setTrigger(ctx context.Context, of event.Owner, t *event.Trigger, there []unstructured.Unstructured) (hasBroker bool, err error) {
+	broker, err := p.ensureBroker(ctx, t.Broker)
+	hasBroker = app.CodeOf(err) != app.CodeNotFound
+	if err != nil && hasBroker {
+		return false, err
+	}
+	if err := p.ensureNamespace(ctx); err != nil {
+		return false, err
+	}
+	token, err := p.ensureKeeper(ctx)
+	if err != nil {
+		return false, err
+	}
+	want, err := p.trigger(of, t, token, host(broker))
+	if err != nil {
+		return false, err
+	}
+	for i := range there {
+		if there[i].GetName() != want.GetName() {
+			continue
+		}
+		if b, _, _ := unstructured.NestedString(there[i].Object, "spec", "broker"); b == t.Broker && there[i].GetDeletionTimestamp() == nil {
+			continue
+		}
+		if err := p.replace(ctx, want.GetName()); err != nil { // a trigger cannot change its broker
+			return false, explained(err, "move the trigger "+want.GetName()+" to the broker "+t.Broker)
+		}
+	}
+	_, _, err = p.c.Apply(ctx, triggers, want)
+	return hasBroker, explained(err, "apply the trigger "+want.GetName())
+}
+
+// replace removes a trigger, and waits until its name is free.
+func (p *Platform) replace(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if err := p.retire(ctx, []string{name}); err != nil {
+		return err
+	}
+	for {
+		u, err := p.get(ctx, triggers, name)
+		if u == nil && err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return cmp.Or(err, ctx.Err())
+		}
+	}
+}
+
+// trigger is the object of a trigger. The app is named by its URL: one that is stopped, or gone, is one that cannot be delivered to, and not one that no event
+// is kept for.
+func (p *Platform) trigger(of event.Owner, t *event.Trigger, token, domain string) (*unstructured.Unstructured, error) {
+	spec, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := json.Marshal(of)
+	if err != nil {
+		return nil, err
+	}
+	filters := []any{}
+	if len(t.Filters) > 0 {
+		text, err := json.Marshal(t.Filters)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &filters); err != nil {
+			return nil, err
+		}
+	}
+	d := &t.Delivery
+	sink := p.keeperURL(token, domain) + fmt.Sprintf("/dead/%s/%s/%d/%s", t.Broker, of.App, of.ID, t.Name)
+	if d.DeadLetter != "" {
+		s, err := event.ParseSink(d.DeadLetter)
+		if err != nil {
+			return nil, err
+		}
+		if sink = s.URL; sink == "" {
+			sink = p.appURL(s.App, s.Path, domain)
+		}
+	}
+	delivery := map[string]any{"retry": int64(d.Retry), "backoffPolicy": string(d.Policy), "backoffDelay": event.FormatDuration(d.Delay), "deadLetterSink": map[string]any{"uri": sink}}
+	if d.Timeout > 0 {
+		delivery["timeout"] = event.FormatDuration(d.Timeout)
+	}
+	return p.object("eventing.knative.dev/v1", "Trigger", triggerName(of.App, t.Name), map[string]any{appLabel: of.App, idLabel: strconv.FormatInt(of.ID, 10)},
+		map[string]any{triggerNote: string(spec), ownerNote: string(owner)}, map[string]any{"spec": map[string]any{
+			"broker": t.Broker, "filters": filters, "subscriber": map[string]any{"uri": p.appURL(of.App, t.Path, domain)}, "delivery": delivery,
+		}}), nil
+}
+
+// appURL is where an app takes requests within the cluster.
+func (p *Platform) appURL(name, path, domain string) string {
+	return "http://" + name + "." + p.o.NamespaceOf(name) + "." + domain + path
+}
+
+func (p *Platform) keeperURL(token, domain string) string {
+	return "http://" + keeperName + "." + p.o.Namespace + "." + domain + "/in/" + keeper.InKey(token)
+}
+
+// see lets the keeper see all events of a broker.
+func (p *Platform) see(ctx context.Context, broker, token, domain string) error {
+	o := p.object("eventing.knative.dev/v1", "Trigger", seenTrigger(broker), map[string]any{seenLabel: broker}, nil, map[string]any{"spec": map[string]any{
+		"broker": broker, "subscriber": map[string]any{"uri": p.keeperURL(token, domain) + "/seen/" + broker},
+		"delivery": map[string]any{"retry": int64(0), "deadLetterSink": map[string]any{"uri": "http://" + voidName + "." + p.o.Namespace + "." + domain}},
+	}})
+	if _, _, err := p.c.Apply(ctx, triggers, o); err != nil {
+		return explained(err, "apply the trigger "+o.GetName())
+	}
+	return explained(p.waitReady(ctx, triggers, "trigger", o.GetName()), "wait for the trigger "+o.GetName())
+}
+
+// Triggers implements event.Platform. What waits for an app is known of what was asked for by hand alone.
+func (p *Platform) Triggers(ctx context.Context, name string) ([]event.Live, error) {
+	all, err := p.live(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	letters, err := p.letters(ctx, 0, 0, false)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		for _, l := range letters {
+			if l.AppID == all[i].ID && l.Trigger == all[i].Name {
+				count(l, &all[i].Queued, &all[i].Dead)
+			}
+		}
+	}
+	return all, nil
+}
+
+// live reads the triggers of one app, or of all; none where the cluster has no Eventing.
+func (p *Platform) live(ctx context.Context, name string) ([]event.Live, error) {
+	if err := p.Ready(ctx); err != nil {
+		return nil, err
+	}
+	kv := []string{}
+	if name != "" {
+		kv = []string{appLabel, name}
+	}
+	all, err := p.list(ctx, triggers, kv...)
+	if err != nil {
+		return nil, explained(err, "list the triggers")
+	}
+	out := []event.Live{}
+	for i := range all {
+		notes := all[i].GetAnnotations()
+		if notes[triggerNote] == "" || all[i].GetDeletionTimestamp() != nil {
+			continue
+		}
+		var l event.Live
+		if err := json.Unmarshal([]byte(notes[triggerNote]), &l.Trigger); err == nil {
+			err = json.Unmarshal([]byte(notes[ownerNote]), &l.Owner)
+			if err == nil {
+				out = append(out, l)
+				continue
+			}
+		}
+		p.o.Log("events: the trigger %s is left out: what gitd has written on it was changed", all[i].GetName())
+	}
+	slices.SortFunc(out, func(a, b event.Live) int {
+		return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}
+
+// Owners implements event.Platform.
+func (p *Platform) Owners(ctx context.Context) (map[string]event.Owner, error) {
+	if err := p.Ready(ctx); err != nil {
+		return map[string]event.Owner{}, nil
+	}
+	all, err := p.live(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]event.Owner{}
+	for _, l := range all {
+		out[l.App] = l.Owner
+	}
+	return out, nil
+}
+
+// Forget implements event.Platform. What Knative has queued is tried on, and becomes dead letters.
+func (p *Platform) Forget(ctx context.Context, of event.Owner) error {
+	defer p.locks.Lock("app " + of.App)()
+	if err := p.Ready(ctx); err != nil {
+		return nil
+	}
+	all, err := p.list(ctx, triggers, appLabel, of.App, idLabel, strconv.FormatInt(of.ID, 10))
+	if err != nil {
+		return explained(err, "list the triggers of "+of.App)
+	}
+	var names []string
+	for i := range all {
+		names = append(names, all[i].GetName())
+	}
+	return explained(p.retire(ctx, names), "delete the triggers of "+of.App)
+}
+
+// find returns a live trigger of an app.
+func (p *Platform) find(ctx context.Context, of event.Owner, name string) (*event.Live, error) {
+	all, err := p.live(ctx, of.App)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].Name == name && all[i].ID == of.ID {
+			return &all[i], nil
+		}
+	}
+	return nil, app.Errorf(app.CodeNotFound, "see the triggers: gitd triggers "+of.App, "the app %s has no trigger %q", of.App, app.Clip(name, 60))
+}

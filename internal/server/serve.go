@@ -51,7 +51,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 		})
 	}
 	if web := s.runner.web(); web != nil {
-		plain, secure := local.BoundBoth(l.HTTP, l.HTTPS, connectionLimits(s.o))
+		plain, secure := local.BoundBoth(l.HTTP, l.HTTPS, s.connectionLimits())
 		part("http", func() error { return web.Serve(plain) })
 		if secure != nil {
 			part("https", func() error { return web.Serve(s.runner.secure(secure)) })

@@ -3,11 +3,13 @@ package server
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gitd-io/gitd/internal/deploy/local"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/telemetry"
 )
@@ -22,6 +24,9 @@ type scraper interface {
 
 func (m *machine) scrape(ctx context.Context, s *telemetry.Scrape, to telemetry.Requests) {
 	m.local.Scrape(ctx, s, to)
+	open, refused := m.s.connections.Counts()
+	s.Add(to.Connections, float64(open))
+	s.Add(to.Refused, float64(refused), "limit")
 }
 
 // onScrape has the metrics ask for what is known without counting.
@@ -51,6 +56,18 @@ func (s *Server) scrapeHost(to *telemetry.Scrape, m telemetry.Host) {
 	var fs unix.Statfs_t
 	if unix.Statfs(data, &fs) == nil {
 		to.Add(m.Size, float64(fs.Blocks)*float64(fs.Bsize))
+	}
+	if s.domains != nil {
+		until, failed := s.domains.Expiries()
+		for name, at := range until {
+			to.Add(m.Certificates, float64(at.Unix()), name)
+			if !slices.Contains(failed, name) {
+				to.Add(m.Failing, 0, name)
+			}
+		}
+		for _, name := range failed {
+			to.Add(m.Failing, 1, name)
+		}
 	}
 	s.data.each(func(part string, bytes int64) { to.Add(m.Data, float64(bytes), part) })
 }
@@ -102,6 +119,13 @@ func (s *Server) scrapeLedger(ctx context.Context, to *telemetry.Scrape) {
 		to.Add(m.SSH.Open, float64(s.ssh.Connections()))
 	default:
 	}
+}
+
+// connectionLimits are the bounds for HTTP, with what counts connections.
+func (s *Server) connectionLimits() local.Limits {
+	l := connectionLimits(s.o)
+	l.Seen = &s.connections
+	return l
 }
 
 // measured is what the parts of the data directory took when they were measured last.

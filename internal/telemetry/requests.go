@@ -15,6 +15,8 @@ type Requests struct {
 	ColdDuration  *Metric
 	Restarts      *Metric
 	OutOfMemory   *Metric
+	Refused       *Metric // by reason
+	Connections   *Metric
 }
 
 func newRequests(r *registry) Requests {
@@ -25,11 +27,13 @@ func newRequests(r *registry) Requests {
 		return m
 	}
 	return Requests{
-		Answered: r.gauge(TypeCounter, "gitd_http_requests_total", "Requests that were answered, by the class of the status; gitd's own health checks are not among them.", append(of, "code")...),
-		Duration: durations("gitd_http_request_duration_seconds", "Time until an answer began, the wait for an instance included.", -8, 6),
-		InFlight: r.gauge(TypeGauge, "gitd_http_requests_in_flight", "Requests under way, those that are held included.", of...),
-		Held:     r.gauge(TypeGauge, "gitd_http_requests_held", "Requests that wait for an instance.", of...),
-		Hold:     durations("gitd_http_request_hold_duration_seconds", "Time that a request waited for an instance, where it had to.", -8, 6),
+		Refused:     r.gauge(TypeCounter, "gitd_http_refused_total", "Requests that no revision got: unknown-host, stopped, maintenance, removed; and connections and requests beyond the limits (limit).", "reason"),
+		Connections: r.gauge(TypeGauge, "gitd_http_connections", "Connections of clients that are open."),
+		Answered:    r.gauge(TypeCounter, "gitd_http_requests_total", "Requests that were answered, by the class of the status; gitd's own health checks are not among them.", append(of, "code")...),
+		Duration:    durations("gitd_http_request_duration_seconds", "Time until an answer began, the wait for an instance included.", -8, 6),
+		InFlight:    r.gauge(TypeGauge, "gitd_http_requests_in_flight", "Requests under way, those that are held included.", of...),
+		Held:        r.gauge(TypeGauge, "gitd_http_requests_held", "Requests that wait for an instance.", of...),
+		Hold:        durations("gitd_http_request_hold_duration_seconds", "Time that a request waited for an instance, where it had to.", -8, 6),
 		Instances: r.gauge(TypeGauge, "gitd_instances", "Instances, by state: starting, up, stopping, restarting, finished.",
 			append(of, "state")...),
 		Memory: r.gauge(TypeGauge, "gitd_instances_memory_bytes", "Memory that the instances use.", of...),
@@ -50,15 +54,20 @@ type Host struct {
 	Inodes *Metric
 	Data   *Metric // by part
 	Log    *Counter
+
+	Certificates *Metric // by name
+	Failing      *Metric // by name
 }
 
 func newHost(r *registry) Host {
 	return Host{
-		Free:   r.gauge(TypeGauge, "gitd_disk_free_bytes", "Free bytes of the file system of the data directory."),
-		Size:   r.gauge(TypeGauge, "gitd_disk_size_bytes", "Size of the file system of the data directory."),
-		Inodes: r.gauge(TypeGauge, "gitd_disk_free_inodes", "Files and folders that can still be made there; none where the file system does not say."),
-		Data:   r.gauge(TypeGauge, "gitd_data_bytes", "Bytes on disk of a part of the data directory, measured every few minutes.", "part"),
-		Log:    r.counter("gitd_log_messages_total", "Lines of the server's log.", "level").from("info", "warn", "error"),
+		Free:         r.gauge(TypeGauge, "gitd_disk_free_bytes", "Free bytes of the file system of the data directory."),
+		Size:         r.gauge(TypeGauge, "gitd_disk_size_bytes", "Size of the file system of the data directory."),
+		Inodes:       r.gauge(TypeGauge, "gitd_disk_free_inodes", "Files and folders that can still be made there; none where the file system does not say."),
+		Data:         r.gauge(TypeGauge, "gitd_data_bytes", "Bytes on disk of a part of the data directory, measured every few minutes.", "part"),
+		Certificates: r.gauge(TypeGauge, "gitd_certificate_expiry_timestamp_seconds", "When the certificate of a name expires, in seconds since 1970.", "name"),
+		Failing:      r.gauge(TypeGauge, "gitd_certificate_failed", "1 for a name for which the last attempt to get a certificate has failed; else 0.", "name"),
+		Log:          r.counter("gitd_log_messages_total", "Lines of the server's log.", "level").from("info", "warn", "error"),
 	}
 }
 

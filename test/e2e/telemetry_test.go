@@ -285,6 +285,9 @@ func cmdMonitored(w *world, ts *testscript.TestScript, _ []string) (output, erro
 		names := monitoringNames.FindAllString(string(b), -1)
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
+			if strings.HasPrefix(name, "gitd_certificate_") { // the script has no domain with one: domains' own scripts look at it
+				continue
+			}
 			if found, err := w.prometheus.query("count(" + name + ")"); err != nil || found == "" {
 				missing = append(missing, name)
 			}

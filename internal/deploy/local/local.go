@@ -117,6 +117,9 @@ func NewServer(handler http.Handler) *http.Server { return dataplane.NewServer(h
 // Limits bound what clients of a NewServer may have open.
 type Limits = dataplane.Limits
 
+// Connections counts the connections of clients.
+type Connections = dataplane.Connections
+
 // Bound returns a listener for NewServer's server that lets clients in within the limits.
 func Bound(l net.Listener, limits Limits) net.Listener { return dataplane.Bound(l, limits) }
 

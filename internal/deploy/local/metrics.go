@@ -30,6 +30,9 @@ func (c *counts) noteEnd(why *deploy.StartError) {
 
 // Scrape adds what is known of requests and instances.
 func (p *Platform) Scrape(_ context.Context, s *telemetry.Scrape, m telemetry.Requests) {
+	for reason, n := range p.plane.Refused() {
+		s.Add(m.Refused, float64(n), reason)
+	}
 	p.mu.RLock()
 	all := maps.Clone(p.services)
 	p.mu.RUnlock()

@@ -18,6 +18,7 @@ type Limits struct {
 	Connections int            // at once, of all clients; and requests at once
 	PerAddress  int            // of one IPv4 address or IPv6 /64, the same
 	Proxies     []netip.Prefix // proxies of many clients, without the bound of one address
+	Seen        *Connections   // counts; nil: nothing is counted
 }
 
 // front counts connections and requests by the address they come from.
@@ -87,6 +88,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if why == "" {
 			return in, nil
 		}
+		l.front.limits.Seen.refuse()
 		if l.tls {
 			_ = tcp.Close()
 			continue
@@ -128,6 +130,7 @@ func (f *front) admit(tcp *net.TCPConn, now time.Time) (c *connection, crowded [
 	c.since.Store(now.UnixNano())
 	p.connections[c] = struct{}{}
 	f.count++
+	f.limits.Seen.add(1)
 	return c, crowded, ""
 }
 
@@ -171,6 +174,7 @@ func (f *front) forget(c *connection) {
 	}
 	delete(c.peer.connections, c)
 	f.count--
+	f.limits.Seen.add(-1)
 	if len(c.peer.connections) == 0 {
 		delete(f.peers, c.peer.address)
 	}
@@ -221,8 +225,10 @@ func (h counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l := &c.front.limits
 	switch {
 	case l.PerAddress > 0 && !c.peer.proxy && here > int64(l.PerAddress):
+		l.Seen.refuse()
 		turnAway(w, r, tooManyHere)
 	case l.Connections > 0 && all > int64(l.Connections):
+		l.Seen.refuse()
 		turnAway(w, r, tooMany)
 	default:
 		h.Handler.ServeHTTP(w, r)

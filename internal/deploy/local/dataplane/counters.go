@@ -46,6 +46,44 @@ func (c *counters) count(status int, took time.Duration) {
 	c.duration.Observe(took)
 }
 
+// Connections counts the connections of clients.
+type Connections struct{ open, refused atomic.Int64 }
+
+// Counts returns how many are open, and how many connections and requests were refused because there were too many.
+func (c *Connections) Counts() (open, refused int64) { return c.open.Load(), c.refused.Load() }
+
+func (c *Connections) add(n int64) {
+	if c != nil {
+		c.open.Add(n)
+	}
+}
+
+func (c *Connections) refuse() {
+	if c != nil {
+		c.refused.Add(1)
+	}
+}
+
+// Why a request is answered without a revision.
+const (
+	refusedUnknown = iota // no app is served at its host
+	refusedStopped
+	refusedMaintenance
+	refusedRemoved
+)
+
+// refusals are the names of these reasons.
+var refusals = [...]string{"unknown-host", "stopped", "maintenance", "removed"}
+
+// Refused returns how many requests were answered without a revision, by the reason.
+func (p *Plane) Refused() map[string]int64 {
+	all := make(map[string]int64, len(refusals))
+	for i, name := range refusals {
+		all[name] = p.refused[i].Load()
+	}
+	return all
+}
+
 // holds counts a request in that waits for an instance; first says that there is none at all. released counts it out.
 func (c *counters) holds(first bool) (released func()) {
 	began := time.Now()

@@ -40,7 +40,8 @@ type Plane struct {
 	table   atomic.Pointer[Table]
 	trusted []netip.Prefix
 	own     map[string]http.Handler
-	secure  *secure // nil: there is no HTTPS
+	secure  *secure                     // nil: there is no HTTPS
+	refused [len(refusals)]atomic.Int64 // requests that no revision got
 }
 
 // New returns a Plane that answers 404 to everything. The X-Forwarded headers of peers in trusted are passed on; those of others are
@@ -91,6 +92,7 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if stopped := t.Stopped[at]; stopped != "" && !own {
+			p.refused[refusedStopped].Add(1)
 			refuse(w, r, http.StatusServiceUnavailable, "the app "+stopped+" is stopped: no request starts it; its owner does: ps start "+stopped)
 			return
 		}
@@ -99,11 +101,13 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if len(split) == 0 {
+			p.refused[refusedUnknown].Add(1)
 			refuse(w, r, http.StatusNotFound, "no app is served at "+strconv.QuoteToASCII(clip(at, 100))+": check the name; an app answers from its first push on")
 			return
 		}
 		if m := t.Maintenance[at]; m != nil && !own {
 			if !m.pass(w, r) {
+				p.refused[refusedMaintenance].Add(1)
 				return
 			}
 			continue
@@ -116,6 +120,7 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if !revision.hold() { // the table was replaced in between, and the revision is gone
 			if p.table.Load() == t {
+				p.refused[refusedRemoved].Add(1)
 				refuse(w, r, http.StatusServiceUnavailable, "the app is being removed: no later request is answered")
 				return
 			}

@@ -233,6 +233,47 @@ func TestBuildFunction(t *testing.T) {
 	}
 }
 
+// What the made program needs of the app's module: versions that are named stay, others come with their sums, and vendor/ is used as far as it goes.
+func TestRequire(t *testing.T) {
+	const sdk = "vendor/github.com/cloudevents/sdk-go/v2/"
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		needs string
+		mod   bool   // modules are fetched
+		has   string // go.mod has it
+	}{
+		{"nothing", map[string]string{"go.mod": plain}, servePackage, false, ""},
+		{"another package of a library that is named", map[string]string{"go.mod": events, "go.sum": "a v1 h1:x="}, "github.com/cloudevents/sdk-go/v2", true, "sdk-go/v2 v2.16.2"},
+		{"an older version", map[string]string{"go.mod": strings.Replace(events, "v2.16.2", "v2.14.0", 1)}, "github.com/cloudevents/sdk-go/v2", true, "sdk-go/v2 v2.14.0"},
+		{"a library that is not named", map[string]string{"go.mod": plain}, "github.com/aws/aws-lambda-go/lambda", true, "aws-lambda-go v1.55.1"},
+		{"vendored", map[string]string{"go.mod": events, sdk + "alias.go": ""}, "github.com/cloudevents/sdk-go/v2", false, ""},
+		{"vendored in part", map[string]string{"go.mod": events, sdk + "event/event.go": ""}, "github.com/cloudevents/sdk-go/v2", true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			app := bptest.Tree(t, tt.files)
+			m, err := readModule(app)
+			if err != nil {
+				t.Fatal(err)
+			}
+			env := kit.Env{"GOFLAGS": "-buildvcs=false"}
+			if err := (Buildpack{Out: io.Discard}).require(app, m, &fn{needs: []string{tt.needs}}, env); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.HasSuffix(env["GOFLAGS"], " -mod=mod"); got != tt.mod {
+				t.Errorf("flags %q", env["GOFLAGS"])
+			}
+			if got := kit.Text(app, "go.mod"); !strings.Contains(got, tt.has) {
+				t.Error(got)
+			}
+			sums := kit.Text(app, "go.sum")
+			if tt.mod && (!strings.Contains(sums, "github.com/cloudevents/sdk-go/v2 v2.16.2 h1:")) {
+				t.Error(sums)
+			}
+		})
+	}
+}
+
 // lookIn finds a program of a layer's.
 func lookIn(r *bptest.Run, name string) string {
 	for _, layer := range []string{"bin", "lambda"} {

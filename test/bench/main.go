@@ -42,6 +42,7 @@ var sections = slices.Concat([]section{
 	{"proxy", "small responses through the proxy, against nginx", []string{"git", "ssh", "wrk", "nginx", "runc"}, (*bench).proxyNginx},
 	{"proxy-caddy", "small responses through the proxy, against Caddy", []string{"git", "ssh", "wrk", "caddy", "runc"}, (*bench).proxyCaddy},
 	{"cold", "first request to an app at zero, against bare runc run of the same spec", []string{"git", "ssh", "runc"}, (*bench).cold},
+	{"functions", "first request to each function of examples at zero, against a plain app in its language", []string{"git", "ssh"}, (*bench).functions},
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
 	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
 	{"scale", "a start, commands and pushes with 200,000 releases of 1,000 apps", []string{"git", "ssh", "ssh-keygen"}, (*bench).scale},

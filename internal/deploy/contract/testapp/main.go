@@ -125,8 +125,8 @@ func routes(id string) {
 		fmt.Fprint(w, "error: ", os.WriteFile(r.URL.Query().Get("file"), bytes.Repeat([]byte("x"), n), 0o600))
 	})
 	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, r.Header.Get(r.URL.Query().Get("header")), " ")
-		_, _ = io.Copy(w, r.Body)
+		body, _ := io.ReadAll(r.Body) // before the answer begins: not everything on the way passes both at a time
+		fmt.Fprintf(w, "%s %s", r.Header.Get(r.URL.Query().Get("header")), body)
 	})
 	http.HandleFunc("/fails", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	http.HandleFunc("/crash", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })

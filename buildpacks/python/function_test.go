@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/function/functiontest"
 )
 
 // functionRun builds a function. What it returns serves it, with other text in one of its files: a build of that would take over the layers.
@@ -25,7 +26,7 @@ func functionRun(t *testing.T, files map[string]string, file string) (serve func
 	}
 	return func(text string) *bptest.Served {
 		t.Helper()
-		if err := os.RemoveAll(filepath.Join(r.App, "__pycache__")); err != nil { // it counts more than the source
+		if err := os.RemoveAll(filepath.Join(r.App, filepath.Dir(file), "__pycache__")); err != nil { // it counts more than the source
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(r.App, file), []byte(text), 0o644); err != nil {
@@ -54,5 +55,83 @@ func TestFunction(t *testing.T) {
 	}
 	if status, body := s.Do("GET", "/?fail=1", ""); status != 500 || !strings.Contains(s.Output(), "ValueError: of this call") {
 		t.Errorf("%d %s\n%s", status, body, s.Output())
+	}
+}
+
+const writeOutput = "import json, time\ndef write(v):\n    with open('function_output.json', 'w') as f:\n        json.dump(v, f)\n"
+
+// What the conformance suite of the Functions Framework asks, and what a receiver of CloudEvents owes, of the wrapper that is built.
+func TestFunction_Conformance(t *testing.T) {
+	serve := functionRun(t, map[string]string{"handler.py": "def handler(request): pass\n"}, "handler.py")
+	s := serve(writeOutput + "def handler(request):\n    write(request.get_json())\n    time.sleep(1)\n    return 'ok'\n").Ready()
+	functiontest.HTTP(t, s.URL, s.Dir)
+	functiontest.Concurrent(t, s.URL)
+	s.Stop()
+
+	serve = functionRun(t, map[string]string{"handler.py": "def handler(event): pass\n"}, "handler.py")
+	s = serve(writeOutput + "def handler(event):\n    if event['type'] == 'fail':\n        raise ValueError('of this call')\n    e = {k: v for k, v in event.get_attributes().items()}\n    if e['id'] != 'a-1': del e['time']\n    write({**e, 'data': event.data})\n").Ready()
+	functiontest.CloudEvents(t, s.URL, s.Dir)
+	for _, tt := range []struct {
+		name, method, body string
+		header             []string
+		status             int
+		want               string
+	}{
+		{"a batch", "POST", "[]", []string{"content-type: application/cloudevents-batch+json; charset=utf-8"}, 415, "a batch of CloudEvents is not taken"},
+		{"no event", "POST", `{"a": 1}`, []string{"content-type: application/json"}, 400, ""},
+		{"no id", "POST", `{"specversion": "1.0", "type": "a", "source": "/b"}`, []string{"content-type: application/cloudevents+json"}, 400, ""},
+		{"GET", "GET", "", nil, 405, ""},
+		{"it throws", "POST", "", []string{"ce-specversion: 1.0", "ce-id: 1", "ce-source: /b", "ce-type: fail"}, 500, ""},
+		{"an event of before CloudEvents", "POST", `{"context": {"eventId": "1147", "timestamp": "2020-04-23T07:38:57.772Z", "eventType": "google.storage.object.finalize", "resource": {"service": "storage.googleapis.com", "name": "projects/_/buckets/some-bucket/objects/folder/Test.cs", "type": "storage#object"}}, "data": {"bucket": "some-bucket"}}`, []string{"content-type: application/json"}, 200, ""},
+	} {
+		if status, body := s.Do(tt.method, "/", tt.body, tt.header...); status != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: %d %s", tt.name, status, body)
+		}
+	}
+	if !strings.Contains(s.Output(), "ValueError: of this call") {
+		t.Errorf("what the function threw is not in the log:\n%s", s.Output())
+	}
+}
+
+// Functions of Knative of both kinds, and a handler of AWS Lambda, each by its own library.
+func TestFunction_Contracts(t *testing.T) {
+	const instance = "def new(): return F()\nclass F:\n    def start(self, cfg): print('started', flush=True)\n    def ready(self): return True, 'so ready'\n    async def handle(self, scope, receive, send):\n"
+	serve := functionRun(t, map[string]string{"func.yaml": "runtime: python\ninvoke: cloudevent\n", "function/func.py": instance + "        pass\n", "function/__init__.py": "from .func import new\n"}, "function/func.py")
+	s := serve(writeOutput + instance + "        e = scope['event']\n        if e.get_type() == 'fail': raise ValueError('of this call')\n        a = {k: (v.isoformat() if hasattr(v, 'isoformat') else v) for k, v in e.get_attributes().items()}\n        if a['id'] != 'a-1': a.pop('time', None)\n        write({**a, 'data': e.get_data()})\n        await send.http({'type': 'http.response.start', 'status': 204, 'headers': []})\n        await send.http({'type': 'http.response.body', 'body': b''})\n").Ready()
+	functiontest.CloudEvents(t, s.URL, s.Dir)
+	if status, body := s.Do("GET", "/health/readiness", ""); status != 200 || body != "so ready" || !strings.Contains(s.Output(), "started") {
+		t.Errorf("readiness: %d %s\n%s", status, body, s.Output())
+	}
+	for kind, want := range map[string]int{"application/cloudevents-batch+json": 415, "application/cloudevents+json": 400, "application/json": 400} {
+		if status, body := s.Do("POST", "/", `{"specversion": "1.0"}`, "content-type: "+kind); status != want {
+			t.Errorf("%s: %d %s", kind, status, body)
+		}
+	}
+	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: 1", "ce-source: /b", "ce-type: fail"); status != 500 || !strings.Contains(s.Output(), "ValueError: of this call") {
+		t.Errorf("%d %s\n%s", status, body, s.Output())
+	}
+	s.Stop()
+
+	serve = functionRun(t, map[string]string{"func.yaml": "runtime: python\n", "func.py": "def main(context): pass\n"}, "func.py")
+	s = serve("def main(context):\n    if context.cloud_event: return context.cloud_event['id'], 200\n    return context.request.args.get('a', ''), 201\n").Ready()
+	if status, body := s.Do("GET", "/?a=b", ""); status != 201 || body != "b" {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: e-1", "ce-source: /b", "ce-type: c"); status != 200 || body != "e-1" {
+		t.Errorf("%d %s", status, body)
+	}
+	s.Stop()
+
+	serve = functionRun(t, map[string]string{"src/app.py": "def handler(event, context): pass\n", "template.yaml": "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Handler: app.handler, CodeUri: src, Runtime: python3.11}}}\n"}, "src/app.py")
+	s = serve("def handler(event, context):\n    if event['rawPath'] == '/fail': raise TypeError('of this call')\n    return {'statusCode': 201, 'body': event['requestContext']['http']['method'] + event['rawPath']}\n").Ready()
+	if status, body := s.Do("POST", "/x", "{}"); status != 201 || body != "POST/x" {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, body := s.Do("GET", "/fail", ""); status < 500 || !strings.Contains(s.Output(), "TypeError") || !strings.Contains(s.Output(), "app.py") {
+		t.Errorf("%d %s\n%s", status, body, s.Output())
+	}
+	s.Stop()
+	if got := serve("raise RuntimeError('no database today')\n").Ended(); !strings.Contains(got, "no database today") {
+		t.Error(got)
 	}
 }

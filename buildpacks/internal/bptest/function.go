@@ -18,6 +18,7 @@ import (
 // Served is a process that was built and runs.
 type Served struct {
 	URL string
+	Dir string // in which it runs
 	t   testing.TB
 	cmd *exec.Cmd
 	out output
@@ -49,7 +50,7 @@ func (o *output) String() string {
 func Start(t testing.TB, r *Run, b Built) *Served {
 	t.Helper()
 	web, port := b.Processes["web"], Port(t)
-	s := &Served{URL: "http://127.0.0.1:" + port, t: t, end: make(chan struct{})}
+	s := &Served{URL: "http://127.0.0.1:" + port, Dir: r.App, t: t, end: make(chan struct{})}
 	s.cmd = &exec.Cmd{Path: web.Command, Args: append([]string{web.Command}, web.Arguments...), Env: append(r.LaunchEnv(), "PORT="+port), Dir: r.App, Stdout: &s.out, Stderr: &s.out, WaitDelay: time.Second}
 	for _, kv := range s.cmd.Env {
 		path, ok := strings.CutPrefix(kv, "PATH=")

@@ -57,17 +57,17 @@ export function library(name) {
 	fail(`the package ${name} is missing from the image`);
 }
 
-// intercept has a function see each request before the library's server does. It returns true, or a promise of that, where it has answered.
+// intercept has a function see each request before the library's server does. What it returns, or promises, is true where it has answered, or the request
+// for the library in place of this one.
 function intercept(see) {
 	const emit = http.Server.prototype.emit;
 	http.Server.prototype.emit = function (name, request, response) {
 		if (name !== 'request') return emit.apply(this, arguments);
-		const done = see(request, response);
-		if (done instanceof Promise) {
-			done.then((answered) => answered || emit.call(this, name, request, response)).catch(() => request.destroy());
-			return true;
-		}
-		return done || emit.apply(this, arguments);
+		const go = (seen) => seen === true || emit.call(this, name, seen || request, response);
+		const seen = see(request, response);
+		if (!(seen instanceof Promise)) return go(seen);
+		seen.then(go).catch(() => request.destroy());
+		return true;
 	};
 }
 
@@ -80,74 +80,68 @@ function answer(request, response, status, text, headers) {
 
 const kindOf = (request) => (request.headers['content-type'] ?? '').split(';')[0].trim().toLowerCase();
 
-// refuseBatches answers batches of CloudEvents, which no library of functions takes, with a sentence instead of calling the function with what it does not
-// expect.
-export function refuseBatches() {
-	intercept((request, response) => isBatch(request) && refuseBatch(request, response));
-}
-
 const isBatch = (request) => kindOf(request).startsWith('application/cloudevents-batch');
-
-function refuseBatch(request, response) {
-	return answer(request, response, 415, 'a batch of CloudEvents is not taken: send each event in a request of its own');
-}
 
 // maxEvent bounds the body of an event.
 const maxEvent = 10 << 20;
 
-// takeEvents reads CloudEvents of both content modes, as HTTP's binding has them, before the Functions Framework for Node.js does: that one fails on binary
-// events without data, with data that is a text, and on requests other than POST, and passes on what lacks an attribute. It gets each event in structured
-// mode, parsed, or for a function from before CloudEvents in binary mode. What it may still convert, the events of Google's services from before CloudEvents, passes as it is.
-export function takeEvents(signature) {
+// takeEvents reads CloudEvents of both content modes, as HTTP's binding has them, before a library does: those for Node.js fail on binary events without
+// data or with data that is a text, and pass on what lacks an attribute. The library gets each event in structured mode; a function from before CloudEvents
+// in binary mode. only says that the function takes events and nothing else; what the Functions Framework may still convert, the events of Google's
+// services from before CloudEvents, passes where legacy says so.
+export function takeEvents({ only, legacy, binary }) {
 	intercept((request, response) => {
-		if (request.method !== 'POST') return answer(request, response, 405, 'this function takes events: send them by POST', { allow: 'POST' });
-		if (isBatch(request)) return refuseBatch(request, response);
-		return takeEvent(request, response, signature);
+		if (isBatch(request)) return answer(request, response, 415, 'a batch of CloudEvents is not taken: send each event in a request of its own');
+		const event = 'ce-specversion' in request.headers || kindOf(request) === 'application/cloudevents+json';
+		if (request.method !== 'POST') return only && legacy && answer(request, response, 405, 'this function takes events: send them by POST', { allow: 'POST' });
+		return (event || only) && takeEvent(request, response, { event, legacy, binary });
 	});
 }
 
-async function takeEvent(request, response, signature) {
+async function takeEvent(request, response, { event, legacy, binary }) {
+	const body = await read(request);
+	if (!body) return answer(request, response, 413, `an event has at most ${maxEvent >> 20} MiB`, { connection: 'close' });
+	let e;
+	try {
+		e = 'ce-specversion' in request.headers ? binaryEvent(request.headers, body) : JSON.parse(body.toString() || 'null');
+	} catch (error) {
+		return answer(request, response, 400, `the event cannot be read: ${error.message}`);
+	}
+	if (!event) {
+		if (legacy && (e?.context ?? e?.eventType ?? e?.message)) return again(request, request.headers, body);
+		return answer(request, response, 400, 'the request is no CloudEvent: it has neither the headers ce-specversion, ce-id, ce-source and ce-type nor the content type application/cloudevents+json');
+	}
+	const missing = ['specversion', 'id', 'source', 'type'].filter((name) => typeof e?.[name] !== 'string' || !e[name]);
+	if (missing.length) return answer(request, response, 400, `the event is no CloudEvent: it lacks ${missing.join(', ')}`);
+	const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !name.startsWith('ce-')));
+	if (!binary) return again(request, { ...headers, 'content-type': 'application/cloudevents+json' }, Buffer.from(JSON.stringify(e)));
+	const { data, data_base64, ...attributes } = e;
+	for (const [name, value] of Object.entries(attributes)) headers[`ce-${name}`] = String(value);
+	if (data_base64) return again(request, { ...headers, 'content-type': 'application/octet-stream' }, Buffer.from(data_base64, 'base64'));
+	return again(request, { ...headers, 'content-type': 'application/json' }, Buffer.from(JSON.stringify(data ?? {})));
+}
+
+// read is the body of a request; undefined for one that is too long.
+async function read(request) {
 	const parts = [];
 	let size = 0;
 	for await (const part of request.iterator({ destroyOnReturn: false })) {
-		if ((size += part.length) > maxEvent) return answer(request, response, 413, `an event has at most ${maxEvent >> 20} MiB`, { connection: 'close' });
+		if ((size += part.length) > maxEvent) return undefined;
 		parts.push(part);
 	}
-	const body = Buffer.concat(parts);
-	let event;
-	try {
-		event = request.headers['ce-specversion'] ? binaryEvent(request.headers, body) : JSON.parse(body.toString() || 'null');
-	} catch (e) {
-		return answer(request, response, 400, `the event cannot be read: ${e.message}`);
-	}
-	const structured = kindOf(request) === 'application/cloudevents+json' || request.headers['ce-specversion'];
-	const missing = ['specversion', 'id', 'source', 'type'].filter((name) => typeof event?.[name] !== 'string' || !event[name]);
-	if (structured && missing.length) return answer(request, response, 400, `the event is no CloudEvent: it lacks ${missing.join(', ')}`);
-	if (!structured && !(event?.context ?? event?.eventType ?? event?.message)) {
-		return answer(request, response, 400, 'the request is no CloudEvent: it has neither the headers ce-specversion, ce-id, ce-source and ce-type nor the content type application/cloudevents+json');
-	}
-	if (typeof event.data_base64 === 'string') {
-		event.data = Buffer.from(event.data_base64, 'base64');
-		delete event.data_base64;
-	}
-	if (structured) {
-		for (const name of Object.keys(request.headers)) {
-			if (name.startsWith('ce-')) delete request.headers[name];
-		}
-		request.headers['content-type'] = 'application/cloudevents+json';
-	}
-	request.body = event;
-	request._body = true; // parsers of bodies leave it alone
-	if (structured && signature === 'event') asBinary(request, event);
-	return false;
+	return Buffer.concat(parts);
 }
 
-// asBinary is the form in which the framework makes events of a function from before CloudEvents.
-function asBinary(request, event) {
-	const { data, ...attributes } = event;
-	for (const [name, value] of Object.entries(attributes)) request.headers[`ce-${name}`] = String(value);
-	request.headers['content-type'] = 'application/json';
-	request.body = data ?? {};
+// again is a request with another body.
+function again(request, headers, body) {
+	const copy = new http.IncomingMessage(request.socket);
+	const { method, url, httpVersion, httpVersionMajor, httpVersionMinor } = request;
+	const rest = { ...headers, 'content-length': String(body.length) };
+	delete rest['transfer-encoding'];
+	Object.assign(copy, { method, url, httpVersion, httpVersionMajor, httpVersionMinor, headers: rest, rawHeaders: Object.entries(rest).flat(), complete: true });
+	copy.push(body);
+	copy.push(null);
+	return copy;
 }
 
 // binaryEvent is an event whose attributes are headers.
@@ -160,7 +154,8 @@ function binaryEvent(headers, body) {
 	if (type) event.datacontenttype = type;
 	if (body.length === 0) return event;
 	if (!type || /^application\/([\w.+-]+\+)?json\b/i.test(type)) event.data = JSON.parse(body.toString());
-	else event.data = /^text\//i.test(type) ? body.toString() : body;
+	else if (/^text\//i.test(type)) event.data = body.toString();
+	else event.data_base64 = body.toString('base64');
 	return event;
 }
 

@@ -12,22 +12,37 @@ const main = path.join(path.dirname(library('@google-cloud/functions-framework')
 
 process.env.FUNCTION_TARGET ??= target;
 process.env.FUNCTION_SIGNATURE_TYPE ??= signature;
-if (signature !== 'http') takeEvents(signature);
+if (signature !== 'http') takeEvents({ only: true, legacy: true, binary: signature === 'event' });
 
 const module = await load(source);
-if (!registered()) {
+const registered = registry()?.getRegisteredFunction(target);
+if (!registered) {
 	const called = member(module, target);
 	if (typeof called !== 'function') fail(`${source} has no function ${target}: ${exported(module)}`);
-	globalThis[Symbol.for('gitd.function')] = called;
+	globalThis[Symbol.for('gitd.function')] = signature === 'cloudevent' ? withData(called) : called;
+} else if (registered.signatureType === 'cloudevent') {
+	registry().cloudEvent(target, withData(registered.userFunction));
 }
 process.argv = [process.argv[0], main, `--source=${fileURLToPath(new URL('load.cjs', import.meta.url))}`, `--target=${target}`, `--signature-type=${signature}`];
 createRequire(main)(main);
 
-// registered tells whether the module has given the function to the framework by itself.
-function registered() {
+// registry has the functions that the module has given to the framework by itself.
+function registry() {
 	try {
-		return Boolean(createRequire(main)('./function_registry.js').getRegisteredFunction(target));
+		return createRequire(main)('./function_registry.js');
 	} catch {
-		return false; // a version without a registry
+		return undefined; // a version without one
 	}
+}
+
+// withData gives a function of CloudEvents data that is no text as bytes, and not in base64.
+function withData(called) {
+	const wrapped = (event, ...rest) => {
+		if (typeof event?.data_base64 === 'string') {
+			event.data = Buffer.from(event.data_base64, 'base64');
+			delete event.data_base64;
+		}
+		return called(event, ...rest);
+	};
+	return Object.defineProperty(wrapped, 'length', { value: called.length }); // by which the framework knows one with a callback
 }

@@ -1,10 +1,10 @@
 // Serves a function of Knative by faas-js-runtime: the app's own version of it, or the one beside this file.
 import { createRequire } from 'node:module';
-import { exported, fail, library, load, option, refuseBatches } from './common.mjs';
+import { exported, fail, library, load, option, takeEvents } from './common.mjs';
 
 const source = option('source');
 const { start } = createRequire(import.meta.url)(library('faas-js-runtime'));
-refuseBatches();
+takeEvents({ only: option('signature') === 'cloudevent' });
 
 const module = await load(source);
 const handle = module.handle ?? module.default?.handle ?? module.default;

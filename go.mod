@@ -37,8 +37,6 @@ require (
 	modernc.org/sqlite v1.61.1
 )
 
-require github.com/cloudevents/sdk-go/v2 v2.16.2 // indirect
-
 require (
 	cyphar.com/go-pathrs v0.2.1 // indirect
 	dario.cat/mergo v1.0.2 // indirect

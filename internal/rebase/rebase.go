@@ -4,6 +4,7 @@ package rebase
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -147,12 +148,32 @@ func refused(why string) error {
 	case strings.Contains(why, "not marked as rebasable"):
 		return app.Errorf(app.CodeInvalidInput, next, "the image cannot be rebased: its build has extended the run image (io.buildpacks.rebasable is false)")
 	case strings.Contains(why, "unable to satisfy target"):
-		what, _, _ := strings.Cut(why, "; please provide")
-		return app.Errorf(app.CodeInvalidInput, next, "the run image does not fit: another operating system, architecture or distribution (%s)", app.Line(strings.TrimPrefix(what, "unable to satisfy target os/arch constraints; "), 300))
+		return app.Errorf(app.CodeInvalidInput, next, "the run image does not fit: it is %s, and the app was built on %s", target(why, "new run image: "), target(why, "old run image: "))
 	case strings.Contains(why, "stack"), strings.Contains(why, "mixin"):
 		return app.Errorf(app.CodeInvalidInput, next, "the run image does not fit: %s", app.Line(why, 300))
 	}
 	return app.Errorf(app.CodeInvalidInput, next, "the image cannot be rebased: %s", app.Line(why, 300))
+}
+
+// target says what a run image is for, as it stands behind a label in what the lifecycle says: "debian 13 for linux/amd64".
+func target(why, label string) string {
+	var t struct {
+		OS, Arch, Variant string
+		Distro            struct{ Name, Version string }
+	}
+	_, text, _ := strings.Cut(why, label)
+	if json.NewDecoder(strings.NewReader(text)).Decode(&t) != nil {
+		return "another one"
+	}
+	distro := cmp.Or(t.Distro.Name, "no distribution that it names")
+	if t.Distro.Version != "" {
+		distro += " " + t.Distro.Version
+	}
+	platform := t.OS + "/" + t.Arch
+	if t.Variant != "" {
+		platform += "/" + t.Variant
+	}
+	return app.Line(distro+" for "+platform, 200)
 }
 
 // compose is the image that a description names, with the layers of the app and of the run image, and no other.

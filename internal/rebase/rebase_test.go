@@ -119,8 +119,8 @@ func TestOnto_refused(t *testing.T) {
 		want   string
 	}{
 		"an extended run image":  {map[string]string{"io.buildpacks.rebasable": "false"}, runImage(t, "new", "amd64", "debian"), "io.buildpacks.rebasable is false"},
-		"another architecture":   {nil, runImage(t, "new", "arm64", "debian"), "another operating system, architecture or distribution"},
-		"another distribution":   {nil, runImage(t, "new", "amd64", "alpine"), "another operating system, architecture or distribution"},
+		"another architecture":   {nil, runImage(t, "new", "arm64", "debian"), "it is debian 13 for linux/arm64, and the app was built on debian 13 for linux/amd64"},
+		"another distribution":   {nil, runImage(t, "new", "amd64", "alpine"), "it is alpine 13 for linux/amd64, and the app was built on debian 13 for linux/amd64"},
 		"layers that do not fit": {map[string]string{MetadataLabel: `{"runImage":{"topLayer":"sha256:` + strings.Repeat("0", 64) + `","reference":"x@y"}}`}, runImage(t, "new", "amd64", "debian"), "cannot be rebased"},
 		"a label that is none":   {map[string]string{MetadataLabel: `{`}, runImage(t, "new", "amd64", "debian"), "cannot be rebased"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ type RunSpec struct {
 
 	// The streams, and the terminal in their place. A started run has none of them.
 	Stdin          io.Reader     // nil: empty
-	Stdout, Stderr io.Writer     // nil to discard; with a Terminal, Stdout has all of the output
+	Stdout, Stderr io.Writer     // nil to discard; one writer for both gets what comes first first; with a Terminal, Stdout has all of the output
 	Terminal       *Terminal     // nil: none
 	Signals        <-chan string // names without "SIG", as in Signal; nil for none
 
@@ -188,6 +189,11 @@ func RunProcess(ctx context.Context, p Platform, svc *servingv1.Service, process
 		return err
 	}
 	return e.Err()
+}
+
+// OneWriter says whether both streams of a run go to one writer.
+func OneWriter(a, b io.Writer) bool {
+	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }
 
 // Err is a *StartError for an end other than status 0.

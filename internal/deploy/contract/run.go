@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/app/apptest"
@@ -103,35 +104,56 @@ func (s *suite) rows() []row {
 	return rows
 }
 
-// run: a command has the streams, the environment and the exit status that it has in a local shell.
+// ran is what became of a row.
+type ran struct {
+	exit      deploy.Exit
+	err       error
+	out, errs bytes.Buffer
+}
+
+// run: a command has the streams, the environment and the exit status that it has in a local shell. The rows wait most of the time, for a cluster, and run
+// beside each other.
 func (s *suite) run(t *testing.T) {
-	svc := s.service("run", "v1", "COLOUR=red")
-	for _, c := range s.rows() {
+	svc, rows := s.service("run", "v1", "COLOUR=red"), s.rows()
+	results, room := make([]chan *ran, len(rows)), make(chan struct{}, 12)
+	for i, c := range rows {
+		results[i] = make(chan *ran, 1)
+		go func() {
+			room <- struct{}{}
+			defer func() { <-room }()
+			results[i] <- s.runRow(t, svc, c)
+		}()
+	}
+	for i, c := range rows {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			if c.differs == "" {
 				s.inShell(t, c)
 			}
-			spec := deploy.RunSpec{Args: append([]string{program}, c.args...), Env: c.env, Stdin: strings.NewReader(c.stdin)}
-			if c.args[0][0] == '/' {
-				spec.Args = c.args
-			}
-			if c.open {
-				in, w := io.Pipe()
-				defer w.Close()
-				spec.Stdin = in
-			}
-			var out, errs bytes.Buffer
-			spec.Stdout, spec.Stderr = &out, &errs
-			e, err := s.env.Platform.Run(within(t), svc, spec)
-			if err != nil || e.Code != c.code || e.Signal != c.signal || c.code != 127 && (out.String() != c.out || errs.String() != c.errs) {
-				t.Errorf("%+v, %v, %d bytes\n%.200q\n%.200q", e, err, out.Len(), out.String(), errs.String())
+			r := <-results[i]
+			if r.err != nil || r.exit.Code != c.code || r.exit.Signal != c.signal || c.code != 127 && (r.out.String() != c.out || r.errs.String() != c.errs) {
+				t.Errorf("%+v, %v, %d bytes\n%.200q\n%.200q", r.exit, r.err, r.out.Len(), r.out.String(), r.errs.String())
 			}
 		})
 	}
-	for name, more := range map[string]func(*testing.T){"memory": s.runOutOfMemory, "signals": s.signals, "client gone": s.gone, "100 MB": s.muchData, "output that nobody reads": s.head} {
+	for name, more := range map[string]func(*testing.T){"memory": s.runOutOfMemory, "signals": s.signals, "client gone": s.gone, "100 MB": s.muchData, "output that nobody reads": s.head, "no tail is lost": s.tails} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); more(t) })
 	}
+}
+
+func (s *suite) runRow(t *testing.T, svc *servingv1.Service, c row) *ran {
+	spec := deploy.RunSpec{Args: append([]string{program}, c.args...), Env: c.env, Stdin: strings.NewReader(c.stdin)}
+	if c.args[0][0] == '/' {
+		spec.Args = c.args
+	}
+	if c.open {
+		in, w := io.Pipe()
+		defer w.Close()
+		spec.Stdin = in
+	}
+	r := &ran{}
+	spec.Stdout, spec.Stderr = &r.out, &r.errs
+	r.exit, r.err = s.env.Platform.Run(within(t), svc, spec)
+	return r
 }
 
 // inShell fails unless a shell on this machine does with a row what the row says.
@@ -187,12 +209,34 @@ func (s *suite) muchData(t *testing.T) {
 	}
 }
 
+// tails: of several commands that end in the midst of their output, whose clients read at their own pace, nothing is lost. Each time.
+func (s *suite) tails(t *testing.T) {
+	const size, at = 400_003, 8
+	var wait sync.WaitGroup
+	for i := range at {
+		wait.Go(func() {
+			out := &counter{w: io.Discard, pause: time.Duration(i) * time.Millisecond}
+			spec := deploy.RunSpec{Args: []string{program, "tail", strconv.Itoa(size)}, Stdin: strings.NewReader(""), Stdout: out, Stderr: out}
+			if i%2 == 1 {
+				spec.Terminal = &deploy.Terminal{Size: app.WindowSize{Rows: 24, Columns: 80}}
+			}
+			e, err := s.env.Platform.Run(within(t), s.service("run", "v1"), spec)
+			if err != nil || e.Code != 6 || out.n != size+len("lastlast") {
+				t.Errorf("%d: %+v, %v, %d bytes", i, e, err, out.n)
+			}
+		})
+	}
+	wait.Wait()
+}
+
 type counter struct {
-	w io.Writer
-	n int
+	w     io.Writer
+	n     int
+	pause time.Duration // of each write
 }
 
 func (c *counter) Write(p []byte) (int, error) {
+	time.Sleep(c.pause)
 	c.n += len(p)
 	return c.w.Write(p)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -80,12 +81,31 @@ func (a *attachment) prepare(ctx context.Context, spec *corev1.PodSpec) error {
 	return nil
 }
 
+// publishedFor is how long an image is taken to be in the registry that was put there: somebody else's may lose it.
+const publishedFor = time.Hour
+
+// published is the image with gitd-pod.
+type published struct {
+	mu    sync.Mutex // mu guards the following
+	image string
+	at    time.Time
+}
+
 // podImage is the image with gitd-pod, in the registry.
 func (p *Platform) podImage(ctx context.Context) (string, error) {
 	if p.o.Pod == nil {
 		return "", app.Errorf(app.CodeUnavailable, "update gitd", "this server has no gitd-pod for a cluster")
 	}
-	return p.o.Pod(ctx)
+	p.pod.mu.Lock()
+	defer p.pod.mu.Unlock()
+	if p.pod.image != "" && time.Since(p.pod.at) < publishedFor {
+		return p.pod.image, nil
+	}
+	image, err := p.o.Pod(ctx)
+	if err == nil {
+		p.pod.image, p.pod.at = image, time.Now()
+	}
+	return image, err
 }
 
 func hasVariable(env []string, name string) bool {
@@ -187,7 +207,7 @@ func (a *attachment) outputs(c *stream.Conn) map[stream.Kind]*stream.Queue {
 	}
 	out := queue(stream.Stdout, a.s.Stdout)
 	errs := out
-	if a.s.Stderr != a.s.Stdout {
+	if !deploy.OneWriter(a.s.Stdout, a.s.Stderr) {
 		errs = queue(stream.Stderr, a.s.Stderr)
 	}
 	return map[stream.Kind]*stream.Queue{stream.Stdout: out, stream.Stderr: errs}

@@ -58,6 +58,7 @@ type Platform struct {
 	ingress string      // its class; "" where gitd may not read it
 	pulls   bool        // the registry asks nodes for credentials
 	locks   keyed.Locks // by Service: one change at a time
+	pod     published
 
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc

@@ -71,6 +71,9 @@ func (p *Platform) run(ctx context.Context, service string, r *release, s deploy
 	var shell deploy.Shell
 	if s.Process == "" {
 		a.s.Stdout = shell.Errors(orDiscard(s.Stdout))
+		if deploy.OneWriter(s.Stdout, s.Stderr) {
+			a.s.Stderr = a.s.Stdout
+		}
 	}
 	e, err := p.followAs(ctx, namespace, name, r, a.stream, a)
 	e.Code = shell.Status(e.Code)

@@ -47,7 +47,11 @@ func (p *Platform) Run(ctx context.Context, svc *servingv1.Service, s deploy.Run
 		if st.Stdout == nil {
 			st.Stdout = io.Discard
 		}
+		one := deploy.OneWriter(st.Stdout, st.Stderr)
 		st.Stdout = shell.Errors(st.Stdout)
+		if one {
+			st.Stderr = st.Stdout
+		}
 	}
 	exit, err := p.opts.Host.Attach(ctx, spec, st)
 	switch {

@@ -62,6 +62,18 @@ type Domains struct {
 	DNSServer string       // resolver that is asked, host:port; "": the system's
 	Addresses []netip.Addr // where others reach this server; none: found out
 	Issuer    Issuer       // of certificates
+	DNS       string       // address to answer the DNS at, for proofs; "" for none
+	ACME      ACMEOptions
+}
+
+// ACMEOptions are how certificates are obtained by ACME.
+type ACMEOptions struct {
+	Directories []string      // URLs of authorities, asked one after the other; none: Let's Encrypt's
+	Email       string        // that authorities may write to
+	Agree       bool          // to the terms of the authorities
+	Roots       string        // file with roots that the directories' own certificates may have; "" for the system's alone
+	Challenges  []string      // http-01, tls-alpn-01; none: both
+	Every       time.Duration // how often certificates are looked at
 }
 
 // Issuer is who issues the certificates of names.
@@ -71,6 +83,7 @@ type Issuer string
 const (
 	NoIssuer  Issuer = "none" // certificates are given as files
 	OwnIssuer Issuer = "ca"   // an authority of one's own
+	ACME      Issuer = "acme" // authorities that speak ACME
 )
 
 // Git is how pushes are received.

@@ -159,8 +159,17 @@ func (c *Domains) settings() []*Setting {
 		{Key: "dns-server", Flag: "dns-server", value: resolver(&c.DNSServer), Computed: "the system's", Usage: "resolver that is asked where a domain leads"},
 		{Key: "public-addresses", Flag: "public-address", value: addresses(&c.Addresses), Computed: "where APP.DOMAIN leads in the DNS, else the machine's own",
 			Usage: "addresses at which others reach the apps, where domains must lead to"},
-		{Key: "issuer", Flag: "issuer", value: choice(&c.Issuer, NoIssuer, OwnIssuer), Default: "none",
-			Usage: "who issues the certificates of apps: none (they are given as files), or ca (an authority of this server's own: gitd ca)"},
+		{Key: "issuer", Flag: "issuer", value: choice(&c.Issuer, NoIssuer, OwnIssuer, ACME), Default: "none",
+			Usage: "who issues the certificates of apps: none (they are given as files), ca (an authority of this server's own: gitd ca), or acme (Let's Encrypt and others)"},
+		{Key: "acme-agree", Flag: "acme-agree", value: toggle(&c.ACME.Agree), Default: "false", Usage: "agree to the terms of the authorities of --acme-directory"},
+		{Key: "acme-email", Flag: "acme-email", value: text("address", &c.ACME.Email), Computed: "none", Usage: "address that the authorities may write to"},
+		{Key: "acme-directories", Flag: "acme-directory", value: list("url", &c.ACME.Directories, directory), Computed: "Let's Encrypt's",
+			Usage: "directory of an authority that speaks ACME; of several the next is asked where one fails"},
+		{Key: "acme-roots", Flag: "acme-roots", value: text("file", &c.ACME.Roots), Computed: "the system's", Usage: "file with the roots, in PEM, that a directory's own certificate may have"},
+		{Key: "acme-challenges", Flag: "acme-challenge", value: list("challenge", &c.ACME.Challenges, challenge), Computed: "both",
+			Usage: "how names are proven: http-01 (port 80 of the name leads here), tls-alpn-01 (its port 443 does)"},
+		{Key: "renew-check", Flag: "renew-check", value: duration(&c.ACME.Every, 10*time.Minute), Default: "10m", Usage: "how often it is looked at whether a certificate is to be renewed"},
+		{Key: "dns", Flag: "dns", value: listener(&c.DNS), Computed: "none", Usage: "address to answer the DNS at (UDP and TCP), such as :53, for _acme-challenge.DOMAIN: certificates for *.DOMAIN take it"},
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -255,6 +257,39 @@ func addresses(to *[]netip.Addr) value {
 			return texts
 		},
 	}
+}
+
+// list are texts, each of which check accepts.
+func list(name string, to *[]string, check func(string) *problem) value {
+	return value{
+		kind: kind{name, "a list of texts in quotes"}, list: true,
+		set: func(texts []string) *problem {
+			for _, s := range texts {
+				if err := check(s); err != nil {
+					return err
+				}
+			}
+			*to = slices.Clone(texts)
+			return nil
+		},
+		get: func() []string { return *to },
+	}
+}
+
+// directory checks the URL of an authority that speaks ACME.
+func directory(s string) *problem {
+	if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" {
+		return bad("give one such as https://acme-v02.api.letsencrypt.org/directory", "%q is not the URL of a directory", s)
+	}
+	return nil
+}
+
+// challenge checks how a name is proven.
+func challenge(s string) *problem {
+	if s != "http-01" && s != "tls-alpn-01" {
+		return bad("use http-01 or tls-alpn-01", "%q is not one of http-01, tls-alpn-01", s)
+	}
+	return nil
 }
 
 // resolver is the address of a server that answers questions of the DNS; its port may be left out.

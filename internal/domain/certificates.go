@@ -98,7 +98,9 @@ func (m *Manager) refresh(ctx context.Context) error {
 		}
 	}
 	maps.DeleteFunc(m.c.demanded, func(name string, _ bool) bool { return !known[name] })
-	maps.DeleteFunc(m.c.attempts, func(name string, _ Attempt) bool { return !slices.Contains(wanted, name) })
+	maps.DeleteFunc(m.c.attempts, func(name string, a Attempt) bool {
+		return !slices.Contains(wanted, name) && (a.Failed != noRecords || !known[name])
+	})
 	m.c.wanted = wanted
 	m.publish()
 	if m.o.Issuer != nil {
@@ -119,7 +121,11 @@ func (m *Manager) names(all []store.Domain, apps []app.App) (known map[string]bo
 	}
 	for _, d := range all {
 		_, up, _ := strings.Cut(d.Name, ".")
-		if !d.File && files["*."+up] != d.App {
+		switch {
+		case d.File, files["*."+up] == d.App:
+		case m.needsRecords(d.Name) && !m.o.Records:
+			m.c.attempts[d.Name] = Attempt{Failed: noRecords}
+		default:
 			wanted = append(wanted, d.Name)
 		}
 	}
@@ -138,6 +144,14 @@ func (m *Manager) names(all []store.Domain, apps []app.App) (known map[string]bo
 		}
 	}
 	return known, wanted
+}
+
+// noRecords is why a name that is proven by the DNS alone gets no certificate.
+const noRecords = "it takes a record in the DNS that the server answers itself: gitd serve --dns"
+
+// needsRecords says whether a certificate for a name takes a record of the DNS.
+func (m *Manager) needsRecords(name string) bool {
+	return m.o.Proven != nil && m.o.Proven(name)
 }
 
 // publish hands over what is served. The caller holds mu.

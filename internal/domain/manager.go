@@ -38,6 +38,8 @@ type Options struct {
 	Folder   certificate.Folder // where certificates are kept
 	Publish  func(Served)       // has them served; nil where the platform serves HTTPS itself, and is told with the domains
 	Issuer   Issuer             // nil: certificates are given as files alone
+	Records  bool               // names can be proven by records of the DNS: Answer is asked
+	Proven   func(string) bool  // whether a name is proven by records of the DNS alone; nil: no name is
 	Wildcard bool               // the issuer can have one for *.Domain: no other is needed for the platform's own names
 	Now      func() time.Time
 }
@@ -50,11 +52,12 @@ type Manager struct {
 	mu      sync.Mutex // mu guards the following
 	c       certificates
 	demands int
+	proofs  map[string][]string // texts of the DNS, by the name of the record
 }
 
 // New returns a Manager.
 func New(o Options) *Manager {
-	return &Manager{o: o, c: certificates{pairs: map[string]*certificate.Pair{}, attempts: map[string]Attempt{}, demanded: map[string]bool{},
+	return &Manager{o: o, proofs: map[string][]string{}, c: certificates{pairs: map[string]*certificate.Pair{}, attempts: map[string]Attempt{}, demanded: map[string]bool{},
 		challenges: map[string]*tls.Certificate{}, tokens: map[string]string{}, changed: make(chan struct{})}}
 }
 
@@ -206,8 +209,8 @@ func (m *Manager) Check(ctx context.Context, name, domain string) (Domain, error
 		m.c.attempts[domain] = Attempt{}
 	}
 	m.mu.Unlock()
-	if failed && m.o.Issuer != nil {
-		m.o.Issuer.Again(domain)
+	if m.o.Issuer != nil {
+		m.o.Issuer.Again(domain) // a certificate that is there may have been revoked
 	}
 	return m.Settle(ctx, name, domain)
 }

@@ -18,6 +18,7 @@ const (
 	Launcher   = "launcher"     // github.com/buildpacks/lifecycle/cmd/launcher
 	Helper     = "gitd-helper"  // reads and writes images for builds in a sandbox: cmd/gitd-helper
 	Builder    = "gitd-builder" // makes the builder image: cmd/gitd-builder
+	ACME       = "gitd-acme"    // obtains certificates: cmd/gitd-acme
 	Pod        = "gitd-pod"     // runs in the Pods of builds on a cluster: cmd/gitd-pod
 	Keeper     = "gitd-keeper"  // keeps events on a cluster: cmd/gitd-keeper
 )

@@ -25,6 +25,7 @@ const (
 	hostKeyFile     = "ssh_host_ed25519_key"
 	secretFile      = "secret.key"   // the key of the apps' configuration
 	certificatesDir = "certificates" // of domains, with their keys
+	acmeDir         = "acme"         // what gitd-acme keeps: accounts and certificates
 	authorityDir    = "ca"           // the server's own authority for certificates
 )
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/gitd-io/gitd/internal/certificate"
@@ -21,8 +22,32 @@ func (s *Server) openDomains(ctx context.Context) error {
 			m.local.PublishCertificates(&local.Certificates{ByName: served.Certificates, Challenges: served.Challenges, Tokens: served.Tokens})
 		}
 	}
-	o.Wildcard = c.Domains.Issuer == config.OwnIssuer
+	onMachine := o.Publish != nil
+	o.Records = c.Domains.DNS != ""
+	switch c.Domains.Issuer {
+	case config.OwnIssuer:
+		o.Wildcard = true
+	case config.ACME:
+		o.Wildcard = o.Records
+		o.Proven = func(name string) bool { return !onMachine || strings.HasPrefix(name, "*.") }
+		issuer, err := s.newACME(o.Proven)
+		if err != nil {
+			return err
+		}
+		o.Issuer = issuer
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			issuer.Run(s.stopping)
+		}()
+		s.onClose(func() error { s.stop(); <-ended; return nil })
+	}
 	s.domains = domain.New(o)
+	if o.Records {
+		if err := s.answerDNS(c.Domains.DNS); err != nil {
+			return err
+		}
+	}
 	if c.Domains.Issuer == config.OwnIssuer {
 		ca, err := s.authority()
 		if err != nil {

@@ -30,6 +30,7 @@ type State struct {
 	SSH   string `json:"ssh"`
 	HTTP  string `json:"http,omitempty"`
 	HTTPS string `json:"https,omitempty"`
+	DNS   string `json:"dns,omitempty"`
 
 	Metrics string `json:"metrics,omitempty"`
 }
@@ -153,6 +154,7 @@ func (s *Server) writeState(l Listeners) error {
 	if l.Metrics != nil {
 		state.Metrics = l.Metrics.Addr().String()
 	}
+	state.DNS = s.dnsAddress
 	if l.HTTPS != nil {
 		state.HTTPS = l.HTTPS.Addr().String()
 	}

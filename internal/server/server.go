@@ -43,6 +43,7 @@ type Server struct {
 	queue        *build.Queue
 	services     *operation.Services
 	domains      *domain.Manager
+	dnsAddress   string          // where it answers the DNS
 	stopping     context.Context // ends when the server begins to stop: commands that follow a log end
 	stop         context.CancelFunc
 	data         measured

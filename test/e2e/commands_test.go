@@ -54,6 +54,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	leaks FILE [NAME]     the secrets in FILE are nowhere: in no file of the data directory but NAME, no log, no process; and no process is dumped
 //	figures APP           where the time of its releases went, and of a request to no instance
 //	https [-h1] -host NAME -ca FILE PATH   GET over TLS: its status, body, issuer
+//	pebble prepare|start|stop|revoke   an authority that speaks ACME, at $ACME
 //	pem FILE [-days N] NAME…   a certificate for names in FILE, its key in FILE.key
 //	dns set NAME RECORD…  a resolver at $DNS knows it: dns set a.example "A 192.0.2.1"; dns delegate NAME SERVER, dns break, dns repair
 //	registry              a registry that is not gitd's at $IMAGES, with images in it
@@ -77,7 +78,7 @@ func table() map[string]command {
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
 		"start": cmdStart, "type": cmdType, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
-		"dns": cmdDNS, "https": cmdHTTPS, "pem": cmdPEM,
+		"dns": cmdDNS, "https": cmdHTTPS, "pem": cmdPEM, "pebble": cmdPebble,
 		"post": cmdPost, "event": cmdEvent,
 		"collector": cmdCollector, "spans": cmdSpans, "metrics": cmdMetrics, "prometheus": cmdPrometheus, "promql": cmdPromQL, "monitored": cmdMonitored,
 	}

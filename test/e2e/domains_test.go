@@ -53,6 +53,8 @@ func cmdHTTPS(w *world, ts *testscript.TestScript, args []string) (output, error
 	host := fs.String("host", "", "name")
 	ca := fs.String("ca", "", "file with roots")
 	h1 := fs.Bool("h1", false, "HTTP/1.1")
+	serial := fs.String("serial", "", "file with what the command told of the certificate that there must be")
+	long := fs.Duration("for", 0, "ask all the time, over new connections")
 	ts.Check(fs.Parse(args))
 	if fs.NArg() != 1 || w.https == "" {
 		ts.Fatalf("usage, with a server running that has HTTPS: https [-h1] -host NAME -ca FILE PATH")
@@ -69,6 +71,9 @@ func cmdHTTPS(w *world, ts *testscript.TestScript, args []string) (output, error
 	defer t.CloseIdleConnections()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+*host+fs.Arg(0), nil)
 	ts.Check(err)
+	if *long > 0 {
+		return repeated(t, q, *long)
+	}
 	res, err := t.RoundTrip(q)
 	if err != nil {
 		return output{stderr: err.Error() + "\n"}, err
@@ -76,7 +81,13 @@ func cmdHTTPS(w *world, ts *testscript.TestScript, args []string) (output, error
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	leaf := res.TLS.PeerCertificates[0]
-	return output{stdout: fmt.Sprintf("%s %d\n%s\nissuer: %s\nserial: %x\nhsts: %s\n", res.Proto, res.StatusCode, body, leaf.Issuer.CommonName, leaf.SerialNumber, res.Header.Get("Strict-Transport-Security"))}, err
+	number := fmt.Sprintf("serial: %x", leaf.SerialNumber)
+	if *serial != "" {
+		if told := ts.ReadFile(*serial); !strings.Contains(told, number) {
+			return output{}, fmt.Errorf("%s, and not as in %s", number, *serial)
+		}
+	}
+	return output{stdout: fmt.Sprintf("%s %d\n%s\nissuer: %s\n%s\nhsts: %s\n", res.Proto, res.StatusCode, body, leaf.Issuer.CommonName, number, res.Header.Get("Strict-Transport-Security"))}, err
 }
 
 // cmdPEM makes a certificate of its own for names: pem FILE [-days N] NAME…, with the key in FILE.key.
@@ -84,15 +95,49 @@ func cmdPEM(_ *world, ts *testscript.TestScript, args []string) (output, error) 
 	fs := flag.NewFlagSet("pem", flag.ContinueOnError)
 	days := fs.Int("days", 30, "it is good for")
 	ts.Check(fs.Parse(args[1:]))
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, key, err := handmade(fs.Args(), nil, *days)
 	ts.Check(err)
-	now := time.Now()
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "made by hand"}, DNSNames: fs.Args(), NotBefore: now.AddDate(0, 0, -60), NotAfter: now.AddDate(0, 0, *days)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	ts.Check(err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), c, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), key, 0o600))
 	return output{}, nil
+}
+
+// handmade is a certificate, signed by itself, and its key, in PEM. It has been good for 60 days, and is for so many more.
+func handmade(names []string, addresses []net.IP, days int) (certificate, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "made by hand"}, DNSNames: names, IPAddresses: addresses, NotBefore: now.AddDate(0, 0, -60), NotAfter: now.AddDate(0, 0, days)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, private.Public(), private)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := x509.MarshalPKCS8PrivateKey(private)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b}), err
+}
+
+// repeated sends a request over and over, each over a connection of its own, and counts the failures and the certificates.
+func repeated(t *http.Transport, q *http.Request, long time.Duration) (output, error) {
+	t.DisableKeepAlives = true
+	serials := map[string]bool{}
+	n, failed, last := 0, 0, error(nil)
+	for end := time.Now().Add(long); time.Now().Before(end); n++ {
+		res, err := t.RoundTrip(q)
+		if err == nil && res.StatusCode != http.StatusOK {
+			err = fmt.Errorf("HTTP %d", res.StatusCode)
+		}
+		if err != nil {
+			failed, last = failed+1, err
+			continue
+		}
+		serials[res.TLS.PeerCertificates[0].SerialNumber.String()] = true
+		_ = res.Body.Close()
+	}
+	out := output{stdout: fmt.Sprintf("%d requests, %d failed, %d certificates\n", n, failed, len(serials))}
+	if failed > 0 {
+		return out, fmt.Errorf("%d of %d requests failed: %w", failed, n, last)
+	}
+	return out, nil
 }

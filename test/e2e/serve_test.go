@@ -46,6 +46,7 @@ func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error
 	ts.Setenv("SSH_PORT", port)
 	ts.Setenv("HTTP", w.http)
 	w.metrics = a.Metrics
+	ts.Setenv("OWN_DNS", a.DNS)
 	ts.Setenv("HTTPS", w.https)
 	ts.Setenv("REMOTE", "ssh://git@"+a.SSH)
 	return output{stderr: string(out)}, nil

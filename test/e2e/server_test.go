@@ -33,6 +33,7 @@ type addresses struct {
 	SSH   string `json:"ssh"`
 	HTTP  string `json:"http"`
 	HTTPS string `json:"https"`
+	DNS   string `json:"dns"`
 
 	Metrics string `json:"metrics"`
 }

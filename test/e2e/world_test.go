@@ -28,6 +28,7 @@ type world struct {
 	loads   map[string]*load
 	clock   *clock // of the servers; nil: the machine's
 	dns     *dnstest.Resolver
+	pebble  *pebble
 	sockets []*os.File // for SSH and HTTP, handed over to the server; nil: it makes its own
 
 	metrics    string      // address; "" for none

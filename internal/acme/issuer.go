@@ -1,0 +1,200 @@
+// Package acme obtains certificates of authorities that speak ACME (RFC 8555) by a program beside gitd, gitd-acme, which runs while there are names to obtain for.
+// gitd answers the challenges itself.
+package acme
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/acme/wire"
+	"github.com/gitd-io/gitd/internal/parts"
+)
+
+// Options configure an Issuer.
+type Options struct {
+	Config wire.Config
+	DNS    func(name string) bool // whether a name is proven by the DNS alone
+	// What the program reports; each must be quick.
+	Certificate func(wire.Certificate)
+	Tried       func(wire.Tried)
+	Challenge   func(wire.Challenge)
+	Log         func(format string, args ...any)
+}
+
+// Issuer obtains and renews certificates.
+type Issuer struct {
+	o    Options
+	poke chan struct{}
+
+	mu    sync.Mutex // mu guards the following
+	names []wire.Name
+	in    io.Writer // of the program that runs; nil for none
+}
+
+// New returns an Issuer. Run does its work.
+func New(o Options) *Issuer { return &Issuer{o: o, poke: make(chan struct{}, 1)} }
+
+// Want says for which names there should be certificates, all of them each time. It does not wait.
+func (i *Issuer) Want(names []string) {
+	list := make([]wire.Name, len(names))
+	for n, name := range names {
+		list[n] = wire.Name{Name: name, DNS: i.o.DNS(name)}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if slices.Equal(list, i.names) {
+		return
+	}
+	i.names = list
+	if i.in != nil {
+		i.say(wire.Order{Names: &list})
+	}
+	select {
+	case i.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Again has a name looked at at once.
+func (i *Issuer) Again(name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.in != nil {
+		i.say(wire.Order{Again: name})
+	}
+}
+
+// say writes to the program that runs. What it does not take ends it, and the next one is told all. The caller holds mu.
+func (i *Issuer) say(o wire.Order) {
+	b, err := json.Marshal(o)
+	if err == nil {
+		_, err = i.in.Write(append(b, '\n'))
+	}
+	if err != nil {
+		i.in = nil
+	}
+}
+
+// Bounds of the pause before a program that ended is started again, and of a line that it says.
+const (
+	firstPause  = time.Second
+	longPause   = 5 * time.Minute
+	longestLine = 1 << 20
+)
+
+// Run keeps the program running while there are names, until ctx ends.
+func (i *Issuer) Run(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		i.mu.Lock()
+		idle := len(i.names) == 0
+		i.mu.Unlock()
+		if idle {
+			select {
+			case <-i.poke:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		began := time.Now()
+		err := i.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > longPause {
+			pause = firstPause
+		}
+		i.o.Log("certificates: gitd-acme ended, and is started again in %s: %v", pause, err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, longPause)
+	}
+}
+
+// once runs the program until it ends.
+func (i *Issuer) once(ctx context.Context) error {
+	program, err := parts.Path(parts.ACME)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, program)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal of a terminal is for gitd
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	cmd.Cancel = func() error { return in.Close() } // it ends by that
+	cmd.WaitDelay = 3 * time.Second
+	words := &lastWords{}
+	cmd.Stderr = words
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	i.in = in
+	i.say(wire.Order{Config: &i.o.Config})
+	if i.in != nil {
+		i.say(wire.Order{Names: &i.names})
+	}
+	i.mu.Unlock()
+	i.listen(out)
+	i.mu.Lock()
+	i.in = nil
+	i.mu.Unlock()
+	_ = in.Close()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%w: %s", err, words.text)
+	}
+	return nil
+}
+
+// listen takes the program's reports until it says no more.
+func (i *Issuer) listen(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	lines.Buffer(make([]byte, 0, 64<<10), longestLine)
+	for lines.Scan() {
+		var r wire.Report
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			i.o.Log("certificates: what gitd-acme says cannot be read: %v", err)
+			return
+		}
+		switch {
+		case r.Certificate != nil:
+			i.o.Certificate(*r.Certificate)
+		case r.Tried != nil:
+			i.o.Tried(*r.Tried)
+		case r.Challenge != nil:
+			i.o.Challenge(*r.Challenge)
+			i.mu.Lock()
+			if i.in != nil {
+				i.say(wire.Order{Done: r.Challenge.Number})
+			}
+			i.mu.Unlock()
+		}
+	}
+}
+
+// lastWords keeps the end of what is written to it.
+type lastWords struct{ text []byte }
+
+func (w *lastWords) Write(b []byte) (int, error) {
+	w.text = append(w.text, b...)
+	if over := len(w.text) - 2000; over > 0 {
+		w.text = w.text[over:]
+	}
+	return len(b), nil
+}

@@ -29,15 +29,15 @@ func (b *build) functionLayer(l library) (*kit.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range b.function.Env {
-		layer.LaunchEnvironment.Default(name, value)
-	}
 	key := kit.Key("1", b.node.version, assets, fmt.Sprint(own, b.function.Env))
 	if reuse, err := layer.Reuse(key); err != nil || reuse {
 		return layer, err
 	}
 	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
 		return nil, err
+	}
+	for name, value := range b.function.Env {
+		layer.LaunchEnvironment.Default(name, value)
 	}
 	if err := b.fillFunction(layer.Path, l, own); err != nil {
 		return nil, err

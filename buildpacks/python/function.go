@@ -134,9 +134,6 @@ func (b *build) functionLayer(l library) (*kit.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range b.function.Env {
-		layer.LaunchEnvironment.Default(name, value)
-	}
 	own := b.has(l.name)
 	if oldest, err := parseSpecifier(">=" + l.python); !own && (err != nil || !oldest(b.version)) {
 		return nil, kit.Errorf("ask for Python "+l.python+" or newer, or list a version of "+l.name+" that runs on it", "%s, which serves the function, does not run on Python %s", l.name, b.version)
@@ -155,6 +152,9 @@ func (b *build) functionLayer(l library) (*kit.Layer, error) {
 	}
 	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
 		return nil, err
+	}
+	for name, value := range b.function.Env {
+		layer.LaunchEnvironment.Default(name, value)
 	}
 	return layer, b.fillFunction(layer, l, own)
 }

@@ -186,6 +186,7 @@ func (a *attachment) talk(ctx context.Context, c *stream.Conn) error {
 			if err := json.Unmarshal(b, e); err != nil {
 				return fmt.Errorf("how it ended: %w", err)
 			}
+			e.Code, e.Signal = e.Code&0xff, e.Signal&0x7f // what runs in the container may have written it
 			for _, q := range outputs {
 				select {
 				case <-q.End():
@@ -253,7 +254,7 @@ func (a *attachment) ended() (x deploy.Exit, err error, ok bool) {
 	case e == nil || e.Unsure:
 		return x, nil, false
 	case e.Error != "":
-		return x, runtimeError("the command does not start: %s", oneLine(e.Error)), true
+		return x, runtimeError("the command does not start: %s", app.Plain(app.Clip(oneLine(e.Error), 300))), true
 	}
 	x.Code = e.Code
 	if e.Signal != 0 {

@@ -41,7 +41,7 @@ func findFunction(app string, env kit.Env, m mod) (*fn, error) {
 	f := &finder{app: app, mod: m, said: s != nil, packages: map[string]*signature.Package{}}
 	if f.said {
 		f.s = *s
-	} else if hasWeb(app) || m.modules != nil && !m.has(".") {
+	} else if hasWeb(app) || m.modules != nil && !m.has(".") || m.file == "" && !hasGo(app) { // apps of other languages are not searched
 		return nil, nil
 	}
 	mains, err := findMains(app, m)

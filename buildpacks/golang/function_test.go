@@ -58,6 +58,8 @@ func TestFindFunction(t *testing.T) {
 		{"registered", files{"go.mod": framework, "f.go": registers}, nil, "functions-framework Hello http  f.go:4: functions.HTTP(\"Hello\", …)"},
 		{"with a program for developers", files{"go.mod": framework, "f.go": registers, "cmd/main.go": "package main\nfunc main() {}\n"}, nil, "functions-framework Hello http  f.go:4: functions.HTTP(\"Hello\", …)"},
 		{"a Procfile counts more", files{"go.mod": framework, "f.go": registers, "cmd/main.go": "package main\nfunc main() {}\n", "Procfile": "web: cmd\n"}, nil, ""},
+		{"its program starts the framework", files{"go.mod": framework, "main.go": strings.Replace(registers, "package hello", "package main", 1) + "func main() {}\n"}, nil, "functions-framework Hello http  main.go:4: functions.HTTP(\"Hello\", …)"},
+		{"in a folder alone, without go.mod", files{"f/f.go": registers}, nil, ""},
 		{"several", files{"go.mod": framework, "f.go": strings.Replace(registers, "}\n", "\tfunctions.CloudEvent(\"Event\", nil)\n}\n", 1)}, nil, "the app registers several functions: Hello, Event; say which one it is: [io.gitd.function] target = \"Hello\""},
 		{"one of several", files{"go.mod": framework, "f.go": strings.Replace(registers, "}\n", "\tfunctions.CloudEvent(\"Event\", nil)\n}\n", 1)}, &function.Settings{Target: "Event"}, "functions-framework Event cloudevent  f.go:5: functions.CloudEvent(\"Event\", …)"},
 		{"another signature than registered", files{"go.mod": framework, "f.go": registers}, &function.Settings{Target: "Hello", Signature: function.CloudEvent}, "project.toml says that the signature is cloudevent, and f.go:4 registers Hello as http; make signature = \"http\", or remove it"},

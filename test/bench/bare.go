@@ -157,6 +157,9 @@ func (r *bareRunc) mountRoot(pid int, bundle, target string) error {
 			continue
 		}
 		lower, theirs := overlayDirs(s[2], absolute)
+		if !filepath.IsAbs(theirs) { // it is out of sight: the container's own /etc/hosts is not needed to answer
+			theirs = ""
+		}
 		options := "lowerdir=" + strings.Join(lower, ":")
 		if len(lower) == 1 && theirs == "" { // overlay wants two; an empty one changes nothing
 			empty := filepath.Join(r.bundle, "empty")

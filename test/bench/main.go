@@ -41,6 +41,7 @@ var sections = slices.Concat([]section{
 	{"receive", "first push of a small, a medium and a large repository, one commit, no change, against OpenSSH and git", []string{"git", "ssh", "ssh-keygen", "sshd"}, (*bench).receive},
 	{"proxy", "small responses through the proxy, against nginx", []string{"git", "ssh", "wrk", "nginx", "runc"}, (*bench).proxyNginx},
 	{"proxy-caddy", "small responses through the proxy, against Caddy", []string{"git", "ssh", "wrk", "caddy", "runc"}, (*bench).proxyCaddy},
+	{"tls", "small responses over TLS and handshakes, against nginx and Caddy with the same certificate and cipher", []string{"git", "ssh", "wrk", "nginx", "caddy", "runc"}, (*bench).tls},
 	{"cold", "first request to an app at zero, against bare runc run of the same spec", []string{"git", "ssh", "runc"}, (*bench).cold},
 	{"functions", "first request to each function of examples at zero, against a plain app in its language", []string{"git", "ssh"}, (*bench).functions},
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type way struct {
 	workers          bool // it has worker processes that count
 	url              string
 	host             string
+	before           []string // a command that runs wrk
 	rates            samples
 	p99              samples
 	cpu              samples // seconds of processor time a request
@@ -212,6 +214,7 @@ var (
 // wrk sends requests one way for a while.
 func (b *bench) wrk(w *way, length time.Duration) error {
 	args := []string{"wrk", "-t2", "-c64", "--latency", "-d" + length.String(), "-H", "Host: " + w.host, w.url}
+	args = append(slices.Clone(w.before), args...)
 	before := cpuTime(w.pid, w.workers)
 	out, err := b.command("", nil, args...)
 	if err != nil {

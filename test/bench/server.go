@@ -27,6 +27,7 @@ type server struct {
 	process *process
 	SSH     string `json:"ssh"`
 	HTTP    string `json:"http"`
+	HTTPS   string `json:"https"`
 	PID     int    `json:"pid"`
 	client  *http.Client
 	apps    map[string]*source
@@ -73,7 +74,7 @@ func (s *server) serve(sshAddress, httpAddress string) error {
 	}
 	show := func(line string) { s.b.say("  gitd: %s", line) }
 	p, err := start("gitd", []string{"GITD_TIMINGS=1"}, show, s.gitd, "serve", "--data", s.data,
-		"--ssh", sshAddress, "--http", httpAddress, "--domain", "localhost")
+		"--ssh", sshAddress, "--http", httpAddress, "--https", "127.0.0.1:0", "--domain", "localhost")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tlsName is the name under which the app is asked over TLS: it needs one, for the certificate.
+const tlsName = "web.bench.example"
+
+// What TLS is measured for, against nginx and Caddy.
+var (
+	tlsRates      = map[string]float64{"nginx": 0.7, "Caddy": 1.5}
+	tlsHandshakes = map[string]float64{"Caddy": 1}
+)
+
+// tls measures requests over TLS and full handshakes through gitd, nginx and Caddy, with one certificate, TLS 1.3, AES-128-GCM and X25519.
+func (b *bench) tls() error {
+	s, _, err := b.web()
+	if err != nil {
+		return err
+	}
+	chain, key := filepath.Join(b.dir, "tls.pem"), filepath.Join(b.dir, "tls.key")
+	if err := writeCertificate(chain, key); err != nil {
+		return err
+	}
+	if err := s.run(nil, "domains", "add", "web", tlsName, "--no-check", "--certificate", chain, "--key", key, "--data", s.data); err != nil {
+		return err
+	}
+	i, err := s.who("web")
+	if err != nil {
+		return err
+	}
+	bare, err := b.newBareRunc(i, true)
+	if err != nil {
+		return err
+	}
+	defer bare.close()
+	_, remove, err := bare.run()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	ways := []*way{{name: "gitd", pid: s.process.pid(), url: s.HTTPS}}
+	for _, kind := range []string{"nginx", "Caddy"} {
+		w, stop, err := b.serveTLS(kind, "127.0.0.1:"+bare.port, chain, key)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		ways = append(ways, w)
+	}
+	if err := b.reachByName(ways); err != nil {
+		return err
+	}
+	handshakes, cost := make([]samples, len(ways)), make([]samples, len(ways))
+	for range b.rounds(5, 3) {
+		for n, w := range ways {
+			before := cpuTime(w.pid, w.workers)
+			rate, took, err := handshakeRate("127.0.0.1:"+port(w.url), time.Duration(b.rounds(3, 1))*time.Second)
+			if err != nil {
+				return fmt.Errorf("handshakes with %s: %w", w.name, err)
+			}
+			handshakes[n] = append(handshakes[n], rate)
+			cost[n] = append(cost[n], (cpuTime(w.pid, w.workers)-before)/(rate*took))
+		}
+	}
+	for _, w := range ways {
+		w.url, w.host = "https://"+tlsName+":"+port(w.url)+"/", tlsName
+	}
+	if err := b.load(ways); err != nil {
+		return err
+	}
+	b.report.title("TLS 1.3: small responses over kept connections, wrk -t2 -c64, and full handshakes; one certificate (ECDSA P-256), AES-128-GCM, X25519")
+	for n, w := range ways[1:] {
+		b.report.rate("requests over TLS through gitd against "+w.name, ways[0].rates, w.rates, tlsRates[w.name])
+		b.report.text("  processor time a request, against "+w.name, micro(ways[0].cpu), micro(w.cpu))
+		b.report.rate("  handshakes a second, against "+w.name, handshakes[0], handshakes[n+1], tlsHandshakes[w.name])
+		b.report.text("  processor time a handshake, against "+w.name, micro(cost[0]), micro(cost[n+1]))
+	}
+	b.report.count("failed requests through gitd", ways[0].failed, ways[0].requests)
+	return nil
+}
+
+// serveTLS starts a peer.
+func (b *bench) serveTLS(kind, backend, chain, key string) (*way, func(), error) {
+	dir := filepath.Join(b.dir, "tls-"+kind)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, nil, err
+	}
+	file := filepath.Join(dir, "config")
+	if kind == "nginx" {
+		config := fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log %[1]s/error.log; user root;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
+  keepalive_requests 100000000;
+  upstream app { server %[2]s; keepalive 256; keepalive_requests 100000000; }
+  server {
+    listen %[3]s ssl http2; server_name %[6]s; ssl_certificate %[4]s; ssl_certificate_key %[5]s; ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519;
+    location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host; }
+  }
+}
+`, dir, backend, address, chain, key, tlsName)
+		if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+			return nil, nil, err
+		}
+		w, stop, err := b.startProxy(kind, address, nil, "nginx", "-p", dir, "-c", file, "-e", dir+"/error.log")
+		return at(w, address), stop, err
+	}
+	config := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n}\nhttps://%s:%s {\n\tbind 127.0.0.1\n\ttls %s %s {\n\t\tcurves x25519\n\t}\n\treverse_proxy %s {\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 1024\n\t\t\tcompression off\n\t\t}\n\t}\n}\n",
+		tlsName, port(address), chain, key, backend)
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		return nil, nil, err
+	}
+	w, stop, err := b.startProxy(kind, address, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, "caddy", "run", "--config", file, "--adapter", "caddyfile")
+	return at(w, address), stop, err
+}
+
+// at sets where a peer listens.
+func at(w *way, address string) *way {
+	if w != nil {
+		w.url = address
+	}
+	return w
+}
+
+// reachByName lets wrk reach the ways by the name, with one cipher and one curve: in a mount namespace of its own with another /etc/hosts.
+func (b *bench) reachByName(ways []*way) error {
+	hosts, openssl := filepath.Join(b.dir, "hosts"), filepath.Join(b.dir, "openssl.cnf")
+	if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost "+tlsName+"\n"), 0o644); err != nil {
+		return err
+	}
+	config := "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCiphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\n"
+	if err := os.WriteFile(openssl, []byte(config), 0o644); err != nil {
+		return err
+	}
+	for _, w := range ways {
+		w.before = []string{"unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/hosts && OPENSSL_CONF="$1" && export OPENSSL_CONF && shift && exec "$@"`, hosts, openssl}
+	}
+	return nil
+}
+
+// handshakeRate is how many full handshakes a second eight clients get, and in how many seconds.
+func handshakeRate(address string, length time.Duration) (rate, took float64, err error) {
+	config := &tls.Config{ServerName: tlsName, InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}}
+	var done atomic.Int64
+	var failed atomic.Pointer[error]
+	var wait sync.WaitGroup
+	began := time.Now()
+	for range 8 {
+		wait.Go(func() {
+			for time.Since(began) < length {
+				c, err := tls.Dial("tcp", address, config)
+				if err != nil {
+					failed.Store(&err)
+					return
+				}
+				done.Add(1)
+				_ = c.NetConn().(*net.TCPConn).SetLinger(0) // no port waits for its end
+				_ = c.NetConn().Close()
+			}
+		})
+	}
+	wait.Wait()
+	if err := failed.Load(); err != nil {
+		return 0, 0, *err
+	}
+	took = time.Since(began).Seconds()
+	return float64(done.Load()) / took, took, nil
+}
+
+// writeCertificate makes a certificate for tlsName.
+func writeCertificate(chain, key string) error {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{tlsName}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 1, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, private.Public(), private)
+	if err != nil {
+		return err
+	}
+	b, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b}), 0o600)
+}

@@ -56,6 +56,10 @@ attack: need-serve need-git build ## the attacks alone: what strangers tried on 
 test-restarts: need-serve need-git build ## schedules over 200 kills of the whole server at random moments; too long for CI
 	$(parts-env) GITD_E2E_RESTARTS=$${KILLS:-200} go test -count=1 -timeout 90m -v -run '^TestScripts/schedules_restarts$$' ./test/e2e/...
 
+.PHONY: test-event-kills
+test-event-kills: need-serve need-git build ## events over KILLS (200) kills of the server; too long for CI
+	$(parts-env) GITD_E2E_EVENT_KILLS=$${KILLS:-200} go test -count=1 -timeout 90m -v -run '^TestScripts/events_kills$$' ./test/e2e/...
+
 # What these tests run against, a server built by them and a cluster, is nothing that go test knows of: -count=1 keeps it from taking an old result.
 CLUSTERENV := $(or $(GITD_CLUSTER_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitd-cluster/run)/env
 

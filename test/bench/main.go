@@ -47,6 +47,7 @@ var sections = slices.Concat([]section{
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
 	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
 	{"scale", "a start, commands and pushes with 200,000 releases of 1,000 apps", []string{"git", "ssh", "ssh-keygen"}, (*bench).scale},
+	{"events", "events accepted and delivered, against a NATS server that syncs each message", []string{"go"}, (*bench).events},
 	{"versions", "this build in turn with the one of -against: start, memory, push, proxy, cold start", []string{"git", "ssh", "ssh-keygen", "wrk", "time"}, (*bench).versions},
 	{"running", "500 apps with an instance each: memory, descriptors, kill -9, commands and pushes", []string{"git", "ssh", "ssh-keygen"}, (*bench).running},
 }, languageSections())

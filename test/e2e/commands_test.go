@@ -43,6 +43,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	pushes -n N DIR FILE  N pushes in a row, each with another text in FILE that must be what is answered next
 //	clock SPEED AHEAD     servers started from now on have a clock that goes SPEED times as fast, and AHEAD (a duration) of the machine's
 //	restarts -n N APP     kill the server at N random moments; each due time of the app's schedules was started once, or is noted as missed
+//	eventkills -n N APP   kill the server N times under 200 events a second; each that was accepted reached the app, or is a dead letter
 //	kills -n N DIR FILE   N pushes, each with the server killed at a random moment of it; then all agrees, and nothing is left
 //	start NAME COMMAND    run a command in the background; ssh goes to the server, and its input is what is typed
 //	type NAME KEYS        its input: 'fg\r', '\x1a' as Go writes them
@@ -77,7 +78,7 @@ func table() map[string]command {
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit, "example": cmdExample,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
 		"start": cmdStart, "type": cmdType, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
-		"registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
+		"eventkills": cmdEventKills, "registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 		"dns": cmdDNS, "https": cmdHTTPS, "pem": cmdPEM, "pebble": cmdPebble,
 		"post": cmdPost, "event": cmdEvent,
 		"collector": cmdCollector, "spans": cmdSpans, "metrics": cmdMetrics, "prometheus": cmdPrometheus, "promql": cmdPromQL, "monitored": cmdMonitored,

@@ -59,7 +59,8 @@ type Platform struct {
 
 	mu sync.Mutex
 	// mu guards the following.
-	queues map[queueKey]*queue
+	queues  map[queueKey]*queue
+	started bool
 }
 
 var _ event.Platform = (*Platform)(nil)
@@ -105,6 +106,7 @@ func (p *Platform) Ready(context.Context) error { return nil }
 func (p *Platform) Start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.started = true
 	for _, q := range p.queues {
 		q.start()
 	}

@@ -154,8 +154,10 @@ func (p *Platform) publish(f *fan) {
 		if p.queues[key] == nil {
 			p.queues[key] = newQueue(p, key)
 		}
-		p.queues[key].start()
-		p.queues[key].wake()
+		if p.started {
+			p.queues[key].start()
+			p.queues[key].wake()
+		}
 	}
 }
 

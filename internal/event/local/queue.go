@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -137,8 +138,9 @@ func (q *queue) leave(number int64, ok bool) {
 func (q *queue) due(ctx context.Context) (list []*delivery, next time.Duration, err error) {
 	now := q.p.clock.now().UnixMilli()
 	q.mu.Lock()
-	most := len(q.active) + 2*q.p.o.Concurrent
+	under := maps.Clone(q.active) // before the query: one that ends meanwhile is still queued in what the query sees
 	q.mu.Unlock()
+	most := len(under) + 2*q.p.o.Concurrent
 	rows, err := q.p.db.QueryContext(ctx, `SELECT number, event, app, attempts, dead, failed_sink, failed_status, failed_error FROM deliveries
 		WHERE app_id = ? AND trigger = ? AND state = 0 AND due <= ? ORDER BY due LIMIT ?`, q.key.app, q.key.trigger, now, most)
 	if err != nil {
@@ -150,7 +152,7 @@ func (q *queue) due(ctx context.Context) (list []*delivery, next time.Duration, 
 		if err := rows.Scan(&d.number, &d.event, &d.app, &d.attempts, &d.dead, &d.failed.Destination, &d.failed.Status, &d.failed.Data); err != nil {
 			return nil, 0, err
 		}
-		if !q.under(d.number) {
+		if _, yes := under[d.number]; !yes {
 			list = append(list, d)
 		}
 	}
@@ -163,11 +165,4 @@ func (q *queue) due(ctx context.Context) (list []*delivery, next time.Duration, 
 		return nil, lookAgain, err
 	}
 	return nil, min(lookAgain, max(time.Duration(at-q.p.clock.now().UnixMilli())*time.Millisecond, time.Millisecond)), nil
-}
-
-func (q *queue) under(number int64) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	_, yes := q.active[number]
-	return yes
 }

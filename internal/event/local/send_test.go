@@ -1,8 +1,10 @@
 package local
 
 import (
+	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"testing"
 	"time"
@@ -59,6 +61,17 @@ func settled(t *testing.T, p *Platform, number int64) event.Record {
 			t.Fatalf("still queued: %+v", r)
 		}
 	}
+}
+
+// post sends an event over HTTP, as an app does.
+func post(p *Platform, id string, size int) *httptest.ResponseRecorder {
+	q := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(make([]byte, size)))
+	for name, v := range map[string]string{"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": "s", "Ce-Type": "a"} {
+		q.Header.Set(name, v)
+	}
+	w := httptest.NewRecorder()
+	p.Inside(owner).ServeHTTP(w, q)
+	return w
 }
 
 // An event reaches the app whose trigger takes it, once, and no other.

@@ -12,6 +12,7 @@ type Metrics struct {
 	Releases Releases
 	Builds   Builds
 	Jobs     Jobs
+	Events   Events
 	Requests Requests
 	Runtime  Runtime
 	Host     Host
@@ -28,6 +29,7 @@ func NewMetrics() *Metrics {
 	m := &Metrics{}
 	r := &m.registry
 	m.SSH, m.Releases, m.Builds, m.Jobs = newSSH(r), newReleases(r), newBuilds(r), newJobs(r)
+	m.Events = newEvents(r)
 	m.Requests, m.Host, m.Traces, m.Runtime = newRequests(r), newHost(r), newTraces(r), newRuntime(r)
 	m.OnScrape(m.Runtime.scrape)
 	return m

@@ -285,7 +285,7 @@ func cmdMonitored(w *world, ts *testscript.TestScript, _ []string) (output, erro
 		names := monitoringNames.FindAllString(string(b), -1)
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			if strings.HasPrefix(name, "gitd_certificate_") { // the script has no domain with one: domains' own scripts look at it
+			if strings.HasPrefix(name, "gitd_certificate_") || strings.HasPrefix(name, "gitd_event_") { // the script has no certificate and no trigger
 				continue
 			}
 			if found, err := w.prometheus.query("count(" + name + ")"); err != nil || found == "" {

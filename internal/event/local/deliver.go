@@ -58,7 +58,21 @@ func (q *queue) deliver(d *delivery) bool {
 		}
 	}
 	p.finish(d, t, o)
+	p.count(t, &o)
 	return o.verdict == event.Delivered
+}
+
+// count counts an attempt.
+func (p *Platform) count(t *trigger, o *outcome) {
+	result := "failed"
+	switch o.verdict {
+	case event.Delivered:
+		result = "delivered"
+	case event.Retry:
+		result = "retry"
+	}
+	p.o.Metrics.Deliveries.Inc(t.App, result)
+	p.o.Metrics.Duration.Observe(o.took, result)
 }
 
 // attempt sends an event to where it goes.

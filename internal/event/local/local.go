@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // Options configure a Platform. What is zero has the default that is given.
@@ -20,6 +21,8 @@ type Options struct {
 	Proxy  http.Handler // takes requests to apps by their host
 	Domain string       // apps answer under NAME.Domain
 	Log    func(format string, args ...any)
+
+	Metrics telemetry.Events
 
 	MaxBytes   int64         // of all events that are kept; 1 GiB
 	Keep       time.Duration // how long events are kept that were delivered; 72 h

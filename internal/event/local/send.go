@@ -25,7 +25,14 @@ type accept struct {
 }
 
 // Send implements event.Platform.
-func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from event.Sender) (event.Receipt, error) {
+func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from event.Sender) (_ event.Receipt, err error) {
+	defer func() {
+		if err != nil {
+			p.o.Metrics.Received.Inc("refused")
+		} else {
+			p.o.Metrics.Received.Inc("accepted")
+		}
+	}()
 	a, err := p.accept(cmp.Or(broker, event.DefaultBroker), e, from)
 	if err != nil {
 		return event.Receipt{}, err

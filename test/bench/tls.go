@@ -65,17 +65,9 @@ func (b *bench) tls() error {
 	if err := b.reachByName(ways); err != nil {
 		return err
 	}
-	handshakes, cost := make([]samples, len(ways)), make([]samples, len(ways))
-	for range b.rounds(5, 3) {
-		for n, w := range ways {
-			before := cpuTime(w.pid, w.workers)
-			rate, took, err := handshakeRate("127.0.0.1:"+port(w.url), time.Duration(b.rounds(3, 1))*time.Second)
-			if err != nil {
-				return fmt.Errorf("handshakes with %s: %w", w.name, err)
-			}
-			handshakes[n] = append(handshakes[n], rate)
-			cost[n] = append(cost[n], (cpuTime(w.pid, w.workers)-before)/(rate*took))
-		}
+	handshakes, cost, err := b.handshakes(ways)
+	if err != nil {
+		return err
 	}
 	for _, w := range ways {
 		w.url, w.host = "https://"+tlsName+":"+port(w.url)+"/", tlsName
@@ -92,6 +84,23 @@ func (b *bench) tls() error {
 	}
 	b.report.count("failed requests through gitd", ways[0].failed, ways[0].requests)
 	return nil
+}
+
+// handshakes measures how many full handshakes a second each of the ways does, and what one costs it, in seconds.
+func (b *bench) handshakes(ways []*way) (rates, cost []samples, err error) {
+	rates, cost = make([]samples, len(ways)), make([]samples, len(ways))
+	for range b.rounds(5, 3) {
+		for n, w := range ways {
+			before := cpuTime(w.pid, w.workers)
+			rate, took, err := handshakeRate("127.0.0.1:"+port(w.url), time.Duration(b.rounds(3, 1))*time.Second)
+			if err != nil {
+				return nil, nil, fmt.Errorf("handshakes with %s: %w", w.name, err)
+			}
+			rates[n] = append(rates[n], rate)
+			cost[n] = append(cost[n], (cpuTime(w.pid, w.workers)-before)/(rate*took))
+		}
+	}
+	return rates, cost, nil
 }
 
 // serveTLS starts a peer.

@@ -46,8 +46,17 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 	if r.instance, err = s.instance(); err != nil {
 		return nil, err
 	}
+	r.brokers = eventing.Open(eventing.Options{
+		Client: r.client, Namespace: cmp.Or(c.Namespace, eventsNamespace), Make: c.Namespace == "", NamespaceOf: func(app string) string { return r.knative.Namespace(app) }, Instance: r.instance, StorageClass: c.StorageClass, Log: s.o.Log,
+		Image: func(ctx context.Context) (string, error) {
+			ref, err := cluster.PublishKeeper(ctx, r.registry)
+			return r.at.pull + "/" + ref, err
+		},
+		PullConfig: func() ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), "") },
+	})
 	r.knative, err = knative.Open(ctx, knative.Options{
 		Instance: r.instance, Client: r.client, Namespace: c.Namespace, Pull: r.at.pull, Ingress: c.Ingress, RouteTime: c.RouteTime, Images: r.registry, Config: s.config, Log: s.o.Log,
+		Sink:       r.brokers.KnownSink,
 		Pod:        func(ctx context.Context) (string, error) { return cluster.PublishPod(ctx, r.registry) },
 		PullConfig: func(app string) ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), app) },
 	})
@@ -55,14 +64,6 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 		return nil, err
 	}
 	s.onClose(r.knative.Close)
-	r.brokers = eventing.Open(eventing.Options{
-		Client: r.client, Namespace: cmp.Or(c.Namespace, eventsNamespace), Make: c.Namespace == "", NamespaceOf: r.knative.Namespace, Instance: r.instance, StorageClass: c.StorageClass, Log: s.o.Log,
-		Image: func(ctx context.Context) (string, error) {
-			ref, err := cluster.PublishKeeper(ctx, r.registry)
-			return r.at.pull + "/" + ref, err
-		},
-		PullConfig: func() ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), "") },
-	})
 	return r, nil
 }
 

@@ -2,6 +2,7 @@ package knative_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,13 +28,15 @@ import (
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build/cluster"
 	"github.com/gitd-io/gitd/internal/event"
+	eventcontract "github.com/gitd-io/gitd/internal/event/contract"
+	"github.com/gitd-io/gitd/internal/event/contract/receiver"
 	"github.com/gitd-io/gitd/internal/event/dataplane"
 	eventing "github.com/gitd-io/gitd/internal/event/knative"
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// receiver is an app that is in this process: a Service of the cluster leads to it.
-type receiver struct {
+// inProcess is an app that is in this process: a Service of the cluster leads to it.
+type inProcess struct {
 	mu     sync.Mutex
 	got    []event.Event
 	paths  []string
@@ -40,7 +44,7 @@ type receiver struct {
 	other  http.Handler // that answers instead
 }
 
-func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+func (r *inProcess) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.mu.Lock()
 	other := r.other
 	r.mu.Unlock()
@@ -63,20 +67,20 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
-func (r *receiver) set(answer func(http.ResponseWriter, event.Event)) {
+func (r *inProcess) set(answer func(http.ResponseWriter, event.Event)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answer = answer
 }
 
-func (r *receiver) handle(h http.Handler) {
+func (r *inProcess) handle(h http.Handler) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.other = h
 }
 
 // times is how often an event came.
-func (r *receiver) times(id string) (n int) {
+func (r *inProcess) times(id string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.got {
@@ -88,9 +92,9 @@ func (r *receiver) times(id string) (n int) {
 }
 
 // receive makes an app of this process. The node reaches this machine's loopback by an address.
-func receive(t *testing.T, c *kube.Client, namespace, name string) *receiver {
+func receive(t *testing.T, c *kube.Client, namespace, name string) *inProcess {
 	t.Helper()
-	r := &receiver{}
+	r := &inProcess{}
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)
 	_, text, _ := net.SplitHostPort(s.Listener.Addr().String())
@@ -149,10 +153,10 @@ func order(id string) event.Event {
 
 // story is an app and its events on a real broker.
 type story struct {
-	p    *eventing.Platform
-	shop *receiver
-	of   event.Owner
-	key  event.Sender
+	p, again *eventing.Platform
+	shop     *inProcess
+	of       event.Owner
+	key      event.Sender
 }
 
 // TestEvents tells the story of an app's events on a real broker, with the rights that config/ gives gitd.
@@ -160,7 +164,7 @@ func TestEvents(t *testing.T) {
 	t.Parallel()
 	c := client(t)
 	namespace := newNamespace(t, c, "events")
-	s := &story{eventsIn(t, asInstalled(t, c, namespace), namespace), receive(t, c, namespace, "shop"), event.Owner{App: "shop", ID: 7, Release: 3}, event.Sender{Kind: event.FromKey, Name: "alice"}}
+	s := &story{eventsIn(t, asInstalled(t, c, namespace), namespace), eventsIn(t, asInstalled(t, c, namespace), namespace), receive(t, c, namespace, "shop"), event.Owner{App: "shop", ID: 7, Release: 3}, event.Sender{Kind: event.FromKey, Name: "alice"}}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	orders := event.Trigger{Name: "orders", Broker: event.DefaultBroker, Path: "/orders", Filters: []event.Filter{{Exact: map[string]string{"type": "order.created"}}},
@@ -218,6 +222,9 @@ func (s *story) dies(ctx context.Context, t *testing.T) {
 		}
 		return err
 	})
+	if again, err := s.again.List(ctx, event.Query{Dead: true, Apps: map[int64]bool{s.of.ID: true}}); err != nil || len(again) != 1 { // a gitd that has just started
+		t.Errorf("%+v, %v", again, err)
+	}
 	d := dead[0].Deliveries[0]
 	if dead[0].Event.ID != "2" || d.State != event.StateDead || d.Reason != "503: the database is away" || dead[0].From.Name != "alice" {
 		t.Errorf("%+v", dead[0])
@@ -279,7 +286,7 @@ func (s *story) ends(ctx context.Context, t *testing.T, orders event.Trigger) {
 	}
 }
 
-func came(r *receiver, id string, n int) error {
+func came(r *inProcess, id string, n int) error {
 	if got := r.times(id); got < n {
 		return fmt.Errorf("%s came %d times, not %d", id, got, n)
 	}
@@ -293,7 +300,7 @@ func TestEventsDataPlane(t *testing.T) {
 	namespace := newNamespace(t, c, "dataplane")
 	p := eventsIn(t, c, namespace)
 	shop := receive(t, c, namespace, "shop")
-	if _, err := p.Sink(t.Context(), ""); err != nil {
+	if err := p.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	transport, err := rest.TransportFor(c.Config)
@@ -312,6 +319,7 @@ func TestEventsDataPlane(t *testing.T) {
 		Do: post, Settle: time.Second, Differs: map[string]string{
 			"a path that does not exist": "Knative's broker takes it for an event that it cannot read",
 			"202 with an event":          "Knative takes it for a reply all the same",
+			"200 with text":              "Knative takes an answer that is neither empty nor an event for a failure",
 			"408":                        "Knative tries again",
 			"knativeerrordata":           "Knative writes it in base64",
 		}})
@@ -334,4 +342,39 @@ func TestEventsDataPlane(t *testing.T) {
 	if a.StatusCode != http.StatusAccepted {
 		t.Errorf("without the keeper: %d", a.StatusCode)
 	}
+}
+
+// TestEventsContract runs the suite that the broker on one machine passes as well.
+func TestEventsContract(t *testing.T) {
+	t.Parallel()
+	c := client(t)
+	namespace := newNamespace(t, c, "eventcontract")
+	p := eventsIn(t, c, namespace)
+	if err := p.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var ids atomic.Int64
+	eventcontract.Run(t, &eventcontract.Env{Platform: p, Wait: 30 * time.Second, Quiet: time.Second, LaterTriggers: time.Second, Blind: true,
+		App: func(t *testing.T, name string) (event.Owner, func(*testing.T) []receiver.Got) {
+			r := &receiver.Receiver{}
+			receive(t, c, namespace, name).handle(r)
+			return event.Owner{App: name, ID: ids.Add(1)}, func(t *testing.T) (got []receiver.Got) {
+				w := httptest.NewRecorder()
+				r.ServeHTTP(w, httptest.NewRequest("GET", "/got", nil))
+				if err := json.NewDecoder(w.Body).Decode(&got); err != nil {
+					t.Fatal(err)
+				}
+				return got
+			}
+		},
+		Differs: map[string]string{
+			"timeout":         "Knative does not say that an app did not answer in time",
+			"statuses":        "Knative takes an answer that is neither empty nor an event for a failure",
+			"reply":           "as above; and an event in an answer of 202 is a reply",
+			"loop of replies": "Knative counts the time to live one lower",
+			"dead-letter app": "an event whose dead-letter sink fails is not kept: its sender is told",
+			"triggers change": "what is being tried for a trigger that goes is tried on, as often as it said",
+			"app destroyed":   "as above",
+		},
+	})
 }

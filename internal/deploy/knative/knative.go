@@ -40,7 +40,9 @@ type Options struct {
 	Images Images
 	// Instance tells what this gitd made from what another one on the same cluster did; a label's value. "": everything with gitd's labels is ours.
 	Instance string
-	Config   deploy.Configuration // nil: a Service that names one is refused
+	// Sink returns where apps send events to: their K_SINK; "" where there is no broker. A nil function is that, too.
+	Sink   func(ctx context.Context) string
+	Config deploy.Configuration // nil: a Service that names one is refused
 	// Pod puts the image with gitd-pod into the registry, and returns its reference there: REPOSITORY@sha256:….
 	Pod func(ctx context.Context) (string, error)
 	Log func(format string, args ...any)

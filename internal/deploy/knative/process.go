@@ -165,6 +165,7 @@ func (p *Platform) commandSpec(service string, r *release, command []string, con
 		WorkingDir: web.WorkingDir, Resources: web.Resources,
 		Env: []corev1.EnvVar{{Name: "PORT", Value: strconv.Itoa(int(port))}, {Name: "K_SERVICE", Value: service},
 			{Name: "K_CONFIGURATION", Value: service}, {Name: "K_REVISION", Value: r.name}}}}}
+	p.giveSink(spec, r)
 	return spec, p.harden(spec, r.environment(config))
 }
 

@@ -118,10 +118,22 @@ func (p *Platform) clusterTemplate(r *release, service string) (servingv1.Revisi
 		t.Labels = map[string]string{}
 	}
 	maps.Copy(t.Labels, r.labels(service))
-	if err := p.harden(&t.Spec.PodSpec, r.environment(r.config())); err != nil {
-		return t, err
+	p.giveSink(&t.Spec.PodSpec, r)
+	return t, p.harden(&t.Spec.PodSpec, r.environment(r.config()))
+}
+
+// sinkVariable is Knative's for where an app sends events to. A SinkBinding would set it as well, but it changes the template of a Service, whose revision has a name already.
+const sinkVariable = "K_SINK"
+
+// giveSink tells a container where it sends events to, unless the release says so itself.
+func (p *Platform) giveSink(spec *corev1.PodSpec, r *release) {
+	c := &spec.Containers[0]
+	if p.o.Sink == nil || r.env[sinkVariable] != "" || slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == sinkVariable }) {
+		return
 	}
-	return t, nil
+	if url := p.o.Sink(p.ctx); url != "" {
+		c.Env = append(c.Env, corev1.EnvVar{Name: sinkVariable, Value: url})
+	}
 }
 
 // harden completes a pod's spec: where its image and its environment come from, and what it may not do.

@@ -117,7 +117,7 @@ func (s *suite) retry(t *testing.T) {
 	began := time.Now()
 	r := a.becomes(t, a.send(t, "r1", "").Number, event.StateDelivered)
 	a.receives(t, "/fail/2/503", "r1", "r1", "r1")
-	if d := r.Deliveries[0]; d.Attempts != 3 || len(d.Log) != 3 || d.Log[0].Status != 503 || d.Log[2].Status != 202 {
+	if d := r.Deliveries[0]; !s.Blind && (d.Attempts != 3 || len(d.Log) != 3 || d.Log[0].Status != 503 || d.Log[2].Status != 202) {
 		t.Errorf("%+v", d)
 	}
 	if took := time.Since(began); took < 300*time.Millisecond { // 100 and 200
@@ -152,7 +152,10 @@ func (s *suite) statuses(t *testing.T) {
 	}
 	for i, r := range rows {
 		d := a.becomes(t, numbers[i], r.state).Deliveries[0]
-		if d.Attempts != r.attempts || d.Log[len(d.Log)-1].Status != r.status {
+		if s.Blind && r.state == event.StateDelivered {
+			continue
+		}
+		if !s.Blind && d.Attempts != r.attempts || d.Log[len(d.Log)-1].Status != r.status {
 			t.Errorf("%d: %d attempts, want %d: %+v", r.status, d.Attempts, r.attempts, d)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -16,7 +18,7 @@ import (
 
 // Brokers implements event.Platform. A broker default that somebody else made is used as it is. How many events wait, only Knative knows.
 func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		return nil, err
 	}
 	all, err := p.list(ctx, brokers)
@@ -61,7 +63,7 @@ func (p *Platform) CreateBroker(ctx context.Context, name, by string) error {
 	if err := event.CheckName(name); err != nil {
 		return app.Errorf(app.CodeInvalidName, "choose another name", "a broker cannot be called so: %v", err)
 	}
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		return err
 	}
 	there, err := p.get(ctx, brokers, name)
@@ -80,7 +82,7 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	if name == event.DefaultBroker {
 		return app.Errorf(app.CodeInvalidInput, "nothing to do", "the default broker is always there")
 	}
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		return err
 	}
 	there, err := p.get(ctx, brokers, name)
@@ -191,12 +193,22 @@ func host(broker string) string {
 	return "svc.cluster.local"
 }
 
-// Sink is the URL at which a broker takes the events of an app: what K_SINK is.
-func (p *Platform) Sink(ctx context.Context, broker string) (string, error) {
-	if err := p.Ready(ctx); err != nil {
-		return "", err
+// KnownSink is where apps send events to, what K_SINK is: the URL of the default broker; "" where there is none. It makes none.
+func (p *Platform) KnownSink(ctx context.Context) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sink != "" {
+		return p.sink
 	}
-	return p.ensureBroker(ctx, broker)
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	there, err := p.c.Resource(brokers, p.o.Namespace).Get(ctx, event.DefaultBroker, metav1.GetOptions{})
+	if err == nil {
+		p.sink = address(there)
+	} else if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+		p.o.Log("events: it is not known where apps send events to: %v", err)
+	}
+	return p.sink
 }
 
 // seenTrigger is the name of the trigger by which the keeper sees the events of a broker. Those of apps have one dot.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -111,11 +112,11 @@ func (p *Platform) keeperToken(ctx context.Context, create bool) (string, error)
 		if i := there.GetLabels()[instLabel]; i != "" && p.o.Instance != "" && i != p.o.Instance {
 			return "", app.Errorf(app.CodeExists, "give each gitd a namespace of its own: --namespace NAME", "the events in the namespace %s belong to another gitd", p.o.Namespace)
 		}
-		var data struct{ Data map[string][]byte }
-		if err := kube.Into(there, &data); err != nil {
+		var secret corev1.Secret
+		if err := kube.Into(there, &secret); err != nil {
 			return "", err
 		}
-		return string(data.Data["token"]), nil
+		return string(secret.Data["token"]), nil
 	}
 	if !create {
 		return "", nil
@@ -227,14 +228,14 @@ func (p *Platform) keeperPath(path string) string {
 	return "/api/v1/namespaces/" + p.o.Namespace + "/services/" + keeperName + ":80/proxy" + path
 }
 
-// ask sends a request to the keeper and returns its answer. Where no keeper was ever made, the status is 404.
+// ask sends a request to the keeper and returns its answer. Where no keeper was ever made, the status is 0.
 func (p *Platform) ask(ctx context.Context, method, path string, q url.Values, body any) (status int, answer []byte, err error) {
 	p.mu.Lock()
 	token := p.token
 	p.mu.Unlock()
 	if token == "" {
 		if token, err = p.keeperToken(ctx, false); err != nil || token == "" {
-			return http.StatusNotFound, nil, err
+			return 0, nil, err
 		}
 	}
 	r := p.c.REST.Verb(method).AbsPath(p.keeperPath(path)).SetHeader(keeper.TokenHeader, token).MaxRetries(0)
@@ -273,7 +274,7 @@ func (p *Platform) letters(ctx context.Context, appID, number int64, full bool) 
 
 // lines reads an answer of a JSON value a line.
 func lines[T any](status int, body []byte, err error) ([]T, error) {
-	if err != nil || status == http.StatusNotFound {
+	if err != nil || status == 0 {
 		return nil, err
 	}
 	if status != http.StatusOK {

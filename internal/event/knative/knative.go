@@ -52,6 +52,7 @@ type Platform struct {
 	mu    sync.Mutex
 	token string            // of the keeper that runs; "" where it is not known yet
 	known map[string]string // URLs of the brokers that were found ready
+	sink  string            // of the default broker; "" where it is not known yet
 }
 
 var _ event.Platform = (*Platform)(nil)
@@ -98,8 +99,17 @@ func Open(o Options) *Platform {
 // Start implements event.Platform: Knative delivers always.
 func (p *Platform) Start() {}
 
-// Ready implements event.Platform: Knative Eventing is there.
+// Ready implements event.Platform: Knative Eventing is there, and the default broker, which it makes.
 func (p *Platform) Ready(ctx context.Context) error {
+	if err := p.installed(ctx); err != nil {
+		return err
+	}
+	_, err := p.ensureBroker(ctx, event.DefaultBroker)
+	return err
+}
+
+// installed returns an *app.Error where the cluster has no Knative Eventing.
+func (p *Platform) installed(ctx context.Context) error {
 	body, err := p.c.REST.Get().AbsPath("/apis/eventing.knative.dev/v1").DoRaw(ctx)
 	if apierrors.IsNotFound(err) {
 		return notInstalled()

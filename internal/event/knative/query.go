@@ -65,12 +65,26 @@ func (p *Platform) view(ctx context.Context, number int64, full bool) (*view, er
 	}
 	v := &view{live: live, letters: map[int64][]keeper.Letter{}}
 	for _, l := range all {
-		if l.Out {
+		if l.Out || full && !genuine(l, live) {
 			continue
 		}
 		v.letters[l.Number] = append(v.letters[l.Number], l)
 	}
 	return v, nil
+}
+
+// genuine says whether a letter is of an event that its trigger takes. For a moment after a trigger was replaced, Knative takes every event to the one before, and what it
+// then cannot deliver has nothing that says where to.
+func genuine(l keeper.Letter, live []event.Live) bool {
+	if l.Failure.Destination != "" || l.Again != nil {
+		return true
+	}
+	i := slices.IndexFunc(live, func(t event.Live) bool { return t.ID == l.AppID && t.Name == l.Trigger })
+	e, err := event.Parse(l.Event)
+	if i < 0 || err != nil {
+		return true
+	}
+	return len(passing(live[i:i+1], l.Broker, &e)) == 1
 }
 
 // record is an event with what is known of its deliveries: those that failed, and to which triggers Knative takes it.
@@ -95,6 +109,9 @@ func delivery(l keeper.Letter) event.DeliveryRecord {
 	d := event.DeliveryRecord{Number: l.ID, App: l.App, AppID: l.AppID, Trigger: l.Trigger, State: event.StateDead, Attempts: l.Tries}
 	if l.Again != nil {
 		d.State, d.Replay = event.StateQueued, true
+	}
+	if l.Failure.Destination == "" && l.Again == nil {
+		d.Reason = "Knative does not say why: the app did not answer in time, or the trigger went"
 	}
 	if l.Failure.Destination != "" {
 		d.Reason = l.Failure.String()
@@ -211,7 +228,7 @@ func (p *Platform) Tail(ctx context.Context, q event.Query, do func(r event.Reco
 		var s keeper.Seen
 		if err := d.Decode(&s); err != nil {
 			if ctx.Err() != nil || err == io.EOF {
-				return ctx.Err()
+				return nil
 			}
 			return app.Errorf(app.CodeUnavailable, "follow them again", "the stream of events broke: %w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,7 +20,7 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err := e.Check(); err != nil {
 		return event.Receipt{}, err
 	}
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		return event.Receipt{}, err
 	}
 	if _, err := e.Spend(); err != nil {
@@ -98,6 +99,7 @@ func (p *Platform) RetryDead(ctx context.Context, of event.Owner, numbers []int6
 	if err != nil {
 		return 0, err
 	}
+	chosen = slices.DeleteFunc(chosen, func(l keeper.Letter) bool { return !genuine(l, all) })
 	orders := map[string]*keeper.Order{}
 	for _, l := range chosen {
 		if orders[l.Trigger] == nil {
@@ -122,7 +124,7 @@ func (p *Platform) RetryDead(ctx context.Context, of event.Owner, numbers []int6
 
 // chosen are the dead letters of an app, of these events or of all.
 func (p *Platform) chosen(ctx context.Context, of event.Owner, numbers []int64) (out []keeper.Letter, err error) {
-	all, err := p.letters(ctx, of.ID, 0, false)
+	all, err := p.letters(ctx, of.ID, 0, true)
 	if err != nil {
 		return nil, err
 	}

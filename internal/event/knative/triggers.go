@@ -24,7 +24,7 @@ import (
 // repeated: what is as it should be is not touched.
 func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.Trigger) error {
 	defer p.locks.Lock("app " + of.App)()
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		if len(all) == 0 {
 			return nil
 		}
@@ -202,13 +202,13 @@ func (p *Platform) Triggers(ctx context.Context, name string) ([]event.Live, err
 	if err != nil {
 		return nil, err
 	}
-	letters, err := p.letters(ctx, 0, 0, false)
+	letters, err := p.letters(ctx, 0, 0, true)
 	if err != nil {
 		return nil, err
 	}
 	for i := range all {
 		for _, l := range letters {
-			if l.AppID == all[i].ID && l.Trigger == all[i].Name {
+			if l.AppID == all[i].ID && l.Trigger == all[i].Name && genuine(l, all) {
 				count(l, &all[i].Queued, &all[i].Dead)
 			}
 		}
@@ -218,7 +218,7 @@ func (p *Platform) Triggers(ctx context.Context, name string) ([]event.Live, err
 
 // live reads the triggers of one app, or of all; none where the cluster has no Eventing.
 func (p *Platform) live(ctx context.Context, name string) ([]event.Live, error) {
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		return nil, err
 	}
 	kv := []string{}
@@ -253,7 +253,7 @@ func (p *Platform) live(ctx context.Context, name string) ([]event.Live, error) 
 
 // Owners implements event.Platform.
 func (p *Platform) Owners(ctx context.Context) (map[string]event.Owner, error) {
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		return map[string]event.Owner{}, nil
 	}
 	all, err := p.live(ctx, "")
@@ -270,7 +270,7 @@ func (p *Platform) Owners(ctx context.Context) (map[string]event.Owner, error) {
 // Forget implements event.Platform. What Knative has queued is tried on, and becomes dead letters.
 func (p *Platform) Forget(ctx context.Context, of event.Owner) error {
 	defer p.locks.Lock("app " + of.App)()
-	if err := p.Ready(ctx); err != nil {
+	if err := p.installed(ctx); err != nil {
 		return nil
 	}
 	all, err := p.list(ctx, triggers, appLabel, of.App, idLabel, strconv.FormatInt(of.ID, 10))

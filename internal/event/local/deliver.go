@@ -126,15 +126,14 @@ func (p *Platform) destination(to event.Sink) string {
 func (p *Platform) request(to event.Sink, e *event.Event, limit time.Duration) *answer {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
+	if limit == 0 && to.URL != "" {
+		limit = outsideTime
+	}
 	if limit > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errLate)
 		defer cancel()
 	}
 	a := &answer{header: http.Header{}, end: cancel}
-	if to.URL != "" {
-		a.failed = "URLs are not delivered to yet"
-		return a
-	}
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, p.destination(to), newBody(e.Data))
 	if err != nil {
 		a.failed = err.Error()
@@ -144,8 +143,12 @@ func (p *Platform) request(to event.Sink, e *event.Event, limit time.Duration) *
 	e.ToHeader(q.Header)
 	q.Header.Set("Prefer", "reply")
 	q.Header.Set("User-Agent", "gitd-events")
-	q.RequestURI, q.RemoteAddr = q.URL.RequestURI(), "127.0.0.1:0"
-	a.serve(p.o.Proxy, q)
+	if to.URL != "" {
+		a.ask(p.outside, q)
+	} else {
+		q.RequestURI, q.RemoteAddr = q.URL.RequestURI(), "127.0.0.1:0"
+		a.serve(p.o.Proxy, q)
+	}
 	if context.Cause(ctx) == errLate { //nolint:errorlint // it is that very value
 		a.status, a.failed = 0, "no answer within "+limit.String()
 	}

@@ -45,20 +45,21 @@ func (o Options) withDefaults() Options {
 
 // Platform implements event.Platform.
 type Platform struct {
-	o      Options
-	db     *sql.DB // reads
-	wdb    *sql.DB
-	w      *writer
-	clock  clock
-	ctx    context.Context // ends with Stop: requests under way are cut off
-	cancel context.CancelFunc
-	going  context.Context // ends when Stop begins
-	halt   context.CancelFunc
-	tasks  sync.WaitGroup
-	fan    atomic.Pointer[fan]
-	recent recent
-	bytes  atomic.Int64 // of all events that are kept
-	tails  tails
+	o       Options
+	db      *sql.DB // reads
+	wdb     *sql.DB
+	w       *writer
+	clock   clock
+	ctx     context.Context // ends with Stop: requests under way are cut off
+	cancel  context.CancelFunc
+	going   context.Context // ends when Stop begins
+	halt    context.CancelFunc
+	tasks   sync.WaitGroup
+	fan     atomic.Pointer[fan]
+	recent  recent
+	bytes   atomic.Int64 // of all events that are kept
+	tails   tails
+	outside http.RoundTripper // to URLs that triggers name
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -81,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.going, p.halt = context.WithCancel(p.ctx)
-	p.recent.most = recentBytes
+	p.recent.most, p.outside = recentBytes, newOutside()
 	if err := p.load(ctx); err != nil {
 		_ = p.Close()
 		return nil, explain(err)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,5 +99,32 @@ func TestSend(t *testing.T) {
 	}
 	if s := <-got; s != "hello.test/x 1 hi" || len(got) != 0 {
 		t.Errorf("%s, and %d more", s, len(got))
+	}
+}
+
+// A trigger's URL for dead letters gets them, unless it is an address of this machine.
+func TestDeadLetterURL(t *testing.T) {
+	got := make(chan http.Header, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header }))
+	defer web.Close()
+	p := opened(t, filepath.Join(t.TempDir(), "events.db"), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }, nil)
+	one := triggerOn("a")
+	one.Delivery = event.Delivery{Policy: event.Linear, DeadLetter: web.URL + "/dead"}
+	if err := p.SetTriggers(t.Context(), owner, []event.Trigger{one}); err != nil {
+		t.Fatal(err)
+	}
+	send := func(id string) event.DeliveryRecord {
+		r, err := p.Send(t.Context(), "", event.Event{ID: id, Source: "s", Type: "a"}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return settled(t, p, r.Number).Deliveries[0]
+	}
+	if d := send("1"); d.State != event.StateDead || !strings.Contains(d.Reason, errOwn.Error()) {
+		t.Errorf("%+v", d)
+	}
+	p.outside = http.DefaultTransport
+	if d := send("2"); d.State != event.StateSunk || (<-got).Get("Ce-Knativeerrorcode") != "400" {
+		t.Errorf("%+v", d)
 	}
 }

@@ -273,9 +273,7 @@ func (b Buildpack) targets(app string, m mod, f *fn, env kit.Env, procs []procfi
 	if f == nil {
 		return chooseTargets(app, m, env.Words("BP_GO_TARGETS"), procs)
 	}
-	for _, line := range f.Tell() {
-		kit.Say(b.Out, "%s", line)
-	}
+	f.Tell(b.Out, app)
 	mains, err := findMains(app, m) // before there is one more
 	if err != nil {
 		return nil, err

@@ -88,12 +88,7 @@ func (b Buildpack) describeFunction(f *functions.Found, w wanted) libcnb.DetectR
 // functionProcess is how the function starts; nil where the app starts it by itself. The layers get those with what starts it.
 func (b *build) functionProcess(layers *[]libcnb.LayerContributor) (*libcnb.Process, error) {
 	f := b.function
-	for _, line := range f.Tell() {
-		kit.Say(b.Out, "%s", line)
-	}
-	for _, name := range functions.Unresolved(b.app) {
-		kit.Say(b.Out, "Warning: func.yaml takes %s from a cluster's secrets or variables: set it by config set", name)
-	}
+	f.Tell(b.Out, b.app)
 	if f.Own != "" {
 		return nil, nil
 	}

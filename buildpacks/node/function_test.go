@@ -57,7 +57,7 @@ func TestFunction(t *testing.T) {
 	if status, body := s.Do("POST", "/x", `{"n": 1}`, "content-type: application/json"); status != 200 || body != "POST 1" {
 		t.Errorf("%d %s", status, body)
 	}
-	if status, body := s.Do("GET", "/?fail=1", ""); status != 500 || !strings.Contains(s.Output(), "Error: of this call\n    at handler") {
+	if status, body := s.Do("GET", "/?fail=1", ""); status != 500 || !s.Wrote("Error: of this call\n    at handler") {
 		t.Errorf("%d %s\n%s", status, body, s.Output())
 	}
 }
@@ -116,7 +116,7 @@ func receiver(t *testing.T, s *bptest.Served) {
 			t.Errorf("%s: %d %s", tt.name, status, body)
 		}
 	}
-	if !strings.Contains(s.Output(), "of this call") {
+	if !s.Wrote("of this call") {
 		t.Errorf("what the function threw is not in the log:\n%s", s.Output())
 	}
 }
@@ -126,7 +126,7 @@ func TestFunction_Contracts(t *testing.T) {
 	serve := functionRun(t, map[string]string{"func.yaml": "runtime: node\ninvoke: cloudevent\nrun: {envs: [{name: NAMED, value: by func.yaml}]}\n", "index.js": "exports.handle = (context, event) => {}"}, "index.js")
 	s := serve(writeOutput + "module.exports = { handle: async (context, event) => { if (event?.type === 'fail' || !event) throw new Error('of this call'); const e = { ...event }; if (e.id !== 'a-1') delete e.time; writeFileSync('function_output.json', JSON.stringify(e)); return ''; }, init: () => console.log('init', process.env.NAMED) };").Ready()
 	functiontest.CloudEvents(t, s.URL, s.Dir)
-	if status, _ := s.Do("GET", "/health/readiness", ""); status != 200 || !strings.Contains(s.Output(), "init by func.yaml") {
+	if status, _ := s.Do("GET", "/health/readiness", ""); status != 200 || !s.Wrote("init by func.yaml") {
 		t.Errorf("readiness: %d %s", status, s.Output())
 	}
 	for kind, want := range map[string]int{"application/cloudevents-batch+json": 415, "application/cloudevents+json": 400} {
@@ -134,7 +134,7 @@ func TestFunction_Contracts(t *testing.T) {
 			t.Errorf("%s: %d %s", kind, status, body)
 		}
 	}
-	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: 1", "ce-source: /b", "ce-type: fail"); status != 500 || !strings.Contains(s.Output(), "Error: of this call\n    at ") {
+	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: 1", "ce-source: /b", "ce-type: fail"); status != 500 || !s.Wrote("Error: of this call\n    at ") {
 		t.Errorf("%d %s\n%s", status, body, s.Output())
 	}
 	s.Stop()
@@ -145,7 +145,7 @@ func TestFunction_Contracts(t *testing.T) {
 	if status, body := s.Do("POST", "/x", "{}"); status != 201 || body != "POST/x" {
 		t.Errorf("%d %s", status, body)
 	}
-	if status, body := s.Do("GET", "/fail", ""); status < 500 || !strings.Contains(s.Output(), "TypeError") || !strings.Contains(s.Output(), "app.mjs:1") {
+	if status, body := s.Do("GET", "/fail", ""); status < 500 || !s.Wrote("TypeError") || !s.Wrote("app.mjs:1") {
 		t.Errorf("%d %s\n%s", status, body, s.Output())
 	}
 	s.Stop()

@@ -78,9 +78,7 @@ func mentions(file string, texts [][]byte) bool {
 // serveBootstrap builds such a function.
 func (b Buildpack) serveBootstrap(ctx libcnb.BuildContext, f *functions.Found) (libcnb.BuildResult, error) {
 	result := libcnb.NewBuildResult()
-	for _, line := range f.Tell() {
-		kit.Say(b.Out, "%s", line)
-	}
+	f.Tell(b.Out, ctx.Application.Path)
 	if err := checkProgram(ctx.Application.Path, "./"+bootstrapFile); err != nil {
 		return result, err
 	}

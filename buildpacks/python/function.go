@@ -91,12 +91,7 @@ func serverOf(app string) string {
 // functionProcess is how the function starts; nil where the app starts it by itself. The result gets the layers of what starts it.
 func (b *build) functionProcess(result *libcnb.BuildResult) (*libcnb.Process, error) {
 	f := b.function
-	for _, line := range f.Tell() {
-		kit.Say(b.Out, "%s", line)
-	}
-	for _, name := range functions.Unresolved(b.app) {
-		kit.Say(b.Out, "Warning: func.yaml takes %s from a cluster's secrets or variables: set it by config set", name)
-	}
+	f.Tell(b.Out, b.app)
 	label, err := f.Label()
 	if err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ const (
 	early    = time.Hour
 )
 
-// Authority issues certificates for closed networks. Whoever is to trust them trusts its root.
+// Authority issues certificates for closed networks. Clients that trust its root trust them.
 type Authority struct {
 	root *Pair
 	now  func() time.Time
@@ -53,7 +53,7 @@ func OpenAuthority(dir string, now func() time.Time) (*Authority, error) {
 		return nil, err
 	}
 	if a.root, err = Parse(b, nil); err != nil {
-		return nil, app.Errorf(app.CodeUnavailable, "bring it back from a backup; or remove it: a new authority is made then, which nobody trusts yet", "the authority's file %s cannot be read: %w", file, err)
+		return nil, app.Errorf(app.CodeUnavailable, "bring it back from a backup; or remove it: a new authority is made then, which no client trusts yet", "the authority's file %s cannot be read: %w", file, err)
 	}
 	return a, nil
 }

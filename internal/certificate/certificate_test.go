@@ -21,7 +21,7 @@ func authority(t *testing.T, dir string, now *time.Time) *Authority {
 	return a
 }
 
-// What an authority issues is trusted by whoever trusts its root, also after a restart; a clock that goes back makes nothing worse.
+// What an authority issues is trusted by those who trust its root, also after a restart; a clock that goes back makes nothing worse.
 func TestAuthority(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	a := authority(t, dir, &now)

@@ -4,7 +4,28 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
+	"time"
 )
+
+// Dialer connects to what is Reachable, and has refused make the error for any other address. It looks at the address itself, after the look-up: no second
+// look-up can say otherwise.
+func Dialer(allowed []netip.Prefix, refused func(netip.Addr) error) *net.Dialer {
+	return &net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		own, err := net.InterfaceAddrs()
+		if err != nil {
+			return err
+		}
+		if !Reachable(to.Addr().Unmap(), own, allowed) {
+			return refused(to.Addr())
+		}
+		return nil
+	}}
+}
 
 // Reachable says whether a stranger may make this machine, which has the addresses own, talk to ip: a push to the host of a submodule, or a command to a
 // registry. What is allowed counts first.

@@ -142,7 +142,7 @@ func exchange(ctx context.Context, network, server string, out []byte, id uint16
 		if err != nil {
 			return nil, err
 		}
-		if n >= 12 && binary.BigEndian.Uint16(in) == id { // anything else is of somebody else
+		if n >= 12 && binary.BigEndian.Uint16(in) == id { // anything else answers another question
 			return in[:n], nil
 		}
 	}

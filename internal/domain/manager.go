@@ -318,14 +318,14 @@ func proofOf(a app.App, domain string) string {
 	return "gitd=" + hex.EncodeToString(sum[:16])
 }
 
-// taken says how to get a domain that somebody else has, without who that is.
+// taken says how to get a domain that another app has, without naming it.
 func taken(a app.App, domain string) error {
 	bare := strings.TrimPrefix(domain, "*.")
 	return app.Errorf(app.CodeExists, fmt.Sprintf("if the domain is yours, prove it: set %s.%s to TXT %q in its DNS, and give the same command again", challenge, bare, proofOf(a, domain)),
 		"%s, or a domain above it, is of another app", domain)
 }
 
-// free fails where a domain is somebody else's, unless the DNS has the proof that it is to be the app's.
+// free fails where a domain is another app's, unless the DNS has the proof that it is to be the app's.
 func (m *Manager) free(ctx context.Context, a app.App, add *store.AddDomain) error {
 	all, err := m.o.Store.Domains(ctx, "")
 	if err != nil {

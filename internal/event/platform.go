@@ -11,7 +11,7 @@ import (
 // Platform is what has brokers and delivers. Everything that it accepts survives the end of gitd at any moment. Errors that people can do something about are
 // *app.Errors: NotFound for a broker, an event or a token that does not exist, LimitExceeded or Unavailable where there is no room.
 type Platform interface {
-	// Ready returns an *app.Error where no trigger can work, because something is missing that somebody has to install.
+	// Ready returns an *app.Error where no trigger can work, because something has to be installed first.
 	Ready(ctx context.Context) error
 	// Start begins to deliver. It is called once, when the triggers of what is live are set. Events are accepted before as well.
 	Start()

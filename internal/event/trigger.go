@@ -2,16 +2,16 @@ package event
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
 
+	"github.com/gitd-io/gitd/internal/annotation"
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// annotation of a Service's template has the triggers, as JSON.
-const annotation = "gitd.io/triggers"
+// triggersAnnotation of a Service's template has the triggers, as JSON.
+const triggersAnnotation = "gitd.io/triggers"
 
 // MostTriggers is how many triggers an app may have.
 const MostTriggers = 50
@@ -36,23 +36,12 @@ type Trigger struct {
 
 // SetTriggers keeps triggers in the annotations of a template.
 func SetTriggers(annotations map[string]string, all []Trigger) error {
-	if len(all) == 0 {
-		delete(annotations, annotation)
-		return nil
-	}
-	text, err := json.Marshal(all)
-	if err == nil {
-		annotations[annotation] = string(text)
-	}
-	return err
+	return annotation.Set(annotations, triggersAnnotation, all)
 }
 
 // TriggersOf returns the triggers in the annotations of a template.
-func TriggersOf(annotations map[string]string) (all []Trigger, err error) {
-	if text := annotations[annotation]; text != "" {
-		err = json.Unmarshal([]byte(text), &all)
-	}
-	return all, err
+func TriggersOf(annotations map[string]string) ([]Trigger, error) {
+	return annotation.Of[Trigger](annotations, triggersAnnotation)
 }
 
 // Check says what is wrong with a trigger, in words.

@@ -148,7 +148,7 @@ func (b *broker) initialized() bool {
 }
 
 // invoke calls the function. kill ends the runtime when that has not answered in time. The error is ctx's: a function that has the invocation
-// works on it to its end even if nobody waits for the answer.
+// works on it to its end even if no client waits for the answer.
 func (b *broker) invoke(ctx context.Context, payload []byte, client, trace string, kill func()) (*invocation, result, error) {
 	inv := &invocation{id: newID(), payload: payload, client: client, trace: trace, result: make(chan result, 1)}
 	if inv.trace == "" {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Run runs the function until ctx ends or its runtime cannot be run. It listens for requests when the runtime has asked for its first invocation: whoever
-// connects before that is refused, and so the platform knows when the function is loaded. When ctx ends, the requests under way are
+// Run runs the function until ctx ends or its runtime cannot be run. It listens for requests when the runtime has asked for its first invocation: a
+// connection before that is refused, and so the platform knows when the function is loaded. When ctx ends, the requests under way are
 // answered, and then the runtime gets SIGTERM.
 func Run(ctx context.Context, c Config) error {
 	if c.Log == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/store"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -25,6 +26,18 @@ type AppSummary struct {
 	Trouble    string    `json:"trouble,omitempty"`    // which instances do not stay up: "worker: out of memory"; known while the server runs
 }
 
+// standing is how all apps stand: what is live of each, and which are stopped.
+func (c call) standing(ctx context.Context) (all []app.App, at map[string]store.Standing, stops map[string]store.Stop, err error) {
+	if all, err = c.Store.Apps(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	if at, err = c.Store.Standings(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	stops, err = c.Store.Stops(ctx)
+	return all, at, stops, err
+}
+
 // AllApps asks for the apps.
 type AllApps struct {
 	OfServer
@@ -35,15 +48,7 @@ type AllApps struct {
 var Apps = Operation[AllApps, []AppSummary]{
 	Declaration{Name: "apps", Does: "List the apps", Verb: app.VerbUse, Needs: NeedsStore},
 	func(ctx context.Context, c call, in AllApps) ([]AppSummary, error) {
-		all, err := c.Store.Apps(ctx)
-		if err != nil {
-			return nil, err
-		}
-		standings, err := c.Store.Standings(ctx)
-		if err != nil {
-			return nil, err
-		}
-		stops, err := c.Store.Stops(ctx)
+		all, standings, stops, err := c.standing(ctx)
 		if err != nil {
 			return nil, err
 		}

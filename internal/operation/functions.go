@@ -39,15 +39,7 @@ type Function struct {
 var Functions = Operation[OfServer, []Function]{
 	Declaration{Name: "functions", Does: "List the functions: apps that are built of a handler", Verb: app.VerbUse, Needs: NeedsStore},
 	func(ctx context.Context, c call, _ OfServer) ([]Function, error) {
-		all, err := c.Store.Apps(ctx)
-		if err != nil {
-			return nil, err
-		}
-		standings, err := c.Store.Standings(ctx)
-		if err != nil {
-			return nil, err
-		}
-		stops, err := c.Store.Stops(ctx)
+		all, standings, stops, err := c.standing(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +127,7 @@ const lambdaPath = "/2015-03-31/functions/function/invocations"
 
 // Invoke calls a function, the way of a client's request.
 //
-// It takes the right to read the app, and no more: whoever reaches the app's address can do the same.
+// It takes the right to read the app, and no more: everyone who reaches the app's address can do the same.
 var Invoke = Operation[InvokeOf, Answer]{
 	Declaration{Name: "functions invoke", Args: "APP", Does: "Call a function with what standard input has, and print its answer", Verb: app.VerbRead, Needs: NeedsServer, Stdin: true, Streams: true},
 	func(ctx context.Context, c call, in InvokeOf) (Answer, error) {

@@ -56,10 +56,14 @@ var Triggers = Operation[OfApp, []Trigger]{
 	},
 }
 
-// owner is the app that an operation is about.
-func (c call) owner(ctx context.Context) (event.Owner, error) {
+// eventsOfApp returns what takes events, and the app as it knows it.
+func (c call) eventsOfApp(ctx context.Context) (event.Platform, event.Owner, error) {
+	events, err := c.events()
+	if err != nil {
+		return nil, event.Owner{}, err
+	}
 	a, err := c.Store.App(ctx, c.app)
-	return event.Owner{App: a.Name, ID: a.ID}, err
+	return events, event.Owner{App: a.Name, ID: a.ID}, err
 }
 
 // DeadOf asks for the dead letters of an app.
@@ -76,11 +80,7 @@ var Dead = Operation[DeadOf, []Event]{
 		if in.Lines < 1 || in.Lines > MaxEvents {
 			return []Event{}, app.Errorf(app.CodeInvalidInput, "ask for fewer", "the number of events is not from 1 to %d", MaxEvents)
 		}
-		events, err := c.events()
-		if err != nil {
-			return []Event{}, err
-		}
-		of, err := c.owner(ctx)
+		events, of, err := c.eventsOfApp(ctx)
 		if err != nil {
 			return []Event{}, err
 		}
@@ -116,11 +116,7 @@ var DiscardDead = Operation[EventsOfApp, Done]{
 }
 
 func (c call) withDead(ctx context.Context, in EventsOfApp, do func(event.Platform, context.Context, event.Owner, []int64) (int, error)) (Done, error) {
-	events, err := c.events()
-	if err != nil {
-		return Done{}, err
-	}
-	of, err := c.owner(ctx)
+	events, of, err := c.eventsOfApp(ctx)
 	if err != nil {
 		return Done{}, err
 	}
@@ -142,11 +138,7 @@ type ReplayOf struct {
 var Replay = Operation[ReplayOf, Done]{
 	Declaration{Name: "events replay", Args: "APP TRIGGER", Does: "Deliver the events since a time to one trigger of an app again", Verb: app.VerbChange, Needs: NeedsServer},
 	func(ctx context.Context, c call, in ReplayOf) (Done, error) {
-		events, err := c.events()
-		if err != nil {
-			return Done{}, err
-		}
-		of, err := c.owner(ctx)
+		events, of, err := c.eventsOfApp(ctx)
 		if err != nil {
 			return Done{}, err
 		}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -35,22 +34,7 @@ func newTransport(allowed []netip.Prefix) *checked {
 	}
 	direct := base.Clone()
 	direct.Proxy = nil
-	// By the address itself, after the look-up: no second look-up can say otherwise.
-	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		own, err := net.InterfaceAddrs()
-		if err != nil {
-			return err
-		}
-		if !clouds.Reachable(to.Addr().Unmap(), own, allowed) {
-			return fmt.Errorf("%s: %w", to.Addr(), errClosed)
-		}
-		return nil
-	}}
-	direct.DialContext = dialer.DialContext
+	direct.DialContext = clouds.Dialer(allowed, func(a netip.Addr) error { return fmt.Errorf("%s: %w", a, errClosed) }).DialContext
 	return &checked{direct, base}
 }
 

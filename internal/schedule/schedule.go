@@ -2,18 +2,18 @@
 package schedule
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 	_ "time/tzdata" // machines without /usr/share/zoneinfo
 
+	"github.com/gitd-io/gitd/internal/annotation"
 	"github.com/robfig/cron/v3"
 )
 
-// annotation of a Service's template has the schedules, as JSON.
-const annotation = "gitd.io/schedules"
+// schedulesAnnotation of a Service's template has the schedules, as JSON.
+const schedulesAnnotation = "gitd.io/schedules"
 
 // Bounds of schedules.
 const (
@@ -98,21 +98,10 @@ func (t Times) Next(after time.Time) time.Time {
 
 // Set keeps schedules in the annotations of a template.
 func Set(annotations map[string]string, all []Schedule) error {
-	if len(all) == 0 {
-		delete(annotations, annotation)
-		return nil
-	}
-	text, err := json.Marshal(all)
-	if err == nil {
-		annotations[annotation] = string(text)
-	}
-	return err
+	return annotation.Set(annotations, schedulesAnnotation, all)
 }
 
 // Of returns the schedules in the annotations of a template.
-func Of(annotations map[string]string) (all []Schedule, err error) {
-	if text := annotations[annotation]; text != "" {
-		err = json.Unmarshal([]byte(text), &all)
-	}
-	return all, err
+func Of(annotations map[string]string) ([]Schedule, error) {
+	return annotation.Of[Schedule](annotations, schedulesAnnotation)
 }

@@ -30,3 +30,9 @@ func newer(have int, file string) error {
 	return app.Errorf(app.CodeUnavailable, "run that gitd, or a later one; or restore a backup of before (docs/operations.md, Backup)",
 		"the database %s was written by a newer gitd (schema %d, this one knows %d)", file, have, len(migrations))
 }
+
+// taken says whether err is that a row of that key is there already.
+func taken(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+}

@@ -4,27 +4,12 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"net/url"
-	"os"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"modernc.org/sqlite" // registers itself as "sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	"github.com/gitd-io/gitd/internal/sqlite"
 )
-
-// The log stays when the database is closed, so that the next process needs no disk space to open it.
-func init() {
-	sqlite.RegisterConnectionHook(func(c sqlite.ExecQuerierContext, _ string) error {
-		if f, ok := c.(sqlite.FileControl); ok {
-			_, err := f.FileControlPersistWAL("main", 1)
-			return err
-		}
-		return nil
-	})
-}
 
 // Store is the database. It is safe for concurrent use, by several processes as well.
 type Store struct {
@@ -46,22 +31,13 @@ const (
 
 // Open opens the database in file, creating it if needed, and migrates its schema.
 func Open(file string) (*Store, error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) // its log gets the same mode
+	if err := sqlite.Create(file); err != nil {
+		return nil, err
+	}
+	db, err := sqlite.Open(file, maxConnections, idle, fmt.Sprintf("journal_size_limit(%d)", maxLog))
 	if err != nil {
 		return nil, err
 	}
-	f.Close()
-	q := url.Values{}
-	for _, p := range []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", fmt.Sprintf("journal_size_limit(%d)", maxLog)} {
-		q.Add("_pragma", p)
-	}
-	q.Set("_txlock", "immediate")
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: q.Encode()}).String())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(maxConnections)
-	db.SetMaxIdleConns(idle)
 	s := &Store{db: db, Now: time.Now}
 	if err := s.migrate(file); err != nil {
 		db.Close()
@@ -74,30 +50,8 @@ func Open(file string) (*Store, error) {
 }
 
 func (s *Store) migrate(file string) error {
-	tx, err := s.db.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var have int
-	if err := tx.QueryRow("PRAGMA user_version").Scan(&have); err != nil {
-		return err
-	}
-	if have > len(migrations) {
-		return newer(have, file)
-	}
-	if have == len(migrations) {
-		return nil
-	}
-	for _, m := range migrations[have:] {
-		if _, err := tx.Exec(m); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations))); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil || have == 0 {
+	have, err := sqlite.Migrate(s.db, migrations, func(have int) error { return newer(have, file) })
+	if err != nil || have == 0 || have == len(migrations) {
 		return err
 	}
 	_, err = s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)") // migrating a long ledger makes a long log
@@ -119,8 +73,3 @@ func (s *Store) change(ctx context.Context, f func(tx *sql.Tx) error) error {
 
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
-
-func taken(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE)
-}

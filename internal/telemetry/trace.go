@@ -17,7 +17,7 @@ type Kind uint64
 // The kinds of spans, as OTLP numbers them.
 const (
 	KindInternal Kind = 1 // a part of another one
-	KindServer   Kind = 2 // what somebody asked for
+	KindServer   Kind = 2 // what a client asked for
 )
 
 // Attribute is something that is known of a span. Its value is a string, an int, an int64, a float64 or a bool. Nothing of an app's configuration, and no

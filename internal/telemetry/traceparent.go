@@ -19,7 +19,7 @@ func (t TraceID) String() string { return hex.EncodeToString(t[:]) }
 // String is the ID in hexadecimal.
 func (s SpanID) String() string { return hex.EncodeToString(s[:]) }
 
-// Parent is a span of somebody else that ours are under. The zero value is none.
+// Parent is a span of the client's that ours are under. The zero value is none.
 type Parent struct {
 	Trace   TraceID
 	Span    SpanID

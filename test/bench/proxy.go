@@ -53,23 +53,14 @@ func (b *bench) measureProxy(kinds []string) error {
 	if err != nil {
 		return err
 	}
-	i, err := s.who("web")
+	i, backend, end, err := b.behindProxies(s)
 	if err != nil {
 		return err
 	}
-	bare, err := b.newBareRunc(i, true)
-	if err != nil {
-		return err
-	}
-	defer bare.close()
-	_, remove, err := bare.run()
-	if err != nil {
-		return err
-	}
-	defer remove()
+	defer end()
 	ways := []*way{{name: "gitd", pid: s.process.pid(), url: "http://" + s.HTTP + "/", host: "web.localhost"}}
 	for _, k := range kinds {
-		w, stop, err := b.serveProxy(k, "127.0.0.1:"+bare.port)
+		w, stop, err := b.serveProxy(k, backend)
 		if err != nil {
 			return err
 		}
@@ -89,6 +80,23 @@ func (b *bench) measureProxy(kinds []string) error {
 	}
 	b.reportProxy(ways)
 	return nil
+}
+
+// behindProxies runs a container of the spec of the one instance i of the app web, on the host's network, for the peers to be in front of. end removes it.
+func (b *bench) behindProxies(s *server) (i instance, address string, end func(), err error) {
+	if i, err = s.who("web"); err != nil {
+		return i, "", nil, err
+	}
+	bare, err := b.newBareRunc(i, true)
+	if err != nil {
+		return i, "", nil, err
+	}
+	_, remove, err := bare.run()
+	if err != nil {
+		bare.close()
+		return i, "", nil, err
+	}
+	return i, "127.0.0.1:" + bare.port, func() { remove(); bare.close() }, nil
 }
 
 // load loads the ways in turn.

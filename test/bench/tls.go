@@ -39,23 +39,14 @@ func (b *bench) tls() error {
 	if err := s.run(nil, "domains", "add", "web", tlsName, "--no-check", "--certificate", chain, "--key", key, "--data", s.data); err != nil {
 		return err
 	}
-	i, err := s.who("web")
+	_, backend, end, err := b.behindProxies(s)
 	if err != nil {
 		return err
 	}
-	bare, err := b.newBareRunc(i, true)
-	if err != nil {
-		return err
-	}
-	defer bare.close()
-	_, remove, err := bare.run()
-	if err != nil {
-		return err
-	}
-	defer remove()
+	defer end()
 	ways := []*way{{name: "gitd", pid: s.process.pid(), url: s.HTTPS}}
 	for _, kind := range []string{"nginx", "Caddy"} {
-		w, stop, err := b.serveTLS(kind, "127.0.0.1:"+bare.port, chain, key)
+		w, stop, err := b.serveTLS(kind, backend, chain, key)
 		if err != nil {
 			return err
 		}

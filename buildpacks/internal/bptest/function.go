@@ -94,6 +94,16 @@ func (s *Served) Ended() string {
 // Output is what the process has written so far.
 func (s *Served) Output() string { return s.out.String() }
 
+// Wrote waits until the process has written a text, which may reach us after its answer does.
+func (s *Served) Wrote(text string) bool {
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(s.Output(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 // Ready waits until the process listens.
 func (s *Served) Ready() *Served {
 	s.t.Helper()

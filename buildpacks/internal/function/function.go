@@ -4,7 +4,7 @@ package function
 
 import (
 	"encoding/json"
-	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -193,15 +193,17 @@ func (f *Found) Label() (libcnb.Label, error) {
 	return libcnb.Label{Key: function.Label, Value: text}, err
 }
 
-// Tell says in the log of a build which contract it is, and how another is chosen.
-func (f *Found) Tell() (lines []string) {
+// Tell says in the log of a build which contract it is, how another is chosen, and which variables of func.yaml have no plain value.
+func (f *Found) Tell(out io.Writer, app string) {
 	what := names[f.Contract]
 	if f.Signature != "" {
 		what += ", " + string(f.Signature)
 	}
-	lines = append(lines, fmt.Sprintf("Function %s (%s), by %s", f.Target, what, f.Evidence))
+	kit.Say(out, "Function %s (%s), by %s", f.Target, what, f.Evidence)
 	for _, o := range f.Also {
-		lines = append(lines, fmt.Sprintf("It also fits %s, by %s; to choose that: [io.gitd.function] contract = %q in project.toml", names[o.Contract], o.Evidence, o.Contract))
+		kit.Say(out, "It also fits %s, by %s; to choose that: [io.gitd.function] contract = %q in project.toml", names[o.Contract], o.Evidence, o.Contract)
 	}
-	return lines
+	for _, name := range unresolved(app) {
+		kit.Say(out, "Warning: func.yaml takes %s from a cluster's secrets or variables: set it by config set", name)
+	}
 }

@@ -88,8 +88,8 @@ func (y *funcYAML) env() map[string]string {
 	return env
 }
 
-// Unresolved are the variables of func.yaml whose values are not plain: for a line in the log.
-func Unresolved(app string) (names []string) {
+// unresolved are the variables of func.yaml whose values are not plain.
+func unresolved(app string) (names []string) {
 	y, err := readFuncYAML(app)
 	if err != nil || y == nil {
 		return nil

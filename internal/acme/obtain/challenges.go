@@ -15,7 +15,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// storage is certmagic's on the disk. certmagic writes a challenge there for whoever answers it: that is gitd, which is told instead.
+// storage is certmagic's on the disk. certmagic writes a challenge there for the process that answers it: that is gitd, which is told instead.
 type storage struct {
 	*certmagic.FileStorage
 	p *program

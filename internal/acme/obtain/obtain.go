@@ -100,7 +100,7 @@ func (p *program) configure(c wire.Config) error {
 		cfg.Issuers = nil // New has set one of its own
 		for _, directory := range c.Directories {
 			t := certmagic.ACMEIssuer{CA: directory, TestCA: directory, Email: c.Email, Agreed: true, TrustedRoots: roots, Logger: zap.NewNop(), CertObtainTimeout: attemptTime,
-				ListenHost: "127.0.0.1", AltHTTPPort: port, AltTLSALPNPort: port, // certmagic listens, and nobody comes there
+				ListenHost: "127.0.0.1", AltHTTPPort: port, AltTLSALPNPort: port, // certmagic listens here; no challenge comes this way
 				DisableHTTPChallenge:    len(c.Challenges) > 0 && !slices.Contains(c.Challenges, wire.HTTP),
 				DisableTLSALPNChallenge: len(c.Challenges) > 0 && !slices.Contains(c.Challenges, wire.ALPN)}
 			if of == &p.dns {
@@ -113,7 +113,7 @@ func (p *program) configure(c wire.Config) error {
 	return nil
 }
 
-// silent is an issuer that asks nobody for an address of mail: standard input is gitd's.
+// silent is an issuer that does not ask for an email address: standard input is gitd's.
 type silent struct{ *certmagic.ACMEIssuer }
 
 // PreCheck implements certmagic.PreChecker.

@@ -1,8 +1,6 @@
 package contract
 
 import (
-	"context"
-	"io"
 	"net/http"
 	"testing"
 
@@ -51,22 +49,7 @@ func (s *suite) domains(t *testing.T) {
 func (s *suite) answers(t *testing.T, name string, status int, body string) {
 	t.Helper()
 	apptest.Eventually(t, settles, name+" answers "+http.StatusText(status)+" "+body, func() bool {
-		code, got, err := s.ask(within(t), name)
+		code, got, err := s.ask(within(t), name, "/")
 		return err == nil && code == status && (body == "" || got == body)
 	})
-}
-
-// ask requests / of a name.
-func (s *suite) ask(ctx context.Context, name string) (int, string, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+name+"/", nil)
-	if err != nil {
-		return 0, "", err
-	}
-	res, err := s.client.Do(q)
-	if err != nil {
-		return 0, "", err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(b), err
 }

@@ -83,7 +83,12 @@ func (s *suite) mustRoll(t *testing.T, svc *servingv1.Service) (string, *deploy.
 
 // get requests a path of LABEL.DOMAIN.
 func (s *suite) get(ctx context.Context, label, path string) (int, string, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+label+"."+s.env.Domain+path, nil)
+	return s.ask(ctx, label+"."+s.env.Domain, path)
+}
+
+// ask requests a path of a name.
+func (s *suite) ask(ctx context.Context, name, path string) (int, string, error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+name+path, nil)
 	if err != nil {
 		return 0, "", err
 	}

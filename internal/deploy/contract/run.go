@@ -135,7 +135,7 @@ func (s *suite) run(t *testing.T) {
 			}
 		})
 	}
-	for name, more := range map[string]func(*testing.T){"memory": s.runOutOfMemory, "signals": s.signals, "client gone": s.gone, "100 MB": s.muchData, "output that nobody reads": s.head, "no tail is lost": s.tails} {
+	for name, more := range map[string]func(*testing.T){"memory": s.runOutOfMemory, "signals": s.signals, "client gone": s.gone, "100 MB": s.muchData, "output that is not read": s.head, "no tail is lost": s.tails} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); more(t) })
 	}
 }

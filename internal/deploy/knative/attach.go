@@ -31,7 +31,7 @@ const (
 const (
 	logRoom        = 1 << 30          // bytes that the node's log may grow by before it is rotated
 	attachedOutput = time.Minute      // bounds the wait for what an attached command wrote whose container was killed
-	hangUp         = 5 * time.Second  // for a connection to end by itself that nobody needs
+	hangUp         = 5 * time.Second  // for a connection that is no longer needed to end by itself
 	aliveEvery     = 30 * time.Second // so that nothing between gitd and the node takes the connection for an idle one
 )
 
@@ -81,7 +81,7 @@ func (a *attachment) prepare(ctx context.Context, spec *corev1.PodSpec) error {
 	return nil
 }
 
-// publishedFor is how long an image is taken to be in the registry that was put there: somebody else's may lose it.
+// publishedFor is how long an image is taken to be in the registry that was put there: another one may lose it.
 const publishedFor = time.Hour
 
 // published is the image with gitd-pod.

@@ -18,7 +18,7 @@ import (
 )
 
 // A domain of an app is a DomainMapping in the app's namespace. Knative maps a domain for one namespace only, which a ClusterDomainClaim names: gitd makes that
-// too, where it may; else Knative itself does (autocreate-cluster-domain-claims), or whoever looks after the cluster.
+// too, where it may; else Knative itself does (autocreate-cluster-domain-claims), or the cluster's operator.
 var (
 	domainMappings = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1beta1", Resource: "domainmappings"}
 	domainClaims   = schema.GroupVersionResource{Group: "networking.internal.knative.dev", Version: "v1alpha1", Resource: "clusterdomainclaims"}

@@ -197,7 +197,7 @@ func (p *Platform) pageOf(ctx context.Context, svc *servingv1.Service, name, ima
 	page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "1", autoscaling.MaxScaleAnnotationKey: "3"}
 	page.Spec.Template.Spec.Containers = []corev1.Container{{Image: image, Args: args, Resources: corev1.ResourceRequirements{
 		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("16Mi")}}}}
-	if args != nil { // of an app that is stopped: it costs nothing while nobody asks
+	if args != nil { // of an app that is stopped: it costs nothing while no request comes
 		page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "0", autoscaling.MaxScaleAnnotationKey: "1"}
 	}
 	r, err := newRelease(svc.Name, page.Spec.Template)

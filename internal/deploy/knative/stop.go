@@ -17,7 +17,7 @@ import (
 // notJobs leaves the pods of RunProcess out of a selector.
 const notJobs = ",!batch.kubernetes.io/job-name"
 
-// A stopped Service on a cluster has one revision, NAME-stop, in which gitd-pod answers with 503, and which is at zero while nobody asks. For all that reads
+// A stopped Service on a cluster has one revision, NAME-stop, in which gitd-pod answers with 503, and which is at zero until a request comes. For all that reads
 // Services it is not there (find). The ledger has all that it takes to apply it again.
 const (
 	stoppedNote = "gitd.io/stopped"

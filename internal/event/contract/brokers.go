@@ -154,7 +154,7 @@ func (s *suite) ingress(t *testing.T) {
 	}
 }
 
-// Over HTTP, a broker takes events from those who have a token of it, and from nobody else.
+// Over HTTP, a broker takes events from those who have a token of it, and from no others.
 func (s *suite) tokens(t *testing.T) {
 	if s.Ingress == nil {
 		t.Skip("nothing outside reaches the broker")

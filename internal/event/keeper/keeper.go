@@ -1,5 +1,5 @@
-// Package keeper is what runs beside Knative Eventing on a cluster and keeps what Knative does not: dead letters, on a volume, until somebody has
-// dealt with them, and the last events of the brokers, in memory. It is also gitd's way to the brokers: the API server passes gitd's requests
+// Package keeper is what runs beside Knative Eventing on a cluster and keeps what Knative does not: dead letters, on a volume, until they are
+// retried or discarded, and the last events of the brokers, in memory. It is also gitd's way to the brokers: the API server passes gitd's requests
 // to it, so that gitd may be anywhere.
 package keeper
 

@@ -23,7 +23,7 @@ const (
 type posting struct {
 	mu       sync.Mutex
 	accepted bool
-	refused  chan Sent // nil where nobody waits
+	refused  chan Sent // nil where no sender waits
 }
 
 // accept says whether it was not refused before.
@@ -37,7 +37,7 @@ func (p *posting) accept() bool {
 	return true
 }
 
-// refuse tells whoever waits, and says whether somebody did.
+// refuse tells the sender that waits, and says whether one did.
 func (p *posting) refuse(s Sent) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

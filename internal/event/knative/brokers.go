@@ -16,7 +16,7 @@ import (
 	"github.com/gitd-io/gitd/internal/event/keeper"
 )
 
-// Brokers implements event.Platform. A broker default that somebody else made is used as it is. How many events wait, only Knative knows.
+// Brokers implements event.Platform. A broker default that gitd did not make is used as it is. How many events wait, only Knative knows.
 func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
 	if err := p.installed(ctx); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 }
 
 // ensureBroker returns the URL of a broker. The default one is made where it is not there, of the class and with the channel that the cluster has for brokers
-// that say nothing; one that somebody else made is used as it is.
+// that say nothing; one that gitd did not make is used as it is.
 func (p *Platform) ensureBroker(ctx context.Context, name string) (string, error) {
 	name = cmp.Or(name, event.DefaultBroker)
 	defer p.locks.Lock(name)()

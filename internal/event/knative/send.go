@@ -153,7 +153,7 @@ func (p *Platform) Discard(ctx context.Context, of event.Owner, numbers []int64)
 			return n, err
 		case status == http.StatusNoContent:
 			n++
-		case status != http.StatusNotFound: // discarded by somebody else
+		case status != http.StatusNotFound: // discarded meanwhile
 			return n, unanswered(status, body)
 		}
 	}

@@ -80,7 +80,7 @@ func (p *Platform) retire(ctx context.Context, names []string) error {
 // triggerName has one dot: neither apps nor triggers have one in their names.
 func triggerName(name, trigger string) string { return name + "." + trigger }
 
-// setTrigger applies a trigger, and says whether its broker is there. Where it is not, the trigger gets its events once somebody has made it.
+// setTrigger applies a trigger, and says whether its broker is there. Where it is not, the trigger gets its events once it is made.
 func (p *Platform) setTrigger(ctx context.Context, of event.Owner, t *event.Trigger, there []unstructured.Unstructured) (hasBroker bool, err error) {
 	broker, err := p.ensureBroker(ctx, t.Broker)
 	hasBroker = app.CodeOf(err) != app.CodeNotFound

@@ -3,10 +3,8 @@ package local
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/clouds"
@@ -17,22 +15,9 @@ const outsideTime = 30 * time.Second
 
 var errOwn = errors.New("gitd does not send to this address: it is this machine's own, or a cloud's")
 
-// newOutside is a transport for URLs that strangers name. It looks at the address itself, after the look-up.
+// newOutside is a transport for URLs that strangers name.
 func newOutside() *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		own, err := net.InterfaceAddrs()
-		if err != nil {
-			return err
-		}
-		if !clouds.Reachable(to.Addr().Unmap(), own, nil) {
-			return errOwn
-		}
-		return nil
-	}}
+	dialer := clouds.Dialer(nil, func(netip.Addr) error { return errOwn })
 	return &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 4, MaxResponseHeaderBytes: 64 << 10}
 }
 

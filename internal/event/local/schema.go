@@ -3,13 +3,9 @@ package local
 import (
 	"database/sql"
 	"errors"
-	"fmt"
-	"net/url"
-	"os"
-
-	_ "modernc.org/sqlite" // registers itself as "sqlite"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/sqlite"
 )
 
 // migrations are applied in order; PRAGMA user_version counts those applied. New ones are added at the end.
@@ -105,52 +101,22 @@ const readers = 4
 
 // open opens the database in file, creating it if needed.
 func open(file string) (write, read *sql.DB, err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) // its log gets the same mode
-	if err != nil {
+	if err := sqlite.Create(file); err != nil {
 		return nil, nil, err
 	}
-	f.Close()
 	connect := func(connections int) (*sql.DB, error) {
-		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)", "cache_size(-8192)"}, "_txlock": {"immediate"}}
-		db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: q.Encode()}).String())
-		if err == nil {
-			db.SetMaxOpenConns(connections)
-			db.SetMaxIdleConns(connections)
-		}
-		return db, err
+		return sqlite.Open(file, connections, connections, "journal_size_limit(67108864)", "wal_autocheckpoint(4000)", "cache_size(-8192)")
 	}
 	if write, err = connect(1); err != nil {
 		return nil, nil, err
 	}
-	if err = migrate(write, file); err == nil {
+	if _, err = sqlite.Migrate(write, migrations, func(int) error {
+		return app.Errorf(app.CodeUnavailable, "start the newer gitd again, or move the file away: what it has not delivered yet is in it", "%s is of a newer gitd", file)
+	}); err == nil {
 		read, err = connect(readers)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, write.Close())
 	}
 	return write, read, nil
-}
-
-func migrate(db *sql.DB, file string) error {
-	tx, err := db.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var have int
-	if err := tx.QueryRow("PRAGMA user_version").Scan(&have); err != nil {
-		return err
-	}
-	if have > len(migrations) {
-		return app.Errorf(app.CodeUnavailable, "start the newer gitd again, or move the file away: what it has not delivered yet is in it", "%s is of a newer gitd", file)
-	}
-	for _, m := range migrations[have:] {
-		if _, err := tx.Exec(m); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(migrations))); err != nil {
-		return err
-	}
-	return tx.Commit()
 }

@@ -42,7 +42,7 @@ type Secure struct {
 	Stay bool          // requests over HTTP are answered there, and not redirected
 	HSTS time.Duration // for how long browsers are told to come by HTTPS alone; 0: they are not told
 	// Wanted is called with a name that a client asks for over TLS: a host of the table without a certificate. The handshake waits a moment for one to be
-	// published. It must not block; nil: nobody is asked.
+	// published. It must not block; nil for none.
 	Wanted func(name string)
 }
 

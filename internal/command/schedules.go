@@ -27,7 +27,11 @@ func printSchedules(out io.Writer, list []operation.Schedule) error {
 				state = fmt.Sprintf("failed (%d)", *s.Last.Status)
 			}
 		}
-		row(w, s.Name, s.Schedule, s.Timezone, next, last, state, id, app.Line(quoted(s.Command), maxShown))
+		what := quoted(s.Command)
+		if s.Path != "" {
+			what = "an event to " + s.Path
+		}
+		row(w, s.Name, s.Schedule, s.Timezone, next, last, state, id, app.Line(what, maxShown))
 	}
 	return w.Flush()
 }

@@ -16,7 +16,7 @@ type Platform interface {
 	// Start begins to deliver. It is called once, when the triggers of what is live are set. Events are accepted before as well.
 	Start()
 	// Send accepts an event into a broker ("" for the default one) and returns once it is on disk; it is delivered after that to each trigger whose filters it
-	// passes at that moment. An event whose source and id the broker has already is accepted and not delivered again. It returns CodeNotFound for a broker that
+	// passes at that moment. An event whose source and id the broker has already from that sender is accepted and not delivered again. It returns CodeNotFound for a broker that
 	// does not exist, CodeInvalidInput for an event that Check refuses or whose time to live is used up, and CodeUnavailable where there is no room: try later.
 	Send(ctx context.Context, broker string, e Event, from Sender) (Receipt, error)
 

@@ -37,6 +37,7 @@ type Options struct {
 	LogDir   string           // logs of detached and scheduled jobs: LogDir/APP/jN.log
 	Now      func() time.Time // time.Now
 	Log      func(format string, args ...any)
+	Events   Events // what takes the events of schedules; nil: there are none
 
 	Metrics telemetry.Jobs
 	Tracer  *telemetry.Tracer // nil: nothing is traced

@@ -157,7 +157,7 @@ const late = time.Minute
 func (m *Manager) become(ctx context.Context, name string, version int, s *schedule.Schedule, due []time.Time, before int, now time.Time) (jobs, replaced []app.Job, err error) {
 	newest := due[len(due)-1]
 	for _, at := range due {
-		j := app.Job{App: name, Kind: app.JobSchedule, Schedule: s.Name, Due: at, Version: version, Key: clock, Command: s.Command, Detached: true,
+		j := app.Job{App: name, Kind: app.JobSchedule, Schedule: s.Name, Due: at, Version: version, Key: clock, Command: commandIn(s), Detached: true,
 			Started: now, Deadline: now.Add(cmp.Or(s.Timeout, DefaultTimeout)), State: app.JobStarting, Trace: m.newTrace()}
 		if at != newest || s.Missed == schedule.Skip && now.Sub(at) > late {
 			j.State, j.Ended, j.Reason = app.JobMissed, now, "gitd did not run when it was due"
@@ -213,7 +213,7 @@ func (m *Manager) retry(ctx context.Context, name string, k *scheduled, s *sched
 	if !failed || j.Attempt >= s.Retries || now.Sub(j.Ended) < pause(j.Attempt) {
 		return nil
 	}
-	again := app.Job{App: name, Kind: app.JobSchedule, Schedule: s.Name, Due: j.Due, Attempt: j.Attempt + 1, Version: k.version, Command: s.Command, Detached: true,
+	again := app.Job{App: name, Kind: app.JobSchedule, Schedule: s.Name, Due: j.Due, Attempt: j.Attempt + 1, Version: k.version, Command: commandIn(s), Detached: true,
 		Started: now, Deadline: now.Add(cmp.Or(s.Timeout, DefaultTimeout)), State: app.JobStarting, Trace: m.newTrace()}
 	again, err = m.o.Store.EnterJob(ctx, app.Root, again, atOnce)
 	if app.CodeOf(err) == app.CodeExists || app.CodeOf(err) == app.CodeLimitExceeded { // it is tried later
@@ -228,12 +228,15 @@ func (m *Manager) retry(ctx context.Context, name string, k *scheduled, s *sched
 // pause is how long a job is waited with that has failed, before the next attempt: 30 s, and twice as long each time, at most an hour.
 func pause(attempt int) time.Duration { return min(30*time.Second<<min(attempt, 10), time.Hour) }
 
-// resume starts a scheduled job that is entered, unless it was started before, and watches it.
+// resume starts a scheduled job that is entered, unless it was started before, and watches it; or sends its event.
 func (m *Manager) resume(j app.Job) {
 	_, svc, err := m.release(m.ctx, j.App, j.Version)
-	if err == nil {
-		spec := m.specOf(j)
-		_, err = m.start(m.ctx, j, svc, spec)
+	switch s := sends(svc, j); {
+	case err != nil:
+	case s != nil:
+		m.send(j, s)
+	default:
+		_, err = m.start(m.ctx, j, svc, m.specOf(j))
 	}
 	if err != nil && m.ctx.Err() == nil {
 		m.o.Log("schedules: j%d of %s did not start: %v", j.Number, j.App, err, logged(j))

@@ -2,7 +2,9 @@ package job_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/job"
 	"github.com/gitd-io/gitd/internal/schedule"
 	"github.com/gitd-io/gitd/internal/store"
@@ -63,7 +66,9 @@ type scene struct {
 	now      time.Time // guarded by mu
 }
 
-func newScene(t *testing.T, s schedule.Schedule) *scene {
+func newScene(t *testing.T, s schedule.Schedule) *scene { return newSceneWith(t, s, nil) }
+
+func newSceneWith(t *testing.T, s schedule.Schedule, events job.Events) *scene {
 	st, err := store.Open(filepath.Join(t.TempDir(), "gitd.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +76,7 @@ func newScene(t *testing.T, s schedule.Schedule) *scene {
 	t.Cleanup(func() { st.Close() })
 	live(t, st, "clock", []schedule.Schedule{s, {Name: "never-mind", Cron: "0 0 1 1 *", Zone: "UTC", Command: []string{"true"}}})
 	sc := &scene{t: t, store: st, platform: &held{runs: map[string]chan deploy.Exit{}}, now: epoch.Add(30 * time.Second)}
-	m := job.New(job.Options{Store: st, Platform: sc.platform, LogDir: t.TempDir(), Now: sc.clock, Log: t.Logf})
+	m := job.New(job.Options{Store: st, Platform: sc.platform, LogDir: t.TempDir(), Now: sc.clock, Log: t.Logf, Events: events})
 	t.Cleanup(m.Close)
 	m.Schedules(time.Millisecond)
 	return sc
@@ -212,4 +217,53 @@ func TestSchedules_Retry(t *testing.T) {
 	s.pass(time.Hour)
 	time.Sleep(50 * time.Millisecond)
 	s.becomes(app.JobFailed, app.JobFailed, app.JobFailed) // no more than asked for
+}
+
+// broker takes events, but for the first ones.
+type broker struct {
+	mu      sync.Mutex // mu guards the following
+	refuses int
+	got     []event.Event
+}
+
+func (b *broker) Send(_ context.Context, _ string, e event.Event, from event.Sender) (event.Receipt, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if from.Kind != event.FromSource {
+		return event.Receipt{}, errors.New("it is not from a source")
+	}
+	if b.refuses--; b.refuses >= 0 {
+		return event.Receipt{}, app.Errorf(app.CodeUnavailable, "send it again", "the broker is full")
+	}
+	b.got = append(b.got, e)
+	return event.Receipt{Number: int64(len(b.got)), Triggers: 1}, nil
+}
+
+// An event of a schedule has the due time as its id, also when it is sent again: a broker knows it.
+func TestSchedules_Event(t *testing.T) {
+	b := &broker{refuses: 1}
+	tick := schedule.Schedule{Name: "tick", Cron: "1 0 * * *", Zone: "UTC", Path: "/tick", Data: `{"n": 1}`, Overlap: schedule.Forbid, Missed: schedule.RunOnce, Retries: schedule.MaxRetries}
+	s := newSceneWith(t, tick, b)
+	s.pass(time.Minute)
+	if jobs := s.becomes(app.JobFailed); !strings.Contains(jobs[0].Reason, "the broker is full") {
+		t.Errorf("%+v", jobs[0])
+	}
+	s.pass(time.Minute)
+	if jobs := s.becomes(app.JobFailed, app.JobDone); jobs[0].Reason != "event e1" || strings.Join(jobs[0].Command, " ") != "POST /tick" {
+		t.Errorf("%+v", jobs[0])
+	}
+	due := epoch.Add(time.Minute).UTC().Format(time.RFC3339)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.got) != 1 || b.got[0].ID != due || b.got[0].Source != "/apps/clock/schedules/tick" || b.got[0].Type != event.ScheduleType || b.got[0].ContentType != "application/json" || string(b.got[0].Data) != tick.Data {
+		t.Errorf("%+v", b.got)
+	}
+}
+
+func TestSchedules_EventWithoutBroker(t *testing.T) {
+	s := newScene(t, schedule.Schedule{Name: "tick", Cron: "* * * * *", Zone: "UTC", Path: "/tick"})
+	s.pass(time.Minute)
+	if jobs := s.becomes(app.JobFailed); !strings.Contains(jobs[0].Reason, "no brokers") {
+		t.Errorf("%+v", jobs[0])
+	}
 }

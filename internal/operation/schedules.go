@@ -14,6 +14,7 @@ type Schedule struct {
 	Schedule string     `json:"schedule"`
 	Timezone string     `json:"timezone"`
 	Command  []string   `json:"command,omitempty"` // for those alone who may run it
+	Path     string     `json:"path,omitempty"`    // of the app, which gets an event, instead of a command
 	Overlap  string     `json:"overlap"`
 	Missed   string     `json:"missed"`
 	Retries  int        `json:"retries,omitempty"`
@@ -36,7 +37,7 @@ var Schedules = Operation[OfApp, []Schedule]{
 }
 
 func scheduleOf(s job.Scheduled, secrets bool) Schedule {
-	o := Schedule{Name: s.Name, Schedule: s.Cron, Timezone: s.Zone, Overlap: string(s.Overlap), Missed: string(s.Missed), Retries: s.Retries}
+	o := Schedule{Name: s.Name, Schedule: s.Cron, Timezone: s.Zone, Overlap: string(s.Overlap), Missed: string(s.Missed), Retries: s.Retries, Path: s.Path}
 	if secrets {
 		o.Command = s.Command
 	}

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/gitd-io/gitd/internal/event"
 	patterns "github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/schedule"
 )
@@ -16,6 +18,8 @@ type scheduleTable struct {
 	Schedule string  `toml:"schedule"`
 	Timezone *string `toml:"timezone"`
 	Command  any     `toml:"command"` // a list of words, or a process type
+	Path     string  `toml:"path"`    // instead of a command: the app gets an event there
+	Data     string  `toml:"data"`
 	Overlap  *string `toml:"overlap"`
 	Missed   *string `toml:"missed"`
 	Retries  *int64  `toml:"retries"`
@@ -76,8 +80,16 @@ func (t scheduleTable) schedule() (s schedule.Schedule, err error) {
 	switch {
 	case !scheduleName.MatchString(s.Name):
 		return s, fmt.Errorf("the name must be of a-z, 0-9 and -, at most 40 characters")
+	case t.Path != "":
+		if err := t.event(&s); err != nil {
+			return s, err
+		}
+	case t.Data != "":
+		return s, fmt.Errorf("data is that of an event: give the path of the app that gets it")
 	case len(s.Command) == 0 || s.Command[0] == "":
-		return s, fmt.Errorf(`command is missing: a process type, or a list such as ["rake", "clean"]`)
+		return s, fmt.Errorf(`command is missing: a process type, or a list such as ["rake", "clean"]; or path, for an event`)
+	}
+	switch {
 	case s.Overlap != schedule.Forbid && s.Overlap != schedule.Replace && s.Overlap != schedule.Allow:
 		return s, fmt.Errorf(`overlap is "forbid", "replace" or "allow", not %q`, s.Overlap)
 	case s.Missed != schedule.RunOnce && s.Missed != schedule.Skip:
@@ -96,6 +108,22 @@ func (t scheduleTable) schedule() (s schedule.Schedule, err error) {
 	}
 	_, err = s.Times()
 	return s, err
+}
+
+// maxScheduleData is how long the data of a schedule's event may be: it is kept with each release.
+const maxScheduleData = 8 << 10
+
+// event sets what a schedule says that sends an event.
+func (t scheduleTable) event(s *schedule.Schedule) error {
+	s.Path, s.Data, s.Retries = t.Path, t.Data, schedule.MaxRetries
+	trigger := event.TriggerOfSchedule("app", s.Name, s.Path)
+	switch {
+	case t.Command != nil || t.Overlap != nil || t.Timeout != nil:
+		return fmt.Errorf("with path, which sends an event, there is no command, overlap or timeout")
+	case len(t.Data) > maxScheduleData || !utf8.ValidString(t.Data):
+		return fmt.Errorf("data is a text of at most %d KiB", maxScheduleData>>10)
+	}
+	return trigger.Check()
 }
 
 // tableLines are the lines at which [[io.gitd.NAME]] begin.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/schedule"
 )
 
 // triggerTable is one of [[io.gitd.triggers]].
@@ -30,8 +31,12 @@ func (d *Descriptor) triggers(tables []triggerTable, lines []int) error {
 	}
 	for i, table := range tables {
 		t, err := table.trigger()
-		if err == nil && slices.ContainsFunc(d.Triggers, func(o event.Trigger) bool { return o.Name == t.Name }) {
+		switch {
+		case err != nil:
+		case slices.ContainsFunc(d.Triggers, func(o event.Trigger) bool { return o.Name == t.Name }):
 			err = fmt.Errorf("there is another of that name: give each a name of its own")
+		case slices.ContainsFunc(d.Schedules, func(o schedule.Schedule) bool { return o.Path != "" && o.Name == t.Name }):
+			err = fmt.Errorf("a schedule with a path has that name: give each a name of its own")
 		}
 		if err != nil {
 			at := ""

@@ -58,7 +58,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err := settings.Ask(p.Rollout); err != nil {
 		return err
 	}
-	if err := d.m.canTrigger(ctx, settings.Triggers); err != nil {
+	if err := d.m.canGetEvents(ctx, &settings); err != nil {
 		return err
 	}
 	if err := d.canFollow(ctx, settings); err != nil {
@@ -202,8 +202,8 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 
 // declares notes in a Service what the release starts by the clock, and the events that it gets.
 func declares(service *servingv1.Service, settings *project.Descriptor) error {
-	if len(settings.Triggers) > 0 && deploy.WithoutWeb(&service.Spec.Template) {
-		return app.Errorf(app.CodeInvalidInput, "give the app a web process, or remove [[io.gitd.triggers]]", "%s has triggers, and the app has no process that takes requests", project.File)
+	if getsEvents(settings) && deploy.WithoutWeb(&service.Spec.Template) {
+		return app.Errorf(app.CodeInvalidInput, "give the app a web process, or remove [[io.gitd.triggers]] and schedules with a path", "%s says which events the app gets, and the app has no process that takes requests", project.File)
 	}
 	if err := schedule.Set(service.Spec.Template.Annotations, settings.Schedules); err != nil {
 		return err

@@ -3,10 +3,14 @@ package release
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/schedule"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 // Triggers is the part of event.Platform that the machine uses: the triggers are those of the release that is live.
@@ -18,12 +22,32 @@ type Triggers interface {
 	Ready(ctx context.Context) error
 }
 
-// canTrigger says whether a release with these triggers can go live.
-func (m *Machine) canTrigger(ctx context.Context, all []event.Trigger) error {
-	if m.o.Triggers == nil || len(all) == 0 {
+// getsEvents says whether a release gets events: by triggers, or by schedules that send them.
+func getsEvents(settings *project.Descriptor) bool {
+	return len(settings.Triggers) > 0 || slices.ContainsFunc(settings.Schedules, func(s schedule.Schedule) bool { return s.Path != "" })
+}
+
+// canGetEvents fails where a release that gets events cannot go live.
+func (m *Machine) canGetEvents(ctx context.Context, settings *project.Descriptor) error {
+	if m.o.Triggers == nil || !getsEvents(settings) {
 		return nil
 	}
 	return m.o.Triggers.Ready(ctx)
+}
+
+// triggersIn are the triggers in a Service of an app: its own, and those of its schedules.
+func triggersIn(name string, service *servingv1.Service) ([]event.Trigger, error) {
+	all, err := event.TriggersOf(service.Spec.Template.Annotations)
+	if err != nil {
+		return nil, err
+	}
+	schedules, err := schedule.Of(service.Spec.Template.Annotations)
+	for _, s := range schedules {
+		if s.Path != "" {
+			all = append(all, event.TriggerOfSchedule(name, s.Name, s.Path))
+		}
+	}
+	return all, err
 }
 
 // triggersAgain is how long the machine waits until it tries again to set triggers.
@@ -66,7 +90,7 @@ func (m *Machine) trySetTriggers(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	all, err := event.TriggersOf(service.Spec.Template.Annotations)
+	all, err := triggersIn(name, service)
 	if err != nil {
 		return fmt.Errorf("v%d of %s: %w", live.Version, name, err)
 	}

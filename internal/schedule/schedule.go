@@ -40,12 +40,14 @@ const (
 	Skip    Missed = "skip"     // all are noted
 )
 
-// Schedule is one job and when it is due.
+// Schedule is one job, or one event, and when it is due.
 type Schedule struct {
 	Name    string        `json:"name"`
-	Cron    string        `json:"schedule"` // five fields: minute, hour, day of month, month, day of week
-	Zone    string        `json:"timezone"` // of the IANA database
-	Command []string      `json:"command"`  // a process type or a program, and its arguments
+	Cron    string        `json:"schedule"`       // five fields: minute, hour, day of month, month, day of week
+	Zone    string        `json:"timezone"`       // of the IANA database
+	Command []string      `json:"command"`        // a process type or a program, and its arguments; none for one that sends an event
+	Path    string        `json:"path,omitempty"` // of the app, which gets the event; "" for a job
+	Data    string        `json:"data,omitempty"` // of the event
 	Overlap Overlap       `json:"overlap"`
 	Missed  Missed        `json:"missed"`
 	Retries int           `json:"retries,omitempty"`

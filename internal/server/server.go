@@ -127,13 +127,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if o.Timings {
 		timings = s.path(timingsFile)
 	}
-	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Now: now, Log: o.Log, Metrics: o.metrics().Jobs, Tracer: o.Tracer})
+	var triggers release.Triggers
+	var sends job.Events
+	if events := s.runner.events(); events != nil {
+		triggers, sends = events, events
+	}
+	s.jobs = job.New(job.Options{Store: s.store, Platform: s.runner.platform(), LogDir: jobLogs(o.Config.Server.Data), Now: now, Log: o.Log, Events: sends, Metrics: o.metrics().Jobs, Tracer: o.Tracer})
 	s.onClose(func() error { s.jobs.Close(); return nil })
 	s.queue = build.NewQueue(o.places())
-	var triggers release.Triggers
-	if events := s.runner.events(); events != nil {
-		triggers = events
-	}
 	s.machine = release.New(release.Options{
 		Triggers: triggers, Metrics: o.metrics().Releases, Builds: o.metrics().Builds, Tracer: o.Tracer,
 		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: s.queue, Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),

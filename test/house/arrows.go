@@ -85,7 +85,7 @@ var arrows = map[string]string{
 	"internal/function/functiontest":   "",
 	"internal/image":                   "internal/app internal/build/builder internal/layer internal/parts internal/registry",
 	"internal/keyed":                   "",
-	"internal/job":                     "internal/app internal/deploy internal/disk internal/sandbox/output internal/schedule internal/store internal/telemetry",
+	"internal/job":                     "internal/app internal/deploy internal/disk internal/event internal/sandbox/output internal/schedule internal/store internal/telemetry",
 	"internal/kube":                    "internal/app internal/pattern",
 	"internal/lambda":                  "",
 	"internal/lambda/testhandler":      "",

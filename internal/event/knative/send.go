@@ -20,6 +20,9 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err := e.Check(); err != nil {
 		return event.Receipt{}, err
 	}
+	if err := e.CheckSender(from); err != nil {
+		return event.Receipt{}, err
+	}
 	if err := p.installed(ctx); err != nil {
 		return event.Receipt{}, err
 	}

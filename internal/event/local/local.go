@@ -27,7 +27,7 @@ type Options struct {
 	MaxBytes   int64         // of all events that are kept; 1 GiB
 	Keep       time.Duration // how long events are kept that were delivered; 72 h
 	KeepDead   time.Duration // how long dead letters are kept; 30 days
-	Recognised time.Duration // how long a second event with the same source and id is recognised at least; 10 minutes
+	Recognised time.Duration // how long a second event with the same sender, source and id is recognised at least; 10 minutes
 	Concurrent int           // requests of one trigger at a time; 32
 }
 

@@ -49,7 +49,8 @@ CREATE TABLE events (
 	attributes  TEXT NOT NULL, -- the other ones, as JSON
 	data        BLOB
 ) STRICT;
-CREATE UNIQUE INDEX events_once ON events (broker, source, id);
+-- with the sender: no app can have another's event taken for a duplicate
+CREATE UNIQUE INDEX events_once ON events (broker, source, id, sender, sender_name, sender_id);
 CREATE TABLE deliveries (
 	number   INTEGER PRIMARY KEY AUTOINCREMENT,
 	event    INTEGER NOT NULL REFERENCES events(number) ON DELETE CASCADE,

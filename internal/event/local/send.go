@@ -49,6 +49,9 @@ func (p *Platform) accept(broker string, e event.Event, from event.Sender) (*acc
 	if err := e.Check(); err != nil {
 		return nil, err
 	}
+	if err := e.CheckSender(from); err != nil {
+		return nil, err
+	}
 	e, err := e.Spend()
 	if err != nil {
 		return nil, err
@@ -81,7 +84,7 @@ func (a *accept) write(t *tx) error {
 		return event.NoBroker(a.broker)
 	}
 	r, err = t.exec(`INSERT INTO events (broker, source, id, type, accepted, sender, sender_name, sender_id, size, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (broker, source, id) DO NOTHING`, a.broker, e.Source, e.ID, e.Type, a.at.UnixMilli(), string(a.from.Kind), a.from.Name, a.from.ID, a.size(), string(others), e.Data)
+		ON CONFLICT (broker, source, id, sender, sender_name, sender_id) DO NOTHING`, a.broker, e.Source, e.ID, e.Type, a.at.UnixMilli(), string(a.from.Kind), a.from.Name, a.from.ID, a.size(), string(others), e.Data)
 	if err != nil {
 		return err
 	}
@@ -90,7 +93,8 @@ func (a *accept) write(t *tx) error {
 		if _, err := t.exec("UPDATE brokers SET events = events - 1, bytes = bytes - ? WHERE name = ?", a.size(), a.broker); err != nil {
 			return err
 		}
-		return t.row("SELECT number FROM events WHERE broker = ? AND source = ? AND id = ?", []any{a.broker, e.Source, e.ID}, &a.receipt.Number)
+		return t.row("SELECT number FROM events WHERE broker = ? AND source = ? AND id = ? AND sender = ? AND sender_name = ? AND sender_id = ?",
+			[]any{a.broker, e.Source, e.ID, string(a.from.Kind), a.from.Name, a.from.ID}, &a.receipt.Number)
 	}
 	if a.receipt.Number, err = r.LastInsertId(); err != nil {
 		return err

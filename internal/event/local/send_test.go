@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
 )
 
@@ -126,5 +127,24 @@ func TestDeadLetterURL(t *testing.T) {
 	p.outside = http.DefaultTransport
 	if d := send("2"); d.State != event.StateSunk || (<-got).Get("Ce-Knativeerrorcode") != "400" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// No app can have another's event taken for a duplicate, or pass for gitd's clock.
+func TestSend_OthersEvent(t *testing.T) {
+	p := opened(t, filepath.Join(t.TempDir(), "events.db"), func(http.ResponseWriter, *http.Request) {}, nil)
+	tick := event.OfSchedule("hello", "tick", "", time.Unix(60, 0))
+	stranger := event.Sender{Kind: event.FromApp, Name: "stranger", ID: 9}
+	if _, err := p.Send(t.Context(), "", tick, stranger); app.CodeOf(err) != app.CodeInvalidInput {
+		t.Errorf("an app sends what the clock sends: %v", err)
+	}
+	same := event.Event{ID: "1", Source: "/shop", Type: "a"}
+	for _, from := range []event.Sender{stranger, {Kind: event.FromApp, Name: "shop", ID: 8}} {
+		if r, err := p.Send(t.Context(), "", same, from); err != nil || r.Duplicate {
+			t.Errorf("from %s: %+v, %v", from.Name, r, err)
+		}
+		if r, err := p.Send(t.Context(), "", same, from); err != nil || !r.Duplicate {
+			t.Errorf("again from %s: %+v, %v", from.Name, r, err)
+		}
 	}
 }

@@ -14,10 +14,11 @@ var subjects = []struct {
 	title    string
 	commands []string
 }{
-	{"Apps", []string{"apps", "previews", "config", "deploy-key"}},
+	{"Apps", []string{"apps", "functions", "previews", "config", "deploy-key"}},
 	{"Releases", []string{"releases", "release", "wait", "rollback", "promote", "redeploy", "rebase", "image", "abort"}},
 	{"Traffic", []string{"traffic", "maintenance"}},
 	{"Processes and jobs", []string{"ps", "run", "jobs", "schedules", "logs"}},
+	{"Domains", []string{"domains", "ca"}},
 	{"Events", []string{"events", "triggers", "brokers"}},
 	{"Keys", []string{"keys"}},
 	{"This machine", []string{"serve", "builder", "purge", "completion"}},

@@ -8,7 +8,13 @@ import (
 	"sync"
 
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
 )
+
+// Inside answers requests that gitd makes itself, such as deliveries of events: they need not come by HTTPS, and what they say of a client is not passed on.
+func (p *Platform) Inside(w http.ResponseWriter, r *http.Request) {
+	p.plane.ServeHTTP(w, r.WithContext(dataplane.WithMark(r.Context())))
+}
 
 // Send implements deploy.Platform. The request goes through the whole data plane, without a connection of its own.
 func (p *Platform) Send(ctx context.Context, service string, r *http.Request) (*http.Response, error) {
@@ -36,7 +42,7 @@ func (p *Platform) Send(ctx context.Context, service string, r *http.Request) (*
 			}
 			w.end(v != nil)
 		}()
-		p.plane.ServeHTTP(w, r)
+		p.Inside(w, r)
 	}()
 	select {
 	case a := <-w.answered:

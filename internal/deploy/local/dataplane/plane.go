@@ -63,33 +63,53 @@ func (p *Plane) Own(host string, h http.Handler) {
 // Publish replaces the table: requests that come in after it returns go by the new one.
 func (p *Plane) Publish(t *Table) { p.table.Store(t) }
 
-type splitKey struct{}
+type markKey struct{}
 
-// WithSplit makes a request go by the split of that name instead of by its host.
+// mark is on the requests that gitd makes itself: checks, calls of functions, deliveries of events. They come over no connection. So there is no TLS to move to,
+// and no peer to trust: what they say of a client was chosen by a caller.
+type mark struct {
+	split string
+	named bool // they go by split
+}
+
+// WithSplit marks a request as gitd's own, and makes it go by the split of that name instead of by its host.
 func WithSplit(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, splitKey{}, name)
+	return context.WithValue(ctx, markKey{}, &mark{name, true})
+}
+
+// WithMark marks a request as gitd's own. It goes by its host, as those of clients do.
+func WithMark(ctx context.Context) context.Context {
+	return context.WithValue(ctx, markKey{}, &mark{})
+}
+
+// find returns the splits of a name, and how the table has the name: as it is, or with "*.".
+func (t *Table) find(name string) (at string, split Split) {
+	if split, known := t.Hosts[name]; known {
+		return name, split
+	}
+	if _, rest, ok := strings.Cut(name, "."); ok {
+		if any, ok := t.Hosts["*."+rest]; ok {
+			return "*." + rest, any
+		}
+	}
+	return name, nil
 }
 
 // ServeHTTP passes a request to an instance, or answers it with a status and one sentence.
 func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for {
 		t := p.table.Load()
-		at := host(r.Host)
-		name := at
-		split, known := t.Hosts[at]
-		if !known {
-			if _, rest, ok := strings.Cut(at, "."); ok {
-				if any, ok := t.Hosts["*."+rest]; ok {
-					at, split = "*."+rest, any
-				}
-			}
-		}
-		named, own := r.Context().Value(splitKey{}).(string)
+		name := host(r.Host)
+		at, split := t.find(name)
+		marked, _ := r.Context().Value(markKey{}).(*mark)
+		own := marked != nil && marked.named
 		if own {
-			split = t.Named[named]
+			split = t.Named[marked.split]
 		}
-		if s := p.secure; s != nil && !own && p.secured(s, w, r, at, name) {
-			return
+		if s := p.secure; s != nil {
+			if r = p.secured(s, w, r, at, name, marked != nil); r == nil {
+				return
+			}
 		}
 		if stopped := t.Stopped[at]; stopped != "" && !own {
 			p.refused[refusedStopped].Add(1)
@@ -126,14 +146,14 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			continue
 		}
-		p.serve(revision, w, r, !own)
+		p.serve(revision, w, r, p.trusts(r.RemoteAddr), !own)
 		return
 	}
 }
 
-func (p *Plane) serve(revision *Revision, w http.ResponseWriter, r *http.Request, tally bool) {
+func (p *Plane) serve(revision *Revision, w http.ResponseWriter, r *http.Request, trusted, tally bool) {
 	defer revision.release() // a deferred call: ReverseProxy panics to break off a response
-	revision.serve(w, r, p.trusts(r.RemoteAddr), tally)
+	revision.serve(w, r, trusted, tally)
 }
 
 // pick draws a revision. Of each hundred requests, counted at the first revision, each gets exactly its percentage, in an order that clients cannot foresee:

@@ -149,24 +149,31 @@ func (p *Plane) PublishCertificates(c *Certificates) {
 // TLS returns a listener whose connections are over TLS. ServeTLS was called.
 func (p *Plane) TLS(l net.Listener) net.Listener { return tls.NewListener(l, p.secure.config) }
 
-// secured answers a request that is for those who issue certificates, or should come by HTTPS; then it returns true.
-func (p *Plane) secured(s *secure, w http.ResponseWriter, r *http.Request, at, name string) bool {
-	if r.TLS != nil {
+// secured answers a request that is for those who issue certificates, or should come by HTTPS; then it returns nil, otherwise the request that goes on. One of
+// gitd's own goes on as if it had come by HTTPS: it cannot be sent there, and an app that sends clients there itself must not send it either.
+func (p *Plane) secured(s *secure, w http.ResponseWriter, r *http.Request, at, name string, own bool) *http.Request {
+	switch {
+	case own:
+		if s.moves(at, name) {
+			r = r.WithContext(r.Context()) // a copy
+			r.TLS = &tls.ConnectionState{ServerName: name}
+		}
+		return r
+	case r.TLS != nil:
 		if s.hsts != "" {
 			w.Header()["Strict-Transport-Security"] = []string{s.hsts}
 		}
-		return false
+		return r
 	}
-	c := s.table.Load()
-	if len(c.Tokens) > 0 && strings.HasPrefix(r.URL.Path, acmePath) {
-		if text, ok := c.Tokens[r.URL.Path[len(acmePath):]]; ok {
+	if tokens := s.table.Load().Tokens; len(tokens) > 0 && strings.HasPrefix(r.URL.Path, acmePath) {
+		if text, ok := tokens[r.URL.Path[len(acmePath):]]; ok {
 			w.Header().Set("Content-Type", "application/octet-stream")
 			_, _ = w.Write([]byte(text))
-			return true
+			return nil
 		}
 	}
-	if s.Port == 0 || s.Stay || at == "" || c.find(name) == nil || p.trusts(r.RemoteAddr) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
-		return false
+	if !s.moves(at, name) || p.trusts(r.RemoteAddr) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		return r
 	}
 	target := "https://" + name
 	if s.Port != 443 {
@@ -177,7 +184,12 @@ func (p *Plane) secured(s *secure, w http.ResponseWriter, r *http.Request, at, n
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusPermanentRedirect)
 	_, _ = w.Write([]byte("this name is served over HTTPS\n"))
-	return true
+	return nil
+}
+
+// moves says whether clients that ask for a name over HTTP are sent to HTTPS.
+func (s *secure) moves(at, name string) bool {
+	return s.Port != 0 && !s.Stay && at != "" && s.table.Load().find(name) != nil
 }
 
 // remote is the address of a client, of a connection with TLS or without.

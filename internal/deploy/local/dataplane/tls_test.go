@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,6 +135,36 @@ func TestTLS(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+}
+
+// gitd's own requests come over no connection: they are not sent to HTTPS, and the app is told what it is told of clients that come that way.
+func TestTLS_OwnRequests(t *testing.T) {
+	for _, tt := range []struct {
+		secure      Secure
+		certificate bool
+		want        string
+	}{
+		{Secure{Port: 8443, HSTS: time.Hour}, true, "https"},
+		{Secure{Port: 8443}, false, "http"},
+		{Secure{Port: 8443, Stay: true}, true, "http"},
+	} {
+		p, _, _ := secured(t, tt.secure, Limits{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, r.Header.Get("X-Forwarded-Proto"))
+		}))
+		table := *p.table.Load()
+		table.Named = map[string]Split{"check": table.Hosts[name]}
+		p.Publish(&table)
+		if tt.certificate {
+			p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{name: selfSigned(t, name)}})
+		}
+		for kind, ctx := range map[string]context.Context{"a call": WithMark(t.Context()), "a check": WithSplit(t.Context(), "check")} {
+			w := httptest.NewRecorder()
+			p.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, "http://"+name+"/", nil))
+			if w.Code != http.StatusOK || w.Body.String() != tt.want {
+				t.Errorf("%s, %+v: %d %q, want %s", kind, tt.secure, w.Code, w.Body, tt.want)
+			}
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package dataplane
 
 import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -47,6 +51,27 @@ func TestAttack_ForwardedHeaders(t *testing.T) {
 			if want := trusted && !strings.Contains(s, "_"); reached != want {
 				t.Errorf("from a trusted peer %t: %s reached the app: %t", trusted, s, reached)
 			}
+		}
+	}
+}
+
+// TestAttack_ForgedInside: a user who may call a function, and no more, sends what only a trusted proxy may. gitd makes that request itself, from an address
+// that a trusted proxy may have too.
+func TestAttack_ForgedInside(t *testing.T) {
+	p := route(map[string]Split{name: {{Revision: revisionAt(serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header["Remote-User"], r.Header["Client-Cert"], r.Header["X-Forwarded-For"], r.Header["X-Forwarded-Proto"], r.Header["X-Mark"])
+	})), false, RevisionOptions{}), Percent: 100}}})
+	p.trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	for want, ctx := range map[string]context.Context{"[] [] [127.0.0.1] [http] [kept]": WithMark(t.Context()), "[ada] [x] [6.6.6.6, 127.0.0.1] [https] [kept]": t.Context()} {
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "http://"+name+"/", nil)
+		r.RemoteAddr = "127.0.0.1:0"
+		for k, v := range map[string]string{"Remote-User": "ada", "Client-Cert": "x", "X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Mark": "kept"} {
+			r.Header.Set(k, v)
+		}
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, r)
+		if got := w.Body.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 	}
 }

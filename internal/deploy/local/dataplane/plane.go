@@ -146,7 +146,7 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			continue
 		}
-		p.serve(revision, w, r, p.trusts(r.RemoteAddr), !own)
+		p.serve(revision, w, r, marked == nil && p.trusts(r.RemoteAddr), !own)
 		return
 	}
 }

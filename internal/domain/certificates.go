@@ -168,9 +168,15 @@ func (m *Manager) publish() {
 	m.o.Publish(s)
 }
 
-// Demand has a certificate obtained for a name of the platform's own, where there is such an app. It does not wait.
-func (m *Manager) Demand(name string) {
+// Demand has a certificate obtained for a name of the platform's own, where there is such an app. It does not wait. It returns whether one may come soon: not
+// where the last attempt has failed and the next is not under way, and not where nothing obtains any.
+func (m *Manager) Demand(name string) bool {
 	m.mu.Lock()
+	of := name
+	if m.o.Wildcard && under(name, m.o.Domain) {
+		of = "*." + m.o.Domain
+	}
+	hope := m.o.Issuer != nil && m.c.attempts[of].Failed == ""
 	known := m.c.demanded[name] || m.c.pairs[name] != nil
 	busy := m.demands >= maxDemands
 	if !known && !busy {
@@ -178,7 +184,7 @@ func (m *Manager) Demand(name string) {
 	}
 	m.mu.Unlock()
 	if known || busy || !under(name, m.o.Domain) {
-		return
+		return hope
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -197,6 +203,7 @@ func (m *Manager) Demand(name string) {
 			m.o.Log("certificates: %v", err)
 		}
 	}()
+	return hope
 }
 
 // maxDemands bounds how many names are looked up at once.

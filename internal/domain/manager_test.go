@@ -230,6 +230,33 @@ func TestManager_Wanted(t *testing.T) {
 	}
 }
 
+// A handshake waits for a certificate that may come, and not for one whose last attempt failed.
+func TestManager_Hope(t *testing.T) {
+	for _, tt := range []struct {
+		of     string
+		change func(*Options)
+	}{{"shop.apps.test", nil}, {"*.apps.test", func(o *Options) { o.Wildcard = true }}} {
+		b := open(t, tt.change)
+		hope := func(when string, want bool) {
+			t.Helper()
+			if got := b.Demand("shop.apps.test"); got != want {
+				t.Errorf("%s, %s: %t", tt.of, when, got)
+			}
+		}
+		hope("at first", true)
+		for end := time.Now().Add(5 * time.Second); !slices.Contains(b.issuer.wanted(), tt.of) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		}
+		hope("while it is wanted", true)
+		b.Tried(tt.of, Attempt{Failed: "the authority is down", Next: b.now.Add(time.Hour)})
+		hope("after a failure", false)
+		b.Tried(tt.of, Attempt{})
+		hope("in the next attempt", true)
+	}
+	if open(t, func(o *Options) { o.Issuer = nil }).Demand("shop.apps.test") {
+		t.Error("without an issuer")
+	}
+}
+
 // Certificates that are given must be for the name, and good now.
 func TestManager_GivenCertificates(t *testing.T) {
 	b := open(t, nil)

@@ -73,7 +73,7 @@ func (s *Server) secure() *local.Secure {
 	if s.o.HTTPSPort == 0 {
 		return nil
 	}
-	return &local.Secure{Port: s.o.HTTPSPort, Stay: c.NoRedirect, HSTS: c.HSTS, Wanted: func(name string) { s.domains.Demand(name) }}
+	return &local.Secure{Port: s.o.HTTPSPort, Stay: c.NoRedirect, HSTS: c.HSTS, Wanted: func(name string) bool { return s.domains.Demand(name) }}
 }
 
 // routeDomains tells a cluster the domains again, where an earlier process may have ended before it did. A machine was told when it was opened.

@@ -41,9 +41,9 @@ type Secure struct {
 	Port int           // of HTTPS, as clients reach it; 0: there is none, and no request is sent there
 	Stay bool          // requests over HTTP are answered there, and not redirected
 	HSTS time.Duration // for how long browsers are told to come by HTTPS alone; 0: they are not told
-	// Wanted is called with a name that a client asks for over TLS: a host of the table without a certificate. The handshake waits a moment for one to be
-	// published. It must not block; nil for none.
-	Wanted func(name string)
+	// Wanted is called with a name that a client asks for over TLS: a host of the table without a certificate. It returns whether one may come now: then the
+	// handshake waits a moment for it to be published. It must not block; nil for none.
+	Wanted func(name string) bool
 }
 
 // secure is the TLS side of a Plane.
@@ -54,9 +54,10 @@ type secure struct {
 	config *tls.Config // of clients
 	proof  *tls.Config // of those who issue certificates
 
-	waiting atomic.Int64
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when the table is
+	changed chan struct{}  // closed and replaced when the table is
+	waiting map[string]int // handshakes that wait, by name
+	all     int            // of them
 }
 
 const (
@@ -64,6 +65,7 @@ const (
 	acmePath     = "/.well-known/acme-challenge/"
 	wantedTime   = 8 * time.Second // that a handshake waits for a certificate
 	wantedMost   = 256             // handshakes that wait at once
+	wantedOfName = 16              // of them for one name: one whose certificate does not come leaves places to others
 )
 
 // errNoCertificate ends a handshake for a name that has a certificate in a moment, perhaps.
@@ -71,7 +73,7 @@ var errNoCertificate = errors.New("the certificate is still being obtained")
 
 // ServeTLS prepares the Plane for HTTPS. It is called before the first request.
 func (p *Plane) ServeTLS(o Secure) {
-	s := &secure{Secure: o, changed: make(chan struct{})}
+	s := &secure{Secure: o, changed: make(chan struct{}), waiting: map[string]int{}}
 	if o.HSTS > 0 {
 		s.hsts = "max-age=" + strconv.FormatInt(int64(o.HSTS/time.Second), 10)
 	}
@@ -108,19 +110,38 @@ func (p *Plane) certificate(s *secure, h *tls.ClientHelloInfo) (*tls.Certificate
 	if _, ok := p.table.Load().Hosts[name]; !ok {
 		return nil, nil
 	}
-	if s.waiting.Add(1) > wantedMost {
-		s.waiting.Add(-1)
+	if !s.Wanted(name) || !s.enter(name) { // it is asked for even where too many wait: it is there for those who come later
 		return nil, errNoCertificate
 	}
-	defer s.waiting.Add(-1)
+	defer s.leave(name)
 	return s.wait(h.Context(), name)
 }
 
-// wait asks for a certificate and waits for it.
+// enter takes a place among the handshakes that wait; leave gives it back.
+func (s *secure) enter(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= wantedMost || s.waiting[name] >= wantedOfName {
+		return false
+	}
+	s.all++
+	s.waiting[name]++
+	return true
+}
+
+func (s *secure) leave(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.waiting[name]--; s.waiting[name] == 0 {
+		delete(s.waiting, name)
+	}
+}
+
+// wait waits for a certificate.
 func (s *secure) wait(ctx context.Context, name string) (*tls.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, wantedTime)
 	defer cancel()
-	s.Wanted(name)
 	for {
 		s.mu.Lock()
 		changed := s.changed

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -172,7 +173,7 @@ func TestTLS_OwnRequests(t *testing.T) {
 // A name that no app has, or none at all, costs no certificate; those who issue certificates get the proof and no other.
 func TestTLS_NamesWithoutCertificate(t *testing.T) {
 	var asked atomic.Int64
-	p, _, secure := secured(t, Secure{Wanted: func(string) { asked.Add(1) }}, Limits{}, app(nil))
+	p, _, secure := secured(t, Secure{Wanted: func(string) bool { asked.Add(1); return true }}, Limits{}, app(nil))
 	own, proof := selfSigned(t, name), selfSigned(t, name)
 	p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{"other.example": own}, Challenges: map[string]*tls.Certificate{name: proof}})
 	for _, sni := range []string{"", "nobody.example", "a\x00b", strings.Repeat("a.", 120) + "example"} {
@@ -201,7 +202,7 @@ func TestTLS_NamesWithoutCertificate(t *testing.T) {
 func TestTLS_Wanted(t *testing.T) {
 	own := selfSigned(t, name)
 	asked := make(chan string, 100)
-	p, _, secure := secured(t, Secure{Wanted: func(n string) { asked <- n }}, Limits{}, app(nil))
+	p, _, secure := secured(t, Secure{Wanted: func(n string) bool { asked <- n; return true }}, Limits{}, app(nil))
 	done := make(chan error, 8)
 	for range cap(done) {
 		go func() {
@@ -223,6 +224,57 @@ func TestTLS_Wanted(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Attack: hundreds of connections ask for a name whose certificate does not come. The others get theirs meanwhile, and a name whose last attempt failed has no
+// handshake wait for nothing.
+func TestAttack_WaitingHandshakes(t *testing.T) {
+	const failed, other = "failed.localhost", "other.localhost"
+	var asked atomic.Int64
+	p, _, secure := secured(t, Secure{Wanted: func(n string) bool {
+		if n == name {
+			asked.Add(1)
+		}
+		return n != failed
+	}}, Limits{}, app(nil))
+	split := p.table.Load().Hosts[name]
+	p.Publish(&Table{Hosts: map[string]Split{name: split, failed: split, other: split}})
+	var clients sync.WaitGroup
+	t.Cleanup(clients.Wait)
+	dial := func(sni string, done func(error)) {
+		clients.Go(func() {
+			c, err := (&tls.Dialer{Config: &tls.Config{ServerName: sni, InsecureSkipVerify: true}}).DialContext(t.Context(), "tcp", secure)
+			if err == nil {
+				c.Close()
+			}
+			done(err)
+		})
+	}
+	const many = 300
+	for range many {
+		dial(name, func(error) {})
+	}
+	for end := time.Now().Add(5 * time.Second); asked.Load() < many; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d were asked for", asked.Load(), many)
+		}
+	}
+	got, refused := make(chan error, 1), make(chan error, 1)
+	began := time.Now()
+	dial(failed, func(err error) { refused <- err })
+	if err := <-refused; err == nil || time.Since(began) > wantedTime/2 {
+		t.Errorf("one that failed: %v in %s", err, time.Since(began))
+	}
+	dial(other, func(err error) { got <- err })
+	select {
+	case err := <-got:
+		t.Fatalf("the other name does not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{"*.localhost": selfSigned(t, "*.localhost")}})
+	if err := <-got; err != nil {
+		t.Error(err)
 	}
 }
 

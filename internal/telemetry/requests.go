@@ -27,7 +27,7 @@ func newRequests(r *registry) Requests {
 		return m
 	}
 	return Requests{
-		Refused:     r.gauge(TypeCounter, "gitd_http_refused_total", "Requests that no revision got: unknown-host, stopped, maintenance, removed; and connections and requests beyond the limits (limit).", "reason"),
+		Refused:     r.gauge(TypeCounter, "gitd_http_refused_total", "Requests that no revision got: unknown-host, stopped, maintenance, removed, misdirected (over a connection for another name); and connections and requests beyond the limits (limit).", "reason"),
 		Connections: r.gauge(TypeGauge, "gitd_http_connections", "Connections of clients that are open."),
 		Answered:    r.gauge(TypeCounter, "gitd_http_requests_total", "Requests that were answered, by the class of the status; gitd's own health checks are not among them.", append(of, "code")...),
 		Duration:    durations("gitd_http_request_duration_seconds", "Time until an answer began, the wait for an instance included.", -8, 6),

@@ -70,10 +70,11 @@ const (
 	refusedStopped
 	refusedMaintenance
 	refusedRemoved
+	refusedMisdirected // it came over a connection for another name
 )
 
 // refusals are the names of these reasons.
-var refusals = [...]string{"unknown-host", "stopped", "maintenance", "removed"}
+var refusals = [...]string{"unknown-host", "stopped", "maintenance", "removed", "misdirected"}
 
 // Refused returns how many requests were answered without a revision, by the reason.
 func (p *Plane) Refused() map[string]int64 {

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -181,6 +182,11 @@ func (p *Plane) secured(s *secure, w http.ResponseWriter, r *http.Request, at, n
 		}
 		return r
 	case r.TLS != nil:
+		if !s.same(r.TLS.ServerName, name) && !p.trusts(r.RemoteAddr) { // a proxy may ask for all names over one connection
+			p.refused[refusedMisdirected].Add(1)
+			refuse(w, r, http.StatusMisdirectedRequest, "this connection is for "+strconv.QuoteToASCII(clip(r.TLS.ServerName, 100))+": ask for "+strconv.QuoteToASCII(clip(name, 100))+" over one of its own")
+			return nil
+		}
 		if s.hsts != "" {
 			w.Header()["Strict-Transport-Security"] = []string{s.hsts}
 		}
@@ -206,6 +212,20 @@ func (p *Plane) secured(s *secure, w http.ResponseWriter, r *http.Request, at, n
 	w.WriteHeader(http.StatusPermanentRedirect)
 	_, _ = w.Write([]byte("this name is served over HTTPS\n"))
 	return nil
+}
+
+// same says whether a connection for one name may carry a request for another: one certificate is for both. Browsers share an HTTP/2 connection among names in
+// that way. Otherwise what looks at the name that a connection begins with would be told one app and the request go to another.
+func (s *secure) same(served, asked string) bool {
+	if served = host(served); served == asked {
+		return true
+	}
+	c := s.table.Load()
+	one, other := c.find(served), c.find(asked)
+	if one == nil || other == nil || len(one.Certificate) == 0 || len(other.Certificate) == 0 {
+		return false
+	}
+	return one == other || bytes.Equal(one.Certificate[0], other.Certificate[0]) // one for several names is kept with each
 }
 
 // moves says whether clients that ask for a name over HTTP are sent to HTTPS.

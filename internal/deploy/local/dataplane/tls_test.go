@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -167,6 +168,50 @@ func TestTLS_OwnRequests(t *testing.T) {
 				t.Errorf("%s, %+v: %d %q, want %s", kind, tt.secure, w.Code, w.Body, tt.want)
 			}
 		}
+	}
+}
+
+// TestAttack_DomainFronting: a connection begins with the name of one app, which is all that what stands in between sees, and asks for another. Names of one
+// certificate may share a connection, and those that come through a trusted proxy may.
+func TestAttack_DomainFronting(t *testing.T) {
+	p, _, secure := secured(t, Secure{Port: 443}, Limits{}, app(nil))
+	split := p.table.Load().Hosts[name]
+	p.Publish(&Table{Hosts: map[string]Split{name: split, "a.wild.example": split, "b.wild.example": split, "one.example": split, "two.example": split, "bare.example": split}})
+	own, wild, both := selfSigned(t, name), selfSigned(t, "*.wild.example"), selfSigned(t, "one.example", "two.example")
+	again := *both // kept with each of its names
+	p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{name: own, "*.wild.example": wild, "one.example": both, "two.example": &again}})
+	for _, h2 := range []bool{false, true} {
+		c := tlsClient(t, secure, h2, trusts(own, wild, both))
+		for _, tt := range []struct {
+			sni, host string
+			status    int
+		}{
+			{name, "", http.StatusOK}, {name, strings.ToUpper(name) + ".:443", http.StatusOK},
+			{name, "a.wild.example", http.StatusMisdirectedRequest}, {"a.wild.example", name, http.StatusMisdirectedRequest},
+			{name, "bare.example", http.StatusMisdirectedRequest}, {name, "nobody.example", http.StatusMisdirectedRequest},
+			{"a.wild.example", "b.wild.example", http.StatusOK}, {"a.wild.example", "no.wild.example", http.StatusNotFound}, {"one.example", "two.example", http.StatusOK},
+		} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+tt.sni+"/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = tt.host
+			res, err := c.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != tt.status {
+				t.Errorf("HTTP/2 %t, %q over %s: %d, want %d", h2, tt.host, tt.sni, res.StatusCode, tt.status)
+			}
+		}
+	}
+	p.trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+name+"/", nil)
+	r.RemoteAddr, r.TLS = "127.0.0.1:7", &tls.ConnectionState{ServerName: "a.wild.example"}
+	w := httptest.NewRecorder()
+	if p.ServeHTTP(w, r); w.Code != http.StatusOK {
+		t.Errorf("from a proxy: %d", w.Code)
 	}
 }
 

@@ -1,11 +1,16 @@
 package dns_test
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/dns"
 	"github.com/gitd-io/gitd/internal/dns/dnstest"
@@ -68,6 +73,57 @@ func TestQuery(t *testing.T) {
 	r.Break(true)
 	if a, err := c.Query(t.Context(), "example.com", dnsmessage.TypeA); err == nil || !strings.Contains(err.Error(), "ServerFailure") {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// exhausted is a listener without descriptors for a while.
+type exhausted struct {
+	net.Listener
+	left atomic.Int64
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if l.left.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+// A moment without descriptors does not end the answers over TCP, and the end of the server does.
+func TestServer_NoDescriptors(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp, err := net.ListenPacket("udp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l := &exhausted{Listener: tcp}
+	l.left.Store(3)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- (&dns.Server{Answer: func(string, dnsmessage.Type) dns.Reply {
+			var long []dns.Record
+			for range 40 {
+				long = append(long, dns.Record{Name: "long.example", Type: dnsmessage.TypeTXT, Value: strings.Repeat("x", 100)})
+			}
+			return dns.Reply{Answers: long}
+		}}).Serve(ctx, udp, l)
+	}()
+	if a, err := (&dns.Client{Server: tcp.Addr().String()}).Query(t.Context(), "long.example", dnsmessage.TypeTXT); err != nil || len(a.Records) != 40 { // over TCP
+		t.Errorf("%+v, %v", a, err)
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it does not end")
 	}
 }
 

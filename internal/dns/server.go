@@ -30,9 +30,10 @@ type Server struct {
 
 // Bounds of what clients may have.
 const (
-	maxTCP   = 64              // connections at once
-	tcpTime  = 5 * time.Second // for a question to come over TCP
-	udpBytes = 512             // that a datagram may have without more being agreed on
+	maxTCP   = 64                     // connections at once
+	tcpTime  = 5 * time.Second        // for a question to come over TCP
+	tcpPause = 100 * time.Millisecond // until the next connection is taken after one could not be
+	udpBytes = 512                    // that a datagram may have without more being agreed on
 )
 
 // ttl is how long others may keep an answer, in seconds: challenges come and go.
@@ -65,8 +66,12 @@ func (s *Server) serveTCP(l net.Listener) {
 	places := make(chan struct{}, maxTCP)
 	for {
 		c, err := l.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // such as no descriptors: there are some in a moment
+			time.Sleep(tcpPause)
+			continue
 		}
 		select {
 		case places <- struct{}{}:

@@ -128,7 +128,7 @@ const lambdaPath = "/2015-03-31/functions/function/invocations"
 // Invoke calls a function, the way of a client's request.
 //
 // It takes the right to read the app, and no more: everyone who reaches the app's address can do the same. So the request counts as one of such a client, and
-// never as one of a trusted proxy: headers that only those may send do not reach the app.
+// never as one of a trusted proxy.
 var Invoke = Operation[InvokeOf, Answer]{
 	Declaration{Name: "functions invoke", Args: "APP", Does: "Call a function with what standard input has, and print its answer", Verb: app.VerbRead, Needs: NeedsServer, Stdin: true, Streams: true},
 	func(ctx context.Context, c call, in InvokeOf) (Answer, error) {

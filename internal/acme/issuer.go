@@ -32,15 +32,18 @@ type Options struct {
 // Issuer obtains and renews certificates.
 type Issuer struct {
 	o    Options
-	poke chan struct{}
+	poke chan struct{} // there is something to say
 
-	mu    sync.Mutex // mu guards the following
+	mu    sync.Mutex // mu guards the following, and is never held while something is said: the program may not read
 	names []wire.Name
-	in    io.Writer // of the program that runs; nil for none
+	again map[string]bool
+	done  []int // challenges that are answered, or no more
 }
 
 // New returns an Issuer. Run does its work.
-func New(o Options) *Issuer { return &Issuer{o: o, poke: make(chan struct{}, 1)} }
+func New(o Options) *Issuer {
+	return &Issuer{o: o, poke: make(chan struct{}, 1), again: map[string]bool{}}
+}
 
 // Want says for which names there should be certificates, all of them each time. It does not wait.
 func (i *Issuer) Want(names []string) {
@@ -54,32 +57,59 @@ func (i *Issuer) Want(names []string) {
 		return
 	}
 	i.names = list
-	if i.in != nil {
-		i.say(wire.Order{Names: &list})
-	}
-	select {
-	case i.poke <- struct{}{}:
-	default:
-	}
+	i.wake()
 }
 
 // Again has a name looked at at once.
 func (i *Issuer) Again(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.in != nil {
-		i.say(wire.Order{Again: name})
+	if slices.ContainsFunc(i.names, func(n wire.Name) bool { return n.Name == name }) {
+		i.again[name] = true
+		i.wake()
 	}
 }
 
-// say writes to the program that runs. What it does not take ends it, and the next one is told all. The caller holds mu.
-func (i *Issuer) say(o wire.Order) {
-	b, err := json.Marshal(o)
-	if err == nil {
-		_, err = i.in.Write(append(b, '\n'))
+// wake has what is new said.
+func (i *Issuer) wake() {
+	select {
+	case i.poke <- struct{}{}:
+	default:
 	}
-	if err != nil {
-		i.in = nil
+}
+
+// say writes to the program that runs what it has not been told, until it ends or takes no more. It alone waits for the program.
+func (i *Issuer) say(in io.Writer, ended <-chan struct{}) {
+	to := json.NewEncoder(in)
+	orders := []wire.Order{{Config: &i.o.Config}}
+	var told []wire.Name
+	for first := true; ; first = false {
+		i.mu.Lock()
+		names := i.names
+		if first || !slices.Equal(names, told) {
+			orders = append(orders, wire.Order{Names: &names})
+		}
+		for name := range i.again {
+			orders = append(orders, wire.Order{Again: name})
+		}
+		for _, number := range i.done {
+			orders = append(orders, wire.Order{Done: number})
+		}
+		told = names
+		clear(i.again)
+		i.done = nil
+		i.mu.Unlock()
+		for _, o := range orders {
+			if to.Encode(o) != nil { // the next program is told all
+				return
+			}
+		}
+		orders = nil
+		select {
+		case <-i.poke:
+		case <-ended:
+			return
+		}
 	}
 }
 
@@ -137,25 +167,24 @@ func (i *Issuer) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd.Cancel = func() error { return in.Close() } // it ends by that
-	cmd.WaitDelay = 3 * time.Second
+	cmd.Cancel = func() error { return in.Close() } // the program ends when its input does
+	cmd.WaitDelay = 3 * time.Second                 // then it is killed
 	words := &lastWords{}
 	cmd.Stderr = words
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	i.mu.Lock()
-	i.in = in
-	i.say(wire.Order{Config: &i.o.Config})
-	if i.in != nil {
-		i.say(wire.Order{Names: &i.names})
-	}
+	i.done = nil // of challenges of an earlier program
 	i.mu.Unlock()
+	ended := make(chan struct{})
+	var saying sync.WaitGroup
+	saying.Go(func() { i.say(in, ended) })
 	i.listen(out)
-	i.mu.Lock()
-	i.in = nil
-	i.mu.Unlock()
+	close(ended)
 	_ = in.Close()
+	_ = out.Close() // it must not wait for its reports to be read
+	saying.Wait()
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("%w: %s", err, words.text)
 	}
@@ -180,10 +209,9 @@ func (i *Issuer) listen(out io.Reader) {
 		case r.Challenge != nil:
 			i.o.Challenge(*r.Challenge)
 			i.mu.Lock()
-			if i.in != nil {
-				i.say(wire.Order{Done: r.Challenge.Number})
-			}
+			i.done = append(i.done, r.Challenge.Number)
 			i.mu.Unlock()
+			i.wake()
 		}
 	}
 }

@@ -32,8 +32,10 @@ type program struct {
 
 	running sync.WaitGroup
 
+	saying sync.Mutex // saying guards out; orders are obeyed while gitd does not read
+	out    *json.Encoder
+
 	mu      sync.Mutex // mu guards the following
-	out     *json.Encoder
 	number  int
 	waiting map[int]chan struct{} // for gitd to answer a challenge
 	shown   map[string]wire.Challenge
@@ -169,21 +171,24 @@ func (p *program) again(which string) {
 
 // report tells gitd.
 func (p *program) report(r wire.Report) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.out.Encode(r) // without gitd the input ends as well
+	_ = p.say(r) // without gitd the input ends as well
+}
+
+func (p *program) say(r wire.Report) error {
+	p.saying.Lock()
+	defer p.saying.Unlock()
+	return p.out.Encode(r)
 }
 
 // answer has gitd answer a challenge, or stop that, and waits until it does.
 func (p *program) answer(ctx context.Context, c wire.Challenge) error {
+	done := make(chan struct{})
 	p.mu.Lock()
 	p.number++
 	c.Number = p.number
-	done := make(chan struct{})
 	p.waiting[c.Number] = done
-	err := p.out.Encode(wire.Report{Challenge: &c})
 	p.mu.Unlock()
-	if err != nil {
+	if err := p.say(wire.Report{Challenge: &c}); err != nil {
 		return err
 	}
 	select {

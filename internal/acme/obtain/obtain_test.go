@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/gitd-io/gitd/internal/acme/wire"
+	"github.com/gitd-io/gitd/internal/certificate"
 	"github.com/gitd-io/gitd/internal/dns/dnstest"
 	"github.com/mholt/acmez/v3/acme"
 )
@@ -123,5 +126,73 @@ func TestRun_BadOrders(t *testing.T) {
 	}
 	if err := Run(context.Background(), strings.NewReader(""), discard{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A program with a certificate that it keeps, gitd's end of its input, and the names of what it reports.
+func withCertificate(t *testing.T, out io.Writer) (say func(orders ...string)) {
+	t.Helper()
+	const directory = "https://127.0.0.1:1/dir"
+	dir := t.TempDir()
+	ca, err := certificate.OpenAuthority(t.TempDir(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ca.Issue("shop.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, of := &certmagic.FileStorage{Path: dir}, (&certmagic.ACMEIssuer{CA: directory}).IssuerKey()
+	for key, b := range map[string][]byte{
+		certmagic.StorageKeys.SiteCert(of, "shop.example"): p.Chain, certmagic.StorageKeys.SitePrivateKey(of, "shop.example"): p.Key, certmagic.StorageKeys.SiteMeta(of, "shop.example"): []byte("{}"),
+	} {
+		if err := s.Store(t.Context(), key, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, orders := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- Run(context.Background(), in, out) }()
+	t.Cleanup(func() {
+		_ = orders.Close()
+		if c, ok := out.(io.Closer); ok {
+			_ = c.Close()
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	say = func(all ...string) {
+		t.Helper()
+		said := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(orders, strings.Join(all, "\n")+"\n")
+			said <- err
+		}()
+		select {
+		case err := <-said:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the program does not take its orders")
+		}
+	}
+	config, err := json.Marshal(wire.Order{Config: &wire.Config{Dir: dir, Directories: []string{directory}, Every: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(string(config))
+	return say
+}
+
+// Orders are obeyed while gitd does not read what is reported.
+func TestRun_ReportsThatAreNotRead(t *testing.T) {
+	_, out := io.Pipe()
+	say := withCertificate(t, out)
+	for range 20 {
+		say(`{"names":[{"name":"shop.example"}]}`)
+		time.Sleep(10 * time.Millisecond)
+		say(`{"done":1}`, `{"again":"shop.example"}`, `{"names":[]}`)
 	}
 }

@@ -34,10 +34,11 @@ type Issuer struct {
 	o    Options
 	poke chan struct{} // there is something to say
 
-	mu    sync.Mutex // mu guards the following, and is never held while something is said: the program may not read
-	names []wire.Name
-	again map[string]bool
-	done  []int // challenges that are answered, or no more
+	mu     sync.Mutex // mu guards the following, and is never held while something is said: the program may not read
+	names  []wire.Name
+	number int // the last one that a name was given
+	again  map[string]bool
+	done   []int // challenges that are answered, or no more
 }
 
 // New returns an Issuer. Run does its work.
@@ -45,14 +46,24 @@ func New(o Options) *Issuer {
 	return &Issuer{o: o, poke: make(chan struct{}, 1), again: map[string]bool{}}
 }
 
-// Want says for which names there should be certificates, all of them each time. It does not wait.
+// Want says for which names there should be certificates, all of them each time. It does not wait. A name that was left out and comes back is a new one:
+// its certificate is reported again, also where the program never heard of the list without it.
 func (i *Issuer) Want(names []string) {
-	list := make([]wire.Name, len(names))
-	for n, name := range names {
-		list[n] = wire.Name{Name: name, DNS: i.o.DNS(name)}
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	before := make(map[string]int, len(i.names))
+	for _, n := range i.names {
+		before[n.Name] = n.Number
+	}
+	list := make([]wire.Name, len(names))
+	for at, name := range names {
+		number, ok := before[name]
+		if !ok {
+			i.number++
+			number = i.number
+		}
+		list[at] = wire.Name{Name: name, Number: number, DNS: i.o.DNS(name)}
+	}
 	if slices.Equal(list, i.names) {
 		return
 	}

@@ -103,6 +103,26 @@ func TestIssuer_NewestListAlone(t *testing.T) {
 	}
 }
 
+// A name that was left out and comes back has another number; the others keep theirs, wherever they are in the list.
+func TestIssuer_Numbers(t *testing.T) {
+	i := New(Options{DNS: func(string) bool { return false }})
+	number := func(name string) int {
+		for _, n := range i.names {
+			if n.Name == name {
+				return n.Number
+			}
+		}
+		return 0
+	}
+	i.Want([]string{"a.example", "b.example"})
+	a, b := number("a.example"), number("b.example")
+	i.Want([]string{"b.example"})
+	i.Want([]string{"b.example", "a.example"})
+	if number("b.example") != b || number("a.example") == a || number("a.example") == b || a == b {
+		t.Errorf("%d and %d, and then %v", a, b, i.names)
+	}
+}
+
 // A challenge that is answered is said so.
 func TestIssuer_Challenge(t *testing.T) {
 	i, dir, stop := started(t, `echo '{"challenge":{"number":7,"type":"http-01","name":"a.example"}}'; exec tee $at/orders`, Options{Challenge: func(wire.Challenge) {}})

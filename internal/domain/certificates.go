@@ -15,7 +15,8 @@ import (
 
 // Issuer obtains certificates and renews them in time: an authority of one's own, or one that speaks ACME.
 type Issuer interface {
-	// Want says for which names there should be certificates, all of them each time. It does not wait.
+	// Want says for which names there should be certificates, all of them each time. It does not wait. One that was left out and comes back has been forgotten:
+	// its certificate is given again.
 	Want(names []string)
 	// Again tries at once what failed and waits for its next time.
 	Again(name string)
@@ -77,6 +78,8 @@ func (m *Manager) Load(ctx context.Context) error {
 
 // refresh goes by the domains that there are now: certificates of others are forgotten, and those that are missing are wanted.
 func (m *Manager) refresh(ctx context.Context) error {
+	m.refreshing.Lock() // an older reading of the ledger must not undo a newer one
+	defer m.refreshing.Unlock()
 	all, err := m.o.Store.Domains(ctx, "")
 	if err != nil {
 		return err
@@ -103,10 +106,15 @@ func (m *Manager) refresh(ctx context.Context) error {
 	})
 	m.c.wanted = wanted
 	m.publish()
-	if m.o.Issuer != nil {
-		m.o.Issuer.Want(slices.Clone(wanted))
-	}
+	m.want()
 	return nil
+}
+
+// want tells the issuer what is wanted. The caller holds mu, so that what is told last is what holds.
+func (m *Manager) want() {
+	if m.o.Issuer != nil {
+		m.o.Issuer.Want(slices.Clone(m.c.wanted))
+	}
 }
 
 // names are those that may have a certificate, and those that one is to be obtained for.

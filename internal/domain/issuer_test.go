@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,5 +59,79 @@ func TestManager_ProgramThatDoesNotRead(t *testing.T) {
 	case <-over:
 	case <-time.After(20 * time.Second):
 		t.Error("the issuer waits for the program when it is to end")
+	}
+}
+
+// A certificate that is forgotten is asked for again, also where the same names are wanted afterwards: the issuer hears of a list without it.
+func TestManager_AskedForAgain(t *testing.T) {
+	b := open(t, nil)
+	b.mustAdd(t, "shop", "www.shop.example")
+	b.mustAdd(t, "shop", "other.example")
+	demand := func() {
+		t.Helper()
+		b.Demand("shop.apps.test")
+		for range 500 {
+			if slices.Contains(b.issuer.wanted(), "shop.apps.test") {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatal("the name of the app is not wanted")
+	}
+	demand()
+	all := []string{"other.example", "shop.apps.test", "www.shop.example"}
+	for _, name := range all {
+		b.Obtained(name, b.issued(t, name))
+	}
+	a, err := b.o.Store.App(t.Context(), "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Forget(t.Context(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.issuer.wanted(); len(got) != 0 || len(b.served.Certificates) != 0 {
+		t.Errorf("an app that goes: wanted %q, served %v", got, b.served.Certificates)
+	}
+	b.Obtained("other.example", b.issued(t, "other.example"))
+	if until, _ := b.Expiries(); len(until) != 0 {
+		t.Errorf("a certificate that was under way is taken: %v", until)
+	}
+	demand() // a client asks before the ledger lets go, and all is wanted once more
+	b.Obtained("shop.apps.test", b.issued(t, "shop.apps.test"))
+	if err := b.o.Store.DeleteApp(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.Forgotten(t.Context())
+	if got := b.issuer.wanted(); len(got) != 0 || len(b.served.Certificates) != 0 {
+		t.Errorf("an app that went: wanted %q, served %v", got, b.served.Certificates)
+	}
+	if _, err := b.o.Store.CreateApp(t.Context(), "shop", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	demand()
+}
+
+// A domain that moves is asked for again.
+func TestManager_MoveIsAskedForAgain(t *testing.T) {
+	b := open(t, nil)
+	b.mustAdd(t, "shop", "ada.example")
+	b.Obtained("ada.example", b.issued(t, "ada.example"))
+	_, err := b.Add(t.Context(), app.Root, "wiki", Add{Name: "ada.example", NoCheck: true})
+	_, next := app.Explain(err)
+	_, text, _ := strings.Cut(next, `"`)
+	text, _, _ = strings.Cut(text, `"`)
+	if err := b.dns.Set("_gitd-challenge.ada.example", "TXT "+text); err != nil {
+		t.Fatal(err)
+	}
+	b.issuer.lists = nil
+	b.mustAdd(t, "wiki", "ada.example")
+	if got := b.issuer.lists; len(got) != 2 || len(got[0]) != 0 || !slices.Equal(got[1], []string{"ada.example"}) {
+		t.Errorf("the issuer hears %q", got)
+	}
+	given := b.issued(t, "ada.example")
+	a, err := b.Add(t.Context(), app.Root, "wiki", Add{Name: "ada.example", NoCheck: true, Certificate: given})
+	if err != nil || !a.Certificate.File || len(b.issuer.wanted()) != 0 {
+		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -49,6 +49,8 @@ type Manager struct {
 	o     Options
 	locks keyed.Locks // by app: the platform is told of one change at a time
 
+	refreshing sync.Mutex // held from when the ledger is read until that is applied; before mu
+
 	mu      sync.Mutex // mu guards the following
 	c       certificates
 	demands int
@@ -180,15 +182,21 @@ func (m *Manager) use(domain string, p *certificate.Pair) error {
 	return nil
 }
 
-// forget drops the certificate of a domain.
-func (m *Manager) forget(domain string) {
+// forget drops the certificates of names, which are wanted again from the next refresh on at the earliest: only so does the issuer give one that it gave before.
+func (m *Manager) forget(names ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.c.pairs, domain)
-	delete(m.c.attempts, domain)
-	if err := m.o.Folder.Remove(domain); err != nil {
-		m.o.Log("certificates: %v", err)
+	for _, name := range names {
+		delete(m.c.pairs, name)
+		delete(m.c.attempts, name)
+		delete(m.c.demanded, name)
+		if err := m.o.Folder.Remove(name); err != nil {
+			m.o.Log("certificates: %v", err)
+		}
 	}
+	m.c.wanted = slices.DeleteFunc(m.c.wanted, func(w string) bool { return slices.Contains(names, w) })
+	m.publish()
+	m.want()
 }
 
 // Check looks at a domain of an app again: at the DNS, and, where its certificate could not be obtained, it has that tried again at once.
@@ -215,7 +223,7 @@ func (m *Manager) Check(ctx context.Context, name, domain string) (Domain, error
 	return m.Settle(ctx, name, domain)
 }
 
-// Forget drops what there is of the domains of an app that goes.
+// Forget drops what there is of the domains of an app that goes. Forgotten is called when the ledger has let go of it.
 func (m *Manager) Forget(ctx context.Context, name string) error {
 	if err := m.o.Platform.SetDomains(ctx, name, nil); err != nil {
 		return err
@@ -224,14 +232,19 @@ func (m *Manager) Forget(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	names := []string{name + "." + m.o.Domain}
 	for _, d := range all {
-		m.forget(d.Name)
+		names = append(names, d.Name)
 	}
-	m.forget(name + "." + m.o.Domain)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.publish()
+	m.forget(names...)
 	return nil
+}
+
+// Forgotten ends what still went by an app after Forget: until the ledger lets go of it, its names may be wanted again.
+func (m *Manager) Forgotten(ctx context.Context) {
+	if err := m.refresh(ctx); err != nil {
+		m.o.Log("certificates: %v", err)
+	}
 }
 
 func (m *Manager) one(ctx context.Context, name, domain string) (Domain, error) {

@@ -39,12 +39,14 @@ func (p *fakePlatform) SetDomains(_ context.Context, service string, domains []d
 type fakeIssuer struct {
 	mu    sync.Mutex
 	names []string
+	lists [][]string // all of them
 }
 
 func (i *fakeIssuer) Want(names []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.names = names
+	i.lists = append(i.lists, names)
 }
 func (i *fakeIssuer) Again(string) {}
 func (i *fakeIssuer) wanted() []string {

@@ -83,6 +83,9 @@ func (m *Machine) remove(ctx context.Context, a app.App) error {
 	if err := m.o.Store.DeleteApp(ctx, a.ID); err != nil {
 		return err
 	}
+	if m.o.Removed != nil {
+		m.o.Removed(ctx)
+	}
 	m.askSweep()
 	return nil
 }

@@ -69,7 +69,9 @@ type Options struct {
 	SetLive func(a app.App, commit string) error
 	// Remove removes what an app or a preview has beside its Service, logs and ledger; may be nil.
 	Remove func(ctx context.Context, a app.App) error
-	Log    func(format string, args ...any)
+	// Removed is called when the ledger has let go of an app or a preview; may be nil.
+	Removed func(ctx context.Context)
+	Log     func(format string, args ...any)
 
 	Metrics telemetry.Releases // count nothing where they are not set
 	Builds  telemetry.Builds

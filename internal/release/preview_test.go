@@ -124,9 +124,14 @@ func TestPreviews_Room(t *testing.T) {
 // Previews that are past their time go at a start, and one that was pushed again meanwhile stays.
 func TestPreviews_Expire(t *testing.T) {
 	var removed []string
+	var gone []error // what the ledger says of them when Removed is called
 	m := newMachine(t, nil, func(o *Options) {
 		o.Platform = idle{}
 		o.Remove = func(_ context.Context, a app.App) error { removed = append(removed, a.Parent+" "+a.Branch); return nil }
+		o.Removed = func(ctx context.Context) {
+			_, err := o.Store.App(ctx, "old--hello")
+			gone = append(gone, err)
+		}
 	})
 	past(t, m, "hello", app.StateLive, "hello-v1")
 	a, err := m.o.Store.App(t.Context(), "hello")
@@ -149,6 +154,9 @@ func TestPreviews_Expire(t *testing.T) {
 	m.removeExpired(t.Context())
 	if got := branchesOf(t, m, "hello"); !slices.Equal(got, []string{"kept", "new"}) || !slices.Equal(removed, []string{"hello old"}) {
 		t.Errorf("%v, removed %v", got, removed)
+	}
+	if len(gone) != 1 || app.CodeOf(gone[0]) != app.CodeNotFound {
+		t.Errorf("after it was removed: %v", gone)
 	}
 }
 

@@ -138,7 +138,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.machine = release.New(release.Options{
 		Triggers: triggers, Metrics: o.metrics().Releases, Builds: o.metrics().Builds, Tracer: o.Tracer,
 		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: s.queue, Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
-		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, ImagesFrom: s.o.Config.Builds.ImagesFrom, PullDir: s.path(pullDir), LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Log: o.Log,
+		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, ImagesFrom: s.o.Config.Builds.ImagesFrom, PullDir: s.path(pullDir), LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Removed: func(ctx context.Context) { s.domains.Forgotten(ctx) }, Log: o.Log,
 	})
 	s.onClose(func() error { s.machine.Close(); return nil })
 	if err := s.machine.Recover(ctx); err != nil {
@@ -204,7 +204,7 @@ func (s *Server) remove(ctx context.Context, a app.App) error {
 	if err := s.jobs.Forget(a.Name); err != nil {
 		return err
 	}
-	if err := s.domains.Forget(ctx, a.Name); err != nil { // the ledger forgets them with the app
+	if err := s.domains.Forget(ctx, a.Name); err != nil { // the ledger forgets them with the app, and Removed comes then
 		return err
 	}
 	s.o.Metrics.Forget(a.Name)

@@ -196,3 +196,41 @@ func TestRun_ReportsThatAreNotRead(t *testing.T) {
 		say(`{"done":1}`, `{"again":"shop.example"}`, `{"names":[]}`)
 	}
 }
+
+// A certificate that gitd has forgotten is reported again: its name has another number then. The same list again reports nothing.
+func TestRun_ForgottenCertificates(t *testing.T) {
+	in, out := io.Pipe()
+	say := withCertificate(t, out)
+	reports := make(chan string, 10)
+	go func() {
+		for lines := json.NewDecoder(in); ; {
+			var r wire.Report
+			if lines.Decode(&r) != nil {
+				return
+			}
+			if r.Certificate != nil {
+				reports <- r.Certificate.Name
+			}
+		}
+	}()
+	reported := func(within time.Duration) bool {
+		select {
+		case <-reports:
+			return true
+		case <-time.After(within):
+			return false
+		}
+	}
+	say(`{"names":[{"name":"shop.example","number":1}]}`)
+	if !reported(20 * time.Second) {
+		t.Fatal("the certificate is not reported")
+	}
+	say(`{"names":[{"name":"shop.example","number":1}]}`, `{"again":"shop.example"}`)
+	if reported(300 * time.Millisecond) {
+		t.Error("the certificate is reported again, and gitd has it")
+	}
+	say(`{"names":[{"name":"shop.example","number":2}]}`)
+	if !reported(20 * time.Second) {
+		t.Error("gitd has forgotten the certificate, and it is not reported again")
+	}
+}

@@ -24,8 +24,9 @@ type Order struct {
 
 // Name is a name that a certificate is obtained for.
 type Name struct {
-	Name string `json:"name"`
-	DNS  bool   `json:"dns,omitempty"` // by a record of the DNS alone
+	Name   string `json:"name"`
+	Number int    `json:"number,omitempty"` // another one than before: gitd has forgotten the certificate, and is to be told of it again
+	DNS    bool   `json:"dns,omitempty"`    // by a record of the DNS alone
 }
 
 // Report is a line of the program's. One field is set.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // initError is what a runtime says that could not load its function.
@@ -72,15 +73,26 @@ func (a *api) next(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(inv.payload) // a runtime that does not read it runs into the timeout
 }
 
+// take takes the invocation that a request of the runtime answers; nil says that it is refused. What the runtime sends is read until the
+// invocation's deadline: by then it is ended, but what it has started may still hold the connection.
+func (a *api) take(w http.ResponseWriter, r *http.Request) *invocation {
+	inv := a.broker.take(r.PathValue("id"))
+	if inv == nil {
+		answer(w, http.StatusBadRequest, invalidID)
+		return nil
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(inv.deadline) // a server's connection can
+	return inv
+}
+
 func (a *api) response(w http.ResponseWriter, r *http.Request) {
 	mode := r.Header.Get("Lambda-Runtime-Function-Response-Mode")
 	if mode != "" && mode != "streaming" {
 		answer(w, http.StatusBadRequest, invalidMode)
 		return
 	}
-	inv := a.broker.take(r.PathValue("id"))
+	inv := a.take(w, r)
 	if inv == nil {
-		answer(w, http.StatusBadRequest, invalidID)
 		return
 	}
 	if mode == "streaming" || r.Header.Get("Content-Type") == integration {
@@ -92,6 +104,8 @@ func (a *api) response(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errLong):
 		inv.result <- failed(inv, errTooLarge, "Response payload size exceeded maximum allowed payload size ("+strconv.Itoa(maxResponse)+" bytes).")
 		answer(w, http.StatusRequestEntityTooLarge, tooLargeReply)
+	case err != nil && !time.Now().Before(inv.deadline):
+		inv.result <- a.broker.timedOut(inv)
 	case err != nil:
 		inv.result <- failed(inv, "Runtime.TruncatedResponse", "the response ended early")
 	default:
@@ -102,19 +116,22 @@ func (a *api) response(w http.ResponseWriter, r *http.Request) {
 
 // stream passes an answer on while the runtime writes it.
 func (a *api) stream(w http.ResponseWriter, r *http.Request, inv *invocation) {
-	res := result{contentType: r.Header.Get("Content-Type"), stream: r.Body, done: make(chan struct{})}
+	res := result{contentType: r.Header.Get("Content-Type"), stream: r.Body, until: inv.deadline, done: make(chan struct{})}
 	inv.result <- res
 	<-res.done
 	answer(w, http.StatusAccepted, accepted)
 }
 
 func (a *api) error(w http.ResponseWriter, r *http.Request) {
-	inv := a.broker.take(r.PathValue("id"))
+	inv := a.take(w, r)
 	if inv == nil {
-		answer(w, http.StatusBadRequest, invalidID)
 		return
 	}
 	body, err := readAll(r.Body, maxResponse)
+	if err != nil && !time.Now().Before(inv.deadline) {
+		inv.result <- a.broker.timedOut(inv)
+		return
+	}
 	if err != nil {
 		body = nil
 	}

@@ -14,7 +14,6 @@ import (
 type front struct {
 	config Config
 	broker *broker
-	kill   func()
 }
 
 // message is what callers get to know of an error.
@@ -52,9 +51,13 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.gateway(w, r, body)
 }
 
-// invoke calls the function, and says what of that is to be logged. false says that the client has gone.
+// invoke calls the function, and says what of that is to be logged. false says that there is no more to answer: the client has gone, or knows that
+// the function is busy.
 func (f *front) invoke(w http.ResponseWriter, r *http.Request, payload []byte, client string) (result, bool) {
-	inv, res, err := f.broker.invoke(r.Context(), payload, client, r.Header.Get("X-Amzn-Trace-Id"), f.kill)
+	inv, res, err := f.broker.invoke(r.Context(), payload, client, r.Header.Get("X-Amzn-Trace-Id"))
+	if errors.Is(err, errBusy) {
+		answer(w, http.StatusServiceUnavailable, message{err.Error(), "ServiceException"})
+	}
 	if err != nil {
 		return result{}, false
 	}
@@ -141,6 +144,7 @@ func write(w http.ResponseWriter, res result, first []byte) {
 	}
 	defer close(res.done)
 	flush := http.NewResponseController(w)
+	_ = flush.SetWriteDeadline(res.until) // a client that does not read must not hold the runtime; a server's connection can
 	if _, err := w.Write(first); err == nil {
 		_ = flush.Flush() // a writer that cannot is one that does not wait
 	}
@@ -160,10 +164,10 @@ func write(w http.ResponseWriter, res result, first []byte) {
 			panic(http.ErrAbortHandler) // the client must see that the answer is not complete
 		}
 	}
-	_, _ = io.Copy(io.Discard, res.stream) // the client has gone; the runtime is let through
+	_, _ = io.Copy(io.Discard, res.stream) // the client has gone; the runtime is let through, in the time that it has
 }
 
-// drain reads what a function answers to the end.
+// drain reads what a function answers to the end, or until its time is over.
 func drain(res result) {
 	if res.stream != nil {
 		_, _ = io.Copy(io.Discard, res.stream)

@@ -297,6 +297,10 @@ func (f *front) streamed(w http.ResponseWriter, res result) {
 	}
 	if err != nil {
 		drain(res)
+		if !time.Now().Before(res.until) {
+			f.failure(w, result{errorType: errTimeout})
+			return
+		}
 		f.config.Log("the function's answer is no response: %v", err)
 		answer(w, http.StatusBadGateway, message{"Internal Server Error", "InvalidResponse"})
 		return

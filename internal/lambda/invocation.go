@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +20,9 @@ const (
 	errTooLarge = "Function.ResponseSizeTooLarge"
 	errShutdown = "Sandbox.Shutdown"
 )
+
+// errBusy says that an invocation has not had its turn in time.
+var errBusy = errors.New("the function is busy with other requests")
 
 // invocation is one call of the function.
 type invocation struct {
@@ -38,6 +42,7 @@ type result struct {
 	again       bool   // the runtime ended before it had the invocation
 
 	stream io.Reader     // what a streamed answer has; nil for one that is complete
+	until  time.Time     // reading the stream fails from then on
 	done   chan struct{} // closed when the stream has been read
 }
 
@@ -50,6 +55,11 @@ func failed(inv *invocation, kind, message string) result {
 	return result{body: body, contentType: "application/json", errorType: kind}
 }
 
+// timedOut is the result of an invocation that took too long.
+func (b *broker) timedOut(inv *invocation) result {
+	return failed(inv, errTimeout, fmt.Sprintf("Task timed out after %.2f seconds", b.timeout.Seconds()))
+}
+
 // functionError is what functions tell of an error.
 type functionError struct {
 	Message string `json:"errorMessage"`
@@ -59,20 +69,23 @@ type functionError struct {
 // broker hands invocations to the runtime, one at a time.
 type broker struct {
 	timeout time.Duration
-	turn    chan struct{}    // has room for one: who is in it may invoke
-	pending chan *invocation // to the runtime that asks for the next
+	kill    func(*invocation) // ends the runtime, which has had that invocation for longer than timeout
+	turn    chan struct{}     // has room for one: who is in it may invoke
+	pending chan *invocation  // to the runtime that asks for the next
 
 	mu sync.Mutex
 	// mu guards the following.
 	life    context.Context // of the runtime that runs; nil before the first
 	end     context.CancelFunc
-	current *invocation // what the runtime works on
+	current *invocation // what the runtime is to answer
+	busy    *invocation // what it works on: until it asks for the next, the answer may be given or under way
+	limit   *time.Timer // ends the runtime that is busy for too long
 	asked   bool        // the runtime that runs has asked for an invocation
 	ready   func()      // to be called when it does
 }
 
-func newBroker(timeout time.Duration) *broker {
-	return &broker{timeout: timeout, turn: make(chan struct{}, 1), pending: make(chan *invocation)}
+func newBroker(timeout time.Duration, kill func(*invocation)) *broker {
+	return &broker{timeout: timeout, kill: kill, turn: make(chan struct{}, 1), pending: make(chan *invocation)}
 }
 
 // began notes that a runtime was started. ready is called when it asks for its first invocation.
@@ -88,10 +101,35 @@ func (b *broker) ended(how string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.end()
+	b.free()
 	if b.current != nil {
 		b.current.result <- failed(b.current, errExit, "Runtime exited with error: "+how)
 		b.current = nil
 	}
+}
+
+// free notes that the runtime works on nothing. b.mu is held.
+func (b *broker) free() {
+	if b.busy != nil {
+		b.limit.Stop()
+		b.busy = nil
+	}
+}
+
+// expire ends a runtime that is still busy with an invocation. That holds b.mu, so that no other runtime has begun by then.
+func (b *broker) expire(inv *invocation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.busy != inv {
+		return
+	}
+	b.busy = nil
+	if b.current == inv {
+		b.current = nil
+		inv.result <- b.timedOut(inv)
+	}
+	b.end() // before it is gone it may ask for an invocation, and gets none
+	b.kill(inv)
 }
 
 // next waits for an invocation, for the runtime. false says that the runtime works on one already; nil without it that ctx or the runtime ended.
@@ -101,6 +139,7 @@ func (b *broker) next(ctx context.Context) (*invocation, bool) {
 		b.mu.Unlock()
 		return nil, false
 	}
+	b.free()
 	life := b.life
 	if !b.asked {
 		b.asked = true
@@ -121,7 +160,8 @@ func (b *broker) next(ctx context.Context) (*invocation, bool) {
 				return nil, true
 			}
 			inv.deadline = time.Now().Add(b.timeout)
-			b.current = inv
+			b.current, b.busy = inv, inv
+			b.limit = time.AfterFunc(b.timeout, func() { b.expire(inv) })
 			b.mu.Unlock()
 			return inv, true
 		}
@@ -147,15 +187,19 @@ func (b *broker) initialized() bool {
 	return b.asked
 }
 
-// invoke calls the function. kill ends the runtime when that has not answered in time. The error is ctx's: a function that has the invocation
-// works on it to its end even if no client waits for the answer.
-func (b *broker) invoke(ctx context.Context, payload []byte, client, trace string, kill func()) (*invocation, result, error) {
+// invoke calls the function. The error is errBusy, or ctx's: a function that has the invocation works on it to its end even if no client waits for
+// the answer. It waits twice the time of an invocation: the one before may take that long, and a runtime that is started again as well.
+func (b *broker) invoke(ctx context.Context, payload []byte, client, trace string) (*invocation, result, error) {
 	inv := &invocation{id: newID(), payload: payload, client: client, trace: trace, result: make(chan result, 1)}
 	if inv.trace == "" {
 		inv.trace = newTrace(time.Now())
 	}
+	wait := time.NewTimer(2 * b.timeout)
+	defer wait.Stop()
 	select {
 	case b.turn <- struct{}{}:
+	case <-wait.C:
+		return inv, result{}, errBusy
 	case <-ctx.Done():
 		return inv, result{}, ctx.Err()
 	}
@@ -163,23 +207,13 @@ func (b *broker) invoke(ctx context.Context, payload []byte, client, trace strin
 	for {
 		select {
 		case b.pending <- inv:
+		case <-wait.C:
+			return inv, result{}, errBusy
 		case <-ctx.Done():
 			return inv, result{}, ctx.Err()
 		}
-		limit := time.NewTimer(b.timeout)
-		select {
-		case r := <-inv.result:
-			limit.Stop()
-			if r.again {
-				continue
-			}
+		if r := <-inv.result; !r.again { // it comes: the runtime that has the invocation answers, ends, or is ended
 			return inv, r, nil
-		case <-limit.C:
-			if b.take(inv.id) == nil { // it is being answered right now
-				return inv, <-inv.result, nil
-			}
-			kill()
-			return inv, failed(inv, errTimeout, fmt.Sprintf("Task timed out after %.2f seconds", b.timeout.Seconds())), nil
 		}
 	}
 }

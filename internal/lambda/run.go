@@ -22,10 +22,14 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer runtimes.Close()
-	b := newBroker(c.Timeout)
-	p := &process{config: c, broker: b, api: runtimes.Addr().String()}
+	p := &process{config: c, api: runtimes.Addr().String()}
+	b := newBroker(c.Timeout, func(inv *invocation) {
+		c.Log("invocation %s took more than %s: the runtime is ended", inv.id, c.Timeout)
+		p.kill()
+	})
+	p.broker = b
 	a := &api{broker: b, arn: "arn:aws:lambda:us-east-1:000000000000:function:" + c.Name, failed: p.failed}
-	// Invocations take as long as they take: no limits of time on these connections, which come from this container alone.
+	// No limits of time on these connections, which come from this container alone, but for what is read of an answer: the invocation's own.
 	apiServer := &http.Server{Handler: a.Handler()}
 	go func() { _ = apiServer.Serve(runtimes) }()
 	defer apiServer.Close()
@@ -39,7 +43,7 @@ func Run(ctx context.Context, c Config) error {
 	case <-ctx.Done():
 		return p.finish(context.Background(), ended)
 	}
-	front := &http.Server{Addr: c.Address, Handler: &front{config: c, broker: b, kill: p.kill}, ReadHeaderTimeout: 30 * time.Second}
+	front := &http.Server{Addr: c.Address, Handler: &front{config: c, broker: b}, ReadHeaderTimeout: 30 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- front.ListenAndServe() }()
 	select {

@@ -20,6 +20,17 @@ type oops struct{ what string }
 
 func (o oops) Error() string { return o.what }
 
+// endless is an answer that does not end.
+type endless struct {
+	text  string
+	pause time.Duration
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	time.Sleep(e.pause)
+	return copy(p, e.text), nil
+}
+
 func main() {
 	if os.Getenv("TEST_INIT") == "panic" {
 		panic("no database")
@@ -77,6 +88,10 @@ func handle(ctx context.Context, raw json.RawMessage) (any, error) {
 		return events.APIGatewayV2HTTPResponse{StatusCode: 201, Headers: map[string]string{"Content-Type": "image/png", "X-One": "1"}, Cookies: []string{"a=1; Path=/", "b=2"}, Body: "iVBORw==", IsBase64Encoded: true}, nil
 	case "stream":
 		return &events.LambdaFunctionURLStreamingResponse{StatusCode: 202, Headers: map[string]string{"Content-Type": "text/event-stream"}, Body: strings.NewReader("data: 1\n\ndata: 2\n\n")}, nil
+	case "ticks":
+		return &events.LambdaFunctionURLStreamingResponse{StatusCode: 200, Body: &endless{text: "tick\n", pause: 20 * time.Millisecond}}, nil
+	case "flood":
+		return &events.LambdaFunctionURLStreamingResponse{StatusCode: 200, Body: &endless{text: strings.Repeat("x", 64<<10)}}, nil
 	case "reply":
 		return map[string]string{"specversion": "1.0", "id": "r-1", "source": "/function", "type": "t.reply"}, nil
 	case "env":

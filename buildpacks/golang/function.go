@@ -111,6 +111,10 @@ func (f *finder) find() (*fn, error) {
 			return nil, kit.Errorf("remove concurrency from [io.gitd.function]", "a handler of AWS Lambda takes one request at a time")
 		}
 		found.Concurrency, found.Health = 1, functions.LambdaHealth
+		var err error
+		if found.Signature, err = functions.LambdaSignature(f.s.Signature); err != nil {
+			return nil, err
+		}
 	}
 	return found, nil
 }
@@ -299,7 +303,7 @@ func (b Buildpack) launch(ctx libcnb.BuildContext, f *fn, result *libcnb.BuildRe
 			return err
 		}
 		result.Layers = append(result.Layers, layer)
-		result.Processes[0] = functions.LambdaProcess(f.Target, bootstrap)
+		result.Processes[0] = functions.LambdaProcess(f.Target, f.Signature, bootstrap)
 	}
 	return f.launch(ctx, result)
 }

@@ -110,7 +110,7 @@ func (b *build) functionProcess(layers *[]libcnb.LayerContributor) (*libcnb.Proc
 		}
 		*layers = append(*layers, program)
 		handler := strings.TrimSuffix(f.Source, filepath.Ext(f.Source)) + f.Target[strings.LastIndexByte(f.Target, '.'):]
-		p := functions.LambdaProcess(handler, append([]string{"node"}, args...)...)
+		p := functions.LambdaProcess(handler, f.Signature, append([]string{"node"}, args...)...)
 		return &p, nil
 	}
 	args = append(args, "--source="+f.Source, "--target="+f.Target, "--signature="+string(f.Signature))

@@ -33,7 +33,8 @@ func bootstrap(app string, env kit.Env) (*functions.Found, error) {
 	switch {
 	case s != nil && s.Contract == function.Lambda:
 		f.Evidence = "[io.gitd.function] in project.toml; " + bootstrapFile
-		return f, nil
+		f.Signature, err = functions.LambdaSignature(s.Signature)
+		return f, err
 	case s != nil:
 		return nil, nil
 	}
@@ -92,6 +93,6 @@ func (b Buildpack) serveBootstrap(ctx libcnb.BuildContext, f *functions.Found) (
 	}
 	result.Layers = append(result.Layers, layer)
 	result.Labels = append(result.Labels, libcnb.Label{Key: function.Label, Value: text})
-	result.Processes = append(result.Processes, functions.LambdaProcess(f.Target, "./"+bootstrapFile))
+	result.Processes = append(result.Processes, functions.LambdaProcess(f.Target, f.Signature, "./"+bootstrapFile))
 	return result, nil
 }

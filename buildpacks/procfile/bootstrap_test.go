@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/function"
 )
 
 func TestBootstrap(t *testing.T) {
@@ -51,6 +52,9 @@ func TestBootstrap(t *testing.T) {
 	r := bptest.New(t, catalog.Procfile)
 	if _, err := r.Build(b, map[string]string{"bootstrap": runtime}); err == nil || kit.Line(err) != "bootstrap is not executable; git update-index --chmod=+x bootstrap, commit and push again" {
 		t.Errorf("not executable: %v", err)
+	}
+	if f, err := bootstrap(bptest.Tree(t, map[string]string{"bootstrap": runtime}), kit.Env{catalog.FunctionVariable: `{"contract":"lambda","signature":"http"}`}); err != nil || f.Signature != function.HTTP {
+		t.Errorf("the signature is lost: %+v, %v", f, err)
 	}
 	dir := bptest.Tree(t, map[string]string{"bootstrap": runtime})
 	if err := os.Chmod(filepath.Join(dir, "bootstrap"), 0o755); err != nil {

@@ -113,7 +113,7 @@ func (b *build) functionProcess(result *libcnb.BuildResult) (*libcnb.Process, er
 			return nil, err
 		}
 		result.Layers = append(result.Layers, wrapper)
-		p := functions.LambdaProcess(f.Target, "python", program, f.Target)
+		p := functions.LambdaProcess(f.Target, f.Signature, "python", program, f.Target)
 		return &p, nil
 	}
 	args := []string{program, "--source=" + f.Source, "--target=" + f.Target, "--signature=" + string(f.Signature)}

@@ -26,7 +26,7 @@ const (
 // Signature is what a function is called with.
 type Signature string
 
-// The signatures. A function of Lambda has none: it takes requests and events alike.
+// The signatures. A function of Lambda may have none: it takes requests and events alike, then.
 const (
 	HTTP       Signature = "http"
 	Event      Signature = "event" // data and context, as before CloudEvents

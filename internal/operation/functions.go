@@ -29,7 +29,7 @@ type Function struct {
 	Live      int                `json:"live"` // version that serves
 	Contract  function.Contract  `json:"contract"`
 	Target    string             `json:"target"`              // its name in the code; of Lambda, the handler
-	Signature function.Signature `json:"signature,omitempty"` // what it is called with; of Lambda none: it takes requests and events
+	Signature function.Signature `json:"signature,omitempty"` // what it is called with; of Lambda, none says that it takes requests and events
 	Language  string             `json:"language"`
 	State     string             `json:"state"`         // "live", or "stopped" by ps stop
 	URL       string             `json:"url,omitempty"` // where it answers

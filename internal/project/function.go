@@ -68,8 +68,8 @@ func (t *functionTable) settings() (s function.Settings, key string, err error) 
 		return s, "handler", fmt.Errorf("it goes with the contract lambda, and the contract is %s", s.Contract)
 	case t.Handler != nil && t.Target != nil:
 		return s, "handler", fmt.Errorf("it is for Lambda, and target for the other contracts: keep one of them")
-	case t.Signature != nil && (t.Handler != nil || s.Contract == function.Lambda):
-		return s, "signature", fmt.Errorf("a handler of Lambda has none: it takes requests and events")
+	case s.Signature == function.Event && (t.Handler != nil || s.Contract == function.Lambda):
+		return s, "signature", fmt.Errorf(`handlers of Lambda have "http" or "cloudevent", and without it they take both`)
 	case s.Contract == function.Knative && s.Signature == function.Event:
 		return s, "signature", fmt.Errorf(`functions of Knative have "http" or "cloudevent"`)
 	}

@@ -14,6 +14,7 @@ func TestFunction(t *testing.T) {
 		"target = \"hello\"":            `{"target":"hello"}`,
 		"handler = \"src/app.handler\"": `{"contract":"lambda","handler":"src/app.handler"}`,
 		"handler = \"bootstrap\"":       `{"contract":"lambda","handler":"bootstrap"}`,
+		"handler = \"a.b\"\nsignature = \"http\"":                         `{"contract":"lambda","signature":"http","handler":"a.b"}`,
 		"contract = \"knative\"\nsource = \"./fn/\"":                      `{"contract":"knative","source":"fn"}`,
 		"target = \"hello\"\nsignature = \"cloudevent\"\nconcurrency = 8": `{"target":"hello","signature":"cloudevent","concurrency":8}`,
 	} {
@@ -36,7 +37,7 @@ func TestFunction_Errors(t *testing.T) {
 		"handler = \"handler\"":                         "line 3: io.gitd.function.handler: \"handler\" is not a handler of Lambda",
 		"handler = \"a.b\"\ntarget = \"x\"":             "line 3: io.gitd.function.handler: it is for Lambda",
 		"handler = \"a.b\"\ncontract = \"knative\"":     "line 3: io.gitd.function.handler: it goes with the contract lambda",
-		"handler = \"a.b\"\nsignature = \"http\"":       "line 4: io.gitd.function.signature: a handler of Lambda has none",
+		"handler = \"a.b\"\nsignature = \"event\"":      "line 4: io.gitd.function.signature: handlers of Lambda have",
 		"handler = \"a.b\"\nconcurrency = 2":            "line 4: io.gitd.function.concurrency: a handler of Lambda takes one request",
 		"contract = \"knative\"\nsignature = \"event\"": "line 4: io.gitd.function.signature: functions of Knative",
 		"source = \"../x\"":                             "line 3: io.gitd.function.source: \"../x\" is not a file or folder",

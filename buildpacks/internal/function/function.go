@@ -149,6 +149,9 @@ func (q *question) settle(f *Found) error {
 			return kit.Errorf("remove concurrency from [io.gitd.function]", "a handler of AWS Lambda takes one request at a time, and %s is one", f.Source)
 		}
 		f.Concurrency, f.Health = 1, LambdaHealth
+		var err error
+		f.Signature, err = LambdaSignature(q.s.Signature)
+		return err
 	}
 	return nil
 }

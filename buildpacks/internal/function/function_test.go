@@ -9,6 +9,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/function"
 )
 
 // write lays out an app: "name: content" parts.
@@ -77,6 +78,10 @@ var apps = []struct {
 		"lambda app.handler by [io.gitd.function] in project.toml; app.mjs: export const handler = async (event) at 1"},
 	{"lambda, not exported", "nodejs", files{"app.js": "exports.lambdaHandler = async (event) => ({})"}, `{"contract":"lambda","handler":"app.handler"}`,
 		"error: app.js exports no function handler; it exports lambdaHandler; say which one it is: [io.gitd.function] in project.toml"},
+	{"lambda for requests alone", "nodejs", files{"app.mjs": "export const handler = async (event) => ({})"}, `{"contract":"lambda","handler":"app.handler","signature":"http"}`,
+		"lambda app.handler http by [io.gitd.function] in project.toml; app.mjs: export const handler = async (event) at 1"},
+	{"bare, lambda for events of another kind", "nodejs", files{"handler.mjs": "export const handler = async (event, context) => ({statusCode: 200})"}, `{"signature":"event"}`,
+		"error: a handler of AWS Lambda does not take events of before CloudEvents; make signature = \"http\" or \"cloudevent\", or remove it"},
 	{"lambda, several at a time", "nodejs", files{"app.js": "exports.handler = async (event) => ({})"}, `{"contract":"lambda","concurrency":5}`,
 		"error: a handler of AWS Lambda takes one request at a time, and app.js is one; remove concurrency from [io.gitd.function]"},
 	{"lambda by a template", "nodejs", files{"template.yaml": samNode, "src/app.mjs": "export const lambdaHandler = async (event, context) => {}"}, "",
@@ -140,6 +145,18 @@ func TestFind(t *testing.T) {
 				t.Errorf("\ngot  %s\nwant %s", got, a.want)
 			}
 		})
+	}
+}
+
+// gitd-lambda is told what requests become.
+func TestLambdaProcess(t *testing.T) {
+	for want, p := range map[string][]string{
+		"--handler a.b --signature http -- run it": LambdaProcess("a.b", function.HTTP, "run", "it").Arguments,
+		"-- run": LambdaProcess("", "", "run").Arguments,
+	} {
+		if got := strings.Join(p, " "); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/function"
 )
 
 // LambdaHealth is the path that gitd-lambda answers without a call of the function.
@@ -31,12 +32,23 @@ func LambdaLayer(ctx libcnb.BuildContext, program string) (*kit.Layer, error) {
 	return layer, kit.CopyFile(program, filepath.Join(layer.Path, "bin", "gitd-lambda"))
 }
 
-// LambdaProcess is the process that serves a function of AWS Lambda: runtime is the program that asks for its invocations, with its arguments, and
-// handler what that calls; it may be empty.
-func LambdaProcess(handler string, runtime ...string) libcnb.Process {
+// LambdaSignature checks what project.toml says of the requests that a function of AWS Lambda takes; "" for requests and events.
+func LambdaSignature(s function.Signature) (function.Signature, error) {
+	if s == function.Event {
+		return "", kit.Errorf("make signature = \"http\" or \"cloudevent\", or remove it", "a handler of AWS Lambda does not take events of before CloudEvents")
+	}
+	return s, nil
+}
+
+// LambdaProcess is the process that serves a function of AWS Lambda: runtime is the program that asks for its invocations, with its arguments, handler
+// what that calls, which may be empty, and signature what requests become.
+func LambdaProcess(handler string, signature function.Signature, runtime ...string) libcnb.Process {
 	p := libcnb.Process{Type: "web", Command: "gitd-lambda", Direct: true, Default: true}
 	if handler != "" {
 		p.Arguments = append(p.Arguments, "--handler", handler)
+	}
+	if signature != "" {
+		p.Arguments = append(p.Arguments, "--signature", string(signature))
 	}
 	p.Arguments = append(append(p.Arguments, "--"), runtime...)
 	return p

@@ -31,6 +31,7 @@ type Config struct {
 	Timeout   time.Duration // of an invocation
 	Name      string        // of the function
 	Memory    int           // MB that the function is told it has
+	Invoke    bool          // clients may call the Invoke API, which hands over any event: AWS asks for IAM there, and here is nothing of the kind
 	Log       func(format string, args ...any)
 }
 
@@ -45,7 +46,6 @@ const usage = "gitd-lambda [--handler NAME] [--signature http|cloudevent] PROGRA
 // Parse reads the arguments of gitd-lambda and its environment.
 func Parse(args, env []string) (Config, error) {
 	c := Config{Timeout: defaultTimeout, Name: "function", Memory: memoryLimit(os.ReadFile)}
-	port := "8080"
 	for len(args) > 0 && strings.HasPrefix(args[0], "--") {
 		name, value, ok := strings.Cut(args[0], "=")
 		args = args[1:]
@@ -72,7 +72,14 @@ func Parse(args, env []string) (Config, error) {
 	if len(args) == 0 {
 		return c, errors.New("no program: " + usage)
 	}
-	c.Command = args
+	c.Command, c.Env = args, env
+	err := c.environment(env)
+	return c, err
+}
+
+// environment reads what the app's environment says of how the function runs.
+func (c *Config) environment(env []string) error {
+	port := "8080"
 	for _, kv := range env {
 		name, value, _ := strings.Cut(kv, "=")
 		if value == "" {
@@ -88,20 +95,24 @@ func Parse(args, env []string) (Config, error) {
 		case "AWS_LAMBDA_FUNCTION_TIMEOUT":
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 1 || n > 900 {
-				return c, fmt.Errorf("AWS_LAMBDA_FUNCTION_TIMEOUT is %q: it is a number of seconds from 1 to 900", value)
+				return fmt.Errorf("AWS_LAMBDA_FUNCTION_TIMEOUT is %q: it is a number of seconds from 1 to 900", value)
 			}
 			c.Timeout = time.Duration(n) * time.Second
+		case "AWS_LAMBDA_INVOKE_API":
+			if value != "0" && value != "1" {
+				return fmt.Errorf("AWS_LAMBDA_INVOKE_API is %q: it is 1 for an Invoke API that is open to all clients, or 0", value)
+			}
+			c.Invoke = value == "1"
 		case "AWS_LAMBDA_FUNCTION_MEMORY_SIZE":
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 1 {
-				return c, fmt.Errorf("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is %q: it is a number of MB", value)
+				return fmt.Errorf("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is %q: it is a number of MB", value)
 			}
 			c.Memory = n
 		}
 	}
-	c.Env = env
 	c.Address = ":" + port
-	return c, nil
+	return nil
 }
 
 // memoryLimit is what the control group allows, in MB, or what a function is told where that is not limited.

@@ -34,13 +34,16 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, message{"the body cannot be read", "InvalidRequestContent"})
 		return
 	}
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/2015-03-31/functions/"); ok && r.Method == http.MethodPost {
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/2015-03-31/functions/"); ok && f.config.Invoke && r.Method == http.MethodPost {
 		if name, ok := strings.CutSuffix(rest, "/invocations"); ok && name != "" && !strings.Contains(name, "/") {
 			f.plain(w, r, body)
 			return
 		}
 	}
 	if r.Method == http.MethodGet && r.URL.Path == "/2018-06-01/ping" { // the health check of the platform calls no function
+		if f.config.Invoke {
+			w.Header().Set("X-Gitd-Invoke-Api", "1") // so that gitd functions invoke knows
+		}
 		_, _ = io.WriteString(w, "pong")
 		return
 	}

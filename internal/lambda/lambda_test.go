@@ -84,7 +84,7 @@ func launch(t *testing.T, env []string, args ...string) *function {
 	f := &function{t: t, url: "http://127.0.0.1:" + port, end: make(chan struct{})}
 	f.cmd = exec.Command(filepath.Join(programs, "gitd-lambda"), args...)
 	f.cmd.Dir = t.TempDir()
-	f.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "PORT=" + port, "K_SERVICE=shop"}, env...)
+	f.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "PORT=" + port, "K_SERVICE=shop", "AWS_LAMBDA_INVOKE_API=1"}, env...)
 	f.cmd.Stdout, f.cmd.Stderr = f, f
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -368,6 +368,7 @@ func TestRun_Errors(t *testing.T) {
 		{"a signature", nil, []string{"--signature=event", "true"}, "", `--signature is http or cloudevent, not "event"`},
 		{"a flag", nil, []string{"--memory", "1", "true"}, "", "there is no --memory"},
 		{"nothing to run", nil, []string{"--handler", "a.b"}, "", "no program"},
+		{"an Invoke API", []string{"AWS_LAMBDA_INVOKE_API=yes"}, []string{"true"}, "", "AWS_LAMBDA_INVOKE_API is"},
 		{"a time", []string{"AWS_LAMBDA_FUNCTION_TIMEOUT=1h"}, []string{"true"}, "", "a number of seconds from 1 to 900"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

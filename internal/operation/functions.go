@@ -2,6 +2,7 @@ package operation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -122,8 +123,12 @@ type Header struct {
 // OK says whether the call succeeded: a status of 200 to 299, and no error of a handler of AWS Lambda.
 func (a Answer) OK() bool { return a.Status >= 200 && a.Status <= 299 && a.FunctionError == "" }
 
-// lambdaPath is where a function of AWS Lambda takes an event as it is.
-const lambdaPath = "/2015-03-31/functions/function/invocations"
+// lambdaPath is where a function of AWS Lambda takes an event as it is, where that is allowed: its health check at lambdaHealth tells by a header.
+const (
+	lambdaPath   = "/2015-03-31/functions/function/invocations"
+	lambdaHealth = "/2018-06-01/ping"
+	lambdaOpen   = "X-Gitd-Invoke-Api"
+)
 
 // Invoke calls a function, the way of a client's request.
 //
@@ -146,16 +151,20 @@ var Invoke = Operation[InvokeOf, Answer]{
 		if spec == nil {
 			return Answer{}, app.Errorf(app.CodeInvalidInput, "see the functions: gitd functions; the app answers at "+c.URL(c.app), "%s is an app, and no function", c.app)
 		}
-		r, err := in.request(*spec)
-		if err != nil {
-			return Answer{}, err
-		}
 		if in.Timeout == 0 {
 			in.Timeout = DefaultInvoke
 		}
 		ctx, cancel := context.WithTimeoutCause(ctx, in.Timeout, app.Errorf(app.CodeLimitExceeded, "give it longer: --timeout", "%s has not answered in %s", c.app, app.Elapsed(in.Timeout)))
 		defer cancel()
-		res, err := c.Platform.Send(ctx, c.app, r)
+		send := func(r *http.Request) (*http.Response, error) { return c.Platform.Send(ctx, c.app, r) }
+		r, err := in.request(*spec, send)
+		if app.CodeOf(err) == app.CodeInvalidInput {
+			return Answer{}, err
+		}
+		if err != nil {
+			return Answer{}, unanswered(ctx, c.app, err)
+		}
+		res, err := send(r)
 		if err != nil {
 			return Answer{}, unanswered(ctx, c.app, err)
 		}
@@ -175,22 +184,36 @@ func unanswered(ctx context.Context, name string, err error) error {
 	return app.Wrap(err, app.CodeUnavailable, "see what it wrote: gitd logs "+name, "%s gave no answer", name)
 }
 
-// request makes the request of the call. A function of CloudEvents gets one in the binary content mode, and one of AWS Lambda its event as it is, unless
-// something else is asked for.
-func (in *InvokeOf) request(spec function.Spec) (*http.Request, error) {
+// openLambda says whether a function of AWS Lambda takes an event as it is.
+func openLambda(send func(*http.Request) (*http.Response, error)) (bool, error) {
+	r, err := http.NewRequest(http.MethodGet, lambdaHealth, http.NoBody)
+	if err != nil {
+		return false, err
+	}
+	res, err := send(r)
+	if err != nil {
+		return false, err
+	}
+	defer res.Body.Close()
+	return res.StatusCode == http.StatusOK && res.Header.Get(lambdaOpen) == "1", nil
+}
+
+// request makes the request of the call. A function of CloudEvents gets one in the binary content mode, and one of AWS Lambda its event as it is where it
+// takes that, unless something else is asked for. send is asked for the function's health check.
+func (in *InvokeOf) request(spec function.Spec, send func(*http.Request) (*http.Response, error)) (*http.Request, error) {
 	plain := in.Method == "" && in.Path == ""
 	event := in.Event != EventOf{} || plain && spec.Signature == function.CloudEvent && in.Headers.Get("Ce-Specversion") == "" && !strings.HasPrefix(in.Headers.Get("Content-Type"), "application/cloudevents")
-	path := in.Path
-	switch {
-	case path == "" && spec.Contract == function.Lambda && !event && in.Method == "":
-		path = lambdaPath
-	case path == "":
-		path = "/"
+	path := cmp.Or(in.Path, "/")
+	if plain && spec.Contract == function.Lambda && !event {
+		open, err := openLambda(send)
+		if err != nil {
+			return nil, err
+		}
+		if open {
+			path = lambdaPath
+		}
 	}
-	method := in.Method
-	if method == "" {
-		method = http.MethodPost
-	}
+	method := cmp.Or(in.Method, http.MethodPost)
 	r, err := http.NewRequest(method, path, bytes.NewReader(in.Data))
 	if err != nil || !strings.HasPrefix(path, "/") || r.URL.Host != "" {
 		return nil, app.Errorf(app.CodeInvalidInput, "give a path such as /orders?id=7, and a method such as GET", "%s %q is not a request", app.Clip(app.Plain(method), 20), app.Clip(path, 100))

@@ -12,7 +12,7 @@ import (
 
 func TestInvokeRequest(t *testing.T) {
 	web, event := function.Spec{Contract: function.FunctionsFramework, Signature: function.HTTP}, function.Spec{Contract: function.Knative, Signature: function.CloudEvent}
-	lambda := function.Spec{Contract: function.Lambda}
+	lambda, open := function.Spec{Contract: function.Lambda}, function.Spec{Contract: function.Lambda, Target: "open"}
 	for _, tt := range []struct {
 		name string
 		spec function.Spec
@@ -29,12 +29,22 @@ func TestInvokeRequest(t *testing.T) {
 		{"an event with attributes", event, InvokeOf{Event: EventOf{Type: "a b%é", Source: "/s", ID: "7"}}, "POST / - a%20b%25%C3%A9"},
 		{"an event as it is", event, InvokeOf{Headers: http.Header{"Content-Type": {"application/cloudevents+json"}}}, "POST / application/cloudevents+json -"},
 		{"its health", event, InvokeOf{Method: "GET", Path: "/health/readiness"}, "GET /health/readiness - -"},
-		{"Lambda's event", lambda, InvokeOf{Data: []byte("{}")}, "POST " + lambdaPath + " application/json -"},
+		{"Lambda's event", open, InvokeOf{Data: []byte("{}")}, "POST " + lambdaPath + " application/json -"},
+		{"Lambda's, which takes no event as it is", lambda, InvokeOf{Data: []byte("{}")}, "POST / application/json -"},
 		{"Lambda's request", lambda, InvokeOf{Path: "/orders"}, "POST /orders - -"},
 		{"Lambda's CloudEvent", lambda, InvokeOf{Event: EventOf{ID: "7"}}, "POST / - io.gitd.invoke"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := tt.in.request(tt.spec)
+			r, err := tt.in.request(tt.spec, func(r *http.Request) (*http.Response, error) {
+				if r.Method != "GET" || r.URL.Path != "/2018-06-01/ping" {
+					t.Errorf("%s %s is asked first", r.Method, r.URL)
+				}
+				h := http.Header{}
+				if tt.spec.Target == "open" {
+					h.Set("X-Gitd-Invoke-Api", "1")
+				}
+				return &http.Response{StatusCode: 200, Header: h, Body: http.NoBody}, nil
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +55,7 @@ func TestInvokeRequest(t *testing.T) {
 		})
 	}
 	for _, in := range []InvokeOf{{Path: "a"}, {Path: "//host/a"}, {Method: "A B"}, {Path: "http://other/"}} {
-		if _, err := in.request(web); app.CodeOf(err) != app.CodeInvalidInput {
+		if _, err := in.request(web, nil); app.CodeOf(err) != app.CodeInvalidInput {
 			t.Errorf("%+v: %v", in, err)
 		}
 	}

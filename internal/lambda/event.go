@@ -69,10 +69,11 @@ func readEvent(h http.Header, body []byte) ([]byte, int, error) {
 	case strings.HasPrefix(kind, "application/cloudevents-batch"):
 		return nil, http.StatusUnsupportedMediaType, errors.New("a batch of events is not taken: send the events one by one")
 	case kind == "application/cloudevents+json":
-		if err := checkEvent(body); err != nil {
+		text, err := rebuilt(body)
+		if err != nil {
 			return nil, http.StatusBadRequest, fmt.Errorf("this is no CloudEvent: %w", err)
 		}
-		return body, 0, nil
+		return text, 0, nil
 	case strings.HasPrefix(kind, "application/cloudevents"):
 		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("events in the format %.60q are not taken: send application/cloudevents+json", kind)
 	case h.Get("Ce-Specversion") == "":
@@ -80,7 +81,7 @@ func readEvent(h http.Header, body []byte) ([]byte, int, error) {
 	}
 	e := map[string]any{}
 	for name, values := range h {
-		if attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-"); ok && attribute != "" && len(values) > 0 {
+		if attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-"); ok && isName(attribute) && attribute != "data" && len(values) > 0 {
 			value, err := url.PathUnescape(values[0])
 			if err != nil {
 				value = values[0]
@@ -108,6 +109,36 @@ func readEvent(h http.Header, body []byte) ([]byte, int, error) {
 		return nil, http.StatusBadRequest, fmt.Errorf("this is no CloudEvent: %w", err)
 	}
 	return text, 0, nil
+}
+
+// rebuilt is the JSON of an event with its attributes and its data, and nothing else that a body has: what a client adds beside them must not be taken
+// for a field of another event, such as the requestContext of API Gateway. Attributes have values without fields, so those cannot be either.
+func rebuilt(body []byte) ([]byte, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return nil, errors.New("it is not a JSON object with the attributes of an event")
+	}
+	for name, value := range members {
+		switch {
+		case name == "data" || name == "data_base64":
+		case string(value) == "null": // as if it were not there
+			delete(members, name)
+		case !isName(name):
+			return nil, fmt.Errorf("%.60q is not the name of an attribute, which is of a-z and 0-9", name)
+		case value[0] == '{' || value[0] == '[':
+			return nil, fmt.Errorf("the attribute %.60q is not a text, a boolean or an integer", name)
+		}
+	}
+	text, err := json.Marshal(members)
+	if err == nil {
+		err = checkEvent(text)
+	}
+	return text, err
+}
+
+// isName tells whether attributes of events may have a name.
+func isName(name string) bool {
+	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
 // checkEvent says what is wrong with the JSON of a CloudEvent; nil for nothing.

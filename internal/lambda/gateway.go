@@ -125,11 +125,14 @@ func newRequest(r *http.Request, body []byte, now time.Time) request {
 	return e
 }
 
-// source is the address of the client, as the proxy in front tells it.
+// source is the address of the client, as the proxy in front of this instance tells it: the last entry of X-Forwarded-For. A proxy that appends has got
+// all before that from its client, who may write there what a function takes for the address that it allows.
 func source(r *http.Request) string {
 	if list := r.Header.Values("X-Forwarded-For"); len(list) > 0 {
-		first, _, _ := strings.Cut(list[0], ",")
-		return strings.TrimSpace(first)
+		last := list[len(list)-1]
+		if last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:]); last != "" {
+			return last
+		}
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -215,7 +215,7 @@ func TestFunction(t *testing.T) {
 
 		{"a request", "POST", "/a%20b/c?x=1&x=2&y", `{"k":1}`, []string{"Content-Type: application/json", "Cookie: a=1; b=2", "X-Two: 1", "X-Two: 2", "X-Forwarded-For: 192.0.2.7, 10.0.0.1"}, 200, []string{
 			`"version":"2.0"`, `"routeKey":"$default"`, `"rawPath":"/a%20b/c"`, `"rawQueryString":"x=1\u0026x=2\u0026y"`, `"cookies":["a=1","b=2"]`, `"x-two":"1,2"`,
-			`"queryStringParameters":{"x":"1,2","y":""}`, `"body":"{\"k\":1}","isBase64Encoded":false`, `"method":"POST"`, `"sourceIp":"192.0.2.7"`, `"path":"/a b/c"`}, ""},
+			`"queryStringParameters":{"x":"1,2","y":""}`, `"body":"{\"k\":1}","isBase64Encoded":false`, `"method":"POST"`, `"sourceIp":"10.0.0.1"`, `"path":"/a b/c"`}, ""},
 		{"a binary body", "PUT", "/", "\xff\x00", []string{"Content-Type: image/png"}, 200, []string{`"body":"/wA=","isBase64Encoded":true`}, ""},
 		get("status, headers, cookies, a body in base64", "/full", 201, "Content-Type: image/png", "X-One: 1", "Set-Cookie: a=1; Path=/", "Set-Cookie: b=2", "\x89PNG"),
 		get("a string", "/string", 200, "Content-Type: application/json", "\r\nHello from Lambda!"),

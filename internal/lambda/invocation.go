@@ -18,7 +18,6 @@ const (
 	errExit     = "Runtime.ExitError"
 	errTimeout  = "Sandbox.Timedout"
 	errTooLarge = "Function.ResponseSizeTooLarge"
-	errShutdown = "Sandbox.Shutdown"
 )
 
 // errBusy says that an invocation has not had its turn in time.

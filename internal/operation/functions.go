@@ -228,18 +228,11 @@ func (in *InvokeOf) request(spec function.Spec, send func(*http.Request) (*http.
 		r.Header.Set("Content-Type", contentType(in.Data))
 	}
 	if event {
-		for name, value := range map[string]string{"Ce-Type": or(in.Event.Type, "io.gitd.invoke"), "Ce-Source": or(in.Event.Source, "/gitd/functions/invoke"), "Ce-Id": or(in.Event.ID, rand.Text()), "Ce-Specversion": "1.0", "Ce-Time": time.Now().UTC().Format(time.RFC3339Nano)} {
+		for name, value := range map[string]string{"Ce-Type": cmp.Or(in.Event.Type, "io.gitd.invoke"), "Ce-Source": cmp.Or(in.Event.Source, "/gitd/functions/invoke"), "Ce-Id": cmp.Or(in.Event.ID, rand.Text()), "Ce-Specversion": "1.0", "Ce-Time": time.Now().UTC().Format(time.RFC3339Nano)} {
 			r.Header.Set(name, percent(value))
 		}
 	}
 	return r, nil
-}
-
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 // percent writes a value for a header of a CloudEvent: spaces, quotes, percent signs and what is not printable ASCII are encoded.

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"strings"
@@ -48,7 +49,7 @@ func TestInvokeRequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := []string{r.Method, r.URL.RequestURI(), or(r.Header.Get("Content-Type"), "-"), or(r.Header.Get("Ce-Type"), "-")}
+			got := []string{r.Method, r.URL.RequestURI(), cmp.Or(r.Header.Get("Content-Type"), "-"), cmp.Or(r.Header.Get("Ce-Type"), "-")}
 			if strings.Join(got, " ") != tt.want {
 				t.Errorf("got %v, want %s", got, tt.want)
 			}

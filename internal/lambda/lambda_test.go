@@ -101,6 +101,9 @@ func launch(t *testing.T, env []string, args ...string) *function {
 			_ = f.cmd.Process.Kill()
 			t.Errorf("it did not end at SIGTERM: %s", f.log())
 		}
+		if strings.Contains(f.log(), "DATA RACE") {
+			t.Error(f.log())
+		}
 	})
 	return f
 }

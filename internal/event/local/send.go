@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -40,8 +41,13 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err := p.room(ctx, a.size()); err != nil {
 		return event.Receipt{}, err
 	}
-	err = p.w.write(ctx, a.write, a.after)
-	return a.receipt, err
+	for {
+		err = p.w.write(ctx, a.write, a.after)
+		if !errors.Is(err, errStale) {
+			return a.receipt, err
+		}
+		a.fanOut()
+	}
 }
 
 // accept checks an event and finds the triggers that it is for.
@@ -56,14 +62,22 @@ func (p *Platform) accept(broker string, e event.Event, from event.Sender) (*acc
 	if err != nil {
 		return nil, err
 	}
-	f := p.fan.Load()
 	a := &accept{p: p, broker: broker, event: e, from: from, at: p.clock.now()}
-	for _, t := range f.brokers[broker] {
-		if t.passes(&e) {
+	a.fanOut()
+	return a, nil
+}
+
+// errStale is the error of a change that goes by triggers which are not live any more. It is made again, by those that are.
+var errStale = errors.New("the triggers have changed")
+
+// fanOut finds the triggers that the event is for.
+func (a *accept) fanOut() {
+	a.triggers = nil
+	for _, t := range a.p.fan.Load().brokers[a.broker] {
+		if t.passes(&a.event) {
 			a.triggers = append(a.triggers, t)
 		}
 	}
-	return a, nil
 }
 
 func (a *accept) size() int64 { return int64(a.event.Size() + overhead) }
@@ -100,9 +114,13 @@ func (a *accept) write(t *tx) error {
 		return err
 	}
 	for _, to := range a.triggers {
-		if _, err := t.exec("INSERT INTO deliveries (event, app, app_id, trigger, state, due) VALUES (?, ?, ?, ?, ?, ?)",
-			a.receipt.Number, to.App, to.ID, to.Name, queued, a.at.UnixMilli()); err != nil {
+		r, err := t.exec("INSERT INTO deliveries (event, app, app_id, trigger, state, due) SELECT ?, ?, ?, ?, ?, ? WHERE "+isLive,
+			append([]any{a.receipt.Number, to.App, to.ID, to.Name, queued, a.at.UnixMilli()}, to.owner()...)...)
+		if err != nil {
 			return err
+		}
+		if n, _ := r.RowsAffected(); n == 0 { // no queue would take it
+			return errStale
 		}
 	}
 	a.receipt.Triggers = len(a.triggers)

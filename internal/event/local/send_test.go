@@ -148,3 +148,13 @@ func TestSend_OthersEvent(t *testing.T) {
 		}
 	}
 }
+
+// waitFor waits until f holds.
+func waitFor(t *testing.T, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come")
+		}
+	}
+}

@@ -22,6 +22,12 @@ type trigger struct {
 
 func (t *trigger) key() queueKey { return queueKey{t.ID, t.Name} }
 
+// isLive is the condition, within a transaction, that a trigger is still of the release that is live: those of the fan may have changed since it was read.
+const isLive = "EXISTS (SELECT 1 FROM owners WHERE app = ? AND id = ? AND release = ?)"
+
+// owner are the arguments of isLive.
+func (t *trigger) owner() []any { return []any{t.App, t.ID, t.Release} }
+
 // fan is which triggers are live. It is not changed after it was published.
 type fan struct {
 	owners  map[string]event.Owner // by app

@@ -1,9 +1,11 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
 )
 
@@ -16,8 +18,15 @@ func (p *Platform) finish(d *delivery, t *trigger, o outcome) {
 				o.reply.after()
 			}
 		})
-		if err == nil {
+		switch {
+		case err == nil:
 			return
+		case o.reply != nil && errors.Is(err, errStale):
+			o.reply.fanOut()
+			continue
+		case o.reply != nil && app.CodeOf(err) == app.CodeNotFound: // its broker was deleted: the app has taken the event either way
+			o.reply, o.note = nil, "the answer was left out: "+err.Error()
+			continue
 		}
 		if !said {
 			p.o.Log("events: how d%d ended cannot be written, and is tried again: %v", d.number, err)

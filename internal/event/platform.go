@@ -45,7 +45,7 @@ type Platform interface {
 	// RevokeToken removes a token: a request that comes in after it returns is refused.
 	RevokeToken(ctx context.Context, broker, name string) error
 
-	// List returns events with their deliveries, the newest first.
+	// List returns events with their deliveries, the newest first, and without their data.
 	List(ctx context.Context, q Query) ([]Record, error)
 	// Show returns one event with its deliveries and their attempts, by its number ("e12"). It returns CodeNotFound where it is not kept any more.
 	Show(ctx context.Context, number int64) (Record, error)
@@ -53,11 +53,13 @@ type Platform interface {
 	// left out: missed counts those since the call before.
 	Tail(ctx context.Context, q Query, do func(r Record, missed int) error) error
 
-	// RetryDead queues dead letters of an app again: those of the events with these numbers, or, without any, all of them. It returns how many.
+	// RetryDead queues dead letters of an app again: those of the events with these numbers, or, without any, all of them. It returns how many. Those whose trigger
+	// is not live any more stay what they are: then it returns CodeNotFound as well.
 	RetryDead(ctx context.Context, of Owner, numbers []int64) (int, error)
 	// Discard removes dead letters of an app: those of the events with these numbers, or, without any, all of them. It returns how many.
 	Discard(ctx context.Context, of Owner, numbers []int64) (int, error)
-	// Replay queues the events that came in since a time and pass the filters of a trigger of an app for that trigger alone. It returns how many.
+	// Replay queues the events that came in since a time and pass the filters of a trigger of an app for that trigger alone. It returns how many,
+	// and CodeLimitExceeded where more would wait than may.
 	Replay(ctx context.Context, of Owner, trigger string, since time.Time) (int, error)
 }
 

@@ -29,6 +29,7 @@ type Options struct {
 	KeepDead   time.Duration // how long dead letters are kept; 30 days
 	Recognised time.Duration // how long a second event with the same sender, source and id is recognised at least; 10 minutes
 	Concurrent int           // requests of one trigger at a time; 32
+	MaxReplay  int           // deliveries that may wait for one trigger after a replay; 100,000
 }
 
 func (o Options) withDefaults() Options {
@@ -37,6 +38,7 @@ func (o Options) withDefaults() Options {
 	o.KeepDead = cmp.Or(o.KeepDead, 30*24*time.Hour)
 	o.Recognised = cmp.Or(o.Recognised, 10*time.Minute)
 	o.Concurrent = cmp.Or(o.Concurrent, 32)
+	o.MaxReplay = cmp.Or(o.MaxReplay, 100_000)
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}

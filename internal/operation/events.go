@@ -98,7 +98,7 @@ type Event struct {
 	Accepted   time.Time       `json:"accepted"`
 	FromKind   string          `json:"fromKind"` // "key", "token", "app", "reply" (an app's answer to an event) or "source" (gitd itself)
 	From       string          `json:"from"`     // name of the key, the token or the app
-	Event      json.RawMessage `json:"event"`    // in the JSON format of CloudEvents
+	Event      json.RawMessage `json:"event"`    // in the JSON format of CloudEvents; of list and dead, without its data
 	Deliveries []EventDelivery `json:"deliveries"`
 }
 
@@ -221,6 +221,7 @@ func listed(ctx context.Context, events event.Platform, q event.Query) ([]Event,
 	list := []Event{}
 	records, err := events.List(ctx, q)
 	for _, r := range records {
+		r.Event.Data = nil // it may be long: show has it
 		e, err := eventOf(r, q.Apps)
 		if err != nil {
 			return list, err

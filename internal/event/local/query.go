@@ -13,9 +13,9 @@ import (
 	"github.com/gitd-io/gitd/internal/event"
 )
 
-// The query of events, and of deliveries.
+// The query of events, and of deliveries. data may be long: it is read where one event is asked for.
 const (
-	eventColumns    = "number, broker, source, id, type, accepted, sender, sender_name, sender_id, attributes, data"
+	eventColumns    = "number, broker, source, id, type, accepted, sender, sender_name, sender_id, attributes"
 	deliveryColumns = "number, app, app_id, trigger, state, reason, attempts, due, replay, at, took, sink, status, error, dead, failed_sink, failed_status, failed_error"
 )
 
@@ -90,13 +90,13 @@ func conditions(q event.Query) (where string, args []any, err error) {
 	return strings.Join(all, " AND "), args, nil
 }
 
-// page returns events without their deliveries.
+// page returns events without their data, and without their deliveries.
 func (p *Platform) page(ctx context.Context, where string, args []any, before int64, most int) ([]event.Record, error) {
 	if before > 0 {
 		where += " AND number < ?"
 		args = append(slices.Clone(args), before)
 	}
-	rows, err := p.db.QueryContext(ctx, "SELECT "+eventColumns+" FROM events WHERE "+where+" ORDER BY number DESC LIMIT ?", append(slices.Clone(args), most)...)
+	rows, err := p.db.QueryContext(ctx, "SELECT "+eventColumns+", NULL FROM events WHERE "+where+" ORDER BY number DESC LIMIT ?", append(slices.Clone(args), most)...)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func scan(row interface{ Scan(into ...any) error }, r *event.Record) error {
 
 // Show implements event.Platform.
 func (p *Platform) Show(ctx context.Context, number int64) (r event.Record, err error) {
-	err = scan(p.db.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE number = ?", number), &r)
+	err = scan(p.db.QueryRowContext(ctx, "SELECT "+eventColumns+", data FROM events WHERE number = ?", number), &r)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, event.NoEvent(number)
 	}

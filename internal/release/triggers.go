@@ -70,11 +70,22 @@ func (m *Machine) setTriggers(ctx context.Context, name string) {
 			case <-m.ctx.Done():
 				return
 			}
-			if err := m.trySetTriggers(m.ctx, name); err == nil || app.CodeOf(err) == app.CodeNotFound {
+			if m.setTriggersIdle(name) {
 				return
 			}
 		}
 	})
+}
+
+// setTriggersIdle sets the triggers of an app if nothing is under way for it: a release that goes live meanwhile would have its triggers replaced by older ones,
+// and an app that is destroyed would have some. It reports whether there is nothing left to do.
+func (m *Machine) setTriggersIdle(name string) (done bool) {
+	_ = m.turns.whileIdle(name, func() error {
+		err := m.trySetTriggers(m.ctx, name)
+		done = err == nil || app.CodeOf(err) == app.CodeNotFound
+		return nil
+	})
+	return done
 }
 
 func (m *Machine) trySetTriggers(ctx context.Context, name string) error {

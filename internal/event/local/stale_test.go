@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
 )
 
@@ -72,5 +73,23 @@ func TestSend_TriggersChange(t *testing.T) {
 				t.Errorf("%d wait for a trigger that is gone", n)
 			}
 		})
+	}
+}
+
+// A release that is late does not bring its triggers back over those of a newer one; the same one may set them again.
+func TestSetTriggers_Older(t *testing.T) {
+	p := opened(t, filepath.Join(t.TempDir(), "events.db"), func(http.ResponseWriter, *http.Request) {}, nil)
+	for _, c := range []struct {
+		id      int64
+		release int
+		code    app.Code
+	}{{7, 5, ""}, {7, 5, ""}, {7, 4, app.CodeSuperseded}, {7, 6, ""}, {8, 1, ""}, {7, 9, app.CodeSuperseded}} {
+		err := p.SetTriggers(t.Context(), event.Owner{App: "hello", ID: c.id, Release: c.release}, []event.Trigger{triggerOn("a")})
+		if c.code == "" && err != nil || c.code != "" && app.CodeOf(err) != c.code {
+			t.Errorf("v%d of app %d: %v", c.release, c.id, err)
+		}
+	}
+	if of := p.fan.Load().owners["hello"]; of.ID != 8 || of.Release != 1 {
+		t.Errorf("%+v", of)
 	}
 }

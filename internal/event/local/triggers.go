@@ -120,6 +120,13 @@ func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.
 		return err
 	}
 	return p.w.write(ctx, func(t *tx) error {
+		var newer int
+		if err := t.row("SELECT coalesce(max(release), 0) FROM owners WHERE app = ? AND (id > ? OR id = ? AND release > ?)", []any{of.App, of.ID, of.ID, of.Release}, &newer); err != nil {
+			return err
+		}
+		if newer > 0 {
+			return app.Errorf(app.CodeSuperseded, "nothing to do", "the triggers of %s are those of %s already", of.App, app.VersionName(newer))
+		}
 		if _, err := t.exec("INSERT INTO owners (app, id, release, triggers) VALUES (?, ?, ?, ?) ON CONFLICT (app) DO UPDATE SET id = excluded.id, release = excluded.release, triggers = excluded.triggers",
 			of.App, of.ID, of.Release, string(text)); err != nil {
 			return err

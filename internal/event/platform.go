@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -22,7 +23,8 @@ type Platform interface {
 
 	// SetTriggers makes these the triggers of an app, in place of those that it had. The release machine calls it when a release has gone live, with those of its
 	// Service, and the server when it starts. What is queued for a trigger that is not among them any more becomes a dead letter; so that nothing is lost, what
-	// is queued for one that is there, also with other settings, stays.
+	// is queued for one that is there, also with other settings, stays. A release that is older than the one whose triggers are set may be refused: numbers of
+	// releases only rise.
 	SetTriggers(ctx context.Context, of Owner, all []Trigger) error
 	// Owners returns the apps whose triggers are set, by name, with the release that they are of. One without triggers may be missing.
 	Owners(ctx context.Context) (map[string]Owner, error)
@@ -35,7 +37,8 @@ type Platform interface {
 	Brokers(ctx context.Context) ([]Broker, error)
 	// CreateBroker makes a broker; CodeExists if there is one of that name.
 	CreateBroker(ctx context.Context, name, by string) error
-	// DeleteBroker removes a broker with its tokens and its events; CodeInvalidInput for the default one, and where deliveries of it wait or are dead.
+	// DeleteBroker removes a broker with its tokens and its events; CodeInvalidInput for the default one, where deliveries of it wait or are dead, and where live
+	// triggers are of it.
 	DeleteBroker(ctx context.Context, name string) error
 
 	// CreateToken makes a token with which a broker takes events over HTTP. It is returned once, and kept as a hash.
@@ -195,6 +198,12 @@ type Attempt struct {
 // NoBroker is the error for a broker that does not exist.
 func NoBroker(name string) error {
 	return app.Errorf(app.CodeNotFound, "see the brokers: gitd brokers; an administrator makes one: gitd brokers create NAME", "the broker %q does not exist", app.Clip(name, 60))
+}
+
+// BrokerInUse is the error for a broker that is not deleted, since live triggers of these apps are of it.
+func BrokerInUse(name string, apps []string) error {
+	slices.Sort(apps)
+	return app.Errorf(app.CodeInvalidInput, "push releases of them without those triggers, or destroy the apps, and delete it then", "the broker %q is that of live triggers of %s", name, app.Clip(strings.Join(apps, ", "), 200))
 }
 
 // NoEvent is the error for an event that does not exist.

@@ -20,6 +20,7 @@ type Triggers interface {
 	Forget(ctx context.Context, of event.Owner) error
 	// Ready returns an *app.Error where no trigger can work: a release with triggers is refused with it.
 	Ready(ctx context.Context) error
+	Brokers(ctx context.Context) ([]event.Broker, error)
 }
 
 // getsEvents says whether a release gets events: by triggers, or by schedules that send them.
@@ -32,7 +33,31 @@ func (m *Machine) canGetEvents(ctx context.Context, settings *project.Descriptor
 	if m.o.Triggers == nil || !getsEvents(settings) {
 		return nil
 	}
-	return m.o.Triggers.Ready(ctx)
+	if err := m.o.Triggers.Ready(ctx); err != nil {
+		return err
+	}
+	return m.hasBrokers(ctx, settings.Triggers)
+}
+
+// hasBrokers fails where a trigger is of a broker that does not exist: it would get nothing, and nothing would say why.
+func (m *Machine) hasBrokers(ctx context.Context, all []event.Trigger) error {
+	var there []event.Broker
+	for _, t := range all {
+		if t.Broker == event.DefaultBroker {
+			continue
+		}
+		if there == nil {
+			var err error
+			if there, err = m.o.Triggers.Brokers(ctx); err != nil {
+				return err
+			}
+		}
+		if !slices.ContainsFunc(there, func(b event.Broker) bool { return b.Name == t.Broker }) {
+			return app.Errorf(app.CodeInvalidInput, "an administrator makes it: gitd brokers create "+t.Broker+"; or name another in project.toml, see gitd brokers",
+				"the trigger %q is of the broker %q, which does not exist", t.Name, t.Broker)
+		}
+	}
+	return nil
 }
 
 // triggersIn are the triggers in a Service of an app: its own, and those of its schedules.

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -41,8 +42,15 @@ func (s *suite) brokers(t *testing.T) {
 	if err := s.Platform.DeleteBroker(t.Context(), event.DefaultBroker); app.CodeOf(err) != app.CodeInvalidInput {
 		t.Errorf("the default broker: %v", err)
 	}
+	s.eventually(t, func() string { // its delivery may not be noted yet
+		if err := s.Platform.DeleteBroker(t.Context(), "team"); app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), "live triggers of "+a.of.App) {
+			return fmt.Sprintf("a broker of a live trigger: %v", err)
+		}
+		return ""
+	})
+	a.set(t, a.trigger("all", "/all", ""))
 	s.eventually(t, func() string {
-		if err := s.Platform.DeleteBroker(t.Context(), "team"); err != nil { // its delivery may not be noted yet
+		if err := s.Platform.DeleteBroker(t.Context(), "team"); err != nil {
 			return err.Error()
 		}
 		return ""

@@ -3,6 +3,7 @@ package knative
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -104,6 +105,19 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	}
 	if left > 0 {
 		return app.Errorf(app.CodeInvalidInput, "retry them: gitd events retry APP; or let them go: gitd events discard APP", "the broker %q has %d deliveries that wait or are dead", name, left)
+	}
+	live, err := p.live(ctx, "")
+	if err != nil {
+		return err
+	}
+	apps := map[string]bool{}
+	for _, l := range live {
+		if l.Broker == name {
+			apps[l.App] = true
+		}
+	}
+	if len(apps) > 0 {
+		return event.BrokerInUse(name, slices.Collect(maps.Keys(apps)))
 	}
 	p.mu.Lock()
 	delete(p.known, name)

@@ -80,6 +80,13 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 		if left > 0 { // nothing is lost by a slip of the pen
 			return app.Errorf(app.CodeInvalidInput, "wait until they are delivered, or retry them: gitd events retry APP; or let them go: gitd events discard APP", "the broker %q has %d deliveries that wait or are dead", name, left)
 		}
+		var apps string
+		if err := t.row("SELECT coalesce(group_concat(DISTINCT app), '') FROM owners, json_each(triggers) t WHERE t.type = 'object' AND t.value ->> '$.broker' = ?", []any{name}, &apps); err != nil {
+			return err
+		}
+		if apps != "" {
+			return event.BrokerInUse(name, strings.Split(apps, ","))
+		}
 		r, err := t.exec("DELETE FROM brokers WHERE name = ?", name)
 		if err != nil {
 			return err

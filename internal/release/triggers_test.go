@@ -1,0 +1,71 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/project"
+)
+
+// fakeTriggers notes what it is given.
+type fakeTriggers struct {
+	fails   error
+	set     []event.Owner
+	brokers []event.Broker
+}
+
+func (f *fakeTriggers) SetTriggers(_ context.Context, of event.Owner, _ []event.Trigger) error {
+	f.set = append(f.set, of)
+	return f.fails
+}
+
+func (f *fakeTriggers) Owners(context.Context) (map[string]event.Owner, error) { return nil, nil }
+func (f *fakeTriggers) Forget(context.Context, event.Owner) error              { return nil }
+func (f *fakeTriggers) Ready(context.Context) error                            { return nil }
+
+func (f *fakeTriggers) Brokers(context.Context) ([]event.Broker, error) { return f.brokers, nil }
+
+// Triggers that could not be set are not set beside a deployment, or the end, of their app: it may have newer ones by then, or none.
+func TestSetTriggersIdle(t *testing.T) {
+	f := &fakeTriggers{}
+	m := newMachine(t, nil, func(o *Options) { o.Triggers = f })
+	past(t, m, "hello", app.StateLive, "hello-v1")
+	me := &turn{destroys: true}
+	if _, err := m.turns.enter("hello", me, func(*turn) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if m.setTriggersIdle("hello") || len(f.set) != 0 {
+		t.Errorf("while the app is being destroyed: %v", f.set)
+	}
+	m.turns.leave("hello", me)
+	f.fails = errors.New("no")
+	if m.setTriggersIdle("hello") || len(f.set) != 1 {
+		t.Errorf("what fails is done: %v", f.set)
+	}
+	f.fails = nil
+	if !m.setTriggersIdle("hello") || len(f.set) != 2 || f.set[1].Release != 1 {
+		t.Errorf("%v", f.set)
+	}
+	if !m.setTriggersIdle("nowhere") || len(f.set) != 2 {
+		t.Errorf("an app that is gone: %v", f.set)
+	}
+}
+
+// A push whose trigger names a broker that does not exist is refused, with what to do.
+func TestCanGetEvents_NoBroker(t *testing.T) {
+	f := &fakeTriggers{brokers: []event.Broker{{Name: event.DefaultBroker}, {Name: "team"}}}
+	m := newMachine(t, nil, func(o *Options) { o.Triggers = f })
+	for broker, refused := range map[string]bool{event.DefaultBroker: false, "team": false, "other": true} {
+		err := m.canGetEvents(t.Context(), &project.Descriptor{Triggers: []event.Trigger{{Name: "orders", Broker: broker}}})
+		if refused != (app.CodeOf(err) == app.CodeInvalidInput) || !refused && err != nil {
+			t.Errorf("%s: %v", broker, err)
+		}
+		if _, next := app.Explain(err); refused && (!strings.Contains(next, "gitd brokers create other") || !strings.Contains(err.Error(), "orders")) {
+			t.Errorf("%v; %s", err, next)
+		}
+	}
+}

@@ -22,6 +22,7 @@ type accept struct {
 	from     event.Sender
 	at       time.Time
 	triggers []*trigger // that it is for
+	follow   []*tail    // who see it
 	receipt  event.Receipt
 }
 
@@ -70,7 +71,7 @@ func (p *Platform) accept(broker string, e event.Event, from event.Sender) (*acc
 // errStale is the error of a change that goes by triggers which are not live any more. It is made again, by those that are.
 var errStale = errors.New("the triggers have changed")
 
-// fanOut finds the triggers that the event is for.
+// fanOut finds the triggers that the event is for, and those who see it.
 func (a *accept) fanOut() {
 	a.triggers = nil
 	for _, t := range a.p.fan.Load().brokers[a.broker] {
@@ -78,6 +79,7 @@ func (a *accept) fanOut() {
 			a.triggers = append(a.triggers, t)
 		}
 	}
+	a.follow = a.p.tails.whom(a)
 }
 
 func (a *accept) size() int64 { return int64(a.event.Size() + overhead) }

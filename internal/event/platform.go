@@ -183,7 +183,7 @@ type DeliveryRecord struct {
 	Attempts int
 	Due      time.Time // of the next attempt, of one that is queued
 	Replay   bool      // it was asked for by hand
-	Log      []Attempt // the attempts that are kept, oldest first; of List, the last one alone
+	Log      []Attempt // the attempts that are kept, the first one and the last ones, oldest first; of List, the last one alone
 }
 
 // Attempt is one attempt to deliver.

@@ -111,7 +111,7 @@ type EventDelivery struct {
 	Attempts int            `json:"attempts"`
 	Due      *time.Time     `json:"due,omitempty"`    // of the next attempt
 	Replay   bool           `json:"replay,omitempty"` // it was asked for by retry or replay
-	Log      []EventAttempt `json:"log"`              // the attempts, oldest first; of lists, the last one
+	Log      []EventAttempt `json:"log"`              // the first attempt and the last ones, oldest first; of lists, the last one
 }
 
 // EventAttempt is one attempt to deliver an event.

@@ -69,8 +69,15 @@ func (o *outcome) write(t *tx, d *delivery, to *trigger) error {
 	if _, err := t.exec("INSERT INTO attempts (delivery, at, took, sink, status, error) VALUES (?, ?, ?, ?, ?, ?)", d.number, at, took, sink, status, text); err != nil {
 		return err
 	}
+	if _, err := t.exec(`DELETE FROM attempts WHERE delivery = ?1 AND rowid NOT IN (SELECT min(rowid) FROM attempts WHERE delivery = ?1)
+		AND rowid NOT IN (SELECT rowid FROM attempts WHERE delivery = ?1 ORDER BY rowid DESC LIMIT ?2)`, d.number, lastAttempts); err != nil {
+		return err
+	}
 	return o.next(t, d, to)
 }
+
+// lastAttempts is how many failed attempts of a delivery are kept, beside the first one: there may be hundreds, and as many again at each retry by hand.
+const lastAttempts = 10
 
 // next decides what follows a failed attempt: a retry, what takes dead letters, or the end.
 func (o *outcome) next(t *tx, d *delivery, to *trigger) error {
@@ -95,6 +102,9 @@ func (o *outcome) next(t *tx, d *delivery, to *trigger) error {
 
 // why says why a delivery is dead.
 func (o *outcome) why(d *delivery, spec *event.Delivery) string {
+	if d.dead && spec.DeadLetter == "" { // a newer release has the trigger without it
+		return fmt.Sprintf("the app failed with %s, and the trigger has nothing any more that takes its dead letters", d.failed)
+	}
 	what := "the app failed"
 	if d.dead {
 		what = spec.DeadLetter + ", which takes its dead letters, failed as well"

@@ -150,6 +150,20 @@ func TestFair(t *testing.T) {
 	}
 }
 
+// dayAhead makes what was written that of a clock which is a day ahead.
+func dayAhead(t *testing.T, p *Platform) {
+	t.Helper()
+	if err := p.w.write(t.Context(), func(tx *tx) error {
+		if _, err := tx.exec("UPDATE events SET accepted = accepted + 86400000"); err != nil {
+			return err
+		}
+		_, err := tx.exec("UPDATE deliveries SET due = due + 86400000, at = iif(at = 0, 0, at + 86400000)")
+		return err
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What waits for a retry is not held up when the clock goes back between two processes.
 func TestClock(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "events.db")
@@ -160,17 +174,64 @@ func TestClock(t *testing.T) {
 	if err := p.SetTriggers(t.Context(), owner, []event.Trigger{triggerOn("a")}); err != nil {
 		t.Fatal(err)
 	}
-	p.clock.began = p.clock.began.Add(24 * time.Hour) // it was a day ahead
 	r, err := p.Send(t.Context(), "", event.Event{ID: "1", Source: "s", Type: "a"}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
+	dayAhead(t, p)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
 	p = opened(t, file, func(http.ResponseWriter, *http.Request) {}, nil)
 	if d := settled(t, p, r.Number).Deliveries[0]; d.State != event.StateDelivered {
 		t.Errorf("%+v", d)
+	}
+}
+
+// What waits goes back with the clock once, and not again at each start until the clock has caught up.
+func TestClock_Once(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "events.db")
+	fails := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	start := func() *Platform {
+		p, err := Open(t.Context(), Options{File: file, Domain: "test", Log: t.Logf, Proxy: http.HandlerFunc(fails)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Start()
+		return p
+	}
+	p := start()
+	one := triggerOn("a")
+	one.Delivery = event.Delivery{Retry: 5, Policy: event.Exponential, Delay: time.Hour}
+	if err := p.SetTriggers(t.Context(), owner, []event.Trigger{one}); err != nil {
+		t.Fatal(err)
+	}
+	number := sendOf(t, p, "1", "a")
+	due := func(p *Platform) (d event.DeliveryRecord) {
+		waitFor(t, func() bool {
+			r, err := p.Show(t.Context(), number)
+			if err == nil {
+				d = r.Deliveries[0]
+			}
+			return err == nil && d.Attempts == 1
+		})
+		return d
+	}
+	due(p)
+	dayAhead(t, p)
+	var at []time.Time
+	for range 2 {
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p = start()
+		at = append(at, due(p).Due)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if wait := time.Until(at[0]); wait < 30*time.Minute || wait > time.Hour || !at[1].Equal(at[0]) {
+		t.Errorf("due at %s, then at %s", at[0], at[1])
 	}
 }
 

@@ -149,7 +149,7 @@ type clock struct{ began time.Time }
 func (c *clock) now() time.Time { return c.began.Add(time.Since(c.began)) }
 
 // setClock starts the clock. Where the machine's has gone back since the last change, the due times go back as much: what waits for a
-// retry would wait for the difference as well.
+// retry would wait for the difference as well. What says how late it was goes back too, so that the next start does not find the difference again.
 func (p *Platform) setClock(ctx context.Context) error {
 	p.clock.began = time.Now()
 	var last int64
@@ -162,7 +162,11 @@ func (p *Platform) setClock(ctx context.Context) error {
 	}
 	p.o.Log("events: the clock has gone back by %s", time.Duration(back)*time.Millisecond)
 	return p.w.write(ctx, func(t *tx) error {
-		_, err := t.exec("UPDATE deliveries SET due = due - ? WHERE state = ?", back, queued)
+		now := last - back
+		if _, err := t.exec("UPDATE deliveries SET due = due - ?, at = min(at, ?) WHERE state = ?", back, now, queued); err != nil {
+			return err
+		}
+		_, err := t.exec("UPDATE events SET accepted = min(accepted, ?) WHERE number = (SELECT max(number) FROM events)", now)
 		return err
 	}, nil)
 }

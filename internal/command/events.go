@@ -197,10 +197,9 @@ func (c *session) tailEvents() *cobra.Command {
 	var in operation.EventsOf
 	tail := c.declare(operation.TailEvents.Declaration, "[--app APP] [--type T] [--filter CESQL] [--json]", nil)
 	inJSON := tail.Flags().Bool("json", false, "print JSON, one line an event")
-	follow := tail.Flags().BoolP("follow", "f", true, "go on as events come")
+	tail.Flags().BoolP("follow", "f", true, "go on as events come")
 	_ = tail.Flags().MarkHidden("follow") // it always does
 	tail.RunE = func(cmd *cobra.Command, _ []string) error {
-		_ = follow
 		out := cmd.OutOrStdout()
 		in.Do = func(e operation.Event, missed int) error {
 			if missed > 0 {

@@ -27,7 +27,11 @@ type answer struct {
 	failed  string
 	passing int
 	end     context.CancelFunc
+	hold    *hold
+	full    bool // it was cut off, since there was no room for it
 }
+
+var errFull = errors.New("the answers of the app that are under way are too large together")
 
 // Header implements http.ResponseWriter.
 func (a *answer) Header() http.Header { return a.header }
@@ -47,6 +51,11 @@ func (a *answer) Write(b []byte) (int, error) {
 		most = 2 * event.MaxSize
 	}
 	n := min(len(b), max(most-len(a.body), 0))
+	if most > toldBytes && !a.hold.more(n) {
+		a.full = true
+		a.end()
+		return 0, errFull
+	}
 	a.body = append(a.body, b[:n]...)
 	a.cut = a.cut || n < len(b)
 	if a.passing += len(b); a.passing > discardBytes {
@@ -61,6 +70,7 @@ func (a *answer) Flush() {}
 
 // serve has a handler answer.
 func (a *answer) serve(h http.Handler, q *http.Request) {
+	defer a.noRoom()
 	defer func() {
 		if v := recover(); v != nil {
 			if v != http.ErrAbortHandler { //nolint:errorlint // it is that very value
@@ -77,6 +87,13 @@ func (a *answer) serve(h http.Handler, q *http.Request) {
 	}
 	if a.status == 499 { // ours: the request was ended
 		a.status, a.failed = 0, "the request was ended"
+	}
+}
+
+// noRoom makes an answer that was cut off for want of room a failure: the event is sent again, later and with fewer at once.
+func (a *answer) noRoom() {
+	if a.full {
+		a.status, a.failed, a.body = 0, errFull.Error(), nil
 	}
 }
 

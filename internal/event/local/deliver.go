@@ -18,6 +18,8 @@ type delivery struct {
 	attempts      int  // before this one, of its phase
 	dead          bool // it goes to what takes dead letters
 	failed        event.Failure
+	size          int64 // of the event
+	hold          *hold
 }
 
 // outcome is how an attempt ended, and what follows.
@@ -88,7 +90,7 @@ func (p *Platform) attempt(t *trigger, d *delivery, e *event.Event) (o outcome) 
 	}
 	o.at = p.clock.now()
 	began := time.Now()
-	a := p.request(to, &out, t.Delivery.Timeout)
+	a := p.request(to, &out, t.Delivery.Timeout, d.hold)
 	o.took = time.Since(began)
 	o.failure = event.Failure{Destination: p.destination(to), Status: a.status, Data: a.told()}
 	o.verdict = event.Judge(a.status)
@@ -123,7 +125,7 @@ func (p *Platform) destination(to event.Sink) string {
 }
 
 // request posts an event, and returns the answer.
-func (p *Platform) request(to event.Sink, e *event.Event, limit time.Duration) *answer {
+func (p *Platform) request(to event.Sink, e *event.Event, limit time.Duration, h *hold) *answer {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
 	if limit == 0 && to.URL != "" {
@@ -133,7 +135,7 @@ func (p *Platform) request(to event.Sink, e *event.Event, limit time.Duration) *
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errLate)
 		defer cancel()
 	}
-	a := &answer{header: http.Header{}, end: cancel}
+	a := &answer{header: http.Header{}, end: cancel, hold: h}
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, p.destination(to), newBody(e.Data))
 	if err != nil {
 		a.failed = err.Error()

@@ -29,6 +29,7 @@ type Options struct {
 	KeepDead   time.Duration // how long dead letters are kept; 30 days
 	Recognised time.Duration // how long a second event with the same sender, source and id is recognised at least; 10 minutes
 	Concurrent int           // requests of one trigger at a time; 32
+	UnderWay   int64         // bytes of events and answers of the deliveries under way of one app; 64 MiB
 	MaxReplay  int           // deliveries that may wait for one trigger after a replay; 100,000
 }
 
@@ -38,6 +39,7 @@ func (o Options) withDefaults() Options {
 	o.KeepDead = cmp.Or(o.KeepDead, 30*24*time.Hour)
 	o.Recognised = cmp.Or(o.Recognised, 10*time.Minute)
 	o.Concurrent = cmp.Or(o.Concurrent, 32)
+	o.UnderWay = cmp.Or(o.UnderWay, 64<<20)
 	o.MaxReplay = cmp.Or(o.MaxReplay, 100_000)
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
@@ -62,6 +64,7 @@ type Platform struct {
 	bytes   atomic.Int64 // of all events that are kept
 	tails   tails
 	outside http.RoundTripper // to URLs that triggers name
+	under   underWay
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -84,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.going, p.halt = context.WithCancel(p.ctx)
-	p.recent.most, p.outside = recentBytes, newOutside()
+	p.recent.most, p.outside, p.under.most = recentBytes, newOutside(), o.UnderWay
 	if err := p.load(ctx); err != nil {
 		_ = p.Close()
 		return nil, explain(err)

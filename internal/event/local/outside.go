@@ -32,4 +32,5 @@ func (a *answer) ask(t http.RoundTripper, q *http.Request) {
 	a.header = r.Header
 	a.WriteHeader(r.StatusCode)
 	_, _ = io.Copy(a, r.Body) // the status counts
+	a.noRoom()
 }

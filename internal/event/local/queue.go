@@ -86,7 +86,12 @@ func (q *queue) run(ctx context.Context) {
 				return
 			}
 			q.p.tasks.Go(func() {
+				if d.hold = q.p.under.begin(ctx, q.key.app, d.size); d.hold == nil {
+					q.leave(d.number, true) // it was not tried
+					return
+				}
 				ok := q.deliver(d)
+				d.hold.end()
 				q.leave(d.number, ok)
 			})
 		}
@@ -141,7 +146,7 @@ func (q *queue) due(ctx context.Context) (list []*delivery, next time.Duration, 
 	under := maps.Clone(q.active) // before the query: one that ends meanwhile is still queued in what the query sees
 	q.mu.Unlock()
 	most := len(under) + 2*q.p.o.Concurrent
-	rows, err := q.p.db.QueryContext(ctx, `SELECT number, event, app, attempts, dead, failed_sink, failed_status, failed_error FROM deliveries
+	rows, err := q.p.db.QueryContext(ctx, `SELECT number, event, app, attempts, dead, failed_sink, failed_status, failed_error, coalesce((SELECT size FROM events e WHERE e.number = event), 0) FROM deliveries
 		WHERE app_id = ? AND trigger = ? AND state = 0 AND due <= ? ORDER BY due LIMIT ?`, q.key.app, q.key.trigger, now, most)
 	if err != nil {
 		return nil, 0, err
@@ -149,7 +154,7 @@ func (q *queue) due(ctx context.Context) (list []*delivery, next time.Duration, 
 	defer rows.Close()
 	for rows.Next() {
 		d := &delivery{key: q.key}
-		if err := rows.Scan(&d.number, &d.event, &d.app, &d.attempts, &d.dead, &d.failed.Destination, &d.failed.Status, &d.failed.Data); err != nil {
+		if err := rows.Scan(&d.number, &d.event, &d.app, &d.attempts, &d.dead, &d.failed.Destination, &d.failed.Status, &d.failed.Data, &d.size); err != nil {
 			return nil, 0, err
 		}
 		if _, yes := under[d.number]; !yes {

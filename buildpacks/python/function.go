@@ -20,8 +20,11 @@ import (
 
 // functionFiles are the programs that start functions, and for each library what it needs, with hashes.
 //
-//go:embed function
+//go:embed function function/_gitd_common.py
 var functionFiles embed.FS
+
+// common is what those programs share. Its name keeps it apart from the modules of apps.
+const common = "_gitd_common.py"
 
 // library is what serves a function: the program that starts it, the file with its packages, the package that the app may have itself, and the oldest
 // Python that it runs on.
@@ -134,7 +137,7 @@ func (b *build) functionLayer(l library) (*kit.Layer, error) {
 		return nil, kit.Errorf("ask for Python "+l.python+" or newer, or list a version of "+l.name+" that runs on it", "%s, which serves the function, does not run on Python %s", l.name, b.version)
 	}
 	parts := []string{"1", b.version, b.exe, fmt.Sprint(own, b.function.Env)}
-	for _, f := range []string{"common.py", l.program, l.packages} {
+	for _, f := range []string{common, l.program, l.packages} {
 		data, err := functionFiles.ReadFile("function/" + f)
 		if err != nil {
 			return nil, err
@@ -156,7 +159,7 @@ func (b *build) functionLayer(l library) (*kit.Layer, error) {
 
 // fillFunction writes the program, and installs the library with what it needs, each package checked by its hash.
 func (b *build) fillFunction(layer *kit.Layer, l library, own bool) error {
-	for _, f := range []string{"common.py", l.program} {
+	for _, f := range []string{common, l.program} {
 		data, err := functionFiles.ReadFile("function/" + f)
 		if err != nil {
 			return err
@@ -183,7 +186,7 @@ func (b *build) fillFunction(layer *kit.Layer, l library, own bool) error {
 			return err
 		}
 	}
-	b.compile(filepath.Join(layer.Path, "common.py"), filepath.Join(layer.Path, l.program))
+	b.compile(filepath.Join(layer.Path, common), filepath.Join(layer.Path, l.program))
 	b.compileFolders(filepath.Join(layer.Path, "packages"))
 	var all []kit.Package
 	for _, dir := range glob(layer.Path, "packages/*.dist-info") {

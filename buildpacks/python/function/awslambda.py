@@ -2,7 +2,7 @@
 
 import sys
 
-import common
+import _gitd_common as common
 
 common.prepare()
 

@@ -1,9 +1,8 @@
 """Serves a function by the Functions Framework: the app's own version of it, or the one beside this file."""
 
 import os
-import sys
 
-import common
+import _gitd_common as common
 
 common.prepare()
 o = common.options()
@@ -32,5 +31,4 @@ if signature != "http":
                 await inner(scope, receive, send)
 
 
-del sys.modules["common"]  # it is no module of the app's
 create_server(app, False).run("0.0.0.0", common.port())

@@ -5,7 +5,7 @@ import importlib
 import os
 import traceback
 
-import common
+import _gitd_common as common
 
 common.prepare()
 o = common.options()

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-import common
+import _gitd_common as common
 
 common.prepare()
 o = common.options()

@@ -10,8 +10,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def prepare():
-    """Imports come from the app first, then from its packages, then from those beside this file."""
+    """Imports come from the app first, then from its packages, then from those beside this file.
+
+    The app may have modules of any name, so that neither this folder is searched nor this module is known while the app is loaded."""
     sys.path[0] = os.getcwd()
+    sys.path[1:] = [p for p in sys.path[1:] if os.path.abspath(p) != HERE]
+    sys.modules.pop(__name__, None)
     sys.path.append(os.path.join(HERE, "packages"))
 
 

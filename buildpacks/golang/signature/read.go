@@ -18,16 +18,13 @@ import (
 
 // Package is what a folder has.
 type Package struct {
-	Name       string // "main", "function"
-	Files      []string
+	Name       string            // "main", "function"
 	Funcs      []Func            // exported
 	Unexported []Func            // the others, but for main and init
 	Methods    map[string][]Func // of the types that the folder declares, by their names
-	Interfaces map[string]bool   // the types that are interfaces
 	Registered []Registration
-	Main       bool // it has a func main
-	Starts     Func // where main starts a handler of Lambda: file and line; Line is 0 for none
-	Imports    []string
+	Main       bool              // it has a func main
+	Starts     Func              // where main starts a handler of Lambda: file and line; Line is 0 for none
 	Results    map[string]string // of each function, the name of the folder's own type that it returns alone
 }
 
@@ -62,7 +59,7 @@ func Read(dir string) (*Package, error) {
 	if errors.As(err, &none) || found == nil || len(found.GoFiles) == 0 {
 		return nil, nil
 	}
-	p := &Package{Name: found.Name, Files: found.GoFiles, Imports: found.Imports, Methods: map[string][]Func{}, Interfaces: map[string]bool{}, Results: map[string]string{}}
+	p := &Package{Name: found.Name, Methods: map[string][]Func{}, Results: map[string]string{}}
 	r := &reader{Package: p, set: token.NewFileSet(), aliases: map[string]ast.Expr{}}
 	var files []*ast.File
 	for _, name := range found.GoFiles {
@@ -107,9 +104,6 @@ func (r *reader) declare(f *ast.File) {
 			t := s.(*ast.TypeSpec)
 			if t.Assign.IsValid() {
 				r.aliases[t.Name.Name] = resolved(t.Type, imports)
-			}
-			if _, ok := t.Type.(*ast.InterfaceType); ok {
-				r.Interfaces[t.Name.Name] = true
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package function
 
 import (
+	"cmp"
 	"path"
 	"path/filepath"
 	"slices"
@@ -82,19 +83,12 @@ func (q *question) framework() (*Found, error) {
 		f.fromLine(line)
 		if !q.said {
 			f.Source = q.file(function.FunctionsFramework)
-			f.Target, f.Signature = orWord(f.Target, "function"), function.Signature(orWord(string(f.Signature), string(function.HTTP)))
+			f.Target, f.Signature = cmp.Or(f.Target, "function"), cmp.Or(f.Signature, function.HTTP)
 			return f, nil
 		}
 		f.Own = "" // project.toml counts more
 	}
 	return f, q.target(f)
-}
-
-func orWord(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 // fromLine takes over the options of a line that starts the framework.
@@ -103,9 +97,9 @@ func (f *Found) fromLine(line string) {
 	for i, w := range words[:max(len(words)-1, 0)] {
 		switch w {
 		case "--target":
-			f.Target = orWord(f.Target, words[i+1])
+			f.Target = cmp.Or(f.Target, words[i+1])
 		case "--signature-type":
-			f.Signature = function.Signature(orWord(string(f.Signature), words[i+1]))
+			f.Signature = cmp.Or(f.Signature, function.Signature(words[i+1]))
 		}
 	}
 }
@@ -155,7 +149,7 @@ func (q *question) target(f *Found) error {
 		f.Target = e.Name
 		f.Evidence += "; " + f.Source + ": " + e.Line
 	case f.Target == "" || len(all) > 0: // a file of which nothing is seen may make its exports as it runs
-		return q.notExported(f.Source, orWord(f.Target, "function"))
+		return q.notExported(f.Source, cmp.Or(f.Target, "function"))
 	}
 	if f.Signature == "" {
 		f.Signature = signatureOf(e)
@@ -227,9 +221,9 @@ func (q *question) knative() (*Found, error) {
 	}
 	if y != nil {
 		f.Env = y.env()
-		f.Signature = function.Signature(orWord(string(f.Signature), y.signature()))
+		f.Signature = cmp.Or(f.Signature, function.Signature(y.signature()))
 	}
-	f.Signature = function.Signature(orWord(string(f.Signature), string(function.HTTP)))
+	f.Signature = cmp.Or(f.Signature, function.HTTP)
 	return f, nil
 }
 
@@ -248,7 +242,7 @@ func (q *question) handle(f *Found, evidence string) {
 			f.Evidence = strings.TrimPrefix(evidence+"; "+file+": "+e.Line, "; ")
 			return
 		}
-		f.Source = orWord(f.Source, file)
+		f.Source = cmp.Or(f.Source, file)
 	}
 }
 
@@ -365,11 +359,11 @@ func (q *question) bare() (*Found, error) {
 		f := &Found{Spec: function.Spec{Target: e.Name}, Source: file, Evidence: file + ": " + e.Line}
 		switch {
 		case knativeShape(e):
-			f.Contract, f.Health, f.Signature = function.Knative, "/health/readiness", function.Signature(orWord(string(q.s.Signature), string(function.HTTP)))
+			f.Contract, f.Health, f.Signature = function.Knative, "/health/readiness", cmp.Or(q.s.Signature, function.HTTP)
 		case takesContext(e):
 			f.Contract, f.Target = function.Lambda, strings.TrimSuffix(file, path.Ext(file))+"."+e.Name
 		default:
-			f.Contract, f.Signature = function.FunctionsFramework, function.Signature(orWord(string(q.s.Signature), string(signatureOf(e))))
+			f.Contract, f.Signature = function.FunctionsFramework, cmp.Or(q.s.Signature, signatureOf(e))
 		}
 		return f, nil
 	}

@@ -1,6 +1,7 @@
 package function
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -129,8 +130,8 @@ func readTemplate(app string) (*template, error) {
 				return
 			}
 			p := child(r, "Properties")
-			get := func(key string) string { return orWord(text(child(p, key)), text(child(global, key))) }
-			found = append(found, template{file, name, get("Handler"), get("Runtime"), filepath.Clean(orWord(get("CodeUri"), "."))})
+			get := func(key string) string { return cmp.Or(text(child(p, key)), text(child(global, key))) }
+			found = append(found, template{file, name, get("Handler"), get("Runtime"), filepath.Clean(cmp.Or(get("CodeUri"), "."))})
 		})
 		if len(found) == 1 && filepath.IsLocal(found[0].source) {
 			return &found[0], nil

@@ -3,6 +3,7 @@ package golang
 import (
 	"embed"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -20,7 +21,7 @@ import (
 const (
 	madeFolder   = "gitd-function"
 	servePackage = "gitd-function/serve" // stands for the path in the app's module
-	madeFile     = "gitd_main.go"        // beside a function whose package is called main
+	madeFile     = "gitd_main"           // .go, beside a function whose package is called main
 	madeProgram  = "function"
 )
 
@@ -121,7 +122,7 @@ func (b Buildpack) scaffold(app string, m mod, f *fn, env kit.Env) (target, erro
 	own := f.pkg.Name == "main"
 	file, t := filepath.Join(app, madeFolder, "main.go"), target{dir: "./" + madeFolder, name: madeProgram}
 	if own {
-		file, t.dir = filepath.Join(app, f.dir, madeFile), newTarget(f.dir, m).dir
+		file, t.dir = filepath.Join(app, f.dir, freeName(filepath.Join(app, f.dir))), newTarget(f.dir, m).dir
 	}
 	if strings.HasPrefix(f.main, "lambda.") {
 		t.name = bootstrap
@@ -138,6 +139,15 @@ func (b Buildpack) scaffold(app string, m mod, f *fn, env kit.Env) (target, erro
 		return t, err
 	}
 	return t, b.require(app, m, f, env)
+}
+
+// freeName is a name for the program's file in a folder of the app that has nothing of that name, so that no file is overwritten and no link followed.
+func freeName(dir string) string {
+	name := madeFile + ".go"
+	for i := 2; kit.Exists(dir, name); i++ {
+		name = fmt.Sprintf("%s%d.go", madeFile, i)
+	}
+	return name
 }
 
 // source is the text of the program.

@@ -61,24 +61,37 @@ func eventHandler(f func(context.Context, cloudevents.Event) (*cloudevents.Event
 		case !strings.HasPrefix(kind, "application/cloudevents") && r.Header.Get("Ce-Specversion") == "":
 			failed(w, http.StatusBadRequest, "this is no CloudEvent: its Content-Type is not application/cloudevents+json, and there is no header ce-specversion")
 		default:
-			if err := complete(r); err != nil {
-				failed(w, http.StatusBadRequest, "this is no CloudEvent: "+err.Error())
-				return
-			}
-			receiver.ServeHTTP(w, r)
+			receive(w, r, receiver)
 		}
 	}), nil
 }
 
+// maxEvent bounds an event, in bytes: it is read into memory as a whole. The Functions Framework takes as much.
+const maxEvent = 10 << 20
+
+// receive gives an event that is complete to the receiver.
+func receive(w http.ResponseWriter, r *http.Request, receiver http.Handler) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		failed(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the event is too large: at most %d MiB are taken", maxEvent>>20))
+		return
+	}
+	if err != nil {
+		failed(w, http.StatusBadRequest, "the event cannot be read")
+		return
+	}
+	if err := complete(r.Header, body); err != nil {
+		failed(w, http.StatusBadRequest, "this is no CloudEvent: "+err.Error())
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	receiver.ServeHTTP(w, r)
+}
+
 // complete says what an event lacks: the SDK answers that without a word, and a text that is no JSON with a status that makes brokers send it again.
-func complete(r *http.Request) error {
-	has := func(name string) string { return r.Header.Get("Ce-" + name) }
-	if r.Header.Get("Ce-Specversion") == "" {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return errors.New("it cannot be read")
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+func complete(h http.Header, body []byte) error {
+	has := func(name string) string { return h.Get("Ce-" + name) }
+	if h.Get("Ce-Specversion") == "" {
 		var e map[string]json.RawMessage
 		if json.Unmarshal(body, &e) != nil {
 			return errors.New("it is not a JSON object")

@@ -55,10 +55,18 @@ func TestEventHandler(t *testing.T) {
 		{"no event", "POST", "application/json", `{}`, 400, "no header ce-specversion"},
 		{"GET", "GET", structured, ``, 405, "by POST"},
 		{"2 MB", "POST", structured, strings.Replace(event("t.a"), "}", `,"data":"`+strings.Repeat("x", 2<<20)+`"}`, 1), 200, ""},
+		{"too much", "POST", structured, strings.Repeat("x", maxEvent+1), 413, "at most 10 MiB"},
+		{"too much in binary mode", "POST", "text/plain", strings.Repeat("x", maxEvent+1), 413, "at most 10 MiB"},
+		{"binary mode", "POST", "text/plain", "data", 200, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := httptest.NewRequest(tt.method, "/", strings.NewReader(tt.body))
 			r.Header.Set("Content-Type", tt.kind)
+			if tt.kind == "text/plain" {
+				for name, value := range map[string]string{"Specversion": "1.0", "Id": "1", "Source": "/s", "Type": "t.a"} {
+					r.Header.Set("Ce-"+name, value)
+				}
+			}
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
 			if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {

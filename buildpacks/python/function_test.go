@@ -113,6 +113,9 @@ func TestFunction_Contracts(t *testing.T) {
 			t.Errorf("%s: %d %s", kind, status, body)
 		}
 	}
+	if status, body := s.Do("POST", "/", strings.Repeat("x", 10<<20+1), "ce-specversion: 1.0", "ce-id: 1", "ce-source: /b", "ce-type: a"); status != 413 {
+		t.Errorf("%d %s", status, body)
+	}
 	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: 1", "ce-source: /b", "ce-type: fail"); status != 500 || !s.Wrote("ValueError: of this call") {
 		t.Errorf("%d %s\n%s", status, body, s.Output())
 	}

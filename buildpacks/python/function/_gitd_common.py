@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -66,17 +67,33 @@ def is_batch(content_type):
     return content_type.strip().lower().startswith("application/cloudevents-batch")
 
 
+MAX_EVENT = 10 << 20
+TOO_LARGE = "the request is too large: at most 10 MiB are taken\n"
+
+
 class WithoutBatches:
-    """A WSGI app that answers batches of CloudEvents with a sentence, instead of calling the function with what it does not expect."""
+    """A WSGI app that answers batches of CloudEvents with a sentence, instead of calling the function with what it does not expect.
+
+    Events are read into memory: one that is too large for that is refused as well."""
 
     def __init__(self, app):
         self.app = app
 
     def __call__(self, environ, start_response):
         if is_batch(environ.get("CONTENT_TYPE", "")):
-            start_response("415 Unsupported Media Type", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(BATCH)))])
-            return [BATCH.encode()]
+            return self.refuse(start_response, "415 Unsupported Media Type", BATCH)
+        length = environ.get("CONTENT_LENGTH") or ""
+        if not length and environ.get("wsgi.input_terminated"):  # its length is not said: one byte more than is taken tells
+            body = environ["wsgi.input"].read(MAX_EVENT + 1)
+            environ["wsgi.input"] = io.BytesIO(body)
+            length = str(len(body))
+        if length.isdigit() and int(length) > MAX_EVENT:
+            return self.refuse(start_response, "413 Content Too Large", TOO_LARGE)
         return self.app(environ, start_response)
+
+    def refuse(self, start_response, status, text):
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))])
+        return [text.encode()]
 
 
 async def refuse_batch(scope, send):
@@ -87,3 +104,23 @@ async def refuse_batch(scope, send):
     await send({"type": "http.response.start", "status": 415, "headers": [(b"content-type", b"text/plain; charset=utf-8")]})
     await send({"type": "http.response.body", "body": BATCH.encode()})
     return True
+
+
+async def bounded(receive, send):
+    """Reads a request of ASGI as a whole. Returns what gives it again; or answers one that is too large for memory, and returns None."""
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_EVENT:
+            await send({"type": "http.response.start", "status": 413, "headers": [(b"content-type", b"text/plain; charset=utf-8")]})
+            await send({"type": "http.response.body", "body": TOO_LARGE.encode()})
+            return None
+        more = message.get("more_body", False)
+    again = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
+
+    async def whole():
+        return again.pop() if again else await receive()
+
+    return whole

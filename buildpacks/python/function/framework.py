@@ -27,7 +27,11 @@ if signature != "http":
         inner = app
 
         async def app(scope, receive, send):
-            if not await common.refuse_batch(scope, send):
+            if await common.refuse_batch(scope, send):
+                return
+            if scope["type"] == "http":
+                receive = await common.bounded(receive, send)
+            if receive is not None:
                 await inner(scope, receive, send)
 
 

@@ -57,7 +57,7 @@ class Told:
 
 
 class App(library.ASGIApplication):
-    """The library's app, without batches of CloudEvents."""
+    """The library's app, without batches of CloudEvents, and without events that are too large."""
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "http":
@@ -66,6 +66,10 @@ class App(library.ASGIApplication):
             answer = Answer(send)
             answers.set(answer)
             send = answer.send
+            if signature == "cloudevent":  # the library reads all of it into memory
+                receive = await common.bounded(receive, send)
+                if receive is None:
+                    return
         await super().__call__(scope, receive, send)
 
 

@@ -11,4 +11,5 @@ from parliament import server  # noqa: E402
 from waitress import serve  # noqa: E402
 
 app = server.create(SimpleNamespace(main=common.load(o["source"], o["target"])))
-serve(common.WithoutBatches(app), host="0.0.0.0", port=common.port(), threads=int(o.get("concurrency", 8)))
+# The library reads each request into memory.
+serve(common.WithoutBatches(app), host="0.0.0.0", port=common.port(), threads=int(o.get("concurrency", 8)), max_request_body_size=common.MAX_EVENT)

@@ -34,19 +34,7 @@ func TestFunction_OwnCommon(t *testing.T) {
 	} {
 		for own, text := range map[string]string{"common.py": "db = 'mine'\n", "common/__init__.py": "db = 'mine'\n"} {
 			t.Run(tt.program+" "+own, func(t *testing.T) {
-				layer := bptest.Tree(t, nil)
-				if err := fs.WalkDir(functionFiles, "function", func(name string, d fs.DirEntry, err error) error {
-					if err != nil || d.IsDir() {
-						return err
-					}
-					data, err := functionFiles.ReadFile(name)
-					if err != nil {
-						return err
-					}
-					return os.WriteFile(filepath.Join(layer, filepath.Base(name)), data, 0o644)
-				}); err != nil {
-					t.Fatal(err)
-				}
+				layer := wrappers(t)
 				files := map[string]string{"handler.py": tt.source, own: text}
 				app := bptest.Tree(t, files)
 				if err := os.Rename(bptest.Tree(t, stubs), filepath.Join(layer, "packages")); err != nil {
@@ -59,5 +47,63 @@ func TestFunction_OwnCommon(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// wrappers is a folder with the programs that start functions.
+func wrappers(t *testing.T) string {
+	t.Helper()
+	layer := t.TempDir()
+	if err := fs.WalkDir(functionFiles, "function", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := functionFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(layer, filepath.Base(name)), data, 0o644)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return layer
+}
+
+const readEvents = `
+import asyncio, io
+import _gitd_common as common
+
+async def ask(sizes):
+    messages = [{"type": "http.request", "body": b"x" * n, "more_body": i < len(sizes) - 1} for i, n in enumerate(sizes)] + [{"type": "http.disconnect"}]
+    sent = []
+    async def receive(): return messages.pop(0)
+    async def send(m): sent.append(m)
+    again = await common.bounded(receive, send)
+    if again is None: return sent[0]["status"]
+    first, second = await again(), await again()
+    return len(first["body"]), first["more_body"], second["type"]
+
+for sizes in [0], [1, 2], [common.MAX_EVENT], [common.MAX_EVENT, 1]:
+    print(asyncio.run(ask(sizes)))
+
+def whole(environ, start):
+    return len(environ["wsgi.input"].read())
+
+def wsgi(n, **environ):
+    status = []
+    answer = common.WithoutBatches(whole)({"wsgi.input": io.BytesIO(b"x" * n), **environ}, lambda s, headers: status.append(s))
+    return status[0] if status else answer
+
+for n in 1, common.MAX_EVENT, common.MAX_EVENT + 1:
+    print(wsgi(n, CONTENT_LENGTH=str(n)), wsgi(n, **{"wsgi.input_terminated": True}))
+`
+
+// An event that is too large for memory is answered with 413, and another one is read once.
+func TestFunction_Bounded(t *testing.T) {
+	c := exec.Command("python3", "-B", "-c", readEvents)
+	c.Dir = wrappers(t)
+	const want = "(0, False, 'http.disconnect')\n(3, False, 'http.disconnect')\n(10485760, False, 'http.disconnect')\n413\n1 1\n10485760 10485760\n413 Content Too Large 413 Content Too Large\n"
+	if out, err := c.CombinedOutput(); err != nil || string(out) != want {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -155,7 +155,7 @@ func (f *finder) knative() (*fn, error) {
 	if f.s.Handler != "" || f.s.Contract == "" && f.s.Target != "" || f.s.Contract != "" && f.s.Contract != function.Knative {
 		return nil, nil
 	}
-	manifest, err := functions.ReadManifest(f.app, language)
+	manifest, err := functions.ReadManifest(f.app, language, f.said)
 	if err != nil {
 		return nil, err
 	}

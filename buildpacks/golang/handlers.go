@@ -24,7 +24,7 @@ func (f *finder) lambda() (*fn, error) {
 		handler = path.Join(folder, f.s.Target)
 	}
 	if evidence == "" {
-		t, err := functions.ReadTemplate(f.app, language)
+		t, err := functions.ReadTemplate(f.app, language, f.said)
 		if err != nil {
 			return nil, err
 		}

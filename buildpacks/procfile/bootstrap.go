@@ -38,7 +38,7 @@ func bootstrap(app string, env kit.Env) (*functions.Found, error) {
 	case s != nil:
 		return nil, nil
 	}
-	t, err := functions.ReadTemplate(app, "go") // runtimes for programs
+	t, err := functions.ReadTemplate(app, "go", false) // runtimes for programs
 	if err != nil {
 		return nil, err
 	}

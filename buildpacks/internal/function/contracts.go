@@ -182,7 +182,7 @@ func (q *question) knative() (*Found, error) {
 	if q.s.Handler != "" || q.s.Contract == "" && q.s.Target != "" {
 		return nil, nil
 	}
-	y, err := readFuncYAML(q.app)
+	y, err := readFuncYAML(q.app, q.said)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +278,7 @@ func (q *question) lambda() (*Found, error) {
 		f.Evidence = "[io.gitd.function] in project.toml"
 		return q.handler(f, q.s.Source, q.s.Handler)
 	}
-	t, err := readTemplate(q.app)
+	t, err := readTemplate(q.app, q.said)
 	if err != nil {
 		return nil, err
 	}

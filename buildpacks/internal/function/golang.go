@@ -6,9 +6,10 @@ type Manifest struct {
 	Env       map[string]string // plain values
 }
 
-// ReadManifest reads func.yaml; nil where there is none, and where it is of another language.
-func ReadManifest(app, language string) (*Manifest, error) {
-	y, err := readFuncYAML(app)
+// ReadManifest reads func.yaml; nil where there is none, and where it is of another language, or, unless project.toml has said that the
+// app is a function, not a manifest at all.
+func ReadManifest(app, language string, said bool) (*Manifest, error) {
+	y, err := readFuncYAML(app, said)
 	if err != nil || y == nil || !y.isFor(language) {
 		return nil, err
 	}
@@ -18,9 +19,10 @@ func ReadManifest(app, language string) (*Manifest, error) {
 // Template is the function of a SAM template.
 type Template struct{ File, Name, Handler, Source string }
 
-// ReadTemplate reads the SAM template of the app; nil where there is none with one function of the language.
-func ReadTemplate(app, language string) (*Template, error) {
-	t, err := readTemplate(app)
+// ReadTemplate reads the SAM template of the app; nil where there is none with one function of the language, or, unless project.toml has said
+// that the app is a function, not a template at all.
+func ReadTemplate(app, language string, said bool) (*Template, error) {
+	t, err := readTemplate(app, said)
 	if err != nil || t == nil || !t.isFor(language) {
 		return nil, err
 	}

@@ -16,22 +16,31 @@ import (
 // maxManifest bounds func.yaml and templates: a parser of YAML may need far more memory than the text has bytes.
 const maxManifest = 256 << 10
 
-// readYAML reads a file of the app; ok is false where it is not there.
-func readYAML(app, file string, to any) (ok bool, err error) {
-	data, err := kit.ReadFile(app, file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+// readYAML reads a file of the app; nil where it is not there, and where it is empty. Other programs have files of these names too: one that cannot be
+// read is an error only where project.toml has said that the app is a function.
+func readYAML(app, file string, said bool) (*yaml.Node, error) {
+	root, err := parseYAML(app, file)
+	if err != nil && !said || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
+	if err != nil || len(root.Content) == 0 {
+		return nil, err
+	}
+	return root.Content[0], nil
+}
+
+func parseYAML(app, file string) (root yaml.Node, err error) {
+	data, err := kit.ReadFile(app, file)
 	if err != nil {
-		return false, err
+		return root, err
 	}
 	if len(data) > maxManifest {
-		return false, kit.Errorf("make it smaller", "%s has more than %d KiB", file, maxManifest>>10)
+		return root, kit.Errorf("make it smaller", "%s has more than %d KiB", file, maxManifest>>10)
 	}
-	if err := yaml.Unmarshal([]byte(kit.Decode(data)), to); err != nil {
-		return false, kit.Errorf("correct it and push again", "%s: %s", file, strings.TrimPrefix(kit.Line(err), "yaml: "))
+	if err := yaml.Unmarshal([]byte(kit.Decode(data)), &root); err != nil {
+		return root, kit.Errorf("correct it and push again", "%s: %s", file, strings.TrimPrefix(kit.Line(err), "yaml: "))
 	}
-	return true, nil
+	return root, nil
 }
 
 // funcYAML is func.yaml, as far as a build needs it.
@@ -50,12 +59,22 @@ type funcYAML struct {
 	} `yaml:"envs"`
 }
 
-// readFuncYAML reads func.yaml; nil for none. One without a runtime is another program's.
-func readFuncYAML(app string) (*funcYAML, error) {
-	var y funcYAML
-	ok, err := readYAML(app, "func.yaml", &y)
-	if err != nil || !ok || y.Runtime == "" {
+// runtimes are the languages by what func.yaml calls them.
+var runtimes = map[string]string{"node": "nodejs", "nodejs": "nodejs", "typescript": "nodejs", "python": "python", "go": "go"}
+
+// readFuncYAML reads func.yaml; nil for none. One whose runtime is of no language here is nil too: its other keys may be of any type then.
+func readFuncYAML(app string, said bool) (*funcYAML, error) {
+	root, err := readYAML(app, "func.yaml", said)
+	if err != nil || runtimes[text(child(root, "runtime"))] == "" {
 		return nil, err
+	}
+	var y funcYAML
+	if err := root.Decode(&y); err != nil {
+		what := err.Error()
+		if types, ok := errors.AsType[*yaml.TypeError](err); ok && len(types.Errors) > 0 { // "… into struct {…" is not for people
+			what, _, _ = strings.Cut(types.Errors[0], " into ")
+		}
+		return nil, kit.Errorf("correct it and push again", "func.yaml: %s", strings.TrimPrefix(kit.First(what), "yaml: "))
 	}
 	switch y.Invoke {
 	case "", "http", "cloudevent", "cloudevents":
@@ -67,7 +86,7 @@ func readFuncYAML(app string) (*funcYAML, error) {
 
 // isFor tells whether the function is of a language.
 func (y *funcYAML) isFor(language string) bool {
-	return map[string]string{"node": "nodejs", "nodejs": "nodejs", "typescript": "nodejs", "python": "python", "go": "go"}[y.Runtime] == language
+	return runtimes[y.Runtime] == language
 }
 
 // signature is what it takes; "" where it is not said.
@@ -91,7 +110,7 @@ func (y *funcYAML) env() map[string]string {
 
 // unresolved are the variables of func.yaml whose values are not plain.
 func unresolved(app string) (names []string) {
-	y, err := readFuncYAML(app)
+	y, err := readFuncYAML(app, false)
 	if err != nil || y == nil {
 		return nil
 	}
@@ -112,17 +131,12 @@ type template struct {
 var templateFiles = []string{"template.yaml", "template.yml", "sam.yaml", "sam.yml"}
 
 // readTemplate reads the SAM template of the app; nil for none, and for one that has no function or several.
-func readTemplate(app string) (*template, error) {
+func readTemplate(app string, said bool) (*template, error) {
 	for _, file := range templateFiles {
-		var root yaml.Node
-		ok, err := readYAML(app, file, &root)
+		top, err := readYAML(app, file, said)
 		if err != nil {
 			return nil, err
 		}
-		if !ok || len(root.Content) == 0 {
-			continue
-		}
-		top := root.Content[0]
 		global := child(child(child(top, "Globals"), "Function"), "")
 		var found []template
 		each(child(top, "Resources"), func(name string, r *yaml.Node) {

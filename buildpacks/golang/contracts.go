@@ -111,6 +111,9 @@ func (f *finder) registered(asked bool) (*fn, error) {
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
+	if f.web != nil && f.reaches(*f.web, func(_ string, p *signature.Package) bool { return p.Framework.Line > 0 }) {
+		return f.own(all)
+	}
 	var names []string
 	for _, r := range all {
 		names = append(names, r.Target)
@@ -126,7 +129,11 @@ func (f *finder) registered(asked bool) (*fn, error) {
 	case i < 0:
 		return nil, nil
 	}
-	r := all[i]
+	return f.starts(all[i])
+}
+
+// starts is a registered function with the program that starts the framework.
+func (f *finder) starts(r registration) (*fn, error) {
 	where := fmt.Sprintf("%s:%d", path.Join(r.dir, r.File), r.Line)
 	s := function.Signature(kit.Pick(r.Signature == "typed", string(function.HTTP), r.Signature))
 	if f.s.Signature != "" && f.s.Signature != s {
@@ -140,7 +147,8 @@ func (f *finder) registered(asked bool) (*fn, error) {
 	g := f.serves(r.dir, r.pkg, function.FunctionsFramework, evidence)
 	g.Target, g.Signature = name, s
 	if r.pkg.Name == "main" && r.pkg.Main { // the app starts the framework itself
-		if len(f.mains) > 0 && !slices.ContainsFunc(f.mains, func(t target) bool { return path.Clean(t.dir) == r.dir }) {
+		is := func(t target) bool { return path.Clean(t.dir) == r.dir }
+		if len(f.mains) > 0 && !slices.ContainsFunc(f.mains, is) || f.web != nil && !is(*f.web) {
 			return nil, nil
 		}
 		g.target, g.Own = newTarget(r.dir, f.mod), where

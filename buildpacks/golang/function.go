@@ -41,7 +41,7 @@ func findFunction(app string, env kit.Env, m mod) (*fn, error) {
 	f := &finder{app: app, mod: m, said: s != nil, packages: map[string]*signature.Package{}}
 	if f.said {
 		f.s = *s
-	} else if hasWeb(app) || m.modules != nil && !m.has(".") || m.file == "" && !hasGo(app) { // apps of other languages are not searched
+	} else if hasWeb(app) || m.modules != nil && !m.has(".") || m.file == "" && (!hasGo(app) || otherFiles(app)) { // apps of other languages are not searched
 		return nil, nil
 	}
 	mains, err := findMains(app, m)
@@ -57,6 +57,11 @@ func findFunction(app string, env kit.Env, m mod) (*fn, error) {
 			f.mains = append(f.mains, t)
 		}
 	}
+	if !f.said {
+		if server, err := f.chooseWeb(); err != nil || server {
+			return nil, err
+		}
+	}
 	return f.find()
 }
 
@@ -68,12 +73,14 @@ func hasWeb(app string) bool {
 
 // finder is one app that is asked about.
 type finder struct {
-	app      string
-	mod      mod
-	s        function.Settings
-	said     bool // project.toml has a table for the function
-	mains    []target
-	packages map[string]*signature.Package
+	app       string
+	mod       mod
+	s         function.Settings
+	said      bool // project.toml has a table for the function
+	mains     []target
+	web       *target // of mains, what is built where project.toml says nothing of a function; nil where it has a table, and where none is chosen
+	webStarts bool    // that starts a handler of Lambda
+	packages  map[string]*signature.Package
 }
 
 // find asks the contracts in their order. The first that fits is taken; those that fit as well are told.
@@ -87,6 +94,9 @@ func (f *finder) find() (*fn, error) {
 			break
 		}
 		g, err := c.fits()
+		if err != nil && f.web != nil && !f.webStarts {
+			continue // what is no function by the rules is the program that the app has
+		}
 		switch {
 		case err != nil && found == nil && (f.s.Contract == "" || f.s.Contract == c.contract):
 			return nil, err
@@ -288,7 +298,8 @@ func (b Buildpack) targets(app string, m mod, f *fn, env kit.Env, procs []procfi
 	}
 	targets := []target{t}
 	for _, o := range mains {
-		if o.dir != t.dir && o.name != t.name && inProcfile(procs, o.name) {
+		run := slices.ContainsFunc(goRuns(procs), func(r goRun) bool { return r.dir == path.Clean(o.dir) })
+		if o.dir != t.dir && o.name != t.name && (run || inProcfile(procs, o.name)) {
 			targets = append(targets, o)
 		}
 	}

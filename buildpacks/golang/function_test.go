@@ -176,6 +176,11 @@ func TestBuildFunction(t *testing.T) {
 			"hello.go":        "package hello\n\nimport _ \"example.com/hello/internal/f\"\n"}, nil,
 			"", `{"contract":"functions-framework","language":"go","target":"Hello","signature":"http"}`,
 			func(t *testing.T, url string) { functiontest.HTTP(t, url, r.App) }},
+		{"the framework, started by the app's own program", map[string]string{"go.mod": framework,
+			"hello.go":    "package hello\n\n" + strings.Replace(importsHTTP, ")", "\n\t\"github.com/GoogleCloudPlatform/functions-framework-go/functions\"\n)", 1) + "\nfunc init() { functions.HTTP(\"Hi\", hello) }\n\nfunc hello" + writesBody,
+			"cmd/main.go": "package main\n\nimport (\n\t\"os\"\n\n\t_ \"example.com/hello\"\n\t\"github.com/GoogleCloudPlatform/functions-framework-go/funcframework\"\n)\n\nfunc main() {\n\tprintln(\"mine\")\n\tif err := funcframework.Start(os.Getenv(\"PORT\")); err != nil {\n\t\tpanic(err)\n\t}\n}\n"}, nil,
+			"Function Hi (Functions Framework, http), by hello.go:", `{"contract":"functions-framework","language":"go","target":"Hi","signature":"http"}`,
+			func(t *testing.T, url string) { functiontest.HTTP(t, url, r.App) }},
 		{"the framework, events", map[string]string{"f.go": "package hello\n\n" + strings.Replace(importsCE, ")", "\n\t\"github.com/GoogleCloudPlatform/functions-framework-go/functions\"\n)", 1) + "\nfunc init() { functions.CloudEvent(\"Hello\", hello) }\n\nfunc hello(_ context.Context, e cloudevents.Event) error " + writesEvent},
 			&function.Settings{Target: "Hello"}, "", "",
 			func(t *testing.T, url string) {

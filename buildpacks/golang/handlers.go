@@ -19,6 +19,9 @@ func (f *finder) lambda() (*fn, error) {
 	if f.s.Target != "" && f.s.Contract != function.Lambda || f.s.Contract != "" && f.s.Contract != function.Lambda {
 		return nil, nil
 	}
+	if f.web != nil && !f.webStarts {
+		return nil, nil // the app has another program
+	}
 	handler, folder, evidence := f.s.Handler, f.folder(), kit.Pick(f.said && f.s.Contract == function.Lambda, table, "")
 	if handler == "" && f.s.Target != "" {
 		handler = path.Join(folder, f.s.Target)
@@ -65,7 +68,11 @@ func (f *finder) started(folder, evidence string) (*fn, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1 && evidence == "" && len(found) < len(f.mains):
-		return nil, nil // some of the app's programs: which of all is meant is said otherwise
+		// Some of the app's programs: it is the one that would be built, or which of all is meant is said otherwise.
+		if i := slices.IndexFunc(found, func(g *fn) bool { return f.web != nil && g.target.dir == f.web.dir }); i >= 0 {
+			return found[i], nil
+		}
+		return nil, nil
 	case len(found) > 1:
 		var dirs []string
 		for _, g := range found {

@@ -206,28 +206,5 @@ var servers = []string{"net/http", "github.com/gin-gonic/gin", "github.com/labst
 
 // serves tells whether a program imports a package that answers requests, by itself or through packages of the app.
 func serves(app string, m mod, t target) bool {
-	seen := map[string]bool{}
-	var look func(rel string) bool
-	look = func(rel string) bool {
-		if seen[rel] || len(seen) > 500 {
-			return false
-		}
-		seen[rel] = true
-		p, _ := importDir(filepath.Join(app, filepath.FromSlash(rel)))
-		if p == nil {
-			return false
-		}
-		for _, i := range p.Imports {
-			if slices.ContainsFunc(servers, func(s string) bool {
-				return i == s || strings.HasPrefix(i, s+"/v") || s != "net/http" && strings.HasPrefix(i, s+"/")
-			}) {
-				return true
-			}
-			if rest, ok := strings.CutPrefix(i, m.path+"/"); ok && m.path != "" && look(rest) {
-				return true
-			}
-		}
-		return false
-	}
-	return look(strings.TrimPrefix(t.dir, "./"))
+	return reach(app, m, t, false, func(_ string, p *build.Package) bool { return importsAny(p, servers) })
 }

@@ -25,6 +25,10 @@ type Package struct {
 	Registered []Registration
 	Main       bool              // it has a func main
 	Starts     Func              // where main starts a handler of Lambda: file and line; Line is 0 for none
+	Listens    Func              // where it serves by itself: file and line; Line is 0 for nowhere
+	Runs       Func              // a call of Run, Start or Spin, by which web frameworks serve
+	Framework  Func              // where it starts the server of the Functions Framework
+	Routes     bool              // it gives functions to that server itself, with paths of its own
 	Results    map[string]string // of each function, the name of the folder's own type that it returns alone
 }
 
@@ -197,8 +201,37 @@ func (r *reader) call(n ast.Node) bool {
 		r.Registered = append(r.Registered, Registration{target, kinds[name], r.name, line})
 	case pkg == lambdaStart && strings.HasPrefix(name, "Start"):
 		r.Starts = Func{Name: name, File: r.name, Line: line, Text: "lambda." + name}
+	case pkg == FrameworkServer && strings.HasPrefix(name, "Start"):
+		r.Framework = Func{Name: name, File: r.name, Line: line}
+	case pkg == FrameworkServer && strings.HasPrefix(name, "Register"):
+		r.Routes = true
+	default:
+		r.serves(c, line)
 	}
 	return true
+}
+
+// listening are the names of functions and methods that serve, whichever package has them.
+var listening = []string{"ListenAndServe", "ListenAndServeTLS", "ListenAndServeUNIX", "Serve", "ServeTLS", "Listen", "ListenTLS", "ListenMutualTLS",
+	"RunTLS", "RunListener", "RunUnix", "RunFd", "StartTLS", "StartAutoTLS", "StartServer", "StartH2CServer"}
+
+// serves notes a call that serves.
+func (r *reader) serves(c *ast.CallExpr, line int) {
+	name := ""
+	switch e := c.Fun.(type) {
+	case *ast.SelectorExpr:
+		name = e.Sel.Name
+	case *ast.Ident: // imported without a name
+		if len(r.dot) > 0 {
+			name = e.Name
+		}
+	}
+	switch {
+	case slices.Contains(listening, name):
+		r.Listens = Func{Name: name, File: r.name, Line: line}
+	case slices.Contains([]string{"Run", "Start", "Spin"}, name) && len(c.Args) < 2:
+		r.Runs = Func{Name: name, File: r.name, Line: line}
+	}
 }
 
 // callee is the package and the name of a function that is called; "" for what is of no package.

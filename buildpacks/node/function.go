@@ -2,6 +2,7 @@ package node
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -24,7 +25,7 @@ var functionLibraries = map[function.Contract]library{
 
 // findFunction finds the function of the app; nil for an app that is none.
 func findFunction(app string, env kit.Env) (*functions.Found, error) {
-	return functions.Find(app, env, functions.NodeJS(serverOf, startsFunction))
+	return functions.Find(app, env, functions.NodeJS(serverOf, otherProgram, startsFunction))
 }
 
 var (
@@ -74,6 +75,28 @@ func serverOf(app string) string {
 	}
 	for _, f := range files {
 		if listens.MatchString(kit.Text(app, f)) {
+			return f
+		}
+	}
+	return ""
+}
+
+// otherProgram is what is started of an app that has a file handler.js or its kin besides; "" for nothing.
+func otherProgram(app string) string {
+	if procs, err := procfile.Read(app); err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type != "release" }) {
+		return procfile.Name
+	}
+	files := serverFiles
+	if p, err := ReadPackage(app); err == nil {
+		if main := p.mainProgram(); main != "" && !strings.HasPrefix(filepath.Clean(main), "handler.") {
+			files = append([]string{main, main + ".js", filepath.Join(main, "index.js")}, files...)
+		}
+		if f := p.bunFile(app); f != "" && p.usesBun(app) && !strings.HasPrefix(filepath.Clean(f), "handler.") {
+			return f
+		}
+	}
+	for _, f := range files {
+		if kit.IsFile(app, f) {
 			return f
 		}
 	}

@@ -26,6 +26,11 @@ func starts(app string, s source) string {
 	if foreign {
 		return "" // another language's program has the web
 	}
+	return program(app, s)
+}
+
+// program says which file of the app starts a Python program, or names one; "" for none.
+func program(app string, s source) string {
 	b := &build{app: app, source: s}
 	if dir := b.manageDir(); dir != "" {
 		return filepath.Join(dir, "manage.py")

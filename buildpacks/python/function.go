@@ -45,7 +45,7 @@ func libraryOf(f *functions.Found) library {
 
 // findFunction finds the function of the app; nil for an app that is none.
 func findFunction(app string, env kit.Env) (*functions.Found, error) {
-	return functions.Find(app, env, functions.Python(serverOf, startsFunction))
+	return functions.Find(app, env, functions.Python(serverOf, otherProgram, startsFunction))
 }
 
 var functionRunner = pattern.New(`(?:^|[\s/])functions[-_]framework(?:\s|$)`)
@@ -89,6 +89,23 @@ func serverOf(app string) string {
 		}
 	}
 	return ""
+}
+
+// otherProgram is what is started of an app that has a file handler.py besides; "" for nothing.
+func otherProgram(app string) string {
+	if procs, err := procfile.Read(app); err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type != "release" }) {
+		return procfile.Name
+	}
+	for _, f := range slices.Concat(programs, appFiles) {
+		if kit.IsFile(app, f) {
+			return f
+		}
+	}
+	s, err := findSource(app)
+	if err != nil {
+		return "" // its own error is told
+	}
+	return program(app, s)
 }
 
 // functionProcess is how the function starts; nil where the app starts it by itself. The result gets the layers of what starts it.

@@ -57,6 +57,7 @@ type Language struct {
 	Registered func(app string) []Registration                // with the Functions Framework
 	Depends    func(app string, c function.Contract) string   // the file in which the library of a contract is a dependency: "" for none
 	Server     func(app string) string                        // what makes the app a server: "" for nothing
+	Program    func(app string) string                        // a program besides a bare function that would be started: "" for none
 	Starts     func(app string) string                        // the line that starts a library of functions, of a start script or a Procfile; nil, or "" for none
 }
 

@@ -104,7 +104,11 @@ var apps = []struct {
 	{"bare, lambda", "nodejs", files{"handler.mjs": "export const handler = async (event, context) => ({statusCode: 200})"}, "", "lambda handler.handler by handler.mjs: export const handler = async (event, context) at 1"},
 	{"bare, knative", "nodejs", files{"handler.cjs": "exports.handle = async (context, body) => body"}, "", "knative handle http by handler.cjs: exports.handle = async (context, body)"},
 	{"bare, the only one", "nodejs", files{"handler.js": "exports.greet = (req, res) => res.send('x')"}, "", "functions-framework greet http by handler.js: exports.greet = (req, res)"},
-	{"bare, none of several", "nodejs", files{"handler.js": "exports.a = () => 1\nexports.b = () => 2"}, "", "error: handler.js exports no function handler; it exports a, b; say which one it is: [io.gitd.function] in project.toml"},
+	{"bare, none of several", "nodejs", files{"handler.js": "exports.a = () => 1\nexports.b = () => 2"}, "", ""},
+	{"bare, beside a program", "nodejs", files{"handler.js": "exports.handler = () => 1", "program": ""}, "", ""},
+	{"bare, beside a program, chosen", "nodejs", files{"handler.js": "exports.handler = (req, res) => 1", "program": ""}, `{"concurrency":2}`, "functions-framework handler http by handler.js: exports.handler = (req, res) at 2"},
+	{"bare, in Rust", "nodejs", files{"handler.js": "exports.handler = () => 1", "Cargo.toml": ""}, "", ""},
+	{"bare, none of several, chosen", "nodejs", files{"handler.js": "exports.a = () => 1\nexports.b = () => 2"}, `{"concurrency":2}`, "error: handler.js exports no function handler; it exports a, b; say which one it is: [io.gitd.function] in project.toml"},
 	{"bare, in a site", "nodejs", files{"handler.js": "exports.handler = () => 1", "index.html": ""}, "", ""},
 	{"bare, beside Python", "nodejs", files{"handler.js": "exports.handler = () => 1", "requirements.txt": ""}, "", ""},
 
@@ -127,10 +131,11 @@ var apps = []struct {
 
 func TestFind(t *testing.T) {
 	server := func(app string) string { return kit.Pick(kit.Exists(app, "server"), "a server", "") }
+	program := func(app string) string { return kit.Pick(kit.Exists(app, "program"), "a program", "") }
 	starts := func(app string) string { return kit.Text(app, "start") }
 	for _, a := range apps {
 		t.Run(a.language+"/"+a.name, func(t *testing.T) {
-			l := map[string]func(server, starts func(string) string) Language{"nodejs": NodeJS, "python": Python}[a.language](server, starts)
+			l := map[string]func(server, program, starts func(string) string) Language{"nodejs": NodeJS, "python": Python}[a.language](server, program, starts)
 			f, err := Find(write(t, a.files), kit.Env{catalog.FunctionVariable: a.settings}, l)
 			got := ""
 			switch {
@@ -183,7 +188,7 @@ func FuzzExports(f *testing.F) {
 			}
 		}
 		none := func(string) string { return "" }
-		for _, l := range []Language{NodeJS(none, none), Python(none, none)} {
+		for _, l := range []Language{NodeJS(none, none, none), Python(none, none, none)} {
 			_, _ = Find(dir, kit.Env{}, l)
 		}
 	})

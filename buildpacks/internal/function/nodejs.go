@@ -18,11 +18,11 @@ const (
 	LambdaPackage    = "aws-lambda-ric"
 )
 
-// NodeJS is JavaScript and TypeScript. The buildpack says what makes an app a server, and which line starts a library.
-func NodeJS(server, starts func(app string) string) Language {
+// NodeJS is JavaScript and TypeScript. The buildpack says what makes an app a server, which other program it has, and which line starts a library.
+func NodeJS(server, program, starts func(app string) string) Language {
 	return Language{
 		Name: "nodejs", Ext: scripts, Bare: withEndings("handler"),
-		Usual: usualScripts, Exports: scriptExports, Registered: scriptRegistered, Depends: scriptDepends, Server: server, Starts: starts,
+		Usual: usualScripts, Exports: scriptExports, Registered: scriptRegistered, Depends: scriptDepends, Server: server, Program: program, Starts: starts,
 	}
 }
 

@@ -9,11 +9,11 @@ import (
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
-// Python is the language. The buildpack says what makes an app a server, and which line starts a library.
-func Python(server, starts func(app string) string) Language {
+// Python is the language. The buildpack says what makes an app a server, which other program it has, and which line starts a library.
+func Python(server, program, starts func(app string) string) Language {
 	return Language{
 		Name: "python", Ext: []string{".py"}, Bare: []string{"handler.py"},
-		Usual: usualModules, Exports: pythonExports, Registered: pythonRegistered, Depends: pythonDepends, Server: server, Starts: starts,
+		Usual: usualModules, Exports: pythonExports, Registered: pythonRegistered, Depends: pythonDepends, Server: server, Program: program, Starts: starts,
 	}
 }
 

@@ -1,0 +1,45 @@
+package node
+
+import (
+	"cmp"
+	"testing"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+)
+
+// A file handler.js counts where there is no other program, or project.toml says so.
+func TestFindFunction_Bare(t *testing.T) {
+	const bare = "exports.handler = (req, res) => res.send('')\n"
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		want  bool
+	}{
+		{"alone", map[string]string{}, true},
+		{"with packages", map[string]string{"package.json": `{"dependencies": {"a": "1"}}`}, true},
+		{"with a module", map[string]string{"db.js": ""}, true},
+		{"main is the function", map[string]string{"package.json": `{"main": "./handler.js"}`}, true},
+		{"with a step of the release", map[string]string{"Procfile": "release: node db.js\n"}, true},
+		{"index.js", map[string]string{"package.json": `{}`, "index.js": "require('./lib').start()"}, false},
+		{"server.js", map[string]string{"server.js": "require('./lib').start()"}, false},
+		{"app.mjs", map[string]string{"package.json": `{}`, "app.mjs": ""}, false},
+		{"main", map[string]string{"package.json": `{"main": "src/run.js"}`, "src/run.js": ""}, false},
+		{"main without the ending", map[string]string{"package.json": `{"main": "src/run"}`, "src/run.js": ""}, false},
+		{"main is a folder", map[string]string{"package.json": `{"main": "src"}`, "src/index.js": ""}, false},
+		{"a worker", map[string]string{"package.json": `{}`, "Procfile": "worker: node work.js\n"}, false},
+		{"bun", map[string]string{"package.json": `{}`, "bun.lock": "", "index.ts": "start()"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.files["handler.js"] = cmp.Or(tt.files["handler.js"], bare)
+			app := bptest.Tree(t, tt.files)
+			if f, err := findFunction(app, kit.Env{}); err != nil || (f != nil) != tt.want {
+				t.Errorf("%v %v, want %v", f, err, tt.want)
+			}
+			if f, err := findFunction(app, kit.Env{catalog.FunctionVariable: `{"source":"handler.js","target":"handler"}`}); err != nil || f == nil {
+				t.Errorf("with settings: %v %v", f, err)
+			}
+		})
+	}
+}

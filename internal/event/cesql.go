@@ -10,7 +10,7 @@ import (
 
 // compileCESQL compiles an expression of CloudEvents SQL 1.0. An event for which it has no value, because an attribute is missing or cannot be cast, does not pass.
 // The library of CloudEvents brings a parser generator's run time of 5 MB; the language is small.
-func compileCESQL(text string) (Matcher, error) {
+func compileCESQL(text string) (check, error) {
 	if len(text) > maxText {
 		return nil, fmt.Errorf("the expression is longer than %s", app.Size(maxText))
 	}
@@ -18,7 +18,7 @@ func compileCESQL(text string) (Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(e *Event) bool {
+	return func(e *evaluation) bool {
 		v, err := x(e)
 		if err != nil {
 			return false
@@ -29,7 +29,7 @@ func compileCESQL(text string) (Matcher, error) {
 }
 
 // node is an expression: its value is a string, an int32 or a bool. With an error there is a value as well, which nothing goes by.
-type node func(e *Event) (any, error)
+type node func(e *evaluation) (any, error)
 
 // parser reads an expression by precedence.
 type parser struct {
@@ -162,9 +162,16 @@ func (p *parser) likeOrIn(left node, op string) (node, error) {
 			return nil, p.unexpected()
 		}
 		p.at++
-		x = func(e *Event) (any, error) {
+		wanted := parsePattern(t.text)
+		x = func(e *evaluation) (any, error) {
 			v, err := left(e)
-			return err == nil && like(toText(v), t.text), err
+			if err != nil {
+				return false, err
+			}
+			if err := e.spend(len(t.text)); err != nil {
+				return false, err
+			}
+			return e.like(toText(v), wanted)
 		}
 	case "IN":
 		if err := p.need("("); err != nil {
@@ -265,9 +272,9 @@ func (p *parser) name(t token, word string) (node, error) {
 		}
 		p.at++
 		name := strings.ToLower(a.text)
-		return func(e *Event) (any, error) {
+		return func(e *evaluation) (any, error) {
 			_, ok := e.Attribute(name)
-			return ok, nil
+			return e.made(ok)
 		}, nil
 	case reserved[word]:
 		p.at--
@@ -283,12 +290,12 @@ func (p *parser) name(t token, word string) (node, error) {
 		return nil, p.unexpected()
 	}
 	name := strings.ToLower(t.text)
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		v, ok := e.Attribute(name)
 		if !ok {
 			return false, errMissing
 		}
-		return v, nil
+		return e.made(v)
 	}, nil
 }
 

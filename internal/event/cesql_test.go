@@ -27,7 +27,7 @@ func value(text string, e *Event) string {
 	if err != nil {
 		return "none"
 	}
-	v, err := x(e)
+	v, err := x(evaluate(e))
 	if err != nil {
 		return "none"
 	}
@@ -155,10 +155,14 @@ func FuzzCESQL(f *testing.F) {
 	for _, text := range []string{"a LIKE 'b%' AND n > 3", "SUBSTRING('abc', -2, 1) = LEFT(subject, 2)", "x IN (1, 'a', TRUE) XOR NOT EXISTS y"} {
 		f.Add(text)
 	}
+	for _, text := range costly() {
+		f.Add(text)
+	}
 	f.Fuzz(func(_ *testing.T, text string) {
 		m, err := compileCESQL(text)
 		if err == nil {
-			m(&sampleEvents[1])
+			m(evaluate(&sampleEvents[1]))
+			m(evaluate(costlyEvent()))
 		}
 	})
 }

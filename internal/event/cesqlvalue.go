@@ -16,11 +16,48 @@ var (
 	errCast    = errors.New("the value cannot be cast")
 	errMath    = errors.New("there is no such number")
 	errCall    = errors.New("the function does not take that")
+	errWork    = errors.New("the expression takes too much work")
 )
 
-func constant(v any) node { return func(*Event) (any, error) { return v, nil } }
+// maxWork is how much one trigger's filters may do for one event: bytes of the texts that they read and make, with leafWork for each value. It is 64 times the
+// longest attribute, and some milliseconds: an app's filter must not hold up the events of the others.
+const (
+	maxWork  = 1 << 20
+	leafWork = 8
+)
 
-func toText(v any) string { return fmt.Sprint(v) }
+// evaluation is the filters of a trigger at work on one event.
+type evaluation struct {
+	*Event
+	left int // of maxWork; below 0, the event does not pass, whatever the filters say
+}
+
+func evaluate(e *Event) *evaluation { return &evaluation{e, maxWork} }
+
+// spend notes work. What takes a text need not: it was paid for when it was made.
+func (e *evaluation) spend(n int) error {
+	if n > e.left {
+		e.left = -1
+		return errWork
+	}
+	e.left -= n
+	return nil
+}
+
+// made pays for a value.
+func (e *evaluation) made(v any) (any, error) {
+	s, _ := v.(string)
+	return v, e.spend(len(s) + leafWork)
+}
+
+func constant(v any) node { return func(e *evaluation) (any, error) { return e.made(v) } }
+
+func toText(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return fmt.Sprint(v)
+}
 
 func toBool(v any) (bool, error) {
 	switch v := v.(type) {
@@ -66,7 +103,7 @@ func castLike(v, other any) (any, error) {
 	return toText(v), nil
 }
 
-func boolOf(x node, e *Event) (bool, error) {
+func boolOf(x node, e *evaluation) (bool, error) {
 	v, err := x(e)
 	if err != nil {
 		return false, err
@@ -74,7 +111,7 @@ func boolOf(x node, e *Event) (bool, error) {
 	return toBool(v)
 }
 
-func intOf(x node, e *Event) (int32, error) {
+func intOf(x node, e *evaluation) (int32, error) {
 	v, err := x(e)
 	if err != nil {
 		return 0, err
@@ -83,14 +120,14 @@ func intOf(x node, e *Event) (int32, error) {
 }
 
 func negated(x node) node {
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		v, err := boolOf(x, e)
 		return err == nil && !v, err
 	}
 }
 
 func minus(x node) node {
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		v, err := intOf(x, e)
 		return -v, err
 	}
@@ -98,7 +135,7 @@ func minus(x node) node {
 
 // logic does not look at its right side where the left one decides.
 func logic(op string, left, right node) node {
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		l, err := boolOf(left, e)
 		if err != nil || op == "AND" && !l || op == "OR" && l {
 			return err == nil && l, err
@@ -112,7 +149,7 @@ func logic(op string, left, right node) node {
 }
 
 func equal(left, right node, want bool) node {
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		l, err := left(e)
 		if err != nil {
 			return false, err
@@ -129,7 +166,7 @@ func equal(left, right node, want bool) node {
 }
 
 func in(left node, set []node) node {
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		l, err := left(e)
 		if err != nil {
 			return false, err
@@ -151,7 +188,7 @@ func in(left node, set []node) node {
 }
 
 func compare(op string, left, right node) node {
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		l, err := intOf(left, e)
 		if err != nil {
 			return false, err
@@ -173,7 +210,7 @@ func compare(op string, left, right node) node {
 }
 
 func arithmetic(op string, left, right node) node {
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		l, err := intOf(left, e)
 		if err != nil {
 			return int32(0), err
@@ -198,33 +235,6 @@ func arithmetic(op string, left, right node) node {
 		}
 		return l % r, nil
 	}
-}
-
-// like says whether a text is as a pattern says: % is any text, _ one byte, and a backslash keeps one of these as it is.
-func like(text, pattern string) bool {
-	t, p, star, mark := 0, 0, -1, 0
-	for t < len(text) {
-		switch {
-		case p+1 < len(pattern) && pattern[p] == '\\' && (pattern[p+1] == '%' || pattern[p+1] == '_') && text[t] == pattern[p+1]:
-			t, p = t+1, p+2
-		case p < len(pattern) && pattern[p] == '%':
-			star, mark = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '_' || pattern[p] == text[t] && !escapes(pattern[p:])):
-			t, p = t+1, p+1
-		case star >= 0:
-			mark++
-			t, p = mark, star+1
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "%") == ""
-}
-
-// escapes says whether a pattern begins with a backslash that keeps what follows.
-func escapes(pattern string) bool {
-	return len(pattern) > 1 && pattern[0] == '\\' && (pattern[1] == '%' || pattern[1] == '_')
 }
 
 // function is a function with how many arguments it takes; -1 for most means any number.
@@ -323,7 +333,7 @@ func call(t token, name string, args []node) (node, error) {
 	if len(args) < f.least || f.most >= 0 && len(args) > f.most {
 		return nil, fmt.Errorf("column %d: %s does not take %d arguments", t.at+1, name, len(args))
 	}
-	return func(e *Event) (any, error) {
+	return func(e *evaluation) (any, error) {
 		values := make([]any, len(args))
 		for i, x := range args {
 			var err error
@@ -331,6 +341,15 @@ func call(t token, name string, args []node) (node, error) {
 				return false, err
 			}
 		}
-		return f.do(values)
+		if name == "CONCAT_WS" { // alone, it makes more than its arguments are
+			if err := e.spend(len(values) * len(toText(values[0]))); err != nil {
+				return false, err
+			}
+		}
+		v, err := f.do(values)
+		if err != nil {
+			return v, err
+		}
+		return e.made(v)
 	}, nil
 }

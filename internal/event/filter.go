@@ -30,24 +30,35 @@ type Filter struct {
 // Matcher says whether an event passes.
 type Matcher func(e *Event) bool
 
-// Compile checks the filters of a trigger and returns what decides by all of them. Without any, every event passes.
+// check is a part of a Matcher.
+type check func(e *evaluation) bool
+
+// Compile checks the filters of a trigger and returns what decides by all of them. Without any, every event passes; none passes that takes them
+// too much work (maxWork).
 func Compile(filters []Filter) (Matcher, error) {
 	left := maxFilters
-	return compileAll(filters, "filter", maxDepth, &left)
+	all, err := compileAll(filters, "filter", maxDepth, &left)
+	if err != nil {
+		return nil, err
+	}
+	return func(event *Event) bool {
+		e := evaluate(event)
+		return all(e) && e.left >= 0 // within "not" as well, what takes too much work does not pass
+	}, nil
 }
 
-func compileAll(filters []Filter, path string, depth int, left *int) (Matcher, error) {
+func compileAll(filters []Filter, path string, depth int, left *int) (check, error) {
 	all, err := compileEach(filters, path, depth, left)
 	if err != nil {
 		return nil, err
 	}
-	return func(e *Event) bool {
-		return !slices.ContainsFunc(all, func(m Matcher) bool { return !m(e) })
+	return func(e *evaluation) bool {
+		return !slices.ContainsFunc(all, func(m check) bool { return !m(e) })
 	}, nil
 }
 
-func compileEach(filters []Filter, path string, depth int, left *int) ([]Matcher, error) {
-	list := make([]Matcher, len(filters))
+func compileEach(filters []Filter, path string, depth int, left *int) ([]check, error) {
+	list := make([]check, len(filters))
 	for i := range filters {
 		at := path
 		if len(filters) > 1 {
@@ -62,7 +73,7 @@ func compileEach(filters []Filter, path string, depth int, left *int) ([]Matcher
 }
 
 // compile is Compile for one filter at path.
-func (f *Filter) compile(path string, depth int, left *int) (Matcher, error) {
+func (f *Filter) compile(path string, depth int, left *int) (check, error) {
 	if *left--; *left < 0 {
 		return nil, fmt.Errorf("there are more than %d filters", maxFilters)
 	}
@@ -88,12 +99,12 @@ func (f *Filter) compile(path string, depth int, left *int) (Matcher, error) {
 		return compileAll(f.All, path, depth-1, left)
 	case "any":
 		list, err := compileEach(f.Any, path, depth-1, left)
-		return func(e *Event) bool {
-			return slices.ContainsFunc(list, func(m Matcher) bool { return m(e) })
+		return func(e *evaluation) bool {
+			return slices.ContainsFunc(list, func(m check) bool { return m(e) })
 		}, err
 	case "not":
 		m, err := f.Not.compile(path, depth-1, left)
-		return func(e *Event) bool { return !m(e) }, err
+		return func(e *evaluation) bool { return !m(e) }, err
 	}
 	m, err := compileCESQL(f.CESQL)
 	if err != nil {
@@ -116,7 +127,7 @@ func (f *Filter) dialects() (said []string) {
 }
 
 // compileText compares attributes, all of which an event must have.
-func compileText(want map[string]string, path string, passes func(v, want string) bool) (Matcher, error) {
+func compileText(want map[string]string, path string, passes func(v, want string) bool) (check, error) {
 	if len(want) == 0 || len(want) > maxAttributes {
 		return nil, fmt.Errorf("%s: it names an attribute and its text, such as { type = \"order.created\" }", path)
 	}
@@ -131,7 +142,7 @@ func compileText(want map[string]string, path string, passes func(v, want string
 		}
 		pairs = append(pairs, pair{name, want[name]})
 	}
-	return func(e *Event) bool {
+	return func(e *evaluation) bool {
 		for _, p := range pairs {
 			if v, ok := e.Attribute(p.name); !ok || !passes(v, p.want) {
 				return false

@@ -10,6 +10,9 @@ import (
 // name, which is a DNS label of at most 63 bytes.
 const MaxNameLength = 40
 
+// Brokers is the label before the domain under which brokers take events over HTTP. No new app may have the name: it would get the tokens of those who send.
+const Brokers = "broker"
+
 // nameForm is compiled at first use.
 var nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`) })
 

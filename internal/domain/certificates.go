@@ -144,7 +144,7 @@ func (m *Manager) names(all []store.Domain, apps []app.App) (known map[string]bo
 		known[wildcard] = true
 		return known, append(wanted, wildcard)
 	}
-	for _, a := range apps {
+	for _, a := range append(apps, app.App{Name: app.Brokers}) {
 		name := a.Name + "." + m.o.Domain
 		known[name] = true
 		if m.c.pairs[name] != nil || m.c.demanded[name] {
@@ -197,7 +197,10 @@ func (m *Manager) Demand(name string) bool {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		_, err := m.o.Store.App(ctx, strings.TrimSuffix(name, "."+m.o.Domain))
+		var err error
+		if label := strings.TrimSuffix(name, "."+m.o.Domain); label != app.Brokers { // brokers are there
+			_, err = m.o.Store.App(ctx, label)
+		}
 		m.mu.Lock()
 		m.demands--
 		if err == nil {

@@ -20,7 +20,7 @@ const MostTriggers = 50
 const DefaultBroker = "default"
 
 // Host is the label before the domain under which brokers take events over HTTP.
-const Host = "broker"
+const Host = app.Brokers
 
 // SinkVariable is the variable of an instance's environment that has the URL of the broker: apps POST events to it.
 const SinkVariable = "K_SINK"

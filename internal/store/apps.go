@@ -16,7 +16,7 @@ type querier interface {
 }
 
 // CreateApp adds an app. It returns an *app.Error with code CodeExists if an app of that name exists, and CodeInvalidName if the name conflicts with
-// another app's (app.Clash).
+// another app's (app.Clash), or is app.Brokers.
 func (s *Store) CreateApp(ctx context.Context, name, owner string) (a app.App, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		a, err = createApp(ctx, tx, app.App{Name: name, Owner: owner, Created: s.Now()})
@@ -47,6 +47,9 @@ func createApp(ctx context.Context, tx querier, a app.App) (app.App, error) {
 		if why := app.Clash(a.Name, other.Name); why != "" {
 			return a, app.Errorf(app.CodeInvalidName, "choose another name", "the name %q cannot be used: %s", a.Name, why)
 		}
+	}
+	if a.Name == app.Brokers { // an app of an older version may have it
+		return a, app.Errorf(app.CodeInvalidName, "choose another name", "the name %q cannot be used: brokers take events there", a.Name)
 	}
 	if err := tx.QueryRowContext(ctx, "UPDATE last_ids SET id = id + 1 WHERE kind = 'app' RETURNING id").Scan(&a.ID); err != nil {
 		return a, err

@@ -41,6 +41,7 @@ func TestStore_Apps(t *testing.T) {
 	wantCode(t, create(s, "hello", "other"), app.CodeExists)
 	wantCode(t, create(s, "green-hello", "other"), app.CodeInvalidName)
 	wantCode(t, create(s, "hello-v3", "laptop"), app.CodeInvalidName)
+	wantCode(t, create(s, "broker", "laptop"), app.CodeInvalidName)
 	again, err := Open(file) // what was written is there for another process
 	if err != nil {
 		t.Fatal(err)

@@ -123,7 +123,7 @@ type Connections = dataplane.Connections
 // Bound returns a listener for NewServer's server that lets clients in within the limits.
 func Bound(l net.Listener, limits Limits) net.Listener { return dataplane.Bound(l, limits) }
 
-// Own has a handler answer requests for NAME.Domain, as long as there is no app of that name. It is called before the first request.
+// Own has a handler answer requests for NAME.Domain, rather than an app of that name. It is called before the first request.
 func (p *Platform) Own(name string, h http.Handler) { p.plane.Own(name+"."+p.opts.Domain, h) }
 
 // Open loads the Services and adopts the instances that still run; when it returns, requests are answered.

@@ -52,7 +52,7 @@ func New(trusted []netip.Prefix) *Plane {
 	return p
 }
 
-// Own has a handler answer the requests for a host that no app has. It is called before the first request.
+// Own has a handler answer the requests for a host, even where an app has it: they bring tokens that no app may see. It is called before the first request.
 func (p *Plane) Own(host string, h http.Handler) {
 	if p.own == nil {
 		p.own = map[string]http.Handler{}
@@ -111,13 +111,13 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
+		if h := p.own[name]; h != nil && marked == nil {
+			h.ServeHTTP(w, r)
+			return
+		}
 		if stopped := t.Stopped[at]; stopped != "" && !own {
 			p.refused[refusedStopped].Add(1)
 			refuse(w, r, http.StatusServiceUnavailable, "the app "+stopped+" is stopped: no request starts it; its owner does: ps start "+stopped)
-			return
-		}
-		if h := p.own[at]; h != nil && len(split) == 0 && !own {
-			h.ServeHTTP(w, r)
 			return
 		}
 		if len(split) == 0 {

@@ -202,6 +202,32 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// What is gitd's own answers at its name even where an app of an older gitd has it, is stopped, or has all names: tokens go there.
+func TestOwn(t *testing.T) {
+	r := revisionAt(serve(t, app(nil)), false, RevisionOptions{})
+	p := route(map[string]Split{"broker.localhost": {{r, 100}}, "*.localhost": {{r, 100}}})
+	p.Own("broker.localhost", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	front := serve(t, p)
+	is := func(host string, want int) {
+		t.Helper()
+		q, _ := http.NewRequest(http.MethodPost, "http://"+front, nil)
+		q.Host = host
+		res, err := client(t, front, false).Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", host, res.StatusCode, want)
+		}
+	}
+	is("broker.localhost", http.StatusTeapot)
+	is("Broker.localhost.:80", http.StatusTeapot)
+	is("other.localhost", http.StatusOK)
+	p.Publish(&Table{Hosts: map[string]Split{"broker.localhost": {{r, 100}}}, Stopped: map[string]string{"broker.localhost": "broker"}})
+	is("broker.localhost", http.StatusTeapot)
+}
+
 func TestForwardedHeaders(t *testing.T) {
 	r := revisionAt(serve(t, app(nil)), false, RevisionOptions{})
 	for _, trusted := range []bool{false, true} {

@@ -99,7 +99,7 @@ func (s *secure) choose(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	return nil, nil
 }
 
-// certificate finds the one for a handshake. Without one the handshake ends here, before it has cost anything: no app has the name.
+// certificate finds the one for a handshake. Without one the handshake ends here, before it has cost anything: no app has the name, and it is not gitd's own.
 func (p *Plane) certificate(s *secure, h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name := host(h.ServerName)
 	if name == "" {
@@ -108,7 +108,7 @@ func (p *Plane) certificate(s *secure, h *tls.ClientHelloInfo) (*tls.Certificate
 	if found := s.table.Load().find(name); found != nil || s.Wanted == nil {
 		return found, nil
 	}
-	if _, ok := p.table.Load().Hosts[name]; !ok {
+	if _, ok := p.table.Load().Hosts[name]; !ok && p.own[name] == nil {
 		return nil, nil
 	}
 	if !s.Wanted(name) || !s.enter(name) { // it is asked for even where too many wait: it is there for those who come later

@@ -249,6 +249,7 @@ func TestTLS_Wanted(t *testing.T) {
 	asked := make(chan string, 100)
 	p, _, secure := secured(t, Secure{Wanted: func(n string) bool { asked <- n; return true }}, Limits{}, app(nil))
 	done := make(chan error, 8)
+	p.Own("broker.example", http.NotFoundHandler())
 	for range cap(done) {
 		go func() {
 			c, err := tls.Dial("tcp", secure, &tls.Config{ServerName: strings.ToUpper(name), InsecureSkipVerify: true})
@@ -269,6 +270,25 @@ func TestTLS_Wanted(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+	go func() {
+		c, err := tls.Dial("tcp", secure, &tls.Config{ServerName: "broker.example", InsecureSkipVerify: true})
+		if err == nil {
+			c.Close()
+		}
+		done <- err
+	}()
+	select {
+	case got := <-asked:
+		if got != "broker.example" {
+			t.Errorf("%q was asked for", got)
+		}
+	case err := <-done:
+		t.Fatalf("no certificate is obtained for a name of gitd's own: %v", err)
+	}
+	p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{"broker.example": selfSigned(t, "broker.example")}})
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

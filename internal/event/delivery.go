@@ -1,7 +1,6 @@
 package event
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -62,7 +61,7 @@ var duration = sync.OnceValue(func() *regexp.Regexp {
 
 // ParseDuration reads a duration of ISO 8601, such as PT0.2S, or one of Go, such as 200ms.
 func ParseDuration(s string) (time.Duration, error) {
-	bad := fmt.Errorf("%q is not a duration of ISO 8601, such as PT0.2S or PT5M", cmp.Or(s, ""))
+	bad := fmt.Errorf("%q is not a duration of ISO 8601, such as PT0.2S or PT5M", s)
 	if !strings.HasPrefix(s, "P") {
 		if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 			return d, nil

@@ -30,6 +30,8 @@ type change struct {
 	do    func(tx *tx) error
 	after func() // once it is on disk, before the caller goes on
 	err   chan error
+
+	failed error // of do
 }
 
 // tx is the transaction under way, with statements that are prepared once.
@@ -113,40 +115,45 @@ func (w *writer) run() {
 	}
 }
 
-// commit writes a group. Where one change fails, it is left out, and the others are written without it.
+// commit writes a group. A change that fails is left out. Only where SQLite has undone the others with it are they written again.
 func (w *writer) commit(group []*change) {
 	for len(group) > 0 {
-		failed, err := w.try(group)
-		if err == nil {
-			for _, c := range group {
+		lost, err := w.try(group)
+		if lost >= 0 {
+			group[lost].err <- err
+			group = append(group[:lost:lost], group[lost+1:]...)
+			continue
+		}
+		for _, c := range group {
+			switch {
+			case err != nil: // the disk, and it concerns all of them
+				c.err <- err
+			case c.failed != nil:
+				c.err <- c.failed
+			default:
 				if c.after != nil {
 					c.after()
 				}
 				c.err <- nil
 			}
-			return
 		}
-		if failed < 0 { // the disk, and it concerns all of them
-			for _, c := range group {
-				c.err <- err
-			}
-			return
-		}
-		group[failed].err <- err
-		group = append(group[:failed:failed], group[failed+1:]...)
+		return
 	}
 }
 
-// try writes a group, or nothing of it: then it says which change has failed; -1 for all.
-func (w *writer) try(group []*change) (failed int, err error) {
+// try writes a group, but for the changes that fail, or nothing of it: then it says which change has undone it; -1 for none.
+func (w *writer) try(group []*change) (lost int, err error) {
 	t := &tx{w}
 	if _, err := t.exec("BEGIN IMMEDIATE"); err != nil {
 		return -1, explain(err)
 	}
 	for i, c := range group {
-		if err := c.do(t); err != nil {
+		if c.failed, err = t.apart(c.do); err != nil {
 			w.rollback()
-			return i, explain(err)
+			if c.failed == nil {
+				c.failed = explain(err)
+			}
+			return i, c.failed
 		}
 	}
 	if _, err := t.exec("COMMIT"); err != nil {
@@ -154,6 +161,20 @@ func (w *writer) try(group []*change) (failed int, err error) {
 		return -1, explain(err)
 	}
 	return -1, nil
+}
+
+// apart makes a change so that its error undoes it alone. With err, the transaction is no more: after some errors SQLite undoes all of it.
+func (t *tx) apart(do func(tx *tx) error) (failed, err error) {
+	if _, err := t.exec("SAVEPOINT change"); err != nil {
+		return nil, err
+	}
+	if failed = explain(do(t)); failed != nil {
+		if _, err := t.exec("ROLLBACK TO change"); err != nil {
+			return failed, err
+		}
+	}
+	_, err = t.exec("RELEASE change")
+	return failed, err
 }
 
 // rollback undoes the transaction. After some errors SQLite has done so by itself.

@@ -2,6 +2,8 @@ package local
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -26,6 +28,9 @@ func (p *Platform) clean() {
 }
 
 func (p *Platform) cleanOnce(ctx context.Context) error {
+	if err := p.sweep(ctx); err != nil {
+		return err
+	}
 	now := p.clock.now()
 	for {
 		n, err := p.remove(ctx, now.Add(-p.o.Keep), now.Add(-p.o.KeepDead), cleanGroup)
@@ -35,12 +40,40 @@ func (p *Platform) cleanOnce(ctx context.Context) error {
 	}
 }
 
-// remove removes the oldest events: those that came in before done and of which nothing waits or is dead, and those before dead of which nothing waits.
+// sweep makes dead letters of what waits for triggers that are gone: no queue takes it. A trigger that is live and cannot be read is there.
+func (p *Platform) sweep(ctx context.Context) error {
+	var key queueKey
+	for {
+		err := p.db.QueryRowContext(ctx, "SELECT app_id, trigger FROM deliveries WHERE state = 0 AND (app_id, trigger) > (?, ?) ORDER BY app_id, trigger LIMIT 1", key.app, key.trigger).Scan(&key.app, &key.trigger)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for n := int64(cleanGroup); n == cleanGroup && p.fan.Load().keys[key] == nil; {
+			if err := p.w.write(ctx, func(t *tx) error {
+				r, err := t.exec(`UPDATE deliveries SET state = ?, reason = 'its trigger is gone' WHERE number IN (SELECT number FROM deliveries WHERE state = 0 AND app_id = ?2 AND trigger = ?3 LIMIT ?4)
+					AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.id = ?2 AND NOT json_valid(triggers))
+					AND NOT EXISTS (SELECT 1 FROM owners, json_each(CASE WHEN json_valid(triggers) THEN triggers ELSE '[]' END) t WHERE owners.id = ?2 AND t.value ->> '$.name' = ?3)`,
+					dead, key.app, key.trigger, cleanGroup)
+				if err == nil {
+					n, err = r.RowsAffected()
+				}
+				return err
+			}, nil); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// remove removes the oldest events: those that came in before done and of which nothing waits or is dead, and those of which all that is dead died before old.
 func (p *Platform) remove(ctx context.Context, done, old time.Time, most int) (n int, err error) {
 	var bytes int64
 	err = p.w.write(ctx, func(t *tx) error {
 		n, bytes = 0, 0
-		numbers, err := t.numbers(`SELECT number FROM events e WHERE accepted < ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = e.number AND (state = 0 OR state = 3 AND e.accepted >= ?)) ORDER BY number LIMIT ?`,
+		numbers, err := t.numbers(`SELECT number FROM events e WHERE accepted < ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = e.number AND (state = 0 OR state = 3 AND died >= ?)) ORDER BY number LIMIT ?`,
 			done.UnixMilli(), old.UnixMilli(), most)
 		if err != nil {
 			return err

@@ -68,6 +68,7 @@ CREATE TABLE deliveries (
 	status   INTEGER NOT NULL DEFAULT 0,
 	error    TEXT NOT NULL DEFAULT '',
 	reason   TEXT NOT NULL DEFAULT '', -- of one that is dead
+	died     INTEGER NOT NULL DEFAULT 0,
 	-- how the app failed, of one that goes to what takes dead letters, or is dead
 	failed_sink   TEXT NOT NULL DEFAULT '',
 	failed_status INTEGER NOT NULL DEFAULT 0,
@@ -76,6 +77,10 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_of_event ON deliveries (event);
 CREATE INDEX deliveries_queued ON deliveries (app_id, trigger, due) WHERE state = 0;
 CREATE INDEX deliveries_dead ON deliveries (app_id, number) WHERE state = 3;
+-- in the database, because a delivery dies of many things: its last attempt, a release without its trigger, the end of its app
+CREATE TRIGGER deliveries_died AFTER UPDATE OF state ON deliveries WHEN NEW.state = 3 AND OLD.state <> 3 BEGIN
+	UPDATE deliveries SET died = max(NEW.at, unixepoch() * 1000) WHERE number = NEW.number;
+END;
 -- attempts that failed; the last one is in its delivery
 CREATE TABLE attempts (
 	delivery INTEGER NOT NULL REFERENCES deliveries(number) ON DELETE CASCADE,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -68,20 +69,27 @@ func (p *Platform) sweep(ctx context.Context) error {
 	}
 }
 
-// remove removes the oldest events: those that came in before done and of which nothing waits or is dead, and those of which all that is dead died before old.
+// mayGo are the events that came in before a time, of which nothing waits, and nothing has died after another.
+const mayGo = "accepted < ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = e.number AND (state = 0 OR state = 3 AND died >= ?))"
+
+// remove removes the oldest events: those that came in before done and of which nothing waits or is dead, and those of which all that is dead died before
+// old. They are looked for outside of the writer: where most wait, it takes long.
 func (p *Platform) remove(ctx context.Context, done, old time.Time, most int) (n int, err error) {
+	numbers, err := p.mayGo(ctx, done, old, most)
+	if err != nil || len(numbers) == 0 {
+		return 0, err
+	}
 	var bytes int64
 	err = p.w.write(ctx, func(t *tx) error {
 		n, bytes = 0, 0
-		numbers, err := t.numbers(`SELECT number FROM events e WHERE accepted < ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = e.number AND (state = 0 OR state = 3 AND died >= ?)) ORDER BY number LIMIT ?`,
-			done.UnixMilli(), old.UnixMilli(), most)
-		if err != nil {
-			return err
-		}
 		for _, number := range numbers {
 			var broker string
 			var size int64
-			if err := t.row("SELECT broker, size FROM events WHERE number = ?", []any{number}, &broker, &size); err != nil {
+			err := t.row("SELECT broker, size FROM events e WHERE number = ? AND "+mayGo, []any{number, done.UnixMilli(), old.UnixMilli()}, &broker, &size)
+			if errors.Is(err, sql.ErrNoRows) { // it waits again, or is gone
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			if _, err := t.exec("DELETE FROM events WHERE number = ?", number); err != nil {
@@ -98,33 +106,9 @@ func (p *Platform) remove(ctx context.Context, done, old time.Time, most int) (n
 	return n, err
 }
 
-// evict removes delivered events, the oldest first, until there is room for size bytes, or nothing more may go.
-func (p *Platform) evict(ctx context.Context, size int64) error {
-	now := p.clock.now()
-	for p.bytes.Load()+size > p.o.MaxBytes {
-		n, err := p.remove(ctx, now.Add(-p.o.Recognised), now.Add(-p.o.KeepDead), cleanGroup)
-		if err != nil || n == 0 {
-			return err
-		}
-	}
-	return nil
-}
-
-// recount sets how many bytes are kept.
-func (p *Platform) recount(ctx context.Context) error {
-	var bytes int64
-	return p.w.write(ctx, func(t *tx) error {
-		return t.row("SELECT coalesce(sum(bytes), 0) FROM brokers", nil, &bytes)
-	}, func() { p.bytes.Store(bytes) })
-}
-
-// numbers returns the one column of a query's rows.
-func (t *tx) numbers(query string, args ...any) (list []int64, err error) {
-	s, err := t.prepared(query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := s.Query(args...)
+// mayGo returns the oldest events that may go.
+func (p *Platform) mayGo(ctx context.Context, done, old time.Time, most int) (list []int64, err error) {
+	rows, err := p.db.QueryContext(ctx, "SELECT number FROM events e INDEXED BY events_age WHERE "+mayGo+" ORDER BY number LIMIT ?", done.UnixMilli(), old.UnixMilli(), most)
 	if err != nil {
 		return nil, err
 	}
@@ -137,4 +121,42 @@ func (t *tx) numbers(query string, args ...any) (list []int64, err error) {
 		list = append(list, n)
 	}
 	return list, rows.Err()
+}
+
+// eviction looks for what may go, one at a time.
+type eviction struct {
+	mu    sync.Mutex
+	pause time.Time // until then it does not look again: nothing was found
+}
+
+// evictShare is how many times as long as it looks in vain it does not look again.
+const evictShare = 20
+
+// evict removes delivered events, the oldest first, until there is room for size bytes, or nothing more may go.
+func (p *Platform) evict(ctx context.Context, size int64) error {
+	p.evicts.mu.Lock()
+	defer p.evicts.mu.Unlock()
+	for p.bytes.Load()+size > p.o.MaxBytes {
+		now := p.clock.now()
+		if now.Before(p.evicts.pause) {
+			return nil
+		}
+		n, err := p.remove(ctx, now.Add(-p.o.Recognised), now.Add(-p.o.KeepDead), cleanGroup)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			end := p.clock.now()
+			p.evicts.pause = end.Add(min(evictShare*end.Sub(now), cleanEvery))
+		}
+	}
+	return nil
+}
+
+// recount sets how many bytes are kept.
+func (p *Platform) recount(ctx context.Context) error {
+	var bytes int64
+	return p.w.write(ctx, func(t *tx) error {
+		return t.row("SELECT coalesce(sum(bytes), 0) FROM brokers", nil, &bytes)
+	}, func() { p.bytes.Store(bytes) })
 }

@@ -91,3 +91,36 @@ func TestClean_NoTrigger(t *testing.T) {
 		t.Errorf("%s, want %s", s, want)
 	}
 }
+
+// While nothing may go from a full broker, those who send do not hold up the writer, or each other, with looking for what may.
+func TestFull_Cost(t *testing.T) {
+	const most = 10_000
+	p := opened(t, filepath.Join(t.TempDir(), "events.db"), func(http.ResponseWriter, *http.Request) {}, func(o *Options) { o.MaxBytes = most * 512 })
+	alter(t, p, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		INSERT INTO events (broker, source, id, type, accepted, sender, sender_name, sender_id, size, attributes) SELECT 'default', 's', i, 'a', 1, 'key', '', 0, 512, '{}' FROM n`, most)
+	alter(t, p, "INSERT INTO deliveries (event, app, app_id, trigger, state, due) SELECT number, 'x', 1, 'x', 0, 1 FROM events")
+	alter(t, p, "UPDATE brokers SET events = ?, bytes = ?", most, most*512)
+	if err := p.recount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	send := func() error {
+		_, err := p.Send(t.Context(), "", event.Event{ID: "x", Source: "s", Type: "a"}, key)
+		return err
+	}
+	began := time.Now()
+	if err := send(); app.CodeOf(err) != app.CodeUnavailable {
+		t.Fatal(err)
+	}
+	once := time.Since(began)
+	began = time.Now()
+	for range 1000 {
+		if err := send(); app.CodeOf(err) != app.CodeUnavailable {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took > 40*once && took > time.Second {
+		t.Errorf("1000 take %s, and one %s", took, once)
+	}
+	alter(t, p, "UPDATE deliveries SET state = 1")
+	waitRoom(t, send)
+}

@@ -62,6 +62,7 @@ type Platform struct {
 	fan     atomic.Pointer[fan]
 	recent  recent
 	bytes   atomic.Int64 // of all events that are kept
+	evicts  eviction
 	tails   tails
 	outside http.RoundTripper // to URLs that triggers name
 	under   underWay

@@ -49,6 +49,8 @@ CREATE TABLE events (
 	attributes  TEXT NOT NULL, -- the other ones, as JSON
 	data        BLOB
 ) STRICT;
+-- what is old is looked for in it alone: rows are long
+CREATE INDEX events_age ON events (number, accepted);
 -- with the sender: no app can have another's event taken for a duplicate
 CREATE UNIQUE INDEX events_once ON events (broker, source, id, sender, sender_name, sender_id);
 CREATE TABLE deliveries (
@@ -74,7 +76,7 @@ CREATE TABLE deliveries (
 	failed_status INTEGER NOT NULL DEFAULT 0,
 	failed_error  TEXT NOT NULL DEFAULT ''
 ) STRICT;
-CREATE INDEX deliveries_of_event ON deliveries (event);
+CREATE INDEX deliveries_of_event ON deliveries (event, state, died); -- the state says whether the event may go
 CREATE INDEX deliveries_queued ON deliveries (app_id, trigger, due) WHERE state = 0;
 CREATE INDEX deliveries_dead ON deliveries (app_id, number) WHERE state = 3;
 -- in the database, because a delivery dies of many things: its last attempt, a release without its trigger, the end of its app

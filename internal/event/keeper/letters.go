@@ -13,16 +13,38 @@ import (
 	"time"
 )
 
-var errFull = errors.New("the dead letters are full: re-send or discard some")
+var (
+	errFull  = errors.New("the dead letters are full: re-send or discard some")
+	errShare = fmt.Errorf("an app may have a quarter of them: %w", errFull)
+)
+
+// What apps and brokers may have of the room. A quarter each, so that one app that fails does not take it from the others; and apps together leave some
+// to the events that gitd sends.
+const (
+	shareOf  = 4
+	outOf    = 8                   // the part of the room that apps leave
+	keepDead = 30 * 24 * time.Hour // as on one machine
+	lookDead = time.Hour
+)
+
+// room is a number of letters with their bytes.
+type room struct{ letters, bytes int64 }
+
+// within says whether one more letter fits into a part of the whole.
+func (r room) within(size, part, of int64) bool {
+	return r.letters < MaxLetters*part/of && r.bytes+size <= maxBytes*part/of
+}
 
 // letters are a directory with a file for each. A file has its name only when its content is on the disk.
 type letters struct {
 	dir     string
 	numbers *numbers
 
-	mu    sync.Mutex
-	index []entry // by ID
-	bytes int64
+	mu     sync.Mutex
+	index  []entry // by ID
+	all    room
+	apps   room           // of them all together
+	shares map[int64]room // by ID of the app; 0 for what is on its way to brokers
 }
 
 // entry is a letter without its event, and the size of its file.
@@ -32,7 +54,7 @@ type entry struct {
 }
 
 func openLetters(dir string, n *numbers) (*letters, error) {
-	l := &letters{dir: dir, numbers: n}
+	l := &letters{dir: dir, numbers: n, shares: map[int64]room{}}
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -55,10 +77,43 @@ func openLetters(dir string, n *numbers) (*letters, error) {
 		}
 		letter.Event = nil
 		l.index = append(l.index, entry{letter, size})
-		l.bytes += size
+		l.count(&letter, 1, size)
 	}
 	slices.SortFunc(l.index, func(a, b entry) int { return int(a.ID - b.ID) })
 	return l, nil
+}
+
+// count adds to the room that is taken, or takes from it.
+func (l *letters) count(letter *Letter, letters, bytes int64) {
+	add := func(r room) room { return room{r.letters + letters, r.bytes + bytes} }
+	l.all = add(l.all)
+	share := letter.share()
+	if share != 0 {
+		l.apps = add(l.apps)
+	}
+	if l.shares[share] = add(l.shares[share]); l.shares[share].letters == 0 {
+		delete(l.shares, share)
+	}
+}
+
+// fits returns an error where there is no room for one more letter.
+func (l *letters) fits(letter *Letter, size int64) error {
+	share := letter.share()
+	switch {
+	case !l.all.within(size, 1, 1) || share != 0 && !l.apps.within(size, outOf-1, outOf):
+		return errFull
+	case !l.shares[share].within(size, 1, shareOf):
+		return errShare
+	}
+	return nil
+}
+
+// share is of which app's room a letter takes; 0 for one that is on its way to a broker.
+func (l *Letter) share() int64 {
+	if l.Out {
+		return 0
+	}
+	return max(l.AppID, 1)
 }
 
 func (l *letters) file(id int64) string {
@@ -95,6 +150,7 @@ func (l *letters) add(letter *Letter) error {
 	short := *letter
 	short.Event = nil
 	l.index = append(l.index, entry{short, size})
+	l.count(letter, 1, size)
 	return nil
 }
 
@@ -106,13 +162,15 @@ func (l *letters) set(letter *Letter) error {
 	if !there {
 		return os.ErrNotExist
 	}
-	size, err := l.write(letter, l.index[i].size)
+	before := l.index[i].size
+	size, err := l.write(letter, before)
 	if err != nil {
 		return err
 	}
 	short := *letter
 	short.Event = nil
 	l.index[i] = entry{short, size}
+	l.count(letter, 0, size-before)
 	return nil
 }
 
@@ -123,14 +181,12 @@ func (l *letters) write(letter *Letter, before int64) (int64, error) {
 		return 0, err
 	}
 	size := int64(len(data))
-	if before == 0 && (len(l.index) >= MaxLetters || l.bytes+size > maxBytes) {
-		return 0, errFull
+	if before == 0 {
+		if err := l.fits(letter, size); err != nil {
+			return 0, err
+		}
 	}
-	if err := writeSynced(l.file(letter.ID), data); err != nil {
-		return 0, err
-	}
-	l.bytes += size - before
-	return size, nil
+	return size, writeSynced(l.file(letter.ID), data)
 }
 
 // list returns letters without their events, the newest first. 0 stands for all apps, and for all events.
@@ -184,9 +240,34 @@ func (l *letters) remove(id int64) error {
 	if err := os.Remove(l.file(id)); err != nil {
 		return err
 	}
-	l.bytes -= l.index[i].size
+	l.count(&l.index[i].Letter, -1, -l.index[i].size)
 	l.index = slices.Delete(l.index, i, i+1)
 	return syncDir(l.dir)
+}
+
+// size is that of a letter's file; 0 where there is none.
+func (l *letters) size(id int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i, there := l.find(id); there {
+		return l.index[i].size
+	}
+	return 0
+}
+
+// expire removes the letters that are dead since before a time.
+func (l *letters) expire(before time.Time) {
+	l.mu.Lock()
+	var old []int64
+	for _, e := range l.index {
+		if e.Again == nil && e.Time.Before(before) {
+			old = append(old, e.ID)
+		}
+	}
+	l.mu.Unlock()
+	for _, id := range old {
+		_ = l.remove(id) // the next look finds it again
+	}
 }
 
 // writeSynced writes a file that is there as a whole or not at all.

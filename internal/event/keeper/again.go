@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -28,7 +29,7 @@ func (k *Keeper) again(w http.ResponseWriter, r *http.Request) {
 		letter.Again, letter.Tries = &o.Again, 0
 		if k.letters.set(&letter) == nil {
 			done.Queued++
-			go k.deliver(letter.ID)
+			k.begin(&letter)
 		}
 	}
 	for _, number := range o.Events {
@@ -42,51 +43,56 @@ func (k *Keeper) again(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		done.Queued++
-		go k.deliver(letter.ID)
+		k.begin(&letter)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(done)
 }
 
 // deliver delivers a letter that waits, with the retries of its trigger. If all fail it is a dead letter again.
-func (k *Keeper) deliver(id int64) {
+func (k *Keeper) deliver(id, appID int64) {
 	for {
-		select {
-		case k.slots <- struct{}{}:
-		case <-k.ctx.Done():
+		verdict, failure, there := k.attemptInTurn(id, appID)
+		switch {
+		case !there || k.ctx.Err() != nil:
+			return
+		case verdict == event.Delivered:
+			k.drop(id)
 			return
 		}
-		letter, err := k.letters.read(id)
-		if err != nil || letter.Again == nil {
-			<-k.slots
-			return
-		}
-		verdict, failure := k.attempt(&letter)
-		<-k.slots
-		if verdict == event.Delivered {
-			_ = k.letters.remove(id)
-			return
-		}
-		if k.ctx.Err() != nil {
-			return
-		}
-		letter.Tries++
-		d := &letter.Again.Delivery
-		pause := d.Pause(letter.Tries)
-		final := verdict == event.Failed || letter.Tries > d.Retry
-		if final {
-			letter.Again = nil
-		}
-		letter.Failure = failure
-		if k.letters.set(&letter) != nil || final {
-			return
-		}
-		select {
-		case <-time.After(pause):
-		case <-k.ctx.Done():
+		var pause time.Duration
+		goesOn := k.change(id, func(l *Letter) {
+			l.Tries++
+			l.Failure = failure
+			pause = l.Again.Delivery.Pause(l.Tries)
+			if verdict == event.Failed || l.Tries > l.Again.Delivery.Retry {
+				l.Again = nil
+			}
+		})
+		if !goesOn || !k.sleep(pause) {
 			return
 		}
 	}
+}
+
+// attemptInTurn makes an attempt when it is the letter's turn. It is read then and not before: many may wait. there is false for one that waits no more.
+func (k *Keeper) attemptInTurn(id, appID int64) (verdict event.Verdict, failure event.Failure, there bool) {
+	leave := k.perApp.take(k.ctx, appID)
+	if leave == nil {
+		return 0, failure, false
+	}
+	defer leave()
+	done := k.deliveries.take(k.ctx, k.letters.size(id))
+	if done == nil {
+		return 0, failure, false
+	}
+	defer done()
+	letter, there, err := k.read(id)
+	if !there || err != nil {
+		return event.Retry, event.Failure{Data: []byte(fmt.Sprint(err))}, there
+	}
+	verdict, failure = k.attempt(&letter)
+	return verdict, failure, true
 }
 
 // attempt is one attempt to deliver a letter.

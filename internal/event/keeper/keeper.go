@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
@@ -40,7 +41,9 @@ type Keeper struct {
 	mux     *http.ServeMux
 	stop    context.CancelFunc
 	ctx     context.Context
-	slots   chan struct{} // of deliveries at a time
+
+	deliveries, mail, coming *turns
+	perApp                   *shares
 }
 
 // InKey is the part of an address that only Knative's objects know: an app cannot send the keeper a dead letter of another one.
@@ -63,27 +66,40 @@ func New(dir, token string) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keeper{token: token, letters: l, seen: newSeen(numbers), mux: http.NewServeMux(), slots: make(chan struct{}, 8), client: &http.Client{
+	k := &Keeper{token: token, letters: l, seen: newSeen(numbers), mux: http.NewServeMux(), client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}, deliveries: newTurns(maxDeliveries, inFlight), mail: newTurns(maxMail, inFlight), coming: newTurns(inComing/leastBody, inComing), perApp: newShares(maxOfApp)}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	in := "/in/" + InKey(token)
 	k.mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	k.mux.HandleFunc("POST "+in+"/dead/{broker}/{app}/{id}/{trigger}", k.takeLetter)
-	k.mux.HandleFunc("POST "+in+"/seen/{broker}", k.takeSeen)
+	k.mux.HandleFunc("POST "+in+"/dead/{broker}/{app}/{id}/{trigger}", k.inTurn(k.takeLetter))
+	k.mux.HandleFunc("POST "+in+"/seen/{broker}", k.inTurn(k.takeSeen))
 	k.mux.HandleFunc("POST /send", k.own(k.send))
 	k.mux.HandleFunc("GET /seen", k.own(k.listSeen))
 	k.mux.HandleFunc("GET /letters", k.own(k.listLetters))
 	k.mux.HandleFunc("DELETE /letters/{id}", k.own(k.removeLetter))
 	k.mux.HandleFunc("POST /again", k.own(k.again))
 	for _, letter := range l.waiting() {
-		if letter.Out {
-			go k.carry(letter.ID, &posting{})
-		} else {
-			go k.deliver(letter.ID)
-		}
+		k.begin(&letter)
 	}
+	go k.expire()
 	return k, nil
+}
+
+// begin goes on with a letter that waits.
+func (k *Keeper) begin(l *Letter) {
+	if l.Out {
+		go k.carry(l.ID, &posting{})
+	} else {
+		go k.deliver(l.ID, l.AppID)
+	}
+}
+
+// expire removes letters that are dead for too long.
+func (k *Keeper) expire() {
+	for ok := true; ok; ok = k.sleep(lookDead) {
+		k.letters.expire(time.Now().Add(-keepDead))
+	}
 }
 
 // Close ends the deliveries; they go on with the next start.
@@ -99,6 +115,22 @@ func (k *Keeper) own(h http.HandlerFunc) http.HandlerFunc {
 			http.Error(w, "this is for gitd", http.StatusForbidden)
 			return
 		}
+		h(w, r)
+	}
+}
+
+// inTurn bounds the bodies that are read at a time.
+func (k *Keeper) inTurn(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		size := r.ContentLength
+		if size < 0 || size > maxBody {
+			size = maxBody
+		}
+		done := k.coming.take(r.Context(), max(size, leastBody))
+		if done == nil {
+			return // the sender is gone
+		}
+		defer done()
 		h(w, r)
 	}
 }

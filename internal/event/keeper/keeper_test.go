@@ -93,11 +93,13 @@ func (w *world) letters(query string) (out []keeper.Letter) {
 }
 
 // die sends the keeper an event that could not be delivered, as Knative does.
-func (w *world) die(id string) (int, string) {
+func (w *world) die(id string) (int, string) { w.t.Helper(); return w.dieOf(7, id) }
+
+func (w *world) dieOf(appID int, id string) (int, string) {
 	w.t.Helper()
 	h := http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Source": {"/s"}, "Ce-Type": {"t"}, "Content-Type": {"text/plain"},
 		"Ce-Knativeerrordest": {"http://shop/"}, "Ce-Knativeerrorcode": {"503"}, "Ce-Knativeerrordata": {"YXdheQ=="}}
-	return w.do("POST", "/in/"+keeper.InKey(token)+"/dead/default/shop/7/orders", h, []byte("data"))
+	return w.do("POST", "/in/"+keeper.InKey(token)+fmt.Sprintf("/dead/default/shop/%d/orders", appID), h, []byte("data"))
 }
 
 func eventually(t *testing.T, f func() bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -70,7 +71,7 @@ func (k *Keeper) send(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	k.seen.from(m.Broker, &e, m.From)
-	letter := Letter{Broker: m.Broker, Event: m.Event, Out: true, Again: &Again{To: m.To}}
+	letter := Letter{Broker: m.Broker, From: m.From, Event: m.Event, Out: true, Again: &Again{To: m.To}}
 	switch err := k.letters.add(&letter); {
 	case errors.Is(err, errFull):
 		w.Header().Set("Retry-After", fullWait)
@@ -100,41 +101,58 @@ func (k *Keeper) send(w http.ResponseWriter, r *http.Request) {
 	answer(Sent{Number: number})
 }
 
-// carry sends an event to its broker until the broker has taken it.
+// forGood says whether a broker that answers so is not asked again: it does not exist any more, or it does not take this event.
+func forGood(status int) bool {
+	return status == http.StatusNotFound || event.Judge(status) == event.Failed
+}
+
+// carry sends an event to its broker until the broker has taken it, or has refused it for good: it is a dead letter then.
 func (k *Keeper) carry(id int64, p *posting) {
-	pause := firstPause
-	for {
-		letter, err := k.letters.read(id)
-		if err != nil || letter.Again == nil {
-			return
-		}
-		e, err := event.Parse(letter.Event)
-		if err != nil {
-			return
-		}
-		ctx, cancel := context.WithTimeout(k.ctx, brokerTime)
-		a := k.post(ctx, &e, letter.Again.To)
-		cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		to, a, there := k.postInTurn(id)
 		switch {
+		case !there:
+			return
 		case a.status/100 == 2:
-			_ = k.letters.remove(id)
+			k.drop(id)
 			return
 		case k.ctx.Err() != nil:
 			return
 		case a.status/100 == 4 && p.refuse(Sent{Refused: a.status, Detail: string(start(a.body))}):
-			_ = k.letters.remove(id)
+			k.drop(id)
 			return
 		}
-		letter.Tries++
-		letter.Failure = event.Failure{Destination: letter.Again.To, Status: a.status, Data: start(a.body)}
-		if k.letters.set(&letter) != nil {
+		goesOn := k.change(id, func(l *Letter) {
+			l.Tries++
+			l.Failure = event.Failure{Destination: to, Status: a.status, Data: start(a.body)}
+			if forGood(a.status) {
+				l.Again = nil
+			}
+		})
+		if !goesOn || !k.sleep(pause) {
 			return
 		}
-		select {
-		case <-time.After(pause):
-		case <-k.ctx.Done():
-			return
-		}
-		pause = min(2*pause, lastPause)
 	}
+}
+
+// postInTurn sends an event to its broker once, when it is its turn. It is read then and not before: many may wait. there is false for one that waits no more.
+func (k *Keeper) postInTurn(id int64) (to string, a answer, there bool) {
+	done := k.mail.take(k.ctx, k.letters.size(id))
+	if done == nil {
+		return "", a, false
+	}
+	defer done()
+	letter, there, err := k.read(id)
+	if !there || err != nil {
+		return "", answer{body: []byte(fmt.Sprint(err))}, there
+	}
+	to = letter.Again.To
+	e, err := event.Parse(letter.Event)
+	if err != nil {
+		return to, answer{status: http.StatusBadRequest, body: []byte(err.Error())}, true
+	}
+	letter = Letter{} // the event alone is held while the broker takes it
+	ctx, cancel := context.WithTimeout(k.ctx, brokerTime)
+	defer cancel()
+	return to, k.post(ctx, &e, to), true
 }

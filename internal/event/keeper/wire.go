@@ -24,6 +24,7 @@ type Letter struct {
 	ID      int64           `json:"id"`
 	Number  int64           `json:"number"` // of the event
 	Broker  string          `json:"broker"`
+	From    event.Sender    `json:"from"` // of one that gitd sent
 	App     string          `json:"app"`
 	AppID   int64           `json:"appId"`
 	Trigger string          `json:"trigger"`
@@ -32,7 +33,7 @@ type Letter struct {
 	Failure event.Failure   `json:"failure"`
 	Again   *Again          `json:"again,omitempty"`
 	Tries   int             `json:"tries,omitempty"` // by the keeper
-	Out     bool            `json:"out,omitempty"`   // on its way to a broker: gitd has sent it; it has no app
+	Out     bool            `json:"out,omitempty"`   // to a broker: gitd has sent it; it has no app. Without Again, the broker has refused it
 }
 
 // Again is how an event is delivered once more: by the keeper, to one trigger alone.

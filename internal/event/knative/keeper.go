@@ -164,7 +164,7 @@ func (p *Platform) deployment(image, pull string) *unstructured.Unstructured {
 			"seccompProfile": map[string]any{"type": "RuntimeDefault"}},
 		"containers": []any{map[string]any{
 			"name": "keeper", "image": image,
-			"env": []any{map[string]any{"name": "KEEPER_DIR", "value": "/data/letters"},
+			"env": []any{map[string]any{"name": "KEEPER_DIR", "value": "/data/letters"}, map[string]any{"name": "GOMEMLIMIT", "value": "200MiB"},
 				map[string]any{"name": "KEEPER_TOKEN", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": keeperName, "key": "token"}}}},
 			"ports":           []any{map[string]any{"name": "http", "containerPort": int64(8080), "protocol": "TCP"}},
 			"readinessProbe":  map[string]any{"httpGet": map[string]any{"path": "/healthz", "port": "http"}, "periodSeconds": int64(2)},

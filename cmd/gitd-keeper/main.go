@@ -35,14 +35,17 @@ func serve() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	s := &http.Server{Addr: ":" + cmp.Or(os.Getenv("PORT"), "8080"), Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	done := make(chan struct{})
 	go func() {
 		<-ctx.Done()
 		last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = s.Shutdown(last)
+		close(done)
 	}()
 	if err := s.ListenAndServe(); err != http.ErrServerClosed {
 		return err
 	}
+	<-done // ListenAndServe returns when Shutdown begins: the requests that are under way end first
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 // Platform is what has brokers and delivers. Everything that it accepts survives the end of gitd at any moment. Errors that people can do something about are
 // *app.Errors: NotFound for a broker, an event or a token that does not exist, LimitExceeded or Unavailable where there is no room.
 type Platform interface {
-	// Ready returns an *app.Error where no trigger can work, because something has to be installed first.
-	Ready(ctx context.Context) error
+	// Ready returns an *app.Error where no trigger can work, because something has to be installed first, or where one of these cannot.
+	Ready(ctx context.Context, all ...Trigger) error
 	// Start begins to deliver. It is called once, when the triggers of what is live are set. Events are accepted before as well.
 	Start()
 	// Send accepts an event into a broker ("" for the default one) and returns once it is on disk; it is delivered after that to each trigger whose filters it

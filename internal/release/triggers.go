@@ -18,8 +18,8 @@ type Triggers interface {
 	SetTriggers(ctx context.Context, of event.Owner, all []event.Trigger) error
 	Owners(ctx context.Context) (map[string]event.Owner, error)
 	Forget(ctx context.Context, of event.Owner) error
-	// Ready returns an *app.Error where no trigger can work: a release with triggers is refused with it.
-	Ready(ctx context.Context) error
+	// Ready returns an *app.Error where no trigger can work, or one of these cannot: a release with triggers is refused with it.
+	Ready(ctx context.Context, all ...event.Trigger) error
 	Brokers(ctx context.Context) ([]event.Broker, error)
 }
 
@@ -33,7 +33,7 @@ func (m *Machine) canGetEvents(ctx context.Context, settings *project.Descriptor
 	if m.o.Triggers == nil || !getsEvents(settings) {
 		return nil
 	}
-	if err := m.o.Triggers.Ready(ctx); err != nil {
+	if err := m.o.Triggers.Ready(ctx, settings.Triggers...); err != nil {
 		return err
 	}
 	return m.hasBrokers(ctx, settings.Triggers)

@@ -25,7 +25,7 @@ func (f *fakeTriggers) SetTriggers(_ context.Context, of event.Owner, _ []event.
 
 func (f *fakeTriggers) Owners(context.Context) (map[string]event.Owner, error) { return nil, nil }
 func (f *fakeTriggers) Forget(context.Context, event.Owner) error              { return nil }
-func (f *fakeTriggers) Ready(context.Context) error                            { return nil }
+func (f *fakeTriggers) Ready(context.Context, ...event.Trigger) error          { return nil }
 
 func (f *fakeTriggers) Brokers(context.Context) ([]event.Broker, error) { return f.brokers, nil }
 

@@ -78,7 +78,7 @@ var arrows = map[string]string{
 	"internal/event/contract/testapp":  "internal/event/contract/receiver",
 	"internal/event/dataplane":         "internal/event",
 	"internal/event/keeper":            "internal/app internal/event",
-	"internal/event/knative":           "internal/app internal/event internal/event/keeper internal/keyed internal/kube",
+	"internal/event/knative":           "internal/app internal/clouds internal/event internal/event/keeper internal/keyed internal/kube",
 	"internal/event/local":             "internal/app internal/clouds internal/event internal/sqlite internal/telemetry",
 	"internal/gittest":                 "internal/app internal/app/apptest",
 	"internal/function":                "",

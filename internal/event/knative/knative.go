@@ -100,7 +100,10 @@ func Open(o Options) *Platform {
 func (p *Platform) Start() {}
 
 // Ready implements event.Platform: Knative Eventing is there, and the default broker, which it makes.
-func (p *Platform) Ready(ctx context.Context) error {
+func (p *Platform) Ready(ctx context.Context, all ...event.Trigger) error {
+	if err := p.checkSinks(all); err != nil {
+		return err
+	}
 	if err := p.installed(ctx); err != nil {
 		return err
 	}

@@ -156,7 +156,9 @@ func (p *Platform) trigger(of event.Owner, t *event.Trigger, token, domain strin
 	}
 	d := &t.Delivery
 	sink := p.keeperURL(token, domain) + fmt.Sprintf("/dead/%s/%s/%d/%s", t.Broker, of.App, of.ID, t.Name)
-	if d.DeadLetter != "" {
+	if p.checkSinks([]event.Trigger{*t}) != nil { // of a release from before it was checked: its dead letters are kept
+		p.o.Log("events: the dead letters of %s/%s are kept here: they cannot go to %s", of.App, t.Name, app.Printable(d.DeadLetter))
+	} else if d.DeadLetter != "" {
 		s, err := event.ParseSink(d.DeadLetter)
 		if err != nil {
 			return nil, err

@@ -110,7 +110,7 @@ func (p *Platform) load(ctx context.Context) error {
 }
 
 // Ready implements event.Platform: on one machine, nothing can be missing.
-func (p *Platform) Ready(context.Context) error { return nil }
+func (p *Platform) Ready(context.Context, ...event.Trigger) error { return nil }
 
 // Start begins to deliver, and to remove what is old.
 func (p *Platform) Start() {

@@ -130,11 +130,19 @@ func printEvents(out io.Writer, list []operation.Event) error {
 	return w.Flush()
 }
 
+// takes is what a delivery is to: a trigger, or, where the event did not get that far, its broker.
+func takes(d operation.EventDelivery) string {
+	if d.App == "" {
+		return "the broker"
+	}
+	return d.App + "/" + d.Trigger
+}
+
 // became says what became of an event, trigger by trigger.
 func became(all []operation.EventDelivery) string {
 	var parts []string
 	for _, d := range all {
-		parts = append(parts, fmt.Sprintf("%s/%s %s", d.App, d.Trigger, d.State))
+		parts = append(parts, takes(d)+" "+d.State)
 	}
 	if len(parts) > 3 {
 		parts = append(parts[:3], fmt.Sprintf("%d more", len(all)-3))
@@ -167,7 +175,7 @@ func printEvent(out io.Writer, e operation.Event) error {
 		fmt.Fprintln(out, app.Plain(strings.TrimSuffix(line, "\n")))
 	}
 	for _, d := range e.Deliveries {
-		fmt.Fprintf(out, "\n%s/%s: %s", d.App, d.Trigger, d.State)
+		fmt.Fprintf(out, "\n%s: %s", takes(d), d.State)
 		if d.Reason != "" {
 			fmt.Fprintf(out, ": %s", app.Line(d.Reason, 500))
 		}

@@ -128,7 +128,7 @@ func eventOf(r event.Record, apps map[int64]bool) (Event, error) {
 	text, err := json.Marshal(r.Event)
 	o := Event{ID: eventName(r.Number), Broker: r.Broker, Accepted: r.Accepted, FromKind: string(r.From.Kind), From: r.From.Name, Event: text, Deliveries: []EventDelivery{}}
 	for _, d := range r.Deliveries {
-		if apps != nil && !apps[d.AppID] {
+		if apps != nil && d.AppID != 0 && !apps[d.AppID] {
 			continue
 		}
 		one := EventDelivery{App: d.App, Trigger: d.Trigger, State: string(d.State), Reason: d.Reason, Attempts: d.Attempts, Replay: d.Replay, Log: []EventAttempt{}}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -25,6 +26,7 @@ import (
 const (
 	maxBody    = 4 << 20 // of an event: brokers of Knative have no bound of their own
 	maxOrder   = 1 << 20
+	maxAnswer  = 8 << 20 // of letters with their events
 	MaxLetters = 20_000
 	maxBytes   = 512 << 20 // of all letters
 	maxSeen    = 10_000
@@ -253,11 +255,32 @@ func number(text string, otherwise int64) int64 {
 	return otherwise
 }
 
-// listLetters writes the letters, the newest first, a line of JSON each; with "app" those of an app's ID. Without "full" they have no event.
+// writeLetters writes letters with their events. It ends where the answer gets long: the rest is asked for again.
+func (k *Keeper) writeLetters(out *json.Encoder, ids []string) {
+	written := 0
+	for _, id := range ids {
+		l, err := k.letters.read(number(id, 0))
+		if err != nil {
+			continue // removed meanwhile
+		}
+		if out.Encode(l) != nil {
+			return
+		}
+		if written += len(l.Event); written > maxAnswer {
+			return
+		}
+	}
+}
+
+// listLetters writes the letters, the newest first, a line of JSON each; with "app" those of an app's ID, with "ids" these, with their events. Without "full" others have none.
 func (k *Keeper) listLetters(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	q := r.URL.Query()
 	out := json.NewEncoder(w)
+	if ids := q.Get("ids"); ids != "" {
+		k.writeLetters(out, strings.Split(ids, ","))
+		return
+	}
 	for _, l := range k.letters.list(number(q.Get("app"), 0), number(q.Get("number"), 0), number(q.Get("before"), 1<<62), int(number(q.Get("limit"), MaxLetters))) {
 		if q.Get("full") != "" {
 			var err error

@@ -26,7 +26,7 @@ func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
 	if err != nil {
 		return nil, explained(err, "list the brokers")
 	}
-	letters, err := p.letters(ctx, 0, 0, false)
+	letters, err := p.letters(ctx, 0, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -93,15 +93,25 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	if there == nil || there.GetLabels()[managedBy] != manager {
 		return event.NoBroker(name)
 	}
-	letters, err := p.letters(ctx, 0, 0, false)
+	letters, err := p.letters(ctx, 0, 0)
 	if err != nil {
 		return err
 	}
-	left := 0
+	left, out := 0, 0
+	var refused []keeper.Letter
 	for _, l := range letters {
-		if l.Broker == name {
+		switch {
+		case l.Broker != name:
+		case !l.Out:
 			left++
+		case l.Again != nil:
+			out++
+		default: // what the broker did not take goes with it: no app has it
+			refused = append(refused, l)
 		}
+	}
+	if out > 0 {
+		return app.Errorf(app.CodeInvalidInput, "delete it when it has taken them: see gitd events list", "%d events are on their way to the broker %q", out, name)
 	}
 	if left > 0 {
 		return app.Errorf(app.CodeInvalidInput, "retry them: gitd events retry APP; or let them go: gitd events discard APP", "the broker %q has %d deliveries that wait or are dead", name, left)
@@ -118,6 +128,9 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	}
 	if len(apps) > 0 {
 		return event.BrokerInUse(name, slices.Collect(maps.Keys(apps)))
+	}
+	if _, err := p.discard(ctx, refused); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	delete(p.known, name)

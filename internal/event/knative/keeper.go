@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -255,21 +254,6 @@ func (p *Platform) ask(ctx context.Context, method, path string, q url.Values, b
 		return 0, nil, explained(err, "reach what keeps events")
 	}
 	return status, answer, nil
-}
-
-// letters reads letters, the newest first: of an app, of an event, or with 0 of all; full ones with the event.
-func (p *Platform) letters(ctx context.Context, appID, number int64, full bool) ([]keeper.Letter, error) {
-	q := url.Values{}
-	if appID != 0 {
-		q.Set("app", strconv.FormatInt(appID, 10))
-	}
-	if number != 0 {
-		q.Set("number", strconv.FormatInt(number, 10))
-	}
-	if full {
-		q.Set("full", "1")
-	}
-	return lines[keeper.Letter](p.ask(ctx, http.MethodGet, "/letters", q, nil))
 }
 
 // lines reads an answer of a JSON value a line.

@@ -53,6 +53,9 @@ type Platform struct {
 	token string            // of the keeper that runs; "" where it is not known yet
 	known map[string]string // URLs of the brokers that were found ready
 	sink  string            // of the default broker; "" where it is not known yet
+
+	lately []event.Live // see recent
+	listed time.Time    // when they were read
 }
 
 var _ event.Platform = (*Platform)(nil)

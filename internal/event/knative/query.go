@@ -54,37 +54,26 @@ type view struct {
 	letters map[int64][]keeper.Letter
 }
 
-func (p *Platform) view(ctx context.Context, number int64, full bool) (*view, error) {
+// view reads what is known of the letters of an app, of an event, or with 0 of all.
+func (p *Platform) view(ctx context.Context, appID, number int64) (*view, error) {
 	live, err := p.live(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	all, err := p.letters(ctx, 0, number, full)
+	all, err := p.letters(ctx, appID, number)
 	if err != nil {
+		return nil, err
+	}
+	if all, err = p.genuine(ctx, all, live); err != nil {
 		return nil, err
 	}
 	v := &view{live: live, letters: map[int64][]keeper.Letter{}}
 	for _, l := range all {
-		if l.Out || full && !genuine(l, live) {
-			continue
+		if !l.Out || l.Again == nil {
+			v.letters[l.Number] = append(v.letters[l.Number], l)
 		}
-		v.letters[l.Number] = append(v.letters[l.Number], l)
 	}
 	return v, nil
-}
-
-// genuine says whether a letter is of an event that its trigger takes. For a moment after a trigger was replaced, Knative takes every event to the one before, and what it
-// then cannot deliver has nothing that says where to.
-func genuine(l keeper.Letter, live []event.Live) bool {
-	if l.Failure.Destination != "" || l.Again != nil {
-		return true
-	}
-	i := slices.IndexFunc(live, func(t event.Live) bool { return t.ID == l.AppID && t.Name == l.Trigger })
-	e, err := event.Parse(l.Event)
-	if i < 0 || err != nil {
-		return true
-	}
-	return len(passing(live[i:i+1], l.Broker, &e)) == 1
 }
 
 // record is an event with what is known of its deliveries: those that failed, and to which triggers Knative takes it.
@@ -93,7 +82,11 @@ func (v *view) record(s keeper.Seen, e event.Event) event.Record {
 	for _, l := range v.letters[s.Number] {
 		r.Deliveries = append(r.Deliveries, delivery(l))
 	}
-	for _, t := range passing(v.live, s.Broker, &e) {
+	takers := passing(v.live, s.Broker, &e)
+	if slices.ContainsFunc(v.letters[s.Number], func(l keeper.Letter) bool { return l.Out }) {
+		takers = nil // the broker has refused it
+	}
+	for _, t := range takers {
 		if !slices.ContainsFunc(r.Deliveries, func(d event.DeliveryRecord) bool { return d.AppID == t.ID && d.Trigger == t.Name }) {
 			r.Deliveries = append(r.Deliveries, event.DeliveryRecord{App: t.App, AppID: t.ID, Trigger: t.Name, State: event.StateHandedOver})
 		}
@@ -115,9 +108,17 @@ func delivery(l keeper.Letter) event.DeliveryRecord {
 	}
 	if l.Failure.Destination != "" {
 		d.Reason = l.Failure.String()
+		if l.Out {
+			d.Reason = "the broker refused it after it was accepted: " + d.Reason
+		}
 		d.Log = []event.Attempt{{At: l.Time, Sink: l.Failure.Destination, Status: l.Failure.Status, Error: d.Reason}}
 	}
 	return d
+}
+
+// seenOf is what is known of the event of a letter that is not among the last events.
+func seenOf(l keeper.Letter) keeper.Seen {
+	return keeper.Seen{Number: l.Number, Broker: l.Broker, From: l.From, Time: l.Time}
 }
 
 // ofLetter is the event of a letter as the app would have got it.
@@ -132,7 +133,12 @@ func (p *Platform) List(ctx context.Context, q event.Query) ([]event.Record, err
 	if err != nil {
 		return nil, err
 	}
-	v, err := p.view(ctx, 0, true)
+	of := int64(0)
+	if q.Dead && len(q.Apps) == 1 {
+		for of = range q.Apps { // its letters are all that the answer needs
+		}
+	}
+	v, err := p.view(ctx, of, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -154,11 +160,23 @@ func (p *Platform) List(ctx context.Context, q event.Query) ([]event.Record, err
 	if err != nil {
 		return nil, err
 	}
-	for number, letters := range v.letters { // of events that are no longer among the last ones
-		l := letters[0]
-		if e, ok := ofLetter(l); ok && !known[number] && (q.Before == 0 || number < q.Before) && !l.Time.Before(q.Since) {
-			add(v.record(keeper.Seen{Number: number, Broker: l.Broker, Time: l.Time}, e))
+	var gone []keeper.Letter // one of each event that is no longer among the last ones
+	for number, letters := range v.letters {
+		r := v.record(keeper.Seen{Number: number, Broker: letters[0].Broker, From: letters[0].From}, event.Event{})
+		if !known[number] && (q.Before == 0 || number < q.Before) && !letters[0].Time.Before(q.Since) && (!q.Dead || matches(q, &r)) {
+			gone = append(gone, letters[0])
 		}
+	}
+	slices.SortFunc(gone, func(a, b keeper.Letter) int { return cmp.Compare(b.Number, a.Number) })
+	before := len(out)
+	err = p.full(ctx, gone, func(l keeper.Letter) bool {
+		if e, ok := ofLetter(l); ok {
+			add(v.record(seenOf(l), e))
+		}
+		return q.Limit == 0 || len(out)-before < q.Limit
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(out, func(a, b event.Record) int { return cmp.Compare(b.Number, a.Number) })
 	if q.Limit > 0 && len(out) > q.Limit {
@@ -179,7 +197,7 @@ func matches(q event.Query, r *event.Record) bool {
 
 // Show implements event.Platform.
 func (p *Platform) Show(ctx context.Context, number int64) (event.Record, error) {
-	v, err := p.view(ctx, number, true)
+	v, err := p.view(ctx, 0, number)
 	if err != nil {
 		return event.Record{}, err
 	}
@@ -197,12 +215,20 @@ func (p *Platform) Show(ctx context.Context, number int64) (event.Record, error)
 	if out != nil {
 		return *out, nil
 	}
-	for _, l := range v.letters[number] {
+	err = p.full(ctx, v.letters[number], func(l keeper.Letter) bool {
 		if e, ok := ofLetter(l); ok {
-			return v.record(keeper.Seen{Number: number, Broker: l.Broker, Time: l.Time}, e), nil
+			r := v.record(seenOf(l), e)
+			out = &r
 		}
+		return out == nil
+	})
+	if err == nil && out == nil {
+		err = event.NoEvent(number)
 	}
-	return event.Record{}, event.NoEvent(number)
+	if err != nil {
+		return event.Record{}, err
+	}
+	return *out, nil
 }
 
 // Tail implements event.Platform: it follows what the keeper sees.
@@ -239,7 +265,7 @@ func (p *Platform) Tail(ctx context.Context, q event.Query, do func(r event.Reco
 		if e = plain(e); !passes(&e) {
 			continue
 		}
-		live, err := p.live(ctx, "")
+		live, err := p.recent(ctx)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -102,7 +101,9 @@ func (p *Platform) RetryDead(ctx context.Context, of event.Owner, numbers []int6
 	if err != nil {
 		return 0, err
 	}
-	chosen = slices.DeleteFunc(chosen, func(l keeper.Letter) bool { return !genuine(l, all) })
+	if chosen, err = p.genuine(ctx, chosen, all); err != nil {
+		return 0, err
+	}
 	orders := map[string]*keeper.Order{}
 	for _, l := range chosen {
 		if orders[l.Trigger] == nil {
@@ -127,7 +128,7 @@ func (p *Platform) RetryDead(ctx context.Context, of event.Owner, numbers []int6
 
 // chosen are the dead letters of an app, of these events or of all.
 func (p *Platform) chosen(ctx context.Context, of event.Owner, numbers []int64) (out []keeper.Letter, err error) {
-	all, err := p.letters(ctx, of.ID, 0, true)
+	all, err := p.letters(ctx, of.ID, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +150,11 @@ func (p *Platform) Discard(ctx context.Context, of event.Owner, numbers []int64)
 	if err != nil {
 		return 0, err
 	}
-	for _, l := range chosen {
+	return p.discard(ctx, chosen)
+}
+
+func (p *Platform) discard(ctx context.Context, all []keeper.Letter) (n int, err error) {
+	for _, l := range all {
 		status, body, err := p.ask(ctx, http.MethodDelete, "/letters/"+strconv.FormatInt(l.ID, 10), nil, nil)
 		switch {
 		case err != nil:

@@ -204,18 +204,41 @@ func (p *Platform) Triggers(ctx context.Context, name string) ([]event.Live, err
 	if err != nil {
 		return nil, err
 	}
-	letters, err := p.letters(ctx, 0, 0, true)
+	of := int64(0)
+	if name != "" && len(all) > 0 {
+		of = all[0].ID
+	}
+	letters, err := p.letters(ctx, of, 0)
 	if err != nil {
+		return nil, err
+	}
+	if letters, err = p.genuine(ctx, letters, all); err != nil {
 		return nil, err
 	}
 	for i := range all {
 		for _, l := range letters {
-			if l.AppID == all[i].ID && l.Trigger == all[i].Name && genuine(l, all) {
+			if l.AppID == all[i].ID && l.Trigger == all[i].Name {
 				count(l, &all[i].Queued, &all[i].Dead)
 			}
 		}
 	}
 	return all, nil
+}
+
+// recentTime is how old what followers of events know of the triggers may be: each event that comes would ask the API server otherwise.
+const recentTime = 3 * time.Second
+
+// recent are the live triggers of all apps, or those of some seconds ago.
+func (p *Platform) recent(ctx context.Context) ([]event.Live, error) {
+	defer p.locks.Lock("/recent")()
+	if time.Since(p.listed) < recentTime {
+		return p.lately, nil
+	}
+	all, err := p.live(ctx, "")
+	if err == nil {
+		p.lately, p.listed = all, time.Now()
+	}
+	return all, err
 }
 
 // live reads the triggers of one app, or of all; none where the cluster has no Eventing.

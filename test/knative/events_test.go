@@ -354,7 +354,7 @@ func TestEventsContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ids atomic.Int64
-	eventcontract.Run(t, &eventcontract.Env{Platform: p, Wait: 30 * time.Second, Quiet: time.Second, LaterTriggers: time.Second, Blind: true,
+	eventcontract.Run(t, &eventcontract.Env{Platform: p, Wait: 30 * time.Second, Quiet: time.Second, LaterTriggers: true, Blind: true,
 		App: func(t *testing.T, name string) (event.Owner, func(*testing.T) []receiver.Got) {
 			r := &receiver.Receiver{}
 			receive(t, c, namespace, name).handle(r)

@@ -31,8 +31,8 @@ type Env struct {
 	Wait time.Duration
 	// Quiet is how long nothing must happen where nothing should. Default 200 ms.
 	Quiet time.Duration
-	// LaterTriggers says that a trigger takes effect some time after SetTriggers has returned.
-	LaterTriggers time.Duration
+	// LaterTriggers says that a trigger takes effect some time after SetTriggers has returned, but never after one that is set later.
+	LaterTriggers bool
 	// Blind says that the platform does not tell what became of a delivery that is no dead letter.
 	Blind bool
 	// Differs names cases which the platform does not pass, because what it stands on is otherwise, and says how.
@@ -104,7 +104,34 @@ func (a *testApp) set(t *testing.T, all ...event.Trigger) {
 	if err := a.s.Platform.SetTriggers(t.Context(), a.of, all); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(a.s.LaterTriggers)
+	if a.s.LaterTriggers && len(all) > 0 {
+		a.fence(t, all)
+	}
+}
+
+// fence waits until the triggers take effect: one more is set after them, and once an event comes by that one, they do. How long that takes depends on what
+// else the platform does.
+func (a *testApp) fence(t *testing.T, all []event.Trigger) {
+	t.Helper()
+	one := a.trigger(fmt.Sprintf("fence%d", a.of.Release), fmt.Sprintf("/fence%d", a.of.Release), "")
+	kind := fmt.Sprintf("fence%d.%s", a.of.Release, a.kind) // which the filters of no case take
+	one.Filters = []event.Filter{{Exact: map[string]string{"type": kind}}}
+	if err := a.s.Platform.SetTriggers(t.Context(), a.of, append(slices.Clone(all), one)); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(a.s.Wait); time.Now().Before(end); {
+		e := event.Event{ID: event.NewID(), Source: a.source(), Type: kind}
+		if _, err := a.s.Platform.Send(t.Context(), "", e, sender); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 { // an event that comes before the trigger takes effect does not arrive
+			if slices.ContainsFunc(a.got(t), func(g receiver.Got) bool { return g.Path == one.Path }) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	t.Fatalf("the triggers of %s take no effect after %s", a.of.App, a.s.Wait)
 }
 
 // source is that of its events.

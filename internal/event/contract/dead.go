@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -143,12 +144,25 @@ func (s *suite) destroyed(t *testing.T) {
 	}
 }
 
+// listed waits until the platform has so many events of the app's type since a time: an app may have an event before the platform's list has it.
+func (a *testApp) listed(t *testing.T, since time.Time, n int) {
+	t.Helper()
+	a.s.eventually(t, func() string {
+		list, err := a.s.Platform.List(t.Context(), event.Query{Filters: []event.Filter{{Exact: map[string]string{"type": a.kind}}}, Since: since, Limit: 10})
+		if err != nil || len(list) != n {
+			return fmt.Sprintf("%d events of %s are listed, want %d: %v", len(list), a.of.App, n, err)
+		}
+		return ""
+	})
+}
+
 // A replay delivers to one trigger what came in since a time, also what it had, and nothing to others.
 func (s *suite) replay(t *testing.T) {
 	a := s.app(t)
 	a.set(t, a.trigger("one", "/ok", ""), a.trigger("other", "/other", ""))
 	a.send(t, "p1", "")
 	a.receives(t, "/ok", "p1")
+	a.listed(t, time.Time{}, 1)
 	time.Sleep(20 * time.Millisecond)
 	since := time.Now()
 	time.Sleep(20 * time.Millisecond)
@@ -156,6 +170,7 @@ func (s *suite) replay(t *testing.T) {
 	a.send(t, "p3", ".unwanted")
 	a.receives(t, "/ok", "p1", "p2")
 	a.receives(t, "/other", "p1", "p2")
+	a.listed(t, since, 1)
 	if n, err := s.Platform.Replay(t.Context(), a.of, "one", since); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}

@@ -41,7 +41,9 @@ func (k *Keeper) change(id int64, change func(*Letter)) (waits bool) {
 			return err
 		}
 		change(&letter)
-		waits = letter.Again != nil
+		if waits = letter.Again != nil; !waits {
+			letter.Died = time.Now().UTC()
+		}
 		return k.letters.set(&letter)
 	})
 	return waits

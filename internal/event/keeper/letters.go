@@ -260,7 +260,7 @@ func (l *letters) expire(before time.Time) {
 	l.mu.Lock()
 	var old []int64
 	for _, e := range l.index {
-		if e.Again == nil && e.Time.Before(before) {
+		if e.Again == nil && e.Time.Before(before) && e.Died.Before(before) {
 			old = append(old, e.ID)
 		}
 	}

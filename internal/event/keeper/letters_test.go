@@ -84,17 +84,18 @@ func TestLetters_Counts(t *testing.T) {
 func TestLetters_Expire(t *testing.T) {
 	l := opened(t)
 	dead, waits := &Letter{AppID: 7, Event: json.RawMessage(`{}`)}, &Letter{AppID: 7, Event: json.RawMessage(`{}`), Again: &Again{}}
-	for _, letter := range []*Letter{dead, waits} {
+	late := &Letter{AppID: 7, Event: json.RawMessage(`{}`), Died: time.Now().Add(2 * time.Hour)} // it was retried
+	for _, letter := range []*Letter{dead, waits, late} {
 		if err := l.add(letter); err != nil {
 			t.Fatal(err)
 		}
 	}
 	l.expire(time.Now().Add(-keepDead))
-	if n := len(l.list(0, 0, 1<<62, 10)); n != 2 {
+	if n := len(l.list(0, 0, 1<<62, 10)); n != 3 {
 		t.Errorf("%d letters of today are left", n)
 	}
 	l.expire(time.Now().Add(time.Hour))
-	if left := l.list(0, 0, 1<<62, 10); len(left) != 1 || left[0].ID != waits.ID {
+	if left := l.list(0, 0, 1<<62, 10); len(left) != 2 || left[0].ID != late.ID || left[1].ID != waits.ID {
 		t.Errorf("%+v", left)
 	}
 }

@@ -31,6 +31,7 @@ type Letter struct {
 	Time    time.Time       `json:"time"`
 	Event   json.RawMessage `json:"event"` // structured, as the app would have got it
 	Failure event.Failure   `json:"failure"`
+	Died    time.Time       `json:"died,omitzero"` // when it was last given up by the keeper; until then it is dead since Time
 	Again   *Again          `json:"again,omitempty"`
 	Tries   int             `json:"tries,omitempty"` // by the keeper
 	Out     bool            `json:"out,omitempty"`   // to a broker: gitd has sent it; it has no app. Without Again, the broker has refused it

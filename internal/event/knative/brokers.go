@@ -93,28 +93,9 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	if there == nil || there.GetLabels()[managedBy] != manager {
 		return event.NoBroker(name)
 	}
-	letters, err := p.letters(ctx, 0, 0)
+	refused, err := p.unused(ctx, name)
 	if err != nil {
 		return err
-	}
-	left, out := 0, 0
-	var refused []keeper.Letter
-	for _, l := range letters {
-		switch {
-		case l.Broker != name:
-		case !l.Out:
-			left++
-		case l.Again != nil:
-			out++
-		default: // what the broker did not take goes with it: no app has it
-			refused = append(refused, l)
-		}
-	}
-	if out > 0 {
-		return app.Errorf(app.CodeInvalidInput, "delete it when it has taken them: see gitd events list", "%d events are on their way to the broker %q", out, name)
-	}
-	if left > 0 {
-		return app.Errorf(app.CodeInvalidInput, "retry them: gitd events retry APP; or let them go: gitd events discard APP", "the broker %q has %d deliveries that wait or are dead", name, left)
 	}
 	live, err := p.live(ctx, "")
 	if err != nil {
@@ -139,6 +120,33 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 		return explained(err, "delete the broker "+name)
 	}
 	return explained(p.remove(ctx, brokers, name), "delete the broker "+name)
+}
+
+// unused returns the letters that go with a broker, those that it did not take: no app has them. It fails where others wait or are dead.
+func (p *Platform) unused(ctx context.Context, name string) (refused []keeper.Letter, err error) {
+	letters, err := p.letters(ctx, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	left, out := 0, 0
+	for _, l := range letters {
+		switch {
+		case l.Broker != name:
+		case !l.Out:
+			left++
+		case l.Again != nil:
+			out++
+		default:
+			refused = append(refused, l)
+		}
+	}
+	if out > 0 {
+		return nil, app.Errorf(app.CodeInvalidInput, "delete it when it has taken them: see gitd events list", "%d events are on their way to the broker %q", out, name)
+	}
+	if left > 0 {
+		return nil, app.Errorf(app.CodeInvalidInput, "retry them: gitd events retry APP; or let them go: gitd events discard APP", "the broker %q has %d deliveries that wait or are dead", name, left)
+	}
+	return refused, nil
 }
 
 // ensureBroker returns the URL of a broker. The default one is made where it is not there, of the class and with the channel that the cluster has for brokers

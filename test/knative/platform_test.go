@@ -219,6 +219,7 @@ func TestOpenErrors(t *testing.T) {
 			{APIGroups: []string{"serving.knative.dev"}, Resources: []string{"services"}, Verbs: verbs("services", every...)},
 			{APIGroups: []string{"serving.knative.dev"}, Resources: []string{"revisions"}, Verbs: verbs("revisions", "get", "list", "watch", "delete")},
 			{APIGroups: []string{"serving.knative.dev"}, Resources: []string{"routes"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"serving.knative.dev"}, Resources: []string{"domainmappings"}, Verbs: []string{"list", "create", "patch", "delete"}},
 			{APIGroups: []string{"autoscaling.internal.knative.dev", "networking.internal.knative.dev"}, Resources: []string{"podautoscalers", "ingresses", "serverlessservices"}, Verbs: []string{"list"}},
 			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}},
 			{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}},

@@ -91,6 +91,9 @@ func (e *Env) filters(t *testing.T) {
 		e.check(t, "filter "+row.name, got[row.name], want[row.name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(got)) {
+		if name == "dead" && e.Settle > 0 { // of a trigger of before: such a broker still has what goes to it, and takes that it is gone for a failure
+			continue
+		}
 		if !slices.ContainsFunc(all, func(t event.Trigger) bool { return t.Name == name }) {
 			t.Errorf("an event came to %s", name)
 		}

@@ -73,8 +73,11 @@ func (s *server) serve(sshAddress, httpAddress string) error {
 		return err
 	}
 	show := func(line string) { s.b.say("  gitd: %s", line) }
-	p, err := start("gitd", []string{"GITD_TIMINGS=1"}, show, s.gitd, "serve", "--data", s.data,
-		"--ssh", sshAddress, "--http", httpAddress, "--https", "127.0.0.1:0", "--domain", "localhost")
+	args := []string{"serve", "--data", s.data, "--ssh", sshAddress, "--http", httpAddress, "--domain", "localhost"}
+	if s.b.chosen("tls") { // an older build, which the section versions may compare, does not know it
+		args = append(args, "--https", "127.0.0.1:0")
+	}
+	p, err := start("gitd", []string{"GITD_TIMINGS=1"}, show, append([]string{s.gitd}, args...)...)
 	if err != nil {
 		return err
 	}

@@ -111,9 +111,13 @@ func (d *deployment) begins(ctx context.Context, service *servingv1.Service) err
 			return err
 		}
 	}
+	events, err := triggersIn(d.release.App, service)
+	if err != nil {
+		return err
+	}
 	d.release.Revision = service.Spec.Template.Name
 	return d.to(ctx, store.Event{State: app.StateStarting, Repository: d.release.Repository, Digest: d.release.Digest, Processes: d.release.Processes,
-		Revision: d.release.Revision, Service: manifest, Production: production, NoWeb: deploy.WithoutWeb(&service.Spec.Template)})
+		Revision: d.release.Revision, Service: manifest, Production: production, NoWeb: deploy.WithoutWeb(&service.Spec.Template), GetsEvents: len(events) > 0})
 }
 
 // shift is what comes right before the first of the traffic.

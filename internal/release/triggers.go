@@ -118,11 +118,7 @@ func (m *Machine) trySetTriggers(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	live, err := m.o.Store.Ledger(name).Live(ctx)
-	if err != nil {
-		return err
-	}
-	service, err := m.service(ctx, live)
+	live, service, err := m.live(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -155,7 +151,8 @@ func (m *Machine) resumeTriggers(ctx context.Context) error {
 		if of.ID == a.ID {
 			delete(have, a.Name)
 		}
-		if live := standings[a.Name].Live; live != 0 && (of.ID != a.ID || of.Release != live) {
+		known, now := of.ID == a.ID, standings[a.Name]
+		if now.Live != 0 && (known && of.Release != now.Live || !known && now.GetsEvents) {
 			m.setTriggers(ctx, a.Name)
 		}
 	}

@@ -3,18 +3,22 @@ package release
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/store"
 )
 
 // fakeTriggers notes what it is given.
 type fakeTriggers struct {
 	fails   error
 	set     []event.Owner
+	owners  map[string]event.Owner
 	brokers []event.Broker
 }
 
@@ -23,9 +27,11 @@ func (f *fakeTriggers) SetTriggers(_ context.Context, of event.Owner, _ []event.
 	return f.fails
 }
 
-func (f *fakeTriggers) Owners(context.Context) (map[string]event.Owner, error) { return nil, nil }
-func (f *fakeTriggers) Forget(context.Context, event.Owner) error              { return nil }
-func (f *fakeTriggers) Ready(context.Context, ...event.Trigger) error          { return nil }
+func (f *fakeTriggers) Owners(context.Context) (map[string]event.Owner, error) {
+	return maps.Clone(f.owners), nil
+}
+func (f *fakeTriggers) Forget(context.Context, event.Owner) error     { return nil }
+func (f *fakeTriggers) Ready(context.Context, ...event.Trigger) error { return nil }
 
 func (f *fakeTriggers) Brokers(context.Context) ([]event.Broker, error) { return f.brokers, nil }
 
@@ -67,5 +73,42 @@ func TestCanGetEvents_NoBroker(t *testing.T) {
 		if _, next := app.Explain(err); refused && (!strings.Contains(next, "gitd brokers create other") || !strings.Contains(err.Error(), "orders")) {
 			t.Errorf("%v; %s", err, next)
 		}
+	}
+}
+
+// After a start, triggers are set of what went live meanwhile, and the apps that get no events cost nothing.
+func TestResumeTriggers(t *testing.T) {
+	f := &fakeTriggers{}
+	m := newMachine(t, nil, func(o *Options) { o.Triggers = f })
+	owner := func(name string, release int) event.Owner {
+		a, err := m.o.Store.App(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return event.Owner{App: name, ID: a.ID, Release: release}
+	}
+	for _, name := range []string{"plain", "known", "behind"} {
+		past(t, m, name, app.StateLive, name+"-v1")
+	}
+	past(t, m, "behind", app.StateLive, "behind-v2")
+	if _, err := m.o.Store.EnsureApp(t.Context(), "missing", "dev"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := m.o.Store.AddRelease(t.Context(), app.Release{App: "missing", Commit: "c", Ref: "refs/heads/main", Key: "dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []store.Event{{State: app.StateStarting, Revision: "missing-v1", Service: []byte("{}"), GetsEvents: true}, {State: app.StateLive}} {
+		if err := m.o.Store.AddEvent(t.Context(), "missing", r.Version, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.owners = map[string]event.Owner{"known": owner("known", 1), "behind": owner("behind", 1)}
+	if err := m.resumeTriggers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(f.set, func(a, b event.Owner) int { return strings.Compare(a.App, b.App) })
+	if want := []event.Owner{owner("behind", 2), owner("missing", 1)}; !slices.Equal(f.set, want) {
+		t.Errorf("%v, want %v", f.set, want)
 	}
 }

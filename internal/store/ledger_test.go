@@ -147,7 +147,7 @@ func TestLedger_Lists(t *testing.T) {
 func TestStore_AllApps(t *testing.T) {
 	ctx, s := t.Context(), history(t)
 	standings, err := s.Standings(ctx)
-	if want := map[string]Standing{"hello": {5, 8, app.StateReceived, false}, "other": {1, 1, app.StateLive, false}}; err != nil || !reflect.DeepEqual(standings, want) {
+	if want := map[string]Standing{"hello": {5, 8, app.StateReceived, false, false}, "other": {1, 1, app.StateLive, false, false}}; err != nil || !reflect.DeepEqual(standings, want) {
 		t.Errorf("Standings = %v, %v", standings, err)
 	}
 	var services []string
@@ -286,7 +286,7 @@ func TestMigration_Large(t *testing.T) {
 		addRelease(t, s, "app-7", Event{State: app.StateStarting, Revision: "x", Service: storetest.SmallService("app-7", 1)}, Event{State: app.StateFailed})
 	}
 	bounded("after 300 releases", maxLog)
-	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 500, app.StateFailed, false}) {
+	if standings, err := s.Standings(t.Context()); err != nil || len(standings) != 50 || standings["app-7"] != (Standing{200, 500, app.StateFailed, false, false}) {
 		t.Fatal(standings, err)
 	}
 	if open, err := s.Unfinished(t.Context()); err != nil || len(open) > 0 {
@@ -348,4 +348,19 @@ func fold(t *testing.T, s *Store, name string) []folded {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// What is known of a live release without its Service: whether it takes requests, and whether it gets events.
+func TestStore_StandingsOfService(t *testing.T) {
+	s, _ := mustOpen(t)
+	want := map[string]Standing{}
+	for i, e := range []Event{{}, {NoWeb: true}, {GetsEvents: true}, {NoWeb: true, GetsEvents: true}} {
+		e.State, e.Revision, e.Service = app.StateStarting, "x", []byte("{}")
+		name := fmt.Sprintf("app-%d", i)
+		addRelease(t, s, name, e, Event{State: app.StateLive})
+		want[name] = Standing{1, 1, app.StateLive, e.NoWeb, e.GetsEvents}
+	}
+	if got, err := s.Standings(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
 }

@@ -27,6 +27,7 @@ type Event struct {
 	Service    []byte        `json:"service,omitempty"`
 	Production []byte        `json:"production,omitempty"` // of a preview's release, with Service: the Service that it is promoted with
 	NoWeb      bool          `json:"noWeb,omitempty"`      // with Service: no process of it takes requests
+	GetsEvents bool          `json:"getsEvents,omitempty"` // with Service: it has triggers, or schedules that send events
 	Code       app.Code      `json:"code,omitempty"`       // in the last event of a release that did not go live: the kind of failure
 	Times      []app.Time    `json:"times,omitempty"`      // in the last event: what the parts of the release took
 	// Configuration is the version of the app's configuration that becomes the current one with this event; nil leaves the current one.

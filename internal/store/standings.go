@@ -11,7 +11,7 @@ import (
 const (
 	queryUnfinished = selectRelease + "WHERE s.finished = 0 ORDER BY s.app, s.version"
 	queryStandings  = `SELECT a.name, coalesce((SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1), 0),
-		n.version, n.state, coalesce((SELECT instr(e.facts, '"noWeb":true') > 0 FROM release_states s CROSS JOIN release_events e ON e.id = s.service
+		n.version, n.state, coalesce((SELECT (instr(e.facts, '"noWeb":true') > 0) + 2 * (instr(e.facts, '"getsEvents":true') > 0) FROM release_states s CROSS JOIN release_events e ON e.id = s.service
 		WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1), 0) FROM apps a CROSS JOIN release_states n
 		ON n.app = a.name AND n.version = (SELECT s.version FROM release_states s WHERE s.app = a.name ORDER BY s.version DESC LIMIT 1)`
 	queryLiveCommits = `SELECT a.name, r.version, r.commit_id, coalesce(p.parent, ''), coalesce(p.branch, '') FROM apps a CROSS JOIN releases r
@@ -33,6 +33,8 @@ type Standing struct {
 	Newest int       // version of the newest release
 	State  app.State // of the newest release
 	NoWeb  bool      // what is live takes no requests
+	// GetsEvents says that what is live has triggers, or schedules that send events.
+	GetsEvents bool
 }
 
 // Standings returns the standing of each app that has releases, by name.
@@ -46,9 +48,11 @@ func (s *Store) Standings(ctx context.Context) (map[string]Standing, error) {
 	for rows.Next() {
 		var name string
 		var st Standing
-		if err := rows.Scan(&name, &st.Live, &st.Newest, &st.State, &st.NoWeb); err != nil {
+		var live int // bits: it takes no requests, it gets events
+		if err := rows.Scan(&name, &st.Live, &st.Newest, &st.State, &live); err != nil {
 			return nil, err
 		}
+		st.NoWeb, st.GetsEvents = live&1 != 0, live&2 != 0
 		all[name] = st
 	}
 	return all, rows.Err()

@@ -357,6 +357,9 @@ func TestStore_StandingsOfService(t *testing.T) {
 	for i, e := range []Event{{}, {NoWeb: true}, {GetsEvents: true}, {NoWeb: true, GetsEvents: true}} {
 		e.State, e.Revision, e.Service = app.StateStarting, "x", []byte("{}")
 		name := fmt.Sprintf("app-%d", i)
+		if _, err := s.CreateApp(t.Context(), name, "dev"); err != nil {
+			t.Fatal(err)
+		}
 		addRelease(t, s, name, e, Event{State: app.StateLive})
 		want[name] = Standing{1, 1, app.StateLive, e.NoWeb, e.GetsEvents}
 	}

@@ -102,11 +102,8 @@ func (b *build) dependencies() (*kit.Layer, error) {
 		})
 	}
 	key := kit.Key(parts...)
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return layer, err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
 	}
 	for _, name := range fetched {
 		if !kit.IsDir(dir, name) {
@@ -160,8 +157,6 @@ func (b *build) program() (*kit.Layer, error) {
 	if err := os.Chmod(to, 0o755); err != nil {
 		return nil, err
 	}
-	for name, value := range map[string]string{"DENO_NO_UPDATE_CHECK": "1", "DENO_NO_PROMPT": "1", "NODE_ENV": "production"} {
-		layer.LaunchEnvironment.Default(name, value)
-	}
+	layer.SetLaunch(map[string]string{"DENO_NO_UPDATE_CHECK": "1", "DENO_NO_PROMPT": "1", "NODE_ENV": "production"})
 	return layer, nil
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/buildpacks/libcnb"
-
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
@@ -105,14 +103,11 @@ func (b *build) runtimeLayer(channel string, aspnet bool) error {
 	b.layers = append(b.layers, layer)
 	kit.Say(b.Out, "%s %s", name, c.Version)
 	key := kit.Key(runtimeLayout, name, c.Version)
-	reuse, err := layer.Reuse(key)
+	reuse, err := layer.Renew(key)
 	if err != nil {
 		return err
 	}
 	if !reuse {
-		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-			return err
-		}
 		if err := b.fillRuntime(layer.Path, c, aspnet); err != nil {
 			return err
 		}
@@ -187,10 +182,7 @@ func (b *build) settings(channel string) error {
 	script := strings.NewReplacer("%NAME%", name, "%VALUE%", value).Replace(portScript)
 	old := channel != "" && framework{channel: channel}.older()
 	key := kit.Key("1", script, fmt.Sprint(old), b.runs)
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
-		return err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return err
 	}
 	launch := layer.LaunchEnvironment

@@ -196,10 +196,7 @@ func (b *build) settings() error {
 		script = secretScript
 	}
 	key := kit.Key("1", script, b.release, b.env["MIX_ENV"], fmt.Sprint(b.project.phoenix))
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
-		return err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return err
 	}
 	launch := layer.LaunchEnvironment

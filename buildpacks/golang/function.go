@@ -352,8 +352,6 @@ func (f *fn) launch(ctx libcnb.BuildContext, result *libcnb.BuildResult) error {
 	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, kit.Key(parts...)); err != nil {
 		return err
 	}
-	for name, value := range env {
-		layer.LaunchEnvironment.Default(name, value)
-	}
+	layer.SetLaunch(env)
 	return nil
 }

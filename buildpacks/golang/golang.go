@@ -353,14 +353,11 @@ func binaryLayer(ctx libcnb.BuildContext, bin string, targets []target, procs []
 		parts = append(parts, script, fmt.Sprint(words))
 	}
 	key := kit.Key(parts...)
-	reuse, err := layer.Reuse(key)
+	reuse, err := layer.Renew(key)
 	if err != nil {
 		return nil, err
 	}
 	if !reuse {
-		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-			return nil, err
-		}
 		for _, t := range targets {
 			if err := kit.CopyFile(filepath.Join(bin, t.name), filepath.Join(layer.Path, "bin", t.name)); err != nil {
 				return nil, err

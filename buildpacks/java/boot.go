@@ -195,10 +195,7 @@ func (b *build) libraryLayer(name string, files []*zip.File, places map[string]s
 	}
 	b.layers = append(b.layers, layer)
 	key := kit.Key(parts...)
-	if reused, err := layer.Reuse(key); err != nil || reused {
-		return err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+	if reused, err := layer.Renew(key); err != nil || reused {
 		return err
 	}
 	left := int64(maxUnpacked)

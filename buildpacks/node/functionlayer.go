@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/buildpacks/libcnb"
-
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/function"
 )
@@ -30,15 +28,10 @@ func (b *build) functionLayer(l library) (*kit.Layer, error) {
 		return nil, err
 	}
 	key := kit.Key("1", b.node.version, assets, fmt.Sprint(own, b.function.Env))
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return layer, err
 	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
-	}
-	for name, value := range b.function.Env {
-		layer.LaunchEnvironment.Default(name, value)
-	}
+	layer.SetLaunch(b.function.Env)
 	if err := b.fillFunction(layer.Path, l, own); err != nil {
 		return nil, err
 	}

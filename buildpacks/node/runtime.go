@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/buildpacks/libcnb"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
@@ -21,11 +20,8 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	programs := b.runtimePrograms()
 	withNPM := slices.Contains(programs, "npm") || slices.Contains(programs, "npx")
 	key := kit.Key("5", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.npm, b.pkg.has("fastify-cli")))
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return layer, err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
 	}
 	if err := kit.CopyFile(b.node.exe, filepath.Join(layer.Path, "bin", "node")); err != nil {
 		return nil, err

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/buildpacks/libcnb"
-
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
@@ -125,15 +123,10 @@ func (b *build) framework() error {
 		script = laravelScript
 	}
 	key := kit.Key("1", script, b.production()["APP_ENV"])
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return err
 	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return err
-	}
-	for name, value := range b.production() {
-		layer.LaunchEnvironment.Default(name, value)
-	}
+	layer.SetLaunch(b.production())
 	if script == "" {
 		return nil
 	}

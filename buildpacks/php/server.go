@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/buildpacks/libcnb"
-
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/buildpacks/static"
@@ -102,10 +100,7 @@ func (b *build) server() error {
 		return err
 	}
 	key := kit.Key(files["bin/serve-php"], files["fpm.conf"], frontConf, files["nginx.conf"])
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
-		return err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return err
 	}
 	for name, text := range files {

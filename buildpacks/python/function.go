@@ -162,15 +162,10 @@ func (b *build) functionLayer(l library) (*kit.Layer, error) {
 		parts = append(parts, string(data))
 	}
 	key := kit.Key(parts...)
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return layer, err
 	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
-	}
-	for name, value := range b.function.Env {
-		layer.LaunchEnvironment.Default(name, value)
-	}
+	layer.SetLaunch(b.function.Env)
 	return layer, b.fillFunction(layer, l, own)
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
-	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/internal/pattern"
 
@@ -118,16 +117,11 @@ func (b *build) uvLayer() (*kit.Layer, error) {
 		return nil, err
 	}
 	key := kit.Key("1", sum, b.venv.Path)
-	if reuse, err := l.Reuse(key); reuse || err != nil {
+	if reuse, err := l.Renew(key); reuse || err != nil {
 		return l, err
 	}
-	if err := l.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
-	}
 	// Nothing is installed when the app runs: what "uv run" would bring up to date is.
-	for name, value := range map[string]string{"UV_NO_SYNC": "1", "UV_PROJECT_ENVIRONMENT": b.venv.Path, "UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": "/tmp/uv-cache"} {
-		l.LaunchEnvironment.Default(name, value)
-	}
+	l.SetLaunch(map[string]string{"UV_NO_SYNC": "1", "UV_PROJECT_ENVIRONMENT": b.venv.Path, "UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": "/tmp/uv-cache"})
 	for _, name := range []string{"uv", "uvx"} {
 		if err := kit.CopyFile(filepath.Join(filepath.Dir(b.UV), name), filepath.Join(l.Path, "bin", name)); err != nil {
 			return nil, err

@@ -188,14 +188,11 @@ func programLayer(ctx libcnb.BuildContext, app string, built map[string]string, 
 		}
 	}
 	key := kit.Key(append(parts, script)...)
-	reuse, err := layer.Reuse(key)
+	reuse, err := layer.Renew(key)
 	if err != nil {
 		return nil, err
 	}
 	if !reuse {
-		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-			return nil, err
-		}
 		for _, p := range programs {
 			if err := kit.CopyFile(built[p.name], filepath.Join(layer.Path, "bin", p.name)); err != nil {
 				return nil, err

@@ -272,12 +272,9 @@ func (b Buildpack) ServerLayer(ctx libcnb.BuildContext) (*kit.Layer, error) {
 	}
 	key := kit.Key("1", sum, types)
 	version := debianVersion("nginx")
-	if reuse, err := layer.Reuse(key); err != nil {
+	if reuse, err := layer.Renew(key); err != nil {
 		return nil, err
 	} else if !reuse {
-		if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-			return nil, err
-		}
 		if err := kit.CopyFile(b.Nginx, filepath.Join(layer.Path, "bin", "nginx")); err != nil {
 			return nil, err
 		}
@@ -315,11 +312,8 @@ func configLayer(ctx libcnb.BuildContext, c config, app, types string) (*kit.Lay
 	}
 	text := c.render(types)
 	key := kit.Key(text, passwords)
-	if reuse, err := layer.Reuse(key); err != nil || reuse {
+	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return layer, err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
 	}
 	if c.Passwords != "" {
 		if err := os.WriteFile(c.Passwords, []byte(passwords+"\n"), 0o644); err != nil {

@@ -22,12 +22,8 @@ func LambdaLayer(ctx libcnb.BuildContext, program string) (*kit.Layer, error) {
 	if err != nil {
 		return nil, kit.Errorf("the builder image may be broken", "gitd-lambda is missing from the builder: %v", err)
 	}
-	reuse, err := layer.Reuse(key)
-	if err != nil || reuse {
+	if reused, err := layer.Renew(key); err != nil || reused {
 		return layer, err
-	}
-	if err := layer.Reset(libcnb.LayerTypes{Launch: true}, key); err != nil {
-		return nil, err
 	}
 	return layer, kit.CopyFile(program, filepath.Join(layer.Path, "bin", "gitd-lambda"))
 }

@@ -57,6 +57,21 @@ func (l *Layer) Keep(types libcnb.LayerTypes, key string) (bool, error) {
 	return true, nil
 }
 
+// Renew is Reuse, and a layer that was not made from key is emptied, to be filled for launch. reused tells that there is nothing to fill.
+func (l *Layer) Renew(key string) (reused bool, err error) {
+	if reused, err = l.Reuse(key); err != nil || reused {
+		return reused, err
+	}
+	return false, l.Reset(libcnb.LayerTypes{Launch: true}, key)
+}
+
+// SetLaunch sets defaults of variables of the processes that are launched.
+func (l *Layer) SetLaunch(env map[string]string) {
+	for name, value := range env {
+		l.LaunchEnvironment.Default(name, value)
+	}
+}
+
 // SetKey notes what the layer was made from, where that was not known before.
 func (l *Layer) SetKey(key string) { l.Metadata[keyName] = key }
 

@@ -41,7 +41,7 @@ func findFunction(app string, env kit.Env, m mod) (*fn, error) {
 	f := &finder{app: app, mod: m, said: s != nil, packages: map[string]*signature.Package{}}
 	if f.said {
 		f.s = *s
-	} else if hasWeb(app) || m.modules != nil && !m.has(".") || m.file == "" && (!hasGo(app) || otherFiles(app)) { // apps of other languages are not searched
+	} else if procfile.HasWeb(app) || m.modules != nil && !m.has(".") || m.file == "" && (!hasGo(app) || otherFiles(app)) { // apps of other languages are not searched
 		return nil, nil
 	}
 	mains, err := findMains(app, m)
@@ -63,12 +63,6 @@ func findFunction(app string, env kit.Env, m mod) (*fn, error) {
 		}
 	}
 	return f.find()
-}
-
-// hasWeb tells whether the Procfile says what answers requests: then the app is what that starts.
-func hasWeb(app string) bool {
-	procs, _ := procfile.Read(app) // a malformed one fails in its own buildpack
-	return slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type == "web" })
 }
 
 // finder is one app that is asked about.

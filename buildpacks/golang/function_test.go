@@ -141,10 +141,7 @@ const (
 // Functions of every contract, built and called. The app's cache stays, so that each module is fetched once.
 func TestBuildFunction(t *testing.T) {
 	b, out := toolchain(t)
-	b.Lambda = filepath.Join(t.TempDir(), "gitd-lambda")
-	if msg, err := exec.Command("go", "build", "-o", b.Lambda, "github.com/gitd-io/gitd/cmd/gitd-lambda").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, msg)
-	}
+	b.Lambda = bptest.LambdaProgram(t)
 	r := bptest.New(t, catalog.Go)
 	for _, tt := range []struct {
 		name  string

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"testing"
 
-	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
@@ -12,6 +11,10 @@ import (
 // A file handler.js counts where there is no other program, or project.toml says so.
 func TestFindFunction_Bare(t *testing.T) {
 	const bare = "exports.handler = (req, res) => res.send('')\n"
+	find := func(app string, env kit.Env) (bool, error) {
+		f, err := findFunction(app, env)
+		return f != nil, err
+	}
 	for _, tt := range []struct {
 		name  string
 		files map[string]string
@@ -33,13 +36,7 @@ func TestFindFunction_Bare(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.files["handler.js"] = cmp.Or(tt.files["handler.js"], bare)
-			app := bptest.Tree(t, tt.files)
-			if f, err := findFunction(app, kit.Env{}); err != nil || (f != nil) != tt.want {
-				t.Errorf("%v %v, want %v", f, err, tt.want)
-			}
-			if f, err := findFunction(app, kit.Env{catalog.FunctionVariable: `{"source":"handler.js","target":"handler"}`}); err != nil || f == nil {
-				t.Errorf("with settings: %v %v", f, err)
-			}
+			bptest.FindBare(t, bptest.Tree(t, tt.files), "handler.js", tt.want, find)
 		})
 	}
 }

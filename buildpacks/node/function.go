@@ -2,7 +2,6 @@ package node
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -83,7 +82,7 @@ func serverOf(app string) string {
 
 // otherProgram is what is started of an app that has a file handler.js or its kin besides; "" for nothing.
 func otherProgram(app string) string {
-	if procs, err := procfile.Read(app); err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type != "release" }) {
+	if procfile.Runs(app) {
 		return procfile.Name
 	}
 	files := serverFiles

@@ -8,34 +8,17 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
-	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/function/functiontest"
 )
 
-// functionRun builds a function. What it returns serves it, with other text in one of its files: a build of that would take over the layers.
+// functionRun is bptest.Function with the tools of this machine.
 func functionRun(t *testing.T, files map[string]string, file string) (serve func(text string) *bptest.Served) {
 	t.Helper()
 	bp, out := tools(t)
 	bp.Lambda = bptest.LambdaProgram(t)
 	r := bptest.New(t, catalog.NodeJS)
 	client(t, r)
-	built, err := r.Build(bp, files)
-	if err != nil {
-		t.Fatalf("%s\n%s", kit.Line(err), out)
-	}
-	return func(text string) *bptest.Served {
-		t.Helper()
-		if text == "" { // the same once more: its layers stay in the registry
-			if _, err := r.Build(bp, files); err != nil || !r.Reused("function") {
-				t.Errorf("the layer of the function is made again: %v\n%s", err, out)
-			}
-			return nil
-		}
-		if err := os.WriteFile(filepath.Join(r.App, file), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return bptest.Start(t, r, built)
-	}
+	return bptest.Function(t, r, bp, out, files, file)
 }
 
 // What is wrong with a function is told in its own words, and the process ends before it listens.

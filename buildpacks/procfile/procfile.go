@@ -34,6 +34,12 @@ func HasWeb(app string) bool {
 	return err != nil || slices.ContainsFunc(procs, func(p Process) bool { return p.Type == "web" })
 }
 
+// Runs tells whether a Procfile says what runs, beside a command of the release. A malformed one, which fails in its own buildpack, does.
+func Runs(app string) bool {
+	procs, err := Read(app)
+	return err != nil || slices.ContainsFunc(procs, func(p Process) bool { return p.Type != "release" })
+}
+
 // Parse reads a Procfile: see lines.Parse. An error is a *kit.Error.
 func Parse(data []byte) ([]Process, error) {
 	procs, err := lines.Parse(data)

@@ -93,7 +93,7 @@ func serverOf(app string) string {
 
 // otherProgram is what is started of an app that has a file handler.py besides; "" for nothing.
 func otherProgram(app string) string {
-	if procs, err := procfile.Read(app); err != nil || slices.ContainsFunc(procs, func(p procfile.Process) bool { return p.Type != "release" }) {
+	if procfile.Runs(app) {
 		return procfile.Name
 	}
 	for _, f := range slices.Concat(programs, appFiles) {

@@ -2,44 +2,21 @@ package python
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
-	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/function/functiontest"
 )
 
-// functionRun builds a function. What it returns serves it, with other text in one of its files: a build of that would take over the layers.
+// functionRun is bptest.Function with the tools of this machine.
 func functionRun(t *testing.T, files map[string]string, file string) (serve func(text string) *bptest.Served) {
 	t.Helper()
 	out := &bytes.Buffer{}
 	bp := pack(t, out)
 	bp.Lambda = bptest.LambdaProgram(t)
-	r := bptest.New(t, catalog.Python)
-	built, err := r.Build(bp, files)
-	if err != nil {
-		t.Fatalf("%s\n%s", kit.Line(err), out)
-	}
-	return func(text string) *bptest.Served {
-		t.Helper()
-		if text == "" { // the same once more: its layers stay in the registry
-			if _, err := r.Build(bp, files); err != nil || !r.Reused("function") {
-				t.Errorf("the layer of the function is made again: %v\n%s", err, out)
-			}
-			return nil
-		}
-		if err := os.RemoveAll(filepath.Join(r.App, filepath.Dir(file), "__pycache__")); err != nil { // it counts more than the source
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(r.App, file), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return bptest.Start(t, r, built)
-	}
+	return bptest.Function(t, bptest.New(t, catalog.Python), bp, out, files, file)
 }
 
 // What is wrong with a function is told in its own words, and the process ends before it listens.

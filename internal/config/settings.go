@@ -189,7 +189,7 @@ func (c *Registry) settings() []*Setting {
 
 func (c *Telemetry) settings() []*Setting {
 	return []*Setting{
-		{Key: "metrics", Flag: "metrics", value: addressOrNone(&c.Metrics), Computed: "no metrics", Usage: "address to listen on for Prometheus, such as 127.0.0.1:9469: GET /metrics"},
+		{Key: "metrics", Flag: "metrics", value: listener(&c.Metrics), Computed: "no metrics", Usage: "address to listen on for Prometheus, such as 127.0.0.1:9469: GET /metrics"},
 		{Key: "metrics-public", Flag: "metrics-public", value: toggle(&c.Public), Default: "false",
 			Usage: "--metrics may be an address that others than this machine reach; everyone who reaches it can read the names and the load of all apps"},
 		{Key: "otlp", Flag: "otlp", value: text("url", &c.OTLP), Computed: "`OTEL_EXPORTER_OTLP_ENDPOINT`, else no traces",

@@ -79,20 +79,6 @@ func address(to *string) value {
 	}, func(s string) string { return s })
 }
 
-// addressOrNone is an address, or "".
-func addressOrNone(to *string) value {
-	v := address(to)
-	set := v.set
-	v.set = func(texts []string) *problem {
-		if texts[len(texts)-1] == "" {
-			*to = ""
-			return nil
-		}
-		return set(texts)
-	}
-	return v
-}
-
 func choice[T ~string](to *T, options ...T) value {
 	var names []string
 	for _, o := range options {

@@ -42,11 +42,7 @@ func (d *Descriptor) schedules(tables []scheduleTable, lines []int) error {
 			err = fmt.Errorf("there is another of that name")
 		}
 		if err != nil {
-			at := ""
-			if i < len(lines) {
-				at = fmt.Sprintf("line %d: ", lines[i])
-			}
-			return bad("%sio.gitd.schedules %q: %v", at, t.Name, err)
+			return bad("%sio.gitd.schedules %q: %v", at(lines, i), t.Name, err)
 		}
 		d.Schedules = append(d.Schedules, s)
 	}
@@ -124,6 +120,14 @@ func (t scheduleTable) event(s *schedule.Schedule) error {
 		return fmt.Errorf("data is a text of at most %d KiB", maxScheduleData>>10)
 	}
 	return trigger.Check()
+}
+
+// at says at which line the table i is, where that is known.
+func at(lines []int, i int) string {
+	if i >= len(lines) {
+		return ""
+	}
+	return fmt.Sprintf("line %d: ", lines[i])
 }
 
 // tableLines are the lines at which [[io.gitd.NAME]] begin.

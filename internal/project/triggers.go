@@ -39,11 +39,7 @@ func (d *Descriptor) triggers(tables []triggerTable, lines []int) error {
 			err = fmt.Errorf("a schedule with a path has that name: give each a name of its own")
 		}
 		if err != nil {
-			at := ""
-			if i < len(lines) {
-				at = fmt.Sprintf("line %d: ", lines[i])
-			}
-			return bad("%sio.gitd.triggers %q: %v", at, app.Clip(cmp.Or(table.Name, table.Path), 60), err)
+			return bad("%sio.gitd.triggers %q: %v", at(lines, i), app.Clip(cmp.Or(table.Name, table.Path), 60), err)
 		}
 		d.Triggers = append(d.Triggers, t)
 	}

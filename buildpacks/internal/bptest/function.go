@@ -2,6 +2,7 @@ package bptest
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -13,6 +14,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/buildpacks/libcnb"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
 // Served is a process that was built and runs.
@@ -71,6 +77,43 @@ func Start(t testing.TB, r *Run, b Built) *Served {
 	go func() { _ = s.cmd.Wait(); close(s.end) }()
 	t.Cleanup(s.Stop)
 	return s
+}
+
+// Function builds a function; out is what its buildpack writes. What it returns serves it, with other text in one of its files: a build of that would take over
+// the layers. With no text it builds the same once more instead, whose layers stay in the registry.
+func Function(t testing.TB, r *Run, b libcnb.Builder, out fmt.Stringer, files map[string]string, file string) (serve func(text string) *Served) {
+	t.Helper()
+	built, err := r.Build(b, files)
+	if err != nil {
+		t.Fatalf("%s\n%s", kit.Line(err), out)
+	}
+	return func(text string) *Served {
+		t.Helper()
+		if text == "" {
+			if _, err := r.Build(b, files); err != nil || !r.Reused("function") {
+				t.Errorf("the layer of the function is made again: %v\n%s", err, out)
+			}
+			return nil
+		}
+		if err := os.RemoveAll(filepath.Join(r.App, filepath.Dir(file), "__pycache__")); err != nil { // of Python: it counts more than the source
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(r.App, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return Start(t, r, built)
+	}
+}
+
+// FindBare checks whether an app with a file that is a function by its name is one. With settings in project.toml it is. find tells what a buildpack finds.
+func FindBare(t *testing.T, app, file string, want bool, find func(app string, env kit.Env) (found bool, err error)) {
+	t.Helper()
+	if found, err := find(app, kit.Env{}); err != nil || found != want {
+		t.Errorf("%v %v, want %v", found, err, want)
+	}
+	if found, err := find(app, kit.Env{catalog.FunctionVariable: `{"source":"` + file + `","target":"handler"}`}); err != nil || !found {
+		t.Errorf("with settings: %v %v", found, err)
+	}
 }
 
 // Stop ends the process, and what it has started.

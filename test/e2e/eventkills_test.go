@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,14 +50,10 @@ func cmdEventKills(w *world, ts *testscript.TestScript, args []string) (output, 
 	if fl.NArg() != 1 {
 		ts.Fatalf("usage: eventkills -n N APP")
 	}
-	if v := os.Getenv(eventKillsVariable); v != "" {
-		k, err := strconv.Atoi(v)
-		ts.Check(err)
-		*n = k
-	}
+	oftener(ts, n, eventKillsVariable)
 	k := &eventKills{w: w, ts: ts, app: fl.Arg(0), accepted: map[string]bool{}}
 	var made operation.NewToken
-	if err := k.ask(&made, "events", "token", "create", "kills", "--json"); err != nil {
+	if err := askJSON(k.w, k.ts, &made, "events", "token", "create", "kills", "--json"); err != nil {
 		return output{}, err
 	}
 	k.token = made.Token
@@ -81,17 +76,6 @@ func cmdEventKills(w *world, ts *testscript.TestScript, args []string) (output, 
 	close(stop)
 	<-sent
 	return k.check(*n)
-}
-
-func (k *eventKills) ask(to any, args ...string) error {
-	o, err := cmdGitd(k.w, k.ts, args)
-	if err == nil {
-		err = json.Unmarshal([]byte(o.stdout), to)
-	}
-	if err != nil {
-		err = fmt.Errorf("gitd %s: %w: %s%s", strings.Join(args, " "), err, o.stdout, o.stderr)
-	}
-	return err
 }
 
 // send sends events until stop is closed.
@@ -138,7 +122,7 @@ func (k *eventKills) send(stop <-chan struct{}) {
 func (k *eventKills) check(kills int) (output, error) {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		var brokers []operation.Broker
-		if err := k.ask(&brokers, "brokers", "--json"); err != nil {
+		if err := askJSON(k.w, k.ts, &brokers, "brokers", "--json"); err != nil {
 			return output{}, err
 		}
 		if len(brokers) == 1 && brokers[0].Queued == 0 {
@@ -157,7 +141,7 @@ func (k *eventKills) check(kills int) (output, error) {
 		times[id]++
 	}
 	var dead []operation.Event
-	if err := k.ask(&dead, "events", "dead", k.app, "-n", "200", "--json"); err != nil {
+	if err := askJSON(k.w, k.ts, &dead, "events", "dead", k.app, "-n", "200", "--json"); err != nil {
 		return output{}, err
 	}
 	lost, twice := 0, 0

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,18 @@ import (
 func cmdGitd(w *world, ts *testscript.TestScript, args []string) (output, error) {
 	stdin, args := redirected(ts, args)
 	return run(ts, stdin, gitd, append(append([]string{}, args...), "--data", w.data)...)
+}
+
+// askJSON runs a local command that prints JSON.
+func askJSON(w *world, ts *testscript.TestScript, to any, args ...string) error {
+	o, err := cmdGitd(w, ts, args)
+	if err == nil {
+		err = json.Unmarshal([]byte(o.stdout), to)
+	}
+	if err != nil {
+		err = fmt.Errorf("gitd %s: %w: %s%s", strings.Join(args, " "), err, o.stdout, o.stderr)
+	}
+	return err
 }
 
 // redirected takes "< FILE" off the end of arguments, and returns what is in the file.

@@ -20,6 +20,17 @@ import (
 // killsVariable says how many rounds the command kills makes, whatever the script says.
 const killsVariable = "GITD_E2E_KILLS"
 
+// oftener sets how many rounds a command makes to what a variable of the environment says, if it says so.
+func oftener(ts *testscript.TestScript, n *int, variable string) {
+	v := os.Getenv(variable)
+	if v == "" {
+		return
+	}
+	k, err := strconv.Atoi(v)
+	ts.Check(err)
+	*n = k
+}
+
 // cmdKills kills the server at a random moment of each of N pushes, from its first byte until a while after it went live, and starts it again:
 //
 //	kills -n N DIR FILE
@@ -32,11 +43,7 @@ func cmdKills(w *world, ts *testscript.TestScript, args []string) (output, error
 	if fl.NArg() != 2 {
 		ts.Fatalf("usage: kills -n N DIR FILE")
 	}
-	if v := os.Getenv(killsVariable); v != "" {
-		k, err := strconv.Atoi(v)
-		ts.Check(err)
-		*n = k
-	}
+	oftener(ts, n, killsVariable)
 	k := &kills{w: w, ts: ts, dir: ts.MkAbs(fl.Arg(0)), file: fl.Arg(1), texts: map[string]string{}, ends: map[string]int{}}
 	took, err := k.push("before") // how long a push takes here
 	if err != nil {

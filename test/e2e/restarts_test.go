@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -44,11 +43,7 @@ func cmdRestarts(w *world, ts *testscript.TestScript, args []string) (output, er
 	if fl.NArg() != 1 || w.clock == nil {
 		ts.Fatalf("usage: clock SPEED AHEAD, then restarts -n N APP")
 	}
-	if v := os.Getenv(restartsVariable); v != "" {
-		k, err := strconv.Atoi(v)
-		ts.Check(err)
-		*n = k
-	}
+	oftener(ts, n, restartsVariable)
 	r := &restarts{w: w, ts: ts, app: fl.Arg(0), from: w.clock.now(), seen: map[string]operation.Job{}, logs: map[string]int{}}
 	all, err := r.schedules()
 	ts.Check(err)
@@ -68,25 +63,13 @@ func cmdRestarts(w *world, ts *testscript.TestScript, args []string) (output, er
 // schedules are those of the app.
 func (r *restarts) schedules() (all []schedule.Schedule, err error) {
 	var listed []operation.Schedule
-	if err := r.ask(&listed, "schedules", r.app, "--json"); err != nil {
+	if err := askJSON(r.w, r.ts, &listed, "schedules", r.app, "--json"); err != nil {
 		return nil, err
 	}
 	for _, s := range listed {
 		all = append(all, schedule.Schedule{Name: s.Name, Cron: s.Schedule, Zone: s.Timezone})
 	}
 	return all, nil
-}
-
-// ask runs a command that prints JSON.
-func (r *restarts) ask(to any, args ...string) error {
-	o, err := cmdGitd(r.w, r.ts, args)
-	if err == nil {
-		err = json.Unmarshal([]byte(o.stdout), to)
-	}
-	if err != nil {
-		err = fmt.Errorf("gitd %s: %w: %s%s", strings.Join(args, " "), err, o.stdout, o.stderr)
-	}
-	return err
 }
 
 // kill kills the server once, and starts it again.
@@ -113,7 +96,7 @@ func (r *restarts) kill(i int) error {
 // look notes what the ledger says of jobs, which keeps the last 200, and what those have written that have ended.
 func (r *restarts) look() error {
 	var jobs []operation.Job
-	if err := r.ask(&jobs, "jobs", r.app, "-n", "200", "--json"); err != nil {
+	if err := askJSON(r.w, r.ts, &jobs, "jobs", r.app, "-n", "200", "--json"); err != nil {
 		return err
 	}
 	for _, j := range jobs {

@@ -87,6 +87,7 @@ var arrows = map[string]string{
 	"internal/keyed":                   "",
 	"internal/job":                     "internal/app internal/deploy internal/disk internal/event internal/sandbox/output internal/schedule internal/store internal/telemetry",
 	"internal/kube":                    "internal/app internal/pattern",
+	"internal/kube/kubetest":           "internal/kube",
 	"internal/lambda":                  "",
 	"internal/lambda/testhandler":      "",
 	"internal/layer":                   "",

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +22,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
-	"github.com/gitd-io/gitd/internal/kube"
+	"github.com/gitd-io/gitd/internal/kube/kubetest"
 )
 
 // fakeCluster is an API server whose Pods end as soon as they are made. What their containers say is by container; MARK stands for the marker.
@@ -133,18 +132,7 @@ func (source) ReadFile(string, int64) ([]byte, error) { return nil, os.ErrNotExi
 func (f *fakeCluster) on(t *testing.T) *Engine {
 	t.Helper()
 	f.pods, f.changed = map[string]wire.Job{}, make(chan struct{})
-	server := httptest.NewServer(f)
-	t.Cleanup(server.Close)
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	config := fmt.Sprintf("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: %q}}], users: [{name: u}], contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x}", server.URL)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	client, err := kube.Open(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := New(t.Context(), Options{Client: client, Namespace: "builds", Images: images{}, Pull: "r", Builder: &Published{Image: "b@sha256:1", RunImage: "run@sha256:2", UID: 1000, GID: 1000},
+	e, err := New(t.Context(), Options{Client: kubetest.Client(t, f), Namespace: "builds", Images: images{}, Pull: "r", Builder: &Published{Image: "b@sha256:1", RunImage: "run@sha256:2", UID: 1000, GID: 1000},
 		Dir: t.TempDir(), Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)

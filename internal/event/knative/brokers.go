@@ -67,9 +67,9 @@ func (p *Platform) CreateBroker(ctx context.Context, name, by string) error {
 	if err := p.installed(ctx); err != nil {
 		return err
 	}
-	there, err := p.get(ctx, brokers, name)
+	there, err := p.broker(ctx, name)
 	if err != nil {
-		return explained(err, "look for the broker "+name)
+		return err
 	}
 	if there != nil || name == event.DefaultBroker {
 		return app.Errorf(app.CodeExists, "choose another name", "there is a broker %q already", name)
@@ -86,9 +86,9 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	if err := p.installed(ctx); err != nil {
 		return err
 	}
-	there, err := p.get(ctx, brokers, name)
+	there, err := p.broker(ctx, name)
 	if err != nil {
-		return explained(err, "look for the broker "+name)
+		return err
 	}
 	if there == nil || there.GetLabels()[managedBy] != manager {
 		return event.NoBroker(name)
@@ -149,6 +149,15 @@ func (p *Platform) unused(ctx context.Context, name string) (refused []keeper.Le
 	return refused, nil
 }
 
+// broker returns a broker; nil for none.
+func (p *Platform) broker(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	there, err := p.get(ctx, brokers, name)
+	if err != nil {
+		return nil, explained(err, "look for the broker "+name)
+	}
+	return there, nil
+}
+
 // ensureBroker returns the URL of a broker. The default one is made where it is not there, of the class and with the channel that the cluster has for brokers
 // that say nothing; one that gitd did not make is used as it is.
 func (p *Platform) ensureBroker(ctx context.Context, name string) (string, error) {
@@ -160,9 +169,9 @@ func (p *Platform) ensureBroker(ctx context.Context, name string) (string, error
 	if to != "" {
 		return to, nil
 	}
-	there, err := p.get(ctx, brokers, name)
+	there, err := p.broker(ctx, name)
 	if err != nil {
-		return "", explained(err, "look for the broker "+name)
+		return "", err
 	}
 	if there == nil {
 		if name != event.DefaultBroker {
@@ -196,9 +205,9 @@ func (p *Platform) openBroker(ctx context.Context, name string) (string, error) 
 	if err := p.waitReady(ctx, brokers, "broker", name); err != nil {
 		return "", explained(err, "wait for the broker "+name)
 	}
-	there, err := p.get(ctx, brokers, name)
+	there, err := p.broker(ctx, name)
 	if err != nil {
-		return "", explained(err, "look for the broker "+name)
+		return "", err
 	}
 	if there == nil {
 		return "", event.NoBroker(name)

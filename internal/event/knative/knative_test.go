@@ -1,38 +1,24 @@
 package knative_test
 
 import (
-	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/event/knative"
-	"github.com/gitd-io/gitd/internal/kube"
+	"github.com/gitd-io/gitd/internal/kube/kubetest"
 )
 
 // On a cluster without Knative Eventing whatever needs a trigger or a broker says so, and what does not goes on.
 func TestNotInstalled(t *testing.T) {
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c := kubetest.Client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, "/apis/eventing.knative.dev/") {
 			t.Errorf("%s %s", r.Method, r.URL)
 		}
 		http.NotFound(w, r)
 	}))
-	defer api.Close()
-	file := filepath.Join(t.TempDir(), "config")
-	config := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: %q}}]\nusers: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n", api.URL)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := kube.Open(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := knative.Open(knative.Options{Client: c, Namespace: "apps", NamespaceOf: func(string) string { return "apps" }, Log: t.Logf})
 	of := event.Owner{App: "shop", ID: 1, Release: 1}
 	e := event.Event{ID: "1", Source: "/test", Type: "t"}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/event/keeper"
 	"github.com/gitd-io/gitd/internal/event/knative"
-	"github.com/gitd-io/gitd/internal/kube"
+	"github.com/gitd-io/gitd/internal/kube/kubetest"
 )
 
 // fakeAPI is an API server with one live trigger, behind which a real keeper runs with these letters.
@@ -38,7 +37,7 @@ func fakeAPI(t *testing.T, letters []keeper.Letter) (p *knative.Platform, asked 
 	owner, _ := json.Marshal(event.Owner{App: "shop", ID: 7, Release: 1})
 	var mu sync.Mutex
 	var all []string
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c := kubetest.Client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		all = append(all, r.URL.String())
 		mu.Unlock()
@@ -63,16 +62,6 @@ func fakeAPI(t *testing.T, letters []keeper.Letter) (p *knative.Platform, asked 
 			http.NotFound(w, r)
 		}
 	}))
-	t.Cleanup(api.Close)
-	file := filepath.Join(t.TempDir(), "config")
-	config := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: %q}}]\nusers: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n", api.URL)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := kube.Open(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
 	return knative.Open(knative.Options{Client: c, Namespace: "apps", NamespaceOf: func(string) string { return "apps" }, Log: t.Logf}), func() []string {
 		mu.Lock()
 		defer mu.Unlock()

@@ -27,13 +27,9 @@ func (p *Platform) RetryDead(ctx context.Context, of event.Owner, numbers []int6
 		if err := t.row("SELECT count(*), coalesce(group_concat(DISTINCT trigger), '') FROM deliveries"+where+" AND trigger NOT IN "+liveNames, args, &left, &gone); err != nil {
 			return err
 		}
-		r, err := t.exec("UPDATE deliveries SET state = 0, attempts = 0, dead = 0, reason = '', replay = 1, due = ?"+where+" AND trigger IN "+liveNames, append([]any{p.clock.now().UnixMilli()}, args...)...)
-		if err != nil {
-			return err
-		}
-		rows, _ := r.RowsAffected()
-		n = int(rows)
-		return nil
+		rows, err := t.count("UPDATE deliveries SET state = 0, attempts = 0, dead = 0, reason = '', replay = 1, due = ?"+where+" AND trigger IN "+liveNames, append([]any{p.clock.now().UnixMilli()}, args...)...)
+		n = rows
+		return err
 	}, func() { p.wakeApp(of.ID) })
 	if err == nil && left > 0 {
 		err = app.Errorf(app.CodeNotFound, "push a release that has them, or discard what is left: gitd events discard "+of.App+" EVENT...",
@@ -49,13 +45,9 @@ func (p *Platform) Discard(ctx context.Context, of event.Owner, numbers []int64)
 		return 0, err
 	}
 	err = p.w.write(ctx, func(t *tx) error {
-		r, err := t.exec("UPDATE deliveries SET state = ?, reason = 'discarded: ' || reason WHERE state = 3 AND app_id = ? AND (? = 0 OR event IN (SELECT value FROM json_each(?)))", discarded, of.ID, len(numbers), string(text))
-		if err != nil {
-			return err
-		}
-		rows, _ := r.RowsAffected()
-		n = int(rows)
-		return nil
+		rows, err := t.count("UPDATE deliveries SET state = ?, reason = 'discarded: ' || reason WHERE state = 3 AND app_id = ? AND (? = 0 OR event IN (SELECT value FROM json_each(?)))", discarded, of.ID, len(numbers), string(text))
+		n = rows
+		return err
 	}, nil)
 	return n, err
 }
@@ -129,13 +121,12 @@ func (p *Platform) queueAgain(ctx context.Context, to *trigger, numbers []int64)
 			if _, err := t.exec("DELETE FROM deliveries WHERE event = ? AND app_id = ? AND trigger = ? AND replay = 1 AND state <> 0", number, to.ID, to.Name); err != nil {
 				return err
 			}
-			r, err := t.exec(`INSERT INTO deliveries (event, app, app_id, trigger, state, due, replay) SELECT number, ?, ?, ?, 0, ?, 1 FROM events
+			added, err := t.count(`INSERT INTO deliveries (event, app, app_id, trigger, state, due, replay) SELECT number, ?, ?, ?, 0, ?, 1 FROM events
 				WHERE number = ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = ? AND app_id = ? AND trigger = ? AND state = 0)`, to.App, to.ID, to.Name, now, number, number, to.ID, to.Name)
 			if err != nil {
 				return err
 			}
-			added, _ := r.RowsAffected()
-			n += int(added)
+			n += added
 		}
 		return nil
 	}, func() { p.wake(to.key()) })

@@ -56,11 +56,11 @@ func (p *Platform) CreateBroker(ctx context.Context, name, by string) error {
 		if n >= maxBrokers {
 			return app.Errorf(app.CodeLimitExceeded, "delete one that is not needed: gitd brokers delete NAME", "there are %d brokers, as many as there may be", n)
 		}
-		r, err := t.exec("INSERT INTO brokers (name, key, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", name, by, p.clock.now().UnixMilli())
+		n, err := t.count("INSERT INTO brokers (name, key, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", name, by, p.clock.now().UnixMilli())
 		if err != nil {
 			return err
 		}
-		if n, _ := r.RowsAffected(); n == 0 {
+		if n == 0 {
 			return app.Errorf(app.CodeExists, "choose another name", "there is a broker %q already", name)
 		}
 		return nil
@@ -87,11 +87,11 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 		if apps != "" {
 			return event.BrokerInUse(name, strings.Split(apps, ","))
 		}
-		r, err := t.exec("DELETE FROM brokers WHERE name = ?", name)
+		n, err := t.count("DELETE FROM brokers WHERE name = ?", name)
 		if err != nil {
 			return err
 		}
-		if n, _ := r.RowsAffected(); n == 0 {
+		if n == 0 {
 			return event.NoBroker(name)
 		}
 		_, err = t.exec("DELETE FROM events WHERE broker = ?", name)
@@ -125,11 +125,11 @@ func (p *Platform) CreateToken(ctx context.Context, broker, name, by string) (st
 		case tokens >= maxTokens:
 			return app.Errorf(app.CodeLimitExceeded, "revoke one that is not needed: gitd events token revoke NAME", "the broker %q has %d tokens, as many as it may", broker, tokens)
 		}
-		r, err := t.exec("INSERT INTO tokens (broker, name, hash, key, created) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", broker, name, hash[:], by, p.clock.now().UnixMilli())
+		n, err := t.count("INSERT INTO tokens (broker, name, hash, key, created) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", broker, name, hash[:], by, p.clock.now().UnixMilli())
 		if err != nil {
 			return err
 		}
-		if n, _ := r.RowsAffected(); n == 0 {
+		if n == 0 {
 			return app.Errorf(app.CodeExists, "choose another name, or revoke that one first: gitd events token revoke "+name, "the broker %q has a token %q already", broker, name)
 		}
 		return nil
@@ -161,11 +161,11 @@ func (p *Platform) Tokens(ctx context.Context, broker string) ([]event.Token, er
 func (p *Platform) RevokeToken(ctx context.Context, broker, name string) error {
 	broker = cmp.Or(broker, event.DefaultBroker)
 	return p.w.write(ctx, func(t *tx) error {
-		r, err := t.exec("DELETE FROM tokens WHERE broker = ? AND name = ?", broker, name)
+		n, err := t.count("DELETE FROM tokens WHERE broker = ? AND name = ?", broker, name)
 		if err != nil {
 			return err
 		}
-		if n, _ := r.RowsAffected(); n == 0 {
+		if n == 0 {
 			return app.Errorf(app.CodeNotFound, "see the tokens: gitd events token list", "the broker %q has no token %q", broker, app.Clip(name, 60))
 		}
 		return nil

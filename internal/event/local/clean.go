@@ -52,15 +52,13 @@ func (p *Platform) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for n := int64(cleanGroup); n == cleanGroup && p.fan.Load().keys[key] == nil; {
+		for n := cleanGroup; n == cleanGroup && p.fan.Load().keys[key] == nil; {
 			if err := p.w.write(ctx, func(t *tx) error {
-				r, err := t.exec(`UPDATE deliveries SET state = ?, reason = 'its trigger is gone' WHERE number IN (SELECT number FROM deliveries WHERE state = 0 AND app_id = ?2 AND trigger = ?3 LIMIT ?4)
+				swept, err := t.count(`UPDATE deliveries SET state = ?, reason = 'its trigger is gone' WHERE number IN (SELECT number FROM deliveries WHERE state = 0 AND app_id = ?2 AND trigger = ?3 LIMIT ?4)
 					AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.id = ?2 AND NOT json_valid(triggers))
 					AND NOT EXISTS (SELECT 1 FROM owners, json_each(CASE WHEN json_valid(triggers) THEN triggers ELSE '[]' END) t WHERE owners.id = ?2 AND t.value ->> '$.name' = ?3)`,
 					dead, key.app, key.trigger, cleanGroup)
-				if err == nil {
-					n, err = r.RowsAffected()
-				}
+				n = swept
 				return err
 			}, nil); err != nil {
 				return err

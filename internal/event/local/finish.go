@@ -59,11 +59,11 @@ func (o *outcome) write(t *tx, d *delivery, to *trigger) error {
 		return err
 	}
 	text := o.failure.String()
-	r, err := t.exec("UPDATE deliveries SET attempts = attempts + 1, at = ?, took = ?, sink = ?, status = ?, error = ? WHERE number = ? AND state = ?", at, took, sink, status, text, d.number, queued)
+	changed, err := t.count("UPDATE deliveries SET attempts = attempts + 1, at = ?, took = ?, sink = ?, status = ?, error = ? WHERE number = ? AND state = ?", at, took, sink, status, text, d.number, queued)
 	if err != nil {
 		return err
 	}
-	if n, _ := r.RowsAffected(); n == 0 { // its trigger or its app went meanwhile
+	if changed == 0 { // its trigger or its app went meanwhile
 		return nil
 	}
 	if _, err := t.exec("INSERT INTO attempts (delivery, at, took, sink, status, error) VALUES (?, ?, ?, ?, ?, ?)", d.number, at, took, sink, status, text); err != nil {

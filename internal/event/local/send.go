@@ -92,14 +92,14 @@ func (a *accept) write(t *tx) error {
 	if err != nil {
 		return err
 	}
-	r, err := t.exec("UPDATE brokers SET events = events + 1, bytes = bytes + ? WHERE name = ?", a.size(), a.broker)
+	there, err := t.count("UPDATE brokers SET events = events + 1, bytes = bytes + ? WHERE name = ?", a.size(), a.broker)
 	if err != nil {
 		return err
 	}
-	if n, _ := r.RowsAffected(); n == 0 {
+	if there == 0 {
 		return event.NoBroker(a.broker)
 	}
-	r, err = t.exec(`INSERT INTO events (broker, source, id, type, accepted, sender, sender_name, sender_id, size, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	r, err := t.exec(`INSERT INTO events (broker, source, id, type, accepted, sender, sender_name, sender_id, size, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (broker, source, id, sender, sender_name, sender_id) DO NOTHING`, a.broker, e.Source, e.ID, e.Type, a.at.UnixMilli(), string(a.from.Kind), a.from.Name, a.from.ID, a.size(), string(others), e.Data)
 	if err != nil {
 		return err
@@ -116,12 +116,12 @@ func (a *accept) write(t *tx) error {
 		return err
 	}
 	for _, to := range a.triggers {
-		r, err := t.exec("INSERT INTO deliveries (event, app, app_id, trigger, state, due) SELECT ?, ?, ?, ?, ?, ? WHERE "+isLive,
+		added, err := t.count("INSERT INTO deliveries (event, app, app_id, trigger, state, due) SELECT ?, ?, ?, ?, ?, ? WHERE "+isLive,
 			append([]any{a.receipt.Number, to.App, to.ID, to.Name, queued, a.at.UnixMilli()}, to.owner()...)...)
 		if err != nil {
 			return err
 		}
-		if n, _ := r.RowsAffected(); n == 0 { // no queue would take it
+		if added == 0 { // no queue would take it
 			return errStale
 		}
 	}

@@ -189,6 +189,16 @@ func (t *tx) exec(query string, args ...any) (sql.Result, error) {
 	return s.Exec(args...)
 }
 
+// count is exec, and returns how many rows have changed.
+func (t *tx) count(query string, args ...any) (int, error) {
+	r, err := t.exec(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.RowsAffected()
+	return int(n), err
+}
+
 // row runs a query with one row that is prepared once.
 func (t *tx) row(query string, args []any, into ...any) error {
 	s, err := t.prepared(query)

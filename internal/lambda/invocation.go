@@ -167,7 +167,7 @@ func (b *broker) next(ctx context.Context) (*invocation, bool) {
 	}
 }
 
-// take takes the invocation that the runtime works on, to be answered. nil says that there is none of that ID.
+// take takes the invocation that the runtime works on, to be answered. nil: no invocation has that ID.
 func (b *broker) take(id string) *invocation {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -153,6 +153,11 @@ func (b *bench) serveProxy(kind, backend string) (*way, func(), error) {
 	if kind != "nginx" {
 		return b.serveCaddy(kind, dir, address, backend)
 	}
+	return b.serveNginx(kind, dir, address, backend, "listen "+address+";")
+}
+
+// serveNginx starts nginx in front of backend; listen are its directives for where and how it listens.
+func (b *bench) serveNginx(kind, dir, address, backend, listen string) (*way, func(), error) {
 	config := fmt.Sprintf(`daemon off;
 worker_processes 2;
 pid %[1]s/pid;
@@ -165,7 +170,7 @@ http {
   keepalive_requests 100000000;
   upstream app { server %[2]s; keepalive 256; keepalive_requests 100000000; }
   server {
-    listen %[3]s;
+    %[3]s
     location / {
       proxy_pass http://app;
       proxy_http_version 1.1;
@@ -177,7 +182,7 @@ http {
     }
   }
 }
-`, dir, backend, address)
+`, dir, backend, listen)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, nil, err
@@ -190,9 +195,13 @@ func (b *bench) serveCaddy(kind, dir, address, backend string) (*way, func(), er
 	if kind == tunedCaddy {
 		transport = " {\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns 1024\n\t\t\tkeepalive_idle_conns_per_host 1024\n\t\t\tcompression off\n\t\t}\n\t}"
 	}
-	config := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n}\nhttp://%s {\n\treverse_proxy %s%s\n}\n", address, backend, transport)
+	return b.serveCaddyfile(kind, dir, address, fmt.Sprintf("http://%s {\n\treverse_proxy %s%s\n}\n", address, backend, transport))
+}
+
+// serveCaddyfile starts Caddy with a site.
+func (b *bench) serveCaddyfile(kind, dir, address, site string) (*way, func(), error) {
 	file := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("{\n\tadmin off\n\tauto_https off\n}\n"+site), 0o644); err != nil {
 		return nil, nil, err
 	}
 	return b.startProxy(kind, address, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, "caddy", "run", "--config", file, "--adapter", "caddyfile")

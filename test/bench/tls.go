@@ -104,34 +104,13 @@ func (b *bench) serveTLS(kind, backend, chain, key string) (*way, func(), error)
 	if err != nil {
 		return nil, nil, err
 	}
-	file := filepath.Join(dir, "config")
 	if kind == "nginx" {
-		config := fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log %[1]s/error.log; user root;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
-  keepalive_requests 100000000;
-  upstream app { server %[2]s; keepalive 256; keepalive_requests 100000000; }
-  server {
-    listen %[3]s ssl http2; server_name %[6]s; ssl_certificate %[4]s; ssl_certificate_key %[5]s; ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519;
-    location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host; }
-  }
-}
-`, dir, backend, address, chain, key, tlsName)
-		if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
-			return nil, nil, err
-		}
-		w, stop, err := b.startProxy(kind, address, nil, "nginx", "-p", dir, "-c", file, "-e", dir+"/error.log")
+		w, stop, err := b.serveNginx(kind, dir, address, backend, fmt.Sprintf("listen %s ssl http2; server_name %s; ssl_certificate %s; ssl_certificate_key %s; ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519;",
+			address, tlsName, chain, key))
 		return at(w, address), stop, err
 	}
-	config := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n}\nhttps://%s:%s {\n\tbind 127.0.0.1\n\ttls %s %s {\n\t\tcurves x25519\n\t}\n\treverse_proxy %s {\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 1024\n\t\t\tcompression off\n\t\t}\n\t}\n}\n",
-		tlsName, port(address), chain, key, backend)
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
-		return nil, nil, err
-	}
-	w, stop, err := b.startProxy(kind, address, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, "caddy", "run", "--config", file, "--adapter", "caddyfile")
+	w, stop, err := b.serveCaddyfile(kind, dir, address, fmt.Sprintf("https://%s:%s {\n\tbind 127.0.0.1\n\ttls %s %s {\n\t\tcurves x25519\n\t}\n\treverse_proxy %s {\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 1024\n\t\t\tcompression off\n\t\t}\n\t}\n}\n",
+		tlsName, port(address), chain, key, backend))
 	return at(w, address), stop, err
 }
 

@@ -85,7 +85,7 @@ const (
 
 // Labels and annotations of what gitd makes on a cluster.
 const (
-	managedBy   = "app.kubernetes.io/managed-by"
+	managedBy   = kube.ManagedBy
 	manager     = kube.FieldManager
 	appLabel    = "gitd.io/app"
 	revLabel    = "gitd.io/revision"
@@ -96,7 +96,7 @@ const (
 	hashNote    = "gitd.io/hash"
 	templNote   = "gitd.io/template"
 	pullPrefix  = "gitd-pull"
-	instLabel   = "gitd.io/instance"
+	instLabel   = kube.InstanceLabel
 	container   = "user-container" // Knative's name for an only container
 	queueProxy  = "queue-proxy"
 )

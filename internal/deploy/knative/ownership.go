@@ -20,8 +20,7 @@ func (p *Platform) isOurs(s *servingv1.Service) bool {
 
 // ofAnotherGitd reports whether another gitd made an object.
 func (p *Platform) ofAnotherGitd(o metav1.Object) bool {
-	instance := o.GetLabels()[instLabel]
-	return p.o.Instance != "" && instance != "" && instance != p.o.Instance
+	return kube.OfAnother(p.o.Instance, o.GetLabels())
 }
 
 // labelled adds the labels by which this gitd finds what it made.

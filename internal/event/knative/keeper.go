@@ -36,7 +36,7 @@ func (p *Platform) ensureNamespace(ctx context.Context) error {
 	}
 	u, err := p.c.Resource(namespaces, "").Get(ctx, p.o.Namespace, metav1.GetOptions{})
 	if err == nil {
-		if i := u.GetLabels()[instLabel]; p.o.Instance != "" && i != "" && i != p.o.Instance {
+		if kube.OfAnother(p.o.Instance, u.GetLabels()) {
 			return app.Errorf(app.CodeExists, "if that gitd no longer exists: kubectl delete namespace "+p.o.Namespace, "the namespace %s belongs to another gitd", p.o.Namespace)
 		}
 		return nil
@@ -108,7 +108,7 @@ func (p *Platform) keeperToken(ctx context.Context, create bool) (string, error)
 		return "", explained(err, "read the Secret "+keeperName)
 	}
 	if there != nil {
-		if i := there.GetLabels()[instLabel]; i != "" && p.o.Instance != "" && i != p.o.Instance {
+		if kube.OfAnother(p.o.Instance, there.GetLabels()) {
 			return "", app.Errorf(app.CodeExists, "give each gitd a namespace of its own: --namespace NAME", "the events in the namespace %s belong to another gitd", p.o.Namespace)
 		}
 		var secret corev1.Secret

@@ -69,9 +69,9 @@ const (
 
 // Labels and annotations of what gitd makes on a cluster.
 const (
-	managedBy   = "app.kubernetes.io/managed-by"
+	managedBy   = kube.ManagedBy
 	manager     = kube.FieldManager
-	instLabel   = "gitd.io/instance"
+	instLabel   = kube.InstanceLabel
 	appLabel    = "gitd.io/app"
 	idLabel     = "gitd.io/app-id"
 	seenLabel   = "gitd.io/events" // of the trigger by which the keeper sees the events of a broker

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/telemetry"
@@ -33,27 +34,28 @@ func (p *Platform) Scrape(_ context.Context, s *telemetry.Scrape, m telemetry.Re
 	for reason, n := range p.plane.Refused() {
 		s.Add(m.Refused, float64(n), reason)
 	}
+	var all []*revision
 	p.mu.RLock()
-	all := maps.Clone(p.services)
+	for _, svc := range p.services {
+		all = slices.AppendSeq(all, maps.Values(svc.revisions))
+	}
 	p.mu.RUnlock()
-	for name, svc := range all {
-		for _, r := range svc.revisions {
-			if !r.noWeb {
-				r.scrapeRequests(s, m, name)
-			}
-			r.scrapeStarts(s, m, name)
-			r.scrapeInstances(s, m, name)
+	for _, r := range all {
+		if !r.noWeb {
+			r.scrapeRequests(s, m)
 		}
+		r.scrapeStarts(s, m)
+		r.scrapeInstances(s, m)
 	}
 }
 
 // scrapeRequests adds what the data plane knows.
-func (r *revision) scrapeRequests(s *telemetry.Scrape, m telemetry.Requests, service string) {
-	of := []string{service, r.name, deploy.WebProcess}
+func (r *revision) scrapeRequests(s *telemetry.Scrape, m telemetry.Requests) {
+	of := []string{r.service, r.name, deploy.WebProcess}
 	v := r.proxy.Metrics()
 	for i, n := range v.Classes {
 		if n > 0 || classes[i] == "2xx" || classes[i] == "5xx" { // the two that are always asked for
-			s.Add(m.Answered, float64(n), service, r.name, deploy.WebProcess, classes[i])
+			s.Add(m.Answered, float64(n), r.service, r.name, deploy.WebProcess, classes[i])
 		}
 	}
 	s.AddHistogram(m.Duration, v.Duration, of...)
@@ -65,22 +67,22 @@ func (r *revision) scrapeRequests(s *telemetry.Scrape, m telemetry.Requests, ser
 }
 
 // scrapeStarts adds what became of instances.
-func (r *revision) scrapeStarts(s *telemetry.Scrape, m telemetry.Requests, service string) {
+func (r *revision) scrapeStarts(s *telemetry.Scrape, m telemetry.Requests) {
 	r.counting.Lock()
 	defer r.counting.Unlock()
 	for process, c := range r.counts {
-		of := []string{service, r.name, process}
+		of := []string{r.service, r.name, process}
 		ready := c.ready.Value()
 		s.AddHistogram(m.StartDuration, ready, of...)
-		s.Add(m.Starts, float64(ready.Count), service, r.name, process, "ok")
-		s.Add(m.Starts, float64(c.failed), service, r.name, process, "failed")
+		s.Add(m.Starts, float64(ready.Count), r.service, r.name, process, "ok")
+		s.Add(m.Starts, float64(c.failed), r.service, r.name, process, "failed")
 		s.Add(m.Restarts, float64(c.ended), of...)
 		s.Add(m.OutOfMemory, float64(c.outOfMemory), of...)
 	}
 }
 
 // scrapeInstances adds what instances there are, and what memory they use.
-func (r *revision) scrapeInstances(s *telemetry.Scrape, m telemetry.Requests, service string) {
+func (r *revision) scrapeInstances(s *telemetry.Scrape, m telemetry.Requests) {
 	all := r.webInstances()
 	r.mu.Lock()
 	workers := make([]*worker, 0, len(r.workers))
@@ -107,10 +109,10 @@ func (r *revision) scrapeInstances(s *telemetry.Scrape, m telemetry.Requests, se
 		}
 	}
 	for k, n := range states {
-		s.Add(m.Instances, float64(n), service, r.name, k[0], k[1])
+		s.Add(m.Instances, float64(n), r.service, r.name, k[0], k[1])
 	}
 	for process, bytes := range memory {
-		s.Add(m.Memory, float64(bytes), service, r.name, process)
+		s.Add(m.Memory, float64(bytes), r.service, r.name, process)
 	}
 }
 

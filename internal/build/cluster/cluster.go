@@ -72,6 +72,7 @@ type Engine struct {
 
 	schedule time.Duration // how long a Pod may wait for a node
 	pull     time.Duration // how long pulling an image may fail
+	reach    time.Duration // how long a node may be out of reach
 }
 
 var _ build.Builder = (*Engine)(nil)
@@ -111,7 +112,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	e := &Engine{o: o, sessions: lifecycle.Sessions{Quiet: 2 * time.Second}, schedule: time.Minute, pull: 15 * time.Second}
+	e := &Engine{o: o, sessions: lifecycle.Sessions{Quiet: 2 * time.Second}, schedule: time.Minute, pull: 15 * time.Second, reach: time.Minute}
 	e.closing, e.close = context.WithCancel(context.Background())
 	home, err := e.makeHome()
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/kube/kubetest"
@@ -29,7 +30,8 @@ import (
 // It takes no attachment: a Pod that says that it analyzed the image got the source another way.
 type fakeCluster struct {
 	says map[string]string
-	code int // exit status of the container that builds
+	code int  // exit status of the container that builds
+	lost bool // the node is away since that container runs, and Kubernetes leaves its Pods as they are
 
 	// mu guards the following.
 	mu      sync.Mutex
@@ -61,6 +63,9 @@ func (f *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !there:
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound"}`)
+	case of == "log" && f.lost && r.URL.Query().Get("container") == wire.Build:
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "dial tcp 10.0.2.15:10250: connect: connection refused"}`)
 	case of == "log":
 		for line := range strings.Lines(strings.ReplaceAll(f.says[r.URL.Query().Get("container")], "MARK", job.Marker)) {
 			_, _ = io.WriteString(w, "2026-01-02T03:04:05.000000006Z "+line)
@@ -76,6 +81,11 @@ func (f *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"kind": "Status", "apiVersion": "v1", "status": "Success"}`)
 	default:
 		const ended = `{"name": %q, "state": {"terminated": {"exitCode": %d}}}`
+		if f.lost {
+			fmt.Fprintf(w, `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": %q, "namespace": "builds"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Pending",
+				"initContainerStatuses": [`+ended+`, {"name": %q, "state": {"running": {}}}]}}`, name, wire.Prepare, 0, wire.Build)
+			return
+		}
 		fmt.Fprintf(w, `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": %q, "namespace": "builds"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running",
 			"initContainerStatuses": [`+ended+`, `+ended+`], "containerStatuses": [`+ended+`]}}`, name, wire.Prepare, 0, wire.Build, f.code, wire.Export, 0)
 	}
@@ -217,6 +227,15 @@ func TestBuild_Fails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node that is lost, in a cluster that has no other, or has lost them all: Kubernetes leaves the Pod as it is.
+func TestBuild_NodeLost(t *testing.T) {
+	f := &fakeCluster{says: map[string]string{wire.Prepare: saysAnalyzed}, lost: true}
+	e := f.on(t)
+	e.reach = 300 * time.Millisecond
+	_, err := e.Build(t.Context(), build.Request{App: "hello", Version: 2, Source: source{}, Log: app.NewLog(io.Discard)})
+	apptest.WantError(t, err, app.CodeUnavailable, "the node n1 was lost during the build")
 }
 
 // A client that leaves ends its build: the Pod is removed before Build returns.

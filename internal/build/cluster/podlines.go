@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -26,6 +28,13 @@ func (b *running) events(ctx context.Context, container string, each func(wire.E
 	})
 }
 
+// nodeAway reports whether the API server answers, and says that it cannot reach the Pod's node. Kubernetes itself takes Pods from a lost
+// node only while another node of the cluster is ready: where there is one node, or all are lost, nothing else tells.
+func nodeAway(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError
+}
+
 // lines hands out the lines of a container that has started, until one says that it is the last or the container ends. Connections that
 // break are made again.
 func (b *running) lines(ctx context.Context, container string, each func(string) (last bool)) error {
@@ -45,10 +54,19 @@ func (b *running) lines(ctx context.Context, container string, each func(string)
 	var refused error
 	go func() {
 		defer close(done)
+		var away time.Time // since when the node has been out of reach
 		for following.Err() == nil {
-			if err := read(following, true); apierrors.IsForbidden(err) {
+			switch err := read(following, true); {
+			case apierrors.IsForbidden(err):
 				refused = kube.Explain(err, "read the log of the build's Pod")
 				stop()
+			case !nodeAway(err):
+				away = time.Time{}
+			case away.IsZero():
+				away = time.Now()
+			case time.Since(away) > b.reach:
+				p, _, _ := b.watched.get()
+				b.Cancel(lost(p))
 			}
 			select {
 			case <-following.Done():

@@ -21,6 +21,7 @@ func (c *session) apps() *cobra.Command {
 			return c.showApp(cmd, args[0], *inJSON)
 		}
 		list, err := operation.Apps.Do(cmd.Context(), c.services, c.caller, operation.AllApps{Previews: *previews})
+		c.warn(cmd)
 		return show(cmd, *inJSON, list, err, printApps)
 	}
 	c.asks(apps, func(args []string) operation.Declaration {
@@ -43,6 +44,17 @@ func (c *session) apps() *cobra.Command {
 		return err
 	}))
 	return apps
+}
+
+// warn tells an admin what does not work where apps run. A list of apps is worth having without.
+func (c *session) warn(cmd *cobra.Command) {
+	lines, err := operation.Warnings.Do(cmd.Context(), c.services, c.caller, operation.OfServer{})
+	if err != nil && app.CodeOf(err) != app.CodeForbidden && c.services.Log != nil {
+		c.services.Log("apps: %v", err)
+	}
+	for _, line := range lines {
+		app.NewLog(cmd.ErrOrStderr()).Error("%s", line)
+	}
 }
 
 func printApps(out io.Writer, list []operation.AppSummary) error {

@@ -78,6 +78,17 @@ var Apps = Operation[AllApps, []AppSummary]{
 	},
 }
 
+// Warnings are told with the list of apps to those who manage the server: what does not work where apps run, and what to do.
+var Warnings = Operation[OfServer, []string]{
+	Declaration{Name: "apps", Does: "List the apps", Verb: app.VerbManage, Needs: NeedsStore},
+	func(ctx context.Context, c call, _ OfServer) ([]string, error) {
+		if c.Services.Warnings == nil {
+			return nil, nil
+		}
+		return c.Services.Warnings(ctx)
+	},
+}
+
 // runningNow is what the platform knows of all apps, where there is one: which instances do not stay up, and which apps are maintained. A list of apps is
 // worth having without.
 func (c call) runningNow(ctx context.Context) (troubles map[string]string, maintained map[string]deploy.Maintenance) {

@@ -31,6 +31,8 @@ type Services struct {
 	// Authority opens the server's own authority for certificates, and makes it where there is none.
 	Authority func() (*certificate.Authority, error)
 	URL       func(app string) string
+	// Warnings are what does not work where apps run, and what to do; nil while no server runs.
+	Warnings func(ctx context.Context) ([]string, error)
 	// Destroy removes an app: its Service, repository, cache, ledger.
 	Destroy func(ctx context.Context, by app.Caller, app string) error
 	// DeployKey returns the public part of the key that the app's submodules are fetched with, a new one where renew is set. ForgetHosts

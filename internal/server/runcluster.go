@@ -56,7 +56,7 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 	})
 	r.knative, err = knative.Open(ctx, knative.Options{
 		Instance: r.instance, Client: r.client, Namespace: c.Namespace, Pull: r.at.pull, Ingress: c.Ingress, RouteTime: c.RouteTime, Images: r.registry, Config: s.config, Log: s.o.Log,
-		Sink:       r.brokers.KnownSink,
+		Events: eventsNamespace, Sink: r.brokers.KnownSink,
 		Pod:        func(ctx context.Context) (string, error) { return cluster.PublishPod(ctx, r.registry) },
 		PullConfig: func(app string) ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), app) },
 	})
@@ -71,6 +71,8 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 const eventsNamespace = "gitd-events"
 
 func (r *onCluster) platform() deploy.Platform { return r.knative }
+
+func (r *onCluster) warnings(ctx context.Context) ([]string, error) { return r.knative.Warnings(ctx) }
 
 func (r *onCluster) images() images { return r.registry }
 

@@ -77,6 +77,8 @@ func (m *machine) platform() deploy.Platform { return m.local }
 
 func (m *machine) events() event.Platform { return m.brokers }
 
+func (m *machine) warnings(context.Context) ([]string, error) { return nil, nil }
+
 func (m *machine) images() images { return m.registry }
 
 func (m *machine) url(name string) string { return machineURL(m.s.o, name) }

@@ -25,6 +25,8 @@ type runner interface {
 	web() *http.Server
 	// secure returns a listener for web whose connections are over TLS.
 	secure(l net.Listener) net.Listener
+	// warnings are what does not work where apps run, and what to do: for admins.
+	warnings(ctx context.Context) ([]string, error)
 	// entrance says where requests go, for people.
 	entrance(l Listeners) string
 }

@@ -49,6 +49,8 @@ type fakeRunner struct {
 }
 
 func (r *fakeRunner) platform() deploy.Platform          { return r.deploy }
+func (r *fakeRunner) warnings(context.Context) ([]string, error) { return nil, nil }
+
 func (r *fakeRunner) images() images                     { return nil }
 func (r *fakeRunner) events() event.Platform             { return nil }
 func (r *fakeRunner) url(string) string                  { return "" }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -41,7 +42,9 @@ type Options struct {
 	// Instance tells what this gitd made from what another one on the same cluster did; a label's value. "": everything with gitd's labels is ours.
 	Instance string
 	// Sink returns where apps send events to: their K_SINK; "" where there is no broker. A nil function is that, too.
-	Sink   func(ctx context.Context) string
+	Sink func(ctx context.Context) string
+	// Events is the namespace of brokers and triggers where each app has a namespace of its own.
+	Events string
 	Config deploy.Configuration // nil: a Service that names one is refused
 	// Pod puts the image with gitd-pod into the registry, and returns its reference there: REPOSITORY@sha256:….
 	Pod func(ctx context.Context) (string, error)
@@ -61,6 +64,7 @@ type Platform struct {
 	pulls   bool        // the registry asks nodes for credentials
 	locks   keyed.Locks // by Service: one change at a time
 	pod     published
+	lacks   atomic.Bool // rights that single things need were missing when gitd looked last
 
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc

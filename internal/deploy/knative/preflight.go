@@ -3,13 +3,9 @@ package knative
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"time"
 
-	authv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,37 +13,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/kube"
 )
-
-// right is what gitd has to be allowed to do.
-type right struct {
-	group, resource string
-	verbs           string
-	cluster         bool // not in a namespace
-}
-
-// rights are all that the platform uses. config/ grants the same.
-func (p *Platform) rights() []right {
-	all := []right{
-		{services.Group, "services", "get list watch create patch delete", false},
-		{revisions.Group, "revisions", "get list watch delete", false},
-		{routes.Group, "routes", "list", false},
-		{domainMappings.Group, "domainmappings", "list create patch delete", false},
-		{autoscalers.Group, "podautoscalers", "list", false},
-		{ingresses.Group, "ingresses", "list", false},
-		{serverless.Group, "serverlessservices", "list", false},
-		{"", "pods", "get list watch", false},
-		{"", "pods/log", "get", false},
-		{"", "pods/attach", "get create", false},
-		{"", "secrets", "get list create patch delete", false},
-		{"", "events", "list", false},
-		{deployments.Group, "deployments", "list create patch delete", false},
-		{jobs.Group, "jobs", "get list watch create patch delete", false},
-	}
-	if p.o.Namespace == "" {
-		all = append(all, right{"", "namespaces", "get create patch delete", true}, right{domainClaims.Group, "clusterdomainclaims", "get list create patch delete", true})
-	}
-	return all
-}
 
 const preflightTime = 10 * time.Second // for an API server that does not answer
 
@@ -67,7 +32,10 @@ func (p *Platform) preflight(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.findIngress(ctx)
+	if err := p.findIngress(ctx); err != nil {
+		return err
+	}
+	return p.tellLacking(ctx)
 }
 
 // installed asks for Knative's API.
@@ -92,76 +60,6 @@ func (p *Platform) installed(ctx context.Context) error {
 		return app.Errorf(app.CodeUnavailable, "install Knative Serving again", "Knative Serving is installed in part only: it has no %s", name)
 	}
 	return nil
-}
-
-// allowed checks every right at once, and reports the missing ones.
-func (p *Platform) allowed(ctx context.Context) error {
-	var asked sync.WaitGroup
-	var mu sync.Mutex
-	var lacking []string
-	var first *app.Error
-	var failed error
-	slots := make(chan struct{}, 8)
-	for _, r := range p.rights() {
-		for verb := range strings.FieldsSeq(r.verbs) {
-			asked.Go(func() {
-				slots <- struct{}{}
-				defer func() { <-slots }()
-				err := p.may(ctx, r, verb)
-				mu.Lock()
-				defer mu.Unlock()
-				var no *app.Error
-				if errors.As(err, &no) {
-					lacking = append(lacking, verb+" "+r.resource)
-					if first == nil {
-						first = no
-					}
-				} else if err != nil {
-					failed = err
-				}
-			})
-		}
-	}
-	asked.Wait()
-	switch {
-	case failed != nil:
-		return kube.Explain(failed, "ask what gitd may do on the cluster")
-	case len(lacking) > 1:
-		first.Message += fmt.Sprintf("; %d rights are missing in all: %s", len(lacking), strings.Join(sorted(lacking), ", "))
-		first.Next = "apply the Role in gitd's config/ folder, which has all that it needs"
-	}
-	if first != nil {
-		return first
-	}
-	return nil
-}
-
-// may asks for one right.
-func (p *Platform) may(ctx context.Context, r right, verb string) error {
-	namespace := p.o.Namespace
-	if r.cluster {
-		namespace = ""
-	}
-	resource, sub, _ := strings.Cut(r.resource, "/")
-	review := &authv1.SelfSubjectAccessReview{TypeMeta: metav1.TypeMeta{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"},
-		Spec: authv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authv1.ResourceAttributes{
-			Namespace: namespace, Verb: verb, Group: r.group, Resource: resource, Subresource: sub}}}
-	u, err := kube.Unstructured(review)
-	if err != nil {
-		return err
-	}
-	out, err := p.c.Dynamic.Resource(accessReviews).Create(ctx, u, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	if err := kube.Into(out, review); err != nil {
-		return err
-	}
-	if review.Status.Allowed {
-		return nil
-	}
-	why, next := kube.MissingRight(p.c.User(ctx), verb, r.resource, r.group, namespace)
-	return app.Errorf(app.CodeUnavailable, next, "%s", why)
 }
 
 // findIngress notes the class of the ingress that Knative uses, as far as gitd may know it.

@@ -17,8 +17,9 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// TestContract runs the suite that the platform on one machine passes as well.
+// TestContract runs the suite that the platform on one machine passes as well, beside the other tests: its slowest cases wait for minutes.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	c := client(t)
 	namespace := newNamespace(t, c, "contract")
 	contract.Run(t, func(t *testing.T, img v1.Image) *contract.Env {

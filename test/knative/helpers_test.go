@@ -80,7 +80,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", "5") // they wait for the cluster, most of the time
+		_ = flag.Set("test.parallel", "7") // they wait for the cluster, most of the time
 	}
 	os.Exit(m.Run())
 }

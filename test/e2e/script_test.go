@@ -1,22 +1,25 @@
 package e2e
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // atOnce is how many scripts run at the same time, on two processors or more: they wait most of the time, for windows, pauses and checks. On a
-// cluster it is three, for its own parts take much of the processors.
+// cluster it is four, for its own parts take much of the processors.
 func atOnce() string {
 	if theCluster != nil {
-		return "3"
+		return "4"
 	}
-	return "4"
+	return "6"
 }
 
 func TestMain(m *testing.M) {
@@ -53,24 +56,43 @@ func TestScripts(t *testing.T) {
 	if theCluster != nil {
 		dir = filepath.Join(dir, "cluster")
 	}
-	testscript.Run(t, params(dir))
+	testscript.Run(t, params(t, dir))
 }
 
-// TestAlone runs the scripts that want the cluster for themselves, since they take parts of it down or measure, one after the other.
+// TestAlone runs the scripts that want the cluster for themselves, since they take parts of it down, one after the other.
 func TestAlone(t *testing.T) {
 	if theCluster != nil {
-		testscript.RunT(oneByOne{t}, params(filepath.Join("testdata", "cluster", "alone")))
+		testscript.RunT(oneByOne{t}, params(t, filepath.Join("testdata", "cluster", "alone")))
 	}
 }
 
-func params(dir string) testscript.Params {
+func params(t *testing.T, dir string) testscript.Params {
 	return testscript.Params{
-		Dir:                 dir,
+		Files:               scripts(t, dir),
 		Setup:               newWorld,
 		Cmds:                commands(),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	}
+}
+
+// longest are the scripts that take a minute or more, the longest at the end.
+var longest = []string{
+	// On this machine.
+	"domains", "kill9_live", "settings", "packages", "function_scripts", "ends_after_start", "function_go", "example_bun", "scale_zero", "blue_green", "example_java", "attack_full_disk",
+	// On a cluster.
+	"figures", "workers", "steps", "jobs", "events", "kill9", "failures",
+}
+
+// scripts are the files of a folder, those of longest at the end: go test starts the last one first, and a long one that starts late is waited for.
+func scripts(t *testing.T, dir string) []string {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts in %s: %v", dir, err)
+	}
+	at := func(file string) int { return slices.Index(longest, strings.TrimSuffix(filepath.Base(file), ".txtar")) }
+	slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(at(a), at(b)) })
+	return files
 }
 
 // oneByOne is a test whose parts do not run at the same time.

@@ -33,9 +33,10 @@ demo: need-serve need-git build ## push a sample app, push again under load, rol
 .PHONY: test test-unit test-e2e test-demo
 test: check test-unit test-e2e test-demo ## everything that needs no cluster
 
+# Three packages at a time, on two processors: those of the buildpacks wait for registries a third of the time, others for limits and pauses.
 test-unit: need-serve need-git need-languages need-clients need-prometheus build ## of it, the unit and part tests
 	@echo "-----> Unit and part tests, with the race detector"
-	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -timeout 20m)
+	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -p $$(($$(nproc) + 1)) -timeout 20m)
 
 test-e2e: need-serve need-git need-prometheus build ## of it, the end-to-end scripts
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"

@@ -78,6 +78,7 @@ func (s *suite) withoutWeb(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].State != deploy.InstanceFinished {
 		t.Errorf("a worker that has finished: %+v, %v", all, err)
 	}
+	said("[alone-v6 job.1] job of v6") // still
 	if err := p.Delete(within(t), "alone"); err != nil {
 		t.Error(err)
 	}

@@ -66,6 +66,8 @@ type Platform struct {
 	pod     published
 	lacks   atomic.Bool // rights that single things need were missing when gitd looked last
 
+	finished finishedLogs
+
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
 	tasks sync.WaitGroup

@@ -47,7 +47,8 @@ func (p *Platform) newInstanceLog(pod *corev1.Pod) *instanceLog {
 
 func stamped(at time.Time, line string) string { return at.UTC().Format(deploy.LogTime) + " " + line }
 
-// Logs implements deploy.Platform. A cluster keeps the log of an instance only as long as its pod.
+// Logs implements deploy.Platform. A cluster keeps the log of an instance only as long as its pod; of a worker that has finished, which has
+// none any more, gitd keeps the last lines until it ends itself.
 func (p *Platform) Logs(ctx context.Context, service string, o deploy.LogOptions, w io.Writer) error {
 	ctx = p.calling(ctx)
 	return explained(ctx, p.logs(ctx, service, o, w), "read the log of "+service)
@@ -67,7 +68,23 @@ func (p *Platform) logs(ctx context.Context, service string, o deploy.LogOptions
 	if err != nil {
 		return err
 	}
-	if err := p.history(ctx, all, known, o.Tail, out); err != nil || !o.Follow {
+	most := mostLines
+	if o.Tail > 0 {
+		most = o.Tail
+	}
+	lines, err := p.history(ctx, all, known, most)
+	if err != nil {
+		return err
+	}
+	lines = append(lines, p.finished.of(service, o.Revision)...)
+	slices.SortStableFunc(lines, func(a, b logLine) int { return a.at.Compare(b.at) })
+	if o.Tail > 0 {
+		lines = lines[max(0, len(lines)-o.Tail):]
+	}
+	for _, l := range lines {
+		out.line(l.text)
+	}
+	if err := out.failed(); err != nil || !o.Follow {
 		return err
 	}
 	return p.followLogs(ctx, service, mine, known, out)
@@ -145,13 +162,9 @@ func (p *Platform) instances(ctx context.Context, namespace, mine string) ([]cor
 	return all, nil
 }
 
-// history writes what the instances wrote until now, by time.
-func (p *Platform) history(ctx context.Context, all []corev1.Pod, known map[string]*instanceLog, tail int, out *logWriter) error {
+// history reads what the instances wrote until now: at most so many lines of each, the newest ones.
+func (p *Platform) history(ctx context.Context, all []corev1.Pod, known map[string]*instanceLog, most int) ([]logLine, error) {
 	var lines []logLine
-	most := mostLines
-	if tail > 0 {
-		most = tail
-	}
 	for i := range all {
 		l := p.newInstanceLog(&all[i])
 		known[all[i].Name] = l
@@ -172,22 +185,15 @@ func (p *Platform) history(ctx context.Context, all []corev1.Pod, known map[stri
 			before := l.now
 			before.Previous = true
 			if err := read(&before); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if err := read(&l.now); err != nil {
-			return err
+			return nil, err
 		}
 		lines = append(lines, own[max(0, len(own)-most):]...)
 	}
-	slices.SortStableFunc(lines, func(a, b logLine) int { return a.at.Compare(b.at) })
-	if tail > 0 && len(lines) > tail {
-		lines = lines[len(lines)-tail:]
-	}
-	for _, l := range lines {
-		out.line(l.text)
-	}
-	return out.failed()
+	return lines, nil
 }
 
 // logWriter writes whole lines of several instances.

@@ -208,6 +208,7 @@ func (p *Platform) describe(ctx context.Context, service string) ([]deploy.Revis
 // last requests.
 func (p *Platform) Delete(ctx context.Context, service string) error {
 	defer p.lock(service)()
+	p.finished.drop(service)
 	ctx = p.calling(ctx)
 	return explained(ctx, p.delete(ctx, service), "delete the Service "+service)
 }

@@ -107,6 +107,9 @@ func (p *Platform) finish(ctx context.Context, service string, r *release, at pl
 	if err != nil {
 		return err
 	}
+	if err := p.keepLog(ctx, service, r, at); err != nil {
+		return err
+	}
 	want.Annotations, want.Spec.Replicas = map[string]string{finishedNote: r.name}, ptr.Int32(0)
 	_, _, err = p.c.Apply(ctx, deployments, want)
 	return err

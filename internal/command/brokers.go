@@ -1,8 +1,10 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -29,14 +31,24 @@ func (c *session) brokers() *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), "Deleted the broker %s.\n", args[0])
 		}
 		return err
+	}), c.declare(operation.ShareBroker.Declaration, "", func(cmd *cobra.Command, args []string) error {
+		_, err := operation.ShareBroker.Do(cmd.Context(), c.services, c.caller, operation.SharedBroker{Name: args[0], Keys: args[1:]})
+		if err == nil {
+			whose := "every app"
+			if len(args) > 1 {
+				whose = "the apps of " + strings.Join(args[1:], ", ")
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "The broker %s is for %s.\n", args[0], whose)
+		}
+		return err
 	}))
 	return brokers
 }
 
 func printBrokers(out io.Writer, list []operation.Broker) error {
-	w := table(out, "BROKER", "EVENTS", "QUEUED", "DEAD", "SIZE", "BY")
+	w := table(out, "BROKER", "EVENTS", "QUEUED", "DEAD", "SIZE", "BY", "FOR")
 	for _, b := range list {
-		row(w, b.Name, b.Events, b.Queued, b.Dead, app.Size(b.Bytes), b.By)
+		row(w, b.Name, b.Events, b.Queued, b.Dead, app.Size(b.Bytes), b.By, cmp.Or(strings.Join(b.Keys, ", "), "every app"))
 	}
 	return w.Flush()
 }

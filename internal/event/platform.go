@@ -40,6 +40,9 @@ type Platform interface {
 	// DeleteBroker removes a broker with its tokens and its events; CodeInvalidInput for the default one, where deliveries of it wait or are dead, and where live
 	// triggers are of it.
 	DeleteBroker(ctx context.Context, name string) error
+	// ShareBroker gives a broker to these keys: their apps, and those of administrators, may send to it and have triggers of it, and get all of its events. Without keys it is for
+	// every app again, and an app gets what Rights say. It returns CodeInvalidInput for the default one, which is for every app.
+	ShareBroker(ctx context.Context, name string, keys []string) error
 
 	// CreateToken makes a token with which a broker takes events over HTTP. It is returned once, and kept as a hash.
 	CreateToken(ctx context.Context, broker, name, by string) (token string, err error)
@@ -85,10 +88,11 @@ type Broker struct {
 	Name    string
 	By      string // the key that made it; "" for the default one
 	Created time.Time
-	Events  int   // that are kept
-	Queued  int   // deliveries
-	Dead    int   // deliveries
-	Bytes   int64 // that they take
+	Events  int      // that are kept
+	Queued  int      // deliveries
+	Dead    int      // deliveries
+	Bytes   int64    // that they take
+	Keys    []string // to whose apps it was given; none where it is for every app
 }
 
 // Token lets those who have it send events to a broker over HTTP.
@@ -103,7 +107,7 @@ type Token struct {
 type Sender struct {
 	Kind SenderKind
 	Name string // of the app, the key or the token
-	ID   int64  // of the app
+	ID   int64  // of the app, also of the one that an event of FromSource is about
 }
 
 // SenderKind is what sent an event.
@@ -198,6 +202,16 @@ type Attempt struct {
 // NoBroker is the error for a broker that does not exist.
 func NoBroker(name string) error {
 	return app.Errorf(app.CodeNotFound, "see the brokers: gitd brokers; an administrator makes one: gitd brokers create NAME", "the broker %q does not exist", app.Clip(name, 60))
+}
+
+// NotShared is the error for a broker that was not given to a sender, or to the owner of an app.
+func NotShared(name string) error {
+	return app.Errorf(app.CodeForbidden, "ask an administrator: gitd brokers share "+name+" KEY...; or use another, see gitd brokers", "the broker %q was given to other keys", name)
+}
+
+// DefaultIsShared is the error for keys of the default broker.
+func DefaultIsShared() error {
+	return app.Errorf(app.CodeInvalidInput, "make one for them: gitd brokers create NAME", "the default broker is for every app")
 }
 
 // BrokerInUse is the error for a broker that is not deleted, since live triggers of these apps are of it.

@@ -44,7 +44,11 @@ func (m *Manager) send(j app.Job, s *schedule.Schedule) {
 		m.sent(j, 0, app.Errorf(app.CodeUnavailable, "ask the operator", "there are no brokers here"))
 		return
 	}
-	r, err := m.o.Events.Send(m.ctx, event.DefaultBroker, event.OfSchedule(j.App, s.Name, s.Data, j.Due), event.Sender{Kind: event.FromSource, Name: "schedule " + s.Name})
+	of, err := m.o.Store.App(m.ctx, j.App)
+	var r event.Receipt
+	if err == nil {
+		r, err = m.o.Events.Send(m.ctx, event.DefaultBroker, event.OfSchedule(j.App, s.Name, s.Data, j.Due), event.Sender{Kind: event.FromSource, Name: "schedule " + s.Name, ID: of.ID})
+	}
 	if m.ctx.Err() != nil { // the next process sends it
 		return
 	}

@@ -16,6 +16,7 @@ type Broker struct {
 	Queued  int        `json:"queued"`            // deliveries
 	Dead    int        `json:"dead"`              // deliveries
 	Bytes   int64      `json:"bytes"`             // that the events take
+	Keys    []string   `json:"keys,omitempty"`    // to whose apps it was given; none where it is for every app
 }
 
 // Brokers lists the brokers.
@@ -29,7 +30,7 @@ var Brokers = Operation[OfServer, []Broker]{
 		}
 		all, err := events.Brokers(ctx)
 		for _, b := range all {
-			list = append(list, Broker{b.Name, b.By, timeOf(b.Created), b.Events, b.Queued, b.Dead, b.Bytes})
+			list = append(list, Broker{b.Name, b.By, timeOf(b.Created), b.Events, b.Queued, b.Dead, b.Bytes, b.Keys})
 		}
 		return list, err
 	},
@@ -69,6 +70,30 @@ var DeleteBroker = Operation[OneBroker, struct{}]{
 			err = events.DeleteBroker(ctx, in.Name)
 		}
 		return struct{}{}, err
+	},
+}
+
+// SharedBroker asks for a broker to be given to keys.
+type SharedBroker struct {
+	OfServer
+	Name string
+	Keys []string // none for every app
+}
+
+// ShareBroker says whose apps may use a broker.
+var ShareBroker = Operation[SharedBroker, struct{}]{
+	Declaration{Name: "brokers share", Args: "NAME [KEY...]", Does: "Give a broker to the apps of some keys, which get all of its events; without keys, to every app again", Verb: app.VerbManage, Needs: NeedsServer},
+	func(ctx context.Context, c call, in SharedBroker) (struct{}, error) {
+		events, err := c.events()
+		if err != nil {
+			return struct{}{}, err
+		}
+		for _, name := range in.Keys {
+			if _, err := c.Store.KeyByName(ctx, name); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, events.ShareBroker(ctx, in.Name, in.Keys)
 	},
 }
 

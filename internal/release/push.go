@@ -58,7 +58,7 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	if err := settings.Ask(p.Rollout); err != nil {
 		return err
 	}
-	if err := d.m.canGetEvents(ctx, &settings); err != nil {
+	if err := d.m.canGetEvents(ctx, d.release.App, &settings); err != nil {
 		return err
 	}
 	if err := d.canFollow(ctx, settings); err != nil {

@@ -29,18 +29,18 @@ func getsEvents(settings *project.Descriptor) bool {
 }
 
 // canGetEvents fails where a release that gets events cannot go live.
-func (m *Machine) canGetEvents(ctx context.Context, settings *project.Descriptor) error {
+func (m *Machine) canGetEvents(ctx context.Context, name string, settings *project.Descriptor) error {
 	if m.o.Triggers == nil || !getsEvents(settings) {
 		return nil
 	}
 	if err := m.o.Triggers.Ready(ctx, settings.Triggers...); err != nil {
 		return err
 	}
-	return m.hasBrokers(ctx, settings.Triggers)
+	return m.hasBrokers(ctx, name, settings.Triggers)
 }
 
-// hasBrokers fails where a trigger is of a broker that does not exist: it would get nothing, and nothing would say why.
-func (m *Machine) hasBrokers(ctx context.Context, all []event.Trigger) error {
+// hasBrokers fails where a trigger of an app is of a broker that does not exist, or that was not given to the app's owner: it would get nothing, and nothing would say why.
+func (m *Machine) hasBrokers(ctx context.Context, name string, all []event.Trigger) error {
 	var there []event.Broker
 	for _, t := range all {
 		if t.Broker == event.DefaultBroker {
@@ -52,12 +52,32 @@ func (m *Machine) hasBrokers(ctx context.Context, all []event.Trigger) error {
 				return err
 			}
 		}
-		if !slices.ContainsFunc(there, func(b event.Broker) bool { return b.Name == t.Broker }) {
+		i := slices.IndexFunc(there, func(b event.Broker) bool { return b.Name == t.Broker })
+		if i < 0 {
 			return app.Errorf(app.CodeInvalidInput, "an administrator makes it: gitd brokers create "+t.Broker+"; or name another in project.toml, see gitd brokers",
 				"the trigger %q is of the broker %q, which does not exist", t.Name, t.Broker)
 		}
+		if err := m.maySubscribe(ctx, name, &there[i]); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// maySubscribe fails where a broker was not given to the owner of an app.
+func (m *Machine) maySubscribe(ctx context.Context, name string, b *event.Broker) error {
+	if len(b.Keys) == 0 {
+		return nil
+	}
+	a, err := m.o.Store.App(ctx, name)
+	if err != nil {
+		return err
+	}
+	rights, err := m.o.Store.Rights(ctx, nil)
+	if err == nil && !slices.Contains(b.Keys, a.Owner) && !rights.Admin(a.Owner) {
+		err = event.NotShared(b.Name)
+	}
+	return err
 }
 
 // triggersIn are the triggers in a Service of an app: its own, and those of its schedules.

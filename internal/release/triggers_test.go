@@ -61,12 +61,16 @@ func TestSetTriggersIdle(t *testing.T) {
 	}
 }
 
-// A push whose trigger names a broker that does not exist is refused, with what to do.
+// A push whose trigger names a broker that does not exist, or was given to others, is refused, with what to do.
 func TestCanGetEvents_NoBroker(t *testing.T) {
-	f := &fakeTriggers{brokers: []event.Broker{{Name: event.DefaultBroker}, {Name: "team"}}}
+	f := &fakeTriggers{brokers: []event.Broker{{Name: event.DefaultBroker}, {Name: "team"}, {Name: "ours", Keys: []string{"dev"}}, {Name: "theirs", Keys: []string{"guest"}}}}
 	m := newMachine(t, nil, func(o *Options) { o.Triggers = f })
-	for broker, refused := range map[string]bool{event.DefaultBroker: false, "team": false, "other": true} {
-		err := m.canGetEvents(t.Context(), &project.Descriptor{Triggers: []event.Trigger{{Name: "orders", Broker: broker}}})
+	past(t, m, "shop", app.StateLive, "shop-v1")
+	if err := m.canGetEvents(t.Context(), "shop", &project.Descriptor{Triggers: []event.Trigger{{Name: "orders", Broker: "theirs"}}}); app.CodeOf(err) != app.CodeForbidden {
+		t.Errorf("a broker of others: %v", err)
+	}
+	for broker, refused := range map[string]bool{event.DefaultBroker: false, "team": false, "ours": false, "other": true} {
+		err := m.canGetEvents(t.Context(), "shop", &project.Descriptor{Triggers: []event.Trigger{{Name: "orders", Broker: broker}}})
 		if refused != (app.CodeOf(err) == app.CodeInvalidInput) || !refused && err != nil {
 			t.Errorf("%s: %v", broker, err)
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -36,7 +37,7 @@ func (s *Server) watchRights() {
 	go func() {
 		defer close(done)
 		err := s.store.Watch(ctx, func() error {
-			err := s.ssh.Recheck(ctx)
+			err := errors.Join(s.ssh.Recheck(ctx), s.rights.refresh(ctx))
 			if err != nil && ctx.Err() == nil {
 				s.o.Log("rights: %v", err)
 			}

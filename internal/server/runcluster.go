@@ -47,7 +47,7 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 		return nil, err
 	}
 	r.brokers = eventing.Open(eventing.Options{
-		Client: r.client, Namespace: cmp.Or(c.Namespace, eventsNamespace), Make: c.Namespace == "", NamespaceOf: func(app string) string { return r.knative.Namespace(app) }, Instance: r.instance, StorageClass: c.StorageClass, Log: s.o.Log,
+		Client: r.client, Namespace: cmp.Or(c.Namespace, eventsNamespace), Make: c.Namespace == "", NamespaceOf: func(app string) string { return r.knative.Namespace(app) }, Instance: r.instance, StorageClass: c.StorageClass, Log: s.o.Log, Rights: s.rights,
 		Image: func(ctx context.Context) (string, error) {
 			ref, err := cluster.PublishKeeper(ctx, r.registry)
 			return r.at.pull + "/" + ref, err

@@ -32,6 +32,7 @@ type Server struct {
 	userCAs      []gossh.PublicKey
 	lock         *os.File
 	store        *store.Store
+	rights       *eventRights
 	config       *secret.Configurations
 	runner       runner
 	factory      engineFactory
@@ -91,6 +92,10 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	s.store.Now = now
 	s.store.AppsPerKey = o.Config.Limits.AppsPerKey
 	s.onClose(s.store.Close)
+	s.rights = &eventRights{store: s.store, log: o.Log}
+	if err := s.rights.refresh(ctx); err != nil {
+		return nil, err
+	}
 	s.config = secret.New(s.store, keyFile(data, o.Config.Server.SecretKey))
 	if err := s.rememberPlatform(ctx); err != nil {
 		return nil, err

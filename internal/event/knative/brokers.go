@@ -3,6 +3,7 @@ package knative
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"maps"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
@@ -32,7 +34,7 @@ func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
 	}
 	out := []event.Broker{{Name: event.DefaultBroker}}
 	for i := range all {
-		b := event.Broker{Name: all[i].GetName(), By: all[i].GetAnnotations()[byNote], Created: all[i].GetCreationTimestamp().UTC()}
+		b := event.Broker{Name: all[i].GetName(), By: all[i].GetAnnotations()[byNote], Created: all[i].GetCreationTimestamp().UTC(), Keys: given(&all[i])}
 		if b.Name == event.DefaultBroker {
 			out[0] = b
 		} else {
@@ -120,6 +122,49 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 		return explained(err, "delete the broker "+name)
 	}
 	return explained(p.remove(ctx, brokers, name), "delete the broker "+name)
+}
+
+// given are the keys that a broker was given to.
+func given(broker *unstructured.Unstructured) []string {
+	return strings.Fields(broker.GetAnnotations()[keysNote])
+}
+
+// ShareBroker implements event.Platform. Who has a broker's URL can send to it: Knative does not ask who it is.
+func (p *Platform) ShareBroker(ctx context.Context, name string, keys []string) error {
+	if name == event.DefaultBroker {
+		return event.DefaultIsShared()
+	}
+	if err := p.installed(ctx); err != nil {
+		return err
+	}
+	there, err := p.broker(ctx, name)
+	if err != nil {
+		return err
+	}
+	if there == nil || there.GetLabels()[managedBy] != manager {
+		return event.NoBroker(name)
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{keysNote: strings.Join(keys, " ")}}})
+	if err != nil {
+		return err
+	}
+	_, err = p.c.Resource(brokers, p.o.Namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+	return explained(err, "share the broker "+name)
+}
+
+// sends fails where a sender may not send to a broker.
+func (p *Platform) sends(ctx context.Context, from event.Sender, name string) error {
+	if p.o.Rights == nil || name == event.DefaultBroker {
+		return nil
+	}
+	there, err := p.broker(ctx, name)
+	if err != nil || there == nil {
+		return err
+	}
+	if !p.o.Rights.Sends(from, given(there)) {
+		return event.NotShared(name)
+	}
+	return nil
 }
 
 // unused returns the letters that go with a broker, those that it did not take: no app has them. It fails where others wait or are dead.

@@ -41,6 +41,7 @@ type Options struct {
 	// StorageClass is that of the keeper's volume; "" for the cluster's default.
 	StorageClass string
 	Log          func(format string, args ...any)
+	Rights       event.Rights // nil: each sender may send to each broker
 }
 
 // Platform is the events of a cluster.
@@ -78,6 +79,7 @@ const (
 	triggerNote = "gitd.io/trigger"
 	ownerNote   = "gitd.io/owner"
 	byNote      = "gitd.io/by"
+	keysNote    = "gitd.io/keys" // to whose apps a broker was given, with a space between them
 )
 
 var (

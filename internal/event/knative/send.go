@@ -32,6 +32,9 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err != nil {
 		return event.Receipt{}, err
 	}
+	if err := p.sends(ctx, from, broker); err != nil {
+		return event.Receipt{}, err
+	}
 	if _, err := p.ensureKeeper(ctx); err != nil {
 		return event.Receipt{}, err
 	}

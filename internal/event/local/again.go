@@ -81,7 +81,7 @@ func (p *Platform) Replay(ctx context.Context, of event.Owner, name string, sinc
 		}
 		var numbers []int64
 		for i := range page {
-			if t.passes(&page[i].Event) {
+			if t.passes(&page[i].Event) && p.gets(t, t.Broker, page[i].From) {
 				numbers = append(numbers, page[i].Number)
 			}
 		}

@@ -22,7 +22,7 @@ const (
 
 // Brokers implements event.Platform.
 func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
-	rows, err := p.db.QueryContext(ctx, `SELECT name, key, created, events, bytes,
+	rows, err := p.db.QueryContext(ctx, `SELECT name, key, created, events, bytes, keys,
 		(SELECT count(*) FROM deliveries d JOIN events e ON e.number = d.event WHERE d.state = 0 AND e.broker = name),
 		(SELECT count(*) FROM deliveries d JOIN events e ON e.number = d.event WHERE d.state = 3 AND e.broker = name)
 		FROM brokers ORDER BY name <> 'default', name`)
@@ -34,10 +34,11 @@ func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
 	for rows.Next() {
 		var b event.Broker
 		var created int64
-		if err := rows.Scan(&b.Name, &b.By, &created, &b.Events, &b.Bytes, &b.Queued, &b.Dead); err != nil {
+		var keys string
+		if err := rows.Scan(&b.Name, &b.By, &created, &b.Events, &b.Bytes, &keys, &b.Queued, &b.Dead); err != nil {
 			return nil, err
 		}
-		b.Created = fromMilli(created)
+		b.Created, b.Keys = fromMilli(created), strings.Fields(keys)
 		list = append(list, b)
 	}
 	return list, rows.Err()
@@ -94,9 +95,13 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 		if n == 0 {
 			return event.NoBroker(name)
 		}
+		if _, err := t.exec(`UPDATE shares SET bytes = shares.bytes - gone.bytes FROM (SELECT payer, sum(size) AS bytes FROM events WHERE broker = ? GROUP BY payer) AS gone
+			WHERE gone.payer = shares.payer`, name); err != nil {
+			return err
+		}
 		_, err = t.exec("DELETE FROM events WHERE broker = ?", name)
 		return err
-	}, nil)
+	}, func() { p.given.set(name, nil) })
 	if err == nil {
 		err = p.recount(ctx)
 	}

@@ -78,12 +78,14 @@ func (p *Platform) remove(ctx context.Context, done, old time.Time, most int) (n
 		return 0, err
 	}
 	var bytes int64
+	paid := map[string]int64{}
 	err = p.w.write(ctx, func(t *tx) error {
 		n, bytes = 0, 0
+		clear(paid)
 		for _, number := range numbers {
-			var broker string
+			var broker, payer string
 			var size int64
-			err := t.row("SELECT broker, size FROM events e WHERE number = ? AND "+mayGo, []any{number, done.UnixMilli(), old.UnixMilli()}, &broker, &size)
+			err := t.row("SELECT broker, payer, size FROM events e WHERE number = ? AND "+mayGo, []any{number, done.UnixMilli(), old.UnixMilli()}, &broker, &payer, &size)
 			if errors.Is(err, sql.ErrNoRows) { // it waits again, or is gone
 				continue
 			}
@@ -96,11 +98,20 @@ func (p *Platform) remove(ctx context.Context, done, old time.Time, most int) (n
 			if _, err := t.exec("UPDATE brokers SET events = events - 1, bytes = bytes - ? WHERE name = ?", size, broker); err != nil {
 				return err
 			}
+			if err := t.pay(payer, -size); err != nil {
+				return err
+			}
 			n++
 			bytes += size
+			paid[payer] += size
 		}
 		return nil
-	}, func() { p.bytes.Add(-bytes) })
+	}, func() {
+		p.bytes.Add(-bytes)
+		for payer, n := range paid {
+			p.shares.add(payer, -n)
+		}
+	})
 	return n, err
 }
 
@@ -130,11 +141,11 @@ type eviction struct {
 // evictShare is how many times as long as it looks in vain it does not look again.
 const evictShare = 20
 
-// evict removes delivered events, the oldest first, until there is room for size bytes, or nothing more may go.
-func (p *Platform) evict(ctx context.Context, size int64) error {
+// evict removes delivered events, the oldest first, until a payer has room for size bytes, or nothing more may go.
+func (p *Platform) evict(ctx context.Context, payer string, size int64) error {
 	p.evicts.mu.Lock()
 	defer p.evicts.mu.Unlock()
-	for p.bytes.Load()+size > p.o.MaxBytes {
+	for p.fits(payer, size) != nil {
 		now := p.clock.now()
 		if now.Before(p.evicts.pause) {
 			return nil
@@ -149,12 +160,4 @@ func (p *Platform) evict(ctx context.Context, size int64) error {
 		}
 	}
 	return nil
-}
-
-// recount sets how many bytes are kept.
-func (p *Platform) recount(ctx context.Context) error {
-	var bytes int64
-	return p.w.write(ctx, func(t *tx) error {
-		return t.row("SELECT coalesce(sum(bytes), 0) FROM brokers", nil, &bytes)
-	}, func() { p.bytes.Store(bytes) })
 }

@@ -54,7 +54,7 @@ func (q *queue) deliver(d *delivery) bool {
 		return false
 	}
 	if o.reply != nil {
-		if err := p.room(p.ctx, o.reply.size()); err != nil {
+		if err := p.room(p.ctx, o.reply.payer, o.reply.size()); err != nil {
 			o.reply, o.verdict = nil, event.Retry
 			o.failure.Data = []byte("its answer is an event, and " + err.Error())
 		}

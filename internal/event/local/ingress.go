@@ -106,6 +106,8 @@ func (p *Platform) refuse(w http.ResponseWriter, err error) {
 		if errors.Is(err, event.ErrContentType) {
 			status = http.StatusUnsupportedMediaType
 		}
+	case app.CodeForbidden:
+		status = http.StatusForbidden
 	case app.CodeLimitExceeded:
 		status = http.StatusRequestEntityTooLarge
 	case app.CodeNotFound:

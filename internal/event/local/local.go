@@ -23,8 +23,9 @@ type Options struct {
 	Log    func(format string, args ...any)
 
 	Metrics telemetry.Events
+	Rights  event.Rights // nil: each app gets all events, and has all of the room
 
-	MaxBytes   int64         // of all events that are kept; 1 GiB
+	MaxBytes   int64         // of all events that are kept; 2 GiB, of which one sender may have half
 	Keep       time.Duration // how long events are kept that were delivered; 72 h
 	KeepDead   time.Duration // how long dead letters are kept; 30 days
 	Recognised time.Duration // how long a second event with the same sender, source and id is recognised at least; 10 minutes
@@ -34,7 +35,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 2<<30)
 	o.Keep = cmp.Or(o.Keep, 72*time.Hour)
 	o.KeepDead = cmp.Or(o.KeepDead, 30*24*time.Hour)
 	o.Recognised = cmp.Or(o.Recognised, 10*time.Minute)
@@ -62,6 +63,8 @@ type Platform struct {
 	fan     atomic.Pointer[fan]
 	recent  recent
 	bytes   atomic.Int64 // of all events that are kept
+	shares  shares
+	given   given
 	evicts  eviction
 	tails   tails
 	outside http.RoundTripper // to URLs that triggers name
@@ -98,11 +101,12 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 
 // load reads what is live, and sets the clock.
 func (p *Platform) load(ctx context.Context) error {
-	var bytes int64
-	if err := p.db.QueryRowContext(ctx, "SELECT coalesce(sum(bytes), 0) FROM brokers").Scan(&bytes); err != nil {
+	if err := p.recount(ctx); err != nil {
 		return err
 	}
-	p.bytes.Store(bytes)
+	if err := p.loadGiven(ctx); err != nil {
+		return err
+	}
 	if err := p.setClock(ctx); err != nil {
 		return err
 	}

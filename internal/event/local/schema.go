@@ -93,7 +93,7 @@ CREATE TABLE attempts (
 	error    TEXT NOT NULL
 ) STRICT;
 CREATE INDEX attempts_of_delivery ON attempts (delivery, at);
-`}
+`, schemaShares}
 
 // The states of deliveries in the table.
 const (

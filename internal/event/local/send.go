@@ -7,7 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
 )
 
@@ -20,6 +19,7 @@ type accept struct {
 	broker   string
 	event    event.Event
 	from     event.Sender
+	payer    string // whose share of the room it takes
 	at       time.Time
 	triggers []*trigger // that it is for
 	follow   []*tail    // who see it
@@ -39,7 +39,7 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err != nil {
 		return event.Receipt{}, err
 	}
-	if err := p.room(ctx, a.size()); err != nil {
+	if err := p.room(ctx, a.payer, a.size()); err != nil {
 		return event.Receipt{}, err
 	}
 	for {
@@ -63,7 +63,10 @@ func (p *Platform) accept(broker string, e event.Event, from event.Sender) (*acc
 	if err != nil {
 		return nil, err
 	}
-	a := &accept{p: p, broker: broker, event: e, from: from, at: p.clock.now()}
+	if err := p.sends(from, broker); err != nil {
+		return nil, err
+	}
+	a := &accept{p: p, broker: broker, event: e, from: from, payer: p.payer(from), at: p.clock.now()}
 	a.fanOut()
 	return a, nil
 }
@@ -75,7 +78,7 @@ var errStale = errors.New("the triggers have changed")
 func (a *accept) fanOut() {
 	a.triggers = nil
 	for _, t := range a.p.fan.Load().brokers[a.broker] {
-		if t.passes(&a.event) {
+		if t.passes(&a.event) && a.p.gets(t, a.broker, a.from) {
 			a.triggers = append(a.triggers, t)
 		}
 	}
@@ -99,8 +102,8 @@ func (a *accept) write(t *tx) error {
 	if there == 0 {
 		return event.NoBroker(a.broker)
 	}
-	r, err := t.exec(`INSERT INTO events (broker, source, id, type, accepted, sender, sender_name, sender_id, size, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (broker, source, id, sender, sender_name, sender_id) DO NOTHING`, a.broker, e.Source, e.ID, e.Type, a.at.UnixMilli(), string(a.from.Kind), a.from.Name, a.from.ID, a.size(), string(others), e.Data)
+	r, err := t.exec(`INSERT INTO events (broker, source, id, type, accepted, sender, sender_name, sender_id, payer, size, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (broker, source, id, sender, sender_name, sender_id) DO NOTHING`, a.broker, e.Source, e.ID, e.Type, a.at.UnixMilli(), string(a.from.Kind), a.from.Name, a.from.ID, a.payer, a.size(), string(others), e.Data)
 	if err != nil {
 		return err
 	}
@@ -113,6 +116,9 @@ func (a *accept) write(t *tx) error {
 			[]any{a.broker, e.Source, e.ID, string(a.from.Kind), a.from.Name, a.from.ID}, &a.receipt.Number)
 	}
 	if a.receipt.Number, err = r.LastInsertId(); err != nil {
+		return err
+	}
+	if err := t.pay(a.payer, a.size()); err != nil {
 		return err
 	}
 	for _, to := range a.triggers {
@@ -135,6 +141,7 @@ func (a *accept) after() {
 		return
 	}
 	a.p.bytes.Add(a.size())
+	a.p.shares.add(a.payer, a.size())
 	if len(a.triggers) > 0 {
 		a.p.recent.add(a.receipt.Number, &a.event)
 	}
@@ -142,20 +149,6 @@ func (a *accept) after() {
 		a.p.wake(t.key())
 	}
 	a.p.tails.tell(a)
-}
-
-// room makes room for an event, or says that there is none.
-func (p *Platform) room(ctx context.Context, size int64) error {
-	if p.bytes.Load()+size <= p.o.MaxBytes {
-		return nil
-	}
-	if err := p.evict(ctx, size); err != nil {
-		return err
-	}
-	if p.bytes.Load()+size > p.o.MaxBytes {
-		return app.Errorf(app.CodeUnavailable, "send it again later; what waits and what is dead: gitd events dead APP, gitd brokers", "the broker is full: %s of events are kept, and may be", app.Size(p.o.MaxBytes))
-	}
-	return nil
 }
 
 // otherAttributes are those that have no column.

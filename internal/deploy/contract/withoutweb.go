@@ -72,13 +72,12 @@ func (s *suite) withoutWeb(t *testing.T) {
 
 	// One that has done its work is left alone.
 	s.mustRoll(t, s.aloneService("v6", "STATUS=0"))
-	said("[alone-v6 job.1] job of v6")
 	time.Sleep(3 * time.Second)
 	all, err = s.jobs(t, "alone")
 	if err != nil || len(all) != 1 || all[0].State != deploy.InstanceFinished {
 		t.Errorf("a worker that has finished: %+v, %v", all, err)
 	}
-	said("[alone-v6 job.1] job of v6") // still
+	said("[alone-v6 job.1] job of v6")
 	if err := p.Delete(within(t), "alone"); err != nil {
 		t.Error(err)
 	}

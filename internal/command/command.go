@@ -57,7 +57,7 @@ func newTree(s *operation.Services, caller app.Caller, in io.Reader, out, errOut
 	root.SetErr(errOut)
 	root.AddCommand(c.apps(), c.releases(), c.release(), c.wait(), c.rollback(), c.promote(), c.redeploy(), c.image(), c.rebase(), c.config(), c.previews(), c.traffic(), c.abort(), c.maintenance(), c.deployKey(), c.logs(), c.keys(), version())
 	root.AddCommand(c.ps(), c.run(), c.jobs(), c.schedules(), c.domains(), c.ca())
-	root.AddCommand(c.events(), c.triggers(), c.brokers(), c.functions())
+	root.AddCommand(c.events(), c.triggers(), c.webhooks(), c.brokers(), c.functions())
 	Usage(root)
 	return t
 }

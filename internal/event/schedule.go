@@ -11,6 +11,25 @@ import (
 // ScheduleType is the type of the events that schedules send: that of Knative's PingSource.
 const ScheduleType = "dev.knative.sources.ping"
 
+// WebhookAttribute is the attribute of an event that came by a webhook: which one, as "APP/NAME".
+const WebhookAttribute = ownPrefix + "webhook"
+
+// ownPrefix begins the names of attributes that gitd alone gives to events: filters go by them.
+const ownPrefix = "gitd"
+
+// From returns the event as it is taken from a sender: without attributes that gitd alone gives.
+func (e Event) From(from Sender) Event {
+	if from.Kind == FromSource {
+		return e
+	}
+	for name := range e.Extensions {
+		if strings.HasPrefix(name, ownPrefix) {
+			e = e.With(name, "")
+		}
+	}
+	return e
+}
+
 // scheduleSource is the source of the events of an app's schedule.
 func scheduleSource(of, name string) string { return "/apps/" + of + "/schedules/" + name }
 

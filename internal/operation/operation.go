@@ -31,6 +31,8 @@ type Services struct {
 	// Authority opens the server's own authority for certificates, and makes it where there is none.
 	Authority func() (*certificate.Authority, error)
 	URL       func(app string) string
+	// WebhookURL returns where the requests of a webhook of an app go.
+	WebhookURL func(app, name string) string
 	// Warnings are what does not work where apps run, and what to do; nil while no server runs.
 	Warnings func(ctx context.Context) ([]string, error)
 	// Destroy removes an app: its Service, repository, cache, ledger.

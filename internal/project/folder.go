@@ -63,6 +63,9 @@ func (d *Descriptor) overlayText(text, file string) error {
 	if err := d.triggers(g.Triggers, tableLines(text, "triggers")); err != nil {
 		return err
 	}
+	if err := d.webhooks(g.Webhooks, tableLines(text, "webhooks")); err != nil {
+		return err
+	}
 	if now := d.BuildEnv[catalog.PackagesVariable]; root != "" && now != root {
 		d.BuildEnv[catalog.PackagesVariable] = root + " " + now
 	}

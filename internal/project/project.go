@@ -17,6 +17,7 @@ import (
 	"github.com/gitd-io/gitd/internal/event"
 	patterns "github.com/gitd-io/gitd/internal/pattern"
 	"github.com/gitd-io/gitd/internal/schedule"
+	"github.com/gitd-io/gitd/internal/webhook"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -42,6 +43,7 @@ type Descriptor struct {
 
 	Schedules []schedule.Schedule // jobs that are started by the clock
 	Triggers  []event.Trigger     // events that the app gets
+	Webhooks  []webhook.Webhook   // requests of services, which become events
 
 	Processes map[string]Process // other process types of which it says something, by type
 	Scripts   Scripts            // of app.json
@@ -130,6 +132,7 @@ type file struct {
 			Schedules []scheduleTable         `toml:"schedules"`
 			Function  *functionTable          `toml:"function"`
 			Triggers  []triggerTable          `toml:"triggers"`
+			Webhooks  []webhookTable          `toml:"webhooks"`
 		} `toml:"gitd"`
 	} `toml:"io"`
 }
@@ -198,7 +201,10 @@ func ParseFor(text, name string) (Descriptor, error) {
 	if err := d.schedules(f.IO.Gitd.Schedules, tableLines(text, "schedules")); err != nil {
 		return d, err
 	}
-	return d, d.triggers(f.IO.Gitd.Triggers, tableLines(text, "triggers"))
+	if err := d.triggers(f.IO.Gitd.Triggers, tableLines(text, "triggers")); err != nil {
+		return d, err
+	}
+	return d, d.webhooks(f.IO.Gitd.Webhooks, tableLines(text, "webhooks"))
 }
 
 // set takes over what a descriptor says of the build's environment and of how the app runs.

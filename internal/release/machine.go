@@ -49,6 +49,7 @@ type Options struct {
 	Platform  deploy.Platform
 	Jobs      Jobs     // keeps a line of each command of a release; nil for none
 	Triggers  Triggers // of what is live; nil for none
+	Webhooks  bool     // the server takes the requests of webhooks
 	Config    *secret.Configurations
 	Images    Images
 	Shelf     Shelf // of the same registry

@@ -15,6 +15,7 @@ import (
 	"github.com/gitd-io/gitd/internal/schedule"
 	"github.com/gitd-io/gitd/internal/store"
 	"github.com/gitd-io/gitd/internal/telemetry"
+	"github.com/gitd-io/gitd/internal/webhook"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -54,6 +55,9 @@ func (d *deployment) push(ctx context.Context, p app.Push) error {
 	production := settings.Web
 	if d.preview.Parent != "" {
 		settings = asPreview(settings, p.Branch)
+	}
+	if d.takesEvents(&settings) {
+		settings.Config = settings.ConfigWithSecrets()
 	}
 	if err := settings.Ask(p.Rollout); err != nil {
 		return err
@@ -164,7 +168,7 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	if d.preview.Parent != "" {
 		d.production = newService(d.release, result, production, run)
 		maintained(d.production, settings.Release)
-		noteRequired(d.production, settings.Config)
+		noteRequired(d.production, settings.ConfigWithSecrets())
 		if err := declares(d.production, &settings); err != nil {
 			return nil, err
 		}
@@ -192,7 +196,7 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	if port != 0 && !settings.Web.PortSet {
 		d.listenOn(service, port)
 	}
-	if d.preview.Parent == "" || settings.Previews.Workers {
+	if d.takesEvents(&settings) {
 		if err := declares(service, &settings); err != nil {
 			return nil, err
 		}
@@ -200,12 +204,20 @@ func (d *deployment) image(ctx context.Context, p app.Push, settings project.Des
 	return service, d.configure(ctx, service)
 }
 
-// declares notes in a Service what the release starts by the clock, and the events that it gets.
+// takesEvents says whether the release has what its project.toml says of schedules, webhooks and events: a preview has it together with workers.
+func (d *deployment) takesEvents(settings *project.Descriptor) bool {
+	return d.preview.Parent == "" || settings.Previews.Workers
+}
+
+// declares notes in a Service what the release starts by the clock, the webhooks that it takes, and the events that it gets.
 func declares(service *servingv1.Service, settings *project.Descriptor) error {
 	if getsEvents(settings) && deploy.WithoutWeb(&service.Spec.Template) {
-		return app.Errorf(app.CodeInvalidInput, "give the app a web process, or remove [[io.gitd.triggers]] and schedules with a path", "%s says which events the app gets, and the app has no process that takes requests", project.File)
+		return app.Errorf(app.CodeInvalidInput, "give the app a web process, or remove [[io.gitd.triggers]], and schedules and webhooks with a path", "%s says which events the app gets, and the app has no process that takes requests", project.File)
 	}
 	if err := schedule.Set(service.Spec.Template.Annotations, settings.Schedules); err != nil {
+		return err
+	}
+	if err := webhook.Set(service.Spec.Template.Annotations, settings.Webhooks); err != nil {
 		return err
 	}
 	return event.SetTriggers(service.Spec.Template.Annotations, settings.Triggers)

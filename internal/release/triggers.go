@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/event"
 	"github.com/gitd-io/gitd/internal/project"
 	"github.com/gitd-io/gitd/internal/schedule"
+	"github.com/gitd-io/gitd/internal/webhook"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -23,24 +24,36 @@ type Triggers interface {
 	Brokers(ctx context.Context) ([]event.Broker, error)
 }
 
-// getsEvents says whether a release gets events: by triggers, or by schedules that send them.
+// getsEvents says whether a release gets events: by triggers, or by schedules and webhooks that send them.
 func getsEvents(settings *project.Descriptor) bool {
-	return len(settings.Triggers) > 0 || slices.ContainsFunc(settings.Schedules, func(s schedule.Schedule) bool { return s.Path != "" })
+	return len(settings.Triggers) > 0 || slices.ContainsFunc(settings.Schedules, func(s schedule.Schedule) bool { return s.Path != "" }) ||
+		slices.ContainsFunc(settings.Webhooks, func(w webhook.Webhook) bool { return w.Path != "" })
 }
 
 // canGetEvents fails where a release that gets events cannot go live.
 func (m *Machine) canGetEvents(ctx context.Context, name string, settings *project.Descriptor) error {
-	if m.o.Triggers == nil || !getsEvents(settings) {
+	if len(settings.Webhooks) > 0 && !m.o.Webhooks {
+		return app.Errorf(app.CodeInvalidInput, "remove [[io.gitd.webhooks]], and take the requests in the app, or in another app that checks them and sends events to $K_SINK",
+			"%s says which webhooks the app takes, and on a cluster gitd takes none", project.File)
+	}
+	if m.o.Triggers == nil || !getsEvents(settings) && len(settings.Webhooks) == 0 {
 		return nil
 	}
 	if err := m.o.Triggers.Ready(ctx, settings.Triggers...); err != nil {
 		return err
 	}
-	return m.hasBrokers(ctx, name, settings.Triggers)
+	if err := m.hasBrokers(ctx, name, "trigger", settings.Triggers); err != nil {
+		return err
+	}
+	var webhooks []event.Trigger
+	for _, w := range settings.Webhooks {
+		webhooks = append(webhooks, w.Trigger(name))
+	}
+	return m.hasBrokers(ctx, name, "webhook", webhooks)
 }
 
-// hasBrokers fails where a trigger of an app is of a broker that does not exist, or that was not given to the app's owner: it would get nothing, and nothing would say why.
-func (m *Machine) hasBrokers(ctx context.Context, name string, all []event.Trigger) error {
+// hasBrokers fails where a trigger of an app, or what else it says, is of a broker that does not exist, or that was not given to the app's owner: it would get nothing, and nothing would say why.
+func (m *Machine) hasBrokers(ctx context.Context, name, what string, all []event.Trigger) error {
 	var there []event.Broker
 	for _, t := range all {
 		if t.Broker == event.DefaultBroker {
@@ -55,7 +68,7 @@ func (m *Machine) hasBrokers(ctx context.Context, name string, all []event.Trigg
 		i := slices.IndexFunc(there, func(b event.Broker) bool { return b.Name == t.Broker })
 		if i < 0 {
 			return app.Errorf(app.CodeInvalidInput, "an administrator makes it: gitd brokers create "+t.Broker+"; or name another in project.toml, see gitd brokers",
-				"the trigger %q is of the broker %q, which does not exist", t.Name, t.Broker)
+				"the %s %q is of the broker %q, which does not exist", what, t.Name, t.Broker)
 		}
 		if err := m.maySubscribe(ctx, name, &there[i]); err != nil {
 			return err
@@ -80,7 +93,7 @@ func (m *Machine) maySubscribe(ctx context.Context, name string, b *event.Broker
 	return err
 }
 
-// triggersIn are the triggers in a Service of an app: its own, and those of its schedules.
+// triggersIn are the triggers in a Service of an app: its own, and those of its schedules and webhooks.
 func triggersIn(name string, service *servingv1.Service) ([]event.Trigger, error) {
 	all, err := event.TriggersOf(service.Spec.Template.Annotations)
 	if err != nil {
@@ -90,6 +103,15 @@ func triggersIn(name string, service *servingv1.Service) ([]event.Trigger, error
 	for _, s := range schedules {
 		if s.Path != "" {
 			all = append(all, event.TriggerOfSchedule(name, s.Name, s.Path))
+		}
+	}
+	if err != nil {
+		return all, err
+	}
+	webhooks, err := webhook.Of(service.Spec.Template.Annotations)
+	for _, w := range webhooks {
+		if w.Path != "" {
+			all = append(all, w.Trigger(name))
 		}
 	}
 	return all, err

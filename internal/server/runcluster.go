@@ -95,6 +95,9 @@ func (r *onCluster) url(name string) string {
 	return svc.Status.URL.String()
 }
 
+// webhookURL is none: no request comes through gitd.
+func (r *onCluster) webhookURL(string, string) string { return "" }
+
 // own is what Knative says.
 func (r *onCluster) own(ctx context.Context, name string) string {
 	svc, err := r.knative.Get(ctx, name)

@@ -65,7 +65,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	}
 	s.onClose(m.local.Close)
 	s.onClose(m.brokers.Stop) // before the apps
-	m.local.Own(event.Host, m.brokers.Outside())
+	m.local.Own(event.Host, m.takeEvents())
 	if _, err := s.store.App(ctx, event.Host); err == nil {
 		s.o.Log("events: the app %s has the name at which brokers take events: requests to %[1]s.%s no longer reach it; push it under another name, or give it a domain: gitd domains add %[1]s DOMAIN", event.Host, c.Server.Domain)
 	}

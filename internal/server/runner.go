@@ -19,6 +19,8 @@ type runner interface {
 	events() event.Platform
 	// url returns where people reach an app.
 	url(app string) string
+	// webhookURL returns where the requests of a webhook of an app go; "" where there are no webhooks.
+	webhookURL(app, name string) string
 	// own returns the name under which the platform serves an app; "" where it is not known.
 	own(ctx context.Context, app string) string
 	// web takes the apps' requests; nil where they do not come through gitd.

@@ -48,7 +48,7 @@ type fakeRunner struct {
 	server *http.Server
 }
 
-func (r *fakeRunner) platform() deploy.Platform          { return r.deploy }
+func (r *fakeRunner) platform() deploy.Platform                  { return r.deploy }
 func (r *fakeRunner) warnings(context.Context) ([]string, error) { return nil, nil }
 
 func (r *fakeRunner) images() images                     { return nil }
@@ -57,6 +57,7 @@ func (r *fakeRunner) url(string) string                  { return "" }
 func (r *fakeRunner) own(context.Context, string) string { return "" }
 func (r *fakeRunner) secure(l net.Listener) net.Listener { return l }
 func (r *fakeRunner) web() *http.Server                  { return r.server }
+func (r *fakeRunner) webhookURL(_, _ string) string      { return "" }
 func (r *fakeRunner) entrance(Listeners) string          { return "here" }
 
 // factoryFunc is an engineFactory that has no cache.

@@ -22,6 +22,7 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err := e.CheckSender(from); err != nil {
 		return event.Receipt{}, err
 	}
+	e = e.From(from)
 	if err := p.installed(ctx); err != nil {
 		return event.Receipt{}, err
 	}

@@ -59,7 +59,7 @@ func (p *Platform) accept(broker string, e event.Event, from event.Sender) (*acc
 	if err := e.CheckSender(from); err != nil {
 		return nil, err
 	}
-	e, err := e.Spend()
+	e, err := e.From(from).Spend()
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,12 @@
 // Command buildpacks is all of gitd's buildpacks in one binary. It is installed as bin/detect and bin/build of each: the name
-// that it is called by says which phase, and the identifier in the buildpack.toml beside it which buildpack. As "buildpacks prepare REQUESTS CACHE
-// SHARED" it prepares Debian packages for the builds of all apps: see package debs.
+// that it is called by says which phase, and the identifier in the buildpack.toml beside it which buildpack. As "buildpacks detect-together" it detects
+// for all of them (together.go), and as "buildpacks prepare REQUESTS CACHE SHARED" it prepares Debian packages for the builds of all apps: see package
+// debs.
 package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,30 +60,46 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) == 2 && os.Args[1] == catalog.DetectTogether {
+		if err := detectTogether(os.Stdin, os.NewFile(3, "answers")); err != nil {
+			exit{}.Error(err)
+		}
+		return
+	}
 	phase := filepath.Base(os.Args[0])
 	dir := os.Getenv("CNB_BUILDPACK_DIR")
 	if dir == "" {
 		dir = strings.TrimSuffix(os.Args[0], filepath.Join("bin", phase))
 	}
+	id, bp, err := at(dir, os.Stdout)
+	switch {
+	case err != nil:
+		exit{}.Error(err)
+	case phase == "detect":
+		libcnb.Detect(chosen{bp, id, os.Stdout}, libcnb.WithExitHandler(exit{}))
+	case phase == "build":
+		libcnb.Build(bp, libcnb.WithExitHandler(exit{}))
+	default:
+		exit{}.Error(kit.Errorf("", "called as %q: call it as bin/detect or bin/build of a buildpack", phase))
+	}
+}
+
+// at returns the buildpack in a folder of the builder image, with its identifier. It says to out what it detects and builds.
+func at(dir string, out io.Writer) (string, buildpack, error) {
 	var descriptor struct {
 		Buildpack struct {
 			ID string
 		}
 	}
 	if _, err := toml.DecodeFile(filepath.Join(dir, "buildpack.toml"), &descriptor); err != nil {
-		exit{}.Error(kit.Errorf("the builder image may be broken", "cannot tell which buildpack this is: %v", err))
+		return "", nil, kit.Errorf("the builder image may be broken", "cannot tell which buildpack this is: %v", err)
 	}
-	bp := find(descriptor.Buildpack.ID)
-	switch {
-	case bp == nil:
-		exit{}.Error(kit.Errorf("the builder image may be broken", "there is no buildpack %q here", descriptor.Buildpack.ID))
-	case phase == "detect":
-		libcnb.Detect(chosen{bp, descriptor.Buildpack.ID, os.Stdout}, libcnb.WithExitHandler(exit{}))
-	case phase == "build":
-		libcnb.Build(bp, libcnb.WithExitHandler(exit{}))
-	default:
-		exit{}.Error(kit.Errorf("", "called as %q: call it as bin/detect or bin/build of a buildpack", phase))
+	id := descriptor.Buildpack.ID
+	bp := find(id, out)
+	if bp == nil {
+		return "", nil, kit.Errorf("the builder image may be broken", "there is no buildpack %q here", id)
 	}
+	return id, bp, nil
 }
 
 // prepare prepares what a file of requests asks for.
@@ -94,8 +112,7 @@ func prepare(requests, cache, shared string) error {
 	return debs.Prepare(in, cache, shared, kit.NewEnv(nil), os.Stdout)
 }
 
-func find(id string) buildpack {
-	out := os.Stdout
+func find(id string, out io.Writer) buildpack {
 	switch id {
 	case catalog.Deno:
 		return deno.New(out)

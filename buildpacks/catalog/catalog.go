@@ -66,6 +66,20 @@ const AskedVariable = "BP_GITD_ASKED"
 // FunctionVariable is set in a build whose app has settings of a function: JSON, function.Settings.
 const FunctionVariable = "BP_GITD_FUNCTION"
 
+// DetectTogether is the argument by which Program detects for all of our buildpacks: for each folder of one that it reads from its input, a string of JSON, it
+// writes a Detection to its descriptor 3. Its environment is that of a buildpack's detection, without what names one buildpack.
+const DetectTogether = "detect-together"
+
+// BuildpackAPI is what our buildpacks are written for.
+const BuildpackAPI = "0.8"
+
+// Detection is how a buildpack's detection ended.
+type Detection struct {
+	Code   int    // exit status
+	Output string // stdout and stderr
+	Plan   string // the build plan, TOML
+}
+
 // Buildpack is one buildpack of the catalog.
 type Buildpack struct {
 	ID         string

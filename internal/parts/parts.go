@@ -17,6 +17,7 @@ const (
 	Lifecycle  = "lifecycle"    // github.com/buildpacks/lifecycle/cmd/lifecycle
 	Launcher   = "launcher"     // github.com/buildpacks/lifecycle/cmd/launcher
 	Helper     = "gitd-helper"  // reads and writes images for builds in a sandbox: cmd/gitd-helper
+	Phases     = "gitd-phases"  // detects and builds in the container of a build in a sandbox: cmd/gitd-phases
 	Builder    = "gitd-builder" // makes the builder image: cmd/gitd-builder
 	ACME       = "gitd-acme"    // obtains certificates: cmd/gitd-acme
 	Pod        = "gitd-pod"     // runs in the Pods of builds on a cluster: cmd/gitd-pod

@@ -42,8 +42,8 @@ type Session struct {
 	held     func() // gives the lock back; nil unless the engine keeps it
 	release  func()
 	phases   times
-	groupErr error // why the group is refused; set before detection ends
-	steps    sync.Mutex
+	groupErr error      // why the group is refused; set before detection ends
+	steps    sync.Mutex // guards phases, and calls of Request.Step
 }
 
 // times are when the phases in the container began; build is that of detect until the detection has passed.
@@ -159,7 +159,9 @@ func (s *Session) Detect(group func() (phase.Group, error)) *Output {
 	s.phases.build = s.phases.detect
 	s.Progress.Enter("detection")
 	s.Output = NewOutput(s.Request.Log, s.Marker, func() {
+		s.steps.Lock()
 		s.phases.build = time.Now()
+		s.steps.Unlock()
 		s.Progress.Enter("build")
 		if s.groupErr = s.Output.Refusal(); s.groupErr == nil {
 			s.groupErr = s.tellGroup(group())
@@ -170,6 +172,14 @@ func (s *Session) Detect(group func() (phase.Group, error)) *Output {
 	})
 	s.Progress.Watch(s.Output)
 	return s.Output
+}
+
+// Detecting tells that the detection begins only now, where the engine called Detect before: what was started waits until then.
+func (s *Session) Detecting() {
+	s.steps.Lock()
+	defer s.steps.Unlock()
+	s.phases.detect = time.Now()
+	s.phases.build = s.phases.detect
 }
 
 // Built ends detection and build: nothing is written to the Output any more. It returns an error where the build was cancelled, or its group of

@@ -42,6 +42,7 @@ type Engine struct {
 	api      string   // platform API version that the builder's lifecycle and ours both speak
 	program  *os.File // gitd-helper: the one of this version, also where another is installed while we run
 	launcher string   // version of the builder's lifecycle
+	phases   string   // file of gitd-phases; "" where the builder's lifecycle is another
 	runImage string   // digest
 	sessions lifecycle.Sessions
 	trash    *disk.Trash   // for what builds left
@@ -84,6 +85,9 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	if err := e.readBuilder(); err != nil {
+		return nil, err
+	}
+	if err := e.placePhases(); err != nil {
 		return nil, err
 	}
 	digest, err := o.Builder.RunImage.Digest()

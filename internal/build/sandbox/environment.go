@@ -14,6 +14,7 @@ import (
 
 const (
 	cacheMount  = "/gitd-cache"                        // the app's cache in the container
+	phasesMount = "/gitd-phases"                       // detects and builds
 	sharedMount = "/gitd-shared"                       // what is prepared for all apps in the container
 	caBundle    = "/etc/ssl/certs/ca-certificates.crt" // the host's certificate authorities in the container
 )

@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
-	"github.com/gitd-io/gitd/internal/build/lifecycle/phase"
 	"github.com/gitd-io/gitd/internal/build/sandbox/wire"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
@@ -63,10 +59,15 @@ func (b *running) Run(ctx context.Context, s *lifecycle.Session) error {
 		return fmt.Errorf("start the build helper: %w", err)
 	}
 	defer func() { _ = h.close() }()
-	if err := b.checkoutAndAnalyze(ctx, h); err != nil {
+	c, err := b.startContainer(ctx) // beside the helper's work, of which much is waiting
+	if err != nil {
 		return err
 	}
-	if err := b.detectAndBuild(ctx); err != nil {
+	if err := b.checkoutAndAnalyze(ctx, h); err != nil {
+		c.stop()
+		return err
+	}
+	if err := c.detectAndBuild(ctx); err != nil {
 		return err
 	}
 	capped := make(chan error, 1)
@@ -176,63 +177,8 @@ func (b *running) checkoutAndAnalyze(ctx context.Context, h *helperProcess) erro
 	return <-checkout
 }
 
-// detectAndBuild runs the container, and watches over what it uses.
-func (b *running) detectAndBuild(ctx context.Context) error {
-	out := b.Detect(func() (phase.Group, error) { return phase.ReadGroup(b.in("layers")) })
-	spec, err := b.container(out)
-	if err != nil {
-		return err
-	}
-	var watching sync.WaitGroup
-	watched, unwatch := context.WithCancel(ctx)
-	watching.Go(func() {
-		dirs := []string{b.in("workspace"), b.in("layers"), b.in("tmp"), b.in("places"), b.cacheDir()}
-		b.watch(watched, b.Limits, dirs, out, b.Cancel)
-	})
-	exit, err := b.opts.Host.Run(ctx, spec)
-	unwatch()
-	watching.Wait()
-	if stopped := b.Built(ctx); stopped != nil {
-		return stopped
-	}
-	if err != nil {
-		return fmt.Errorf("run the build's container: %w", err)
-	}
-	if exit.Code != 0 || exit.Signal != "" {
-		return b.Failed(lifecycle.Exit{Code: exit.Code, Signal: exit.Signal, OutOfMemory: exit.OutOfMemory})
-	}
-	return nil
-}
-
 // cacheDir is what the buildpacks keep for the app's next build.
 func (b *running) cacheDir() string { return filepath.Join(b.Engine.appDir(b.Request.App), "cache") }
-
-// container is the one that detects and builds.
-func (b *running) container(out io.Writer) (sandbox.Spec, error) {
-	mounts := []sandbox.Mount{
-		{Source: b.in("workspace"), Target: wire.Workspace},
-		{Source: b.in("layers"), Target: wire.Layers},
-		{Source: b.in("platform"), Target: "/platform", ReadOnly: true},
-		{Source: b.cacheDir(), Target: cacheMount},
-		{Source: b.in("tmp"), Target: "/tmp"}, // on the disk, under its limit: compilers fill it
-	}
-	if b.secrets != "" {
-		mounts = append(mounts, sandbox.Mount{Source: b.secrets, Target: "/platform/env", ReadOnly: true})
-	}
-	if b.shared != nil {
-		mounts = append(mounts, sandbox.Mount{Source: b.shared.all, Target: sharedMount, ReadOnly: true})
-	}
-	for _, p := range b.places {
-		mounts = append(mounts, sandbox.Mount{Source: p.source, Target: p.target})
-	}
-	s, _, err := b.builderContainer(b.name, b.owner, b.Limits, mounts)
-	s.Labels = map[string]string{"app": b.Request.App, "kind": "build"}
-	s.Writable = true
-	s.Args = []string{"/bin/sh", "-c", phases(b.Marker, b.appDir(), len(b.Request.Buildpacks) > 0)}
-	s.Dir = wire.Workspace // the app's folder need not be there yet
-	s.Output = out
-	return s, err
-}
 
 // builderContainer is a container of the builder image, as builds run in: with a way out, the host's authorities, and little of its time. It returns what
 // buildpacks are told of the host as well.
@@ -257,25 +203,6 @@ func (e *Engine) builderContainer(id string, owner int, l build.Limits, mounts [
 		Background: true,
 	}, env, err
 }
-
-// phases runs detector and builder one after the other. Both log at debug level: Output picks what people see.
-func phases(marker, appDir string, ordered bool) string {
-	arguments := " -log-level debug -app " + quote(appDir) + " -layers /layers -platform /platform"
-	order := ""
-	if ordered {
-		order = " -order /platform/" + orderFile
-	}
-	return "/cnb/lifecycle/detector" + arguments + order + "; code=$?\n" +
-		"echo; echo \"" + marker + " detected $code\"\n" +
-		"[ $code -eq 0 ] || exit $code\n" +
-		"/cnb/lifecycle/builder" + arguments + "; exit $?"
-}
-
-// orderFile is in the platform directory where the app says which buildpacks take part.
-const orderFile = "order.toml"
-
-// quote writes a word for the shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // appDir is the app's folder in the container.
 func (b *running) appDir() string { return path.Join(wire.Workspace, b.Request.AppDir) }

@@ -67,8 +67,30 @@ func evidence(app string) string {
 			return procfile.Name
 		}
 	}
+	return page(app)
+}
+
+// page is a file of PHP in an app without an index.php: one at the root, or one that pages of HTML beside it send their forms to. As a site of plain files the app
+// would hand out its source.
+func page(app string) string {
+	patterns := []string{"*.php"}
+	if kit.IsFile(app, "index.html") {
+		patterns = append(patterns, "*/*.php", "*/*/*.php")
+	}
+	for _, pattern := range patterns {
+		found, _ := filepath.Glob(filepath.Join(app, pattern)) // constant patterns: cannot fail
+		for _, f := range found {
+			f, err := filepath.Rel(app, f)
+			if top, _, _ := strings.Cut(f, "/"); err == nil && !strings.HasPrefix(top, ".") && !slices.Contains([]string{"node_modules", "vendor", "tests", "test", "docs"}, top) {
+				return f
+			}
+		}
+	}
 	return ""
 }
+
+// firstPages are the names of a first page in PHP where there is no index.
+var firstPages = []string{"home.php", "main.php", "default.php", "app.php"}
 
 // composer is what composer.json and composer.lock say, as far as a build needs it.
 type composer struct {
@@ -191,6 +213,11 @@ func (b *build) root() (string, error) {
 	for _, dir := range roots {
 		if kit.IsFile(b.app, dir, "index.html") {
 			return dir, nil
+		}
+	}
+	for _, name := range firstPages { // nginx knows them
+		if kit.IsFile(b.app, name) {
+			return ".", nil
 		}
 	}
 	if kit.IsFile(b.app, "Procfile") {

@@ -165,7 +165,7 @@ const serverConf = `    client_max_body_size 64m;
     }
     server {
         include /tmp/nginx-listen.conf;
-        index index.php index.html index.htm;
+        index index.php index.html index.htm home.php main.php default.php app.php;
         autoindex off;
         location ~ /\.(?!well-known(/|$)) {
             return 404;

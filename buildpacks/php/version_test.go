@@ -34,6 +34,20 @@ func TestVersion(t *testing.T) {
 }
 
 // TestDetect: an app is one of PHP by what it has, also beside assets.
+// TestEvidence: the source of a program in PHP is not handed out as one of a site's files.
+func TestEvidence(t *testing.T) {
+	for want, files := range map[string]map[string]string{
+		"contact.php":       {"index.html": "", "contact.php": ""},
+		"forms/contact.php": {"index.html": "", "forms/contact.php": ""},
+		"about.php":         {"home.php": "", "about.php": ""},
+		"":                  {"index.html": "", "vendor/a.php": "", ".github/x.php": "", "node_modules/a/b.php": ""},
+	} {
+		if got := evidence(bptest.Tree(t, files)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestDetect(t *testing.T) {
 	for name, tt := range map[string]struct {
 		files map[string]string

@@ -65,7 +65,7 @@ func Takes(app string) bool {
 }
 
 // pageImport is that of a framework whose own program runs the app's files.
-var pageImport = pattern.New(`(?m)^\s*(?:from|import)\s+(?:streamlit|chainlit|panel|shiny|mesop)\b`)
+var pageImport = pattern.New(`(?m)^\s*(?:from|import)\s+(?:streamlit|chainlit|panel|shiny|mesop|marimo)\b`)
 
 // namesPython tells whether a command names a file of the app that starts Python: a program, or a shell script that says so.
 func namesPython(app, command string) bool {

@@ -136,7 +136,7 @@ func (b *build) install() error {
 	case kind == "setup.py":
 		return b.pip("uv pip install --editable .", "--editable", ".")
 	}
-	return nil
+	return b.installUnlisted()
 }
 
 // pyproject installs the dependencies of a pyproject.toml that has no lock file. Where the build system finds them out, they come with the app's

@@ -65,6 +65,7 @@ func (b *build) key() (string, error) {
 			return "", err
 		}
 	}
+	parts = append(parts, b.unlisted()...)
 	parts = append(parts, b.siteKey()...)
 	for _, tool := range runners {
 		parts = append(parts, fmt.Sprint(b.starts(tool)))

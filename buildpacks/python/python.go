@@ -119,7 +119,7 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		return result, err
 	}
 	if web != nil {
-		web.Default = true
+		web.Default = web.Type == "web"
 		result.Processes = append(result.Processes, *web)
 	}
 	result.Layers = append(append(result.Layers, b.cache.Layers()...), b.venv)
@@ -180,6 +180,7 @@ func (b *build) web(result *libcnb.BuildResult) (*libcnb.Process, error) {
 type source struct {
 	kind    string // the file: "requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock", "pyproject.toml", "setup.py", a program without packages; "" for none
 	project project
+	script  bool // kind is a program that says itself what it needs
 }
 
 // project is what pyproject.toml says.
@@ -262,7 +263,9 @@ func findSource(app string) (source, error) {
 		if err := notForPip(app); err != nil {
 			return s, err
 		}
-		s.kind = programFile(app)
+		if s.kind = programFile(app); s.kind != "" {
+			return s, s.inline(app, s.kind)
+		}
 	}
 	return s, nil
 }
@@ -325,7 +328,7 @@ func programFile(app string) string {
 			return f
 		}
 	}
-	return ""
+	return loneProgram(app)
 }
 
 var pythonProgram = pattern.New(`^(?:.*/)?python[0-9.]*$`)

@@ -45,6 +45,8 @@ func TestDetect(t *testing.T) {
 		{"poetry", map[string]string{"pyproject.toml": "[tool.poetry.dependencies]\npython = '^3.10'\n"}, true, "Python (pyproject.toml, python ^3.10)", ""},
 		{"Procfile alone", map[string]string{"Procfile": "web: python -u serve.py\n", "serve.py": ""}, true, "Python (serve.py, any python)", ""},
 		{"a program alone", map[string]string{"server.py": ""}, true, "Python (server.py, any python)", ""},
+		{"a script that says what it needs", map[string]string{"shop.py": "#!/usr/bin/env -S uv run\n# /// script\n# requires-python = '>=3.12'\n# dependencies = ['flask']\n# ///\n"}, true, "Python (shop.py, python >=3.12)", ""},
+		{"the only program, of any name", map[string]string{"hello.py": "from flask import Flask\nsite = Flask(__name__)\n", "lib.py": ""}, true, "Python (hello.py, any python)", ""},
 		{"a site with a program for it", map[string]string{"server.py": "", "index.html": ""}, false, looksFor, ""},
 	}
 	for _, tt := range tests {
@@ -140,6 +142,7 @@ func TestStart(t *testing.T) {
 		{"procfile", map[string]string{"Procfile": "web: x\n", "app.py": "app = 1\n"}, "gunicorn", ""},
 		{"the program of a worker", map[string]string{"Procfile": "worker: python3 -u bot.py\n", "bot.py": "if __name__ == '__main__':\n    tick()\n"}, "", ""},
 		{"worker only", map[string]string{"Procfile": "worker: x\n"}, "", ""},
+		{"marimo", map[string]string{"app.py": "import marimo\napp = marimo.App()\n"}, "marimo starlette uvicorn", `/bin/sh|-c|exec marimo run app.py --headless --no-token --host 0.0.0.0 --port "${PORT:-8080}"`},
 		{"nothing", map[string]string{"lib.py": ""}, "", "error"},
 	}
 	for _, tt := range tests {

@@ -51,6 +51,9 @@ func (b *build) start() (*libcnb.Process, error) {
 	if len(procs) > 0 {
 		return nil, nil
 	}
+	if strings.HasSuffix(b.source.kind, ".py") && b.source.kind != "setup.py" {
+		return b.run(b.source.kind), nil
+	}
 	return nil, kit.Errorf("add a Procfile with a line such as web: gunicorn app:app",
 		"nothing says how the app starts: no Procfile, and no app object in app.py, main.py or wsgi.py")
 }
@@ -98,6 +101,7 @@ var ownServers = []struct{ pkg, imports, line string }{
 	{"chainlit", "chainlit", "exec chainlit run %FILE% --headless --host 0.0.0.0 --port \"${PORT:-8080}\""},
 	{"panel", "panel", "exec panel serve %FILE% --address 0.0.0.0 --port \"${PORT:-8080}\" --allow-websocket-origin='*'"},
 	{"shiny", "shiny", "exec shiny run --host 0.0.0.0 --port \"${PORT:-8080}\" %FILE%"},
+	{"marimo", "marimo", "exec marimo run %FILE% --headless --no-token --host 0.0.0.0 --port \"${PORT:-8080}\""},
 	{"mesop", "mesop", "exec mesop --port \"${PORT:-8080}\" --prod %FILE%"},
 }
 
@@ -170,7 +174,26 @@ func (b *build) run(file string) *libcnb.Process {
 	if b.has("gradio") {
 		return kit.WebLine(`GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT="${PORT:-8080}" exec python ` + file)
 	}
-	return &libcnb.Process{Type: "web", Command: "python", Arguments: []string{file}, Direct: true}
+	return &libcnb.Process{Type: kit.Pick(b.isBot(file), "worker", "web"), Command: "python", Arguments: []string{file}, Direct: true}
+}
+
+// Bots ask a service for what there is to do, and take no requests.
+var (
+	botImport = pattern.New(`(?m)^\s*(?:from|import)\s+(?:telegram|telebot|aiogram|telethon|pyrogram|discord|disnake|nextcord|hikari|interactions|twitchio|slack_bolt\.adapter\.socket_mode|vkbottle|nio)\b`)
+	listens   = pattern.New(`\bPORT\b|webhook|\b(?:run_app|TCPSite|create_server|start_server|HTTPServer)\b|\bweb\.Application\b`)
+)
+
+// isBot tells whether a program is a bot, with nothing in the app that takes requests.
+func (b *build) isBot(file string) bool {
+	bot := false
+	for _, f := range append(b.sources(), file) {
+		text := kit.Text(b.app, f)
+		if protocolOf(text) != "" || listens.MatchString(text) || pageImport.MatchString(text) {
+			return false
+		}
+		bot = bot || botImport.MatchString(text)
+	}
+	return bot
 }
 
 // gunicornApp is an app object as gunicorn takes it: it calls what finds an attribute of an attribute, which it does not look for itself.

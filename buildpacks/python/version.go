@@ -68,7 +68,11 @@ func wantedVersion(app string, s source) (wanted, error) {
 	for _, f := range versionFiles {
 		texts := f.read(app, f.name, s)
 		for i, text := range texts {
-			w, err := parseWanted(text, f.name)
+			name := f.name
+			if s.script {
+				name = strings.ReplaceAll(name, "pyproject.toml", s.kind)
+			}
+			w, err := parseWanted(text, name)
 			if err == nil || i == len(texts)-1 {
 				return w, err
 			}

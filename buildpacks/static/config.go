@@ -11,6 +11,7 @@ import (
 type config struct {
 	Root         string
 	ETag         string // digest of the whole site
+	Index        string // the first page of a folder, where it is not index.html; "" for that
 	SPA          bool
 	NotFoundPage bool // the site has a 404.html
 	Settings     settings
@@ -95,7 +96,7 @@ http {
     server {
         include /tmp/nginx-listen.conf;
         root @ROOT@;
-        index index.html;
+        index @INDEX@;
         autoindex @LISTING@;
         etag off;
         if_modified_since off;
@@ -111,7 +112,7 @@ http {
         location @rules {
 @REDIRECTS@            @FALLBACK@;
         }
-@DOTFILES@        location ~ ^/(Procfile|project\.toml|_redirects|_headers|Staticfile|Staticfile\.auth|static\.json|netlify\.toml|node_modules/.*)$ {
+@DOTFILES@        location ~ ^/(Procfile|project\.toml|_redirects|_headers|Staticfile|Staticfile\.auth|static\.json|netlify\.toml|node_modules/.*|.*\.php)$ {
             return 404;
         }
 @CONTENT@@PAGES@    }
@@ -137,7 +138,11 @@ func (c config) render(types string) string {
 	if c.Settings.dotFiles {
 		dotFiles = "        location ~ /\\.git(/|$) {\n            return 404;\n        }\n"
 	}
-	text := strings.NewReplacer("@TYPES@", quote(types), "@ROOT@", quote(c.Root), "@ETAG@", c.ETag, "@FALLBACK@", fallback, "@LISTING@", kit.Pick(c.Settings.listing, "on", "off"),
+	index := indexPage
+	if c.Index != "" && c.Index != indexPage {
+		index += " " + quote(c.Index)
+	}
+	text := strings.NewReplacer("@INDEX@", index, "@TYPES@", quote(types), "@ROOT@", quote(c.Root), "@ETAG@", c.ETag, "@FALLBACK@", fallback, "@LISTING@", kit.Pick(c.Settings.listing, "on", "off"),
 		"@NOTFOUND@", notFound, "@PAGES@", pages, "@HASHED@", hashed, "@DOTFILES@", dotFiles, "@MAPS@", mapLines, "@SETS@", sets, "@CONTENT@", content,
 		"@FORCED@", c.Rules.redirectLines(c.Root, true, "        "), "@REDIRECTS@", c.Rules.redirectLines(c.Root, false, "            "))
 	return text.Replace(frame)

@@ -59,6 +59,9 @@ func chooseRoot(app, asked string, built bool) (string, error) {
 		return "", kit.Errorf("set BP_STATIC_ROOT to the folder that it makes, or add a start script to package.json",
 			"the build script has left no index.html in %s", strings.Join(builtRoots[:len(builtRoots)-1], ", "))
 	}
+	if root, page := firstPage(app); page != "" {
+		return root, nil
+	}
 	return "", kit.Errorf("set BP_STATIC_ROOT to the folder of the site", "there is no %s", looksFor)
 }
 

@@ -79,6 +79,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 			return kit.Detected(b.Out, "Static site (%s)", path.Join(root, "index.html")), nil
 		}
 	}
+	if root, page := firstPage(app); page != "" {
+		return kit.Detected(b.Out, "Static site (%s)", path.Join(root, page)), nil
+	}
 	return kit.LookedFor(b.Out, looksFor), nil
 }
 
@@ -135,10 +138,11 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	c := config{Settings: set, Rules: followed, Root: filepath.Join(app, root), ETag: site.digest, NotFoundPage: kit.IsFile(app, root, "404.html"),
 		// What a build script made of a single page is most often an app that has its routes in the browser.
 		SPA: set.spa || env.Bool("BP_STATIC_SPA") || env["BP_STATIC_SPA"] == "" && built && site.pages == 1 && !set.noSPA}
+	c.Index = b.firstPageOf(filepath.Join(app, root))
 	if c.SPA && !kit.IsFile(app, root, "index.html") {
 		return result, kit.Errorf("add it, or leave BP_STATIC_SPA out", "BP_STATIC_SPA is set, but %s has no index.html", root)
 	}
-	kit.Say(b.Out, "Serving %d files of %s with nginx", site.files, kit.Pick(root == ".", "the app", root))
+	kit.Say(b.Out, "Serving %d files of %s with nginx%s", site.files, kit.Pick(root == ".", "the app", root), kit.Pick(site.php > 0, "; files of PHP are not run here, and not served", ""))
 	if c.SPA {
 		kit.Say(b.Out, "Paths without a file get index.html (BP_STATIC_SPA=false gives them 404)")
 	}
@@ -228,6 +232,7 @@ func keepOnly(app, keep string) error {
 // siteInfo is what a site consists of.
 type siteInfo struct {
 	files, pages int
+	php          int // sources that nothing here runs
 	digest       string
 }
 
@@ -247,6 +252,9 @@ func survey(root string) (siteInfo, error) {
 		s.files++
 		if strings.HasSuffix(file, ".html") {
 			s.pages++
+		}
+		if strings.HasSuffix(file, ".php") {
+			s.php++
 		}
 		sum, err := kit.FileKey(file)
 		parts = append(parts, strings.TrimPrefix(file, root), sum)

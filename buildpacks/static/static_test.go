@@ -36,6 +36,14 @@ func TestDetect(t *testing.T) {
 		{"what MkDocs makes", map[string]string{"mkdocs.yml": "site_name: x\n", "docs/index.md": "", "requirements.txt": "mkdocs\n"}, "", true, "Static site (output of its generator)", ""},
 		{"an app in Python with pages of documentation", map[string]string{"requirements.txt": "flask\n", "app.py": "app = Flask(__name__)\n", "docs/index.html": ""}, "", false, looksFor, ""},
 		{"pages with tools in Python", map[string]string{"requirements.txt": "pre-commit\n", "docs/index.html": ""}, "", true, "Static site (docs/index.html)", ""},
+		{"one page of another name", map[string]string{"resume.html": "", "style.css": "", "README.md": ""}, "", true, "Static site (resume.html)", ""},
+		{"a name of Windows", map[string]string{"Index.htm": "", "about.htm": ""}, "", true, "Static site (Index.htm)", ""},
+		{"home", map[string]string{"home.html": "", "about.html": ""}, "", true, "Static site (home.html)", ""},
+		{"pages", map[string]string{"a.html": "", "b.html": ""}, "", false, looksFor, ""},
+		{"all of it in a folder", map[string]string{"src/index.html": "", "src/css/a.css": "", "README.md": ""}, "", true, "Static site (src/index.html)", ""},
+		{"in two", map[string]string{"one/index.html": "", "two/index.html": ""}, "", false, looksFor, ""},
+		{"a folder beside another app's", map[string]string{"web/index.html": "", "api/go.mod": ""}, "", false, looksFor, ""},
+		{"a page beside a program", map[string]string{"home.html": "", "main.c": ""}, "", false, looksFor, ""},
 		{"nothing", map[string]string{"a.txt": ""}, "", false, looksFor, ""},
 	}
 	for _, tt := range tests {
@@ -161,7 +169,7 @@ func request(t *testing.T, client *http.Client, method, url string, header http.
 // TestServe: what the server answers, on all that was promised.
 func TestServe(t *testing.T) {
 	big := strings.Repeat("body { color: red }\n", 100)
-	_, get := site(t, nil, map[string]string{"index.html": "<h1>root", "404.html": "gone", "style.css": big, "about.html": "about", "docs/index.html": "docs",
+	_, get := site(t, nil, map[string]string{"index.html": "<h1>root", "404.html": "gone", "mail.php": "<?php $password = 1;", "style.css": big, "about.html": "about", "docs/index.html": "docs",
 		"empty/a.txt": "a", ".env": "SECRET=1", ".git/config": "x", ".well-known/security.txt": "contact", "Procfile.txt": "x"})
 	tests := []struct {
 		path   string
@@ -170,7 +178,7 @@ func TestServe(t *testing.T) {
 	}{
 		{"/", 200, "<h1>root"}, {"/style.css", 200, big}, {"/about", 200, "about"}, {"/docs/", 200, "docs"}, {"/nothing", 404, "gone"},
 		{"/empty/", 404, "gone"}, {"/.env", 404, "gone"}, {"/.git/config", 404, "gone"}, {"/docs/../.env", 404, "gone"}, {"/.well-known/security.txt", 200, "contact"},
-		{"/%2e%65nv", 404, "gone"},
+		{"/%2e%65nv", 404, "gone"}, {"/mail.php", 404, "gone"},
 	}
 	for _, tt := range tests {
 		resp, body := get("GET", tt.path, nil)
@@ -206,6 +214,14 @@ func TestServe(t *testing.T) {
 	}
 	if resp, body := get("GET", "/style.css", http.Header{"Range": {"bytes=0-3"}}); resp.StatusCode != 206 || body != "body" {
 		t.Errorf("range: %d %q", resp.StatusCode, body)
+	}
+}
+
+// TestFirstPage: a site whose first page has another name.
+func TestFirstPage(t *testing.T) {
+	_, get := site(t, nil, map[string]string{"Home.html": "home", "about.html": "about", "style.css": ""})
+	if resp, body := get("GET", "/", nil); resp.StatusCode != 200 || body != "home" {
+		t.Errorf("%d %q", resp.StatusCode, body)
 	}
 }
 

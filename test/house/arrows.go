@@ -24,7 +24,7 @@ var arrows = map[string]string{
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/function buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/function internal/pattern",
 	"buildpacks/ruby":                  "buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/rust":                  "buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
-	"buildpacks/static":                "buildpacks/catalog buildpacks/dotnet buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/python buildpacks/ruby internal/pattern",
+	"buildpacks/static":                "buildpacks/catalog buildpacks/dotnet buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/python buildpacks/ruby internal/pattern",
 	"cmd/gitd":                         "internal/app internal/build/builder internal/command internal/config internal/control internal/image internal/noprofile internal/operation internal/server internal/telemetry",
 	"cmd/gitd-acme":                    "internal/acme/obtain",
 	"cmd/gitd-builder":                 "internal/build/builder/maker internal/reexec",

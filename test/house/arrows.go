@@ -53,7 +53,7 @@ var arrows = map[string]string{
 	"internal/build/cluster/wire":      "internal/build/lifecycle/phase",
 	"internal/build/lifecycle":         "internal/app internal/build internal/build/lifecycle/phase internal/function internal/keyed internal/pattern",
 	"internal/build/lifecycle/phase":   "internal/bound internal/disk",
-	"internal/build/sandbox":           "buildpacks/catalog internal/app internal/build internal/build/builder internal/build/lifecycle internal/build/lifecycle/phase internal/build/sandbox/wire internal/disk internal/parts internal/pattern internal/registry internal/sandbox internal/tail",
+	"internal/build/sandbox":           "buildpacks/catalog internal/app internal/build internal/build/builder internal/build/builder/cache internal/build/lifecycle internal/build/lifecycle/phase internal/build/sandbox/wire internal/disk internal/parts internal/pattern internal/registry internal/sandbox internal/tail",
 	"internal/build/sandbox/helper":    "internal/app internal/bound internal/build/lifecycle/phase internal/build/sandbox/wire internal/disk internal/function",
 	"internal/build/sandbox/phases":    "buildpacks/catalog",
 	"internal/build/sandbox/wire":      "internal/app",

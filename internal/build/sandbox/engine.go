@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/builder"
+	"github.com/gitd-io/gitd/internal/build/builder/cache"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/parts"
@@ -131,6 +133,12 @@ func (e *Engine) readBuilder() error {
 		return err
 	}
 	e.launcher = c.Config.Labels["io.buildpacks.lifecycle.version"]
+	if e.launcher == "" { // pack has it among what it says of the builder
+		var builder struct{ Lifecycle struct{ Version string } }
+		if err := json.Unmarshal([]byte(c.Config.Labels[cache.MetadataLabel]), &builder); err == nil {
+			e.launcher = builder.Lifecycle.Version
+		}
+	}
 	if e.api, err = lifecycle.PlatformAPI(c.Config.Labels["io.buildpacks.lifecycle.apis"]); err != nil {
 		return app.Errorf(app.CodeUnavailable, "take a builder with a lifecycle of 0.17 or newer, or leave --builder out",
 			"the builder image %s cannot be used: %w", e.opts.Builder.Ref, err)

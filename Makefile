@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export GOFLAGS ?= -buildvcs=false
+# Programs that are built with the race detector wait a second at their end, for races of what is still running then. Most of our tests start some.
+export GORACE ?= atexit_sleep_ms=50
 VERSION ?= 0.1.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0

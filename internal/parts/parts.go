@@ -48,3 +48,9 @@ func Path(name string) (string, error) {
 	}
 	return p, nil
 }
+
+// detector is the setting of the race detector, for a gitd that is built with it.
+var detector []string
+
+// Env is the environment (NAME=VALUE) of a part that gets nothing of gitd's own but settings.
+func Env(settings ...string) []string { return append(settings, detector...) }

@@ -103,7 +103,7 @@ func ask(ctx context.Context, job wire.Job) (*wire.Reply, error) {
 		return nil, err
 	}
 	c := exec.CommandContext(ctx, program)
-	c.Env = []string{"GOMEMLIMIT=200000000"}
+	c.Env = parts.Env("GOMEMLIMIT=200000000")
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if os.Geteuid() == 0 {
 		c.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS

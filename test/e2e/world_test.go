@@ -46,7 +46,7 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 
 // inherited are the variables that commands of a script see; newWorld sets them, the script may change them.
 var inherited = []string{
-	"PATH", "HOME", "WORK", "TMPDIR", "XDG_CACHE_HOME", "GITD_PARTS", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL",
+	"PATH", "HOME", "WORK", "TMPDIR", "XDG_CACHE_HOME", "GORACE", "GITD_PARTS", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL",
 	"GIT_TERMINAL_PROMPT", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "DATA", "KEY", "IMAGES", "SSH_PORT", "HTTP", "HTTPS", "DNS", "REMOTE", "LC_ALL",
 	"KUBECONFIG", "KUBECTL", "NAMESPACE", "INGRESS", "DOMAIN", clusterVariable,
 }
@@ -77,7 +77,7 @@ func newWorld(env *testscript.Env) error {
 		return err
 	}
 	for k, v := range map[string]string{
-		"HOME": home, "XDG_CACHE_HOME": cache, "GITD": gitd, "GITD_PARTS": partsDir, "DATA": w.data, "LC_ALL": "C.UTF-8",
+		"HOME": home, "XDG_CACHE_HOME": cache, "GITD": gitd, "GITD_PARTS": partsDir, "DATA": w.data, "LC_ALL": "C.UTF-8", "GORACE": os.Getenv("GORACE"),
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": filepath.Join(home, ".gitconfig"), "GIT_TERMINAL_PROMPT": "0",
 		"SSH_CONFIG": filepath.Join(home, "ssh_config"),
 	} {

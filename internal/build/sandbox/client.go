@@ -53,7 +53,7 @@ func (b *running) startHelper(ctx context.Context, previous string) (_ *helperPr
 	h := &helperProcess{ctx: ctx, memory: max(b.Limits.Memory, leastMemory), job: j, registry: r}
 	h.command = exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", b.program.Fd()))
 	h.command.Args[0] = parts.Helper
-	h.command.Env = []string{fmt.Sprintf("GOMEMLIMIT=%d", h.memory/4*3)}
+	h.command.Env = parts.Env(fmt.Sprintf("GOMEMLIMIT=%d", h.memory/4*3))
 	h.command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 		Unshareflags: syscall.CLONE_NEWNS,

@@ -42,7 +42,7 @@ func (p *Package) impliedBuild() string {
 			return g.command
 		}
 	}
-	return ""
+	return kit.Pick(p.tsc, "tsc", "")
 }
 
 // starters are the commands that start what a framework has built, where the app has no script for it.

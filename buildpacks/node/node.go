@@ -146,7 +146,10 @@ func (bp Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 			return result, err
 		}
 		if web != nil {
-			web.Default = true
+			if b.function == nil && b.pkg.isBot(b.app) {
+				web.Type = "worker"
+			}
+			web.Default = web.Type == "web"
 			result.Processes = append(result.Processes, *web)
 		}
 	}
@@ -306,6 +309,8 @@ func (b *build) runBuild() error {
 	}
 	env := b.env.Clone()
 	env.Default("NODE_ENV", "production")
+	env.Default("npm_config_include", "dev") // of an app in a folder, which the script installs and builds
+	env.Default("YARN_PRODUCTION", "false")
 	for name, value := range quiet {
 		env.Default(name, value)
 	}

@@ -35,6 +35,8 @@ type Package struct {
 	Trusted         json.RawMessage   `json:"trustedDependencies"`
 	Patched         json.RawMessage   `json:"patchedDependencies"`
 	Volta           volta             `json:"volta"`
+
+	tsc bool // the app starts what the compiler of TypeScript makes, and no script calls it
 }
 
 // volta is what the version manager of that name writes into package.json.
@@ -77,6 +79,7 @@ func ReadPackage(app string) (*Package, error) {
 		_ = json.Unmarshal([]byte(kit.Text(app, p.Volta.Extends)), &other)
 		p.Volta = other.Volta
 	}
+	p.tsc = p.compiles(app)
 	return p, nil
 }
 

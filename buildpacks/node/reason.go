@@ -19,7 +19,7 @@ var (
 	berryAdds      = pattern.New(`YN0028[^\n]*?[+-]\s+"?([@\w./-]+)"?(?:@|: "?npm:)`)
 	peerConflict   = pattern.New(`code ERESOLVE`)
 	peerOf         = pattern.New(`(?m)^npm (?:error|ERR!) (?:peer \S+ from |node_modules/\S+\s+)?.*?peer (\S+@"[^"]+") from (\S+)`)
-	notFound404    = pattern.New(`(?:404\s+'?([@\w./-]+@[^' ]+)'? is not in this registry|ERR_PNPM_FETCH_404[^\n]*GET (\S+)|error Couldn't find package "([^"]+)"|error: (?:package )?"([^"]+)" (?:not found|failed to resolve))`)
+	notFound404    = pattern.New(`(?:404\s+'?([@\w./-]+@[^' ]+)'? is not in this registry|The requested resource '([^']+)' could not be found|ERR_PNPM_FETCH_404[^\n]*GET (\S+)|error Couldn't find package "([^"]+)"|error: (?:package )?"([^"]+)" (?:not found|failed to resolve))`)
 	noVersion      = pattern.New(`(?:No matching version found for (\S+?)\.?$|ERR_PNPM_NO_MATCHING_VERSION\s+No matching version found for (\S+)|Couldn't find any versions for "([^"]+)" that matches "([^"]+)")`)
 	unauthorised   = pattern.New(`(?:code E40[13]|ERR_PNPM_FETCH_40[13]|YN0041|YN0035[^\n]*40[13])`)
 	unreachable    = pattern.New(`(?:getaddrinfo (?:ENOTFOUND|EAI_AGAIN) |Could not resolve host(?:name)?:? |connect (?:ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH) |Failed to connect to |unable to connect to )([\w.:-]+)`)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,11 +20,14 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	bin := filepath.Join(b.app, "node_modules", ".bin")
 	programs := b.runtimePrograms()
 	withNPM := slices.Contains(programs, "npm") || slices.Contains(programs, "npx")
-	key := kit.Key("5", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.npm, b.pkg.has("fastify-cli")))
+	key := kit.Key("6", b.node.version, bin, strings.Join(programs, " "), fmt.Sprint(b.programs, b.npm, b.pkg.has("fastify-cli")))
 	if reuse, err := layer.Renew(key); err != nil || reuse {
 		return layer, err
 	}
 	if err := kit.CopyFile(b.node.exe, filepath.Join(layer.Path, "bin", "node")); err != nil {
+		return nil, err
+	}
+	if err := addAtomic(b.node.exe, layer.Path); err != nil {
 		return nil, err
 	}
 	if withNPM {
@@ -55,6 +59,26 @@ func (b *build) runtimeLayer() (*kit.Layer, error) {
 	}
 	layer.LaunchEnvironment.Prepend("PATH", ":", bin)
 	return layer, nil
+}
+
+// atomic is a library that Node.js is linked with from version 25 on, and that the build image has with its compilers; the run image lacks it.
+const atomic = "libatomic.so.1"
+
+// addAtomic puts that library into the layer, where the launcher has programs look for it.
+func addAtomic(exe, layer string) error {
+	program, err := elf.Open(exe)
+	if err != nil {
+		return nil // not a program by itself: what stands for Node.js in a test
+	}
+	defer program.Close()
+	if needed, err := program.ImportedLibraries(); err != nil || !slices.Contains(needed, atomic) {
+		return err
+	}
+	found, _ := filepath.Glob("/usr/lib/*/" + atomic) // a constant pattern: cannot fail
+	if len(found) == 0 {
+		return kit.Errorf("the builder image may be broken", "%s, which Node.js needs, is missing from the builder", atomic)
+	}
+	return kit.CopyFile(found[0], filepath.Join(layer, "lib", atomic))
 }
 
 // addNPM puts npm into the layer.

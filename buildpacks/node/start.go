@@ -24,7 +24,7 @@ func (b *build) start() (*libcnb.Process, error) {
 		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "HOSTNAME=0.0.0.0 exec node " + kit.Pick(plain.MatchString(file), file, kit.Quote(file))}, Direct: true}, nil
 	}
 	if s := b.pkg.startScript(); s != "" {
-		s = b.withoutEnvFile(b.withPort(b.inBuildFolder(b.pkg.follow(s))))
+		s = b.withoutEnvFile(b.withPort(b.inBuildFolder(portable(b.pkg.follow(s)))))
 		if pre := strings.TrimSpace(b.pkg.Scripts["prestart"]); pre != "" {
 			line := procfile.ShellLine(s)
 			if line == s { // not one command that exec could take: a list, or variables before it
@@ -67,6 +67,9 @@ func (b *build) start() (*libcnb.Process, error) {
 		return nil, nil // its own buildpack tells what is wrong with it
 	}
 	next := `add "start": "node server.js" to the scripts in package.json`
+	if file, how := b.pkg.elsewhereOnly(b.app); file != "" {
+		return nil, kit.Errorf(how, "nothing starts the app by Node.js: it is written for Cloudflare (%s)", file)
+	}
 	if dirs := startable(b.app); len(dirs) > 0 {
 		next = fmt.Sprintf("take the app in a folder by project.toml: [io.gitd.build] app-dir = %q; or ", dirs[0]) + next
 	}

@@ -38,6 +38,9 @@ func chooseRoot(app, asked string, built bool) (string, error) {
 			return filepath.ToSlash(rel), err
 		}
 	}
+	if built && takesBuilt(app) {
+		return ".", nil
+	}
 	if built {
 		if root := configuredRoot(app); root != "" {
 			return root, nil
@@ -63,6 +66,18 @@ func chooseRoot(app, asked string, built bool) (string, error) {
 		return root, nil
 	}
 	return "", kit.Errorf("set BP_STATIC_ROOT to the folder of the site", "there is no %s", looksFor)
+}
+
+var builtLink = regexp.MustCompile(`(?:src|href)\s*=\s*["']?(?:\./|/)?((?:dist|build|out|bundle|public)/[\w./-]+)`)
+
+// takesBuilt tells whether the page at the root takes what the build has made, as those of webpack do.
+func takesBuilt(app string) bool {
+	for _, m := range builtLink.FindAllStringSubmatch(kit.Text(app, "index.html"), 20) {
+		if kit.IsFile(app, m[1]) {
+			return true
+		}
+	}
+	return false
 }
 
 var outDir = regexp.MustCompile(`\b(?:outDir|outputDir|distDir|outputPath|publicDir|destination)["']?\s*[:=]\s*["']([^"'\n]+)["']`)

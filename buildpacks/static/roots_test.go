@@ -16,6 +16,7 @@ func TestRootOf(t *testing.T) {
 	}{
 		"Vite":                          {map[string]string{"package.json": "{}", "index.html": "", "src/a.js": "", "dist/index.html": ""}, "dist"},
 		"Angular":                       {map[string]string{"dist/shop/browser/index.html": ""}, "dist/shop/browser"},
+		"webpack":                       {map[string]string{"package.json": "{}", "index.html": `<script src="dist/main.js"></script>`, "src/a.js": "", "dist/main.js": ""}, "."},
 		"VitePress in docs":             {map[string]string{"docs/.vitepress/dist/index.html": ""}, "docs/.vitepress/dist"},
 		"VuePress":                      {map[string]string{"src/.vuepress/dist/index.html": ""}, "src/.vuepress/dist"},
 		"Stencil":                       {map[string]string{"www/index.html": "", "src/index.html": ""}, "www"},

@@ -51,6 +51,9 @@ func (e *StartError) next() string {
 		if e.Signal == syscall.SIGKILL.String() {
 			return "see what the app wrote, above; a process that exceeds its memory limit often ends like this"
 		}
+		if next := e.missing(); next != "" {
+			return next
+		}
 		return "see what the app wrote, above; run it with the same command to find out why it ends"
 	case OutOfMemory:
 		return "reduce the app's memory use, or raise its limit; on one machine the files that it writes are in memory too"
@@ -58,6 +61,9 @@ func (e *StartError) next() string {
 		next := fmt.Sprintf("make the app listen on the port in the environment variable PORT (%d)", e.Port)
 		if len(e.Listens) == 1 {
 			next += fmt.Sprintf(", or write its own into project.toml: [io.gitd.web] port = %d", e.Listens[0])
+		}
+		if len(e.Listens) == 0 {
+			next += "; a program that takes no requests is a worker: write it into a Procfile as worker: COMMAND"
 		}
 		return next
 	case ImageError:

@@ -35,6 +35,9 @@ func main() {
 	if len(os.Args) == 1 && os.Args[0] == shim.InitName {
 		reap()
 	}
+	if len(os.Args) == 1 && os.Args[0] == shim.Self {
+		os.Exit(become())
+	}
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "gitd-shim is started by gitd")
 		os.Exit(2)
@@ -183,9 +186,19 @@ func (s *watcher) start(dir, bundle string) (pid int, err error) {
 	if s.config.Terminal { // by a name that is short, however long the directory's is: the shim is there
 		args = append(args, "--console-socket", fmt.Sprintf("/proc/%d/cwd/%s", os.Getpid(), shim.ConsoleSocket))
 	}
+	files := append([]uintptr{shim.InputFD}, output...)
+	if s.config.Prepared {
+		self, err := os.Open("/proc/self/exe")
+		if err != nil {
+			return 0, err
+		}
+		defer self.Close()
+		defer unix.Close(shim.StartFD) // gitd notices the end of the one in the container
+		args, files = append(args, "--preserve-fds", "2"), append(files, self.Fd(), shim.StartFD)
+	}
 	// Not os.StartProcess: its process handle would reap beside await.
 	pid, err = syscall.ForkExec(s.config.Runtime, append(args, s.config.ID), &syscall.ProcAttr{Dir: "/",
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: append([]uintptr{shim.InputFD}, output...)})
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: files})
 	_ = unix.Close(shim.InputFD) // who writes there learns when the container has closed it
 	return pid, err
 }

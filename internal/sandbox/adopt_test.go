@@ -32,6 +32,10 @@ func server(args []string) int {
 			return 1
 		}
 	}
+	if _, err := h.Prepare(context.Background(), Spec{ID: "prepared", Layers: []string{layer}, Args: []string{"/probe", "sleep", "1h"}, Egress: true}); err != nil {
+		fmt.Println(err)
+		return 1
+	}
 	go func() {
 		_, err := h.Run(context.Background(), Spec{ID: "build", Layers: []string{layer}, Args: []string{"/probe", "family"}, Output: os.Stdout})
 		fmt.Println(err)

@@ -263,6 +263,7 @@ type files struct {
 	in       *os.File // nil: empty
 	out, err *os.File // nil with a console
 	console  *console // nil: none
+	start    *os.File // of a prepared container; nil: none
 }
 
 func (f *files) close() {

@@ -44,8 +44,13 @@ func (h *Host) make(s *Spec, c *Container, resolv, users string, attached bool) 
 		return nil, err
 	}
 	if err := writeJSON(filepath.Join(dir, shim.ConfigFile), shim.Config{ID: s.ID, Runtime: h.runtime, RuntimeRoot: filepath.Join(filepath.Dir(filepath.Dir(c.dir)), runtimeDir),
-		Layers: s.Layers, Users: users, UID: s.UID, GID: s.GID, Open: s.Owner != 0 && users == "", Written: s.Scratch, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace, Secrets: len(s.Secrets) > 0, Terminal: s.Terminal != nil}); err != nil {
+		Layers: s.Layers, Users: users, UID: s.UID, GID: s.GID, Open: s.Owner != 0 && users == "", Written: s.Scratch, Join: h.cgroups.join(), OutOfMemory: h.cgroups.outOfMemory(s.ID, s.Background), Log: s.LogFile, LogSize: s.LogSize, Grace: s.Grace, Secrets: len(s.Secrets) > 0, Terminal: s.Terminal != nil, Prepared: s.prepared}); err != nil {
 		return nil, err
+	}
+	if s.prepared {
+		if err := makeMark(dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, shim.AliveFile), 0o600); err != nil {
 		return nil, err

@@ -338,7 +338,7 @@ func (h *Host) adopt(base, id string) (*Container, error) {
 		return nil, err
 	}
 	started := c.hasStarted(r.Early && !r.Attached)
-	if c.alive == nil || r.Attached || !started || broken {
+	if c.alive == nil || r.Attached || !started || broken || !c.begun() {
 		// Its shim has noticed our end and kills it; where it did not, so do we.
 		if c.alive != nil {
 			_ = c.alive.SetReadDeadline(time.Now().Add(2 * time.Second))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/pattern"
+	"github.com/gitd-io/gitd/internal/sandbox/shim"
 )
 
 // Mount is a bind mount from the host.
@@ -61,6 +62,8 @@ type Spec struct {
 	Early bool
 	// Grace is the time from SIGTERM to SIGKILL of a container started by Start, where the machine goes down. Stop has its own.
 	Grace time.Duration
+
+	prepared bool // it waits for Prepared.Start
 }
 
 // withoutLimit is the size of /tmp in a container that has no limit on memory.
@@ -130,6 +133,10 @@ func (s *Spec) process() *specs.Process {
 	if s.FileSize > 0 {
 		limits = append(limits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Hard: uint64(s.FileSize), Soft: uint64(s.FileSize)})
 	}
+	args := s.Args
+	if s.prepared { // the app's command and environment come later; these are those of the program that waits for them
+		args, env = []string{shim.Self}, []string{"PATH=" + defaultPath, "GOMAXPROCS=1", "GOGC=off"}
+	}
 	adjust := 300 // when the machine itself runs out of memory, the kernel kills apps before gitd
 	var size *specs.Box
 	if t := s.Terminal; t != nil && t.Size != (Size{}) {
@@ -137,7 +144,7 @@ func (s *Spec) process() *specs.Process {
 	}
 	return &specs.Process{
 		Terminal: s.Terminal != nil, ConsoleSize: size,
-		Args: s.Args, Env: env, Cwd: cmp.Or(s.Dir, "/"),
+		Args: args, Env: env, Cwd: cmp.Or(s.Dir, "/"),
 		User:            s.user(),
 		Capabilities:    &specs.LinuxCapabilities{},
 		NoNewPrivileges: true,

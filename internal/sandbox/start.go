@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -241,15 +242,9 @@ func (h *Host) spawn(c *Container, l *launched, f *files, secrets *os.File, back
 		return nil, err
 	}
 	defer null.Close()
-	or := func(f *os.File) *os.File {
-		if f == nil {
-			return null
-		}
-		return f
-	}
-	inherited := []*os.File{theirs, or(f.out), or(f.err), told, alive, or(f.in)}
-	if secrets != nil {
-		inherited = append(inherited, secrets)
+	inherited := []*os.File{theirs, cmp.Or(f.out, null), cmp.Or(f.err, null), told, alive, cmp.Or(f.in, null)}
+	if last := cmp.Or(secrets, f.start); last != nil { // never both
+		inherited = append(inherited, last)
 	}
 	var p *os.Process
 	start := func() (err error) {
@@ -261,9 +256,12 @@ func (h *Host) spawn(c *Container, l *launched, f *files, secrets *os.File, back
 		})
 		return err
 	}
-	if background { // the container inherits the thread's priority
+	switch { // the container inherits the thread's priority
+	case f.start != nil:
+		err = onThread(func() error { sinkPriority(); return start() })
+	case background:
 		err = onThread(func() error { lowerPriority(); return start() })
-	} else {
+	default:
 		err = start()
 	}
 	if err != nil {

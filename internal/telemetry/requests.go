@@ -8,6 +8,7 @@ type Requests struct {
 	Held          *Metric
 	Hold          *Metric
 	Instances     *Metric // by state as well
+	Prepared      *Metric // without labels
 	Memory        *Metric
 	Starts        *Metric // by result as well
 	StartDuration *Metric
@@ -36,8 +37,9 @@ func newRequests(r *registry) Requests {
 		Hold:        durations("gitd_http_request_hold_duration_seconds", "Time that a request waited for an instance, where it had to.", -8, 6),
 		Instances: r.gauge(TypeGauge, "gitd_instances", "Instances, by state: starting, up, stopping, restarting, finished.",
 			append(of, "state")...),
-		Memory: r.gauge(TypeGauge, "gitd_instances_memory_bytes", "Memory that the instances use.", of...),
-		Starts: r.gauge(TypeCounter, "gitd_instance_starts_total", "Instances that became ready (ok) or did not (failed).", append(of, "result")...),
+		Prepared: r.gauge(TypeGauge, "gitd_prepared_instances", "Apps at zero that have a prepared instance, which does not run and is not among gitd_instances."),
+		Memory:   r.gauge(TypeGauge, "gitd_instances_memory_bytes", "Memory that the instances use.", of...),
+		Starts:   r.gauge(TypeCounter, "gitd_instance_starts_total", "Instances that became ready (ok) or did not (failed).", append(of, "result")...),
 		StartDuration: durations("gitd_instance_start_duration_seconds",
 			"Time from the decision to start an instance until it was ready.", -8, 6),
 		ColdStarts:   r.gauge(TypeCounter, "gitd_cold_starts_total", "Starts of an instance that requests waited for because there was none.", of...),

@@ -63,12 +63,7 @@ func (p *Platform) revisionOf(c *sandbox.Container) *revision {
 }
 
 func isDone(c *sandbox.Container) bool {
-	select {
-	case <-c.Done():
-		return true
-	default:
-		return false
-	}
+	return isClosed(c.Done())
 }
 
 // adopt takes over a running container. The channel is closed when the app answers, or is found not to.

@@ -26,8 +26,8 @@ type image struct {
 	home       string
 }
 
-// prepare unpacks the revision's image. It keeps the result: the layers stay as long as the revision does.
-func (r *revision) prepare(ctx context.Context) (*image, error) {
+// unpack unpacks the revision's image. It keeps the result: the layers stay as long as the revision does.
+func (r *revision) unpack(ctx context.Context) (*image, error) {
 	r.mu.Lock()
 	known := r.image
 	r.mu.Unlock()
@@ -165,8 +165,15 @@ func (r *revision) values(ctx context.Context) (map[string][]byte, error) {
 	return values, err
 }
 
-// spec returns the container for the template and the image.
-func (r *revision) spec(ctx context.Context, img *image) (sandbox.Spec, error) {
+// spec returns the container for the template and the image, with the app's configuration.
+func (r *revision) spec(ctx context.Context, img *image) (s sandbox.Spec, err error) {
+	s = r.plainSpec(img)
+	s.Secrets, err = r.values(ctx)
+	return s, err
+}
+
+// plainSpec is without the configuration.
+func (r *revision) plainSpec(img *image) sandbox.Spec {
 	c := &r.template.Template.Spec.Containers[0]
 	s := sandbox.Spec{
 		Layers: img.layers, Dir: img.dir, UID: img.uid, GID: img.gid, Owner: r.p.opts.Host.UID(r.appID(), r.service), Hostname: r.name,
@@ -211,9 +218,7 @@ func (r *revision) spec(ctx context.Context, img *image) (sandbox.Spec, error) {
 	env.set("K_CONFIGURATION", r.service)
 	env.set("K_REVISION", r.name)
 	s.Env = env.list()
-	var err error
-	s.Secrets, err = r.values(ctx)
-	return s, err
+	return s
 }
 
 // environ is a set of variables; a later value replaces an earlier one.

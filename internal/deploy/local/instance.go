@@ -36,7 +36,7 @@ const (
 
 // instance is one container of a revision. Its life:
 //
-//  1. launch makes it, starting, and supervise runs start: image, container, readiness probe. A container of an earlier process begins
+//  1. launch makes it, starting, and supervise runs start: image, container (or the app in a prepared one), readiness probe. A container of an earlier process begins
 //     at the probe instead (adopt).
 //  2. When the probe passes, serve puts it into routing, inService. When it does not, startFailed notes why and discards it.
 //  3. watch waits for its end. One that ends by itself is stopping, noted in its log, discarded and replaced.
@@ -47,6 +47,7 @@ type instance struct {
 	revision  *revision
 	id        string // container ID: revision, "-", five characters; a worker's has its process type between them
 	worker    *place // nil for one that requests go to
+	spare     *spare // that it starts from; nil for none, and once it is used
 	log       string // file
 	container *sandbox.Container
 	proxy     *dataplane.Instance // nil for a worker
@@ -72,8 +73,14 @@ func (r *revision) newInstance(id, log string) *instance {
 
 // launch starts one more instance in the background. The caller holds mu.
 func (r *revision) launch() {
-	short := strings.ToLower(rand.Text()[:5])
-	in := r.newInstance(r.name+"-"+short, filepath.Join(r.p.logDir(r.service, r.name), logName(time.Now(), short)))
+	var in *instance
+	if s := r.takeSpare(); s != nil {
+		in = r.newInstance(s.id, s.log)
+		in.spare = s
+	} else {
+		short := strings.ToLower(rand.Text()[:5])
+		in = r.newInstance(r.name+"-"+short, filepath.Join(r.p.logDir(r.service, r.name), logName(time.Now(), short)))
+	}
 	began := time.Now()
 	r.supervise(in, func(ctx context.Context) error {
 		err := in.start(ctx)
@@ -117,7 +124,7 @@ func (r *revision) supervise(in *instance, start func(ctx context.Context) error
 // serve puts a started instance into routing. The caller holds the revision's mu.
 func (in *instance) serve() {
 	in.state, in.since = inService, time.Now()
-	in.revision.started = true
+	in.revision.started, in.revision.used = true, true
 	in.revision.publish()
 }
 

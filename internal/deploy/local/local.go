@@ -54,6 +54,7 @@ type Options struct {
 	DrainTimeout     time.Duration              // for the requests at an instance that is being stopped; 30 s
 	StopGrace        time.Duration              // from SIGTERM to SIGKILL; 10 s
 	LogLimit         int64                      // bytes kept of one instance's log; 32 MiB
+	Prepared         int                        // most apps at zero that have a prepared instance; by the machine's memory, negative for none
 	MemoryLeft       func() int64               // bytes of memory that the machine has available; by /proc/meminfo
 }
 
@@ -86,6 +87,7 @@ type Platform struct {
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 	starts   *starts
+	spares   *spares
 	promised atomic.Int64 // bytes of memory that starting instances may take
 	locks    keyed.Locks  // by service: one change at a time
 
@@ -140,6 +142,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		p.domains = map[string][]deploy.Domain{}
 	}
 	p.Handler = p.plane
+	p.spares = newSpares(p)
 	if o.Secure != nil {
 		p.plane.ServeTLS(*o.Secure)
 	}
@@ -158,6 +161,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	}
 	p.publish()
 	p.mu.Unlock()
+	p.tasks.Go(p.spares.run)
 	return p, nil
 }
 
@@ -194,9 +198,10 @@ func (p *Platform) load() error {
 	return nil
 }
 
-// Close stops deciding and leaves the instances running for the next process.
+// Close stops deciding and leaves the instances running for the next process, which prepares its own.
 func (p *Platform) Close() error {
 	p.cancel()
+	p.spares.close()
 	p.tasks.Wait()
 	return nil
 }

@@ -2,8 +2,6 @@ package local
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/telemetry"
@@ -34,13 +32,8 @@ func (p *Platform) Scrape(_ context.Context, s *telemetry.Scrape, m telemetry.Re
 	for reason, n := range p.plane.Refused() {
 		s.Add(m.Refused, float64(n), reason)
 	}
-	var all []*revision
-	p.mu.RLock()
-	for _, svc := range p.services {
-		all = slices.AppendSeq(all, maps.Values(svc.revisions))
-	}
-	p.mu.RUnlock()
-	for _, r := range all {
+	s.Add(m.Prepared, float64(p.prepared()))
+	for _, r := range p.revisions() {
 		if !r.noWeb {
 			r.scrapeRequests(s, m)
 		}

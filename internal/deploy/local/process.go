@@ -120,7 +120,7 @@ func (p *Platform) prepareRun(ctx context.Context, svc *servingv1.Service, s dep
 	p.mu.Lock()
 	p.processes[r] = struct{}{} // its layers stay while it runs
 	p.mu.Unlock()
-	img, err := r.prepare(ctx)
+	img, err := r.unpack(ctx)
 	if err != nil {
 		p.releaseRun(r)
 		return nil, spec, err

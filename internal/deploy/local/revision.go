@@ -54,6 +54,9 @@ type revision struct {
 	reachable bool          // it has traffic or a tag
 	halted    bool          // its Service is stopped: nothing of it runs
 	started   bool          // an instance was ready once
+	used      bool          // an instance was ready since the revision was last at zero
+	usedUntil time.Time     // when it came to zero; zero where it may have no prepared instance
+	spare     *spare        // nil for none
 	lowMemory time.Time     // when the log last said that there is no memory for more instances
 
 	// For WaitReady, and for starts that fail.
@@ -115,6 +118,7 @@ func (r *revision) step(now time.Time) time.Duration {
 	}
 	if r.halted {
 		r.scaler, r.wanted, r.failures, r.retryAt = nil, 0, 0, time.Time{}
+		r.canPrepare(false, now)
 		for _, in := range slices.Clone(r.instances) {
 			r.retire(in)
 		}
@@ -129,6 +133,7 @@ func (r *revision) step(now time.Time) time.Duration {
 	busy := len(r.instances) > 0 || inflight > 0 || r.pins > 0 || !r.retryAt.IsZero()
 	if !busy && (!r.reachable || r.started && r.fewest == 0) {
 		r.scaler, r.wanted = nil, 0
+		r.canPrepare(r.reachable && r.started && r.fewest == 0, now)
 		return 0
 	}
 	if r.scaler == nil {
@@ -227,6 +232,7 @@ func (r *revision) close(ctx context.Context) error {
 	if ready, _ := r.count(); ready == 0 {
 		r.proxy.SetFailing("was removed")
 	}
+	prepared := r.drop()
 	workers := slices.Collect(maps.Keys(r.workers))
 	for _, w := range workers {
 		w.cancel()
@@ -253,6 +259,13 @@ func (r *revision) close(ctx context.Context) error {
 	for _, w := range workers {
 		select {
 		case <-w.gone:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if prepared != nil {
+		select {
+		case <-prepared:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

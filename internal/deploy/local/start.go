@@ -26,7 +26,8 @@ func (in *instance) start(ctx context.Context) error {
 // create unpacks what is missing of the image and starts the container.
 func (in *instance) create(ctx context.Context) error {
 	r, p := in.revision, in.revision.p
-	img, err := r.prepare(ctx) // before a start is acquired: unpacking a large image must not delay other apps
+	defer in.leaveSpare()
+	img, err := r.unpack(ctx) // before a start is acquired: unpacking a large image must not delay other apps
 	if err != nil {
 		return err
 	}
@@ -35,6 +36,11 @@ func (in *instance) create(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	if in.spare != nil {
+		if err := in.startSpare(ctx); err != nil || in.container != nil {
+			return err
+		}
+	}
 	if err := makeLog(in.log); err != nil {
 		return &deploy.StartError{Reason: deploy.RuntimeError, Detail: err.Error()}
 	}
@@ -47,8 +53,7 @@ func (in *instance) create(ctx context.Context) error {
 			clear(value)
 		}
 	}()
-	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = in.id, in.log, p.opts.LogLimit, p.opts.StopGrace
-	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: in.log}
+	r.identify(&spec, in.id, in.log)
 	if in.worker != nil {
 		in.worker.apply(&spec)
 	}
@@ -61,6 +66,12 @@ func (in *instance) create(ctx context.Context) error {
 	}
 	in.attach(c)
 	return nil
+}
+
+// identify says which instance a container is, and where it writes its log.
+func (r *revision) identify(spec *sandbox.Spec, id, log string) {
+	spec.ID, spec.LogFile, spec.LogSize, spec.Grace = id, log, r.p.opts.LogLimit, r.p.opts.StopGrace
+	spec.Labels = map[string]string{labelPlatform: platformLocal, labelService: r.service, labelRevision: r.name, labelLog: log}
 }
 
 // attach gives the instance its container, and to one that serves requests the way into it.

@@ -11,6 +11,7 @@ import (
 type starts struct {
 	mu sync.Mutex // mu guards the following
 
+	all     int
 	free    int
 	running map[string]int             // by Service
 	waiting map[string][]chan struct{} // by Service, in the order of arrival; a channel is closed when its start gets a slot
@@ -18,7 +19,7 @@ type starts struct {
 }
 
 func newStarts(n int) *starts {
-	return &starts{free: n, running: map[string]int{}, waiting: map[string][]chan struct{}{}}
+	return &starts{all: n, free: n, running: map[string]int{}, waiting: map[string][]chan struct{}{}}
 }
 
 // acquire waits for a slot, and returns the function that releases it. It fails only when ctx ends.
@@ -44,6 +45,13 @@ func (s *starts) acquire(ctx context.Context, service string) (release func(), e
 		release()
 	}
 	return nil, ctx.Err()
+}
+
+// idle says whether nothing starts.
+func (s *starts) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.free == s.all && len(s.order) == 0
 }
 
 func (s *starts) release(service string) {

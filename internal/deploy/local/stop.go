@@ -58,6 +58,9 @@ func (p *Platform) halt(name string) (left []<-chan struct{}, err error) {
 		for _, in := range r.instances {
 			left = append(left, in.gone)
 		}
+		if gone := r.drop(); gone != nil {
+			left = append(left, gone)
+		}
 		r.mu.Unlock()
 	}
 	return left, nil

@@ -27,6 +27,9 @@ const (
 	LowerDir   = "lower"              // links to the layers, named by number
 	PIDFile    = "pid"                // the first process, as the runtime writes it
 
+	PreparedFile = "prepared" // empty; there while the container is prepared and its app has not been started
+	BegunFile    = "begun"    // the same file when it has, at that time
+
 	ConsoleSocket = "console" // where the runtime sends the container's terminal
 
 	ProcessSpace = "processes" // a link to the process namespace that the shim makes
@@ -42,7 +45,20 @@ const (
 	AliveFD   = 4 // the writing end of AliveFile
 	InputFD   = 5 // the container's standard input
 	SecretsFD = 6 // with Config.Secrets: variables of the container's environment, NAME=VALUE, each with a NUL behind it
+	StartFD   = 6 // with Config.Prepared: the container's AppFD
 )
+
+// Descriptors of a prepared container's first process, until it is the app.
+const (
+	SelfFD = 3 // this program
+	AppFD  = 4 // a socket: from gitd strings with a NUL behind each: how many arguments, these, variables, ""; to gitd Becoming, and why it failed
+)
+
+// Self is argument 0 of that process, and the only one.
+const Self = "/proc/self/fd/3"
+
+// Becoming on AppFD says that the app is executed next. The socket ends when it is.
+const Becoming = 'b'
 
 // Detach on ControlFD makes the container outlive gitd.
 const Detach = 'd'
@@ -67,6 +83,7 @@ type Config struct {
 	Terminal    bool          // the runtime makes a terminal, and sends it to ConsoleSocket
 	Grace       time.Duration // from SIGTERM to SIGKILL, where the shim is told to end
 	Secrets     bool          // SecretsFD is there
+	Prepared    bool          // StartFD is there, and the first process is this program, which waits there
 }
 
 // Report says whether the container runs.

@@ -15,18 +15,30 @@ import (
 	"github.com/gitd-io/gitd/internal/sandbox/shim"
 )
 
-// BenchmarkStart compares, in turns, a container's start with a bare "runc run --detach" of the same specification, whose root is
+// BenchmarkStart compares, in turns, a container's start, and that of a prepared one, with a bare "runc run --detach" of the same specification, whose root is
 // mounted already.
 func BenchmarkStart(b *testing.B) {
 	for _, egress := range []bool{false, true} {
 		b.Run(fmt.Sprintf("egress=%v", egress), func(b *testing.B) {
 			h := openHost(b)
 			bundle := bareBundle(b, h)
-			var ours, bare []time.Duration
+			var ours, prepared, bare []time.Duration
 			for i := 0; b.Loop(); i++ {
 				begin := time.Now()
 				c := start(b, h, Spec{ID: fmt.Sprint("ours-", i), Args: []string{"/probe", "sleep", "1h"}, Memory: 128 << 20, Scratch: 128 << 20, CPU: 1, Egress: egress})
 				ours = append(ours, time.Since(begin))
+				if err := c.Remove(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				p, err := h.Prepare(b.Context(), Spec{ID: fmt.Sprint("prepared-", i), Layers: []string{probe}, Args: []string{"/probe", "sleep", "1h"}, Memory: 128 << 20, Scratch: 128 << 20, CPU: 1, Egress: egress})
+				if err != nil {
+					b.Fatal(err)
+				}
+				begin = time.Now()
+				if c, err = p.Start(b.Context(), nil); err != nil {
+					b.Fatal(err)
+				}
+				prepared = append(prepared, time.Since(begin))
 				if err := c.Remove(b.Context()); err != nil {
 					b.Fatal(err)
 				}
@@ -47,6 +59,7 @@ func BenchmarkStart(b *testing.B) {
 			b.ReportMetric(float64(ours[0])/1e6, "ours-min-ms")
 			b.ReportMetric(float64(bare[0])/1e6, "runc-min-ms")
 			b.ReportMetric(float64(o)/float64(r), "ratio")
+			b.ReportMetric(float64(median(prepared))/float64(r), "prepared-ratio")
 			b.ReportMetric(0, "ns/op")
 		})
 	}

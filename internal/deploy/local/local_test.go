@@ -80,7 +80,7 @@ func (m *machine) close() {
 }
 
 // newMachine returns a machine that leaves nothing behind.
-func newMachine(t *testing.T) *machine {
+func newMachine(t testing.TB) *machine {
 	t.Helper()
 	m, err := openMachine(t.TempDir(), apptest.Logger(t))
 	if err != nil {
@@ -101,7 +101,7 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-func (m *machine) open(t *testing.T, change func(*Options)) *Platform {
+func (m *machine) open(t testing.TB, change func(*Options)) *Platform {
 	t.Helper()
 	p, err := m.platform(apptest.Logger(t), change)
 	if err != nil {
@@ -111,7 +111,7 @@ func (m *machine) open(t *testing.T, change func(*Options)) *Platform {
 	return p
 }
 
-func (m *machine) add(t *testing.T, repository string, img v1.Image) string {
+func (m *machine) add(t testing.TB, repository string, img v1.Image) string {
 	t.Helper()
 	if err := m.registry.AddImage(t.Context(), repository, "latest", img); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func (f *testServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.handler.Load().ServeHTTP(w, r)
 }
 
-func serve(t *testing.T, p *Platform) *testServer {
+func serve(t testing.TB, p *Platform) *testServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -192,7 +192,7 @@ func get(address, host, path string) (int, string, error) {
 	return res.StatusCode, string(b), err
 }
 
-func mustGet(t *testing.T, address, host, path string) string {
+func mustGet(t testing.TB, address, host, path string) string {
 	t.Helper()
 	code, body, err := get(address, host, path)
 	if err != nil || code != http.StatusOK {

@@ -25,7 +25,7 @@ func (r *rotating) Values(context.Context, int64, string, int) (map[string][]byt
 }
 
 // toZero stops the instances of an app without its window's wait.
-func toZero(t *testing.T, p *Platform, service string) {
+func toZero(t testing.TB, p *Platform, service string) {
 	t.Helper()
 	r, err := p.find(service, service+"-v1")
 	if err != nil {
@@ -64,15 +64,25 @@ func TestSpare(t *testing.T) {
 	m := newMachine(t)
 	left := atomic.Int64{}
 	left.Store(1 << 50)
-	p := m.open(t, func(o *Options) { o.Config, o.Prepared, o.MemoryLeft = &rotating{}, 1, left.Load })
+	options := func(o *Options) { o.Config, o.Prepared, o.MemoryLeft = &rotating{}, 1, left.Load }
+	p := m.open(t, options)
 	f := serve(t, p)
 	image := m.add(t, "testapp", contract.Image(t))
 	m.checkStartsFromSpare(t, p, f, image)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if dirs := m.containersIn(t); len(dirs) != 0 {
+		t.Errorf("left by a platform that was closed: %v", dirs)
+	}
+	p = m.open(t, options)
+	f.handler.Store(p)
+	wantPrepared(t, p, 1, "of the next process")
 	m.checkSpareGoes(t, p, f, image, &left)
 }
 
 // wantPrepared waits until so many instances are prepared.
-func wantPrepared(t *testing.T, p *Platform, want int, when string) {
+func wantPrepared(t testing.TB, p *Platform, want int, when string) {
 	t.Helper()
 	apptest.Eventually(t, time.Minute, fmt.Sprintf("%d prepared instances %s", want, when), func() bool { return p.prepared() == want })
 }

@@ -2,7 +2,9 @@ package local
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +36,7 @@ type spares struct {
 	p     *Platform
 	most  int
 	woken chan struct{}
+	kept  map[string]time.Time // what the file has
 }
 
 func newSpares(p *Platform) *spares {
@@ -57,6 +60,7 @@ func (s *spares) run() {
 	if s.most < 0 {
 		return
 	}
+	s.recall()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -90,6 +94,7 @@ func (s *spares) look(now time.Time) time.Duration {
 		}
 		all = all[:s.most]
 	}
+	s.keep(all)
 	for _, r := range all {
 		r.mu.Lock()
 		there := r.spare != nil
@@ -151,6 +156,51 @@ func (s *spares) drop(r *revision) bool {
 func (s *spares) close() {
 	for _, r := range s.p.revisions() {
 		s.drop(r)
+	}
+}
+
+// sparesFile names the revisions that are prepared, and when they were used last, so that the next process prepares them again.
+func (s *spares) sparesFile() string { return filepath.Join(s.p.opts.Dir, "prepared.json") }
+
+// keep writes the file where it is to change. It is not synced: without it, apps start as if they were not prepared.
+func (s *spares) keep(all []*revision) {
+	now := map[string]time.Time{}
+	for _, r := range all {
+		r.mu.Lock()
+		if !r.usedUntil.IsZero() {
+			now[r.service+"/"+r.name] = r.usedUntil.Round(0)
+		}
+		r.mu.Unlock()
+	}
+	if maps.Equal(now, s.kept) {
+		return
+	}
+	b, err := json.Marshal(now)
+	if err == nil {
+		err = os.WriteFile(s.sparesFile()+".new", b, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(s.sparesFile()+".new", s.sparesFile())
+	}
+	if err == nil {
+		s.kept = now
+	}
+}
+
+// recall has what the process before had prepared be prepared again.
+func (s *spares) recall() {
+	var before map[string]time.Time
+	if err := read(s.sparesFile(), &before); err != nil {
+		return // the first process, or a full disk
+	}
+	for _, r := range s.p.revisions() {
+		if used, ok := before[r.service+"/"+r.name]; ok && used.Before(time.Now()) {
+			r.mu.Lock()
+			if r.reachable && !r.halted && !r.noWeb && r.fewest == 0 {
+				r.usedUntil = used
+			}
+			r.mu.Unlock()
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
 // Command gitd-pod is gitd's own program in containers on a cluster, and process 1 of each. In those of a build it runs the programs of the builder
 // image's lifecycle (internal/build/cluster/wire), in that of an attached run the command (internal/deploy/knative/stream), and in that of an app's
-// maintenance it answers requests.
+// maintenance it answers requests, as in that which proves a domain to those who issue certificates.
 package main
 
 import (
@@ -32,6 +32,8 @@ func main() {
 	switch os.Args[1] {
 	case wire.Page:
 		os.Exit(page(os.Args[2] == wire.Stopped))
+	case stream.Proof:
+		os.Exit(proof(os.Args[2]))
 	case stream.Install:
 		os.Exit(install(os.Args[2]))
 	}

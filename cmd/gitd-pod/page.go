@@ -19,6 +19,11 @@ const (
 
 // page answers every request with 503 while an app is maintained, or stopped. It is all that its container does: HTTP/1, without the weight of a whole server.
 func page(stopped bool) int {
+	return each(func(c net.Conn) { answerPage(c, os.Getenv("K_SERVICE"), stopped) })
+}
+
+// each answers each connection to $PORT.
+func each(answer func(net.Conn)) int {
 	l, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gitd-pod:", err)
@@ -30,7 +35,7 @@ func page(stopped bool) int {
 			fmt.Fprintln(os.Stderr, "gitd-pod:", err)
 			return 1
 		}
-		go answerPage(c, os.Getenv("K_SERVICE"), stopped)
+		go answer(c)
 	}
 }
 

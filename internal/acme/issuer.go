@@ -25,8 +25,9 @@ type Options struct {
 	// What the program reports; each must be quick.
 	Certificate func(wire.Certificate)
 	Tried       func(wire.Tried)
-	Challenge   func(wire.Challenge)
-	Log         func(format string, args ...any)
+	// Challenge has a challenge answered, or no more, and calls done once when it is, or with why it cannot be: before it returns, or later.
+	Challenge func(c wire.Challenge, done func(error))
+	Log       func(format string, args ...any)
 }
 
 // Issuer obtains and renews certificates.
@@ -38,7 +39,8 @@ type Issuer struct {
 	names  []wire.Name
 	number int // the last one that a name was given
 	again  map[string]bool
-	done   []int // challenges that are answered, or no more
+	done   []wire.Order // challenges that are answered, or no more
+	runs   int          // which program runs
 }
 
 // New returns an Issuer. Run does its work.
@@ -103,9 +105,7 @@ func (i *Issuer) say(in io.Writer, ended <-chan struct{}) {
 		for name := range i.again {
 			orders = append(orders, wire.Order{Again: name})
 		}
-		for _, number := range i.done {
-			orders = append(orders, wire.Order{Done: number})
-		}
+		orders = append(orders, i.done...)
 		told = names
 		clear(i.again)
 		i.done = nil
@@ -187,6 +187,7 @@ func (i *Issuer) once(ctx context.Context) error {
 	}
 	i.mu.Lock()
 	i.done = nil // of challenges of an earlier program
+	i.runs++
 	i.mu.Unlock()
 	ended := make(chan struct{})
 	var saying sync.WaitGroup
@@ -218,12 +219,28 @@ func (i *Issuer) listen(out io.Reader) {
 		case r.Tried != nil:
 			i.o.Tried(*r.Tried)
 		case r.Challenge != nil:
-			i.o.Challenge(*r.Challenge)
-			i.mu.Lock()
-			i.done = append(i.done, r.Challenge.Number)
-			i.mu.Unlock()
-			i.wake()
+			i.o.Challenge(*r.Challenge, i.answered(r.Challenge.Number))
 		}
+	}
+}
+
+// answered returns what is called when a challenge of the program that runs is answered, or cannot be.
+func (i *Issuer) answered(number int) func(error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	run := i.runs
+	return func(err error) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if run != i.runs { // another program's numbers are its own
+			return
+		}
+		o := wire.Order{Done: number}
+		if err != nil {
+			o.Failed = err.Error()
+		}
+		i.done = append(i.done, o)
+		i.wake()
 	}
 }
 

@@ -125,7 +125,7 @@ func TestIssuer_Numbers(t *testing.T) {
 
 // A challenge that is answered is said so.
 func TestIssuer_Challenge(t *testing.T) {
-	i, dir, stop := started(t, `echo '{"challenge":{"number":7,"type":"http-01","name":"a.example"}}'; exec tee $at/orders`, Options{Challenge: func(wire.Challenge) {}})
+	i, dir, stop := started(t, `echo '{"challenge":{"number":7,"type":"http-01","name":"a.example"}}'; exec tee $at/orders`, Options{Challenge: func(_ wire.Challenge, done func(error)) { done(nil) }})
 	i.Want([]string{"a.example"})
 	eventually(t, "it is not said", func() bool {
 		b, err := os.ReadFile(filepath.Join(dir, "orders"))

@@ -21,7 +21,7 @@ type group struct{ name, about string }
 var groups = []group{
 	{"server", "The server as a whole."},
 	{"ssh", "How people push."},
-	{"http", "How requests reach the apps. With `--platform local` only: on a cluster its ingress takes them."},
+	{"http", "How requests reach the apps. With `--platform local` only, but for `no-redirect`: on a cluster its ingress takes them."},
 	{"git", "How pushes are received."},
 	{"builds", "How images are built, and what one build may take."},
 	{"limits", "What apps and keys may take. 0 is no limit."},
@@ -72,7 +72,7 @@ func (c *HTTP) settings() []*Setting {
 	return []*Setting{
 		{Key: "address", Flag: "http", value: address(&c.Address), Default: ":8080", Only: Local, Usage: "address to listen on for requests to the apps"},
 		{Key: "https", Flag: "https", value: listener(&c.HTTPS), Computed: "none", Only: Local, Usage: "address to listen on for HTTPS, such as :443"},
-		{Key: "no-redirect", Flag: "https-no-redirect", value: toggle(&c.NoRedirect), Default: "false", Only: Local,
+		{Key: "no-redirect", Flag: "https-no-redirect", value: toggle(&c.NoRedirect), Default: "false",
 			Usage: "answer requests over HTTP also for names that have a certificate, instead of sending them to HTTPS"},
 		{Key: "hsts", Flag: "hsts", value: duration(&c.HSTS, 0), Default: "0s", Only: Local,
 			Usage: "time for which browsers are told to use HTTPS alone for a name (Strict-Transport-Security), such as 8760h; apps may say otherwise"},

@@ -100,6 +100,9 @@ func (m *Manager) Add(ctx context.Context, by app.Caller, name string, in Add) (
 	if err != nil {
 		return Domain{}, err
 	}
+	if strings.HasPrefix(domain, "*.") && !m.o.Platform.Can(deploy.WildcardDomains) {
+		return Domain{}, app.Errorf(app.CodeInvalidInput, "add each name by itself", "%s cannot be served: a cluster has no domains with *", domain)
+	}
 	if err := m.fits(in.Certificate, domain); err != nil {
 		return Domain{}, err
 	}

@@ -26,7 +26,10 @@ type fakePlatform struct {
 	deploy.Platform
 	mu      sync.Mutex
 	domains map[string][]deploy.Domain
+	lacks   deploy.Ability
 }
+
+func (p *fakePlatform) Can(a deploy.Ability) bool { return a != p.lacks }
 
 func (p *fakePlatform) SetDomains(_ context.Context, service string, domains []deploy.Domain) error {
 	p.mu.Lock()
@@ -113,6 +116,19 @@ func (b *bench) issued(t *testing.T, names ...string) *certificate.Pair {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// A name that the platform cannot serve is refused, and is nobody's.
+func TestManager_NoWildcards(t *testing.T) {
+	b := open(t, nil)
+	b.platform.lacks = deploy.WildcardDomains
+	_, err := b.Add(t.Context(), app.Root, "shop", Add{Name: "*.ada.example", NoCheck: true})
+	if app.CodeOf(err) != app.CodeInvalidInput {
+		t.Error(err)
+	}
+	if all, err := b.Of(t.Context(), "shop"); err != nil || len(all) > 0 {
+		t.Errorf("%v, %v", all, err)
+	}
 }
 
 // A name is one app's. Who controls its DNS can take it, with its certificate gone; of one owner's apps, one above needs no proof.

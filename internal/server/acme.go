@@ -6,14 +6,17 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/acme"
 	"github.com/gitd-io/gitd/internal/acme/wire"
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/certificate"
+	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/dns"
 	"github.com/gitd-io/gitd/internal/domain"
+	"github.com/gitd-io/gitd/internal/store"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -28,6 +31,12 @@ func (s *Server) newACME(proven func(string) bool) (*acme.Issuer, error) {
 	}
 	if !c.ACME.Agree {
 		return nil, app.Errorf(app.CodeInvalidInput, "read the terms that the directory links, and agree: --acme-agree", "--issuer acme takes your agreement to the terms of the authorities: %s", strings.Join(c.ACME.Directories, ", "))
+	}
+	if s.o.platform() != config.Local { // the ingress speaks TLS, and knows no tls-alpn-01
+		if len(c.ACME.Challenges) > 0 && !slices.Contains(c.ACME.Challenges, wire.HTTP) && c.DNS == "" {
+			return nil, app.Errorf(app.CodeInvalidInput, "leave --acme-challenge out, or answer by records: --dns", "--acme-challenge: on a cluster names are proven by http-01, or by records of the DNS")
+		}
+		c.ACME.Challenges = []string{wire.HTTP}
 	}
 	w := wire.Config{Dir: s.path(acmeDir), Directories: c.ACME.Directories, Email: c.ACME.Email, Challenges: c.ACME.Challenges, Resolver: c.DNSServer, Every: c.ACME.Every}
 	if c.ACME.Roots != "" {
@@ -46,8 +55,15 @@ func (s *Server) newACME(proven func(string) bool) (*acme.Issuer, error) {
 			}
 			s.domains.Obtained(c.Name, p)
 		},
-		Tried:     func(t wire.Tried) { s.domains.Tried(t.Name, domain.Attempt{Failed: t.Failed, Next: t.Next}) },
-		Challenge: s.answer,
+		Tried: func(t wire.Tried) { s.domains.Tried(t.Name, domain.Attempt{Failed: t.Failed, Next: t.Next}) },
+		Challenge: func(c wire.Challenge, done func(error)) {
+			if on, ok := s.runner.(*onCluster); ok && c.Type == wire.HTTP {
+				go func() { done(s.answerOn(on, c)) }()
+				return
+			}
+			s.answer(c)
+			done(nil)
+		},
 	}), nil
 }
 
@@ -70,6 +86,27 @@ func (s *Server) answer(c wire.Challenge) {
 	case wire.DNS:
 		s.domains.Proof(c.Name, c.Text, c.End)
 	}
+}
+
+// answerOn has a cluster's ingress answer a challenge, or no more.
+func (s *Server) answerOn(on *onCluster, c wire.Challenge) error {
+	all, err := s.store.Domains(s.stopping, "")
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(d store.Domain) bool { return d.Name == c.Name })
+	switch {
+	case i < 0:
+		return nil // it was removed meanwhile, with what answered for it
+	case c.End:
+		err = on.knative.EndProof(s.stopping, all[i].App, c.Name)
+	default:
+		err = on.knative.Prove(s.stopping, all[i].App, c.Name, c.Text)
+	}
+	if err != nil {
+		s.o.Log("certificates: the proof for %s: %v", c.Name, err)
+	}
+	return err
 }
 
 // answerDNS answers the DNS until the server ends.

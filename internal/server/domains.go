@@ -29,7 +29,7 @@ func (s *Server) openDomains(ctx context.Context) error {
 		o.Wildcard = true
 	case config.ACME:
 		o.Wildcard = o.Records
-		o.Proven = func(name string) bool { return !onMachine || strings.HasPrefix(name, "*.") }
+		o.Proven = func(name string) bool { return !onMachine && o.Records || strings.HasPrefix(name, "*.") }
 		issuer, err := s.newACME(o.Proven)
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build/builder"
 	"github.com/gitd-io/gitd/internal/build/cluster"
 	"github.com/gitd-io/gitd/internal/command"
+	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/knative"
 	"github.com/gitd-io/gitd/internal/event"
@@ -56,6 +57,7 @@ func (s *Server) openCluster(ctx context.Context) (runner, error) {
 	})
 	r.knative, err = knative.Open(ctx, knative.Options{
 		Instance: r.instance, Client: r.client, Namespace: c.Namespace, Pull: r.at.pull, Ingress: c.Ingress, RouteTime: c.RouteTime, Images: r.registry, Config: s.config, Log: s.o.Log,
+		Certificates: s.o.Config.Domains.Issuer != config.NoIssuer, Redirect: !s.o.Config.HTTP.NoRedirect,
 		Events: eventsNamespace, Sink: r.brokers.KnownSink,
 		Pod:        func(ctx context.Context) (string, error) { return cluster.PublishPod(ctx, r.registry) },
 		PullConfig: func(app string) ([]byte, error) { return r.registry.PullConfig(r.at.pullHost(), app) },

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -124,13 +125,41 @@ func cmdKubectl(w *world, ts *testscript.TestScript, args []string) (output, err
 	return run(ts, stdin, theCluster.kubectl, append([]string{"--namespace", w.namespace}, args...)...)
 }
 
-// cmdCluster stops and starts parts of the cluster.
-func cmdCluster(_ *world, ts *testscript.TestScript, args []string) (output, error) {
+// cmdCluster stops and starts parts of the cluster; cluster https makes its ingress's port for TLS the one that https asks.
+func cmdCluster(w *world, ts *testscript.TestScript, args []string) (output, error) {
 	if theCluster == nil {
 		ts.Fatalf("cluster: these tests have none")
 	}
+	if len(args) == 1 && args[0] == "https" {
+		return output{}, theCluster.forwardHTTPS(w, ts)
+	}
 	if len(args) == 0 {
-		return output{}, errors.New("usage: cluster stop|start PART")
+		return output{}, errors.New("usage: cluster stop|start PART, cluster https")
 	}
 	return run(ts, nil, theCluster.program, args...)
+}
+
+// forwardHTTPS leads to the gateway's port for TLS until the script ends. kubectl gives up when nothing listens there, as it is until there is a certificate.
+func (c *cluster) forwardHTTPS(w *world, ts *testscript.TestScript) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	w.https = l.Addr().String()
+	_, port, _ := net.SplitHostPort(w.https)
+	if err := l.Close(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	ts.Defer(func() { cancel(); <-ended })
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			cmd := exec.CommandContext(ctx, c.kubectl, "--namespace", "kourier-system", "port-forward", "service/kourier", port+":443")
+			cmd.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig)
+			_ = cmd.Run()
+		}
+	}()
+	return nil
 }

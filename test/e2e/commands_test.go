@@ -51,7 +51,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	interrupt NAME [SIG]  signal its process group: INT (default) or KILL
 //	finish NAME           wait for its end
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
-//	cluster stop|start P  a part of the cluster
+//	cluster stop|start P  a part of the cluster; cluster https: https asks its ingress from now on
 //	leaks FILE [NAME]     the secrets in FILE are nowhere: in no file of the data directory but NAME, no log, no process; and no process is dumped
 //	figures APP           where the time of its releases went, and of a request to no instance
 //	https [-h1] -host NAME -ca FILE PATH   GET over TLS: its status, body, issuer

@@ -37,7 +37,7 @@ type program struct {
 
 	mu      sync.Mutex // mu guards the following
 	number  int
-	waiting map[int]chan struct{} // for gitd to answer a challenge
+	waiting map[int]chan error // for gitd to answer a challenge
 	shown   map[string]wire.Challenge
 	names   map[string]*name
 }
@@ -46,7 +46,7 @@ type program struct {
 func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := &program{out: json.NewEncoder(out), waiting: map[int]chan struct{}{}, shown: map[string]wire.Challenge{}, names: map[string]*name{}}
+	p := &program{out: json.NewEncoder(out), waiting: map[int]chan error{}, shown: map[string]wire.Challenge{}, names: map[string]*name{}}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 64<<10), 64<<20)
 	for lines.Scan() {
@@ -66,7 +66,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 		case o.Again != "":
 			p.again(o.Again)
 		case o.Done != 0:
-			p.done(o.Done)
+			p.done(o.Done, o.Failed)
 		}
 	}
 	cancel()
@@ -182,7 +182,7 @@ func (p *program) say(r wire.Report) error {
 
 // answer has gitd answer a challenge, or stop that, and waits until it does.
 func (p *program) answer(ctx context.Context, c wire.Challenge) error {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	p.mu.Lock()
 	p.number++
 	c.Number = p.number
@@ -192,17 +192,20 @@ func (p *program) answer(ctx context.Context, c wire.Challenge) error {
 		return err
 	}
 	select {
-	case <-done:
-		return nil
+	case err := <-done:
+		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (p *program) done(number int) {
+func (p *program) done(number int, failed string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.waiting[number]; c != nil {
+		if failed != "" {
+			c <- errors.New(failed)
+		}
 		close(c)
 		delete(p.waiting, number)
 	}

@@ -17,9 +17,10 @@ type Config struct {
 // Order is a line of gitd's. One field is set.
 type Order struct {
 	Config *Config `json:"config,omitempty"`
-	Names  *[]Name `json:"names,omitempty"` // that there should be certificates for, all of them
-	Again  string  `json:"again,omitempty"` // the name that is looked at at once
-	Done   int     `json:"done,omitempty"`  // the number of a challenge that is answered from now on, or no more
+	Names  *[]Name `json:"names,omitempty"`  // that there should be certificates for, all of them
+	Again  string  `json:"again,omitempty"`  // the name that is looked at at once
+	Done   int     `json:"done,omitempty"`   // the number of a challenge that is answered from now on, or no more
+	Failed string  `json:"failed,omitempty"` // with Done: why it cannot be answered
 }
 
 // Name is a name that a certificate is obtained for.

@@ -21,6 +21,9 @@ func (s *suite) domains(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := p.SetDomains(within(t), "domains", []deploy.Domain{{Name: "*.contract.example"}}); (err == nil) != p.Can(deploy.WildcardDomains) {
+		t.Errorf("a domain with *: %v", err)
+	}
 	const shop, blog = "shop.contract.example", "blog.contract.example"
 	set("domains", shop) // before there is a Service
 	s.mustRoll(t, stays(s.service("domains", "v1")))

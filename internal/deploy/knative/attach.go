@@ -50,9 +50,7 @@ func (a *attachment) prepare(ctx context.Context, spec *corev1.PodSpec) error {
 	if err != nil {
 		return err
 	}
-	if a.p.o.Pull != "" {
-		image = strings.TrimSuffix(a.p.o.Pull, "/") + "/" + image
-	}
+	image = a.p.nodeImage(image)
 	c := &spec.Containers[0]
 	a.limit = memoryOf(c)
 	a.command = stream.Command{Args: c.Command, Grace: int(a.s.Grace.Milliseconds())}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +28,9 @@ var (
 
 // domainLabel is on the Secret with the certificate of a domain.
 const domainLabel = "gitd.io/domain"
+
+// domainNote is on the mapping of a domain, and on what proves it.
+const domainNote = "gitd.io/domain"
 
 // SetDomains implements deploy.Platform.
 func (p *Platform) SetDomains(ctx context.Context, service string, domains []deploy.Domain) error {
@@ -49,7 +54,7 @@ func (p *Platform) SetDomains(ctx context.Context, service string, domains []dep
 			return explained(ctx, err, "map the domain "+d.Name)
 		}
 	}
-	return nil
+	return explained(ctx, p.removeProofs(ctx, namespace, service, domains), "remove proofs of domains")
 }
 
 // removeDomains removes what is there and not among domains.
@@ -77,6 +82,9 @@ func (p *Platform) removeDomains(ctx context.Context, namespace, service string,
 			if err := p.remove(ctx, kind.gvr, kind.namespace, u.GetName()); err != nil {
 				return err
 			}
+			if kind.gvr == domainMappings {
+				p.proving(u.GetName(), "")
+			}
 		}
 	}
 	return nil
@@ -99,7 +107,8 @@ func (p *Platform) mapDomain(ctx context.Context, namespace, service string, d d
 			return err
 		}
 	}
-	spec := map[string]any{"ref": map[string]any{"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": service, "namespace": namespace}}
+	defer p.locks.Lock("domain " + d.Name)()
+	spec := map[string]any{"ref": p.leadsTo(namespace, service, d.Name)}
 	if len(d.Chain) > 0 {
 		secret := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, Type: corev1.SecretTypeTLS,
 			ObjectMeta: metav1.ObjectMeta{Name: certificateName(d.Name), Namespace: namespace, Labels: p.labelled(map[string]string{appLabel: service, domainLabel: "certificate"})},
@@ -109,9 +118,65 @@ func (p *Platform) mapDomain(ctx context.Context, namespace, service string, d d
 		}
 		spec["tls"] = map[string]any{"secretName": secret.Name}
 	}
-	_, _, err = p.c.Apply(ctx, domainMappings, p.domainObject(domainMappings, "DomainMapping", namespace, d.Name, service, spec))
-	return err
+	mapping := p.domainObject(domainMappings, "DomainMapping", namespace, d.Name, service, spec)
+	mapping.SetAnnotations(p.domainNotes(d.Name, len(d.Chain) > 0, p.proves(d.Name) != ""))
+	if _, _, err = p.c.Apply(ctx, domainMappings, mapping); err != nil {
+		return err
+	}
+	return p.mapped(ctx, namespace, d.Name)
 }
+
+// domainNotes are the annotations of a mapping: what Knative is to do about HTTPS. While a domain is proven, requests over HTTP are answered.
+func (p *Platform) domainNotes(d string, secret, proven bool) map[string]string {
+	notes := map[string]string{domainNote: d} // an applied map that becomes empty would go with what Knative has put into it
+	if p.o.Certificates || secret {
+		notes["networking.knative.dev/disable-external-domain-tls"] = "true"
+		notes["networking.knative.dev/http-protocol"] = "Enabled"
+	}
+	if secret && p.o.Redirect && !proven {
+		notes["networking.knative.dev/http-protocol"] = "Redirected"
+	}
+	return notes
+}
+
+// mapping reads the mapping of a domain; nil where there is none.
+func (p *Platform) mapping(ctx context.Context, namespace, domain string) (*unstructured.Unstructured, error) {
+	l, err := p.c.Resource(domainMappings, namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + domain})
+	if err != nil || len(l.Items) == 0 {
+		return nil, err
+	}
+	return &l.Items[0], nil
+}
+
+// mapped waits until the ingress goes by the mapping of a domain, for a moment: while the app has no release it does not. It fails where Knative refuses the
+// mapping for want of a claim.
+func (p *Platform) mapped(ctx context.Context, namespace, domain string) error {
+	for end := time.Now().Add(mappedTime); ; {
+		u, err := p.mapping(ctx, namespace, domain)
+		if err != nil || u == nil {
+			return err
+		}
+		done := observed(u)
+		switch {
+		case done && statusOf(u, "DomainClaimed") == "False":
+			return app.Errorf(app.CodeUnavailable, fmt.Sprintf("let Knative make the claims: kubectl -n knative-serving patch configmap config-network -p '{\"data\":{\"autocreate-cluster-domain-claims\":\"true\"}}'; or make this one: a ClusterDomainClaim %s with spec.namespace %s", domain, namespace),
+				"Knative does not map %s: the namespace %s has no claim to it", domain, namespace)
+		case done && (statusOf(u, "Ready") == "True" || statusOf(u, "ReferenceResolved") == "False"):
+			return nil
+		case time.Now().After(end):
+			p.tell(ctx, "the ingress does not lead %s to its app yet: kubectl -n %s describe domainmapping %[1]s says why", domain, namespace)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// mappedTime is how long a change of a domain waits for the ingress.
+const mappedTime = 15 * time.Second
 
 // domainObject is an object that is named like a domain.
 func (p *Platform) domainObject(gvr schema.GroupVersionResource, kind, namespace, name, service string, spec map[string]any) *unstructured.Unstructured {

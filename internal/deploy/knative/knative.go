@@ -45,7 +45,11 @@ type Options struct {
 	Sink func(ctx context.Context) string
 	// Events is the namespace of brokers and triggers where each app has a namespace of its own.
 	Events string
-	Config deploy.Configuration // nil: a Service that names one is refused
+	// Certificates says that gitd has certificates for the domains of apps: Knative is to obtain none for them.
+	Certificates bool
+	// Redirect has the ingress send requests over HTTP to HTTPS, for domains that have a certificate of gitd's.
+	Redirect bool
+	Config   deploy.Configuration // nil: a Service that names one is refused
 	// Pod puts the image with gitd-pod into the registry, and returns its reference there: REPOSITORY@sha256:….
 	Pod func(ctx context.Context) (string, error)
 	Log func(format string, args ...any)
@@ -64,6 +68,7 @@ type Platform struct {
 	pulls   bool        // the registry asks nodes for credentials
 	locks   keyed.Locks // by Service: one change at a time
 	pod     published
+	proofs  proofs
 	lacks   atomic.Bool // rights that single things need were missing when gitd looked last
 
 	finished finishedLogs

@@ -50,6 +50,7 @@ func (p *Platform) rights() []right {
 
 // What fails without the rights of further, in words.
 const (
+	noProofs  = "certificates for domains are not obtained by http-01"
 	noDomains = "domains of apps cannot be added"
 	noRuns    = "run works with --detach alone"
 	noReplace = "a Pod whose image a node could not pull at first waits for the node's next attempt"
@@ -63,6 +64,8 @@ func (p *Platform) further(ctx context.Context) []right {
 	in := p.o.Namespace
 	all := []right{
 		{domainMappings.Group, "domainmappings", "", "list create patch delete", in, noDomains},
+		{ingresses.Group, "ingresses", "", "create patch", in, noProofs},
+		{"", "services", "", "create patch", in, noProofs},
 		{"", "pods/attach", "", "get create", in, noRuns},
 		{"", "pods", "", "delete", in, noReplace},
 	}

@@ -49,7 +49,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.brokers, err = brokers.Open(ctx, brokers.Options{File: s.path(eventsFile), Domain: c.Server.Domain, Log: s.o.Log, Metrics: s.o.metrics().Events, Rights: s.rights,
+	m.brokers, err = brokers.Open(ctx, brokers.Options{File: s.path(eventsFile), Domain: c.Server.Domain, Log: s.o.Log, Metrics: s.o.metrics().Events, Rights: s.rights, Away: func(app string) bool { return m.local.Away(app) },
 		Proxy: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.local.Inside(w, r) })}) // it is there before the first delivery
 	if err != nil {
 		return nil, err

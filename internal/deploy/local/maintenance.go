@@ -69,6 +69,14 @@ func (p *Platform) Maintenance(_ context.Context, name string) (*deploy.Maintena
 	return &m, nil
 }
 
+// Away says whether a Service answers no requests of clients with its instances: it is stopped, or in maintenance.
+func (p *Platform) Away(name string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := p.services[name]
+	return s != nil && (s.stopped || s.maintenance != nil)
+}
+
 // Maintained implements deploy.Platform.
 func (p *Platform) Maintained(context.Context) (map[string]deploy.Maintenance, error) {
 	p.mu.RLock()

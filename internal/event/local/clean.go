@@ -33,6 +33,9 @@ func (p *Platform) cleanOnce(ctx context.Context) error {
 		return err
 	}
 	now := p.clock.now()
+	if err := p.giveUp(ctx, now.Add(-p.o.KeepDead)); err != nil {
+		return err
+	}
 	for {
 		n, err := p.remove(ctx, now.Add(-p.o.Keep), now.Add(-p.o.KeepDead), cleanGroup)
 		if err != nil || n < cleanGroup {
@@ -65,6 +68,24 @@ func (p *Platform) sweep(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// giveUp makes dead letters of what has waited since before a time for apps that are away.
+func (p *Platform) giveUp(ctx context.Context, old time.Time) error {
+	for key, t := range p.fan.Load().keys {
+		for n := cleanGroup; n == cleanGroup && p.away(key); {
+			if err := p.w.write(ctx, func(w *tx) error {
+				gone, err := w.count(`UPDATE deliveries SET state = ?, reason = ? WHERE number IN (SELECT d.number FROM deliveries d JOIN events e ON e.number = d.event
+					WHERE d.state = 0 AND d.app_id = ? AND d.trigger = ? AND e.accepted < ? LIMIT ?)`,
+					dead, "it has waited for too long: the app "+t.App+" is stopped or in maintenance", key.app, key.trigger, old.UnixMilli(), cleanGroup)
+				n = gone
+				return err
+			}, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // mayGo are the events that came in before a time, of which nothing waits, and nothing has died after another.

@@ -41,6 +41,9 @@ func (q *queue) deliver(d *delivery) bool {
 		p.finish(d, nil, outcome{at: p.clock.now(), verdict: event.Failed, reason: "its trigger is gone"})
 		return true
 	}
+	if p.away(d.key) {
+		return false
+	}
 	e, err := p.event(d.event)
 	if err != nil {
 		if p.ctx.Err() == nil {
@@ -50,7 +53,7 @@ func (q *queue) deliver(d *delivery) bool {
 		return false
 	}
 	o := p.attempt(t, d, e)
-	if p.ctx.Err() != nil && o.verdict != event.Delivered { // it was cut short: the next process tries again
+	if o.verdict != event.Delivered && (p.ctx.Err() != nil || !d.dead && p.away(d.key)) { // it was cut short: the next process tries again, or this one when the app is back
 		return false
 	}
 	if o.reply != nil {

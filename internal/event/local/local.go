@@ -20,14 +20,16 @@ type Options struct {
 	File   string       // the database
 	Proxy  http.Handler // takes requests to apps by their host
 	Domain string       // apps answer under NAME.Domain
-	Log    func(format string, args ...any)
+	// Away says that an app takes no requests, since it is stopped or in maintenance: its events wait. nil: none is.
+	Away func(app string) bool
+	Log  func(format string, args ...any)
 
 	Metrics telemetry.Events
 	Rights  event.Rights // nil: each app gets all events, and has all of the room
 
 	MaxBytes   int64         // of all events that are kept; 2 GiB, of which one sender may have half
 	Keep       time.Duration // how long events are kept that were delivered; 72 h
-	KeepDead   time.Duration // how long dead letters are kept; 30 days
+	KeepDead   time.Duration // how long dead letters are kept, and events wait for an app that is away; 30 days
 	Recognised time.Duration // how long a second event with the same sender, source and id is recognised at least; 10 minutes
 	Concurrent int           // requests of one trigger at a time; 32
 	UnderWay   int64         // bytes of events and answers of the deliveries under way of one app; 64 MiB

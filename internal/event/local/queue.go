@@ -74,6 +74,10 @@ const lookAgain = time.Minute
 
 func (q *queue) run(ctx context.Context) {
 	for ctx.Err() == nil {
+		if q.p.away(q.key) {
+			q.pause(ctx, lookAway)
+			continue
+		}
 		list, next, err := q.due(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -98,14 +102,31 @@ func (q *queue) run(ctx context.Context) {
 		if len(list) > 0 {
 			continue
 		}
-		t := time.NewTimer(next)
-		select {
-		case <-q.poke:
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
+		q.pause(ctx, next)
 	}
+}
+
+// pause waits until the queue is woken, at most for so long.
+func (q *queue) pause(ctx context.Context, most time.Duration) {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-q.poke:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// lookAway is how often a queue asks whether its app is still away.
+const lookAway = 500 * time.Millisecond
+
+// away says whether the app of a trigger takes no requests: what is due for it waits, and no attempt counts.
+func (p *Platform) away(key queueKey) bool {
+	if p.o.Away == nil {
+		return false
+	}
+	t := p.fan.Load().keys[key]
+	return t != nil && p.o.Away(t.App)
 }
 
 // enter waits until one more delivery may begin.

@@ -41,7 +41,7 @@ func (c *session) brokers() *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), "The broker %s is for %s.\n", args[0], whose)
 		}
 		return err
-	}))
+	}), c.refusedEvents(operation.RetryRefused, "Sent %d again.\n"), c.refusedEvents(operation.DiscardRefused, "Discarded %d.\n"))
 	return brokers
 }
 

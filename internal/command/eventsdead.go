@@ -48,18 +48,40 @@ func (c *session) againEvents(o operation.Operation[operation.EventsOfApp, opera
 	cmd := c.declare(o.Declaration, "", nil)
 	inJSON := asJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		in := operation.EventsOfApp{OfApp: operation.OfApp{App: args[0]}}
-		for _, a := range args[1:] {
-			n, err := parseEvent(a)
-			if err != nil {
-				return err
-			}
-			in.Numbers = append(in.Numbers, n)
+		numbers, err := parseEvents(args[1:])
+		if err != nil {
+			return err
 		}
-		done, err := o.Do(cmd.Context(), c.services, c.caller, in)
+		done, err := o.Do(cmd.Context(), c.services, c.caller, operation.EventsOfApp{OfApp: operation.OfApp{App: args[0]}, Numbers: numbers})
 		return show(cmd, *inJSON, done, err, printDone(says))
 	}
 	return cmd
+}
+
+// refusedEvents makes the command of an operation on what a broker refused.
+func (c *session) refusedEvents(o operation.Operation[operation.EventsOfBroker, operation.Done], says string) *cobra.Command {
+	cmd := c.declare(o.Declaration, "", nil)
+	inJSON := asJSON(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		numbers, err := parseEvents(args[1:])
+		if err != nil {
+			return err
+		}
+		done, err := o.Do(cmd.Context(), c.services, c.caller, operation.EventsOfBroker{Broker: args[0], Numbers: numbers})
+		return show(cmd, *inJSON, done, err, printDone(says))
+	}
+	return cmd
+}
+
+func parseEvents(args []string) (numbers []int64, err error) {
+	for _, a := range args {
+		n, err := parseEvent(a)
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, nil
 }
 
 func printDone(says string) func(io.Writer, operation.Done) error {

@@ -32,7 +32,7 @@ var shapes = []struct {
 	{"functions", operation.Functions.Do}, {"functions invoke APP", operation.Invoke.Do},
 	{"domains APP, domains list APP", operation.Domains.Do},
 	{"events send", operation.Send.Do}, {"events list, events tail, events dead APP", operation.Events.Do}, {"events show EVENT", operation.ShowEvent.Do},
-	{"events retry APP, events discard APP, events replay APP TRIGGER", operation.RetryDead.Do}, {"events token list", operation.EventTokens.Do}, {"events token create NAME", operation.CreateEventToken.Do},
+	{"events retry APP, events discard APP, events replay APP TRIGGER, brokers retry NAME, brokers discard NAME", operation.RetryDead.Do}, {"events token list", operation.EventTokens.Do}, {"events token create NAME", operation.CreateEventToken.Do},
 	{"triggers APP", operation.Triggers.Do}, {"webhooks APP", operation.Webhooks.Do}, {"brokers", operation.Brokers.Do},
 	{"keys list", operation.Keys.Do},
 }

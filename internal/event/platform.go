@@ -64,6 +64,10 @@ type Platform interface {
 	RetryDead(ctx context.Context, of Owner, numbers []int64) (int, error)
 	// Discard removes dead letters of an app: those of the events with these numbers, or, without any, all of them. It returns how many.
 	Discard(ctx context.Context, of Owner, numbers []int64) (int, error)
+	// RetryRefused sends events once more that a broker accepted, and then refused: those with these numbers, or, without any, all of them. DiscardRefused gives them up. They return
+	// how many. It happens where the broker is another program.
+	RetryRefused(ctx context.Context, broker string, numbers []int64) (int, error)
+	DiscardRefused(ctx context.Context, broker string, numbers []int64) (int, error)
 	// Replay queues the events that came in since a time and pass the filters of a trigger of an app for that trigger alone. It returns how many,
 	// and CodeLimitExceeded where more would wait than may.
 	Replay(ctx context.Context, of Owner, trigger string, since time.Time) (int, error)

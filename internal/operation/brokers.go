@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/event"
 )
 
 // Broker is a broker with what it keeps.
@@ -95,6 +96,38 @@ var ShareBroker = Operation[SharedBroker, struct{}]{
 		}
 		return struct{}{}, events.ShareBroker(ctx, in.Name, in.Keys)
 	},
+}
+
+// EventsOfBroker asks for something to be done with events that a broker accepted, and then refused.
+type EventsOfBroker struct {
+	OfServer
+	Broker  string
+	Numbers []int64 // of the events; none for all
+}
+
+// RetryRefused sends what a broker refused once more.
+var RetryRefused = Operation[EventsOfBroker, Done]{
+	Declaration{Name: "brokers retry", Args: "NAME [EVENT...]", Does: "Send events again that a cluster's broker refused after they were accepted", Verb: app.VerbManage, Needs: NeedsServer},
+	func(ctx context.Context, c call, in EventsOfBroker) (Done, error) {
+		return c.withRefused(ctx, in, event.Platform.RetryRefused)
+	},
+}
+
+// DiscardRefused gives up what a broker refused.
+var DiscardRefused = Operation[EventsOfBroker, Done]{
+	Declaration{Name: "brokers discard", Args: "NAME [EVENT...]", Does: "Give up events that a cluster's broker refused after they were accepted", Verb: app.VerbManage, Needs: NeedsServer},
+	func(ctx context.Context, c call, in EventsOfBroker) (Done, error) {
+		return c.withRefused(ctx, in, event.Platform.DiscardRefused)
+	},
+}
+
+func (c call) withRefused(ctx context.Context, in EventsOfBroker, do func(event.Platform, context.Context, string, []int64) (int, error)) (Done, error) {
+	events, err := c.events()
+	if err != nil {
+		return Done{}, err
+	}
+	n, err := do(events, ctx, in.Broker, in.Numbers)
+	return Done{n}, err
 }
 
 // EventToken lets those who have it send events to a broker over HTTP.

@@ -44,6 +44,15 @@ func TestRefusedLater(t *testing.T) {
 	if l := w.letters(""); len(l) != 1 || l[0].Failure.String() != "404: no" || asked.Load() != n {
 		t.Errorf("%+v, asked %d times, before %d", l, asked.Load(), n)
 	}
+	// It can be sent once more, and is gone when the broker has taken it.
+	retry := func() {
+		w.ask("POST", "/again", keeper.Order{Letters: []int64{w.letters("")[0].ID}, Again: keeper.Again{To: broker.URL}})
+	}
+	retry()
+	eventually(t, func() bool { l := w.letters(""); return asked.Load() == n+1 && len(l) == 1 && l[0].Again == nil })
+	status.Store(http.StatusAccepted)
+	retry()
+	eventually(t, func() bool { return len(w.letters("")) == 0 })
 }
 
 // Where the disk is full for a moment, what is under way goes on.

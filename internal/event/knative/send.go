@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -146,6 +147,43 @@ func (p *Platform) chosen(ctx context.Context, of event.Owner, numbers []int64) 
 		}
 	}
 	return out, nil
+}
+
+// refused returns the letters that a broker did not take after gitd had accepted them.
+func (p *Platform) refused(ctx context.Context, broker string, numbers []int64) ([]keeper.Letter, error) {
+	all, err := p.letters(ctx, 0, 0)
+	return slices.DeleteFunc(all, func(l keeper.Letter) bool {
+		return !l.Out || l.Again != nil || l.Broker != broker || len(numbers) > 0 && !slices.Contains(numbers, l.Number)
+	}), err
+}
+
+// RetryRefused implements event.Platform: the keeper sends them to the broker as it did at first.
+func (p *Platform) RetryRefused(ctx context.Context, broker string, numbers []int64) (int, error) {
+	all, err := p.refused(ctx, broker, numbers)
+	if err != nil || len(all) == 0 {
+		return 0, err
+	}
+	p.mu.Lock()
+	delete(p.known, broker) // its URL may have changed: that may be why
+	p.mu.Unlock()
+	to, err := p.ensureBroker(ctx, broker)
+	if err != nil {
+		return 0, err
+	}
+	o := keeper.Order{Again: keeper.Again{To: to}}
+	for _, l := range all {
+		o.Letters = append(o.Letters, l.ID)
+	}
+	return p.order(ctx, &o)
+}
+
+// DiscardRefused implements event.Platform.
+func (p *Platform) DiscardRefused(ctx context.Context, broker string, numbers []int64) (int, error) {
+	all, err := p.refused(ctx, broker, numbers)
+	if err != nil {
+		return 0, err
+	}
+	return p.discard(ctx, all)
 }
 
 // Discard implements event.Platform.

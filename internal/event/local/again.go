@@ -52,6 +52,12 @@ func (p *Platform) Discard(ctx context.Context, of event.Owner, numbers []int64)
 	return n, err
 }
 
+// RetryRefused implements event.Platform: what is accepted is in the broker.
+func (p *Platform) RetryRefused(context.Context, string, []int64) (int, error) { return 0, nil }
+
+// DiscardRefused implements event.Platform.
+func (p *Platform) DiscardRefused(context.Context, string, []int64) (int, error) { return 0, nil }
+
 // wakeApp wakes the queues of an app.
 func (p *Platform) wakeApp(id int64) {
 	for key := range p.fan.Load().keys {

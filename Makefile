@@ -32,6 +32,10 @@ run: need-serve build ## serve in the foreground: ssh on :2222, http on :8080, d
 demo: need-serve need-git build ## push a sample app, push again under load, roll back: the whole story, on a throwaway server
 	go run ./test/demo
 
+.PHONY: demo-events
+demo-events: need-serve need-git build ## push five functions, send a signed webhook, see each step, a dead letter and its retry, on a throwaway server
+	go run ./test/demo/events
+
 .PHONY: test test-unit test-e2e test-demo
 test: check test-unit test-e2e test-demo ## everything that needs no cluster
 

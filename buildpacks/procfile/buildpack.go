@@ -46,6 +46,9 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if err != nil {
 		return kit.Detected(b.Out, "Procfile (with an error)"), nil
 	}
+	if dir := startsIn(ctx.Application.Path, procs); dir != "" {
+		return libcnb.DetectResult{}, kit.Errorf("name the folder in project.toml: [io.gitd.build] app-dir = \""+dir+"\"", "web of the Procfile goes to %s/, and the app's files are there, not at the root: nothing builds them", dir)
+	}
 	var types []string
 	for _, p := range procs {
 		types = append(types, p.Type)

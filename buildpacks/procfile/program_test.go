@@ -50,6 +50,29 @@ func TestCheckProgram(t *testing.T) {
 }
 
 // TestScript: an app that is a shell script goes live, and a script beside an app of a language is that app's own.
+// TestStartsIn: a Procfile that goes to the app's folder is told where the app is; a program that was pushed is started.
+func TestStartsIn(t *testing.T) {
+	for _, tt := range []struct {
+		files map[string]string
+		want  string
+	}{
+		{map[string]string{"Procfile": "web: cd api && uvicorn main:app --port $PORT\n", "api/requirements.txt": ""}, "api"},
+		{map[string]string{"Procfile": "web: cd ./server/ && npm start\n", "server/package.json": "{}"}, "server"},
+		{map[string]string{"Procfile": "web: cd api && ./server\n", "api/go.mod": ""}, ""},
+		{map[string]string{"Procfile": "web: cd public && python3 -m http.server $PORT\n", "public/index.html": ""}, ""},
+		{map[string]string{"Procfile": "web: cd api && npm start\n", "api/package.json": "{}", "package.json": "{}"}, ""},
+	} {
+		_, err := bptest.New(t, catalog.Procfile).Detect(Buildpack{Out: &bytes.Buffer{}}, tt.files)
+		got := ""
+		if err != nil {
+			got = kit.Line(err)
+		}
+		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+			t.Errorf("%v: %q", tt.files, got)
+		}
+	}
+}
+
 func TestScript(t *testing.T) {
 	for name, tt := range map[string]struct {
 		files map[string]string
@@ -57,6 +80,7 @@ func TestScript(t *testing.T) {
 		err   string
 	}{
 		"alone":            {map[string]string{"start.sh": "#!/bin/bash\nexec ./server\n", "data.txt": ""}, "bash start.sh", ""},
+		"another name":     {map[string]string{"server.sh": "#!/bin/bash\nexec ./x\n"}, "bash server.sh", ""},
 		"line ends":        {map[string]string{"start.sh": "#!/bin/bash\r\n"}, "", "start.sh has the line ends of Windows (CRLF)"},
 		"of a language":    {map[string]string{"start.sh": "", "package.json": "{}"}, "", "not detected"},
 		"beside a program": {map[string]string{"start.sh": "", "main.py": ""}, "", "not detected"},

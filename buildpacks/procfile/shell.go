@@ -4,8 +4,10 @@ import (
 	"debug/elf"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // script is the shell script that an app of nothing else is started by; "" for none. Beside files of a language it is that language's buildpack that says
@@ -19,9 +21,28 @@ func script(app string) string {
 			return ""
 		}
 	}
-	for _, name := range []string{"start.sh", "run.sh", "app.sh"} {
+	for _, name := range []string{"start.sh", "run.sh", "app.sh", "server.sh", "serve.sh", "web.sh", "main.sh"} {
 		if kit.IsFile(app, name) {
 			return name
+		}
+	}
+	return ""
+}
+
+var goesTo = pattern.New(`^cd +["']?(?:\./)?([\w.-]+)/?["']? *(?:&&|;) *(?:exec +)?(\S*)`)
+
+// startsIn is the folder that web goes to before it starts an app of which all files that say how it is built are there; "" for none.
+func startsIn(app string, procs []Process) string {
+	if kit.OtherLanguage(app).Name != "" || kit.HasManifest(app) {
+		return ""
+	}
+	for _, p := range procs {
+		m := goesTo.FindStringSubmatch(p.Command)
+		if m == nil || p.Type != "web" || m[1] == ".." || strings.Contains(m[2], "/") { // a program that was pushed
+			continue
+		}
+		if f := kit.Manifest(filepath.Join(app, m[1])); f != "" && f != "index.html" {
+			return m[1]
 		}
 	}
 	return ""

@@ -40,6 +40,10 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if err != nil {
 		return libcnb.DetectResult{}, err
 	}
+	if page := kit.IsFile(app, "Trunk.toml") || strings.Contains(kit.Text(app, "index.html"), "data-trunk"); page && !procfile.HasWeb(app) {
+		return libcnb.DetectResult{}, kit.Errorf(`run trunk build --release, commit dist/, and write into project.toml: [io.gitd.build] buildpacks = ["static"], and BP_STATIC_ROOT = "dist" as a variable of the build`,
+			"the app is a page of WebAssembly (Trunk), which this builder does not compile")
+	}
 	if f.program == "" && libraryOf(app) != "" || f.program != "." && startsByNode(app) {
 		return kit.LookedFor(b.Out, looksFor), nil
 	}

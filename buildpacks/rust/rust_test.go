@@ -32,6 +32,8 @@ func TestDetect(t *testing.T) {
 		{"native part of a Python package", map[string]string{"Cargo.toml": "[package]\nname = \"a\"\n", "src/lib.rs": "", "pyproject.toml": "[build-system]\nrequires = [\"maturin\"]\n"}, false, "gitd-looked-for: Cargo.toml with a program\n", ""},
 		{"tools of a server in Node.js", map[string]string{"Cargo.toml": "[workspace]\nmembers = [\"tools\"]\n", "tools/Cargo.toml": "[package]\nname = \"t\"\n", "tools/src/main.rs": mainRS,
 			"package.json": `{"scripts":{"start":"node a.js"}}`, "a.js": ""}, false, "gitd-looked-for: Cargo.toml with a program\n", ""},
+		{"a page", map[string]string{"Cargo.toml": "[package]\nname = \"a\"\n", "src/main.rs": mainRS, "index.html": "<link data-trunk rel=rust>"}, false, "",
+			`the app is a page of WebAssembly (Trunk), which this builder does not compile; run trunk build --release, commit dist/, and write into project.toml: [io.gitd.build] buildpacks = ["static"], and BP_STATIC_ROOT = "dist" as a variable of the build`},
 		{"nothing", map[string]string{"main.py": ""}, false, "gitd-looked-for: Cargo.toml\n", ""},
 		{"malformed", map[string]string{"Cargo.toml": "[package\n"}, false, "", "Cargo.toml cannot be read: toml: line 1: expected '.' or ']' to end table name, but got '\\x00' instead; correct it: cargo check says the same"},
 	}

@@ -85,14 +85,44 @@ var assignment = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 var manifests = []string{"package.json", "deno.json", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "project.clj", "deps.edn", "index.html"}
 
 // HasManifest tells whether a file by which a buildpack here finds an app is at its root.
-func HasManifest(app string) bool {
-	return slices.ContainsFunc(manifests, func(f string) bool { return Exists(app, f) })
+func HasManifest(app string) bool { return Manifest(app) != "" }
+
+// bare are languages whose apps may have no manifest, by their sources. These say something only where nothing builds the app: others have some too.
+var bare = []Language{{"C++", "*.cpp"}, {"C++", "*.cc"}, {"C", "*.c"}, {"Lua", "*.lua"}, {"Java", "*.java"}, {"Java", "src/*.java"}, {"Kotlin", "*.kt"}, {"Swift", "*.swift"}, {"Perl", "*.pl"}, {"Haskell", "*.hs"}, {"Dart", "*.dart"}, {"TypeScript", "*.ts"}}
+
+// bareLanguage finds such a language. Its name is "" for none.
+func bareLanguage(app string) Language {
+	for _, l := range bare {
+		if found, _ := filepath.Glob(filepath.Join(app, l.File)); len(found) > 0 { // constant patterns: cannot fail
+			if rel, err := filepath.Rel(app, found[0]); err == nil {
+				return Language{l.Name, rel}
+			}
+		}
+	}
+	return Language{}
+}
+
+// Manifest is the first file of a folder by which a buildpack here finds an app; "" for none.
+func Manifest(dir string) string {
+	if i := slices.IndexFunc(manifests, func(f string) bool { return Exists(dir, f) }); i >= 0 {
+		return manifests[i]
+	}
+	return ""
 }
 
 // Nearest says what is nearly there of an app that nothing builds: another language, a manifest in a folder, files that are not used.
 func Nearest(app string) (hints []string) {
 	if l := UnbuiltLanguage(app); l.Name != "" {
 		hints = append(hints, l.File+": "+l.Name+", which this builder does not build; "+l.WayOut(app))
+	} else if l := bareLanguage(app); l.Name != "" && OtherLanguage(app).Name == "" {
+		switch l.Name {
+		case "Java", "Kotlin":
+			hints = append(hints, l.File+": "+l.Name+" without pom.xml or build.gradle; add one, by mvn archetype:generate or gradle init")
+		case "TypeScript":
+			hints = append(hints, l.File+": TypeScript without package.json; add one with a start script, by npm init, or a deno.json")
+		default:
+			hints = append(hints, l.File+": "+l.Name+", which this builder does not build; "+l.WayOut(app))
+		}
 	}
 	entries, _ := os.ReadDir(app) // what cannot be read has no manifest
 	for _, e := range entries {

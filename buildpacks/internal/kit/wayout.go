@@ -8,7 +8,7 @@ import (
 // compiled are the languages that no buildpack here builds and whose programs run by themselves, by what makes one.
 var compiled = map[string]string{
 	"Swift": "swift build -c release --static-swift-stdlib", "Crystal": "crystal build --release", "Haskell": "cabal build", "Nim": "nimble build -d:release", "Zig": "zig build -Doptimize=ReleaseSafe",
-	"Dart": "dart compile exe", "OCaml": "dune build", "D": "dub build --build=release", "V": "v -prod", "C++": "cmake --build",
+	"Dart": "dart compile exe", "OCaml": "dune build", "D": "dub build --build=release", "V": "v -prod", "C++": "cmake --build", "C": "make",
 }
 
 // packaged are those that Debian has, by an example of its packages and of a command that serves.

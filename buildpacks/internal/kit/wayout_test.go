@@ -18,7 +18,8 @@ func TestWayOut(t *testing.T) {
 		{[]string{"cpanfile", "app.psgi"}, `packages = ["starman", "libplack-perl"]`},
 		{[]string{"app.R"}, `packages = ["r-base-core", "r-cran-shiny"]`},
 		{[]string{"build.zig"}, "zig build"}, {[]string{"shard.yml"}, "Crystal"}, {[]string{"pubspec.yaml"}, "Dart"}, {[]string{"shop.cabal"}, "Haskell"}, {[]string{"gleam.toml"}, "Gleam"},
-		{[]string{"shop-1.rockspec"}, "Lua"},
+		{[]string{"shop-1.rockspec"}, "Lua"}, {[]string{"main.c", "Makefile"}, "main.c: C, which this builder does not build; compile it for Linux (make)"},
+		{[]string{"src/Main.java"}, "src/Main.java: Java without pom.xml or build.gradle"},
 	} {
 		app := t.TempDir()
 		for _, f := range c.files {

@@ -99,3 +99,45 @@ func TestPlaceBlob(t *testing.T) {
 		t.Error("a symbolic link was taken")
 	}
 }
+
+// TestPlaceImage: an image gets the layers that its repository has and those of the image that it stands on, and no others.
+func TestPlaceImage(t *testing.T) {
+	r := open(t, filepath.Join(t.TempDir(), "registry"))
+	img := newImage(t, 2)
+	config, err := img.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := img.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.PlaceImage("hello", "v1", "base", manifest, config); !errors.Is(err, ErrNotFound) {
+		t.Errorf("an image without its layers: %v", err)
+	}
+	push(t, r, "other", "v1", img)
+	if _, err := r.PlaceImage("hello", "v1", "base", manifest, config); !errors.Is(err, ErrNotFound) {
+		t.Errorf("an image with the layers of another repository: %v", err)
+	}
+	if _, err := r.PlaceImage("hello", "v1", "other", manifest, append(config, ' ')); err == nil {
+		t.Error("a configuration of another image was taken")
+	}
+	for _, bad := range []string{"", "../x", "a:b"} {
+		if _, err := r.PlaceImage("hello", bad, "other", manifest, config); err == nil {
+			t.Errorf("tag %q was taken", bad)
+		}
+	}
+	for range 2 {
+		digest, err := r.PlaceImage("hello", "v1", "other", manifest, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := img.Digest(); digest != want.String() {
+			t.Errorf("digest %s, want %s", digest, want)
+		}
+	}
+	if err := r.Sync("hello", digestOf(t, img)); err != nil {
+		t.Error(err)
+	}
+	same(t, r, "hello", img)
+}

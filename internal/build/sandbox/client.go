@@ -117,7 +117,7 @@ func (h *helperProcess) tell(command string) error {
 	return err
 }
 
-// next waits for a reply that is not about a blob. Blobs are placed on the way.
+// next waits for a reply that is not about a blob or an image to place. Those are placed on the way.
 func (h *helperProcess) next() (*wire.Reply, error) {
 	for h.replies.Scan() {
 		var r wire.Reply
@@ -127,8 +127,8 @@ func (h *helperProcess) next() (*wire.Reply, error) {
 		switch {
 		case r.Failed != nil:
 			return nil, h.failure(r.Failed)
-		case r.Blob != nil:
-			if err := h.place(r.Blob); err != nil {
+		case r.Blob != nil || r.Image != nil:
+			if err := h.placeAny(&r); err != nil {
 				return nil, err
 			}
 			if err := h.tell(wire.CommandPlaced); err != nil {
@@ -160,6 +160,15 @@ func (h *helperProcess) died() error {
 		return app.Errorf(app.CodeLimitExceeded, next, "what the build left says more of its process types than %s", app.Size(maxReply))
 	}
 	return fmt.Errorf("build helper ended early (%v): %s", h.command.ProcessState, h.stderr.String())
+}
+
+// placeAny places a blob or an image. An image may have the layers of its repository and of the run image.
+func (h *helperProcess) placeAny(r *wire.Reply) error {
+	if r.Blob != nil {
+		return h.place(r.Blob)
+	}
+	_, err := h.registry.PlaceImage(h.job.Repository, h.job.Tag, h.job.RunName, r.Image.Manifest, r.Image.Config)
+	return err
 }
 
 var hexForm = pattern.New(`^[0-9a-f]{64}$`)

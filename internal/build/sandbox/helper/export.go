@@ -144,6 +144,27 @@ func (i *onceCompressed) AddLayerWithDiffIDAndHistory(path, diffID string, histo
 	return err
 }
 
+// SaveAs hands the image to the registry's store as well: its layers are there. A push would ask for each of them. One with a very large description is
+// pushed.
+func (i *onceCompressed) SaveAs(name string, additional ...string) error {
+	if err := i.SetCreatedAtAndHistory(); err != nil {
+		return err
+	}
+	config, err := i.CNBImageCore.RawConfigFile()
+	if err != nil {
+		return err
+	}
+	manifest, err := i.CNBImageCore.RawManifest()
+	if err != nil {
+		return err
+	}
+	if len(additional) > 0 || len(manifest)+len(config) > wire.MaxImage {
+		return i.Image.SaveAs(name, additional...)
+	}
+	i.helper.say(wire.Reply{Image: &wire.Described{Manifest: manifest, Config: config}})
+	return i.helper.expect(wire.CommandPlaced)
+}
+
 // compress writes a compressed copy of a tar file, has the parent place it, and removes the tar file.
 func (h *helper) compress(tar string) (digest string, size int64, err error) {
 	src, err := os.Open(tar)

@@ -59,18 +59,22 @@ type Rebased = Described
 // Commands to the helper.
 const (
 	CommandExport = "export" // the build is done
-	CommandPlaced = "placed" // the blob is in the registry
+	CommandPlaced = "placed" // the blob, or the image, is in the registry
 )
 
 // Reply is what the helper says: exactly one field is set.
 type Reply struct {
-	Ready  bool      `json:",omitempty"` // analyzed and restored: detect and build may start
-	Blob   *Blob     `json:",omitempty"` // a compressed layer to place in the registry
-	Done   *Exported `json:",omitempty"`
-	Failed *Failed   `json:",omitempty"`
+	Ready  bool       `json:",omitempty"` // analyzed and restored: detect and build may start
+	Blob   *Blob      `json:",omitempty"` // a compressed layer to place in the registry
+	Image  *Described `json:",omitempty"` // the image, whose layers are in the registry, to place there
+	Done   *Exported  `json:",omitempty"`
+	Failed *Failed    `json:",omitempty"`
 
 	Rebased *Rebased `json:",omitempty"`
 }
+
+// MaxImage is the size in bytes of manifest and configuration beyond which the helper pushes an image, instead of telling it.
+const MaxImage = 512 << 10
 
 // Blob is a file with a compressed layer.
 type Blob struct {

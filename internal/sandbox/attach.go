@@ -22,6 +22,8 @@ type Streams struct {
 	Terminal       *Terminal // nil: none; else Stdin and Stdout are its two ends
 	Signals        <-chan Signal
 	Grace          time.Duration // from SIGTERM to SIGKILL when ctx ends; 0 kills at once
+	// Ended is told how the container ended when nothing of it runs any more and its output has arrived, before it is removed. It may be nil.
+	Ended func(Exit)
 }
 
 // Run runs a container to its end and removes it. When ctx ends, everything in the container is killed before Run returns,
@@ -77,6 +79,9 @@ func (h *Host) Attach(ctx context.Context, s Spec, st Streams) (Exit, error) {
 	}
 	a.end(ctx)
 	e := c.exit
+	if st.Ended != nil && err == nil {
+		st.Ended(e)
+	}
 	c.release()
 	removed := h.erase(c.ID)
 	l.end()

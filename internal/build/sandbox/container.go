@@ -19,12 +19,14 @@ type container struct {
 	b     *running
 	begin *io.PipeWriter // its input
 	end   context.CancelCauseFunc
-	ended chan struct{}  // closed when it is gone
+	ended chan struct{}  // closed when nothing of it runs any more, or when it did not start
+	gone  chan struct{}  // closed when it is removed
 	watch sync.WaitGroup // of what it uses
 
 	// Valid once ended is closed.
+	ran  bool // to its end
 	exit sandbox.Exit
-	err  error
+	err  error // why it did not run; else why it could not be removed, valid once gone is closed
 }
 
 var errNotNeeded = errors.New("the container is not needed any more")
@@ -37,16 +39,22 @@ func (b *running) startContainer(ctx context.Context) (*container, error) {
 		return nil, err
 	}
 	in, begin := io.Pipe()
-	c := &container{b: b, begin: begin, ended: make(chan struct{})}
+	c := &container{b: b, begin: begin, ended: make(chan struct{}), gone: make(chan struct{})}
 	ctx, c.end = context.WithCancelCause(ctx)
 	c.watch.Go(func() {
 		dirs := []string{b.in("workspace"), b.in("layers"), b.in("tmp"), b.in("places"), b.cacheDir()}
 		b.Engine.watch(ctx, b.Limits, dirs, out, b.Cancel)
 	})
 	go func() {
-		defer close(c.ended)
-		c.exit, c.err = b.opts.Host.Attach(ctx, spec, sandbox.Streams{Stdin: in, Stdout: out, Stderr: out})
+		defer close(c.gone)
+		_, c.err = b.opts.Host.Attach(ctx, spec, sandbox.Streams{Stdin: in, Stdout: out, Stderr: out, Ended: func(e sandbox.Exit) {
+			c.exit, c.ran = e, true
+			close(c.ended)
+		}})
 		_ = in.CloseWithError(errNotNeeded)
+		if !c.ran {
+			close(c.ended)
+		}
 	}()
 	return c, nil
 }
@@ -54,22 +62,26 @@ func (b *running) startContainer(ctx context.Context) (*container, error) {
 // stop ends the container, and returns when it is gone.
 func (c *container) stop() {
 	c.end(errNotNeeded)
-	<-c.ended
+	<-c.gone
 	c.watch.Wait()
 	_ = c.begin.Close()
+	if c.ran && c.err != nil {
+		c.b.opts.Log("build %s: its container cannot be removed: %v", c.b.name, c.err)
+	}
 }
 
-// detectAndBuild lets the container begin, and returns when it has ended.
+// detectAndBuild lets the container begin, and returns when it has ended. It is removed beside what comes next.
 func (c *container) detectAndBuild(ctx context.Context) error {
 	b := c.b
 	b.Detecting()
 	_, _ = io.WriteString(c.begin, "\n") // one that has ended says why
 	<-c.ended
-	c.stop()
+	c.end(errNotNeeded) // nothing runs any more: it ends the watch
+	c.watch.Wait()
 	if stopped := b.Built(ctx); stopped != nil {
 		return stopped
 	}
-	if c.err != nil {
+	if !c.ran {
 		return fmt.Errorf("run the build's container: %w", c.err)
 	}
 	if exit := c.exit; exit.Code != 0 || exit.Signal != "" {

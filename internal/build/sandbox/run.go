@@ -63,8 +63,8 @@ func (b *running) Run(ctx context.Context, s *lifecycle.Session) error {
 	if err != nil {
 		return err
 	}
+	defer c.stop()
 	if err := b.checkoutAndAnalyze(ctx, h); err != nil {
-		c.stop()
 		return err
 	}
 	if err := c.detectAndBuild(ctx); err != nil {

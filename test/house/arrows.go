@@ -19,7 +19,7 @@ var arrows = map[string]string{
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/function buildpacks/internal/kit buildpacks/procfile internal/function internal/pattern",
 	"buildpacks/packages":              "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",
 	"buildpacks/php":                   "buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile buildpacks/static internal/pattern",
-	"buildpacks/procfile":              "buildpacks/internal/function buildpacks/internal/kit buildpacks/procfile/lines internal/function",
+	"buildpacks/procfile":              "buildpacks/internal/function buildpacks/internal/kit buildpacks/procfile/lines internal/function internal/pattern",
 	"buildpacks/procfile/lines":        "internal/pattern",
 	"buildpacks/python":                "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/function buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/function internal/pattern",
 	"buildpacks/ruby":                  "buildpacks/internal/debs buildpacks/internal/fetch buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",

@@ -122,7 +122,8 @@ type Limits struct {
 
 // Machine is what concerns one machine that runs apps.
 type Machine struct {
-	UIDs UIDs // of this machine, one for each app
+	UIDs     UIDs // of this machine, one for each app
+	Prepared int  // most apps at zero that have a prepared instance
 }
 
 // Cluster says which cluster builds and runs the apps. Its JSON form is kept in data directories.

@@ -134,6 +134,8 @@ func (c *Machine) settings() []*Setting {
 	return []*Setting{
 		{Key: "uids", Flag: "uids", value: userIDs(&c.UIDs), Default: defaultUIDs.String(), Only: Local,
 			Usage: "user IDs of this machine, FIRST-LAST, one for each app. Choose unused ones below 2097152: some build tools cannot write larger ones into tar files"},
+		{Key: "prepared", Flag: "prepared", value: count(&c.Prepared), Default: "64", Only: Local,
+			Usage: "apps at zero that have a prepared instance, so that their next request waits for the app alone: at most one for each 256 MiB of the machine's memory; 0 for none"},
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -59,6 +60,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 		Sink: func(app string, id int64) http.Handler { return m.brokers.Inside(event.Owner{App: app, ID: id}) },
 		Dir:  s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
 		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
+		Prepared: cmp.Or(c.Machine.Prepared, -1),
 	})
 	if err != nil {
 		return nil, err

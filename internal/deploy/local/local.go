@@ -54,7 +54,7 @@ type Options struct {
 	DrainTimeout     time.Duration              // for the requests at an instance that is being stopped; 30 s
 	StopGrace        time.Duration              // from SIGTERM to SIGKILL; 10 s
 	LogLimit         int64                      // bytes kept of one instance's log; 32 MiB
-	Prepared         int                        // most apps at zero that have a prepared instance; by the machine's memory, negative for none
+	Prepared         int                        // most apps at zero that have a prepared instance, as far as there is memory; 64, negative for none
 	MemoryLeft       func() int64               // bytes of memory that the machine has available; by /proc/meminfo
 }
 

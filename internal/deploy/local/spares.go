@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -40,11 +41,8 @@ type spares struct {
 }
 
 func newSpares(p *Platform) *spares {
-	s := &spares{p: p, most: p.opts.Prepared, woken: make(chan struct{}, 1)}
-	if s.most == 0 {
-		s.most = int(min(max(memoryInfo("MemTotal:")/memoryOfSpare, 2), mostSpares))
-	}
-	return s
+	by := int(max(memoryInfo("MemTotal:")/memoryOfSpare, 2))
+	return &spares{p: p, most: min(cmp.Or(p.opts.Prepared, mostSpares), by), woken: make(chan struct{}, 1)}
 }
 
 // wake has the spares looked at soon. It does not block.

@@ -86,6 +86,9 @@ func (p *Prepared) Start(ctx context.Context, secrets map[string][]byte) (_ *Con
 		if err := c.host.network.wall.ready(); err != nil {
 			return nil, err
 		}
+		if c.host.network.resolvConf() != p.launched.resolv {
+			return nil, fmt.Errorf("sandbox: the machine's name servers have changed since the container %s was prepared", c.ID)
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)

@@ -104,6 +104,11 @@ func TestPreparedEnds(t *testing.T) {
 	if c, err := p.Start(t.Context(), nil); err == nil {
 		t.Errorf("it was killed: %v", c)
 	}
+	p = prepare(t, h, Spec{ID: "outdated", Args: []string{"/probe", "sleep", "1h"}, Egress: true})
+	p.launched.resolv = "nameserver 192.0.2.1\n"
+	if c, err := p.Start(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "name servers have changed") {
+		t.Errorf("with other name servers: %v, %v", c, err)
+	}
 	if err := prepare(t, h, Spec{ID: "removed", Args: []string{"/probe", "sleep", "1h"}}).Remove(t.Context()); err != nil {
 		t.Error(err)
 	}

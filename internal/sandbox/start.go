@@ -49,6 +49,7 @@ type launched struct {
 	made      bool     // its directory exists
 	control   *os.File // the shim kills the container at its end of file
 	record    *os.File // locked
+	resolv    string   // the container's /etc/resolv.conf
 }
 
 // detach lets the container outlive us.
@@ -94,7 +95,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, f *files, attached bool) (_ 
 	defer closeUsers() // the shim has opened it by then
 	c := &Container{ID: s.ID, Labels: s.Labels, Started: time.Now().UTC(), host: h, dir: filepath.Join(base, containersDir, s.ID),
 		space: sp.file, address: sp.address, done: make(chan struct{}), released: make(chan struct{})}
-	l := &launched{container: c}
+	l := &launched{container: c, resolv: sp.resolv}
 	defer func() {
 		if err != nil {
 			err = h.abandon(ctx, l, err)

@@ -154,7 +154,7 @@ func (b *bench) coldBoth(both []*build) error {
 	for range b.rounds(6, 2) {
 		b.say("  waiting for both apps to be at zero")
 		for _, x := range both {
-			if err := x.waitForZero(x.instance); err != nil {
+			if err := x.waitForZero(x.app); err != nil {
 				return err
 			}
 		}

@@ -215,6 +215,9 @@ func serveUntilKilled(dir string) int {
 				err = p.WaitReady(context.Background(), "kept", "kept-v1")
 			}
 			if err == nil {
+				err = prepareIdle(context.Background(), p, string(image))
+			}
+			if err == nil {
 				var l net.Listener
 				if l, err = net.Listen("tcp", "127.0.0.1:0"); err == nil {
 					fmt.Println(l.Addr())
@@ -266,8 +269,18 @@ func TestKill(t *testing.T) {
 		t.Errorf("instance %s became %s", before, after)
 	}
 	t.Logf("answers %v after the restart began", time.Since(began))
-	if err := p.Delete(t.Context(), "kept"); err != nil {
-		t.Fatal(err)
+	wantPrepared(t, p, 1, "again after the restart")
+	if dirs := m.containersIn(t); len(dirs) != 2 {
+		t.Errorf("containers of the instance and of the prepared one: %v", dirs)
+	}
+	mustGet(t, f.address, "idle.localhost", "/id")
+	for _, name := range []string{"kept", "idle"} {
+		if err := p.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dirs := m.containersIn(t); len(dirs) != 0 {
+		t.Errorf("left: %v", dirs)
 	}
 }
 

@@ -32,12 +32,35 @@ func toZero(t testing.TB, p *Platform, service string) {
 		t.Fatal(err)
 	}
 	apptest.Eventually(t, time.Minute, "no request under way", func() bool { return r.proxy.InFlight() == 0 })
+	r.retireAll()
+}
+
+func (r *revision) retireAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.scaler, r.wanted = nil, 0
 	for _, in := range slices.Clone(r.instances) {
 		r.retire(in)
 	}
+}
+
+// prepareIdle brings an app to zero, and waits until it is prepared.
+func prepareIdle(ctx context.Context, p *Platform, image string) error {
+	if err := p.Apply(ctx, newService("idle", image)); err != nil {
+		return err
+	}
+	if err := p.WaitReady(ctx, "idle", "idle-v1"); err != nil {
+		return err
+	}
+	r, err := p.find("idle", "idle-v1")
+	if err != nil {
+		return err
+	}
+	r.retireAll()
+	for p.prepared() == 0 { // the file that the next process reads is there before
+		time.Sleep(time.Millisecond)
+	}
+	return nil
 }
 
 // atZero is a Service that may be at zero.
@@ -55,7 +78,7 @@ func (m *machine) containersIn(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return slices.DeleteFunc(all, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), ".") }) // being made or removed
 }
 
 // An app at zero is prepared, and its next instance starts from that, with the configuration of that moment. A prepared instance is none of the

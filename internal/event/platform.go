@@ -21,6 +21,10 @@ type Platform interface {
 	// does not exist, CodeInvalidInput for an event that Check refuses or whose time to live is used up, and CodeUnavailable where there is no room: try later.
 	Send(ctx context.Context, broker string, e Event, from Sender) (Receipt, error)
 
+	// Announce is Send of what gitd itself has to tell, to the default broker. Where no trigger takes it, nothing is kept: then the Receipt is empty. A platform that
+	// cannot keep an event from the apps of others tells nothing.
+	Announce(ctx context.Context, e Event, from Sender) (Receipt, error)
+
 	// SetTriggers makes these the triggers of an app, in place of those that it had. The release machine calls it when a release has gone live, with those of its
 	// Service, and the server when it starts. What is queued for a trigger that is not among them any more becomes a dead letter; so that nothing is lost, what
 	// is queued for one that is there, also with other settings, stays. A release that is older than the one whose triggers are set may be refused: numbers of

@@ -155,6 +155,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if events := s.runner.events(); events != nil {
 		events.Start()
 	}
+	s.announce()
 	s.services = &operation.Services{Jobs: s.jobs, Domains: s.domains, Authority: s.authority, Events: s.runner.events(), Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, WebhookURL: s.runner.webhookURL, Warnings: s.runner.warnings, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()

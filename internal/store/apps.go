@@ -104,5 +104,8 @@ func listApps(ctx context.Context, q querier, where string, args ...any) ([]app.
 // DeleteApp removes the app with this ID and its ledger. It does nothing if there is no such app, and fails if the app has previews.
 func (s *Store) DeleteApp(ctx context.Context, id int64) error {
 	_, err := s.db.ExecContext(ctx, "DELETE FROM apps WHERE id = ?", id)
+	if err == nil {
+		s.changed()
+	}
 	return err
 }

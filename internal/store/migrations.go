@@ -1,7 +1,7 @@
 package store
 
 // migrations are applied in order; PRAGMA user_version counts those applied. New ones are added at the end.
-var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases, releaseKinds, releaseCommits, appPreviews, trafficSplits, configurations, appStops, jobTables, scheduleTable, appDomains, traceIDs}
+var migrations = []string{initialSchema, appIdentity, releaseStates, boundScopes, signedReleases, releaseKinds, releaseCommits, appPreviews, trafficSplits, configurations, appStops, jobTables, scheduleTable, appDomains, traceIDs, outbox}
 
 const initialSchema = `
 CREATE TABLE apps (

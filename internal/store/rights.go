@@ -11,8 +11,8 @@ import (
 type Rights struct {
 	version int64
 	keys    map[string]app.Key
-	apps    map[int64]app.App
-	ids     map[string]int64 // of apps, by name
+	apps    map[int64]app.App // also those that are destroyed, until that is told
+	ids     map[string]int64  // of apps, by name
 }
 
 // Rights returns the rights of this moment. It returns last where nothing has changed since.
@@ -40,6 +40,15 @@ func (s *Store) Rights(ctx context.Context, last *Rights) (*Rights, error) {
 	}
 	for _, a := range apps {
 		r.apps[a.ID], r.ids[a.Name] = a, a.ID
+	}
+	gone, err := s.untoldEnds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range gone {
+		if !r.HasApp(a.ID) {
+			r.apps[a.ID] = a
+		}
 	}
 	return r, nil
 }

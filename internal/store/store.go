@@ -18,7 +18,8 @@ type Store struct {
 	// Now is the time that what is entered gets, and that previews expire by: time.Now. It is set before the first use.
 	Now func() time.Time
 
-	db *sql.DB
+	db      *sql.DB
+	changes chan struct{}
 }
 
 // Bounds on what the database takes besides its file. The log is copied into the file at 4 MiB (SQLite's default); if a large transaction made it
@@ -38,7 +39,7 @@ func Open(file string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, Now: time.Now}
+	s := &Store{db: db, Now: time.Now, changes: make(chan struct{}, 1)}
 	if err := s.migrate(file); err != nil {
 		db.Close()
 		if err = Explain(err, file); app.CodeOf(err) == app.CodeInternal {
@@ -68,7 +69,11 @@ func (s *Store) change(ctx context.Context, f func(tx *sql.Tx) error) error {
 	if err := f(tx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	s.changed()
+	return nil
 }
 
 // Close closes the database.

@@ -21,7 +21,7 @@ func (w *Webhook) toEvent(of string, h http.Header, body []byte, now time.Time) 
 		e, err = stripeEvent(body, now)
 	default:
 		e = standardEvent(h, body, now)
-		e.Source = "/apps/" + of + "/webhooks/" + w.Name
+		e.Source = event.SourceOfApp(of) + "/webhooks/" + w.Name
 	}
 	if e != nil {
 		e.Extensions = map[string]string{event.WebhookAttribute: of + "/" + w.Name}

@@ -39,11 +39,33 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err != nil {
 		return event.Receipt{}, err
 	}
-	if err := p.room(ctx, a.payer, a.size()); err != nil {
+	return a.keep(ctx, true)
+}
+
+// Announce implements event.Platform. What is told counts for no owner's share of the room: one whose share is full does not keep others from being told.
+func (p *Platform) Announce(ctx context.Context, e event.Event, from event.Sender) (event.Receipt, error) {
+	a, err := p.accept(event.DefaultBroker, e, from)
+	if err != nil {
 		return event.Receipt{}, err
 	}
+	a.payer = ""
+	r, err := a.keep(ctx, false)
+	if err == nil && r.Number != 0 && !r.Duplicate {
+		p.o.Metrics.Received.Inc("accepted")
+	}
+	return r, err
+}
+
+// keep writes the event, once there is room. One that no trigger takes is kept where always is set.
+func (a *accept) keep(ctx context.Context, always bool) (event.Receipt, error) {
 	for {
-		err = p.w.write(ctx, a.write, a.after)
+		if !always && len(a.triggers) == 0 {
+			return event.Receipt{}, nil
+		}
+		if err := a.p.room(ctx, a.payer, a.size()); err != nil {
+			return event.Receipt{}, err
+		}
+		err := a.p.w.write(ctx, a.write, a.after)
 		if !errors.Is(err, errStale) {
 			return a.receipt, err
 		}

@@ -77,6 +77,7 @@ func TestServe_AnswersBeforeItHasRecovered(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.onClose(s.store.Close)
+		s.rights = &eventRights{store: s.store, log: t.Logf}
 		s.config = secret.New(s.store, s.path(secretFile))
 		if _, err := s.store.CreateApp(t.Context(), "hello", "dev"); err != nil {
 			t.Fatal(err)

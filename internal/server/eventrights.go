@@ -51,9 +51,9 @@ func (e *eventRights) knowing(of event.Sender, apps ...int64) *store.Rights {
 // Gets implements event.Rights.
 func (e *eventRights) Gets(id int64, from event.Sender, keys []string) bool {
 	r := e.knowing(from, id)
-	owner := r.Owner(id)
+	owner := r.Owner(id) // "" of what root has created
 	switch {
-	case owner == "":
+	case !r.HasApp(id):
 		return false
 	case from.ID == id:
 		return true
@@ -64,7 +64,7 @@ func (e *eventRights) Gets(id int64, from event.Sender, keys []string) bool {
 	}
 	switch from.Kind {
 	case event.FromApp, event.FromReply, event.FromSource:
-		return r.Owner(from.ID) == owner || r.Reads(owner, from.ID)
+		return r.HasApp(from.ID) && (r.Owner(from.ID) == owner || r.Reads(owner, from.ID))
 	case event.FromKey:
 		return from.Name == owner || r.Reads(from.Name, id)
 	case event.FromToken:

@@ -40,6 +40,13 @@ func TestEventRights(t *testing.T) {
 	from := func(kind event.SenderKind, name string) event.Sender {
 		return event.Sender{Kind: kind, Name: name, ID: ids[name]}
 	}
+	for _, name := range []string{"root-one", "root-two"} {
+		a, err := s.CreateAppAs(t.Context(), app.Root, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[name] = a.ID
+	}
 	for _, c := range []struct {
 		app  string
 		from event.Sender
@@ -65,6 +72,15 @@ func TestEventRights(t *testing.T) {
 		{"ann-one", from(event.FromKey, "gone"), nil, false},
 		{"ann-one", from(event.FromToken, "ci"), nil, true},
 		{"gone", from(event.FromToken, "ci"), nil, false},
+		{"root-one", from(event.FromSource, "root-one"), nil, true},
+		{"root-one", from(event.FromApp, "root-two"), nil, true},
+		{"root-one", from(event.FromApp, "ann-one"), nil, false},
+		{"root-one", from(event.FromApp, "gone"), nil, false},
+		{"root-one", from(event.FromKey, "root"), nil, true},
+		{"root-one", from(event.FromToken, "ci"), nil, true},
+		{"root-one", from(event.FromKey, "ann"), nil, false},
+		{"ann-one", from(event.FromApp, "root-one"), nil, false},
+		{"boss-one", from(event.FromApp, "root-one"), nil, true},
 		{"ann-one", from(event.FromApp, "ben-one"), []string{"ann", "ben"}, true},
 		{"ann-one", from(event.FromApp, "ben-one"), []string{"ben"}, false},
 		{"ann-one", from(event.FromApp, "ann-one"), []string{"ben"}, true}, // what it sent itself

@@ -201,12 +201,15 @@ func mustGet(t testing.TB, address, host, path string) string {
 	return body
 }
 
+// muchMemory keeps what else runs on the machine out of a test.
+func muchMemory(o *Options) { o.MemoryLeft = func() int64 { return 1 << 50 } }
+
 // serveUntilKilled is another process with a platform on dir. It prints the address that it serves on.
 func serveUntilKilled(dir string) int {
 	m, err := openMachine(dir, func(string, ...any) {})
 	if err == nil {
 		var p *Platform
-		if p, err = m.platform(nil, nil); err == nil {
+		if p, err = m.platform(nil, muchMemory); err == nil {
 			var image []byte
 			if image, err = os.ReadFile(filepath.Join(dir, "image")); err == nil {
 				err = p.Apply(context.Background(), newService("kept", string(image)))
@@ -263,7 +266,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.close()
-	p := again.open(t, nil)
+	p := again.open(t, muchMemory)
 	f := serve(t, p)
 	if after := mustGet(t, f.address, "kept.localhost", "/id"); after != before {
 		t.Errorf("instance %s became %s", before, after)

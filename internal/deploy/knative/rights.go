@@ -180,7 +180,7 @@ func (p *Platform) allowed(ctx context.Context) error {
 	why, next := kube.MissingRight(user, lacks[0].verb, lacks[0].resource, lacks[0].group, lacks[0].namespace)
 	if len(lacks) > 1 {
 		why += fmt.Sprintf("; %d rights are missing in all: %s", len(lacks), words(lacks))
-		next = "grant all that this version needs: " + p.grant()
+		next = p.grant()
 	}
 	return app.Errorf(app.CodeUnavailable, next, "%s", why)
 }
@@ -194,13 +194,13 @@ func words(lacks []missing) string {
 	return strings.Join(all, ", ")
 }
 
-// grant is the command by which an installation gets the rights of its version.
+// grant is how an installation gets the rights of its version.
 func (p *Platform) grant() string {
-	folder := "config"
+	folder := "config/"
 	if p.o.Namespace == "" {
-		folder = "config/app-namespaces"
+		folder = "config/app-namespaces/"
 	}
-	return "kubectl apply -k FOLDER, the kustomization that it was installed with, on this version's " + folder
+	return "apply the Role in gitd's " + folder + " folder, of this version: kubectl apply -k FOLDER, the kustomization that gitd was installed with"
 }
 
 // tellLacking notes in the log what does not work for want of rights, as it is after an upgrade whose Roles were not applied.
@@ -241,9 +241,9 @@ func (p *Platform) findLacking(ctx context.Context) ([]string, error) {
 		}
 		how := p.grant()
 		if m[0].namespace == gatewayNamespace {
-			how = "kubectl apply -k config/kourier"
+			how = "apply the Role in gitd's config/kourier/ folder: kubectl apply -k config/kourier"
 		}
-		lines = append(lines, fmt.Sprintf("%s: %s lacks the right to %s%s; grant it: %s", m[0].without, user, words(m), where, how))
+		lines = append(lines, fmt.Sprintf("%s: %s lacks the right to %s%s; %s", m[0].without, user, words(m), where, how))
 	}
 	return lines, nil
 }

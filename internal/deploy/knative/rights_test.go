@@ -74,12 +74,12 @@ func TestRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	const who = "system:serviceaccount:gitd-system:gitd lacks the right to "
-	const how = "; grant it: kubectl apply -k FOLDER, the kustomization that it was installed with, on this version's config"
+	const how = "; apply the Role in gitd's config/ folder, of this version: kubectl apply -k FOLDER, the kustomization that gitd was installed with"
 	want := []string{
 		noDomains + ": " + who + "patch domainmappings in the namespace apps" + how,
 		noRuns + ": " + who + "create pods/attach, get pods/attach in the namespace apps" + how,
 		noEvents + ": " + who + "create triggers in the namespace apps" + how,
-		noFigures + ": " + who + "get pods/proxy in the namespace kourier-system; grant it: kubectl apply -k config/kourier",
+		noFigures + ": " + who + "get pods/proxy in the namespace kourier-system; apply the Role in gitd's config/kourier/ folder: kubectl apply -k config/kourier",
 	}
 	if got, err := p.Warnings(t.Context()); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v\n%s\nwant\n%s", err, strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -64,12 +64,27 @@ func printProcesses(out io.Writer, p operation.Processes) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if unmeasured(p) {
+		fmt.Fprintln(out, "memory and CPU are not known: on a cluster a metrics server tells them, and gitd needs the right to list pods.metrics.k8s.io")
+	}
 	for _, t := range p.Types {
 		if note := idle(p, t); note != "" {
 			fmt.Fprintln(out, note)
 		}
 	}
 	return nil
+}
+
+// unmeasured says whether instances are up, and of none is known what it uses.
+func unmeasured(p operation.Processes) bool {
+	up := false
+	for _, in := range p.Instances {
+		if in.Memory != nil {
+			return false
+		}
+		up = up || in.State == "up" && in.Since != nil && time.Since(*in.Since) > 15*time.Second // a young one may not be measured yet
+	}
+	return up
 }
 
 // typesOf are the process types with their numbers, as ps scale takes them.

@@ -179,7 +179,7 @@ func unanswered(ctx context.Context, name string, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, deploy.ErrNotFound):
-		return app.Errorf(app.CodeNotFound, "push it first", "nothing of %s is live yet", name)
+		return notLive(name, err)
 	}
 	return app.Wrap(err, app.CodeUnavailable, "see what it wrote: gitd logs "+name, "%s gave no answer", name)
 }

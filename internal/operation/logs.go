@@ -33,6 +33,8 @@ var Logs = Operation[LogsOf, struct{}]{
 	func(ctx context.Context, c call, in LogsOf) (struct{}, error) {
 		err := c.Platform.Logs(ctx, c.app, deploy.LogOptions{Follow: in.Follow, Tail: in.Tail}, in.Out)
 		switch {
+		case errors.Is(err, deploy.ErrStopped):
+			err = app.Errorf(app.CodeNotFound, "start it: ps start "+c.app+"; the cluster's own collection of logs has what it wrote", "%s is stopped: its pods have gone, with their logs", c.app)
 		case errors.Is(err, deploy.ErrNotFound):
 			err = app.Errorf(app.CodeNotFound, "push it first; the log of a failed push: gitd logs "+c.app+" --build", "%s was never live: there are no logs", c.app)
 		case ctx.Err() != nil: // it was let go

@@ -42,6 +42,14 @@ type ReleaseTraffic struct {
 // trafficSecond is how long the requests are counted for what comes in a second.
 const trafficSecond = time.Second
 
+// notLive is the error of what needs an app that runs, where the platform has nothing of it.
+func notLive(name string, err error) error {
+	if errors.Is(err, deploy.ErrStopped) {
+		return app.Errorf(app.CodeNotFound, "start it: ps start "+name, "%s is stopped: nothing of it runs", name)
+	}
+	return app.Errorf(app.CodeNotFound, "push it first", "nothing of %s is live yet", name)
+}
+
 // Traffic shows which releases of an app get its traffic.
 var Traffic = Operation[OfApp, TrafficOf]{
 	Declaration{Name: "traffic", Args: "APP", Does: "Show which releases get the traffic, with their requests and 5xx", Verb: app.VerbRead, Needs: NeedsServer},
@@ -49,7 +57,7 @@ var Traffic = Operation[OfApp, TrafficOf]{
 		out := TrafficOf{App: c.app, Releases: []ReleaseTraffic{}}
 		before, err := c.Platform.Counters(ctx, c.app)
 		if errors.Is(err, deploy.ErrNotFound) {
-			return out, app.Errorf(app.CodeNotFound, "push it first", "nothing of %s is live yet", c.app)
+			return out, notLive(c.app, err)
 		}
 		out.Counted = err == nil
 		began := time.Now()

@@ -90,11 +90,10 @@ func (r *onCluster) entrance(Listeners) string { return "apps at the cluster's i
 func (r *onCluster) url(name string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), urlTime)
 	defer cancel()
-	svc, err := r.knative.Get(ctx, name)
-	if err != nil || svc.Status.URL == nil {
-		return "(no address yet)"
+	if u := r.knative.URL(ctx, name); u != nil {
+		return u.String()
 	}
-	return svc.Status.URL.String()
+	return "(no address yet)"
 }
 
 // webhookURL is none: no request comes through gitd.
@@ -102,11 +101,10 @@ func (r *onCluster) webhookURL(string, string) string { return "" }
 
 // own is what Knative says.
 func (r *onCluster) own(ctx context.Context, name string) string {
-	svc, err := r.knative.Get(ctx, name)
-	if err != nil || svc.Status.URL == nil {
-		return ""
+	if u := r.knative.URL(ctx, name); u != nil {
+		return u.Host
 	}
-	return svc.Status.URL.Host
+	return ""
 }
 
 // urlTime bounds how long a command waits for an address.

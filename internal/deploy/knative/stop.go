@@ -3,6 +3,7 @@ package knative
 import (
 	"context"
 	"errors"
+	"net/url"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,15 @@ const (
 )
 
 func isStopped(live *servingv1.Service) bool { return live.Annotations[stoppedNote] == "true" }
+
+// URL returns where the Service answers, also while it is stopped; nil where that is not known.
+func (p *Platform) URL(ctx context.Context, service string) *url.URL {
+	live, err := get[servingv1.Service](ctx, p.c, services, p.namespace(service), service)
+	if err != nil || live.DeletionTimestamp != nil || !p.isOurs(live) || live.Status.URL == nil {
+		return nil
+	}
+	return live.Status.URL.URL()
+}
 
 // stopKey is for the change of a Service that stops it.
 type stopKey struct{}

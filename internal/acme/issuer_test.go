@@ -36,7 +36,7 @@ func started(t *testing.T, script string, o Options) (i *Issuer, dir string, sto
 		cancel()
 		select {
 		case <-over:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the issuer waits for the program when it is to end")
 		}
 	}

@@ -51,13 +51,13 @@ func TestManager_ProgramThatDoesNotRead(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the manager waits for the program")
 	}
 	cancel()
 	select {
 	case <-over:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the issuer waits for the program when it is to end")
 	}
 }

@@ -74,7 +74,7 @@ func TestCESQL_Work(t *testing.T) {
 			}
 			began := time.Now()
 			passes(costlyEvent())
-			if took := time.Since(began); took > time.Second {
+			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("%.60s takes %s", text, took)
 			}
 		}

@@ -52,7 +52,7 @@ func TestAtOnce(t *testing.T) {
 		j, _ = st.Job(t.Context(), "full", n)
 		return j
 	}
-	apptest.Eventually(t, 10*time.Second, "the attached one runs", func() bool { return of(20).State == app.JobRunning })
+	apptest.Eventually(t, time.Minute, "the attached one runs", func() bool { return of(20).State == app.JobRunning })
 	_, _, err = m.Run(t.Context(), app.Root, detached)
 	if app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "20 jobs of full are under way") {
 		t.Errorf("the 21st: %v", err)

@@ -160,21 +160,45 @@ func TestRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Schedules(2 * time.Millisecond)
-	time.Sleep(500 * time.Millisecond)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if look(); settled(t, dir, seen, all, end) {
+			break
+		}
+	}
 	m.Close()
 	look()
 	checkDue(t, dir, seen, all, end)
 }
 
-// checkDue looks at what became of each due time up to end.
+// settled says whether nothing is wrong of the due times up to end.
+func settled(t *testing.T, dir string, seen map[int]app.Job, all []schedule.Schedule, end time.Time) bool {
+	t.Helper()
+	wrong, _, _ := due(t, dir, seen, all, end)
+	return len(wrong) == 0
+}
+
+// checkDue fails on what is wrong of the due times up to end, and where none was started or missed.
 func checkDue(t *testing.T, dir string, seen map[int]app.Job, all []schedule.Schedule, end time.Time) {
+	t.Helper()
+	wrong, ran, missed := due(t, dir, seen, all, end)
+	for _, w := range wrong {
+		t.Error(w)
+	}
+	t.Logf("%d started, %d missed", ran, missed)
+	if ran == 0 || missed == 0 {
+		t.Errorf("%d started, %d missed: the test shows nothing", ran, missed)
+	}
+}
+
+// due looks at what became of each due time up to end: what is wrong, and how many were started and missed.
+func due(t *testing.T, dir string, seen map[int]app.Job, all []schedule.Schedule, end time.Time) (wrong []string, ran, missed int) {
 	d := disk{dir: dir}
-	became := map[string]app.JobState{}
-	ran, missed, together := 0, 0, map[string]int{}
+	became, together := map[string]app.JobState{}, map[string]int{}
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	for _, j := range seen {
 		due := j.Schedule + " " + j.Due.UTC().Format(time.RFC3339)
 		if before, ok := became[due]; ok {
-			t.Errorf("%s: %s, and %s", due, before, j.State)
+			say("%s: %s, and %s", due, before, j.State)
 		}
 		became[due] = j.State
 		name, started := fmt.Sprintf("clock-job-%d", j.Number), 0
@@ -197,7 +221,7 @@ func checkDue(t *testing.T, dir string, seen map[int]app.Job, all []schedule.Sch
 		case j.State != app.JobMissed && started == 1:
 			ran++
 		case j.Due.Before(end):
-			t.Errorf("%s: j%d is %s (%s), and was started %d times", due, j.Number, j.State, j.Reason, started)
+			say("%s: j%d is %s (%s), and was started %d times", due, j.Number, j.State, j.Reason, started)
 		}
 	}
 	for _, s := range all {
@@ -212,13 +236,10 @@ func checkDue(t *testing.T, dir string, seen map[int]app.Job, all []schedule.Sch
 			}
 		}
 		if len(gone) != together[s.Name] {
-			t.Errorf("%s: neither started nor missed, but for %d: %v", s.Name, together[s.Name], gone)
+			say("%s: neither started nor missed, but for %d: %v", s.Name, together[s.Name], gone)
 		}
 	}
-	t.Logf("%d started, %d missed", ran, missed)
-	if ran == 0 || missed == 0 {
-		t.Errorf("%d started, %d missed: the test shows nothing", ran, missed)
-	}
+	return wrong, ran, missed
 }
 
 // live makes an app whose live release has these schedules.

@@ -167,7 +167,7 @@ func TestSchedules_Missed(t *testing.T) {
 	}
 	s = newScene(t, minutely(schedule.Forbid, schedule.RunOnce, 0))
 	s.pass(48 * time.Hour) // 2,880 due times: the last hundred one by one, those before in one line
-	apptest.Eventually(t, 10*time.Second, "a hundred lines", func() bool {
+	apptest.Eventually(t, time.Minute, "a hundred lines", func() bool {
 		jobs, err := s.store.Jobs(t.Context(), "clock", 0, 200)
 		return err == nil && len(jobs) == 100 && jobs[99].Reason == "gitd did not run when it was due, and 2780 times before"
 	})

@@ -97,7 +97,7 @@ func launch(t *testing.T, env []string, args ...string) *function {
 		_ = f.cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-f.end:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			_ = f.cmd.Process.Kill()
 			t.Errorf("it did not end at SIGTERM: %s", f.log())
 		}
@@ -174,7 +174,7 @@ func check(t *testing.T, f *function, tt row) {
 			t.Errorf("the answer lacks %q: %.900s", w, all.String())
 		}
 	}
-	for end := time.Now().Add(5 * time.Second); !strings.Contains(f.log(), tt.log) && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); !strings.Contains(f.log(), tt.log) && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if !strings.Contains(f.log(), tt.log) {
@@ -387,7 +387,7 @@ func TestRun_Errors(t *testing.T) {
 			}
 			select {
 			case <-f.end:
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("it runs on: %s", f.log())
 			}
 			if f.cmd.ProcessState.Success() || !strings.Contains(f.log(), tt.want) {

@@ -23,7 +23,7 @@ func TestAttack_LayersAfterPowerCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range dirs {
-		for deadline := time.Now().Add(20 * time.Second); !disk.Settled(d); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); !disk.Settled(d); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatal("a layer is never marked as being on the disk")
 			}

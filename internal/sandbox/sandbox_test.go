@@ -121,7 +121,7 @@ func ended(t testing.TB, c *Container) Exit {
 	t.Helper()
 	select {
 	case <-c.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the container does not end")
 	}
 	return c.Exit()
@@ -131,7 +131,7 @@ func ended(t testing.TB, c *Container) Exit {
 func eventually(t testing.TB, f func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if err = f(); err == nil {
 			return
 		}

@@ -48,7 +48,7 @@ func TestServe_StopWhileTheBuilderIsMade(t *testing.T) {
 		if err != nil || !strings.Contains(log.String(), "-----> Stopping\n") {
 			t.Errorf("%v\n%s", err, log.String())
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it does not stop")
 	}
 }

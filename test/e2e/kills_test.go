@@ -198,7 +198,7 @@ func (k *kills) halfDone() error {
 		})
 		return found
 	}
-	for until := time.Now().Add(5 * time.Second); len(uploads()) > 0 && time.Now().Before(until); { // they go beside the start
+	for until := time.Now().Add(time.Minute); len(uploads()) > 0 && time.Now().Before(until); { // they go beside the start
 		time.Sleep(50 * time.Millisecond)
 	}
 	if left = append(left, uploads()...); len(left) > 0 {

@@ -180,7 +180,7 @@ func TestEvents(t *testing.T) {
 	if n, err := s.p.Replay(ctx, s.of, "orders", begin); err != nil || n != 4 {
 		t.Errorf("%d events are replayed: %v", n, err)
 	}
-	eventually(t, 20*time.Second, func() error { return errors.Join(came(s.shop, "1", 2), came(s.shop, "3-reply", 2)) })
+	eventually(t, time.Minute, func() error { return errors.Join(came(s.shop, "1", 2), came(s.shop, "3-reply", 2)) })
 	s.ends(ctx, t, orders)
 }
 
@@ -195,7 +195,7 @@ func (s *story) delivers(ctx context.Context, t *testing.T) {
 	if again, err := s.p.Send(ctx, "", order("1"), s.key); err != nil || !again.Duplicate || again.Number != r.Number {
 		t.Errorf("%+v, %v", again, err)
 	}
-	eventually(t, 20*time.Second, func() error { return came(s.shop, "1", 1) })
+	eventually(t, time.Minute, func() error { return came(s.shop, "1", 1) })
 	if s.shop.times("other") != 0 {
 		t.Error("an event that the filter refuses came")
 	}
@@ -215,7 +215,7 @@ func (s *story) dies(ctx context.Context, t *testing.T) {
 		t.Fatal(err)
 	}
 	var dead []event.Record
-	eventually(t, 30*time.Second, func() (err error) {
+	eventually(t, time.Minute, func() (err error) {
 		dead, err = s.p.List(ctx, event.Query{Dead: true, Apps: map[int64]bool{s.of.ID: true}})
 		if err == nil && len(dead) != 1 {
 			err = fmt.Errorf("%d dead letters", len(dead))
@@ -239,8 +239,8 @@ func (s *story) dies(ctx context.Context, t *testing.T) {
 	if n, err := s.p.RetryDead(ctx, s.of, []int64{dead[0].Number}); err != nil || n != 1 {
 		t.Fatalf("%d, %v", n, err)
 	}
-	eventually(t, 20*time.Second, func() error { return came(s.shop, "2", 3) })
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, time.Minute, func() error { return came(s.shop, "2", 3) })
+	eventually(t, time.Minute, func() error {
 		dead, err := s.p.List(ctx, event.Query{Dead: true})
 		if err == nil && len(dead) != 0 {
 			err = fmt.Errorf("it is still a dead letter: %+v", dead[0].Deliveries)
@@ -261,7 +261,7 @@ func (s *story) replies(ctx context.Context, t *testing.T) {
 	if _, err := s.p.Send(ctx, "", order("3"), s.key); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, func() error { return came(s.shop, "3-reply", 1) })
+	eventually(t, time.Minute, func() error { return came(s.shop, "3-reply", 1) })
 	s.shop.set(nil)
 }
 

@@ -127,7 +127,7 @@ func (s *Served) Ended() string {
 	s.t.Helper()
 	select {
 	case <-s.end:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Errorf("the process does not end")
 		s.Stop()
 	}
@@ -139,7 +139,7 @@ func (s *Served) Output() string { return s.out.String() }
 
 // Wrote waits until the process has written a text, which may reach us after its answer does.
 func (s *Served) Wrote(text string) bool {
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(s.Output(), text); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.Output(), text); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
@@ -150,7 +150,7 @@ func (s *Served) Wrote(text string) bool {
 // Ready waits until the process listens.
 func (s *Served) Ready() *Served {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		resp, err := http.Get(s.URL + "/robots.txt")
 		if err == nil {

@@ -32,14 +32,14 @@ func Serve(t testing.TB, r *Run, cmd *exec.Cmd, port string) func(path string) s
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			_ = cmd.Process.Kill()
 			<-done
 			t.Errorf("the app did not stop at SIGTERM: the signal does not reach it")
 		}
 	})
 	url := "http://127.0.0.1:" + port
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		resp, err := http.Get(url)
 		if err == nil {

@@ -174,7 +174,7 @@ func withCertificate(t *testing.T, out io.Writer) (say func(orders ...string)) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the program does not take its orders")
 		}
 	}

@@ -101,7 +101,7 @@ func TestDelete_Again(t *testing.T) {
 			if name == "Foreign" {
 				o.add("serving.knative.dev/v1", "Service", ksvc, "", "")
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := o.on(t).Delete(ctx, "app"); !errors.Is(err, deploy.ErrNotFound) {
 				t.Fatal(err)
@@ -120,7 +120,7 @@ func TestFollow_NoPod(t *testing.T) {
 		o := objects{}
 		o.add("batch/v1", "Job", "/apis/batch/v1/namespaces/app-app/jobs/release", "", fmt.Sprintf(
 			`, "status": {"conditions": [{"type": %q, "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}]}`, kind))
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		r := &release{name: "app-v1", template: servingv1.RevisionTemplateSpec{Spec: servingv1.RevisionSpec{PodSpec: corev1.PodSpec{Containers: []corev1.Container{{}}}}}}
 		_, err := o.on(t).follow(ctx, "app-app", "release", r, o.on(t).logTo(io.Discard))
 		cancel()

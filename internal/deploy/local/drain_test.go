@@ -61,7 +61,7 @@ func TestDeletedRevisionDelaysNothing(t *testing.T) {
 	if err := <-deleted; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took < drain || took > 2*drain {
+	if took := time.Since(began); took < drain || took > 10*drain {
 		t.Errorf("it ended after %s; in flight may be for %s", took, drain)
 	}
 	<-hanging

@@ -9,7 +9,7 @@ import (
 // waitQueued waits until n starts of a Service are queued.
 func waitQueued(t *testing.T, s *starts, service string, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		queued := len(s.waiting[service])
 		s.mu.Unlock()
@@ -52,7 +52,7 @@ func TestAttack_ManyStarts(t *testing.T) {
 	running[0]() // one start of the crowd is over
 	select {
 	case <-got:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the other app waits for the crowd")
 	}
 	for _, release := range running[1:] {

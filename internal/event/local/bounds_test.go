@@ -164,7 +164,7 @@ func TestFair(t *testing.T) {
 		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
-	if took[10] > 500*time.Millisecond {
+	if took[10] > 5*time.Second {
 		t.Errorf("beside twice %s that wait, an event takes %s", waiting, took)
 	}
 }

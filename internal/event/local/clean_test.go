@@ -118,7 +118,7 @@ func TestFull_Cost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if took := time.Since(began); took > 40*once && took > time.Second {
+	if took := time.Since(began); took > 500*once && took > 2*time.Second {
 		t.Errorf("1000 take %s, and one %s", took, once)
 	}
 	alter(t, p, "UPDATE deliveries SET state = 1")

@@ -47,7 +47,7 @@ func triggerOn(kind string) event.Trigger {
 // settled waits until nothing of an event is queued.
 func settled(t *testing.T, p *Platform, number int64) event.Record {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		r, err := p.Show(t.Context(), number)
 		if err != nil {
 			t.Fatal(err)
@@ -152,7 +152,7 @@ func TestSend_OthersEvent(t *testing.T) {
 // waitFor waits until f holds.
 func waitFor(t *testing.T, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not come")
 		}

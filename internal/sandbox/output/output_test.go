@@ -198,7 +198,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); !out.file.empty() && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); !out.file.empty() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	if _, err := w.WriteString("after\n"); err != nil {

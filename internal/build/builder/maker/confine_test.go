@@ -99,7 +99,7 @@ func TestConfinedCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	apptest.Eventually(t, 20*time.Second, "sleep runs", func() bool { return len(processes(t, mark)) > 0 })
+	apptest.Eventually(t, time.Minute, "sleep runs", func() bool { return len(processes(t, mark)) > 0 })
 	cancel(cause)
 	if err := <-done; !errors.Is(err, cause) {
 		t.Errorf("run ended with %v, want %v", err, cause)
@@ -175,7 +175,7 @@ func TestKilled(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) {
 		t.Fatalf("it ended with %v", err)
 	}
-	apptest.Eventually(t, 20*time.Second, "what it started is gone", func() bool { return len(processes(t, mark)) == 0 })
+	apptest.Eventually(t, time.Minute, "what it started is gone", func() bool { return len(processes(t, mark)) == 0 })
 	c, err := cache.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -29,6 +30,8 @@ type Handler struct {
 	// Send is that of event.Platform.
 	Send func(ctx context.Context, broker string, e event.Event, from event.Sender) (event.Receipt, error)
 	Log  func(format string, args ...any)
+
+	wait time.Duration // for a body to arrive; 0 for bodyTime
 
 	mu    sync.Mutex
 	under map[int64]int // guarded by mu: requests whose body is held, by app
@@ -109,7 +112,7 @@ func (s *Handler) body(w http.ResponseWriter, r *http.Request) []byte {
 		tooLarge(w)
 		return nil
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // where the connection has none, the server's own holds
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(cmp.Or(s.wait, bodyTime))) // where the connection has none, the server's own holds
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, event.MaxSize))
 	var large *http.MaxBytesError
 	switch {

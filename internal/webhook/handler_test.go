@@ -173,7 +173,7 @@ func TestHandler(t *testing.T) {
 
 // Those who do not have the secret cannot have more than so many bodies held.
 func TestHandler_Held(t *testing.T) {
-	h := &Handler{Log: t.Logf, Find: func(context.Context, string, string) (Found, error) {
+	h := &Handler{Log: t.Logf, wait: time.Hour, Find: func(context.Context, string, string) (Found, error) {
 		return Found{Webhook: Webhook{Name: "in", Kind: GitHub}, App: "shop", AppID: 7}, nil
 	}}
 	web := httptest.NewServer(h)

@@ -35,6 +35,8 @@ type Env struct {
 	LaterTriggers bool
 	// Blind says that the platform does not tell what became of a delivery that is no dead letter.
 	Blind bool
+	// FewerHops is how much lower the platform counts an event's time to live.
+	FewerHops int
 	// Differs names cases which the platform does not pass, because what it stands on is otherwise, and says how.
 	Differs map[string]string
 }
@@ -55,8 +57,8 @@ func Run(t *testing.T, env *Env) {
 		}{
 			{"event arrives whole", s.whole}, {"filters", s.filters}, {"duplicates", s.duplicates}, {"refused events", s.refused},
 			{"retry", s.retry}, {"statuses", s.statuses}, {"timeout", s.timeout},
-			{"reply", s.reply}, {"loop of replies", s.loop}, {"dead letters", s.deadLetters}, {"dead-letter app", s.deadLetterApp}, {"discard", s.discard},
-			{"triggers change", s.triggersChange}, {"app destroyed", s.destroyed}, {"replay", s.replay}, {"tail", s.tail}, {"list", s.list},
+			{"reply", s.reply}, {"answers that are no reply", s.noReply}, {"loop of replies", s.loop}, {"dead letters", s.deadLetters}, {"dead-letter app", s.deadLetterApp}, {"dead-letter app that fails", s.deadLetterAppFails}, {"discard", s.discard},
+			{"triggers change", s.triggersChange}, {"triggers change while events wait", s.triggersChangeWaiting}, {"app destroyed", s.destroyed}, {"replay", s.replay}, {"tail", s.tail}, {"list", s.list},
 			{"brokers", s.brokers}, {"ingress", s.ingress}, {"tokens", s.tokens},
 		} {
 			t.Run(c.name, func(t *testing.T) {

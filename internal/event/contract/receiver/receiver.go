@@ -21,7 +21,7 @@ type Got struct {
 // Receiver answers, by the first part of the path of a POST:
 //
 //	/ok             202
-//	/status/N       N, with the body "no"
+//	/status/N       N, from 300 on with the body "no"
 //	/fail/N/STATUS  STATUS for the first N attempts of each event, then 202
 //	/reply/TYPE     200 with an event of that type; its id is that of the event with "-r"
 //	/quiet/TYPE     the same with 202, where it is no reply
@@ -79,7 +79,9 @@ func answer(w http.ResponseWriter, gone <-chan struct{}, parts []string, g Got, 
 	switch parts[0] {
 	case "status":
 		w.WriteHeader(number(1))
-		_, _ = io.WriteString(w, "no")
+		if number(1) >= 300 {
+			_, _ = io.WriteString(w, "no")
+		}
 	case "fail":
 		if attempt <= number(1) {
 			w.WriteHeader(number(2))

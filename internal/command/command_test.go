@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,6 +147,15 @@ func TestRun_JSON(t *testing.T) {
 	_, out, _ := run(s, dev, "releases hello --json -n 2", "")
 	if err := json.Unmarshal([]byte(out), &page); err != nil || page.App != "hello" || !page.More || len(page.Releases) != 2 || page.Releases[0].Version != 3 || page.Releases[0].Message != "caf\u00e9 \u202e\x1b[2J" {
 		t.Errorf("%v: %+v", err, page)
+	}
+}
+
+// Help lists each command under a subject.
+func TestNew_AllHaveSubjects(t *testing.T) {
+	for _, c := range New(nil, app.Root, nil, &bytes.Buffer{}, &bytes.Buffer{}).Commands() {
+		if !c.Hidden && c.Name() != "help" && !slices.ContainsFunc(subjects, func(s subject) bool { return slices.Contains(s.commands, c.Name()) }) {
+			t.Errorf("%s is under no subject", c.Name())
+		}
 	}
 }
 

@@ -9,17 +9,20 @@ import (
 // about is the subject of what is of no other.
 const about = "About gitd"
 
-// subjects are the commands by what they are about, as help lists them. A command of none comes last.
-var subjects = []struct {
+// subject is what some commands are about.
+type subject struct {
 	title    string
 	commands []string
-}{
+}
+
+// subjects are the commands by what they are about, as help lists them.
+var subjects = []subject{
 	{"Apps", []string{"apps", "functions", "previews", "config", "deploy-key"}},
 	{"Releases", []string{"releases", "release", "wait", "rollback", "promote", "redeploy", "rebase", "image", "abort"}},
 	{"Traffic", []string{"traffic", "maintenance"}},
 	{"Processes and jobs", []string{"ps", "run", "jobs", "schedules", "logs"}},
 	{"Domains", []string{"domains", "ca"}},
-	{"Events", []string{"events", "triggers", "brokers"}},
+	{"Events", []string{"events", "triggers", "webhooks", "brokers"}},
 	{"Keys", []string{"keys"}},
 	{"This machine", []string{"serve", "builder", "purge", "completion"}},
 	{about, []string{"version"}},

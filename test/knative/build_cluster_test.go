@@ -220,6 +220,12 @@ func TestBuildRights(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.options.Client = clientAs(t, is(user))
+		if missing != 0 { // a Role takes effect a moment after it is there
+			eventually(t, time.Minute, func() error {
+				_, err := b.options.Client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}, b.options.Namespace).List(context.Background(), metav1.ListOptions{})
+				return err
+			})
+		}
 		e, err := cluster.New(context.Background(), b.options)
 		if err != nil {
 			return err

@@ -28,8 +28,8 @@ import (
 
 // Those who issue certificates ask a domain itself for the proof that it is ours (http-01). Knative's DomainMapping knows no paths, so for as long as a proof is
 // asked for, the domain's mapping leads to an Ingress of Knative's kind that gitd makes: the path of the proof goes to a Pod that answers it, and everything
-// else to the app, by the name that it has within the cluster. A mapping changes in one step at the ingress, so no request is lost, and all of this is the
-// ingress's own: it holds while gitd is away.
+// else to the app, by the name that it has within the cluster. A mapping changes in one step at the ingress, but for a request of that
+// very moment, which may get a 503. All of this is the ingress's own: it holds while gitd is away.
 //
 //	domain ─ DomainMapping ─▶ NAME (an alias of the ingress) ─ Ingress ─┬─ the path of the proof ─▶ NAME-pod
 //	                                                                    └─ all others ─▶ the app

@@ -310,7 +310,7 @@ func (b *build) runBuild() error {
 	env := b.env.Clone()
 	env.Default("NODE_ENV", "production")
 	env.Default("npm_config_include", "dev") // of an app in a folder, which the script installs and builds
-	if b.tool.kind == "yarn" { // later ones refuse variables that they do not know
+	if b.tool.kind == "yarn" {               // later ones refuse variables that they do not know
 		env.Default("YARN_PRODUCTION", "false")
 	}
 	for name, value := range quiet {

@@ -63,7 +63,7 @@ var usual = map[string]string{"requests": "requests", "httpx": "httpx", "numpy":
 	"telegram": "python-telegram-bot", "telebot": "pytelegrambotapi", "aiogram": "aiogram", "discord": "discord.py", "marimo": "marimo", "fastmcp": "fastmcp", "gunicorn": "gunicorn"}
 
 // imports are the packages that the app's code imports and no file lists, as far as the module's name surely says the package. What is the app's own
-// is none of them.
+// is left out.
 func (b *build) imports() (packages []string) {
 	for _, f := range b.sources() {
 		for _, m := range moduleImport.FindAllStringSubmatch(kit.Text(b.app, f), -1) {

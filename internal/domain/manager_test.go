@@ -118,7 +118,7 @@ func (b *bench) issued(t *testing.T, names ...string) *certificate.Pair {
 	return p
 }
 
-// A name that the platform cannot serve is refused, and is nobody's.
+// A name that the platform cannot serve is refused, and belongs to no app.
 func TestManager_NoWildcards(t *testing.T) {
 	b := open(t, nil)
 	b.platform.lacks = deploy.WildcardDomains

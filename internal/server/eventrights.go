@@ -16,7 +16,7 @@ type eventRights struct {
 	store *store.Store
 	log   func(format string, args ...any)
 	now   atomic.Pointer[store.Rights]
-	mu    sync.Mutex // of who reads them anew
+	mu    sync.Mutex // of who reads them again
 }
 
 var _ event.Rights = (*eventRights)(nil)

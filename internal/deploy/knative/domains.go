@@ -17,6 +17,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/kube"
 )
 
 // A domain of an app is a DomainMapping in the app's namespace. Knative maps a domain for one namespace only, which a ClusterDomainClaim names: gitd makes that
@@ -156,12 +157,12 @@ func (p *Platform) mapped(ctx context.Context, namespace, domain string) error {
 		if err != nil || u == nil {
 			return err
 		}
-		done := observed(u)
+		done := kube.Observed(u)
 		switch {
-		case done && statusOf(u, "DomainClaimed") == "False":
+		case done && kube.Is(u, "DomainClaimed", "False"):
 			return app.Errorf(app.CodeUnavailable, fmt.Sprintf("let Knative make the claims: kubectl -n knative-serving patch configmap config-network -p '{\"data\":{\"autocreate-cluster-domain-claims\":\"true\"}}'; or make this one: a ClusterDomainClaim %s with spec.namespace %s", domain, namespace),
 				"Knative does not map %s: the namespace %s has no claim to it", domain, namespace)
-		case done && (statusOf(u, "Ready") == "True" || statusOf(u, "ReferenceResolved") == "False"):
+		case done && (kube.Is(u, "Ready", "True") || kube.Is(u, "ReferenceResolved", "False")):
 			return nil
 		case time.Now().After(end):
 			p.tell(ctx, "the ingress does not lead %s to its app yet: kubectl -n %s describe domainmapping %[1]s says why", domain, namespace)

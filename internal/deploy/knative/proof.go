@@ -24,6 +24,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/knative/stream"
+	"github.com/gitd-io/gitd/internal/kube"
 )
 
 // Those who issue certificates ask a domain itself for the proof that it is ours (http-01). Knative's DomainMapping knows no paths, so for as long as a proof is
@@ -267,7 +268,7 @@ func (p *Platform) routeProof(ctx context.Context, namespace, service, name, tex
 		if len(at) > 0 {
 			inside, _, _ = unstructured.NestedString(at[0].(map[string]any), "domainInternal")
 		}
-		return inside != "" && statusOf(u, "Ready") == "True"
+		return inside != "" && kube.Is(u, "Ready", "True")
 	})
 	return inside, err
 }
@@ -303,7 +304,7 @@ func (p *Platform) remap(ctx context.Context, namespace, domain string, to map[s
 	}
 	return p.until(ctx, domainMappings, namespace, domain, "the ingress does not take the mapping", func(u *unstructured.Unstructured) bool {
 		name, _, _ := unstructured.NestedString(u.Object, "spec", "ref", "name")
-		return name == to["name"] && statusOf(u, "Ready") == "True"
+		return name == to["name"] && kube.Is(u, "Ready", "True")
 	})
 }
 
@@ -328,7 +329,7 @@ func (p *Platform) until(ctx context.Context, gvr schema.GroupVersionResource, n
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if err == nil && len(l.Items) > 0 && observed(&l.Items[0]) && is(&l.Items[0]) {
+		if err == nil && len(l.Items) > 0 && kube.Observed(&l.Items[0]) && is(&l.Items[0]) {
 			return nil
 		}
 		select {
@@ -337,24 +338,6 @@ func (p *Platform) until(ctx context.Context, gvr schema.GroupVersionResource, n
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-}
-
-// observed says whether the status of an object is of its present spec.
-func observed(u *unstructured.Unstructured) bool {
-	n, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
-	return n == u.GetGeneration()
-}
-
-// statusOf returns the status of a condition of an object: "True", "False", "Unknown" or "".
-func statusOf(u *unstructured.Unstructured, kind string) string {
-	all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	for _, c := range all {
-		if m, ok := c.(map[string]any); ok && m["type"] == kind {
-			status, _ := m["status"].(string)
-			return status
-		}
-	}
-	return ""
 }
 
 // nodeImage is an image as nodes pull it.

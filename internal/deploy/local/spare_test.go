@@ -81,7 +81,7 @@ func (m *machine) containersIn(t *testing.T) []string {
 	return slices.DeleteFunc(all, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), ".") }) // being made or removed
 }
 
-// An app at zero is prepared, and its next instance starts from that, with the configuration of that moment. A prepared instance is none of the
+// An app at zero is prepared, and its next instance starts from that, with the configuration of that moment. A prepared instance is not one of the
 // instances that are told of, and goes with what it is for.
 func TestSpare(t *testing.T) {
 	m := newMachine(t)

@@ -225,17 +225,11 @@ func (p *Platform) remove(ctx context.Context, gvr schema.GroupVersionResource, 
 
 // condition is what an object says of its readiness, of its present form.
 func condition(u *unstructured.Unstructured) (ready bool, why string) {
-	seen, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
-	all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	for _, c := range all {
-		c, _ := c.(map[string]any)
-		if c["type"] == "Ready" {
-			reason, _ := c["reason"].(string)
-			message, _ := c["message"].(string)
-			return c["status"] == "True" && seen == u.GetGeneration(), strings.Trim(reason+": "+message, ": ")
-		}
+	status, why := kube.Status(u, "Ready")
+	if status == "" && why == "" {
+		why = "nothing is known of it yet"
 	}
-	return false, "nothing is known of it yet"
+	return status == "True" && kube.Observed(u), why
 }
 
 // waitReady waits until objects are ready.

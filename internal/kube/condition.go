@@ -1,0 +1,33 @@
+package kube
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Observed says whether the status of an object is of its present spec.
+func Observed(u *unstructured.Unstructured) bool {
+	n, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
+	return n == u.GetGeneration()
+}
+
+// Status returns the status of a condition of an object: "True", "False" or "Unknown"; "" where it has none of this type. why is its reason and message.
+func Status(u *unstructured.Unstructured, kind string) (status, why string) {
+	all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	for _, c := range all {
+		if m, ok := c.(map[string]any); ok && m["type"] == kind {
+			status, _ = m["status"].(string)
+			reason, _ := m["reason"].(string)
+			message, _ := m["message"].(string)
+			return status, strings.Trim(reason+": "+message, ": ")
+		}
+	}
+	return "", ""
+}
+
+// Is says whether a condition of an object has a status.
+func Is(u *unstructured.Unstructured, kind, status string) bool {
+	is, _ := Status(u, kind)
+	return is == status
+}

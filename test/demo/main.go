@@ -9,24 +9,14 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gitd-io/gitd/test/stage"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := demo(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "\ndemo: "+err.Error())
-		os.Exit(1)
-	}
-}
+func main() { stage.Main(demo) }
 
 // story is told on a stage.
 type story struct {
@@ -52,16 +42,16 @@ func demo(ctx context.Context) (err error) {
 }
 
 func (s *story) begin() error {
-	title("A server, with nothing but a folder of its own")
-	if err := s.serve(); err != nil {
+	stage.Title("A server, with nothing but a folder of its own")
+	if err := s.Open(s.ctx); err != nil {
 		return err
 	}
-	title("A developer registers an SSH key")
-	return s.key()
+	stage.Title("A developer registers an SSH key")
+	return s.Register(s.ctx)
 }
 
 func (s *story) firstPush() (err error) {
-	title("The first push of a Go app")
+	stage.Title("The first push of a Go app")
 	if err := s.app(); err != nil {
 		return err
 	}
@@ -76,7 +66,7 @@ func (s *story) firstPush() (err error) {
 }
 
 func (s *story) secondPush() error {
-	title("A second push, while 16 clients send requests")
+	stage.Title("A second push, while 16 clients send requests")
 	if err := s.edit(); err != nil {
 		return err
 	}
@@ -99,7 +89,7 @@ func (s *story) secondPush() error {
 }
 
 func (s *story) rollback() error {
-	title("A rollback")
+	stage.Title("A rollback")
 	began := time.Now()
 	if err := s.run(nil, s.Gitd, "rollback", "hello", "--data", s.Data()); err != nil {
 		return err
@@ -117,26 +107,6 @@ func (s *story) rollback() error {
 		fmt.Println("(slower than the target of one second: is the machine busy?)")
 	}
 	return nil
-}
-
-func title(s string) { fmt.Printf("\n=== %s\n", s) }
-
-func (s *story) serve() error {
-	fmt.Println("$ gitd serve --data DIR --ssh 127.0.0.1:0 --http 127.0.0.1:0")
-	return s.Serve(s.ctx, os.Stdout)
-}
-
-func (s *story) key() error {
-	key, err := s.Key(s.ctx)
-	if err != nil {
-		return err
-	}
-	pub, err := os.Open(key)
-	if err != nil {
-		return err
-	}
-	defer pub.Close()
-	return s.run(pub, s.Gitd, "keys", "add", "laptop", "--data", s.Data())
 }
 
 func (s *story) app() error {
@@ -177,17 +147,9 @@ func (s *story) git(args ...string) error {
 	return s.run(nil, "git", append([]string{"-C", s.work()}, args...)...)
 }
 
-// run shows a command and runs it, with an environment in which git and ssh see nothing of the user's settings.
+// run shows a command and runs it.
 func (s *story) run(stdin io.Reader, name string, args ...string) error {
-	shown := strings.NewReplacer(s.Gitd, "gitd", " --data "+s.Data(), "", " -C "+s.work(), "").Replace(name + " " + strings.Join(args, " "))
-	fmt.Println("$ " + shown)
-	c := exec.CommandContext(s.ctx, name, args...)
-	c.Stdin, c.Stdout, c.Stderr = stdin, os.Stdout, os.Stderr
-	c.Env = s.Env()
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("%s: %w", shown, err)
-	}
-	return nil
+	return s.Show(s.ctx, " -C "+s.work(), stdin, name, args...)
 }
 
 func (s *story) get() (string, error) {

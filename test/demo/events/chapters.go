@@ -9,29 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/gitd-io/gitd/test/stage"
 )
 
 func (s *story) begin() error {
-	title("A server, and a developer's key")
-	fmt.Println("$ gitd serve --data DIR --ssh 127.0.0.1:0 --http 127.0.0.1:0")
-	if err := s.Serve(s.ctx, os.Stdout); err != nil {
+	stage.Title("A server, and a developer's key")
+	if err := s.Open(s.ctx); err != nil {
 		return err
 	}
-	key, err := s.Key(s.ctx)
-	if err != nil {
-		return err
-	}
-	pub, err := os.Open(key)
-	if err != nil {
-		return err
-	}
-	defer pub.Close()
-	return s.run(pub, s.Gitd, "keys", "add", "laptop", "--data", s.Data())
+	return s.Register(s.ctx)
 }
 
 // push pushes each function as it is in the folder, and learns where the webhook is.
 func (s *story) push() error {
-	title("Five functions, by git push")
+	stage.Title("Five functions, by git push")
 	for _, name := range functions {
 		work := filepath.Join(s.Dir, name)
 		if err := os.CopyFS(work, os.DirFS(filepath.Join("examples/pictures", name))); err != nil {
@@ -41,7 +33,7 @@ func (s *story) push() error {
 			{"init", "--quiet", "--initial-branch=main"}, {"add", "."}, {"commit", "--quiet", "--message=" + name},
 			{"remote", "add", "platform", "ssh://git@" + s.SSH + "/" + name},
 		} {
-			if err := s.quiet("git", append([]string{"-C", work}, args...)...); err != nil {
+			if err := s.Run(s.ctx, "git", append([]string{"-C", work}, args...)...); err != nil {
 				return err
 			}
 		}
@@ -65,7 +57,7 @@ func (s *story) push() error {
 
 // picture sends a picture by the webhook, and gets it back smaller.
 func (s *story) picture() error {
-	title("A picture, by a signed webhook")
+	stage.Title("A picture, by a signed webhook")
 	sent := s.post("cat.png", "msg-1", drawn(256), true)
 	s.holds(sent.status == http.StatusAccepted && sent.event != "", "the webhook is accepted: event %s", sent.event)
 	last, err := s.became("picture.stored", "cat.png")
@@ -93,7 +85,7 @@ func (s *story) picture() error {
 
 // refused sends what is no event of the webhook's.
 func (s *story) refused() error {
-	title("A webhook that is forged, and one that comes twice")
+	stage.Title("A webhook that is forged, and one that comes twice")
 	s.holds(s.post("cat.png", "msg-2", drawn(8), false).status == http.StatusUnauthorized, "a wrong signature is refused with 401")
 	again := s.post("cat.png", "msg-1", drawn(256), true)
 	n, err := s.count("picture.uploaded")
@@ -103,7 +95,7 @@ func (s *story) refused() error {
 
 // noChannel shows the dead letter of notify, repairs what it lacks, and has the event delivered.
 func (s *story) noChannel() error {
-	title("notify fails: its dead letter waits, and is retried")
+	stage.Title("notify fails: its dead letter waits, and is retried")
 	number, err := s.dead("notify")
 	if err != nil {
 		return err
@@ -130,7 +122,7 @@ func (s *story) noChannel() error {
 
 // noPicture sends what is no PNG: it goes to the function that takes dead letters.
 func (s *story) noPicture() error {
-	title("A picture that is none: lost takes the dead letter")
+	stage.Title("A picture that is none: lost takes the dead letter")
 	s.post("broken.png", "msg-3", []byte("no picture at all"), true)
 	line, err := s.logged("lost", "lost: broken.png: 500")
 	if err != nil {

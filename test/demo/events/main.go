@@ -6,21 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/gitd-io/gitd/test/stage"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := demo(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "\ndemo: "+err.Error())
-		os.Exit(1)
-	}
-}
+func main() { stage.Main(demo) }
 
 // story is told on a stage.
 type story struct {
@@ -62,7 +52,7 @@ func (s *story) holds(held bool, format string, args ...any) {
 
 // summary prints what held and what did not, and fails for the latter.
 func (s *story) summary() error {
-	title("Summary")
+	stage.Title("Summary")
 	failed := 0
 	for _, c := range s.held {
 		mark := "ok    "
@@ -78,5 +68,3 @@ func (s *story) summary() error {
 	fmt.Printf("\nall %d held\n", len(s.held))
 	return nil
 }
-
-func title(s string) { fmt.Printf("\n=== %s\n", s) }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -212,22 +211,5 @@ func (s *story) output(args ...string) ([]byte, error) {
 
 // run shows a command and runs it, with an environment in which git and ssh see nothing of the user's settings.
 func (s *story) run(stdin io.Reader, name string, args ...string) error {
-	shown := strings.NewReplacer(s.Gitd, "gitd", " --data "+s.Data(), "", s.Dir+"/", "").Replace(name + " " + strings.Join(args, " "))
-	fmt.Println("$ " + shown)
-	return s.start(stdin, shown, name, args...)
-}
-
-// quiet runs a command that tells nothing of the story.
-func (s *story) quiet(name string, args ...string) error {
-	return s.start(nil, name+" "+strings.Join(args, " "), name, args...)
-}
-
-func (s *story) start(stdin io.Reader, shown, name string, args ...string) error {
-	c := exec.CommandContext(s.ctx, name, args...)
-	c.Stdin, c.Stdout, c.Stderr = stdin, os.Stdout, os.Stderr
-	c.Env = s.Env()
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("%s: %w", shown, err)
-	}
-	return nil
+	return s.Show(s.ctx, s.Dir+"/", stdin, name, args...)
 }

@@ -8,24 +8,11 @@ import (
 )
 
 func TestProof(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go answerProof(c, "token.thumb")
-		}
-	}()
+	address := answering(t, func(c net.Conn) { answerProof(c, "token.thumb") })
 	for path, want := range map[string]string{
 		"/.well-known/acme-challenge/token": "200 token.thumb", "/.well-known/acme-challenge/token2": "404 nothing is proven here\n", "/": "404 nothing is proven here\n",
 	} {
-		res, err := http.Get("http://" + l.Addr().String() + path)
+		res, err := http.Get("http://" + address + path)
 		if err != nil {
 			t.Fatal(err)
 		}

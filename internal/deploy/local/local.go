@@ -20,7 +20,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/keyed"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )

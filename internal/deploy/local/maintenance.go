@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/telemetry"
 )
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
 
 // Limits on the response that Probe reads.

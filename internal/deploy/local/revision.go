@@ -11,7 +11,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/deploy/local/scale"
 )
 

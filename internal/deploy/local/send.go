@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
 
 // Inside answers requests that gitd makes itself, such as deliveries of events: they need not come by HTTPS, and what they say of a client is not passed on.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
 
 // Calls and deliveries reach an app that has HTTPS, and cannot pass for what a trusted proxy says: the address that gitd gives them may be one's own.

@@ -3,7 +3,7 @@ package local
 import (
 	"net"
 
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 

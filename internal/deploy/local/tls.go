@@ -3,7 +3,7 @@ package local
 import (
 	"net"
 
-	"github.com/gitd-io/gitd/internal/deploy/local/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
 
 // Secure says how names with a certificate are served.

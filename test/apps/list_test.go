@@ -1,7 +1,11 @@
 package main
 
 import (
+	"io"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -37,6 +41,38 @@ func TestParts(t *testing.T) {
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("%q, want %q", got[i], want[i])
+		}
+	}
+}
+
+// TestContinue: a run goes on where the last one ended, and its page has both.
+func TestContinue(t *testing.T) {
+	dir, list := t.TempDir(), []sample{{Repository: "a/one", Language: "go"}, {Repository: "a/two", Language: "go"}}
+	for i, verdict := range []verdict{verdictLive, verdictFailed} {
+		k, err := openResults(dir, i > 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.has(&list[0]) != (i > 0) || k.has(&list[1]) {
+			t.Errorf("run %d knows %v", i, k.by)
+		}
+		if err := k.add(io.Discard, result{Name: list[i].name(), Language: "go", Verdict: verdict, Reason: "a | b"}); err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			if err := k.summary(io.Discard, list); err == nil || err.Error() != "1 of 2 went live, fewer than 95 %" {
+				t.Error(err)
+			}
+		}
+		k.close()
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "results.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1 of 2 live", "| go | 1 | 2 | 0 |", `| a/two | failed | a \| b |`} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("%q is not in %s", want, page)
 		}
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gitd-io/gitd/test/stage"
 )
 
@@ -26,19 +28,30 @@ const wanted = 95
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	mirrors := flag.String("mirrors", "", "the `folder` with the bare mirrors of the repositories: OWNER/NAME.git")
-	only := flag.String("run", "", "try only the samples whose name or language matches this `pattern`")
-	logs := flag.String("logs", "bin/results/apps", "the `folder` for what each push says")
-	limit := flag.Duration("limit", 15*time.Minute, "how long a push may take")
+	var o options
+	flag.StringVar(&o.mirrors, "mirrors", "", "the `folder` with the bare mirrors of the repositories: OWNER/NAME.git")
+	flag.StringVar(&o.only, "run", "", "try only the samples whose name or language matches this `pattern`")
+	flag.StringVar(&o.logs, "logs", "bin/results/apps", "the `folder` for what each push says, and for results.jsonl and results.md")
+	flag.DurationVar(&o.limit, "limit", 15*time.Minute, "how long a push may take")
+	flag.IntVar(&o.jobs, "jobs", 1, "how many samples are tried at a time")
+	flag.BoolVar(&o.goOn, "continue", false, "leave out the samples that have a result in the folder of -logs")
 	flag.Parse()
-	if err := try(ctx, *mirrors, *only, *logs, *limit); err != nil {
+	if err := try(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "apps: "+err.Error())
 		os.Exit(1)
 	}
 }
 
-func try(ctx context.Context, mirrors, only, logs string, limit time.Duration) (err error) {
-	pattern, err := regexp.Compile(only)
+// options are what the command line says.
+type options struct {
+	mirrors, only, logs string
+	limit               time.Duration
+	jobs                int
+	goOn                bool
+}
+
+func try(ctx context.Context, o options) (err error) {
+	pattern, err := regexp.Compile(o.only)
 	if err != nil {
 		return err
 	}
@@ -47,42 +60,52 @@ func try(ctx context.Context, mirrors, only, logs string, limit time.Duration) (
 		return err
 	}
 	all = slices.DeleteFunc(all, func(s sample) bool { return !pattern.MatchString(s.name()) && !pattern.MatchString(s.Language) })
-	if mirrors == "" && slices.ContainsFunc(all, func(s sample) bool { return s.Repository != "" && s.Needs == "" }) {
+	if o.mirrors == "" && slices.ContainsFunc(all, func(s sample) bool { return s.Repository != "" && s.Needs == "" }) {
 		return errors.New("name the folder of the mirrors: make test-apps MIRRORS=DIR")
 	}
-	if mirrors, err = filepath.Abs(mirrors); err != nil {
+	if o.mirrors, err = filepath.Abs(o.mirrors); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(logs, 0o755); err != nil {
+	kept, err := openResults(o.logs, o.goOn)
+	if err != nil {
 		return err
 	}
+	defer kept.close()
 	st, err := stage.New("bin/gitd")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := begin(ctx, st); err != nil {
+	if err := begin(ctx, st, o.limit); err != nil {
 		return err
 	}
-	var results []result
+	work, trying := errgroup.WithContext(ctx)
+	work.SetLimit(max(o.jobs, 1))
 	for i := range all {
 		s := &all[i]
-		r, err := one(ctx, &trial{sample: s, stage: st, mirrors: mirrors, limit: limit}, logs)
-		if err != nil {
-			return err
+		if kept.has(s) {
+			continue
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r.print(os.Stdout)
-		results = append(results, r)
+		work.Go(func() error {
+			r, err := one(trying, &trial{sample: s, stage: st, mirrors: o.mirrors, limit: o.limit}, o.logs)
+			if err == nil {
+				err = trying.Err()
+			}
+			if err != nil {
+				return err
+			}
+			return kept.add(os.Stdout, r)
+		})
 	}
-	return summary(os.Stdout, results)
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	return kept.summary(os.Stdout, all)
 }
 
-// begin starts the server and registers the developer's key.
-func begin(ctx context.Context, st *stage.Stage) error {
-	if err := st.Serve(ctx, os.Stderr); err != nil {
+// begin starts the server, whose builds may take as long as a push may, and registers the developer's key.
+func begin(ctx context.Context, st *stage.Stage, limit time.Duration) error {
+	if err := st.Serve(ctx, os.Stderr, "--build-time", limit.String()); err != nil {
 		return err
 	}
 	key, err := st.Key(ctx)

@@ -25,11 +25,11 @@ type trial struct {
 
 // result is what became of it.
 type result struct {
-	sample      *sample
-	verdict     verdict
-	reason      string
-	served      string        // what the first page was at last
-	first, warm time.Duration // of the pushes
+	Name, Language string
+	Verdict        verdict
+	Reason         string
+	Served         string        // what the first page was at last
+	First, Warm    time.Duration // of the pushes
 }
 
 type verdict string
@@ -47,28 +47,28 @@ var errMissing = errors.New("the sample cannot be laid out")
 
 // try pushes the app, looks at it, pushes it again with one file changed, and destroys it.
 func (t *trial) try(ctx context.Context) (r result) {
-	r = result{sample: t.sample, verdict: verdictLive}
+	r = result{Name: t.name(), Language: t.Language, Verdict: verdictLive}
 	if t.Needs != "" {
-		r.verdict, r.reason = verdictNeeds, t.Needs
+		r.Verdict, r.Reason = verdictNeeds, t.Needs
 		return r
 	}
 	dir := filepath.Join(t.stage.Dir, t.app())
 	defer os.RemoveAll(dir)
 	defer func() {
-		if err := t.run(ctx, t.stage.Dir, nil, t.stage.Gitd, "apps", "destroy", t.app(), "--data", t.stage.Data()); err != nil && r.verdict == verdictLive {
-			r.verdict, r.reason = verdictFailed, err.Error()
+		if err := t.run(ctx, t.stage.Dir, nil, t.stage.Gitd, "apps", "destroy", t.app(), "--data", t.stage.Data()); err != nil && r.Verdict == verdictLive {
+			r.Verdict, r.Reason = verdictFailed, err.Error()
 		}
 	}()
 	if err := t.checkout(ctx, dir); err != nil {
-		r.verdict, r.reason = verdictMissing, fmt.Sprintf("%v: %v", errMissing, err)
+		r.Verdict, r.Reason = verdictMissing, fmt.Sprintf("%v: %v", errMissing, err)
 		return r
 	}
 	err := t.configure(ctx)
 	if err == nil {
-		r.first, err = t.push(ctx, dir)
+		r.First, err = t.push(ctx, dir)
 	}
 	if t.Refused != "" {
-		r.verdict, r.reason = t.refusal(err)
+		r.Verdict, r.Reason = t.refusal(err)
 		return r
 	}
 	if err == nil && !t.Worker {
@@ -78,16 +78,16 @@ func (t *trial) try(ctx context.Context) (r result) {
 		err = t.moved(ctx)
 	}
 	if err == nil {
-		r.warm, err = t.again(ctx, dir)
+		r.Warm, err = t.again(ctx, dir)
 	}
 	if err == nil && !t.Worker {
 		err = t.look(ctx)
 	}
-	r.served = t.served
+	r.Served = t.served
 	if err != nil {
-		r.verdict, r.reason = verdictFailed, err.Error()
+		r.Verdict, r.Reason = verdictFailed, err.Error()
 		if host := t.away(); host != "" {
-			r.verdict, r.reason = verdictAway, host+": "+r.reason
+			r.Verdict, r.Reason = verdictAway, host+": "+r.Reason
 		}
 	}
 	return r

@@ -100,7 +100,7 @@ var arrows = map[string]string{
 	"internal/pattern":                 "",
 	"internal/pktline":                 "",
 	"internal/project":                 "buildpacks/catalog internal/app internal/bound internal/event internal/function internal/pattern internal/schedule internal/webhook",
-	"internal/proxy/dataplane":  "internal/telemetry/histogram",
+	"internal/proxy/dataplane":         "internal/telemetry/histogram",
 	"internal/receive":                 "internal/app internal/awake internal/pattern internal/pktline internal/repository internal/repository/lfs internal/sshd internal/telemetry",
 	"internal/reexec":                  "",
 	"internal/pull":                    "internal/app internal/clouds",

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
 
 // maintenance is one that is on: as it was set, and in the data plane.

@@ -11,8 +11,8 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/deploy/local/scale"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
 
 // revision is one revision with its instances. A goroutine of its own (run) compares the wanted with the actual state: once a second

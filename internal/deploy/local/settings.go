@@ -10,8 +10,8 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/deploy/local/scale"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
 
 // settings are what a template says of running its instances. They do not change.

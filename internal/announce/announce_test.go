@@ -132,7 +132,7 @@ func TestAnnouncer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.run() // nobody listens: nothing is kept
+	x.run() // no app listens: nothing is kept
 	if b, err := x.p.Brokers(t.Context()); err != nil || b[0].Events != 0 {
 		t.Fatal(b, err)
 	}

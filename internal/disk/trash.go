@@ -16,7 +16,7 @@ import (
 const retryAfter = 10 * time.Minute
 
 // Trash is a folder, on the file system of what it takes, for folders whose content is a stranger's and may be very much: they are out of the
-// way at once, and removed in the background. What cannot be removed stays there and is tried again later; it is never anybody's error.
+// way at once, and removed in the background. What cannot be removed stays there and is tried again later; it is never an error of the caller.
 type Trash struct {
 	Dir string                           // made when it is needed
 	Log func(format string, args ...any) // what cannot be removed; may be nil

@@ -20,7 +20,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// User is somebody with a home, who talks to one server.
+// User is a person with a home, who talks to one server.
 type User struct {
 	T       testing.TB
 	Home    string

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// Made is the time of everything that was not packed by somebody else.
+// Made is the time of everything that gitd packs itself.
 var Made = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Writer writes the entries of a layer. Names have no leading slash.

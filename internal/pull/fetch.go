@@ -26,7 +26,7 @@ const layersAtOnce = 3
 
 // Fetch fetches the image's layers into dir, which exists, and returns the image with its layers there as files. Each layer is fetched, also one
 // that this machine has of another image, and is what the manifest and the configuration say, packed and unpacked: naming another's
-// layer does not give it to anybody. have is an image of the same owner whose layers are not fetched again; nil for none. It returns an *app.Error.
+// layer does not give it to others. have is an image of the same owner whose layers are not fetched again; nil for none. It returns an *app.Error.
 func (f *Found) Fetch(ctx context.Context, dir string, have v1.Image) (v1.Image, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -125,36 +125,36 @@ func copyOf(t *testing.T, template string) string {
 	return dir
 }
 
-// anybody lets everyone push, and deploys nothing.
-type anybody struct{}
+// everyone lets each key push, and deploys nothing.
+type everyone struct{}
 
-func (anybody) Identify(context.Context, string) (app.Key, error) {
+func (everyone) Identify(context.Context, string) (app.Key, error) {
 	return app.Key{Name: "k", Admin: true}, nil
 }
-func (anybody) Authorize(_ context.Context, _ app.Key, name string, _ app.Verb) (app.App, error) {
+func (everyone) Authorize(_ context.Context, _ app.Key, name string, _ app.Verb) (app.App, error) {
 	return app.App{ID: 1, Name: name}, nil
 }
-func (anybody) Confirm(context.Context, app.Key, string, int64, app.Verb) error     { return nil }
-func (anybody) Redeploy(context.Context, app.Key, string, *app.Log) error           { return nil }
-func (anybody) RemovePreview(context.Context, app.Key, string, int64, string) error { return nil }
-func (anybody) Create(_ context.Context, _ app.Key, name string) (app.App, error) {
+func (everyone) Confirm(context.Context, app.Key, string, int64, app.Verb) error     { return nil }
+func (everyone) Redeploy(context.Context, app.Key, string, *app.Log) error           { return nil }
+func (everyone) RemovePreview(context.Context, app.Key, string, int64, string) error { return nil }
+func (everyone) Create(_ context.Context, _ app.Key, name string) (app.App, error) {
 	return app.App{ID: 1, Name: name}, nil
 }
-func (anybody) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
-func (anybody) Loggable([]string) string                                      { return "" }
-func (anybody) Asks([]string) app.Asked                                       { return app.Asked{} }
-func (anybody) Deploy(_ context.Context, p app.Push) (app.Result, error) {
+func (everyone) WhileAbsent(_ context.Context, _ string, f func() error) error { return f() }
+func (everyone) Loggable([]string) string                                      { return "" }
+func (everyone) Asks([]string) app.Asked                                       { return app.Asked{} }
+func (everyone) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	return app.Result{}, p.Accept()
 }
-func (anybody) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer, *app.Client) int {
+func (everyone) Command(context.Context, app.Key, []string, io.Reader, io.Writer, io.Writer, *app.Client) int {
 	return 0
 }
 
 func crashOptions(dir string) options {
 	return options{
-		ssh:     sshd.Options{HostKeyFile: filepath.Join(dir, "../host_key"), Handler: anybody{}},
+		ssh:     sshd.Options{HostKeyFile: filepath.Join(dir, "../host_key"), Handler: everyone{}},
 		repo:    repository.Options{Dir: dir, Indexer: repository.NewPackIndexer(), Limits: repository.Limits{MinFree: 1}},
-		Options: Options{Handler: anybody{}},
+		Options: Options{Handler: everyone{}},
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// slowly is anybody, but that a deployment takes a while.
-type slowly struct{ anybody }
+// slowly is everyone, but a deployment takes a while.
+type slowly struct{ everyone }
 
 func (slowly) Deploy(_ context.Context, p app.Push) (app.Result, error) {
 	for i := range 60 { // not at once: a pause counts as one

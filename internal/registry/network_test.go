@@ -80,7 +80,7 @@ func TestNetworkRights(t *testing.T) {
 		{"a node: tags of another", "GET", "/v2/other/tags/list", puller, pull, 403},
 		{"a node: referrers", "GET", "/v2/hello/referrers/" + digestOf(t, img), puller, pull, 404},
 		{"a node: referrers of another", "GET", "/v2/other/referrers/" + digestOf(t, other), puller, pull, 403},
-		{"a node: somebody's upload", "GET", "/v2/hello/blobs/uploads/x", puller, pull, 404},
+		{"a node: an upload under way", "GET", "/v2/hello/blobs/uploads/x", puller, pull, 404},
 		{"a node: another kind of digest", "GET", "/v2/hello/blobs/sha512:" + strings.Repeat("0", 128), puller, pull, 404},
 		{"a node: what is no form", "GET", "/v2/hello/a/b/c/d", puller, pull, 404},
 		{"a node: what is no form, of another", "GET", "/v2/other/a/b/c/d", puller, pull, 403},

@@ -168,7 +168,7 @@ func (n noted) Collect(context.Context, registry.Needed, time.Time) (int64, erro
 
 func (noted) CollectRepository(context.Context, string, []string, time.Time) error { return nil }
 
-// Everything is swept once an hour; sooner where somebody asks, and not again and again.
+// Everything is swept once an hour; sooner where it is asked for, and not again and again.
 func TestMachine_SweepsHourly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

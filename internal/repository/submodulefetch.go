@@ -187,7 +187,7 @@ func (m *modules) ssh(from remote, address netip.Addr) string {
 }
 
 // withLimits makes a command, and all that it starts, have limits on memory, processor time and the size of a file from its first
-// instruction on: it begins to talk to strangers before anybody could set them from outside.
+// instruction on: it begins to talk to strangers before they could be set from outside.
 func withLimits(c *exec.Cmd, limits Limits) error {
 	shell, err := exec.LookPath("sh")
 	if err != nil {

@@ -32,17 +32,17 @@ func (h *Host) Run(ctx context.Context, s Spec) (Exit, error) {
 	if s.Output == nil {
 		s.Output = io.Discard
 	}
-	out := &patient{w: s.Output}
+	out := &unfailing{w: s.Output}
 	return h.Attach(ctx, s, Streams{Stdout: out, Stderr: out})
 }
 
-// patient is a writer that never fails: a reader that went away must not stop the container.
-type patient struct {
+// unfailing is a writer that never fails: a reader that went away must not stop the container.
+type unfailing struct {
 	w    io.Writer
 	gone bool
 }
 
-func (p *patient) Write(b []byte) (int, error) {
+func (p *unfailing) Write(b []byte) (int, error) {
 	if !p.gone {
 		_, err := p.w.Write(b)
 		p.gone = err != nil

@@ -12,7 +12,7 @@ import (
 const (
 	failedLogin   = 1.0
 	failedProbe   = 0.1            // came and went, as port scans and health checks of load balancers do
-	knownWeight   = 0.1            // of a failure where somebody has got in lately: behind a shared address one broken client must not lock out the rest
+	knownWeight   = 0.1            // of a failure where a login has succeeded lately: behind a shared address one broken client must not lock out the rest
 	knownFor      = 24 * time.Hour // what "lately" is
 	maxOverdraft  = 5.0            // failures above the limit that count: no address waits longer than so many times AuthRecovery after the last failure
 	maxBackoffs   = 16384          // addresses that are remembered; about 4 MB

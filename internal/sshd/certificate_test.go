@@ -163,7 +163,7 @@ func TestUserCertificates(t *testing.T) {
 	if who, banner, err := fx.login(signer); err == nil || !strings.Contains(banner, "signature does not verify") {
 		t.Errorf("a forged certificate: %q\n%s", who, banner)
 	}
-	// somebody else's certificate
+	// the certificate of another key
 	cert.ValidPrincipals = []string{"laptop"}
 	if who, _, err := fx.login(forger{cert, stranger}); err == nil {
 		t.Errorf("a certificate without its key: %q", who)

@@ -39,7 +39,7 @@ func wantError(t *testing.T, err error, code app.Code, words string) {
 	}
 }
 
-// The attack: a push is authorised while no app has its name; when it comes to the release, the app is somebody else's. Or it was
+// The attack: a push is authorised while no app has its name; when it comes to the release, the app belongs to another key. Or it was
 // authorised for an app that was destroyed meanwhile, and the name belongs to another app.
 func TestAttack_Enter(t *testing.T) {
 	s, _ := mustOpen(t)

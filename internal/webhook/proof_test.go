@@ -140,7 +140,7 @@ func TestProof_Stripe(t *testing.T) {
 	}
 }
 
-// A header that nobody with the secret made proves nothing, whatever it is.
+// A header that was made without the secret proves nothing, whatever it is.
 func FuzzProof(f *testing.F) {
 	f.Add("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", "1", "1614265330")
 	f.Add("t=1614265330,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd,v0=x", "1", "1")

@@ -184,11 +184,11 @@ func TestBuildCannotStart(t *testing.T) {
 	t.Run("rights", func(t *testing.T) {
 		t.Parallel()
 		b := newBuilds(t, nil)
-		b.options.Client = clientAs(t, is("somebody"))
+		b.options.Client = clientAs(t, is("stranger"))
 		if _, err := cluster.New(context.Background(), b.options); err == nil {
 			t.Error("an engine without any rights")
 		} else {
-			apptest.WantError(t, err, app.CodeUnavailable, "list the Pods of earlier builds", "somebody", "list pods")
+			apptest.WantError(t, err, app.CodeUnavailable, "list the Pods of earlier builds", "stranger", "list pods")
 		}
 	})
 	t.Run("a namespace that goes", func(t *testing.T) {
@@ -214,7 +214,7 @@ func TestBuildCannotStart(t *testing.T) {
 	})
 }
 
-// TestBuildLost: somebody else removes the Pod; a process that was killed leaves one.
+// TestBuildLost: the Pod is removed from outside; a process that was killed leaves one.
 func TestBuildLost(t *testing.T) {
 	t.Parallel()
 	b := newBuilds(t, nil)

@@ -82,7 +82,7 @@ func TestBuildHostile(t *testing.T) {
 		t.Error("the credentials are in the error")
 	}
 	b.noPods()
-	// What would lead programs with credentials to somebody else: another run image, another proxy.
+	// What would lead programs with credentials elsewhere: another run image, another proxy.
 	proxy := map[string]string{}
 	for _, n := range phase.Proxies {
 		if !strings.EqualFold(n, "NO_PROXY") {

@@ -334,7 +334,7 @@ func clientAs(t *testing.T, change func(*clientcmdapi.AuthInfo, *clientcmdapi.Cl
 	return c
 }
 
-// is makes the cluster take a client for somebody else.
+// is makes the cluster take a client for another user.
 func is(user string) func(*clientcmdapi.AuthInfo, *clientcmdapi.Cluster) {
 	return func(a *clientcmdapi.AuthInfo, _ *clientcmdapi.Cluster) { a.Impersonate = user }
 }

@@ -13,7 +13,7 @@ func Handler(w http.ResponseWriter, r *http.Request) {
 	case "":
 		name = "world"
 	case "nobody":
-		http.Error(w, "there is nobody", http.StatusNotFound)
+		http.Error(w, "there is no such name", http.StatusNotFound)
 		return
 	case "panic":
 		panic("asked to")

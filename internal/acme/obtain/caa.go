@@ -58,7 +58,7 @@ func (i *issuers) allowed(ctx context.Context, directories []string, name string
 
 func listed(names []string) string {
 	if len(names) == 0 {
-		return "nobody"
+		return "no authority"
 	}
 	return strings.Join(names, ", ")
 }

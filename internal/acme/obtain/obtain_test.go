@@ -99,7 +99,7 @@ func TestAllowed(t *testing.T) {
 	i := &issuers{roots: roots, resolver: r.Address}
 	for name, why := range map[string]string{
 		"one.example": "", "www.one.example": "", "free.example": "", "mail.example": "", "wild.example": "", "a.other.example": "",
-		"none.example": "it allows nobody, and not ca.example", "other.example": "it allows other.example, and not ca.example", "b.other.example": "the CAA record of other.example forbids it", "*.wild.example": "it allows other.example",
+		"none.example": "it allows no authority, and not ca.example", "other.example": "it allows other.example, and not ca.example", "b.other.example": "the CAA record of other.example forbids it", "*.wild.example": "it allows other.example",
 	} {
 		err := i.allowed(t.Context(), []string{server.URL + "/known"}, name)
 		if (err == nil) != (why == "") || err != nil && !strings.Contains(err.Error(), why) {

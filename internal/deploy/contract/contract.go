@@ -46,7 +46,7 @@ type Env struct {
 }
 
 // Editor is the field manager of edits by hand.
-const Editor = "somebody"
+const Editor = "by-hand"
 
 // Run runs the suite. open makes a platform and puts the image into its registry.
 func Run(t *testing.T, open func(t *testing.T, img v1.Image) *Env) {

@@ -7,7 +7,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// drift: somebody edits the Service by hand. The next rollout starts from the edited state, overrides it, and reports that.
+// drift: the Service is edited by hand. The next rollout starts from the edited state, overrides it, and reports that.
 func (s *suite) drift(t *testing.T) {
 	if s.env.Edit == nil {
 		t.Skip(s.env.NoEdit)

@@ -31,7 +31,7 @@ func TestTold(t *testing.T) {
 }
 
 // TestAttack_ForwardedHeaders: a client names another address, another scheme, a certificate that it does not have, in each spelling that
-// a framework takes for the proxy's. It hopes that its requests count for somebody else's rate limit, that an allowed address lets it in, or
+// a framework takes for the proxy's. It hopes that its requests count for another client's rate limit, that an allowed address lets it in, or
 // that it is taken for an admin. Nothing of that reaches the app, neither directly nor, with an underscore, through a trusted proxy.
 func TestAttack_ForwardedHeaders(t *testing.T) {
 	spellings := []string{"X-Forwarded-For", "x-forwarded-for", "X_Forwarded_For", "X-Forwarded_For", "X_FORWARDED-FOR", "X-Forwarded-Proto", "X_Forwarded_Proto", "X-Forwarded-Host",

@@ -172,7 +172,7 @@ func (z *inflater) drop(n uint) {
 }
 
 // run decodes until src or dst is used up or the stream ends. It returns how many bytes of src it used; after inflated,
-// those that follow belong to somebody else.
+// those that follow are not part of the stream.
 func (z *inflater) run(src []byte) (n int, status inflateStatus, err error) {
 	in, ok := 0, true
 	for {

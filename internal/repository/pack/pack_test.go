@@ -18,7 +18,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 )
 
-// git runs git in a folder, without anybody's configuration.
+// git runs git in a folder, without the configuration of the user or the machine.
 func git(t testing.TB, dir, stdin string, args ...string) string {
 	t.Helper()
 	out, err := tryGit(dir, stdin, args...)

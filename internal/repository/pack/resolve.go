@@ -100,7 +100,7 @@ func (x *indexer) countDeltas() (n int) {
 	return n
 }
 
-// claim returns the deltas on an object that name it, unless somebody has them already.
+// claim returns the deltas on an object that name it, unless another goroutine has them already.
 func (x *indexer) claim(id ID) (from, end int) {
 	if len(x.refs) == 0 {
 		return 0, 0

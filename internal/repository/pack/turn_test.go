@@ -88,7 +88,7 @@ func TestTurn(t *testing.T) {
 				}
 			}
 			if len(largeTurn) != 0 {
-				t.Error("somebody has kept the turn")
+				t.Error("the turn was not given back")
 			}
 		})
 	}

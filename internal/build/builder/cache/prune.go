@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What makes room in the cache, and what can never be taken from under somebody:
+// What makes room in the cache, and what can never be taken from under a build that uses it:
 //
 //   - An entry goes when it is not one of the newest two of its kind, it was not asked for in a week, and no process
 //     has it open: a process that was given an image of it holds a shared lock on its folder, until the process ends. Of pulled

@@ -103,13 +103,13 @@ func cached(ctx context.Context, name string, say func(string, ...any), fill fun
 		return "", err
 	}
 	err = os.Rename(tmp, repository)
-	if _, e := os.Stat(repository); e == nil { // somebody else may have been faster
+	if _, e := os.Stat(repository); e == nil { // another process may have been faster
 		err = nil
 	}
 	return repository, err
 }
 
-// git runs git in a repository, niced, without anybody's configuration.
+// git runs git in a repository, niced, without the configuration of the user or the machine.
 func git(ctx context.Context, dir string, stdin io.Reader, args ...string) error {
 	c := exec.CommandContext(ctx, "nice", append([]string{"-n", "19", "git"}, args...)...)
 	c.Dir, c.Stdin = dir, stdin

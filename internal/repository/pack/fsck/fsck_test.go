@@ -115,7 +115,7 @@ func compare(t *testing.T, objects []object) {
 
 var blob = object{"blob", "content\n"}
 
-// names that mean something to somebody, and some that only look so.
+// names that mean something to some system, and some that only look so.
 var names = []string{
 	"a", "a.c", "a-", "a/b", "/", ".", "..", "...", ".git", ".GIT", ".Git ", ".git.", ".git. .", ".git:x", ".git::$INDEX_ALLOCATION", "git~1", "GIT~1", "git~2",
 	"git~1 .", "git~10", ".gitx", ".g\u200cit", ".g\u200ci\u200dt\ufeff", "\u200e.git", ".git\u206a", ".git\xff", ".gi\xfft", ".g\u0131t", ".git\\x", "x\\.git", "x\\git~1",

@@ -36,19 +36,31 @@ demo: need-serve need-git build ## push a sample app, push again under load, rol
 demo-events: need-serve need-git build ## push five functions, send a signed webhook, see each step, a dead letter and its retry, on a throwaway server
 	go run ./test/demo/events
 
-.PHONY: test test-unit test-e2e test-demo
-test: check test-unit test-e2e test-demo ## everything that needs no cluster
+# The parts of make test run side by side: most scripts wait for windows, pauses and checks, while the unit tests compute. What they share is compiled
+# before, once: two go commands at a time that lack the same package both compile it.
+.PHONY: test test-unit test-e2e test-demo test-compile
+test: need-serve need-git need-languages need-clients need-prometheus build ## everything that needs no cluster
+	@$(MAKE) --no-print-directory test-compile
+	@$(MAKE) --no-print-directory -k -j4 BESIDE=1 check test-unit test-e2e test-demo
 
-# Three packages at a time, on two processors: those of the buildpacks wait for registries a third of the time, others for limits and pauses.
-test-unit: need-serve need-git need-languages need-clients need-prometheus build ## of it, the unit and part tests
+# What a part needs, where it runs alone.
+alone = $(if $(BESIDE),,$(1) build)
+
+test-compile:
+	@echo "-----> Compiling the tests, with the race detector"
+	go list -race -test -deps -export ./... >/dev/null
+
+# Alone, three packages at a time on two processors: those of the buildpacks wait for registries a third of the time, others for limits and pauses.
+# go vet is part of make check.
+test-unit: $(call alone,need-serve need-git need-languages need-clients need-prometheus) ## of it, the unit and part tests
 	@echo "-----> Unit and part tests, with the race detector"
-	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -p $$(($$(nproc) + 1)) -timeout 20m)
+	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -vet=off -p $$(($$(nproc) + $(if $(BESIDE),0,1))) -timeout 20m)
 
-test-e2e: need-serve need-git need-prometheus build ## of it, the end-to-end scripts
+test-e2e: $(call alone,need-serve need-git need-prometheus) ## of it, the end-to-end scripts
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
-	$(parts-env) $(call test,e2e,testname,./test/e2e/...,-count=1 -timeout 40m)
+	$(parts-env) $(call test,e2e,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m $(if $(BESIDE),-parallel 4))
 
-test-demo: need-serve need-git build
+test-demo: $(call alone,need-serve need-git)
 	@echo "-----> The demo, which is the first thing that people run"
 	go run ./test/demo
 
@@ -79,17 +91,22 @@ test-cluster: need-serve need-git build cluster-up ## everything that needs Kube
 test-cluster-alone: ## of it, the tests that need the running cluster for themselves
 	@echo "-----> Faults of the cluster"
 	. $(CLUSTERENV); $(parts-env) export GITD_CLUSTER_FAULTS=1; ended=0; \
-	( $(call test,knative-alone,testname,./test/knative/...,-count=1 -race -timeout 20m -run '^TestBuildFaults$$') ) || ended=1; \
-	( $(call test,e2e-cluster-alone,testname,./test/e2e/...,-count=1 -timeout 30m -run '^TestAlone$$') ) || ended=1; \
+	( $(call test,knative-alone,testname,./test/knative/...,-count=1 -race -vet=off -timeout 20m -run '^TestBuildFaults$$') ) || ended=1; \
+	( $(call test,e2e-cluster-alone,testname,./test/e2e/...,-count=1 -vet=off -timeout 30m -run '^TestAlone$$') ) || ended=1; \
 	exit $$ended
 
-test-cluster-together: cluster-eventing ## of it, the other tests of the platform, the builder and installing, then the end-to-end scripts
+# Two suites side by side, because both wait for the cluster most of the time.
+test-cluster-together: cluster-eventing ## of it, the other tests of the platform, the builder and installing, and beside them the end-to-end scripts
+	@$(MAKE) --no-print-directory -k -j2 test-cluster-platform test-cluster-scripts
+
+.PHONY: test-cluster-platform test-cluster-scripts
+test-cluster-platform:
 	@echo "-----> Tests of the platform and the builder on the cluster"
-	. $(CLUSTERENV); $(parts-env) ended=0; \
-	( $(call test,knative,testname,./test/knative/...,-count=1 -race -timeout 30m -skip '^TestBuildFaults$$') ) || ended=1; \
-	echo "-----> End-to-end tests: real git, real ssh, real Knative"; \
-	( $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -timeout 40m -run '^TestScripts$$') ) || ended=1; \
-	exit $$ended
+	. $(CLUSTERENV); $(parts-env) $(call test,knative,testname,./test/knative/...,-count=1 -race -vet=off -parallel 5 -timeout 30m -skip '^TestBuildFaults$$')
+
+test-cluster-scripts:
+	@echo "-----> End-to-end tests: real git, real ssh, real Knative"
+	. $(CLUSTERENV); $(parts-env) $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -vet=off -parallel 3 -timeout 40m -run '^TestScripts$$')
 
 # The samples are public repositories at the commits that test/apps/apps.toml names. They are read from bare mirrors: MIRRORS/OWNER/NAME.git.
 .PHONY: test-apps

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -220,6 +221,36 @@ func TestReasons(t *testing.T) {
 			if fn != "" && !strings.Contains(string(page), fmt.Sprintf("`%s`", fn)) {
 				t.Errorf("docs/architecture.md does not name the function %s", fn)
 			}
+		}
+	}
+}
+
+// TestWalk wants each file that docs/architecture.md names on the way of a push to be there: by its path, or by its name beside others.
+func TestWalk(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs/architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, walk, ok := strings.Cut(string(page), "\n## A push, file by file\n")
+	if !ok {
+		t.Fatal("docs/architecture.md does not tell the way of a push")
+	}
+	walk, _, _ = strings.Cut(walk, "\n## ")
+	named := regexp.MustCompile("`([a-z0-9/]+\\.go)`").FindAllStringSubmatch(walk, -1)
+	if len(named) < 30 {
+		t.Errorf("it names %d files", len(named))
+	}
+	at := ""
+	for _, n := range named {
+		path := n[1]
+		switch {
+		case strings.HasPrefix(path, "internal/"):
+			at = filepath.Dir(path)
+		default:
+			path = filepath.Join(at, path)
+		}
+		if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+			t.Errorf("it names %s, and there is no such file: give the path", path)
 		}
 	}
 }

@@ -94,6 +94,8 @@ func (b *build) layered() (*kit.Layer, error) {
 		fill = nil
 	case full != "" && (keep || len(b.pkg.DevDependencies) == 0):
 		fill = func() error { return kit.CopyTree(full, inLayer, nil) }
+	case full != "" && b.compiles(full):
+		fill = func() error { return b.compiledOnce(full, modules, inLayer) }
 	}
 	return layer, b.fillLayer(layer, key, fill, modules, inLayer)
 }
@@ -188,6 +190,31 @@ func (b *build) pruned(modules, inLayer string, keep bool) error {
 		if err := b.prune(); err != nil {
 			return err
 		}
+	}
+	return kit.Move(modules, inLayer)
+}
+
+// compiles tells whether packages were compiled when they were installed, which may take minutes. The package managers named here know afterwards what
+// they compiled, or take it out of a cache of theirs.
+func (b *build) compiles(modules string) bool {
+	if b.tool.kind != "npm" && b.tool.kind != "yarn" {
+		return false
+	}
+	for _, in := range []string{"*", "@*/*"} {
+		if found, _ := filepath.Glob(filepath.Join(modules, in, "binding.gyp")); len(found) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// compiledOnce takes the packages for development out of a copy: a second installation would compile a second time.
+func (b *build) compiledOnce(full, modules, inLayer string) error {
+	if err := kit.CopyTree(full, modules, nil); err != nil {
+		return err
+	}
+	if err := b.withoutHooks(b.prune); err != nil {
+		return err
 	}
 	return kit.Move(modules, inLayer)
 }

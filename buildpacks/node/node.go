@@ -295,7 +295,8 @@ func (b *build) prepare() error {
 
 func (b *build) install(dev bool) error {
 	env := b.env.Clone()
-	env.Default("CI", "true") // package managers ask no questions then; to builds it says more, so that they do not get it
+	env.Default("CI", "true")             // package managers ask no questions then; to builds it says more, so that they do not get it
+	env.Default("JOBS", kit.Processors()) // of node-gyp, which compiles one file at a time without it
 	return b.commandIn(b.root, b.tool.install(dev), env)
 }
 

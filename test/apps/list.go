@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -67,10 +68,18 @@ func (s *sample) app() string {
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
-// samples reads the list.
-func samples() ([]sample, error) {
+// samples reads the list: apps.toml, or another file.
+func samples(file string) ([]sample, error) {
+	text := listed
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		text = string(b)
+	}
 	var list struct{ App []sample }
-	meta, err := toml.Decode(listed, &list)
+	meta, err := toml.Decode(text, &list)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 
 // TestSamples: the list can be read, its patterns are patterns, its names are names of apps.
 func TestSamples(t *testing.T) {
-	all, err := samples()
+	all, err := samples("")
 	if err != nil {
 		t.Fatal(err)
 	}

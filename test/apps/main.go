@@ -31,6 +31,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.mirrors, "mirrors", "", "the `folder` with the bare mirrors of the repositories: OWNER/NAME.git")
 	flag.StringVar(&o.only, "run", "", "try only the samples whose name or language matches this `pattern`")
+	flag.StringVar(&o.list, "list", "", "the `file` with another list than apps.toml")
 	flag.StringVar(&o.logs, "logs", "bin/results/apps", "the `folder` for what each push says, and for results.jsonl and results.md")
 	flag.DurationVar(&o.limit, "limit", 15*time.Minute, "how long a push may take")
 	flag.IntVar(&o.jobs, "jobs", 1, "how many samples are tried at a time")
@@ -44,10 +45,10 @@ func main() {
 
 // options are what the command line says.
 type options struct {
-	mirrors, only, logs string
-	limit               time.Duration
-	jobs                int
-	goOn                bool
+	mirrors, only, list, logs string
+	limit                     time.Duration
+	jobs                      int
+	goOn                      bool
 }
 
 func try(ctx context.Context, o options) (err error) {
@@ -55,7 +56,7 @@ func try(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	all, err := samples()
+	all, err := samples(o.list)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,11 @@ package lambda
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -76,8 +79,12 @@ func (a *api) next(w http.ResponseWriter, r *http.Request) {
 // take takes the invocation that a request of the runtime answers; nil says that it is refused. What the runtime sends is read until the
 // invocation's deadline: by then it is ended, but what it has started may still hold the connection.
 func (a *api) take(w http.ResponseWriter, r *http.Request) *invocation {
-	inv := a.broker.take(r.PathValue("id"))
-	if inv == nil {
+	inv, answered := a.broker.take(r.PathValue("id"))
+	switch {
+	case answered:
+		answer(w, http.StatusForbidden, invalidState)
+		return nil
+	case inv == nil:
 		answer(w, http.StatusBadRequest, invalidID)
 		return nil
 	}
@@ -86,13 +93,14 @@ func (a *api) take(w http.ResponseWriter, r *http.Request) *invocation {
 }
 
 func (a *api) response(w http.ResponseWriter, r *http.Request) {
-	mode := r.Header.Get("Lambda-Runtime-Function-Response-Mode")
-	if mode != "" && mode != "streaming" {
-		answer(w, http.StatusBadRequest, invalidMode)
-		return
-	}
 	inv := a.take(w, r)
 	if inv == nil {
+		return
+	}
+	mode := r.Header.Get("Lambda-Runtime-Function-Response-Mode")
+	if mode != "" && mode != "streaming" {
+		inv.result <- failed(inv, errMode, fmt.Sprintf("the runtime answers in the mode %.60q, which there is not", mode))
+		answer(w, http.StatusBadRequest, invalidMode)
 		return
 	}
 	if mode == "streaming" || r.Header.Get("Content-Type") == integration {
@@ -102,7 +110,7 @@ func (a *api) response(w http.ResponseWriter, r *http.Request) {
 	body, err := readAll(r.Body, maxResponse)
 	switch {
 	case errors.Is(err, errLong):
-		inv.result <- failed(inv, errTooLarge, "Response payload size exceeded maximum allowed payload size ("+strconv.Itoa(maxResponse)+" bytes).")
+		inv.result <- tooLarge(r.ContentLength)
 		answer(w, http.StatusRequestEntityTooLarge, tooLargeReply)
 	case err != nil && !time.Now().Before(inv.deadline):
 		inv.result <- a.broker.timedOut(inv)
@@ -116,7 +124,14 @@ func (a *api) response(w http.ResponseWriter, r *http.Request) {
 
 // stream passes an answer on while the runtime writes it.
 func (a *api) stream(w http.ResponseWriter, r *http.Request, inv *invocation) {
-	res := result{contentType: r.Header.Get("Content-Type"), stream: r.Body, until: inv.deadline, done: make(chan struct{})}
+	res := result{contentType: r.Header.Get("Content-Type"), stream: r.Body, until: inv.deadline, done: make(chan struct{}), broke: func() string {
+		kind := r.Trailer.Get("Lambda-Runtime-Function-Error-Type")
+		body, _ := base64.StdEncoding.DecodeString(r.Trailer.Get("Lambda-Runtime-Function-Error-Body")) // what is none says nothing
+		if kind == "" {
+			return ""
+		}
+		return told(result{errorType: kind, body: body})
+	}}
 	inv.result <- res
 	<-res.done
 	answer(w, http.StatusAccepted, accepted)
@@ -139,16 +154,16 @@ func (a *api) error(w http.ResponseWriter, r *http.Request) {
 	if len(body) == 0 {
 		body, _ = json.Marshal(functionError{"", kind}) // two strings: cannot fail
 	}
-	contentType := r.Header.Get("Content-Type")
-	if contentType == "" || strings.HasPrefix(contentType, "application/vnd.aws.lambda.error") {
-		contentType = "application/json"
+	contentType := cmp.Or(r.Header.Get("Content-Type"), "application/json")
+	if strings.HasPrefix(contentType, "application/vnd.aws.lambda.error.cause+json") {
+		body, contentType = withoutCause(body)
 	}
 	inv.result <- result{body: body, contentType: contentType, errorType: kind}
 	answer(w, http.StatusAccepted, accepted)
 }
 
 func (a *api) initError(w http.ResponseWriter, r *http.Request) {
-	if a.broker.initialized() {
+	if !a.broker.fail() {
 		answer(w, http.StatusForbidden, invalidState)
 		return
 	}
@@ -161,6 +176,29 @@ func (a *api) initError(w http.ResponseWriter, r *http.Request) {
 	e.Type = errorType(r.Header.Get("Lambda-Runtime-Function-Error-Type"), body)
 	answer(w, http.StatusAccepted, accepted)
 	a.failed(e)
+}
+
+// tooLarge is the result of an invocation whose answer is. length is below 0 where it is not known.
+func tooLarge(length int64) result {
+	size := ""
+	if length >= 0 {
+		size = fmt.Sprintf(" (%d bytes)", length)
+	}
+	body, _ := json.Marshal(functionError{fmt.Sprintf("Response payload size%s exceeded maximum allowed payload size (%d bytes).", size, maxResponse), errTooLarge}) // two strings: cannot fail
+	return result{body: body, contentType: "application/json", errorType: errTooLarge}
+}
+
+// withoutCause is an error that comes with its cause, which is for a trace, as callers get it, and its type.
+func withoutCause(body []byte) ([]byte, string) {
+	var e struct {
+		functionError
+		Trace []string `json:"stackTrace,omitempty"`
+	}
+	if json.Unmarshal(body, &e) != nil {
+		return []byte(`"Invalid error body"`), "application/octet-stream"
+	}
+	text, _ := json.Marshal(e) // texts: cannot fail
+	return text, "application/json"
 }
 
 // errorType is the type of an error that a runtime tells: its header's, else its document's.

@@ -35,7 +35,7 @@ func (f *front) event(w http.ResponseWriter, r *http.Request, body []byte) {
 		return
 	case res.stream != nil:
 		w.Header().Set("Content-Type", res.contentType)
-		write(w, res, nil)
+		f.write(w, res, nil)
 		return
 	}
 	text := bytes.TrimSpace(res.body)

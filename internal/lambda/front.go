@@ -123,7 +123,7 @@ func (f *front) plain(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 	h.Set("Content-Type", res.contentType)
 	w.WriteHeader(status)
-	write(w, res, nil)
+	f.write(w, res, nil)
 }
 
 // failure answers a request whose function has failed. What went wrong is in the log, its type is told.
@@ -140,7 +140,7 @@ func (f *front) failure(w http.ResponseWriter, res result) {
 }
 
 // write writes an answer's body, a streamed one as it comes. What was read of a stream before comes first.
-func write(w http.ResponseWriter, res result, first []byte) {
+func (f *front) write(w http.ResponseWriter, res result, first []byte) {
 	if res.stream == nil {
 		_, _ = w.Write(res.body) // the client has gone
 		return
@@ -161,6 +161,10 @@ func write(w http.ResponseWriter, res result, first []byte) {
 			_ = flush.Flush()
 		}
 		if err == io.EOF {
+			if broke := res.broke(); broke != "" {
+				f.config.Log("a streamed answer failed: %s", broke)
+				panic(http.ErrAbortHandler)
+			}
 			return
 		}
 		if err != nil {

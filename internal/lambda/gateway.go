@@ -281,7 +281,7 @@ func (f *front) streamed(w http.ResponseWriter, res result) {
 		if res.contentType != "" {
 			w.Header().Set("Content-Type", res.contentType)
 		}
-		write(w, res, nil)
+		f.write(w, res, nil)
 		return
 	}
 	stream := bufio.NewReader(res.stream)
@@ -309,7 +309,7 @@ func (f *front) streamed(w http.ResponseWriter, res result) {
 		return
 	}
 	w.WriteHeader(status)
-	write(w, res, nil)
+	f.write(w, res, nil)
 }
 
 // prelude reads what is before the zero bytes.

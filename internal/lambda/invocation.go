@@ -18,6 +18,7 @@ const (
 	errExit     = "Runtime.ExitError"
 	errTimeout  = "Sandbox.Timedout"
 	errTooLarge = "Function.ResponseSizeTooLarge"
+	errMode     = "Runtime.InvalidResponseModeHeader"
 )
 
 // errBusy says that an invocation has not had its turn in time.
@@ -41,6 +42,7 @@ type result struct {
 	again       bool   // the runtime ended before it had the invocation
 
 	stream io.Reader     // what a streamed answer has; nil for one that is complete
+	broke  func() string // of a stream that was read to its end: what the runtime says that has failed meanwhile, "" for nothing
 	until  time.Time     // reading the stream fails from then on
 	done   chan struct{} // closed when the stream has been read
 }
@@ -80,6 +82,7 @@ type broker struct {
 	busy    *invocation // what it works on: until it asks for the next, the answer may be given or under way
 	limit   *time.Timer // ends the runtime that is busy for too long
 	asked   bool        // the runtime that runs has asked for an invocation
+	broken  bool        // it has said that it could not load the function
 	ready   func()      // to be called when it does
 }
 
@@ -92,7 +95,7 @@ func (b *broker) began(ready func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.life, b.end = context.WithCancel(context.Background())
-	b.asked, b.ready = false, ready
+	b.asked, b.broken, b.ready = false, false, ready
 }
 
 // ended notes that the runtime has ended. What it worked on has failed.
@@ -131,12 +134,13 @@ func (b *broker) expire(inv *invocation) {
 	b.kill(inv)
 }
 
-// next waits for an invocation, for the runtime. false says that the runtime works on one already; nil without it that ctx or the runtime ended.
+// next waits for an invocation, for the runtime; one that has not answered the last gets that again. false says that the runtime may not ask, for it could not load the
+// function; nil without it that ctx or the runtime ended.
 func (b *broker) next(ctx context.Context) (*invocation, bool) {
 	b.mu.Lock()
-	if b.current != nil {
-		b.mu.Unlock()
-		return nil, false
+	if b.broken || b.current != nil {
+		defer b.mu.Unlock()
+		return b.current, !b.broken
 	}
 	b.free()
 	life := b.life
@@ -167,23 +171,26 @@ func (b *broker) next(ctx context.Context) (*invocation, bool) {
 	}
 }
 
-// take takes the invocation that the runtime works on, to be answered. nil: no invocation has that ID.
-func (b *broker) take(id string) *invocation {
+// take takes the invocation that the runtime works on, to be answered. nil: that ID is not its, or with answered, it has been answered.
+func (b *broker) take(id string) (inv *invocation, answered bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.current == nil || b.current.id != id {
-		return nil
+		return nil, b.current == nil && b.busy != nil && b.busy.id == id
 	}
-	inv := b.current
-	b.current = nil
-	return inv
+	inv, b.current = b.current, nil
+	return inv, false
 }
 
-// initialized tells whether the runtime has asked for an invocation.
-func (b *broker) initialized() bool {
+// fail notes that the runtime could not load the function. false: it had loaded it, or has said so before.
+func (b *broker) fail() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.asked
+	if b.asked || b.broken {
+		return false
+	}
+	b.broken = true
+	return true
 }
 
 // invoke calls the function. The error is errBusy, or ctx's: a function that has the invocation works on it to its end even if no client waits for

@@ -185,7 +185,7 @@ func check(t *testing.T, f *function, tt row) {
 // The cases of the runtime interface emulator, with a function that is built with aws-lambda-go, then those of HTTP and of events.
 func TestFunction(t *testing.T) {
 	t.Parallel()
-	f := start(t, []string{"AWS_LAMBDA_FUNCTION_TIMEOUT=60", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512"}, "--handler", "app.handler", filepath.Join(programs, "bootstrap"))
+	f := start(t, []string{"AWS_LAMBDA_FUNCTION_TIMEOUT=60", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512", "AWS_LAMBDA_FUNCTION_NAME=MyCoolName", "SUM=4=4"}, "--handler", "app.handler", filepath.Join(programs, "bootstrap"))
 	invoke := func(name, body string, status int, want ...string) row {
 		return row{name: name, method: "POST", path: invokePath, body: body, status: status, want: want}
 	}
@@ -209,8 +209,8 @@ func TestFunction(t *testing.T) {
 		invoke("6 MiB", `"`+strings.Repeat("x", 6<<20-2)+`"`, 200, `{"got":"xxx`),
 		invoke("one byte more", `"`+strings.Repeat("x", 6<<20-1)+`"`, 413, "RequestTooLarge"),
 		invoke("an answer that is too large", `{"do":"large"}`, 200, "X-Amz-Function-Error: Unhandled", "Function.ResponseSizeTooLarge"),
-		invoke("the environment", `{"do":"env"}`, 200, `"_HANDLER":"app.handler"`, `"AWS_LAMBDA_FUNCTION_NAME":"shop"`, `"AWS_LAMBDA_FUNCTION_MEMORY_SIZE":"512"`, `"LAMBDA_TASK_ROOT":"`+f.cmd.Dir+`"`, `"PORT":""`),
-		{"the client's context", "POST", invokePath, `{"do":"context"}`, []string{"X-Amz-Client-Context: eyJjdXN0b20iOnsiayI6InYifX0="}, 200, []string{`"client":"v"`, `"id":true`, `"left":60`, "function:shop"}, ""},
+		invoke("the environment", `{"do":"env"}`, 200, `"_HANDLER":"app.handler"`, `"AWS_LAMBDA_FUNCTION_NAME":"MyCoolName"`, `"SUM":"4=4"`, `"AWS_LAMBDA_FUNCTION_MEMORY_SIZE":"512"`, `"LAMBDA_TASK_ROOT":"`+f.cmd.Dir+`"`, `"PORT":""`),
+		{"the client's context", "POST", invokePath, `{"do":"context"}`, []string{"X-Amz-Client-Context: eyJjdXN0b20iOnsiayI6InYifX0="}, 200, []string{`"client":"v"`, `"id":true`, `"left":60`, "function:MyCoolName"}, ""},
 		{"one that is none", "POST", invokePath, `{}`, []string{"X-Amz-Client-Context: %"}, 400, []string{"InvalidParameterValueException"}, ""},
 		{"a dry run", "POST", invokePath, `{"do":"exit"}`, []string{"X-Amz-Invocation-Type: DryRun"}, 204, nil, ""},
 		{"an asynchronous call", "POST", invokePath, `{"do":"error"}`, []string{"X-Amz-Invocation-Type: Event"}, 202, nil, `it did not work`},
@@ -344,9 +344,9 @@ func TestRuntimeAPI(t *testing.T) {
 	f := start(t, nil, script)
 	for _, tt := range []row{
 		{"an answer of any type", "POST", invokePath, "hello", nil, 200, []string{"Content-Type: text/plain", "\r\nECHO hello"}, "done: 202"},
-		{"a second answer", "POST", invokePath, "x", nil, 200, nil, `"errorType":"InvalidRequestID"}` + "\n again: 400"},
-		{"the next before an answer", "POST", invokePath, "twice", nil, 200, []string{"ECHO twice"}, "next twice: 403"},
-		{"an unknown mode", "POST", invokePath, "mode", nil, 200, []string{"ECHO mode"}, "mode: 400"},
+		{"a second answer", "POST", invokePath, "x", nil, 200, nil, `"errorType":"InvalidStateTransition"}` + "\n again: 403"},
+		{"the next before an answer", "POST", invokePath, "twice", nil, 200, []string{"ECHO twice"}, "next twice: 200\ntwice"},
+		{"an unknown mode", "POST", invokePath, "mode", nil, 200, []string{"X-Amz-Function-Error: Unhandled", "Runtime.InvalidResponseModeHeader"}, "mode: 400"},
 		{"an unknown ID", "POST", invokePath, "other", nil, 200, []string{"ECHO other"}, "other: 400"},
 		{"an error of the initialization, too late", "POST", invokePath, "init", nil, 200, []string{"ECHO init"}, "init: 403"},
 		{"an error without a word", "POST", invokePath, "bare", nil, 200, []string{"X-Amz-Function-Error: Unhandled", "Runtime.Unknown"}, "bare: 202"},

@@ -96,7 +96,7 @@ func handle(ctx context.Context, raw json.RawMessage) (any, error) {
 		return map[string]string{"specversion": "1.0", "id": "r-1", "source": "/function", "type": "t.reply"}, nil
 	case "env":
 		env := map[string]string{}
-		for _, name := range []string{"_HANDLER", "LAMBDA_TASK_ROOT", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "PORT"} {
+		for _, name := range []string{"_HANDLER", "LAMBDA_TASK_ROOT", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "PORT", "SUM"} {
 			env[name] = os.Getenv(name)
 		}
 		return env, nil

@@ -18,7 +18,7 @@ func TestWebhooks(t *testing.T) {
 		good + "secret = \"S\"\npath = \"a\"":                                       "path is that of a URL",
 		good + "secret = \"S\"\nbroker = \"No!\"":                                   "broker: a name is of",
 		good + "secret = \"S\"\ntoken = \"x\"":                                      "unknown setting io.gitd.webhooks.token",
-		"\n[[io.gitd.webhooks]]\nname = \"a\"\nkind = \"svn\"\nsecret = \"S\"":      `line 2: io.gitd.webhooks "a": kind is "github", "gitlab", "stripe" or "standard", not "svn"`,
+		"\n[[io.gitd.webhooks]]\nname = \"a\"\nkind = \"svn\"\nsecret = \"S\"":      `line 2: io.gitd.webhooks "a": kind is "github", "gitlab", "stripe", "s3" or "standard", not "svn"`,
 		"[[io.gitd.webhooks]]\nname = \"A\"\nkind = \"github\"\nsecret = \"S\"":     "name: a name is of",
 		good + "secret = \"S\"\n" + good + "secret = \"S\"":                         `line 5: io.gitd.webhooks "a": there is another of that name`,
 		good + "secret = \"S\"\npath = \"/x\"\n[[io.gitd.triggers]]\npath = \"/a\"": "a trigger, or a schedule with a path, has that name",

@@ -65,7 +65,7 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p, err := readProof(found.Kind, r.Header)
 	if err != nil {
-		unproven(w, err)
+		unproven(w, found.Kind, err)
 		return
 	}
 	leave := s.enter(found.AppID)
@@ -130,29 +130,34 @@ func tooLarge(w http.ResponseWriter) {
 	say(w, http.StatusRequestEntityTooLarge, "the request is larger than "+app.Size(event.MaxSize)+", the size that an event may have")
 }
 
-// take checks the proof of a request, and gives its event to the broker.
+// take checks the proof of a request, and gives its events to the broker. Where the broker takes only some of several, the request is not taken: sent again, it brings the others,
+// and those of before are the same events.
 func (s *Handler) take(w http.ResponseWriter, r *http.Request, found *Found, p *proof, body []byte) {
 	now := time.Now()
 	if err := p.check(found.Secrets, body, now); err != nil {
-		unproven(w, err)
+		unproven(w, found.Kind, err)
 		return
 	}
-	e, err := found.toEvent(found.App, r.Header, body, now)
+	all, err := found.toEvents(found.App, r.Header, body, now)
 	switch {
 	case err != nil:
 		say(w, http.StatusBadRequest, err.Error())
 		return
-	case e == nil:
+	case len(all) == 0:
 		say(w, http.StatusOK, "the webhook works")
 		return
 	}
-	receipt, err := s.Send(r.Context(), found.Broker, *e, event.Sender{Kind: event.FromSource, Name: "webhook " + found.App + "/" + found.Name, ID: found.AppID})
-	if err != nil {
-		s.refused(w, found, err)
-		return
-	}
-	if receipt.Number != 0 {
-		w.Header().Set("Gitd-Event", "e"+strconv.FormatInt(receipt.Number, 10))
+	from := event.Sender{Kind: event.FromSource, Name: "webhook " + found.App + "/" + found.Name, ID: found.AppID}
+	for _, e := range all {
+		receipt, err := s.Send(r.Context(), found.Broker, *e, from)
+		if err != nil {
+			w.Header().Del("Gitd-Event")
+			s.refused(w, found, err)
+			return
+		}
+		if receipt.Number != 0 {
+			w.Header().Add("Gitd-Event", "e"+strconv.FormatInt(receipt.Number, 10))
+		}
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
@@ -174,8 +179,12 @@ func (s *Handler) refused(w http.ResponseWriter, found *Found, err error) {
 }
 
 // unproven answers a request that does not come from who has the secret.
-func unproven(w http.ResponseWriter, err error) {
-	w.Header().Set("WWW-Authenticate", `Signature realm="webhook"`)
+func unproven(w http.ResponseWriter, k Kind, err error) {
+	scheme := "Signature"
+	if k == S3 {
+		scheme = "Bearer"
+	}
+	w.Header().Set("WWW-Authenticate", scheme+` realm="webhook"`)
 	say(w, http.StatusUnauthorized, err.Error())
 }
 

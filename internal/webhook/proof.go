@@ -51,6 +51,8 @@ func readProof(k Kind, h http.Header) (proof, error) {
 		return standardProof(h)
 	case Stripe:
 		return stripeProof(h)
+	case S3:
+		return bearerProof(h)
 	}
 	return standardProof(h)
 }

@@ -84,6 +84,14 @@ func TestProof(t *testing.T) {
 		{"GitLab's signing token", GitLab, standard(standardSum), []string{standardSecret}, standardBody, 0, ""},
 		{"a bad signature and a token", GitLab, func() http.Header { h := standard(other); h.Set("X-Gitlab-Token", standardSecret); return h }(), []string{standardSecret}, standardBody, 0, "does not fit"},
 
+		{"a bearer token", S3, header("Authorization", "Bearer abc"), []string{"old", "abc"}, "", 0, ""},
+		{"a bearer token by another case", S3, header("Authorization", "bearer  abc"), []string{"abc"}, "", 0, ""},
+		{"another bearer token", S3, header("Authorization", "Bearer abd"), []string{"abc"}, "", 0, "is not the secret"},
+		{"no bearer token", S3, header(), []string{"abc"}, "", 0, "is missing"},
+		{"an empty bearer token", S3, header("Authorization", "Bearer "), []string{""}, "", 0, "is not Bearer"},
+		{"a token by another scheme", S3, header("Authorization", "Basic abc"), []string{"abc"}, "", 0, "is not Bearer"},
+		{"a token alone", S3, header("Authorization", "abc"), []string{"abc"}, "", 0, "is not Bearer"},
+
 		{"Standard's example", Standard, standard(standardSum), []string{standardSecret}, standardBody, 0, ""},
 		{"by Svix's names", Standard, svix, []string{standardSecret}, standardBody, 0, ""},
 		{"one of several", Standard, standard(other + " v2,x v1a,y " + standardSum), []string{standardSecret}, standardBody, 0, ""},
@@ -144,10 +152,11 @@ func TestProof_Stripe(t *testing.T) {
 func FuzzProof(f *testing.F) {
 	f.Add("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", "1", "1614265330")
 	f.Add("t=1614265330,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd,v0=x", "1", "1")
+	f.Add("Bearer x", "", "")
 	f.Add("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= v1,", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330")
 	secret := []byte(fmt.Sprintf("%x", bytes.Repeat([]byte{7}, 32)))
 	f.Fuzz(func(t *testing.T, signature, id, at string) {
-		h := header("X-Hub-Signature-256", signature, "Stripe-Signature", signature, "X-Gitlab-Token", signature, "Webhook-Signature", signature, "Webhook-Id", id, "Webhook-Timestamp", at)
+		h := header("X-Hub-Signature-256", signature, "Stripe-Signature", signature, "X-Gitlab-Token", signature, "Authorization", signature, "Webhook-Signature", signature, "Webhook-Id", id, "Webhook-Timestamp", at)
 		for _, k := range Kinds {
 			p, err := readProof(k, h)
 			if err == nil && (len(p.sums) == 0 && p.token == "" || len(p.sums) > mostSums) {

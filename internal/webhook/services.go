@@ -10,8 +10,10 @@ import (
 	"github.com/gitd-io/gitd/internal/event"
 )
 
-// toEvent is a request whose proof fits as an event; nil where it only asks whether the webhook works. of is the app's name. Its error is a refusal.
-func (w *Webhook) toEvent(of string, h http.Header, body []byte, now time.Time) (e *event.Event, err error) {
+// toEvents are the events of a request whose proof fits: one, or of S3 each record; none where it only asks whether the webhook works. of is the app's name. Its error is
+// a refusal.
+func (w *Webhook) toEvents(of string, h http.Header, body []byte, now time.Time) (all []*event.Event, err error) {
+	var e *event.Event
 	switch w.Kind {
 	case GitHub:
 		e, err = gitHubEvent(h, body, now)
@@ -19,14 +21,19 @@ func (w *Webhook) toEvent(of string, h http.Header, body []byte, now time.Time) 
 		e, err = gitLabEvent(h, body, now)
 	case Stripe:
 		e, err = stripeEvent(body, now)
+	case S3:
+		all, err = s3Events(body, now)
 	default:
 		e = standardEvent(h, body, now)
 		e.Source = event.SourceOfApp(of) + "/webhooks/" + w.Name
 	}
 	if e != nil {
+		all = []*event.Event{e}
+	}
+	for _, e := range all {
 		e.Extensions = map[string]string{event.WebhookAttribute: of + "/" + w.Name}
 	}
-	return e, err
+	return all, err
 }
 
 // gitLabEvent is a request of GitLab as the adapter of CloudEvents for it has it.

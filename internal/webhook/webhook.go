@@ -20,11 +20,12 @@ const (
 	GitHub   Kind = "github"   // also Gitea and Forgejo, which sign in the same way
 	GitLab   Kind = "gitlab"   // with a secret token, or a signing token
 	Stripe   Kind = "stripe"   // webhook endpoints
+	S3       Kind = "s3"       // notifications of MinIO and others that have those of Amazon S3, with a bearer token
 	Standard Kind = "standard" // the specification Standard Webhooks
 )
 
 // Kinds are all kinds.
-var Kinds = []Kind{GitHub, GitLab, Stripe, Standard}
+var Kinds = []Kind{GitHub, GitLab, Stripe, S3, Standard}
 
 // Bounds of webhooks.
 const (

@@ -1,6 +1,6 @@
 # The programs that are shipped beside gitd. A file changes, and gets a new time, only when its content does: the builder image is
 # cached by what they hold.
-PARTS    := gitd-shim gitd-helper gitd-phases gitd-pod gitd-keeper gitd-builder gitd-lambda gitd-acme buildpacks lifecycle launcher
+PARTS    := gitd-shim gitd-proxy gitd-helper gitd-phases gitd-pod gitd-keeper gitd-builder gitd-lambda gitd-acme buildpacks lifecycle launcher
 PARTSDIR := bin/parts
 STAGING  := bin/.parts
 
@@ -13,7 +13,7 @@ define take-part
 @cmp -s $(STAGING)/$(1) $(PARTSDIR)/$(1) || { cp $(STAGING)/$(1) $(PARTSDIR)/.$(1).new && mv $(PARTSDIR)/.$(1).new $(PARTSDIR)/$(1) && echo "built $(PARTSDIR)/$(1)"; }
 endef
 
-part-gitd-shim part-gitd-helper part-gitd-phases part-gitd-pod part-gitd-keeper part-gitd-builder part-gitd-lambda part-gitd-acme: part-%:
+part-gitd-shim part-gitd-proxy part-gitd-helper part-gitd-phases part-gitd-pod part-gitd-keeper part-gitd-builder part-gitd-lambda part-gitd-acme: part-%:
 	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(STAGING)/$* ./cmd/$*
 	$(call take-part,$*)
 

@@ -1,4 +1,4 @@
-// Package parts finds the programs that are shipped beside gitd: the shim that watches an instance, the buildpacks, the
+// Package parts finds the programs that are shipped beside gitd: the shim that watches an instance, the proxy, the buildpacks, the
 // lifecycle and its launcher, what runs functions of Lambda, what reads and writes images for builds, what makes the builder image, and what runs in Pods on a cluster.
 package parts
 
@@ -12,6 +12,7 @@ import (
 // The parts. Each is a static binary.
 const (
 	Shim       = "gitd-shim"    // watches one container: cmd/gitd-shim
+	Proxy      = "gitd-proxy"   // carries the requests of users: cmd/gitd-proxy
 	Buildpacks = "buildpacks"   // all of our buildpacks: buildpacks/
 	Lambda     = "gitd-lambda"  // runs functions that are written for AWS Lambda, in their images: cmd/gitd-lambda
 	Lifecycle  = "lifecycle"    // github.com/buildpacks/lifecycle/cmd/lifecycle

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gitd-io/gitd/internal/netns"
 )
 
 // backlog is how many connections wait for a listener in a container to accept them.
@@ -22,7 +24,7 @@ func (c *Container) Listen(port int) (net.Listener, error) {
 	if c.space == nil || c.ended {
 		return fail(os.ErrProcessDone)
 	}
-	fd, err := socketIn(c.space, unix.AF_INET)
+	fd, err := netns.Socket(c.space, unix.AF_INET)
 	if err != nil {
 		return fail(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/netns"
 )
 
 // Room is where a process of gitd's own reads what strangers wrote: a control group with limits, and a network namespace that has nothing but
@@ -90,7 +91,7 @@ func (r *Room) Start(c *exec.Cmd) error {
 
 // Listen listens on a TCP port of the Room's own loopback, 127.0.0.1, for gitd to answer.
 func (r *Room) Listen(port int) (net.Listener, error) {
-	fd, err := socketIn(r.space.file, unix.AF_INET)
+	fd, err := netns.Socket(r.space.file, unix.AF_INET)
 	if err != nil {
 		return nil, err
 	}

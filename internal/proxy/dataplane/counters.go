@@ -128,6 +128,9 @@ func (r *Revision) Counts() (classes [6]int64, latency []Count) {
 	return classes, latency
 }
 
+// Held is how many requests wait for an instance.
+func (r *Revision) Held() int64 { return r.counters.held.Load() }
+
 // Metrics are what is known of a revision's requests.
 type Metrics struct {
 	Classes        [6]int64        // answers by hundreds of the status; 0 for any other than those of HTTP

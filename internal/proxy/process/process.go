@@ -1,0 +1,240 @@
+// Package process is gitd-proxy: the part of gitd that carries users' requests, in a process of its own. It knows what gitd tells it (package wire) and decides nothing itself. While no gitd
+// is there, it serves by what it was told last. Its life:
+//
+//  1. It says who it is (wire.Hello), and gets a whole: how to serve, revisions with their instances, the table, certificates, listeners.
+//  2. It serves, and is told each change. It tells which revisions at zero are asked for, and each second what it has counted.
+//  3. When the link ends, it goes on. The next gitd tells the whole again: what is known by the same key goes on with its connections, its queue and its counters.
+//  4. Leave ends it: it takes no more, answers what is under way, and ends.
+package process
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy/wire"
+)
+
+// Options configure a Process.
+type Options struct {
+	Edition string
+	Log     func(format string, args ...any)
+}
+
+// Process is the data plane, and what it was told.
+type Process struct {
+	o       Options
+	plane   atomic.Pointer[dataplane.Plane]
+	server  *http.Server
+	inside  *http.Server
+	seen    dataplane.Connections
+	own     atomic.Pointer[string] // the address at which gitd answers its own hosts
+	asks    asks
+	ended   chan struct{} // closed when Leave is done
+	leaving sync.Once
+
+	mu sync.Mutex // mu guards the following
+
+	link      *wire.Link // to the gitd that decides; nil for none
+	setup     wire.Setup
+	known     bool // there was a Setup
+	planes    []*dataplane.Plane
+	refused   map[string]int64
+	revisions map[string]*revision
+	routes    map[string]*wire.Route
+	named     map[string][]wire.Target
+	holding   map[wire.Maintenance]*dataplane.Maintenance
+	certs     certificates
+	listeners map[string]*listening
+	whole     *whole // what was named since the last Setup; nil after the whole
+}
+
+// whole is what gitd has named of all that there is.
+type whole struct {
+	revisions map[string]bool
+	instances map[string]bool
+}
+
+// New returns a Process that serves nothing yet.
+func New(o Options) *Process {
+	p := &Process{o: o, ended: make(chan struct{}), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
+	p.asks.waiting = map[uint64]chan bool{}
+	p.plane.Store(dataplane.New(nil))
+	p.server = dataplane.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.plane.Load().ServeHTTP(w, r) }))
+	p.inside = &http.Server{Handler: http.HandlerFunc(p.serveInside), ReadHeaderTimeout: 10 * time.Second}
+	go p.count()
+	return p
+}
+
+// Ended is closed when the Process was told to leave, and has.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Serve obeys a gitd at the other end of c until the link ends, and returns why it did.
+func (p *Process) Serve(c *net.UnixConn) error {
+	l := wire.NewLink(c)
+	p.mu.Lock()
+	if before := p.link; before != nil { // its gitd has ended, or is no longer the one that holds the data directory
+		before.End(net.ErrClosed)
+	}
+	p.link, p.whole = l, nil
+	hello := wire.Hello{PID: os.Getpid(), Version: wire.Version, Edition: p.o.Edition}
+	var files []*os.File
+	for name, at := range p.listeners {
+		if name == wire.Inside {
+			continue
+		}
+		if f, err := at.file(); err == nil {
+			hello.Listeners, files = append(hello.Listeners, name), append(files, f)
+		}
+	}
+	p.mu.Unlock()
+	l.Tell(wire.KindHello, hello, files...)
+	for {
+		f, err := l.Receive()
+		if err == nil {
+			err = p.take(l, &f)
+		}
+		if err != nil {
+			l.End(err)
+			p.mu.Lock()
+			if p.link == l {
+				p.link, p.whole = nil, nil
+			}
+			p.mu.Unlock()
+			p.asks.end()
+			return l.Err()
+		}
+	}
+}
+
+// Run serves until the link ends, or Leave is done.
+func (p *Process) Run(c *net.UnixConn) error {
+	err := p.Serve(c)
+	select {
+	case <-p.ended:
+	default:
+		p.stop()
+	}
+	return err
+}
+
+// stop ends everything at once.
+func (p *Process) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.ended:
+		return
+	default:
+	}
+	close(p.ended)
+	for _, at := range p.listeners {
+		at.close()
+	}
+	_ = p.server.Close()
+	_ = p.inside.Close()
+}
+
+// tell tells gitd something, where there is one.
+func (p *Process) tell(kind wire.Kind, message any) {
+	p.mu.Lock()
+	l := p.link
+	p.mu.Unlock()
+	if l != nil {
+		l.Tell(kind, message)
+	}
+}
+
+// take does what a frame says.
+func (p *Process) take(l *wire.Link, f *wire.Frame) error {
+	defer f.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link != l {
+		return net.ErrClosed
+	}
+	switch f.Kind {
+	case wire.KindSetup:
+		return into(f, p.begin)
+	case wire.KindRevision:
+		return into(f, p.addRevision)
+	case wire.KindInstances:
+		return into(f, func(m *wire.Instances) error { return p.setInstances(m, f.Files) })
+	case wire.KindDropped:
+		return into(f, p.dropInstance)
+	case wire.KindFailing:
+		return into(f, p.setFailing)
+	case wire.KindClose:
+		return into(f, p.closeRevision)
+	case wire.KindDrain:
+		return into(f, p.drain)
+	case wire.KindRoutes:
+		return into(f, p.setRoutes)
+	case wire.KindCertificates:
+		return into(f, p.setCertificates)
+	case wire.KindWhole:
+		p.end()
+	case wire.KindListen:
+		return into(f, func(m *wire.Listen) error { return p.listen(m, f.Files) })
+	case wire.KindAsk:
+		return into(f, func(m *wire.Asked) error { return p.answer(l, m) })
+	case wire.KindAnswer:
+		return into(f, func(m *wire.Answer) error { p.asks.answer(m.Number, m.Yes); return nil })
+	case wire.KindLeave:
+		p.leaving.Do(func() { go p.leave() })
+	default:
+		p.o.Log("proxy: gitd says something that this version does not know (%d)", f.Kind)
+	}
+	return nil
+}
+
+// into reads a frame's message and has it done.
+func into[M any](f *wire.Frame, do func(*M) error) error {
+	m := new(M)
+	if err := f.Into(m); err != nil {
+		return err
+	}
+	return do(m)
+}
+
+// answer says that everything that was told before is in effect.
+func (p *Process) answer(l *wire.Link, m *wire.Asked) error {
+	if m.Counts {
+		l.Tell(wire.KindCounts, p.counts(true))
+	}
+	l.Tell(wire.KindDone, wire.Asked{Number: m.Number})
+	return nil
+}
+
+// leaveTime is how long requests under way get to end. The time before it is for requests that arrive right now.
+const (
+	leaveTime  = 30 * time.Second
+	leavePause = 500 * time.Millisecond
+)
+
+// leave takes no more, answers what is under way, and ends. A request that arrives right now is still answered: no new connections, then no further request on the old ones.
+func (p *Process) leave() {
+	p.mu.Lock()
+	for _, name := range []string{wire.HTTP, wire.HTTPS} {
+		if at := p.listeners[name]; at != nil {
+			at.close()
+			delete(p.listeners, name)
+		}
+	}
+	p.mu.Unlock()
+	p.server.SetKeepAlivesEnabled(false)
+	time.Sleep(leavePause)
+	ctx, cancel := timeLimit(leaveTime)
+	defer cancel()
+	_ = p.server.Shutdown(ctx)
+	p.stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link != nil {
+		p.link.End(net.ErrClosed)
+	}
+}

@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/parts"
+	"github.com/gitd-io/gitd/internal/proxy/process"
+	"github.com/gitd-io/gitd/internal/proxy/wire"
+)
+
+// Serve starts the proxy, tells it all that there is, and has it serve these listeners; secure may be nil. They stay open here too: what waits in them outlives the proxy. It is called
+// once, when everything that there is has been published.
+func (p *Proxy) Serve(plain, secure net.Listener) error {
+	var err error
+	if p.own, err = newOwn(p.o.Own); err != nil {
+		return err
+	}
+	if p.inside, err = newInside(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.listeners[wire.HTTP], p.listeners[wire.Inside] = plain, p.inside.listener
+	if secure != nil {
+		p.listeners[wire.HTTPS] = secure
+	}
+	p.mu.Unlock()
+	l, err := p.start()
+	if err != nil {
+		return err
+	}
+	p.tasks.Go(func() { p.keep(l) })
+	p.Settle()
+	return nil
+}
+
+// How long a proxy may take to say who it is, and the pause before another one is started after one that did not live long.
+const (
+	helloTime = 20 * time.Second
+	shortLife = 5 * time.Second
+	again     = time.Second
+)
+
+// start starts a proxy, and tells it all.
+func (p *Proxy) start() (*link, error) {
+	c, err := p.spawn()
+	if err != nil {
+		return nil, err
+	}
+	l := &link{Link: wire.NewLink(c), waiting: map[uint64]chan struct{}{}, known: map[*Instance]bool{}}
+	_ = c.SetReadDeadline(time.Now().Add(helloTime))
+	f, err := l.Receive()
+	if err == nil {
+		err = into(&f, func(m *wire.Hello) { l.hello = *m })
+		f.Close()
+	}
+	if err != nil {
+		l.End(err)
+		return nil, fmt.Errorf("start the proxy: it does not say who it is: %w", err)
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.link = l
+	p.tellAll(l)
+	return l, nil
+}
+
+// spawn starts a proxy, and returns the link to it.
+func (p *Proxy) spawn() (*net.UnixConn, error) {
+	ours, theirs, err := wire.Pair()
+	if err != nil {
+		return nil, err
+	}
+	if p.o.Inside {
+		go func() { _ = process.New(process.Options{Log: p.o.Log}).Run(theirs) }()
+		return ours, nil
+	}
+	defer theirs.Close()
+	err = p.execute(theirs)
+	if err != nil {
+		_ = ours.Close()
+		return nil, err
+	}
+	return ours, nil
+}
+
+// execute starts gitd-proxy, in a session of its own.
+func (p *Proxy) execute(theirs *net.UnixConn) error {
+	program, err := parts.Path(parts.Proxy)
+	if err != nil {
+		return err
+	}
+	f, err := theirs.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	c := exec.Command(program)
+	c.Dir, c.Env, c.Stderr = "/", parts.Env(), os.Stderr
+	c.ExtraFiles = []*os.File{f}
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		return fmt.Errorf("start the proxy: %w", err)
+	}
+	go func() {
+		if err := c.Wait(); err != nil {
+			select {
+			case <-p.closing:
+			default:
+				p.o.Log("the proxy, process %d, has ended: %v", c.Process.Pid, err)
+			}
+		}
+	}()
+	return nil
+}
+
+// keep listens to the proxy, and starts another one when it has ended.
+func (p *Proxy) keep(l *link) {
+	for {
+		began := time.Now()
+		err := p.hear(l)
+		p.gone(l)
+		select {
+		case <-p.closing:
+			return
+		default:
+		}
+		p.o.Log("the link to the proxy has ended, and another proxy is started: %v", err)
+		for wait := time.Since(began) < shortLife; ; wait = true {
+			if wait {
+				select {
+				case <-time.After(again):
+				case <-p.closing:
+					return
+				}
+			}
+			if l, err = p.start(); err == nil {
+				break
+			}
+			p.o.Log("no proxy serves, and it is tried again every %s: %v", again, err)
+		}
+	}
+}
+
+// Shutdown has the proxy take no more, answer what is under way, and end. It returns when it has.
+func (p *Proxy) Shutdown(ctx context.Context) {
+	p.mu.Lock()
+	l := p.link
+	for name, listener := range p.listeners {
+		if name != wire.Inside {
+			_ = listener.Close()
+		}
+	}
+	if l != nil {
+		l.Tell(wire.KindLeave, struct{}{})
+	}
+	p.mu.Unlock()
+	p.stopKeeping()
+	if l == nil {
+		return
+	}
+	select {
+	case <-l.Done():
+	case <-ctx.Done():
+	}
+}
+
+func (p *Proxy) stopKeeping() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.closing:
+	default:
+		close(p.closing)
+	}
+}
+
+// Close ends the link, and the proxy with it.
+func (p *Proxy) Close() {
+	p.stopKeeping()
+	p.mu.Lock()
+	l := p.link
+	p.mu.Unlock()
+	if l != nil {
+		l.End(net.ErrClosed)
+	}
+	p.tasks.Wait()
+	if p.own != nil {
+		_ = p.own.server.Close()
+	}
+	if p.inside != nil {
+		p.inside.transport.CloseIdleConnections()
+		_ = p.inside.listener.Close()
+	}
+}

@@ -3,8 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"net"
-	"net/http"
 	"strings"
 	"time"
 
@@ -80,9 +78,9 @@ func (r *onCluster) images() images { return r.registry }
 
 func (r *onCluster) events() event.Platform { return r.brokers }
 
-func (r *onCluster) web() *http.Server { return nil }
+func (r *onCluster) serve(Listeners) error { return nil }
 
-func (r *onCluster) secure(l net.Listener) net.Listener { return l }
+func (r *onCluster) leave(context.Context, Listeners) {}
 
 func (r *onCluster) entrance(Listeners) string { return "apps at the cluster's ingress" }
 

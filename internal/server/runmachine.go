@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -26,7 +25,6 @@ type machine struct {
 	registry *registry.Registry
 	local    *local.Platform
 	brokers  *brokers.Platform
-	server   *http.Server
 }
 
 // openMachine opens what runs apps on this machine.
@@ -60,6 +58,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 		Sink: func(app string, id int64) http.Handler { return m.brokers.Inside(event.Owner{App: app, ID: id}) },
 		Dir:  s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
 		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
+		Limits: connectionLimits(s.o), Own: map[string]http.Handler{event.Host: m.takeEvents()},
 		Prepared: cmp.Or(c.Machine.Prepared, -1),
 	})
 	if err != nil {
@@ -67,11 +66,9 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	}
 	s.onClose(m.local.Close)
 	s.onClose(m.brokers.Stop) // before the apps
-	m.local.Own(event.Host, m.takeEvents())
 	if _, err := s.store.App(ctx, event.Host); err == nil {
 		s.o.Log("events: the app %s has the name at which brokers take events: requests to %[1]s.%s no longer reach it; push it under another name, or give it a domain: gitd domains add %[1]s DOMAIN", event.Host, c.Server.Domain)
 	}
-	m.server = local.NewServer(m.local)
 	return m, nil
 }
 
@@ -89,9 +86,9 @@ func (m *machine) own(_ context.Context, name string) string {
 	return name + "." + m.s.o.Config.Server.Domain
 }
 
-func (m *machine) web() *http.Server { return m.server }
+func (m *machine) serve(l Listeners) error { return m.local.Serve(l.HTTP, l.HTTPS) }
 
-func (m *machine) secure(l net.Listener) net.Listener { return m.local.TLS(l) }
+func (m *machine) leave(ctx context.Context, _ Listeners) { m.local.Shutdown(ctx) }
 
 func (m *machine) entrance(l Listeners) string {
 	if l.HTTPS != nil {

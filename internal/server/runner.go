@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"net"
-	"net/http"
 
 	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/deploy"
@@ -23,10 +21,10 @@ type runner interface {
 	webhookURL(app, name string) string
 	// own returns the name under which the platform serves an app; "" where it is not known.
 	own(ctx context.Context, app string) string
-	// web takes the apps' requests; nil where they do not come through gitd.
-	web() *http.Server
-	// secure returns a listener for web whose connections are over TLS.
-	secure(l net.Listener) net.Listener
+	// serve has the apps' requests answered; it does nothing where they do not come through gitd.
+	serve(l Listeners) error
+	// leave ends that: requests under way are answered.
+	leave(ctx context.Context, l Listeners)
 	// warnings are what does not work where apps run, and what to do: for admins.
 	warnings(ctx context.Context) ([]string, error)
 	// entrance says where requests go, for people.

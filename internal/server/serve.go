@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
-	"github.com/gitd-io/gitd/internal/deploy/local"
 	"github.com/gitd-io/gitd/internal/disk"
 )
 
@@ -51,12 +50,8 @@ func (s *Server) Serve(ctx context.Context, l Listeners, control *http.Server, p
 			}
 		})
 	}
-	if web := s.runner.web(); web != nil {
-		plain, secure := local.BoundBoth(l.HTTP, l.HTTPS, s.connectionLimits())
-		part("http", func() error { return web.Serve(plain) })
-		if secure != nil {
-			part("https", func() error { return web.Serve(s.runner.secure(secure)) })
-		}
+	if err := s.runner.serve(l); err != nil {
+		return err
 	}
 	if l.Metrics != nil {
 		metrics := s.o.Metrics.NewServer()
@@ -111,19 +106,7 @@ func (s *Server) shutdown(l Listeners, control *http.Server) {
 		s.repositories.StopMaintenance()
 		s.ssh.Shutdown(end)
 	}
-	if web := s.runner.web(); web != nil {
-		// A request that arrives right now is still answered: no new connections, then no further request on the old ones, then wait.
-		_ = l.HTTP.Close()
-		if l.HTTPS != nil {
-			_ = l.HTTPS.Close()
-		}
-		web.SetKeepAlivesEnabled(false)
-		select {
-		case <-time.After(500 * time.Millisecond):
-		case <-end.Done():
-		}
-		_ = web.Shutdown(end)
-	}
+	s.runner.leave(end, l)
 	_ = control.Close()
 }
 

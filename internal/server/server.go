@@ -12,7 +12,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/command"
-	"github.com/gitd-io/gitd/internal/deploy/local"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/domain"
 	"github.com/gitd-io/gitd/internal/job"
@@ -48,7 +47,6 @@ type Server struct {
 	stopping     context.Context // ends when the server begins to stop: commands that follow a log end
 	stop         context.CancelFunc
 	data         measured
-	connections  local.Connections
 	started      chan struct{} // closed when Start is done
 	close        []func() error
 }

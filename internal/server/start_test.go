@@ -55,10 +55,13 @@ func (r *fakeRunner) images() images                     { return nil }
 func (r *fakeRunner) events() event.Platform             { return nil }
 func (r *fakeRunner) url(string) string                  { return "" }
 func (r *fakeRunner) own(context.Context, string) string { return "" }
-func (r *fakeRunner) secure(l net.Listener) net.Listener { return l }
-func (r *fakeRunner) web() *http.Server                  { return r.server }
-func (r *fakeRunner) webhookURL(_, _ string) string      { return "" }
-func (r *fakeRunner) entrance(Listeners) string          { return "here" }
+func (r *fakeRunner) serve(l Listeners) error {
+	go func() { _ = r.server.Serve(l.HTTP) }()
+	return nil
+}
+func (r *fakeRunner) leave(ctx context.Context, _ Listeners) { _ = r.server.Shutdown(ctx) }
+func (r *fakeRunner) webhookURL(_, _ string) string          { return "" }
+func (r *fakeRunner) entrance(Listeners) string              { return "here" }
 
 // factoryFunc is an engineFactory that has no cache.
 type factoryFunc func(context.Context, *app.Log) (engine, error)

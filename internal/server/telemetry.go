@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gitd-io/gitd/internal/deploy/local"
 	"github.com/gitd-io/gitd/internal/disk"
 	"github.com/gitd-io/gitd/internal/telemetry"
 )
@@ -24,7 +23,7 @@ type scraper interface {
 
 func (m *machine) scrape(ctx context.Context, s *telemetry.Scrape, to telemetry.Requests) {
 	m.local.Scrape(ctx, s, to)
-	open, refused := m.s.connections.Counts()
+	open, refused := m.local.Connections()
 	s.Add(to.Connections, float64(open))
 	s.Add(to.Refused, float64(refused), "limit")
 }
@@ -119,13 +118,6 @@ func (s *Server) scrapeLedger(ctx context.Context, to *telemetry.Scrape) {
 		to.Add(m.SSH.Open, float64(s.ssh.Connections()))
 	default:
 	}
-}
-
-// connectionLimits are the bounds for HTTP, with what counts connections.
-func (s *Server) connectionLimits() local.Limits {
-	l := connectionLimits(s.o)
-	l.Seen = &s.connections
-	return l
 }
 
 // measured is what the parts of the data directory took when they were measured last.

@@ -54,6 +54,7 @@ func (p *Platform) Apply(ctx context.Context, svc *servingv1.Service) error {
 			return fmt.Errorf("start %s: %w", want.Name, err)
 		}
 	}
+	defer p.proxy.Settle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.services[want.Name] = s
@@ -187,9 +188,7 @@ func (p *Platform) Delete(ctx context.Context, name string) error {
 	delete(p.services, name)
 	p.publish()
 	p.mu.Unlock()
-	if s.maintenance != nil {
-		s.maintenance.plane.End()
-	}
+	p.proxy.Settle()
 	errs := make(chan error, len(s.revisions))
 	for _, r := range s.revisions {
 		go func() { errs <- r.close(ctx) }()
@@ -284,20 +283,12 @@ func (p *Platform) WaitDrained(ctx context.Context, service, revision string) er
 	if err != nil {
 		return err
 	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for r.proxy.InFlight() > 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
+	return r.proxy.Drained(ctx)
 }
 
 // Describe implements deploy.Platform. The oldest revision comes first.
 func (p *Platform) Describe(_ context.Context, name string) ([]deploy.RevisionStatus, error) {
+	p.proxy.Refresh()
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	s, err := p.service(name)

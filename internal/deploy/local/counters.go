@@ -8,6 +8,7 @@ import (
 
 // Counters implements deploy.Platform.
 func (p *Platform) Counters(_ context.Context, service string) (map[string]deploy.Counters, error) {
+	p.proxy.Refresh()
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	s, err := p.service(service)

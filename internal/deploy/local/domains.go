@@ -10,6 +10,7 @@ import (
 // SetDomains implements deploy.Platform. They are not stored: who opens the platform tells it (Options.Domains).
 func (p *Platform) SetDomains(_ context.Context, service string, domains []deploy.Domain) error {
 	defer p.lock(service)()
+	defer p.proxy.Settle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(domains) == 0 {

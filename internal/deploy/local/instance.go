@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -50,9 +50,9 @@ type instance struct {
 	spare     *spare // that it starts from; nil for none, and once it is used
 	log       string // file
 	container *sandbox.Container
-	proxy     *dataplane.Instance // nil for a worker
-	cancel    context.CancelFunc  // ends the start
-	gone      chan struct{}       // closed when the container is removed
+	proxy     *proxy.Instance    // nil for a worker
+	cancel    context.CancelFunc // ends the start
+	gone      chan struct{}      // closed when the container is removed
 
 	// The revision's mu guards the following.
 	state state

@@ -21,7 +21,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/keyed"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -43,6 +43,11 @@ type Options struct {
 	Log      func(format string, args ...any)
 	// Sink returns what takes the events of an app; nil where there are no brokers.
 	Sink func(app string, id int64) http.Handler
+
+	// Own are the handlers of hosts NAME.Domain that answer requests rather than an app of that name: they bring tokens that no app may see.
+	Own         map[string]http.Handler
+	Limits      proxy.Limits
+	ProxyInside bool // the proxy is in this process, for tests
 
 	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
 	Secure           *Secure                    // nil: there is no HTTPS
@@ -75,13 +80,11 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Platform implements deploy.Platform. It is also the http.Handler that routes requests to the instances.
+// Platform implements deploy.Platform.
 type Platform struct {
-	http.Handler
-
 	opts  Options
 	store store
-	plane *dataplane.Plane
+	proxy *proxy.Proxy
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -108,25 +111,13 @@ type service struct {
 	revisions map[string]*revision
 	stopped   bool // nothing of it runs
 
-	maintenance *maintenance // nil while it is off
+	maintenance *deploy.Maintenance // nil while it is off
 }
 
 var _ deploy.Platform = (*Platform)(nil)
 
-// NewServer returns an http.Server for the Platform with the protocols and the limits that it needs. The caller sets the address.
-func NewServer(handler http.Handler) *http.Server { return dataplane.NewServer(handler) }
-
-// Limits bound what clients of a NewServer may have open.
-type Limits = dataplane.Limits
-
-// Connections counts the connections of clients.
-type Connections = dataplane.Connections
-
-// Bound returns a listener for NewServer's server that lets clients in within the limits.
-func Bound(l net.Listener, limits Limits) net.Listener { return dataplane.Bound(l, limits) }
-
-// Own has a handler answer requests for NAME.Domain, rather than an app of that name. It is called before the first request.
-func (p *Platform) Own(name string, h http.Handler) { p.plane.Own(name+"."+p.opts.Domain, h) }
+// Limits bound what clients may have open.
+type Limits = proxy.Limits
 
 // Open loads the Services and adopts the instances that still run; when it returns, requests are answered.
 func Open(ctx context.Context, o Options) (*Platform, error) {
@@ -136,16 +127,17 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 			return nil, err
 		}
 	}
-	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")}, plane: dataplane.New(o.TrustedProxies),
+	p := &Platform{opts: o, store: store{filepath.Join(o.Dir, "services")},
 		starts: newStarts(4), services: map[string]*service{}, processes: map[*revision]struct{}{}, runs: map[string]*startedRun{}, domains: maps.Clone(o.Domains)}
 	if p.domains == nil {
 		p.domains = map[string][]deploy.Domain{}
 	}
-	p.Handler = p.plane
-	p.spares = newSpares(p)
-	if o.Secure != nil {
-		p.plane.ServeTLS(*o.Secure)
+	own := map[string]http.Handler{}
+	for name, h := range o.Own {
+		own[name+"."+o.Domain] = h
 	}
+	p.proxy = proxy.New(proxy.Options{Inside: o.ProxyInside, Trusted: o.TrustedProxies, Secure: o.Secure, Limits: o.Limits, Own: own, Log: o.Log})
+	p.spares = newSpares(p)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("read the Services in %s: %w", o.Dir, err)
@@ -190,7 +182,7 @@ func (p *Platform) load() error {
 		if err != nil {
 			p.opts.Log("deploy: whether %s is being maintained cannot be read, and it is not: %v", rec.service.Name, err)
 		} else if m != nil {
-			s.maintenance = newMaintenance(rec.service.Name, *m)
+			s.maintenance = m
 		}
 		p.services[rec.service.Name] = s
 	}
@@ -203,51 +195,59 @@ func (p *Platform) Close() error {
 	p.cancel()
 	p.spares.close()
 	p.tasks.Wait()
+	p.proxy.Close()
 	return nil
 }
+
+// Serve has the proxy serve these listeners; the one for HTTPS may be nil. It is called once, when all certificates are published.
+func (p *Platform) Serve(plain, secure net.Listener) error { return p.proxy.Serve(plain, secure) }
+
+// Shutdown has the proxy take no more requests, answer those under way, and end.
+func (p *Platform) Shutdown(ctx context.Context) { p.proxy.Shutdown(ctx) }
+
+// Connections returns how many connections of clients are open, and how many connections and requests were refused because there were too many.
+func (p *Platform) Connections() (open, refused int64) { return p.proxy.Connections() }
 
 // lock serialises the changes to one Service.
 func (p *Platform) lock(name string) (unlock func()) {
 	return p.locks.Lock(name)
 }
 
-// publish gives the data plane the routes of all Services. The caller holds mu.
+// publish gives the proxy the routes of all Services. The caller holds mu.
 func (p *Platform) publish() {
-	t := &dataplane.Table{Stopped: map[string]string{}, Hosts: map[string]dataplane.Split{}, Sticky: map[string]bool{}, Maintenance: map[string]*dataplane.Maintenance{}, Named: map[string]dataplane.Split{}}
+	t := &proxy.Table{Hosts: map[string]proxy.Route{}, Named: map[string]proxy.Split{}}
 	for name, s := range p.services {
+		stopped := ""
+		if s.stopped {
+			stopped = name
+		}
 		for _, target := range s.traffic {
 			if target.Tag == "" {
 				continue
 			}
-			split := dataplane.Split{{Revision: s.revisions[target.RevisionName].proxy, Percent: 100}}
+			split := proxy.Split{{Revision: s.revisions[target.RevisionName].proxy, Percent: 100}}
 			t.Named[name+"/"+target.Tag] = split
-			t.Hosts[target.Tag+"-"+name+"."+p.opts.Domain] = split
-			if s.stopped {
-				t.Stopped[target.Tag+"-"+name+"."+p.opts.Domain] = name
-			}
+			t.Hosts[target.Tag+"-"+name+"."+p.opts.Domain] = proxy.Route{Split: split, Stopped: stopped}
 		}
 	}
 	for name, s := range p.services { // after the tags: a tag of another app must not take an app's host
-		var split dataplane.Split
+		route := proxy.Route{Sticky: deploy.Sticky(s.object)}
+		if s.stopped {
+			route.Stopped = name
+		}
+		if s.maintenance != nil {
+			route.Maintenance = &proxy.Maintenance{App: name, Hold: s.maintenance.Hold}
+		}
 		for _, target := range s.traffic {
 			if percent(target) > 0 {
-				split = append(split, dataplane.Target{Revision: s.revisions[target.RevisionName].proxy, Percent: percent(target)})
+				route.Split = append(route.Split, proxy.Target{Revision: s.revisions[target.RevisionName].proxy, Percent: percent(target)})
 			}
 		}
 		for _, host := range p.hosts(name) {
-			t.Hosts[host] = split
-			if s.stopped {
-				t.Stopped[host] = name
-			}
-			if deploy.Sticky(s.object) {
-				t.Sticky[host] = true
-			}
-			if s.maintenance != nil {
-				t.Maintenance[host] = s.maintenance.plane
-			}
+			t.Hosts[host] = route
 		}
 	}
-	p.plane.Publish(t)
+	p.proxy.Publish(t)
 	p.updateReachable()
 }
 

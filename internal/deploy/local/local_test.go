@@ -67,7 +67,7 @@ func openMachine(dir string, log func(string, ...any)) (*machine, error) {
 
 func (m *machine) platform(log func(string, ...any), change func(*Options)) (*Platform, error) {
 	o := Options{Dir: filepath.Join(m.dir, "deploy"), Domain: "localhost", Host: m.host, Registry: m.registry,
-		Layers: sandbox.OpenLayers(filepath.Join(m.dir, "layers")), Config: contract.Config, Log: log, ScaleToZeroGrace: time.Millisecond, StopGrace: 2 * time.Second}
+		Layers: sandbox.OpenLayers(filepath.Join(m.dir, "layers")), Config: contract.Config, Log: log, ProxyInside: true, ScaleToZeroGrace: time.Millisecond, StopGrace: 2 * time.Second}
 	if change != nil {
 		change(&o)
 	}
@@ -119,14 +119,18 @@ func (m *machine) add(t testing.TB, repository string, img v1.Image) string {
 	return contract.Reference(t, repository, img)
 }
 
-// testServer is a server whose handler can be exchanged.
+// testServer is a listener, and the platform that serves it.
 type testServer struct {
-	address string
-	handler atomic.Pointer[Platform]
+	address  string
+	listener net.Listener
 }
 
-func (f *testServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.handler.Load().ServeHTTP(w, r)
+// use has another platform serve the listener, after the one before was closed.
+func (f *testServer) use(t testing.TB, p *Platform) {
+	t.Helper()
+	if err := p.Serve(f.listener, nil); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func serve(t testing.TB, p *Platform) *testServer {
@@ -135,11 +139,9 @@ func serve(t testing.TB, p *Platform) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &testServer{address: l.Addr().String()}
-	f.handler.Store(p)
-	s := NewServer(f)
-	go func() { _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close() })
+	t.Cleanup(func() { _ = l.Close() })
+	f := &testServer{l.Addr().String(), l}
+	f.use(t, p)
 	return f
 }
 
@@ -153,7 +155,7 @@ func TestContract(t *testing.T) {
 				t.Error(err)
 			}
 			p = m.open(t, nil)
-			f.handler.Store(p)
+			f.use(t, p)
 			return p
 		}, User: func(service string) string {
 			id := m.host.UID(0, service)
@@ -223,8 +225,10 @@ func serveUntilKilled(dir string) int {
 			if err == nil {
 				var l net.Listener
 				if l, err = net.Listen("tcp", "127.0.0.1:0"); err == nil {
-					fmt.Println(l.Addr())
-					err = NewServer(p).Serve(l)
+					if err = p.Serve(l, nil); err == nil {
+						fmt.Println(l.Addr())
+						select {}
+					}
 				}
 			}
 		}

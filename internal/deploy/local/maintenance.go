@@ -10,18 +10,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/disk"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 )
-
-// maintenance is one that is on: as it was set, and in the data plane.
-type maintenance struct {
-	deploy.Maintenance
-	plane *dataplane.Maintenance
-}
-
-func newMaintenance(service string, m deploy.Maintenance) *maintenance {
-	return &maintenance{m, dataplane.NewMaintenance(service, m.Hold)}
-}
 
 // SetMaintenance implements deploy.Platform. That of a release is not stored: it ends with the process, which holds the requests.
 func (p *Platform) SetMaintenance(_ context.Context, name string, m *deploy.Maintenance) error {
@@ -42,15 +31,14 @@ func (p *Platform) SetMaintenance(_ context.Context, name string, m *deploy.Main
 	next := *s
 	next.maintenance = nil
 	if m != nil {
-		next.maintenance = newMaintenance(name, *m)
+		on := *m
+		next.maintenance = &on
 	}
 	p.mu.Lock()
 	p.services[name] = &next
 	p.publish()
 	p.mu.Unlock()
-	if s.maintenance != nil {
-		s.maintenance.plane.End()
-	}
+	p.proxy.Settle()
 	return nil
 }
 
@@ -65,7 +53,7 @@ func (p *Platform) Maintenance(_ context.Context, name string) (*deploy.Maintena
 	if s.maintenance == nil {
 		return nil, nil
 	}
-	m := s.maintenance.Maintenance
+	m := *s.maintenance
 	return &m, nil
 }
 
@@ -84,7 +72,7 @@ func (p *Platform) Maintained(context.Context) (map[string]deploy.Maintenance, e
 	on := map[string]deploy.Maintenance{}
 	for name, s := range p.services {
 		if s.maintenance != nil {
-			on[name] = s.maintenance.Maintenance
+			on[name] = *s.maintenance
 		}
 	}
 	return on, nil

@@ -29,7 +29,8 @@ func (c *counts) noteEnd(why *deploy.StartError) {
 
 // Scrape adds what is known of requests and instances.
 func (p *Platform) Scrape(_ context.Context, s *telemetry.Scrape, m telemetry.Requests) {
-	for reason, n := range p.plane.Refused() {
+	p.proxy.Refresh()
+	for reason, n := range p.proxy.Refused() {
 		s.Add(m.Refused, float64(n), reason)
 	}
 	s.Add(m.Prepared, float64(p.prepared()))

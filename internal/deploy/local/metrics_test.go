@@ -4,13 +4,13 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy"
 	"github.com/gitd-io/gitd/internal/telemetry"
 )
 
 // A scrape goes on while revisions come and go.
 func TestScrape_Beside(t *testing.T) {
-	p := &Platform{plane: dataplane.New(nil), services: map[string]*service{"shop": {revisions: map[string]*revision{}}}}
+	p := &Platform{proxy: proxy.New(proxy.Options{Inside: true}), services: map[string]*service{"shop": {revisions: map[string]*revision{}}}}
 	var changes sync.WaitGroup
 	stop := make(chan struct{})
 	changes.Go(func() {

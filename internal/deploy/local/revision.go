@@ -12,7 +12,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local/scale"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy"
 )
 
 // revision is one revision with its instances. A goroutine of its own (run) compares the wanted with the actual state: once a second
@@ -31,7 +31,7 @@ type revision struct {
 	template template
 	settings
 
-	proxy   *dataplane.Revision
+	proxy   *proxy.Revision
 	poked   chan struct{}
 	stop    context.CancelFunc // of the goroutine
 	stopped chan struct{}      // closed when the goroutine has ended
@@ -154,6 +154,10 @@ func (r *revision) step(now time.Time) time.Duration {
 	for ; alive < want && r.retryAt.IsZero() && r.hasMemory(alive, now); alive++ {
 		r.launch()
 	}
+	if alive > want && ready > want { // a WebSocket may have been opened since the proxy has told
+		r.p.proxy.Refresh()
+		want = max(want, r.withSockets())
+	}
 	for ; alive > want; alive-- {
 		r.retire(r.surplus())
 	}
@@ -209,7 +213,7 @@ func (in *instance) lighter(than *instance) bool {
 
 // publish gives the data plane the instances that take requests. The caller holds mu.
 func (r *revision) publish() {
-	var list []*dataplane.Instance
+	var list []*proxy.Instance
 	for _, in := range r.instances {
 		if in.state == inService {
 			list = append(list, in.proxy)

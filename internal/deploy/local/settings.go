@@ -11,7 +11,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/local/scale"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy"
 )
 
 // settings are what a template says of running its instances. They do not change.
@@ -63,7 +63,7 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 	}
 	r := &revision{p: p, service: service, name: t.Template.Name, template: t, settings: s, started: started,
 		poked: make(chan struct{}, 1), stopped: make(chan struct{}), waiters: map[chan error]struct{}{}, workers: map[*worker]struct{}{}}
-	r.proxy = dataplane.NewRevision(dataplane.RevisionOptions{
+	r.proxy = p.proxy.NewRevision(key(service, &t), proxy.RevisionOptions{
 		App:         service,
 		Name:        t.Template.Name,
 		Concurrency: int(s.scaling.Concurrency),
@@ -73,8 +73,13 @@ func (p *Platform) newRevision(service string, t template, started bool) (*revis
 		H2C:         t.H2C,
 		Learned:     r.speaksH2C,
 		NoWeb:       s.noWeb,
-	}, time.Now())
+	})
 	return r, nil
+}
+
+// key names a revision to the proxy. One that was deleted and is made again is another one.
+func key(service string, t *template) string {
+	return fmt.Sprintf("%s/%s/%d", service, t.Template.Name, t.Created.UnixNano())
 }
 
 // speaksH2C records that the app speaks HTTP/2, for the next process. It does not block.

@@ -99,7 +99,7 @@ func TestSpare(t *testing.T) {
 		t.Errorf("left by a platform that was closed: %v", dirs)
 	}
 	p = m.open(t, options)
-	f.handler.Store(p)
+	f.use(t, p)
 	wantPrepared(t, p, 1, "of the next process")
 	m.checkSpareGoes(t, p, f, image, &left)
 }

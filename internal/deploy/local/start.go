@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/proxy/dataplane"
+	"github.com/gitd-io/gitd/internal/proxy"
 	"github.com/gitd-io/gitd/internal/sandbox"
 )
 
@@ -80,8 +79,8 @@ func (in *instance) attach(c *sandbox.Container) {
 	if in.worker != nil {
 		return
 	}
-	port := in.revision.port
-	in.proxy = dataplane.NewInstance(in.id, in.revision.h2c, func(ctx context.Context) (net.Conn, error) { return c.Dial(ctx, port) })
+	space, address := c.Space()
+	in.proxy = in.revision.proxy.NewInstance(in.id, in.revision.h2c, proxy.Way{Space: space, Address: address, Port: in.revision.port})
 }
 
 // awaitReady polls the readiness probe until it passes. The error is a *deploy.StartError where the app exits, does not listen within the

@@ -53,6 +53,7 @@ func (p *Platform) halt(name string) (left []<-chan struct{}, err error) {
 	p.services[name] = &service{object: old.object, traffic: old.traffic, revisions: old.revisions, stopped: true, maintenance: old.maintenance}
 	p.publish()
 	p.mu.Unlock()
+	p.proxy.Settle()
 	for _, r := range old.revisions {
 		r.mu.Lock()
 		for _, in := range r.instances {

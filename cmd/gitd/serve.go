@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
@@ -187,6 +188,13 @@ func listeners(c *config.Config) (l server.Listeners, err error) {
 
 func listen(what, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
+	for range 10 { // the proxy of a gitd that was killed a moment ago may still have it
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+		l, err = net.Listen("tcp", address)
+	}
 	switch {
 	case err == nil:
 		return l, nil

@@ -148,27 +148,17 @@ func (p *Proxy) keep(l *link) {
 	}
 }
 
-// Shutdown has the proxy take no more, answer what is under way, and end. It returns when it has.
+// Shutdown has the proxy take no more from clients, and answer what is under way. Requests of gitd's own are answered until Close.
 func (p *Proxy) Shutdown(ctx context.Context) {
+	p.stopKeeping()
 	p.mu.Lock()
-	l := p.link
 	for name, listener := range p.listeners {
 		if name != wire.Inside {
 			_ = listener.Close()
 		}
 	}
-	if l != nil {
-		l.Tell(wire.KindLeave, struct{}{})
-	}
 	p.mu.Unlock()
-	p.stopKeeping()
-	if l == nil {
-		return
-	}
-	select {
-	case <-l.Done():
-	case <-ctx.Done():
-	}
+	p.ask(ctx, wire.KindLeave, wire.Asked{})
 }
 
 func (p *Proxy) stopKeeping() {

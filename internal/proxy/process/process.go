@@ -1,10 +1,8 @@
-// Package process is gitd-proxy: the part of gitd that carries users' requests, in a process of its own. It knows what gitd tells it (package wire) and decides nothing itself. While no gitd
-// is there, it serves by what it was told last. Its life:
+// Package process is gitd-proxy: the part of gitd that carries users' requests, in a process of its own. It knows what gitd tells it (package wire) and decides nothing itself. Its life:
 //
 //  1. It says who it is (wire.Hello), and gets a whole: how to serve, revisions with their instances, the table, certificates, listeners.
 //  2. It serves, and is told each change. It tells which revisions at zero are asked for, and each second what it has counted.
-//  3. When the link ends, it goes on. The next gitd tells the whole again: what is known by the same key goes on with its connections, its queue and its counters.
-//  4. Leave ends it: it takes no more, answers what is under way, and ends.
+//  3. Leave has it take no more, and answer what is under way. The end of the link ends it.
 package process
 
 import (
@@ -34,7 +32,7 @@ type Process struct {
 	seen    dataplane.Connections
 	own     atomic.Pointer[string] // the address at which gitd answers its own hosts
 	asks    asks
-	ended   chan struct{} // closed when Leave is done
+	ended   chan struct{} // closed when it has ended
 	leaving sync.Once
 
 	mu sync.Mutex // mu guards the following
@@ -69,9 +67,6 @@ func New(o Options) *Process {
 	go p.count()
 	return p
 }
-
-// Ended is closed when the Process was told to leave, and has.
-func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // Serve obeys a gitd at the other end of c until the link ends, and returns why it did.
 func (p *Process) Serve(c *net.UnixConn) error {
@@ -111,15 +106,10 @@ func (p *Process) Serve(c *net.UnixConn) error {
 	}
 }
 
-// Run serves until the link ends, or Leave is done.
+// Run serves until the link ends, and returns why it did.
 func (p *Process) Run(c *net.UnixConn) error {
-	err := p.Serve(c)
-	select {
-	case <-p.ended:
-	default:
-		p.stop()
-	}
-	return err
+	defer p.stop()
+	return p.Serve(c)
 }
 
 // stop ends everything at once.
@@ -185,7 +175,7 @@ func (p *Process) take(l *wire.Link, f *wire.Frame) error {
 	case wire.KindAnswer:
 		return into(f, func(m *wire.Answer) error { p.asks.answer(m.Number, m.Yes); return nil })
 	case wire.KindLeave:
-		p.leaving.Do(func() { go p.leave() })
+		return into(f, func(m *wire.Asked) error { p.leaving.Do(func() { go p.leave(m.Number) }); return nil })
 	default:
 		p.o.Log("proxy: gitd says something that this version does not know (%d)", f.Kind)
 	}
@@ -216,8 +206,9 @@ const (
 	leavePause = 500 * time.Millisecond
 )
 
-// leave takes no more, answers what is under way, and ends. A request that arrives right now is still answered: no new connections, then no further request on the old ones.
-func (p *Process) leave() {
+// leave takes no more from clients, and tells when it has answered what is under way. A request that arrives right now is still answered: no new connections, then no further request
+// on the old ones. Requests of gitd's own are answered until the link ends.
+func (p *Process) leave(number uint64) {
 	p.mu.Lock()
 	for _, name := range []string{wire.HTTP, wire.HTTPS} {
 		if at := p.listeners[name]; at != nil {
@@ -231,10 +222,5 @@ func (p *Process) leave() {
 	ctx, cancel := timeLimit(leaveTime)
 	defer cancel()
 	_ = p.server.Shutdown(ctx)
-	p.stop()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.link != nil {
-		p.link.End(net.ErrClosed)
-	}
+	p.tell(wire.KindDone, wire.Asked{Number: number})
 }

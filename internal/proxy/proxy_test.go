@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,8 +14,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gitd-io/gitd/internal/app/apptest"
+	"github.com/gitd-io/gitd/internal/parts/partstest"
 )
 
 // newFor makes a proxy within this process.
@@ -103,5 +108,148 @@ func TestRoundTrip(t *testing.T) {
 		if b, err := io.ReadAll(a.Body); err != nil || a.StatusCode != http.StatusOK || string(b) != want || len(a.Header["Date"]) != 1 {
 			t.Errorf("by split %q: %d %q, %v", split, a.StatusCode, b, err)
 		}
+	}
+}
+
+// The story of a revision: it is asked for at zero, its instance is taken out with a request in it, and it is closed.
+func TestRevision(t *testing.T) {
+	p := newFor(t, Options{})
+	woken := make(chan struct{}, 100)
+	r := p.NewRevision("shop/1", RevisionOptions{App: "shop", Timeout: time.Minute, Wake: func() { woken <- struct{}{} }})
+	p.Publish(&Table{Hosts: map[string]Route{"shop.test": {Split: Split{{r, 100}}}}})
+	url := p.serveTest(t)
+	answered := make(chan string, 1)
+	go func() { _, body := get(t, url, "shop.test"); answered <- body }()
+	select {
+	case <-woken:
+	case <-time.After(time.Minute):
+		t.Fatal("no one is told that it is asked for")
+	}
+	if n := r.InFlight(); n != 1 {
+		t.Errorf("%d requests in flight, of one that waits", n)
+	}
+	release := make(chan struct{})
+	in := instance(t, r, func(w http.ResponseWriter, _ *http.Request) { <-release; _, _ = io.WriteString(w, "hello") })
+	r.SetInstances([]*Instance{in})
+	apptest.Eventually(t, time.Minute, "the request is at the instance", func() bool { p.Refresh(); return in.InFlight() == 1 })
+	r.SetInstances(nil)
+	time.Sleep(20 * time.Millisecond)
+	if n := in.InFlight(); n != 1 {
+		t.Errorf("%d requests at an instance that was taken out with one", n)
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- r.Drained(t.Context()) }()
+	close(release)
+	if body := <-answered; body != "hello" {
+		t.Errorf("answered %q", body)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	apptest.Eventually(t, time.Minute, "it has no request", func() bool { return in.InFlight() == 0 })
+	p.Refresh()
+	if classes, latency := r.Counts(); classes[2] != 1 || len(latency) == 0 {
+		t.Errorf("counted: %v %v", classes, latency)
+	}
+	in.Close()
+	p.Publish(&Table{})
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if code, _ := get(t, url, "shop.test"); code != http.StatusNotFound {
+		t.Errorf("after the end: %d", code)
+	}
+	if len(p.keys) != 0 {
+		t.Errorf("kept: %v", p.keys)
+	}
+}
+
+// What waits for the end of a maintenance goes on when it ends, and gitd's own hosts are gitd's, whatever the table says.
+func TestMaintenanceAndOwn(t *testing.T) {
+	own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Method, " ", r.Host, r.URL.RequestURI(), r.Header["Gitd-Host"])
+	})
+	p := newFor(t, Options{Own: map[string]http.Handler{"brokers.test": own}})
+	r := p.NewRevision("shop/1", RevisionOptions{App: "shop"})
+	r.SetInstances([]*Instance{instance(t, r, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })})
+	route := Route{Split: Split{{r, 100}}, Maintenance: &Maintenance{App: "shop", Hold: time.Minute}}
+	p.Publish(&Table{Hosts: map[string]Route{"shop.test": route, "brokers.test": route}})
+	url := p.serveTest(t)
+	if code, body := get(t, url+"/a?b=%20c", "brokers.test"); code != http.StatusOK || body != "GET brokers.test/a?b=%20c[]" {
+		t.Errorf("a host of gitd's own: %d %q", code, body)
+	}
+	answered := make(chan string, 1)
+	go func() { _, body := get(t, url, "shop.test"); answered <- body }()
+	select {
+	case body := <-answered:
+		t.Fatalf("answered in maintenance: %q", body)
+	case <-time.After(100 * time.Millisecond):
+	}
+	route.Maintenance = nil
+	p.Publish(&Table{Hosts: map[string]Route{"shop.test": route}})
+	if body := <-answered; body != "hello" {
+		t.Errorf("answered %q", body)
+	}
+}
+
+// A proxy that is killed costs what it has under way: what waits in the listener, and all that comes later, the next one answers, over HTTPS too.
+func TestKilled(t *testing.T) {
+	partstest.Serving(t)
+	p := newFor(t, Options{Secure: &Secure{Port: 443}})
+	p.o.Inside = false
+	r := p.NewRevision("shop/1", RevisionOptions{App: "shop"})
+	r.SetInstances([]*Instance{instance(t, r, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })})
+	p.Publish(&Table{Hosts: map[string]Route{"shop.test": {Split: Split{{r, 100}}}}})
+	p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{"shop.test": selfSigned(t, "shop.test")}})
+	var listeners [2]net.Listener
+	for i := range listeners {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		listeners[i] = l
+	}
+	if err := p.Serve(listeners[0], listeners[1]); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "shop.test"}}} //nolint:gosec // the test's own
+	ask := func(when string) {
+		t.Helper()
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+listeners[1].Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Host = "shop.test"
+		a, err := client.Do(q)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		defer a.Body.Close()
+		if b, err := io.ReadAll(a.Body); err != nil || string(b) != "hello" {
+			t.Errorf("%s: %q, %v", when, b, err)
+		}
+	}
+	ask("at first")
+	p.Refresh()
+	for range 2 {
+		p.mu.Lock()
+		pid := p.link.hello.PID
+		p.mu.Unlock()
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		ask("after a kill")
+	}
+	p.Refresh()
+	if classes, _ := r.Counts(); classes[2] < 2 {
+		t.Errorf("what killed proxies have counted is lost: %v", classes)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p.Shutdown(ctx)
+	if c, err := net.Dial("tcp", listeners[0].Addr().String()); err == nil {
+		_ = c.Close()
+		t.Error("it still takes connections")
 	}
 }

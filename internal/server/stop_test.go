@@ -17,7 +17,7 @@ import (
 
 // A server that is asked to stop while it makes the builder image, which takes minutes, ends as one that has nothing to do.
 func TestServe_StopWhileTheBuilderIsMade(t *testing.T) {
-	partstest.Shim(t)
+	partstest.Serving(t)
 	o := offlineOptions(filepath.Join(t.TempDir(), "data"), nil, t.Logf)
 	o.Config.Server.MinFree = 1
 	s, err := Open(t.Context(), o)

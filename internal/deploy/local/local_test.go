@@ -26,6 +26,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/deploy/contract"
+	"github.com/gitd-io/gitd/internal/parts"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
@@ -39,7 +40,7 @@ func init() {
 func TestMain(m *testing.M) {
 	reexec.Init()
 	os.Exit(func() int {
-		_, cleanup := partstest.BuildShim()
+		_, cleanup := partstest.BuildShim(parts.Proxy)
 		defer cleanup()
 		return m.Run()
 	}())
@@ -147,14 +148,15 @@ func serve(t testing.TB, p *Platform) *testServer {
 
 func TestContract(t *testing.T) {
 	m := newMachine(t)
-	p := m.open(t, nil)
+	process := func(o *Options) { o.ProxyInside = false }
+	p := m.open(t, process)
 	f := serve(t, p)
 	contract.Run(t, func(t *testing.T, img v1.Image) *contract.Env {
 		return &contract.Env{Platform: p, Address: f.address, Domain: "localhost", Measures: true, Image: m.add(t, "testapp", img), Reopen: func() deploy.Platform {
 			if err := p.Close(); err != nil {
 				t.Error(err)
 			}
-			p = m.open(t, nil)
+			p = m.open(t, process)
 			f.use(t, p)
 			return p
 		}, User: func(service string) string {

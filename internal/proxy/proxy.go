@@ -29,7 +29,7 @@ type Limits struct {
 
 // Options configure a Proxy.
 type Options struct {
-	Inside  bool // goroutines of this process, for tests
+	Inside  func(*net.UnixConn) // runs the proxy within this process, for tests: process.Inside; nil: it is gitd-proxy
 	Trusted []netip.Prefix
 	Secure  *Secure // nil: there is no HTTPS
 	Limits  Limits

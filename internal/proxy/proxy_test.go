@@ -20,12 +20,13 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
+	"github.com/gitd-io/gitd/internal/proxy/process"
 )
 
 // newFor makes a proxy within this process.
 func newFor(t *testing.T, o Options) *Proxy {
 	t.Helper()
-	o.Inside, o.Log = true, t.Logf
+	o.Inside, o.Log = process.Inside(t.Logf), t.Logf
 	p := New(o)
 	t.Cleanup(p.Close)
 	return p
@@ -196,7 +197,7 @@ func TestMaintenanceAndOwn(t *testing.T) {
 func TestKilled(t *testing.T) {
 	partstest.Serving(t)
 	p := newFor(t, Options{Secure: &Secure{Port: 443}})
-	p.o.Inside = false
+	p.o.Inside = nil
 	r := p.NewRevision("shop/1", RevisionOptions{App: "shop"})
 	r.SetInstances([]*Instance{instance(t, r, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })})
 	p.Publish(&Table{Hosts: map[string]Route{"shop.test": {Split: Split{{r, 100}}}}})

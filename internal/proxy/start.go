@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/parts"
-	"github.com/gitd-io/gitd/internal/proxy/process"
 	"github.com/gitd-io/gitd/internal/proxy/wire"
 )
 
@@ -77,8 +76,8 @@ func (p *Proxy) spawn() (*net.UnixConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.o.Inside {
-		go func() { _ = process.New(process.Options{Log: p.o.Log}).Run(theirs) }()
+	if p.o.Inside != nil {
+		go p.o.Inside(theirs)
 		return ours, nil
 	}
 	defer theirs.Close()

@@ -102,7 +102,7 @@ var arrows = map[string]string{
 	"internal/pktline":                 "",
 	"internal/project":                 "buildpacks/catalog internal/app internal/bound internal/event internal/function internal/pattern internal/schedule internal/webhook",
 	"internal/netns":                   "",
-	"internal/proxy":                   "internal/parts internal/proxy/dataplane internal/proxy/process internal/proxy/wire internal/telemetry/histogram",
+	"internal/proxy":                   "internal/parts internal/proxy/dataplane internal/proxy/wire internal/telemetry/histogram",
 	"internal/proxy/dataplane":         "internal/telemetry/histogram",
 	"internal/proxy/process":           "internal/netns internal/proxy/dataplane internal/proxy/wire",
 	"internal/proxy/wire":              "internal/telemetry/histogram",

@@ -47,7 +47,7 @@ type Options struct {
 	// Own are the handlers of hosts NAME.Domain that answer requests rather than an app of that name: they bring tokens that no app may see.
 	Own         map[string]http.Handler
 	Limits      proxy.Limits
-	ProxyInside bool // the proxy is in this process, for tests
+	ProxyInside func(*net.UnixConn) // runs the proxy in this process, for tests; nil: it is gitd-proxy
 
 	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
 	Secure           *Secure                    // nil: there is no HTTPS

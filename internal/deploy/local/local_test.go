@@ -28,6 +28,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy/contract"
 	"github.com/gitd-io/gitd/internal/parts"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
+	"github.com/gitd-io/gitd/internal/proxy/process"
 	"github.com/gitd-io/gitd/internal/reexec"
 	"github.com/gitd-io/gitd/internal/registry"
 	"github.com/gitd-io/gitd/internal/sandbox"
@@ -68,7 +69,7 @@ func openMachine(dir string, log func(string, ...any)) (*machine, error) {
 
 func (m *machine) platform(log func(string, ...any), change func(*Options)) (*Platform, error) {
 	o := Options{Dir: filepath.Join(m.dir, "deploy"), Domain: "localhost", Host: m.host, Registry: m.registry,
-		Layers: sandbox.OpenLayers(filepath.Join(m.dir, "layers")), Config: contract.Config, Log: log, ProxyInside: true, ScaleToZeroGrace: time.Millisecond, StopGrace: 2 * time.Second}
+		Layers: sandbox.OpenLayers(filepath.Join(m.dir, "layers")), Config: contract.Config, Log: log, ProxyInside: process.Inside(log), ScaleToZeroGrace: time.Millisecond, StopGrace: 2 * time.Second}
 	if change != nil {
 		change(&o)
 	}
@@ -148,15 +149,15 @@ func serve(t testing.TB, p *Platform) *testServer {
 
 func TestContract(t *testing.T) {
 	m := newMachine(t)
-	process := func(o *Options) { o.ProxyInside = false }
-	p := m.open(t, process)
+	asProcess := func(o *Options) { o.ProxyInside = nil }
+	p := m.open(t, asProcess)
 	f := serve(t, p)
 	contract.Run(t, func(t *testing.T, img v1.Image) *contract.Env {
 		return &contract.Env{Platform: p, Address: f.address, Domain: "localhost", Measures: true, Image: m.add(t, "testapp", img), Reopen: func() deploy.Platform {
 			if err := p.Close(); err != nil {
 				t.Error(err)
 			}
-			p = m.open(t, process)
+			p = m.open(t, asProcess)
 			f.use(t, p)
 			return p
 		}, User: func(service string) string {

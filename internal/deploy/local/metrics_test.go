@@ -10,7 +10,7 @@ import (
 
 // A scrape goes on while revisions come and go.
 func TestScrape_Beside(t *testing.T) {
-	p := &Platform{proxy: proxy.New(proxy.Options{Inside: true}), services: map[string]*service{"shop": {revisions: map[string]*revision{}}}}
+	p := &Platform{proxy: proxy.New(proxy.Options{}), services: map[string]*service{"shop": {revisions: map[string]*revision{}}}}
 	var changes sync.WaitGroup
 	stop := make(chan struct{})
 	changes.Go(func() {

@@ -112,6 +112,11 @@ func (p *Process) Run(c *net.UnixConn) error {
 	return p.Serve(c)
 }
 
+// Inside returns what runs a Process within the caller's.
+func Inside(log func(format string, args ...any)) func(*net.UnixConn) {
+	return func(c *net.UnixConn) { _ = New(Options{Log: log}).Run(c) }
+}
+
 // stop ends everything at once.
 func (p *Process) stop() {
 	p.mu.Lock()

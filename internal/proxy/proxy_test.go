@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
 	"github.com/gitd-io/gitd/internal/proxy/process"
+	"github.com/gitd-io/gitd/internal/proxy/wire"
 )
 
 // newFor makes a proxy within this process.
@@ -252,5 +255,71 @@ func TestKilled(t *testing.T) {
 	if c, err := net.Dial("tcp", listeners[0].Addr().String()); err == nil {
 		_ = c.Close()
 		t.Error("it still takes connections")
+	}
+}
+
+// A link that ends, as by a frame that is damaged, takes nothing along where the proxy lives on: what is under way is answered, what waits for an app at zero goes on to wait, gitd is told again that it is
+// asked for, and a connection is kept.
+func TestLinkLost(t *testing.T) {
+	p := newFor(t, Options{})
+	proxy := process.New(process.Options{Log: t.Logf})
+	p.o.Inside = func(c *net.UnixConn) { t.Logf("the link has ended: %v", proxy.Serve(c)) }
+	woken := make(chan struct{}, 100)
+	zero := p.NewRevision("zero/1", RevisionOptions{App: "zero", Timeout: time.Minute, Wake: func() { woken <- struct{}{} }})
+	slow := p.NewRevision("slow/1", RevisionOptions{App: "slow"})
+	begun, release := make(chan struct{}, 1), make(chan struct{})
+	slow.SetInstances([]*Instance{instance(t, slow, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-release
+		}
+		_, _ = io.WriteString(w, "slow")
+	})})
+	p.Publish(&Table{Hosts: map[string]Route{"zero.test": {Split: Split{{zero, 100}}}, "slow.test": {Split: Split{{slow, 100}}}}})
+	url := p.serveTest(t)
+	kept, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	answers := bufio.NewReader(kept)
+	ask := func() {
+		t.Helper()
+		_, _ = io.WriteString(kept, "GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n")
+		a, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(a.Body); err != nil || string(b) != "slow" {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+	ask()
+	slowly, waiting := make(chan string, 1), make(chan string, 1)
+	go func() { _, body := get(t, url+"/slow", "slow.test"); slowly <- body }()
+	go func() { _, body := get(t, url, "zero.test"); waiting <- body }()
+	<-begun
+	<-woken
+	time.Sleep(50 * time.Millisecond)
+	for len(woken) > 0 {
+		<-woken
+	}
+	p.mu.Lock()
+	before := p.link
+	p.mu.Unlock()
+	before.End(wire.ErrDamaged)
+	select {
+	case <-woken:
+	case <-time.After(time.Minute):
+		t.Fatal("the next link does not tell that an app at zero is asked for")
+	}
+	ask()
+	close(release)
+	if body := <-slowly; body != "slow" {
+		t.Errorf("what was under way: %q", body)
+	}
+	zero.SetInstances([]*Instance{instance(t, zero, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "woken") })})
+	if body := <-waiting; body != "woken" {
+		t.Errorf("what waited: %q", body)
 	}
 }

@@ -24,7 +24,7 @@ func main() {
 	noCore()
 	args := hideSecrets(os.Args[1:])
 	program := root(args)
-	program.SetArgs(args)
+	program.SetArgs(program.Separated(args))
 	err := program.ExecuteContext(context.Background())
 	var code exit
 	switch {
@@ -42,7 +42,7 @@ func dataFlag(f *pflag.FlagSet) *string {
 	return f.String("data", "", "data directory of the server (default: what gitd serve takes: the configuration file, $GITD_DATA, else /var/lib/gitd)")
 }
 
-func root(args []string) *cobra.Command {
+func root(args []string) *command.Tree {
 	// What the server answers, and what is only of this machine, in one help text.
 	r := command.New(nil, app.Caller{Local: true}, os.Stdin, os.Stdout, os.Stderr)
 	for _, c := range r.Commands() {
@@ -64,7 +64,7 @@ func root(args []string) *cobra.Command {
 			untilSignal(c)
 		}
 	}
-	return r.Command
+	return r
 }
 
 // untilSignal gives a command a context that ends with the first signal to stop.

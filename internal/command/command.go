@@ -71,7 +71,7 @@ func Declared(args []string) (operation.Declaration, error) {
 // Asked returns what the command line args asks for, and its arguments without flags. It fails where args is not a command line.
 func Asked(args []string) (d operation.Declaration, rest []string, err error) {
 	t := New(nil, app.Root, nil, io.Discard, io.Discard)
-	c, rest, err := t.Find(args)
+	c, rest, err := t.Find(t.Separated(args))
 	if err != nil {
 		return d, nil, err
 	}
@@ -90,7 +90,7 @@ func (e ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)
 // server's log; root on the machine is told the cause of an internal error as well.
 func Run(ctx context.Context, s *operation.Services, caller app.Caller, args []string, in io.Reader, out, errOut io.Writer, client *app.Client) int {
 	root := newTree(s, caller, in, out, errOut, client)
-	root.SetArgs(args)
+	root.SetArgs(root.Separated(args))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return app.ExitOK

@@ -67,7 +67,12 @@ func TestRun_Words(t *testing.T) {
 		{app.Root, "rollback", app.ExitUsage, `APP is missing: gitd rollback APP \[vN\]`, "see how: gitd help rollback"},
 		{app.Root, "promote hello", app.ExitUsage, `vN is missing, or --from BRANCH: gitd promote APP vN`, "see how: gitd help promote"},
 		{app.Root, "keys list all", app.ExitUsage, `keys list takes no argument, and got "all"`, "see how: gitd help keys list"},
-		{app.Root, "apps hello create", app.ExitUsage, `apps does not take so many arguments: "create" is left over`, "see how: gitd help apps"},
+		{app.Root, "apps hello create", app.ExitUsage, `apps does not take so many arguments: "create" is left over`, "name the app last: gitd apps create hello"},
+		{app.Root, "apps hello now", app.ExitUsage, `apps does not take so many arguments: "now" is left over`, "see how: gitd help apps"},
+		{app.Root, "ps:scale hello web=2", app.ExitUsage, `unknown command "ps:scale"`, "perhaps this is meant: gitd ps scale; see what there is: gitd help"},
+		{app.Root, "logs:failed hello", app.ExitUsage, `unknown command "logs:failed"`, "perhaps this is meant: gitd logs; "},
+		{app.Root, "restart hello", app.ExitUsage, `unknown command "restart"`, "perhaps this is meant: gitd ps restart; "},
+		{app.Root, "run hello --timeout 5 -- ls", app.ExitUsage, `--timeout takes a time from 1s to 7 days, such as 168h, not "5"`, "give a time such as 90s or 15m"},
 		{app.Root, "keys list --frobnicate", app.ExitUsage, `unknown flag: --frobnicate`, "see how: gitd help keys list"},
 		{app.Root, "releases hello -n 99999999999999999999", app.ExitUsage, `-n takes a number from 1 to 1000, not "9{20}"`, "leave -n out"},
 		{app.Root, "releases hello -n 0", app.ExitUsage, `-n takes a number from 1 to 1000, not "0"`, "leave -n out"},
@@ -82,6 +87,7 @@ func TestRun_Words(t *testing.T) {
 		{app.Root, "rollback hello", app.ExitUnavailable, `rollback needs the server, which is not running`, "start it: gitd serve"},
 		{app.Root, "logs hello --build", app.ExitNotFound, `the log of v3 of hello is not kept`, "gitd releases hello"},
 		{dev, "keys", app.ExitForbidden, `this needs an administrator's key, and "dev" is not one`, "use an administrator's key"},
+		{dev, "keys:add other", app.ExitUsage, `unknown command "keys:add"`, "see what there is: gitd help"},
 		{dev, "keys frobnicate", app.ExitForbidden, `this needs an administrator's key`, "use an administrator's key"},
 		{dev, "keys list", app.ExitForbidden, `this needs an administrator's key`, "use an administrator's key"},
 		{dev, "keys add other --admin", app.ExitForbidden, `this needs an administrator's key`, "use an administrator's key"},
@@ -190,6 +196,28 @@ func TestNew_AllDeclared(t *testing.T) {
 	} {
 		if d, err := Declared(strings.Fields(line)); err != nil || d != want {
 			t.Errorf("%s: %+v, %v", line, d, err)
+		}
+	}
+}
+
+// The flags of run end where its command begins.
+func TestSeparated(t *testing.T) {
+	for line, want := range map[string]string{
+		"run hello ls -la": "run hello -- ls -la",
+		"run hello -e A=b --release v3 --detach ls --tty": "run hello -e A=b --release v3 --detach -- ls --tty",
+		"run --type once hello --timeout=2h more --json":  "run --type once hello --timeout=2h -- more --json",
+		"run -eA=b hello printenv -0 A":                   "run -eA=b hello -- printenv -0 A",
+		"run hello -- ls -la":                             "run hello -- ls -la",
+		"run --detach -- hello ls -la":                    "run --detach -- hello ls -la",
+		"run hello --frobnicate ls":                       "run hello --frobnicate -- ls",
+		"run hello":                                       "run hello",
+		"run":                                             "run",
+		"run hello -":                                     "run hello -- -",
+		"jobs stop hello j1":                              "jobs stop hello j1",
+	} {
+		tree := New(nil, app.Root, nil, nil, nil)
+		if got := strings.Join(tree.Separated(strings.Fields(line)), " "); got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
 		}
 	}
 }

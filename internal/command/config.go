@@ -178,7 +178,7 @@ func (c *session) readVariables(out io.Writer, words []string, file string) (sec
 	for _, w := range words {
 		name, value, ok := strings.Cut(w, "=")
 		if !ok { // it may be a value: it is not repeated
-			return nil, app.Errorf(app.CodeInvalidInput, "give NAME=VALUE, in quotes where the value has spaces", "an argument has no =: %d characters that begin with %q", len(w), app.Clip(app.Plain(w), 2))
+			return nil, app.Errorf(app.CodeInvalidInput, "give NAME=VALUE, in quotes where the value has spaces", "an argument has no =: %s that begins with %q", app.Count(len(w), "character"), app.Clip(app.Plain(w), 2))
 		}
 		if err := secret.CheckName(name); err != nil {
 			return nil, err

@@ -14,8 +14,9 @@ import (
 func (c *session) run() *cobra.Command {
 	var in operation.RunOf
 	var tty, noTTY bool
-	run := c.declare(operation.Run.Declaration, "APP [--release vN] [-e NAME=VALUE] … [--type T] [--timeout D] [--detach] [--tty | --no-tty] -- CMD [ARG] …", nil)
+	run := c.declare(operation.Run.Declaration, "APP [--release vN] [-e NAME=VALUE] … [--type T] [--timeout D] [--detach] [--tty | --no-tty] [--] CMD [ARG] …", nil)
 	run.Long = run.Short + ".\n\nIt works from zero, and disturbs no instance of the app. A first word that is a process type of the app runs that, with the other words as its arguments.\n" +
+		"Flags from the first word of the command on are the command's own.\n" +
 		"The exit status is the command's; 128+N where the signal N ended it."
 	run.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
@@ -54,7 +55,7 @@ func (c *session) run() *cobra.Command {
 	f.StringArrayVarP(&in.Env, "env", "e", nil, "a variable NAME=VALUE on top of the app's (repeatable)")
 	f.StringVar(&in.Type, "type", "", "run this process type, with the command added to it")
 	f.BoolVar(&in.Detach, "detach", false, "go on without the client, and keep the output")
-	f.DurationVar(&in.Timeout, "timeout", 0, "end it after this time, such as 30m; 24h where none is given")
+	f.Var(spanValue{&in.Timeout, operation.MaxRun, "7 days, such as 168h"}, "timeout", "end it after this time, such as 30m; 24h where none is given")
 	f.BoolVar(&tty, "tty", false, "with a terminal, or not at all")
 	f.BoolVar(&noTTY, "no-tty", false, "without a terminal, also where the client has one")
 	return run

@@ -43,7 +43,11 @@ func usageError(c *cobra.Command, err error) error {
 func Group(c *cobra.Command) {
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return app.Errorf(app.CodeInvalidInput, "see what there is: "+strings.Replace(c.CommandPath(), "gitd", "gitd help", 1), "unknown command %q", app.Clip(strings.Join(append(strings.Fields(c.CommandPath())[1:], args[0]), " "), 100))
+			next := "see what there is: " + strings.Replace(c.CommandPath(), "gitd", "gitd help", 1)
+			if other := meant(c.Root(), args[0]); other != "" && !c.HasParent() {
+				next = "perhaps this is meant: " + other + "; " + next
+			}
+			return app.Errorf(app.CodeInvalidInput, next, "unknown command %q", app.Clip(strings.Join(append(strings.Fields(c.CommandPath())[1:], args[0]), " "), 100))
 		}
 		return nil
 	}
@@ -82,7 +86,11 @@ func Takes(line string) cobra.PositionalArgs {
 		case len(args) > len(names) && len(names) == 0:
 			return fmt.Errorf("%s takes no argument, and got %q", path, args[0])
 		case len(args) > len(names) && !strings.HasSuffix(names[len(names)-1], "..."):
-			return fmt.Errorf("%s does not take so many arguments: %q is left over", path, args[len(names)])
+			left := args[len(names)]
+			if sub := subcommand(c, left); sub != "" {
+				return app.Errorf(app.CodeInvalidInput, "name the app last: "+app.Plain(app.Clip(sub+" "+args[0], 100)), "%s does not take so many arguments: %q is left over", path, left)
+			}
+			return fmt.Errorf("%s does not take so many arguments: %q is left over", path, left)
 		}
 		return nil
 	}

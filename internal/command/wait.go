@@ -15,7 +15,7 @@ func (c *session) wait() *cobra.Command {
 	wait.Long = wait.Short + ".\nWithout a version, the newest release. A release that has ended already is told at once."
 	inJSON := asJSON(wait)
 	log := wait.Flags().Bool("log", false, "show the release's log as it is written")
-	wait.Flags().Var((*spanValue)(&in.Timeout), "timeout", "how long at most: 90s, 15m (default 24h)")
+	wait.Flags().Var(spanValue{&in.Timeout, operation.MaxWait, "24h"}, "timeout", "how long at most: 90s, 15m (default 24h)")
 	wait.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		in.App = args[0]
 		if len(args) == 2 {
@@ -51,23 +51,27 @@ func ending(d operation.ReleaseDetail) string {
 	return state(d.Release)
 }
 
-// spanValue is a flag that takes a time, from a second to operation.MaxWait.
-type spanValue time.Duration
-
-func (v *spanValue) String() string {
-	if *v == 0 {
-		return ""
-	}
-	return time.Duration(*v).String()
+// spanValue is a flag --timeout that takes a time, from a second to most, which is told in words.
+type spanValue struct {
+	d     *time.Duration
+	most  time.Duration
+	words string
 }
 
-func (v *spanValue) Set(s string) error {
-	d, err := time.ParseDuration(s)
-	if err != nil || d < time.Second || d > operation.MaxWait {
-		return app.Errorf(app.CodeInvalidInput, "give a time such as 90s or 15m", "--timeout takes a time from 1s to 24h, not %q", app.Clip(s, 30))
+func (v spanValue) String() string {
+	if v.d == nil || *v.d == 0 {
+		return ""
 	}
-	*v = spanValue(d)
+	return v.d.String()
+}
+
+func (v spanValue) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second || d > v.most {
+		return app.Errorf(app.CodeInvalidInput, "give a time such as 90s or 15m", "--timeout takes a time from 1s to %s, not %q", v.words, app.Clip(s, 30))
+	}
+	*v.d = d
 	return nil
 }
 
-func (*spanValue) Type() string { return "time" }
+func (spanValue) Type() string { return "time" }

@@ -34,6 +34,9 @@ type Ran struct {
 	OutOfMemory string // the limit at which it was killed; "" where it was not
 }
 
+// MaxRun is how long a command may run.
+const MaxRun = job.MaxTimeout
+
 // Run runs a command in a container of its own, from a release's image and configuration.
 var Run = Operation[RunOf, Ran]{
 	Declaration{Name: "run", Args: "APP CMD…", Does: "Run a command in a container of its own, with the app's image and configuration", Verb: app.VerbChange, Needs: NeedsServer,

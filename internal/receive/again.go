@@ -45,6 +45,9 @@ func (p *push) redeploy(options []string) (err error) {
 	if p.options, err = parsePushOptions(options); err != nil {
 		return err
 	}
+	if err := p.options.checkAgain(); err != nil {
+		return err
+	}
 	p.startTrace(nil)
 	defer func() { p.span.EndRun(err) }()
 	life := p.newLifetime()
@@ -64,4 +67,18 @@ func (p *push) redeploy(options []string) (err error) {
 		return e
 	}
 	return err
+}
+
+// checkAgain refuses options that say how a commit is deployed, where there is none: what is live is started afresh, and all traffic goes to it.
+func (o PushOptions) checkAgain() error {
+	for _, given := range []struct {
+		name string
+		yes  bool
+	}{{"clear-cache", o.ClearCache}, {"dry-run", o.DryRun}, {"no-traffic", o.NoTraffic}, {"canary", o.Canary > 0}, {"steps", o.Steps != ""}, {"message", o.Message != ""}} {
+		if given.yes {
+			return app.Errorf(app.CodeInvalidInput, "leave it out, or push a commit: git commit --allow-empty",
+				"there is nothing to push, and push option %q is for a commit: redeploy starts what is live afresh, with all traffic at once", given.name)
+		}
+	}
+	return nil
 }

@@ -27,6 +27,7 @@ func (s *suite) canary(t *testing.T) {
 	if app.CodeOf(err) != app.CodeUnhealthy || !regexp.MustCompile(`^the canary failed: canary-v2 answered \d+ of \d+ requests \([0-9.]+%\) with 5xx, and what served before 0 of \d+ requests`).MatchString(err.Error()) {
 		t.Errorf("%v\n%s", err, told)
 	}
+	t.Logf("bad: of %d requests %d failed: %v", all, failed, err)
 	contains(t, told, "-----> Traffic: canary-v1 100% → 90%, canary-v2 0% → 10%\n", "-----> Canary for ", "canary-v2: ")
 	if failed == 0 || 100*failed > all {
 		t.Errorf("of %d requests %d failed", all, failed)
@@ -37,6 +38,7 @@ func (s *suite) canary(t *testing.T) {
 	stop = s.traffic("canary")
 	told, err = s.rollCanary(t, stays(s.service("canary", "v3")))
 	all, failed = stop()
+	t.Logf("good: of %d requests %d failed", all, failed)
 	if err != nil || failed != 0 || !strings.Contains(told, "the canary passed: 0 of ") || !strings.Contains(told, "-----> Traffic: canary-v1 90% → 0%, canary-v3 10% → 100%\n") {
 		t.Errorf("%v; of %d requests %d failed\n%s", err, all, failed, told)
 	}

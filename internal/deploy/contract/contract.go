@@ -79,6 +79,7 @@ func (s *suite) cases() []testCase {
 		{"traffic split and tags", s.split},
 		{"counters", s.counters},
 		{"canary", s.canary},
+		{"sticky split", s.sticky},
 		{"maintenance", s.maintenance},
 		{"domains", s.domains},
 		{"failed first release", s.failedFirst},

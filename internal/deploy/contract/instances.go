@@ -62,6 +62,9 @@ func (s *suite) instances(t *testing.T) {
 			t.Errorf("%s uses %+v", in.Name, u)
 		}
 	}
+	if total, left := p.Memory(within(t)); left < 0 || left > total {
+		t.Errorf("of %d bytes of memory %d are left", total, left)
+	}
 	s.outOfMemory(t)
 	if err := p.Delete(within(t), "instances"); err != nil {
 		t.Error(err)

@@ -40,6 +40,9 @@ func (p *Platform) validate(ctx context.Context, svc *servingv1.Service) (*servi
 	if err != nil {
 		return nil, nil, err
 	}
+	if deploy.Sticky(svc) {
+		return nil, nil, deploy.Invalid(svc.Name, "clients cannot stay with one side of a split: the ingress draws each request by itself")
+	}
 	r, err := newRelease(svc.Name, svc.Spec.Template)
 	if err != nil {
 		return nil, nil, deploy.Invalid(svc.Name, err.Error())

@@ -45,6 +45,7 @@ var sections = slices.Concat([]section{
 	{"cold", "first request to an app at zero, against bare runc run of the same spec", []string{"git", "ssh", "runc"}, (*bench).cold},
 	{"functions", "first request to each function of examples at zero, against a plain app in its language", []string{"git", "ssh"}, (*bench).functions},
 	{"cutover", "failed requests through two pushes under load", []string{"git", "ssh"}, (*bench).cutover},
+	{"changes", "a change of the configuration and a rollback under load", []string{"git", "ssh"}, (*bench).changes},
 	{"restart", "requests through kill -9 of gitd and its restart", []string{"git", "ssh"}, (*bench).restart},
 	{"scale", "a start, commands and pushes with 200,000 releases of 1,000 apps", []string{"git", "ssh", "ssh-keygen"}, (*bench).scale},
 	{"events", "events accepted and delivered, against a NATS server that syncs each message", []string{"go"}, (*bench).events},

@@ -60,5 +60,11 @@ func secretsIn(args []string) []int {
 	return from
 }
 
-// noCore keeps the kernel from writing down the memory of this process and of those that it starts. 1, since 0 does not count for a program that takes cores.
-func noCore() { _ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}) }
+// noCore keeps the kernel from writing down the memory of this process and of those that it starts. 1, since 0 does not count for a program that takes cores. A
+// process that is not dumpable has none either, whatever takes cores; then its files in /proc are root's, so that only root's processes are made so.
+func noCore() {
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1})
+	if unix.Geteuid() == 0 {
+		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
+}

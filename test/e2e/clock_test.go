@@ -27,12 +27,12 @@ func cmdClock(w *world, ts *testscript.TestScript, args []string) (output, error
 	return output{}, nil
 }
 
-// setting is the server's $GITD_TEST_CLOCK.
-func (c *clock) setting() string {
+// setting is what the server's environment has for this clock.
+func (c *clock) setting() []string {
 	if c == nil {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf("%d %d %s", c.from.UnixNano(), c.speed, c.ahead)
+	return []string{fmt.Sprintf("GITD_TEST_CLOCK=%d %d %s", c.from.UnixNano(), c.speed, c.ahead)}
 }
 
 // now is the time that a server with this clock has.

@@ -30,6 +30,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	sockets               from now on hand sockets over to the server, as systemd does
 //	stopserve             end it by SIGTERM, and check that it ended well
 //	killserve             end it by SIGKILL
+//	crashserve ABRT|SEGV  end it by a signal that programs crash by; no core is made of it
 //	gitd ARGS [< FILE]    a local command on $DATA
 //	user NAME [FLAGS]     make a key, register it and use it from now on
 //	key NAME              make a key
@@ -52,7 +53,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	finish NAME           wait for its end
 //	kubectl ARGS [< FILE] on the cluster, in the script's namespace
 //	cluster stop|start P  a part of the cluster; cluster https: https asks its ingress from now on
-//	leaks FILE [NAME]     the secrets in FILE are nowhere: in no file of the data directory but NAME, no log, no process; and no process is dumped
+//	leaks FILE [NAME]     the secrets in FILE are nowhere: in no file of the data directory but NAME, no log, trace, process; and no process is dumped
 //	figures APP           where the time of its releases went, and of a request to no instance
 //	https [-h1] -host NAME -ca FILE PATH   GET over TLS: its status, body, issuer
 //	pebble prepare|start|stop|revoke   an authority that speaks ACME, at $ACME
@@ -74,7 +75,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
-		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe,
+		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe, "crashserve": cmdCrashServe,
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit, "example": cmdExample,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
 		"start": cmdStart, "type": cmdType, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,

@@ -24,8 +24,8 @@ import (
 //	leaks FILE [NAME]
 //
 // FILE has the secrets, one a line; what is common to many may stand for them. They are searched as they are, in hexadecimal, in Base64 and quoted, in all files of the data
-// directory but NAME, uncompressed as well, in the server's log, in the folders for temporary files, and in the arguments, the environment, and (of those that live long) the
-// memory of its processes, apps' own excepted. No core is made of any of them, those of apps included.
+// directory but NAME, uncompressed as well, in the server's log, in the folders for temporary files, in traces and metrics where there are such, and in the arguments, the
+// environment, and (of those that live long) the memory of its processes, apps' own excepted. No core is made of any of them, those of apps included.
 func cmdLeaks(w *world, ts *testscript.TestScript, args []string) (output, error) {
 	if len(args) != 1 && len(args) != 2 {
 		ts.Fatalf("usage: leaks FILE [NAME]")
@@ -57,7 +57,8 @@ func cmdLeaks(w *world, ts *testscript.TestScript, args []string) (output, error
 	for _, p := range belongingTo(w.data) {
 		s.process(p)
 	}
-	told := fmt.Sprintf("%d forms searched in %d files, %d of them uncompressed, and %d processes\n", len(s.forms), s.files, s.unpacked, s.processes)
+	ts.Check(s.telemetry(w))
+	told := fmt.Sprintf("%d forms searched in %d files, %d of them uncompressed, %d processes and %d reports of traces\n", len(s.forms), s.files, s.unpacked, s.processes, s.traces)
 	if s.processes == 0 || s.unpacked == 0 {
 		return output{}, fmt.Errorf("there was nothing to search: %s", told)
 	}
@@ -73,6 +74,7 @@ type searched struct {
 	but                        string            // a file that may have secrets
 	found                      []string
 	files, unpacked, processes int
+	traces                     int
 }
 
 // seek adds the forms of a secret. Of Base64 those digits are searched that do not depend on what is before and behind it, for each of the three places that it may begin at.
@@ -142,6 +144,24 @@ func (s *searched) uncompressed(path string, b []byte) {
 		s.unpacked++
 		s.in("uncompressed, "+path, content)
 	}
+}
+
+// telemetry searches what went to the collector, and what the server measures.
+func (s *searched) telemetry(w *world) error {
+	if w.collector != nil {
+		w.collector.mu.Lock()
+		defer w.collector.mu.Unlock()
+		for _, b := range w.collector.raw {
+			s.traces++
+			s.in("a trace", b)
+		}
+	}
+	if w.metrics == "" || w.server == nil {
+		return nil
+	}
+	body, err := fetch("http://" + w.metrics + "/metrics")
+	s.in("metrics", []byte(body))
+	return err
 }
 
 var noCore = regexp.MustCompile(`(?m)^Max core file size +1 +1 `)

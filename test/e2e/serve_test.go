@@ -28,7 +28,7 @@ func cmdServe(w *world, ts *testscript.TestScript, args []string) (output, error
 	}
 	this := filepath.Join(w.base, "run.log")
 	_ = os.Remove(this)
-	s, a, err := startServer(w.sockets, w.clock.setting(), w.data, this, append(flags, args...)...)
+	s, a, err := startServer(w.sockets, append(w.clock.setting(), traceback), w.data, this, append(flags, args...)...)
 	out, _ := os.ReadFile(this)
 	if err != nil {
 		w.keepLog(out)

@@ -42,8 +42,8 @@ type addresses struct {
 var errExited = errors.New("gitd serve ended")
 
 // startServer runs gitd serve and waits until it is ready. The sockets for SSH and HTTP are handed over as systemd does it; nil for none. Later
-// flags win over earlier ones. clock is its $GITD_TEST_CLOCK; "" for the clock of the machine.
-func startServer(sockets []*os.File, clock, data, output string, flags ...string) (*server, addresses, error) {
+// flags win over earlier ones. env is added to its environment.
+func startServer(sockets []*os.File, env []string, data, output string, flags ...string) (*server, addresses, error) {
 	out, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, addresses{}, err
@@ -57,9 +57,7 @@ func startServer(sockets []*os.File, clock, data, output string, flags ...string
 		s.cmd.Env = append(serverEnv(), "LISTEN_FDS=2", "LISTEN_FDNAMES=ssh:http")
 		s.cmd.ExtraFiles = sockets
 	}
-	if clock != "" {
-		s.cmd.Env = append(s.cmd.Env, "GITD_TEST_CLOCK="+clock)
-	}
+	s.cmd.Env = append(s.cmd.Env, env...)
 	s.cmd.Dir = "/"
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C in the terminal is for the tests, which stop it in order

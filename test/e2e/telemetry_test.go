@@ -35,6 +35,7 @@ type collector struct {
 
 	mu    sync.Mutex // mu guards the following
 	spans map[string][]*tracev1.Span
+	raw   [][]byte // as they came
 }
 
 // cmdCollector starts a collector, or has it hang.
@@ -75,6 +76,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.raw = append(c.raw, b)
 	for _, of := range request.ResourceSpans {
 		for _, scope := range of.ScopeSpans {
 			for _, s := range scope.Spans {

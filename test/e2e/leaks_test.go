@@ -47,7 +47,7 @@ func cmdLeaks(w *world, ts *testscript.TestScript, args []string) (output, error
 	temporary, err := filepath.Glob(filepath.Join(os.TempDir(), "gitd-*"))
 	ts.Check(err)
 	for _, dir := range temporary {
-		if strings.HasPrefix(filepath.Base(dir), sweepPrefix) { // of this script, or of another one
+		if programs.MatchString(filepath.Base(dir)) {
 			continue
 		}
 		if err := s.tree(dir); err != nil {
@@ -67,6 +67,9 @@ func cmdLeaks(w *world, ts *testscript.TestScript, args []string) (output, error
 	}
 	return output{stdout: told}, nil
 }
+
+// programs are the folders of scripts, of stages of test/stage, and of benchmarks: this one's is searched already, and the others are of other servers.
+var programs = regexp.MustCompile(`^gitd-(e2e|stage|bench)-`)
 
 // searched is a search under way.
 type searched struct {

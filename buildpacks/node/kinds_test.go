@@ -45,6 +45,9 @@ func TestBuildKinds(t *testing.T) {
 		{"yarn 3, which cannot leave the development packages out", map[string]string{
 			"package.json": `{"name":"y","packageManager":"yarn@3.8.7","scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "server.js": "",
 		}, "node|server.js", "require('ms')('2h')", "7200000"},
+		{"a Procfile that calls yarn", map[string]string{
+			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`, "server.js": "", "Procfile": "web: yarn start\n",
+		}, "", "require('child_process').execSync('PATH=$PWD/../layers/node/bin:$PATH yarn --version') + require('ms')('1h')", "1.22.22\n3600000"},
 		{"bun, with its own server", map[string]string{
 			"package.json": `{"packageManager":"bun@1.3.5","module":"index.ts","dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "index.ts": "export default { port: 1, fetch: () => new Response('x') }",
 		}, "bun|run|index.ts", "require('ms')('1h') + require('child_process').execSync('../layers/node/bin/bun --version')", "36000001.3.5"},

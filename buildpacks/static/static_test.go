@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -166,11 +167,20 @@ func request(t *testing.T, client *http.Client, method, url string, header http.
 	return resp, string(body)
 }
 
+// types are those that browsers insist on: they run no module, and install no app, of another type.
+var types = map[string]string{"a.mjs": "text/javascript", "a.js": "application/javascript; charset=utf-8", "a.wasm": "application/wasm", "a.webmanifest": "application/manifest+json",
+	"a.woff2": "font/woff2", "a.svg": "image/svg+xml", "a.json": "application/json", "a.avif": "image/avif"}
+
 // TestServe: what the server answers, on all that was promised.
 func TestServe(t *testing.T) {
 	big := strings.Repeat("body { color: red }\n", 100)
-	_, get := site(t, nil, map[string]string{"index.html": "<h1>root", "404.html": "gone", "mail.php": "<?php $password = 1;", "style.css": big, "about.html": "about", "docs/index.html": "docs",
+	files := map[string]string{}
+	for name := range types {
+		files["types/"+name] = "x"
+	}
+	maps.Copy(files, map[string]string{"index.html": "<h1>root", "404.html": "gone", "mail.php": "<?php $password = 1;", "style.css": big, "about.html": "about", "docs/index.html": "docs",
 		"empty/a.txt": "a", ".env": "SECRET=1", ".git/config": "x", ".well-known/security.txt": "contact", "Procfile.txt": "x"})
+	_, get := site(t, nil, files)
 	tests := []struct {
 		path   string
 		status int
@@ -184,6 +194,11 @@ func TestServe(t *testing.T) {
 		resp, body := get("GET", tt.path, nil)
 		if resp.StatusCode != tt.status || body != tt.body {
 			t.Errorf("GET %s: %d %q, want %d %q", tt.path, resp.StatusCode, body, tt.status, tt.body)
+		}
+	}
+	for name, want := range types {
+		if resp, _ := get("GET", "/types/"+name, nil); resp.Header.Get("Content-Type") != want {
+			t.Errorf("%s is %q, want %q", name, resp.Header.Get("Content-Type"), want)
 		}
 	}
 	resp, _ := get("GET", "/docs", nil)

@@ -45,6 +45,10 @@ func TestBuildKinds(t *testing.T) {
 		{"yarn 3, which cannot leave the development packages out", map[string]string{
 			"package.json": `{"name":"y","packageManager":"yarn@3.8.7","scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "server.js": "",
 		}, "node|server.js", "require('ms')('2h')", "7200000"},
+		{"Nuxt, whose modules look for files beside the packages, and where those really are", map[string]string{
+			"package.json": `{"scripts":{"build":"node make.js","start":"node server.js"},"dependencies":{"nuxt":"npm:ms@2.1.3"}}`, "server.js": "",
+			"make.js": "const fs = require('fs'); fs.writeFileSync('made', fs.realpathSync('node_modules/nuxt') == process.cwd() + '/node_modules/nuxt' ? 'beside' : 'elsewhere')",
+		}, "node|server.js", "require('fs').readFileSync('made') + require('nuxt')('1h')", "beside3600000"},
 		{"a Procfile that calls yarn", map[string]string{
 			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`, "server.js": "", "Procfile": "web: yarn start\n",
 		}, "", "require('child_process').execSync('PATH=$PWD/../layers/node/bin:$PATH yarn --version') + require('ms')('1h')", "1.22.22\n3600000"},

@@ -108,8 +108,9 @@ func (b *build) buildWith(full, modules string) (written bool, err error) {
 	// The note says what the last build did with these packages.
 	note := filepath.Join(filepath.Dir(full), "written")
 	last := kit.Text(note)
-	// Next.js refuses packages that are outside of the app's folder. The cache's copy is for the next build, as it was installed.
-	copied := b.pkg.has("next") || b.generates() || last == "yes" || last == "" && b.pkg.hooks()
+	// Next.js refuses packages that are outside of the app's folder. What Nuxt's modules look for, they look for in all that the app and its packages
+	// have in common: that would be the whole file system, without an end. The cache's copy is for the next build, as it was installed.
+	copied := b.pkg.has("next", "nuxt", "nuxt-nightly") || b.generates() || last == "yes" || last == "" && b.pkg.hooks()
 	if copied {
 		err = kit.CopyTree(full, modules, nil)
 	} else {

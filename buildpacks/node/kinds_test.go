@@ -51,7 +51,7 @@ func TestBuildKinds(t *testing.T) {
 		}, "node|server.js", "require('fs').readFileSync('made') + require('nuxt')('1h')", "beside3600000"},
 		{"a Procfile that calls yarn", map[string]string{
 			"package.json": `{"scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`, "server.js": "", "Procfile": "web: yarn start\n",
-		}, "", "require('child_process').execSync('PATH=$PWD/../layers/node/bin:$PATH yarn --version') + require('ms')('1h')", "1.22.22\n3600000"},
+		}, "node|server.js", "require('child_process').execSync('PATH=$PWD/../layers/node/bin:$PATH yarn --version') + require('ms')('1h')", "1.22.22\n3600000"},
 		{"bun, with its own server", map[string]string{
 			"package.json": `{"packageManager":"bun@1.3.5","module":"index.ts","dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`, "index.ts": "export default { port: 1, fetch: () => new Response('x') }",
 		}, "bun|run|index.ts", "require('ms')('1h') + require('child_process').execSync('../layers/node/bin/bun --version')", "36000001.3.5"},

@@ -164,7 +164,7 @@ func (m *Manager) fits(p *certificate.Pair, name string) error {
 	case !p.Covers(name):
 		return app.Errorf(app.CodeInvalidInput, "give the certificate of that name first, then its chain", "the certificate is not for %s, but for %s", name, app.Clip(app.Plain(strings.Join(p.Leaf.DNSNames, ", ")), 200))
 	case now.After(p.Leaf.NotAfter):
-		return app.Errorf(app.CodeInvalidInput, "give one that holds", "the certificate has expired: it was good until %s", p.Leaf.NotAfter.UTC().Format(time.DateTime))
+		return app.Errorf(app.CodeInvalidInput, "give one that has not expired", "the certificate has expired: it was good until %s", p.Leaf.NotAfter.UTC().Format(time.DateTime))
 	case now.Before(p.Leaf.NotBefore):
 		return app.Errorf(app.CodeInvalidInput, "wait, or look at the clock of the server: date -u", "the certificate is good from %s on, and now it is %s", p.Leaf.NotBefore.UTC().Format(time.DateTime), now.UTC().Format(time.DateTime))
 	}

@@ -146,7 +146,7 @@ func (e *Event) Check() error {
 		}
 	}
 	if n := e.Size(); n > MaxSize {
-		return app.Errorf(app.CodeLimitExceeded, "store the data elsewhere, and send where it is", "the event has %s, and may have %s", app.Size(int64(n)), app.Size(MaxSize))
+		return app.Errorf(app.CodeLimitExceeded, "store the data elsewhere, and send where it is", "the event has %s, more than the limit of %s", app.Size(int64(n)), app.Size(MaxSize))
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func builtProcesses(f *pull.Found) []app.Process {
 // imageService is the Service of an image's release: that of the release that is live with another image, or one with the defaults.
 func (d *deployment) imageService(ctx context.Context, f *pull.Found, port int) (*servingv1.Service, error) {
 	if len(f.Config.Entrypoint)+len(f.Config.Cmd) == 0 {
-		return nil, app.Errorf(app.CodeInvalidInput, "set an ENTRYPOINT or a CMD in the image", "the image says nothing of what to run")
+		return nil, app.Errorf(app.CodeInvalidInput, "set an ENTRYPOINT or a CMD in the image", "the image does not say what to run")
 	}
 	d.release.Revision = app.RevisionName(d.release.App, d.release.Version)
 	service, err := d.settingsNow(ctx)

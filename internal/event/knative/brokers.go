@@ -64,7 +64,7 @@ func count(l keeper.Letter, queued, dead *int) {
 // CreateBroker implements event.Platform.
 func (p *Platform) CreateBroker(ctx context.Context, name, by string) error {
 	if err := event.CheckName(name); err != nil {
-		return app.Errorf(app.CodeInvalidName, "choose another name", "a broker cannot be called so: %v", err)
+		return app.Errorf(app.CodeInvalidName, "choose another name", "a broker cannot have this name: %v", err)
 	}
 	if err := p.installed(ctx); err != nil {
 		return err

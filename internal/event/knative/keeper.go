@@ -270,12 +270,12 @@ func lines[T any](status int, body []byte, err error) ([]T, error) {
 		if err := d.Decode(&v); err == io.EOF {
 			return out, nil
 		} else if err != nil {
-			return out, fmt.Errorf("what keeps events answers: %w", err)
+			return out, fmt.Errorf("the keeper of events answers: %w", err)
 		}
 		out = append(out, v)
 	}
 }
 
 func unanswered(status int, body []byte) error {
-	return app.Errorf(app.CodeUnavailable, "try again; if it stays so, look at the Deployment "+keeperName, "what keeps events answers %d: %s", status, app.Line(string(body), 200))
+	return app.Errorf(app.CodeUnavailable, "try again; if it stays so, look at the Deployment "+keeperName, "the keeper of events answers %d: %s", status, app.Line(string(body), 200))
 }

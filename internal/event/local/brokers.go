@@ -47,7 +47,7 @@ func (p *Platform) Brokers(ctx context.Context) ([]event.Broker, error) {
 // CreateBroker implements event.Platform.
 func (p *Platform) CreateBroker(ctx context.Context, name, by string) error {
 	if err := event.CheckName(name); err != nil {
-		return app.Errorf(app.CodeInvalidName, "choose another name", "a broker cannot be called so: %v", err)
+		return app.Errorf(app.CodeInvalidName, "choose another name", "a broker cannot have this name: %v", err)
 	}
 	return p.w.write(ctx, func(t *tx) error {
 		var n int
@@ -115,7 +115,7 @@ const tokenPrefix = "gitdev_"
 func (p *Platform) CreateToken(ctx context.Context, broker, name, by string) (string, error) {
 	broker = cmp.Or(broker, event.DefaultBroker)
 	if err := event.CheckName(name); err != nil {
-		return "", app.Errorf(app.CodeInvalidName, "choose another name", "a token cannot be called so: %v", err)
+		return "", app.Errorf(app.CodeInvalidName, "choose another name", "a token cannot have this name: %v", err)
 	}
 	token := tokenPrefix + strings.ToLower(rand.Text()+rand.Text())
 	hash := sha256.Sum256([]byte(token))

@@ -88,7 +88,7 @@ func (p *Platform) payer(from event.Sender) string {
 func (p *Platform) fits(payer string, size int64) error {
 	free := p.o.MaxBytes - p.bytes.Load() - size
 	if free < 0 {
-		return app.Errorf(app.CodeUnavailable, "send it again later; what waits and what is dead: gitd events dead APP, gitd brokers", "the broker is full: %s of events are kept, and may be", app.Size(p.o.MaxBytes))
+		return app.Errorf(app.CodeUnavailable, "send it again later; what waits and what is dead: gitd events dead APP, gitd brokers", "the broker is full: it keeps %s of events, and no more", app.Size(p.o.MaxBytes))
 	}
 	if payer == "" {
 		return nil

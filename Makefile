@@ -48,26 +48,34 @@ alone = $(if $(BESIDE),,$(1) build)
 
 test-compile:
 	@echo "-----> Compiling the tests, with the race detector"
-	go list -race -test -deps -export ./... >/dev/null
+	go list $(RACE) -test -deps -export ./... >/dev/null
 
 # Alone, three packages at a time on two processors: those of the buildpacks wait for registries a third of the time, others for limits and pauses.
 # go vet is part of make check.
 test-unit: $(call alone,need-serve need-git need-languages need-clients need-prometheus) ## of it, the unit and part tests
 	@echo "-----> Unit and part tests, with the race detector"
-	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),-race -vet=off -p $$(($$(nproc) + $(if $(BESIDE),0,1))) -timeout 20m)
+	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),$(RACE) -vet=off -p $$(($$(nproc) + $(if $(BESIDE),0,1))) -timeout 20m -skip '$(LONG)')
 
 test-e2e: $(call alone,need-serve need-git need-prometheus) ## of it, the end-to-end scripts
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
-	$(parts-env) $(call test,e2e,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m $(if $(BESIDE),-parallel 4))
+	$(parts-env) $(call test,e2e,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m $(if $(BESIDE),-parallel 4) -skip '$(LONG)')
 
 test-demo: $(call alone,need-serve need-git)
 	@echo "-----> The demo, which is the first thing that people run"
 	go run ./test/demo
 
+# What is too long for CI is found by its name, too: Go tests Test…_Long, scripts …_long.txtar. A quicker test of the same kind runs in CI.
+LONG := _Long$$|^TestScripts$$/_long$$
+.PHONY: test-long
+test-long: need-serve need-git need-languages need-clients build ## the tests that are too long for CI, with more pushes and kills than CI makes
+	$(parts-env) go test $(RACE) -vet=off -count=1 -timeout 60m -run '_Long$$' $$(grep -rlE '^func Test[A-Za-z_]*_Long\(' --include='*_test.go' buildpacks cmd internal | xargs -n1 dirname | sort -u | sed 's,^,./,')
+	$(parts-env) GITD_E2E_PUSHES=50 GITD_E2E_KILLS=20 go test -vet=off -count=1 -timeout 60m -v -run '^TestScripts$$/_long$$|^TestScripts$$/^(blue_green|kill9_live)$$' ./test/e2e/...
+	if [ -e $(CLUSTERENV) ]; then . $(CLUSTERENV); $(parts-env) go test $(RACE) -vet=off -count=1 -timeout 30m -run '_Long$$' ./test/knative/...; fi
+
 # Attacks are tests like all others, found by their names: scripts attack_*.txtar, Go tests TestAttack_*. Each opens with its story.
 .PHONY: attack
 attack: need-serve need-git build ## the attacks alone: what strangers tried on the server, on other apps and on the truth
-	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -race -timeout 20m -run '^TestAttack_' $$(go list ./... | grep -v /test/)
+	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 $(RACE) -timeout 20m -run '^TestAttack_' $$(go list ./... | grep -v /test/)
 	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -timeout 30m -run '^TestScripts/attack_|^TestAttack_' ./test/e2e/...
 
 # Twenty minutes: most of it waits for the clock.
@@ -91,7 +99,7 @@ test-cluster: need-serve need-git build cluster-up ## everything that needs Kube
 test-cluster-alone: ## of it, the tests that need the running cluster for themselves
 	@echo "-----> Faults of the cluster"
 	. $(CLUSTERENV); $(parts-env) export GITD_CLUSTER_FAULTS=1; ended=0; \
-	( $(call test,knative-alone,testname,./test/knative/...,-count=1 -race -vet=off -timeout 20m -run '^TestBuildFaults$$') ) || ended=1; \
+	( $(call test,knative-alone,testname,./test/knative/...,-count=1 $(RACE) -vet=off -timeout 20m -run '^TestBuildFaults$$') ) || ended=1; \
 	( $(call test,e2e-cluster-alone,testname,./test/e2e/...,-count=1 -vet=off -timeout 30m -run '^TestAlone$$') ) || ended=1; \
 	exit $$ended
 
@@ -102,11 +110,11 @@ test-cluster-together: cluster-eventing ## of it, the other tests of the platfor
 .PHONY: test-cluster-platform test-cluster-scripts
 test-cluster-platform:
 	@echo "-----> Tests of the platform and the builder on the cluster"
-	. $(CLUSTERENV); $(parts-env) $(call test,knative,testname,./test/knative/...,-count=1 -race -vet=off -parallel 5 -timeout 30m -skip '^TestBuildFaults$$')
+	. $(CLUSTERENV); $(parts-env) $(call test,knative,testname,./test/knative/...,-count=1 $(RACE) -vet=off -parallel 5 -timeout 30m -skip '^TestBuildFaults$$|$(LONG)')
 
 test-cluster-scripts:
 	@echo "-----> End-to-end tests: real git, real ssh, real Knative"
-	. $(CLUSTERENV); $(parts-env) $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -vet=off -parallel 3 -timeout 40m -run '^TestScripts$$')
+	. $(CLUSTERENV); $(parts-env) $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -vet=off -parallel 3 -timeout 40m -run '^TestScripts$$' -skip '$(LONG)')
 
 # The samples are public repositories at the commits that test/apps/apps.toml names. They are read from bare mirrors: MIRRORS/OWNER/NAME.git.
 .PHONY: test-apps
@@ -129,16 +137,26 @@ check: ## gofmt, vet, staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
+# What only computes is compiled without the race detector, which makes it several times as slow: ciphers, hashes, compression, and SQLite's own code, whose
+# memory the detector does not see. Locks, channels and atomics are watched everywhere. The end-to-end tests build the server with the same flags.
+WITHOUT := crypto/internal/fips140/... compress/... hash/... math/big golang.org/x/crypto/chacha20 golang.org/x/crypto/internal/... github.com/klauspost/compress/... \
+	modernc.org/sqlite/lib
+RACE := -race $(WITHOUT:%=-gcflags=%=-race=false)
+export GITD_RACE := $(RACE)
+.PHONY: race-flags
+race-flags:
+	@echo '$(RACE)'
+
 # The tests find the programs beside gitd where make build puts them.
 parts-env = GITD_PARTS=$(CURDIR)/bin/parts; export GITD_PARTS;
 
 # test runs go test with the arguments $(4) on the packages $(3), shows the results in gotestsum's format $(2), and names the slowest tests. $(1)
 # names its file of results. Up to three tests that fail run a second time, since registries and mirrors have bad moments; those that pass then are listed.
-test = mkdir -p bin/results; failed=0; rm -f bin/results/$(1)-again.txt; \
+test = mkdir -p bin/results; failed=0; began=$$SECONDS; rm -f bin/results/$(1)-again.txt; \
 	go run $(GOTESTSUM) --format $(2) --hide-summary skipped --jsonfile bin/results/$(1).json \
 		--rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-report=bin/results/$(1)-again.txt --packages="$(3)" -- $(4) || failed=1; \
 	if [ -s bin/results/$(1)-again.txt ]; then echo "-----> Failed at first, and ran again"; cat bin/results/$(1)-again.txt; fi; \
-	echo "-----> The slowest of them"; \
+	echo "-----> $(1): $$((SECONDS - began)) s. The slowest of them"; \
 	go run $(GOTESTSUM) tool slowest --num 15 --jsonfile bin/results/$(1).json || true; \
 	exit $$failed
 

@@ -82,8 +82,8 @@ const clojureApp = `(ns shop.core (:import [com.sun.net.httpserver HttpServer Ht
     (.start)))
 `
 
-// TestClojure: an app of Leiningen becomes one jar, one of deps.edn runs from its sources, by the namespace with -main or as the Procfile calls clojure.
-func TestClojure(t *testing.T) {
+// TestClojure_Long: an app of Leiningen becomes one jar, one of deps.edn runs from its sources, by the namespace with -main or as the Procfile calls clojure.
+func TestClojure_Long(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		files map[string]string

@@ -7,6 +7,6 @@
 //	go test -timeout 40m ./test/e2e
 //	go test -timeout 10m -v ./test/e2e -run 'TestScripts/^first_push$'
 //
-// GITD_E2E_PUSHES sets how many pushes blue_green.txtar makes (50). With GITD_E2E_KEEP=1 the data directory of a failed
+// GITD_E2E_PUSHES sets how many pushes blue_green.txtar makes (12). With GITD_E2E_KEEP=1 the data directory of a failed
 // script stays, with its server's log.
 package e2e

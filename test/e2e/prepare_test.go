@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -41,7 +43,11 @@ func prepare() error {
 	// Kept from run to run, one for each checkout: an unchanged program need not be linked again.
 	bin := filepath.Join(cache, "gitd-e2e", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
 	built := filepath.Join(bin, "gitd")
-	if err := step("building gitd with the race detector", "go", "build", "-race", "-tags", "testclock", "-o", built, "./cmd/gitd"); err != nil {
+	race := strings.Fields(cmp.Or(os.Getenv("GITD_RACE"), "-race")) // make says what goes without the detector
+	build := func(out, program string, more ...string) []string {
+		return slices.Concat([]string{"build"}, race, more, []string{"-ldflags=-w", "-o", out, program})
+	}
+	if err := step("building gitd with the race detector", "go", build(built, "./cmd/gitd", "-tags", "testclock")...); err != nil {
 		return err
 	}
 	// A copy of our own: another run of these tests in this checkout may build another gitd meanwhile.
@@ -61,7 +67,7 @@ func prepare() error {
 		}
 	}
 	helper := filepath.Join(bin, "gitd-helper")
-	if err := step("building gitd-helper with the race detector", "go", "build", "-race", "-o", helper, "./cmd/gitd-helper"); err != nil {
+	if err := step("building gitd-helper with the race detector", "go", build(helper, "./cmd/gitd-helper")...); err != nil {
 		return err
 	}
 	partsDir = filepath.Join(dir, "parts")

@@ -66,8 +66,8 @@ func TestBuildVolume(t *testing.T) {
 	})
 }
 
-// TestBuildExamples builds apps with real dependencies, two at once.
-func TestBuildExamples(t *testing.T) {
+// TestBuildExamples_Long builds apps with real dependencies at once. The scripts push_*.txtar do so one by one.
+func TestBuildExamples_Long(t *testing.T) {
 	t.Parallel()
 	b := newBuilds(t, nil)
 	var all sync.WaitGroup

@@ -1,13 +1,16 @@
 package registry
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -44,7 +47,7 @@ func (r *Registry) AddImage(ctx context.Context, repository, tag string, img v1.
 			return err
 		}
 	}
-	if err := r.addManifest(dir, tag, img); err != nil {
+	if err := r.addManifest(&disk.Batch{}, dir, tag, img); err != nil {
 		return err
 	}
 	if strings.HasPrefix(repository, System) { // builds of this process rely on it, for as long as that lives
@@ -53,8 +56,8 @@ func (r *Registry) AddImage(ctx context.Context, repository, tag string, img v1.
 	return nil
 }
 
-// addManifest stores the image's configuration and manifest, and sets the tag, in this order: a tag never names what is not there.
-func (r *Registry) addManifest(dir, tag string, img v1.Image) error {
+// addManifest stores the image's configuration and manifest, and what the batch has, and then sets the tag: a tag never names what is not there.
+func (r *Registry) addManifest(b *disk.Batch, dir, tag string, img v1.Image) error {
 	config, err := img.RawConfigFile()
 	if err != nil {
 		return err
@@ -71,25 +74,25 @@ func (r *Registry) addManifest(dir, tag string, img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	if err := r.addBytes(name.Hex, config); err != nil {
+	defer b.Drop()
+	if err := errors.Join(r.addBytes(b, name.Hex, config), r.addBytes(b, digest.Hex, manifest)); err != nil {
 		return err
 	}
-	if err := writeFile(layerLink(dir, name.Hex), []byte(name.String())); err != nil {
-		return err
-	}
-	if err := r.addBytes(digest.Hex, manifest); err != nil {
-		return err
-	}
-	for _, link := range []string{
-		revisionLink(dir, digest.Hex),
-		filepath.Join(tagDir(dir, tag), "index/sha256", digest.Hex, "link"),
-		filepath.Join(tagDir(dir, tag), "current/link"),
-	} {
-		if err := writeFile(link, []byte(digest.String())); err != nil {
+	links := []string{layerLink(dir, name.Hex), revisionLink(dir, digest.Hex)}
+	for i, of := range []string{name.String(), digest.String()} {
+		if err := b.Add(links[i], 0o644, []byte(of)); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := b.Place(); err != nil {
+		return err
+	}
+	for _, link := range []string{filepath.Join(tagDir(dir, tag), "index/sha256", digest.Hex, "link"), filepath.Join(tagDir(dir, tag), "current/link")} {
+		if err := b.Add(link, 0o644, []byte(digest.String())); err != nil {
+			return err
+		}
+	}
+	return b.Place()
 }
 
 // addLayer stores a layer, and links it into the repository in dir.
@@ -146,15 +149,20 @@ func (r *Registry) addContent(hexDigest string, size int64, content io.Reader) e
 	return place(path, func(f *os.File) error { return copyVerified(f, content, hexDigest, size) }, 0o644)
 }
 
-func (r *Registry) addBytes(hexDigest string, b []byte) error {
-	if r.has(hexDigest, int64(len(b))) {
+// addBytes stores a blob when the batch is placed. One that is here is synced with it: who wrote it may not have come to that.
+func (r *Registry) addBytes(b *disk.Batch, hexDigest string, content []byte) error {
+	if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != hexDigest {
+		return fmt.Errorf("registry: a blob that should be sha256:%s is sha256:%x", hexDigest, sum)
+	}
+	if r.has(hexDigest, int64(len(content))) {
+		b.Sync(r.blob(hexDigest))
 		return nil
 	}
-	return place(r.blob(hexDigest), func(f *os.File) error { return copyVerified(f, bytes.NewReader(b), hexDigest, int64(len(b))) }, 0o644)
+	return b.Add(r.blob(hexDigest), 0o644, content)
 }
 
 // PlaceBlob moves a file, whose digest the caller computed, into the repository. Where the blob is there already, the file
-// is removed. It does not sync: Sync does, once for an image.
+// is removed. It does not sync: PlaceImage and Sync do, once for an image.
 func (r *Registry) PlaceBlob(repository, digest, file string) error {
 	dir, err := r.repository(repository)
 	if err != nil {
@@ -184,7 +192,10 @@ func (r *Registry) PlaceBlob(repository, digest, file string) error {
 	if readLink(link) == digest {
 		return nil
 	}
-	return writeFile(link, []byte(digest))
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(link, []byte(digest), 0o644) // one that a crash leaves empty names nothing
 }
 
 func (r *Registry) moveBlob(hexDigest, file string, info os.FileInfo) error {
@@ -240,17 +251,12 @@ func (r *Registry) Sync(repository, digest string) error {
 	}
 	dirs := map[string]bool{}
 	for _, p := range paths {
-		if err := disk.Sync(p); err != nil && !errors.Is(err, os.ErrNotExist) { // a link may be missing where the manifest came first
-			return err
-		}
 		for d := filepath.Dir(p); len(d) > len(r.dir); d = filepath.Dir(d) {
 			dirs[d] = true
 		}
 	}
-	for d := range dirs {
-		if err := disk.Sync(d); err != nil {
-			return err
-		}
+	if err := disk.SyncAll(paths...); err != nil { // a link may be missing where the manifest came first
+		return err
 	}
-	return nil
+	return disk.SyncAll(slices.Collect(maps.Keys(dirs))...)
 }

@@ -43,6 +43,7 @@ type helperProcess struct {
 	job      wire.Job
 	registry *registry.Registry
 	listener net.Listener // of the registry, in the room
+	placed   string       // digest of the image that was placed, and is on the disk; "" for none
 	ended    sync.Once
 }
 
@@ -167,7 +168,8 @@ func (h *helperProcess) placeAny(r *wire.Reply) error {
 	if r.Blob != nil {
 		return h.place(r.Blob)
 	}
-	_, err := h.registry.PlaceImage(h.job.Repository, h.job.Tag, h.job.RunName, r.Image.Manifest, r.Image.Config)
+	digest, err := h.registry.PlaceImage(h.job.Repository, h.job.Tag, h.job.RunName, r.Image.Manifest, r.Image.Config)
+	h.placed = digest
 	return err
 }
 

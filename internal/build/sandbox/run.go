@@ -224,8 +224,10 @@ func (b *running) export(ctx context.Context, h *helperProcess) (err error) {
 	if r.Done == nil || r.Done.Digest == "" {
 		return errors.New("build helper: no image")
 	}
-	if err := b.opts.Registry.Sync(b.Request.App, r.Done.Digest); err != nil {
-		return app.Errorf(app.CodeExportFailed, "push again; where it fails again, look at the server's disk", "export failed: %w", err)
+	if r.Done.Digest != h.placed { // it was pushed
+		if err := b.opts.Registry.Sync(b.Request.App, r.Done.Digest); err != nil {
+			return app.Errorf(app.CodeExportFailed, "push again; where it fails again, look at the server's disk", "export failed: %w", err)
+		}
 	}
 	b.Result.Times.Export = time.Since(began)
 	b.Result.Digest, b.Result.Processes = r.Done.Digest, r.Done.Processes

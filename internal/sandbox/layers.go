@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/disk"
+	"github.com/gitd-io/gitd/internal/keyed"
 )
 
 // Layers keeps image layers unpacked, one directory each, named by the layer's diff ID.
@@ -30,6 +32,7 @@ type Layers struct {
 	first   sync.Once     // looks at what is there
 	settler *disk.Settler // notes what is on the disk for certain
 	turns   chan struct{} // bounds how many layers are unpacked at once
+	locks   keyed.Locks   // by name: calls of this process wait here for one another, and not at the file's lock
 
 	mu sync.Mutex // mu guards the following
 
@@ -69,6 +72,13 @@ func (l *Layers) distrust() {
 		if dir := filepath.Join(l.dir, name); !strings.HasPrefix(name, ".") && !disk.Settled(dir) {
 			l.settler.Settle(dir)
 		}
+	}
+}
+
+func (l *Layers) distrustAll() {
+	l.distrust()
+	for _, d := range l.shared {
+		OpenLayers(d).distrust()
 	}
 }
 
@@ -127,12 +137,7 @@ func (l *Layers) Ensure(ctx context.Context, img v1.Image) ([]string, error) {
 		return nil, fmt.Errorf("sandbox: read the image's configuration: %w", err)
 	}
 	ids := config.RootFS.DiffIDs
-	l.first.Do(func() {
-		l.distrust()
-		for _, d := range l.shared {
-			OpenLayers(d).distrust()
-		}
-	})
+	l.first.Do(l.distrustAll)
 	defer l.hold(ids)()
 	dirs := make([]string, len(ids))
 	var missing []int
@@ -155,26 +160,41 @@ func (l *Layers) Ensure(ctx context.Context, img v1.Image) ([]string, error) {
 	if len(layers) != len(ids) {
 		return nil, app.Errorf(app.CodeInvalidInput, "build the image again", "the image has %d layers but names %d", len(layers), len(ids))
 	}
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := disk.AfterBoot(filepath.Join(l.dir, lockFile), func() error { return nil }); err != nil {
+	if err := l.makeDir(); err != nil {
 		return nil, err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
 	for _, i := range missing {
-		g.Go(func() error {
-			select {
-			case l.turns <- struct{}{}:
-				defer func() { <-l.turns }()
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			return l.add(ctx, ids[i], layers[i])
-		})
+		g.Go(func() error { return l.add(ctx, ids[i], layers[i].Compressed) })
 	}
 	return dirs, g.Wait()
+}
+
+// Take unpacks a layer from its tar, before there is an image that has it: Ensure finds it then, or waits for it. What has another content than its
+// diff ID says does not come to be. A layer that no image comes to have goes with the next Prune.
+func (l *Layers) Take(ctx context.Context, id v1.Hash, tar io.ReadCloser) error {
+	defer tar.Close()
+	if err := checkDiffID(id); err != nil {
+		return err
+	}
+	l.first.Do(l.distrustAll)
+	defer l.hold([]v1.Hash{id})()
+	if l.find(id) != "" {
+		return nil
+	}
+	if err := l.makeDir(); err != nil {
+		return err
+	}
+	return l.add(ctx, id, func() (io.ReadCloser, error) { return io.NopCloser(tar), nil })
+}
+
+// makeDir makes the layers' directory.
+func (l *Layers) makeDir() error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return err
+	}
+	return disk.AfterBoot(filepath.Join(l.dir, lockFile), func() error { return nil })
 }
 
 // checkDiffID keeps names of strangers out of paths.
@@ -202,8 +222,19 @@ const (
 	prunedPrefix    = ".pruned-"
 )
 
-// add unpacks one layer, unless another call or process was faster.
-func (l *Layers) add(ctx context.Context, id v1.Hash, layer v1.Layer) (err error) {
+// add unpacks one layer in its turn, unless another call or process was faster.
+func (l *Layers) add(ctx context.Context, id v1.Hash, open func() (io.ReadCloser, error)) (err error) {
+	done, err := l.locks.Acquire(ctx, id.Hex, func() {})
+	if err != nil {
+		return err
+	}
+	defer done()
+	select {
+	case l.turns <- struct{}{}:
+		defer func() { <-l.turns }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	unlock, err := l.lock(ctx, id)
 	if err != nil {
 		return err
@@ -232,7 +263,7 @@ func (l *Layers) add(ctx context.Context, id v1.Hash, layer v1.Layer) (err error
 	if u.maxBytes <= 0 {
 		u.maxBytes = 32 << 30
 	}
-	blob, err := layer.Compressed()
+	blob, err := open()
 	if err != nil {
 		return fmt.Errorf("sandbox: read layer %s: %w", id, err)
 	}

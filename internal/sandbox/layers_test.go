@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -323,5 +324,53 @@ func TestManyLayers(t *testing.T) {
 	}
 	if out, _ = run(t, h, Spec{Layers: append([]string{probe}, dirs...), Args: []string{"/probe", "read", "/last"}}); out != "149" {
 		t.Errorf("last %q", out)
+	}
+}
+
+// A layer that is taken from its tar is there for Ensure, which waits for it. What is not what its name says does not come to be.
+func TestTake(t *testing.T) {
+	one, two := archive(t, file("one", "1")), archive(t, file("two", "2"))
+	img := image(t, one, two)
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := config.RootFS.DiffIDs
+	l := OpenLayers(t.TempDir())
+	r, w := io.Pipe()
+	taken := make(chan error)
+	go func() { taken <- l.Take(t.Context(), ids[0], r) }()
+	if _, err := w.Write(one[:512]); err != nil {
+		t.Fatal(err)
+	}
+	ensured := make(chan error)
+	go func() {
+		_, err := l.Ensure(t.Context(), img)
+		ensured <- err
+	}()
+	select {
+	case err := <-ensured:
+		t.Fatalf("Ensure returned before the layer was whole: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if _, err := w.Write(one[512:]); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if err := errors.Join(<-taken, <-ensured); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Take(t.Context(), ids[0], io.NopCloser(iotest.ErrReader(errors.New("read again")))); err != nil {
+		t.Error(err)
+	}
+	other := OpenLayers(t.TempDir())
+	if err := other.Take(t.Context(), ids[1], io.NopCloser(bytes.NewReader(one))); err == nil {
+		t.Error("a layer has another content than its name says")
+	}
+	if err := other.Take(t.Context(), v1.Hash{Algorithm: "sha256", Hex: "../x"}, io.NopCloser(bytes.NewReader(one))); err == nil {
+		t.Error("a layer has a name that leads elsewhere")
+	}
+	if left, err := other.list(); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }

@@ -23,6 +23,7 @@ type machine struct {
 	s        *Server
 	host     *host.Host
 	registry *registry.Registry
+	layers   *host.Layers
 	local    *local.Platform
 	brokers  *brokers.Platform
 }
@@ -44,6 +45,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.layers = host.OpenLayers(s.path("layers"), shared)
 	domains, err := domain.Routes(ctx, s.store)
 	if err != nil {
 		return nil, err
@@ -57,7 +59,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 	m.local, err = local.Open(ctx, local.Options{
 		Sink: func(app string, id int64) http.Handler { return m.brokers.Inside(event.Owner{App: app, ID: id}) },
 		Dir:  s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
-		Layers: host.OpenLayers(s.path("layers"), shared), Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
+		Layers: m.layers, Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
 		Limits: connectionLimits(s.o), Own: map[string]http.Handler{event.Host: m.takeEvents()},
 		Prepared: cmp.Or(c.Machine.Prepared, -1),
 	})
@@ -119,7 +121,7 @@ func (f *sandboxFactory) make(ctx context.Context, log *app.Log) (engine, error)
 	if err != nil {
 		return nil, err
 	}
-	e, err := sandbox.New(ctx, sandbox.Options{Dir: f.s.path("builds"), Host: f.m.host, Registry: f.m.registry, Builder: b,
+	e, err := sandbox.New(ctx, sandbox.Options{Dir: f.s.path("builds"), Host: f.m.host, Registry: f.m.registry, Builder: b, Layers: f.m.layers,
 		MinFree: f.s.o.Config.Server.MinFree, Log: f.s.o.Log})
 	if err != nil {
 		return nil, err

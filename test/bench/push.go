@@ -201,7 +201,7 @@ func (m *pushes) round(i, rounds int) error {
 }
 
 func (m *pushes) report(language string) {
-	r := m.bench.report
+	r := &m.bench.report
 	r.title(language + ": warm one-line change")
 	r.duration("push → live, as git push sees it", m.walls)
 	for _, p := range m.peers {

@@ -119,7 +119,7 @@ var arrows = map[string]string{
 	"internal/repository/pack":         "internal/app internal/repository/pack/fsck",
 	"internal/repository/pack/corpus":  "",
 	"internal/repository/pack/fsck":    "internal/repository/gitconfig",
-	"internal/sandbox":                 "internal/app internal/clouds internal/disk internal/netns internal/parts internal/pattern internal/sandbox/shim",
+	"internal/sandbox":                 "internal/app internal/clouds internal/disk internal/keyed internal/netns internal/parts internal/pattern internal/sandbox/shim",
 	"internal/sandbox/output":          "",
 	"internal/sandbox/shim":            "",
 	"internal/secret":                  "internal/app internal/disk internal/store",

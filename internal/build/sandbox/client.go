@@ -41,8 +41,10 @@ type helperProcess struct {
 	replies  *bufio.Scanner
 	stderr   tail.Tail
 	job      wire.Job
+	engine   *Engine
 	registry *registry.Registry
 	listener net.Listener // of the registry, in the room
+	layers   int          // that the helper has told of
 	placed   string       // digest of the image that was placed, and is on the disk; "" for none
 	ended    sync.Once
 }
@@ -51,7 +53,7 @@ type helperProcess struct {
 // registry's port. It ends when ctx does, or when close is called.
 func (b *running) startHelper(ctx context.Context, previous string) (_ *helperProcess, err error) {
 	j, r := b.job(previous), b.opts.Registry
-	h := &helperProcess{ctx: ctx, memory: max(b.Limits.Memory, leastMemory), job: j, registry: r}
+	h := &helperProcess{ctx: ctx, memory: max(b.Limits.Memory, leastMemory), job: j, engine: b.Engine, registry: r}
 	h.command = exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", b.program.Fd()))
 	h.command.Args[0] = parts.Helper
 	h.command.Env = parts.Env(fmt.Sprintf("GOMEMLIMIT=%d", h.memory/4*3))
@@ -128,6 +130,10 @@ func (h *helperProcess) next() (*wire.Reply, error) {
 		switch {
 		case r.Failed != nil:
 			return nil, h.failure(r.Failed)
+		case r.Layer != nil:
+			if h.layers++; h.layers <= mostLayers {
+				h.engine.unpack(filepath.Join(h.job.App, h.job.Build, artifactsDir), r.Layer)
+			}
 		case r.Blob != nil || r.Image != nil:
 			if err := h.placeAny(&r); err != nil {
 				return nil, err

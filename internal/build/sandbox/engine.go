@@ -34,7 +34,8 @@ type Options struct {
 	Host     *sandbox.Host
 	Registry *registry.Registry
 	Builder  *builder.Builder
-	MinFree  int64 // bytes that must be free on Dir's disk for a build to start; default 512 MiB
+	Layers   *sandbox.Layers // of the machine that runs the apps: an image is unpacked there while it is exported; nil for none
+	MinFree  int64           // bytes that must be free on Dir's disk for a build to start; default 512 MiB
 	Log      func(format string, args ...any)
 }
 
@@ -50,6 +51,10 @@ type Engine struct {
 	trash    *disk.Trash   // for what builds left
 	settler  *disk.Settler // of caches
 	shared   *shared       // nil where the builder is another's
+
+	unpacking sync.WaitGroup
+	stop      context.CancelFunc // ends it
+	running   context.Context    // until then
 
 	findPlaces   func() ([]string, error) // of the builder image that its user may write to
 	free         func(dir string) (disk.Space, error)
@@ -68,6 +73,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{opts: o, free: disk.Free, diskInterval: time.Second, sessions: lifecycle.Sessions{Quiet: 2 * time.Second}, trash: trashOf(dir, o.Log),
 		settler: &disk.Settler{Dir: dir, Log: o.Log}}
+	e.running, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.findPlaces = sync.OnceValues(func() ([]string, error) {
 		return writablePlaces(context.Background(), o.Builder.Layers, o.Builder.UID, o.Builder.GID)
 	})
@@ -117,6 +123,8 @@ func (e *Engine) Close() error {
 	if e.shared != nil {
 		e.shared.close()
 	}
+	e.stop()
+	e.unpacking.Wait()
 	e.trash.Close()
 	return e.program.Close()
 }

@@ -114,7 +114,7 @@ func (b *running) prepare(ctx context.Context) error {
 	if err := os.Mkdir(b.dir, 0o711); err != nil {
 		return err
 	}
-	for name, mode := range map[string]os.FileMode{"workspace": 0o755, "layers": 0o755, "tmp": 0o777 | os.ModeSticky, "artifacts": 0o700, "blobs": 0o700} {
+	for name, mode := range map[string]os.FileMode{"workspace": 0o755, "layers": 0o755, "tmp": 0o777 | os.ModeSticky, artifactsDir: 0o700, "blobs": 0o700} {
 		if err := ownedDir(b.in(name), b.owner, mode); err != nil {
 			return err
 		}

@@ -47,8 +47,8 @@ func (h *helper) export() error {
 		return err
 	}
 	img := &onceCompressed{Image: base, helper: h}
-	artifacts, err := os.MkdirTemp("", "export-")
-	if err != nil {
+	artifacts := filepath.Join("/tmp", wire.Tars)
+	if err := os.Mkdir(artifacts, 0o700); err != nil {
 		return err
 	}
 	exporter := &phase.Exporter{
@@ -132,6 +132,7 @@ func (i *onceCompressed) AddLayerWithDiffIDAndHistory(path, diffID string, histo
 	if err != nil {
 		return err
 	}
+	i.helper.say(wire.Reply{Layer: &wire.Layer{DiffID: diffID, File: filepath.Base(path)}})
 	digest, size, err := i.helper.compress(path)
 	if err != nil {
 		return err

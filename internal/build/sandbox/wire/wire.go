@@ -65,6 +65,7 @@ const (
 // Reply is what the helper says: exactly one field is set.
 type Reply struct {
 	Ready  bool       `json:",omitempty"` // analyzed and restored: detect and build may start
+	Layer  *Layer     `json:",omitempty"` // a layer that will be in the image; nothing is answered
 	Blob   *Blob      `json:",omitempty"` // a compressed layer to place in the registry
 	Image  *Described `json:",omitempty"` // the image, whose layers are in the registry, to place there
 	Done   *Exported  `json:",omitempty"`
@@ -75,6 +76,15 @@ type Reply struct {
 
 // MaxImage is the size in bytes of manifest and configuration beyond which the helper pushes an image, instead of telling it.
 const MaxImage = 512 << 10
+
+// Tars is the folder, below that of the helper's own files, in which the exporter writes the tars of layers.
+const Tars = "tars"
+
+// Layer is the tar of a layer, as it is until the helper is told that the layer's blob was placed.
+type Layer struct {
+	DiffID string
+	File   string // a name in Tars
+}
 
 // Blob is a file with a compressed layer.
 type Blob struct {

@@ -38,24 +38,16 @@ func (h *helper) export() error {
 	if err != nil {
 		return err
 	}
-	options := []imgutil.ImageOption{remote.FromBaseImage(h.runImage()), remote.WithHistory()}
-	if ref := h.analyzed.PreviousImageRef(); ref != "" {
-		options = append(options, remote.WithPreviousImage(ref))
+	ahead := h.ahead()
+	if ahead.err != nil {
+		return ahead.err
 	}
-	base, err := remote.NewImage(h.output(), h.keychain, options...)
-	if err != nil {
-		return err
-	}
-	img := &onceCompressed{Image: base, helper: h}
-	artifacts := filepath.Join("/tmp", wire.Tars)
-	if err := os.Mkdir(artifacts, 0o700); err != nil {
-		return err
-	}
+	img := &onceCompressed{Image: ahead.image, helper: h}
 	exporter := &phase.Exporter{
 		Buildpacks:   group.Group,
 		Logger:       h.logger,
 		PlatformAPI:  h.api,
-		LayerFactory: &layers.Factory{ArtifactsDir: artifacts, UID: h.job.UID, GID: h.job.GID, Logger: h.logger},
+		LayerFactory: ahead.layers,
 	}
 	report, err := exporter.Export(phase.ExportOptions{
 		AppDir:       wire.Workspace,
@@ -86,6 +78,31 @@ func (h *helper) export() error {
 	done.Function = functionLabel(metadata)
 	h.say(wire.Reply{Done: done})
 	return nil
+}
+
+// ahead is what of the export does not depend on the build: it is done beside it.
+type ahead struct {
+	image  *remote.Image
+	layers *layers.Factory // that has the launcher's layer already
+	err    error
+}
+
+// exportAhead opens the images, and makes the layer of the launcher.
+func (h *helper) exportAhead() (a ahead) {
+	options := []imgutil.ImageOption{remote.FromBaseImage(h.runImage()), remote.WithHistory()}
+	if ref := h.analyzed.PreviousImageRef(); ref != "" {
+		options = append(options, remote.WithPreviousImage(ref))
+	}
+	if a.image, a.err = remote.NewImage(h.output(), h.keychain, options...); a.err != nil {
+		return a
+	}
+	artifacts := filepath.Join("/tmp", wire.Tars)
+	if a.err = os.Mkdir(artifacts, 0o700); a.err != nil {
+		return a
+	}
+	a.layers = &layers.Factory{ArtifactsDir: artifacts, UID: h.job.UID, GID: h.job.GID, Logger: h.logger}
+	_, a.err = a.layers.LauncherLayer(platform.DefaultLauncherPath) // the factory keeps it for the export
+	return a
 }
 
 // functionLabel is what the build says of the function that the image serves; "" for none.

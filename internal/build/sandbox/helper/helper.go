@@ -88,6 +88,7 @@ type helper struct {
 	logger   log.Logger
 	keychain authn.Keychain
 	analyzed files.Analyzed
+	ahead    func() ahead // waits for what is made ahead for the export
 }
 
 func (h *helper) say(r wire.Reply) { _ = h.out.Encode(r) }
@@ -206,6 +207,9 @@ func (h *helper) restore() error {
 		return err
 	}
 	h.say(wire.Reply{Ready: true})
+	done := make(chan ahead, 1)
+	h.ahead = func() ahead { return <-done }
+	go func() { done <- h.exportAhead() }()
 	return h.expect(wire.CommandExport)
 }
 

@@ -1,8 +1,6 @@
 package helper
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +18,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/gitd-io/gitd/internal/app"
 	described "github.com/gitd-io/gitd/internal/build/lifecycle/phase"
@@ -181,46 +178,6 @@ func (i *onceCompressed) SaveAs(name string, additional ...string) error {
 	}
 	i.helper.say(wire.Reply{Image: &wire.Described{Manifest: manifest, Config: config}})
 	return i.helper.expect(wire.CommandPlaced)
-}
-
-// compress writes a compressed copy of a tar file, has the parent place it, and removes the tar file.
-func (h *helper) compress(tar string) (digest string, size int64, err error) {
-	src, err := os.Open(tar)
-	if err != nil {
-		return "", 0, err
-	}
-	defer src.Close()
-	out := filepath.Join(wire.App, h.job.Build, "blobs")
-	f, err := os.CreateTemp(out, "layer-")
-	if err != nil {
-		return "", 0, err
-	}
-	sum := sha256.New()
-	count := &counter{}
-	z, err := gzip.NewWriterLevel(io.MultiWriter(f, sum, count), gzip.BestSpeed)
-	if err == nil {
-		_, err = io.Copy(z, src)
-		err = errors.Join(err, z.Close())
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return "", 0, err
-	}
-	digest = hex.EncodeToString(sum.Sum(nil))
-	if err := os.Rename(f.Name(), filepath.Join(out, digest)); err != nil {
-		return "", 0, err
-	}
-	h.say(wire.Reply{Blob: &wire.Blob{Hex: digest, Size: count.n}})
-	if err := h.expect(wire.CommandPlaced); err != nil {
-		return "", 0, err
-	}
-	return digest, count.n, os.Remove(tar)
-}
-
-type counter struct{ n int64 }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return len(p), nil
 }
 
 // placedLayer is a layer whose blob is in the registry already.

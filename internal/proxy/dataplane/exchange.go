@@ -37,6 +37,7 @@ type exchange struct {
 	trusted  bool
 	header   http.Header // of the response to the client
 	cancel   context.CancelCauseFunc
+	early    *passage // that has sent the request already
 }
 
 // serve proxies the request.
@@ -53,6 +54,10 @@ func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
 		ErrorLog:       quiet,
 		ModifyResponse: x.pass,
 		ErrorHandler:   x.fail,
+	}
+	if x.plain(q) {
+		x.direct(w, q)
+		return
 	}
 	x.proxy.ServeHTTP(w, q)
 }
@@ -160,6 +165,9 @@ func (x *exchange) pass(r *http.Response) error {
 // RoundTrip sends the request to an instance, and to another one where the first cannot be reached. The deadline covers
 // what happens until the response begins: a stream may go on for longer.
 func (x *exchange) RoundTrip(q *http.Request) (*http.Response, error) {
+	if x.early != nil {
+		return x.early.response(q)
+	}
 	ctx, cancel := context.WithCancelCause(q.Context())
 	x.cancel = cancel
 	if !x.deadline.IsZero() {

@@ -21,6 +21,7 @@ type Instance struct {
 	h2c      bool // it speaks nothing else
 	inflight atomic.Int64
 	sockets  atomic.Int64
+	idle     links // of ours
 	http1    *http.Transport
 	http2    func() *http.Transport // made when it is first needed
 }
@@ -66,6 +67,7 @@ func (i *Instance) Sockets() int64 { return i.sockets.Load() }
 
 // Close closes the idle connections.
 func (i *Instance) Close() {
+	i.idle.closeAll()
 	i.http1.CloseIdleConnections()
 	i.http2().CloseIdleConnections()
 }

@@ -18,7 +18,9 @@ import (
 
 const name = "hello.localhost"
 
-func serve(t *testing.T, h http.Handler) string {
+func serve(t *testing.T, h http.Handler) string { return serveOn(t, h) }
+
+func serveOn(t testing.TB, h http.Handler) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.Config = NewServer(h)

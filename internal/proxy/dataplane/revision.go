@@ -47,6 +47,7 @@ type Revision struct {
 	draws    atomic.Uint64 // of the splits that begin with it
 
 	protocol  protocol
+	netHTTP   bool // requests go by net/http's client alone: tests compare the two ways
 	instances atomic.Pointer[[]*Instance]
 	failing   atomic.Pointer[string]
 

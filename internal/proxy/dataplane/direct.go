@@ -132,7 +132,7 @@ func appendField(b []byte, name, value string) []byte {
 	return append(append(append(append(b, name...), ": "...), value...), '\r', '\n')
 }
 
-// retold says whether forward says a field anew.
+// retold says whether forward sets a field.
 func retold(name string) bool {
 	switch name {
 	case "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded":

@@ -63,6 +63,7 @@ func TestAttack_AnswerInAdvance(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	sent := make(chan bool, 1)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -79,6 +80,7 @@ func TestAttack_AnswerInAdvance(t *testing.T) {
 					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 					time.Sleep(2 * time.Millisecond)
 					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+					sent <- true
 				}
 			}()
 		}
@@ -89,7 +91,8 @@ func TestAttack_AnswerInAdvance(t *testing.T) {
 			if code, body := get(t, c, "http://"+name); code != 200 || body != "ok" {
 				t.Errorf("by %s: %d %s", w.name, code, body)
 			}
-			time.Sleep(10 * time.Millisecond)
+			<-sent
+			time.Sleep(time.Millisecond)
 		}
 	}
 }
@@ -147,10 +150,10 @@ func TestClientLeaves(t *testing.T) {
 	for _, w := range ways {
 		front := w.front(t, addr)
 		for bytes, want := range map[string]string{
-			"GET /wait" + asks + "\r\n":                                 "/wait",
-			"GET /stream" + asks + "\r\n":                               "/stream",
-			"POST /wait" + asks + "Content-Length: 4\r\n\r\nbody":       "/wait",
-			"POST /upload" + asks + "Content-Length: 40\r\n\r\nbody":    "/uploadtrue",
+			"GET /wait" + asks + "\r\n":                              "/wait",
+			"GET /stream" + asks + "\r\n":                            "/stream",
+			"POST /wait" + asks + "Content-Length: 4\r\n\r\nbody":    "/wait",
+			"POST /upload" + asks + "Content-Length: 40\r\n\r\nbody": "/uploadtrue",
 		} {
 			c, err := net.Dial("tcp", front)
 			if err != nil {

@@ -86,6 +86,9 @@ func TestAttack_AnswerInAdvance(t *testing.T) {
 		}
 	}()
 	for _, w := range ways {
+		if w.netHTTP { // whose client sees it a moment later, perhaps too late
+			continue
+		}
 		c := client(t, w.front(t, l.Addr().String()), false)
 		for range 20 {
 			if code, body := get(t, c, "http://"+name); code != 200 || body != "ok" {
@@ -150,10 +153,10 @@ func TestClientLeaves(t *testing.T) {
 	for _, w := range ways {
 		front := w.front(t, addr)
 		for bytes, want := range map[string]string{
-			"GET /wait" + asks + "\r\n":                              "/wait",
-			"GET /stream" + asks + "\r\n":                            "/stream",
-			"POST /wait" + asks + "Content-Length: 4\r\n\r\nbody":    "/wait",
-			"POST /upload" + asks + "Content-Length: 40\r\n\r\nbody": "/uploadtrue",
+			"GET /wait" + asks + "\r\n":                                 "/wait",
+			"GET /stream" + asks + "\r\n":                               "/stream",
+			"POST /wait" + asks + "Content-Length: 4\r\n\r\nbody":       "/wait",
+			"POST /upload" + asks + "Content-Length: 40000\r\n\r\nbody": "/uploadtrue",
 		} {
 			c, err := net.Dial("tcp", front)
 			if err != nil {

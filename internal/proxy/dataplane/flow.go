@@ -87,7 +87,7 @@ func (f *flow) line() ([]byte, error) {
 		b := f.buffer[f.from:f.to]
 		if i := bytes.IndexByte(b[looked:], '\n'); i >= 0 {
 			i += looked
-			if bytes.IndexByte(b[:i], '\r') != i-1 {
+			if i == 0 || bytes.IndexByte(b[:i], '\r') != i-1 {
 				return nil, errChunks
 			}
 			f.from += i + 1

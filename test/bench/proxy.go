@@ -44,7 +44,7 @@ func (b *bench) proxyCaddy() error { return b.measureProxy([]string{"Caddy", tun
 // tunedCaddy keeps as many connections to the app as gitd does, where Caddy by itself keeps 32.
 const tunedCaddy = "Caddy, tuned"
 
-var proxyTargets = map[string]float64{"nginx": 0.45, "Caddy": 1.8}
+var proxyTargets = map[string]float64{"nginx": 0.75, "Caddy": 2.5}
 
 // measureProxy drives the one instance of the app web through gitd, and a container of the same spec, on the host's network,
 // through its peers: behind all proxies is the same program with the same layers, limits and seccomp filter.

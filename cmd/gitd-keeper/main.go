@@ -1,5 +1,6 @@
 // Command gitd-keeper is what gitd runs beside Knative Eventing: see internal/event/keeper. Its settings are in the environment: KEEPER_DIR,
-// where dead letters are, KEEPER_TOKEN, by which it knows gitd, and PORT. With KEEPER_VOID it takes everything, and keeps nothing.
+// where dead letters are, KEEPER_TOKEN, by which it knows gitd, and PORT. With KEEPER_VOID it takes everything, and keeps nothing. With KEEPER_DOOR, the URL of
+// a keeper, it takes requests from outside to that one's door.
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,7 +26,15 @@ func main() {
 
 func serve() error {
 	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
-	if os.Getenv("KEEPER_VOID") == "" {
+	to := os.Getenv("KEEPER_DOOR")
+	switch {
+	case to != "":
+		u, err := url.Parse(to)
+		if err != nil {
+			return err
+		}
+		handler = keeper.Relay(u)
+	case os.Getenv("KEEPER_VOID") == "":
 		k, err := keeper.New(os.Getenv("KEEPER_DIR"), os.Getenv("KEEPER_TOKEN"))
 		if err != nil {
 			return err

@@ -115,7 +115,8 @@ func (a *Announcer) one(ctx context.Context, u *store.Untold) error {
 
 // listens says whether any app gets events. Of a release that has gone live, it waits until its triggers are set.
 func (a *Announcer) listens(ctx context.Context, u *store.Untold) (bool, error) {
-	for end := time.Now().Add(setTime); ; {
+	pause := 5 * time.Millisecond
+	for end := time.Now().Add(setTime); ; pause = min(2*pause, 200*time.Millisecond) {
 		all, err := a.o.Events.Owners(ctx)
 		if err != nil {
 			return false, err
@@ -125,7 +126,7 @@ func (a *Announcer) listens(ctx context.Context, u *store.Untold) (bool, error) 
 			return len(all) > 0, nil
 		}
 		select {
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}

@@ -2,6 +2,7 @@ package event
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/gitd-io/gitd/internal/app"
 )
@@ -66,3 +67,31 @@ func (e Event) From(from Sender) Event {
 	}
 	return e
 }
+
+// NotOwn is the filter that events pass which do not say that they are gitd's own: what CheckSender and From are where a broker asks neither. It names the attributes,
+// because a filter knows no prefix of them.
+func NotOwn() Filter {
+	var own []string
+	for _, name := range []string{WebhookAttribute, AppAttribute, ReleaseAttribute, OutcomeAttribute} {
+		own = append(own, "EXISTS "+name)
+	}
+	own = append(own, "source LIKE '"+appPrefix+"%/webhooks/%'")
+	var types []string
+	for _, kind := range ownTypes {
+		types = append(types, "type LIKE '"+kind+"%'")
+	}
+	own = append(own, "(source LIKE '"+appPrefix+"%' AND ("+strings.Join(types, " OR ")+"))")
+	return Filter{CESQL: "NOT (" + strings.Join(own, " OR ") + ")"}
+}
+
+// notOwn is NotOwn as it is asked here.
+var notOwn = sync.OnceValue(func() func(*Event) bool {
+	passes, err := Compile([]Filter{NotOwn()})
+	if err != nil {
+		panic(err) // its text is above
+	}
+	return passes
+})
+
+// SaysOwn says whether an event says that it is gitd's own.
+func (e *Event) SaysOwn() bool { return !notOwn()(e) }

@@ -43,23 +43,23 @@ type Jobs interface {
 
 // Options configure a Machine.
 type Options struct {
-	Store     *store.Store
-	Builder   build.Builder
-	Queue     *build.Queue // of all apps' builds; nil for no limit
-	Platform  deploy.Platform
-	Jobs      Jobs     // keeps a line of each command of a release; nil for none
-	Triggers  Triggers // of what is live; nil for none
-	Webhooks  bool     // the server takes the requests of webhooks
-	Config    *secret.Configurations
-	Images    Images
-	Shelf     Shelf // of the same registry
-	RunImages RunImages
-	LogDir    string // build logs: LogDir/APP/vN.log
-	Timings   string // file to append each release's timings to as JSON lines; "" for none
-	Limits    build.Limits
-	Caps      Caps
-	MinFree   int64                   // bytes that must be free on the disk under LogDir for a push to be accepted
-	URL       func(app string) string // where people reach an app
+	Store        *store.Store
+	Builder      build.Builder
+	Queue        *build.Queue // of all apps' builds; nil for no limit
+	Platform     deploy.Platform
+	Jobs         Jobs                            // keeps a line of each command of a release; nil for none
+	Triggers     Triggers                        // of what is live; nil for none
+	TakeRequests func(ctx context.Context) error // has the requests of webhooks come in
+	Config       *secret.Configurations
+	Images       Images
+	Shelf        Shelf // of the same registry
+	RunImages    RunImages
+	LogDir       string // build logs: LogDir/APP/vN.log
+	Timings      string // file to append each release's timings to as JSON lines; "" for none
+	Limits       build.Limits
+	Caps         Caps
+	MinFree      int64                   // bytes that must be free on the disk under LogDir for a push to be accepted
+	URL          func(app string) string // where people reach an app
 	// ImagesFrom are networks that ready images may come from although they are not public; PullDir is a folder of its own for images that are being
 	// fetched, which is emptied when a process begins.
 	ImagesFrom []netip.Prefix

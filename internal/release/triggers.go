@@ -32,10 +32,6 @@ func getsEvents(settings *project.Descriptor) bool {
 
 // canGetEvents fails where a release that gets events cannot go live.
 func (m *Machine) canGetEvents(ctx context.Context, name string, settings *project.Descriptor) error {
-	if len(settings.Webhooks) > 0 && !m.o.Webhooks {
-		return app.Errorf(app.CodeInvalidInput, "remove [[io.gitd.webhooks]], and take the requests in the app, or in another app that checks them and sends events to $K_SINK",
-			"%s says which webhooks the app takes, and on a cluster gitd takes none", project.File)
-	}
 	if m.o.Triggers == nil || !getsEvents(settings) && len(settings.Webhooks) == 0 {
 		return nil
 	}
@@ -49,7 +45,10 @@ func (m *Machine) canGetEvents(ctx context.Context, name string, settings *proje
 	for _, w := range settings.Webhooks {
 		webhooks = append(webhooks, w.Trigger(name))
 	}
-	return m.hasBrokers(ctx, name, "webhook", webhooks)
+	if err := m.hasBrokers(ctx, name, "webhook", webhooks); err != nil || len(webhooks) == 0 || m.o.TakeRequests == nil {
+		return err
+	}
+	return m.o.TakeRequests(ctx)
 }
 
 // hasBrokers fails where a trigger of an app, or what else it says, is of a broker that does not exist, or that was not given to the app's owner: it would get nothing, and nothing would say why.

@@ -2,11 +2,11 @@ package server
 
 import "github.com/gitd-io/gitd/internal/announce"
 
-// announce begins to tell apps what becomes of apps and releases. On a cluster nothing is told: its brokers could not keep it from the apps of others.
+// announce begins to tell apps what becomes of apps and releases.
 func (s *Server) announce() {
 	o := announce.Options{Store: s.store, Log: s.o.Log}
-	if m, ok := s.runner.(*machine); ok {
-		o.Events = m.brokers
+	if events := s.runner.events(); events != nil {
+		o.Events = events
 	}
 	ended := make(chan struct{})
 	go func() {

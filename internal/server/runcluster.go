@@ -17,6 +17,7 @@ import (
 	eventing "github.com/gitd-io/gitd/internal/event/knative"
 	"github.com/gitd-io/gitd/internal/kube"
 	"github.com/gitd-io/gitd/internal/registry"
+	"github.com/gitd-io/gitd/internal/webhook"
 )
 
 // onCluster is the runner on a cluster.
@@ -94,8 +95,21 @@ func (r *onCluster) url(name string) string {
 	return "(no address yet)"
 }
 
-// webhookURL is none: no request comes through gitd.
-func (r *onCluster) webhookURL(string, string) string { return "" }
+// takeRequests has them come in by way of a Knative Service.
+func (r *onCluster) takeRequests(ctx context.Context) error {
+	_, err := r.brokers.Door(ctx)
+	return err
+}
+
+// webhookURL is where Knative has them come in.
+func (r *onCluster) webhookURL(of, name string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), urlTime)
+	defer cancel()
+	if to := r.brokers.KnownDoor(ctx); to != "" {
+		return to + webhook.Path(of, name)
+	}
+	return ""
+}
 
 // own is what Knative says.
 func (r *onCluster) own(ctx context.Context, name string) string {

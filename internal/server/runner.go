@@ -17,7 +17,9 @@ type runner interface {
 	events() event.Platform
 	// url returns where people reach an app.
 	url(app string) string
-	// webhookURL returns where the requests of a webhook of an app go; "" where there are no webhooks.
+	// takeRequests has requests of webhooks, and of who has a token of a broker, reach this server.
+	takeRequests(ctx context.Context) error
+	// webhookURL returns where the requests of a webhook of an app go; "" where that is not known.
 	webhookURL(app, name string) string
 	// own returns the name under which the platform serves an app; "" where it is not known.
 	own(ctx context.Context, app string) string

@@ -139,7 +139,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.onClose(func() error { s.jobs.Close(); return nil })
 	s.queue = build.NewQueue(o.places())
 	s.machine = release.New(release.Options{
-		Triggers: triggers, Webhooks: s.runner.webhookURL("app", "name") != "", Metrics: o.metrics().Releases, Builds: o.metrics().Builds, Tracer: o.Tracer,
+		Triggers: triggers, TakeRequests: s.runner.takeRequests, Metrics: o.metrics().Releases, Builds: o.metrics().Builds, Tracer: o.Tracer,
 		Store: s.store, Jobs: s.jobs, Builder: s.builds, Queue: s.queue, Platform: s.runner.platform(), Config: s.config, Images: s.runner.images(), Shelf: s.runner.images(), RunImages: s.builds, LogDir: releaseLogs(s.o.Config.Server.Data),
 		Timings: timings, Limits: o.buildLimits(), Caps: o.caps(), MinFree: o.Config.Server.MinFree, URL: s.runner.url, ImagesFrom: s.o.Config.Builds.ImagesFrom, PullDir: s.path(pullDir), LiveRef: s.repositories.Live, SetLive: s.repositories.SetLive, Remove: s.remove, Removed: func(ctx context.Context) { s.domains.Forgotten(ctx) }, Log: o.Log,
 	})
@@ -154,6 +154,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		events.Start()
 	}
 	s.announce()
+	s.answerDoor()
 	s.services = &operation.Services{Jobs: s.jobs, Domains: s.domains, Authority: s.authority, Events: s.runner.events(), Store: s.store, Machine: s.machine, Platform: s.runner.platform(), Config: s.config, URL: s.runner.url, WebhookURL: s.runner.webhookURL, Warnings: s.runner.warnings, Destroy: s.destroy, LogDir: releaseLogs(s.o.Config.Server.Data),
 		DeployKey: s.repositories.DeployKey, ForgetHosts: s.repositories.ForgetHosts, Database: s.path(databaseFile), Log: s.o.Log}
 	s.watchRights()

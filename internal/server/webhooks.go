@@ -14,10 +14,12 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// takeEvents answers on the host of the brokers: events with a token, and the requests of webhooks.
-func (m *machine) takeEvents() http.Handler {
-	webhooks := &webhook.Handler{Find: m.s.findWebhook, Send: m.brokers.Send, Log: m.s.o.Log}
-	events := m.brokers.Outside()
+// takeRequests has nothing to do: they come in where the apps' requests do.
+func (m *machine) takeRequests(context.Context) error { return nil }
+
+// takeEvents answers on the host of the brokers: the requests of webhooks, and events with a token.
+func (s *Server) takeEvents(brokers event.Platform, events http.Handler) http.Handler {
+	webhooks := &webhook.Handler{Find: s.findWebhook, Send: brokers.Send, Log: s.o.Log}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if webhook.Takes(r.URL.Path) {
 			webhooks.ServeHTTP(w, r)
@@ -25,6 +27,20 @@ func (m *machine) takeEvents() http.Handler {
 		}
 		events.ServeHTTP(w, r)
 	})
+}
+
+// answerDoor answers the requests from outside that come to a cluster.
+func (s *Server) answerDoor() {
+	r, ok := s.runner.(*onCluster)
+	if !ok {
+		return
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.brokers.AnswerDoor(s.stopping, s.takeEvents(r.brokers, http.NotFoundHandler()))
+	}()
+	s.onClose(func() error { s.stop(); <-ended; return nil })
 }
 
 // webhookURL is where the requests of a webhook go.

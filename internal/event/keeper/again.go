@@ -49,7 +49,8 @@ func (k *Keeper) again(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(done)
 }
 
-// deliver delivers a letter that waits, with the retries of its trigger. If all fail it is a dead letter again.
+// deliver delivers a letter that waits, with the retries of its trigger. If all fail it goes to what takes the trigger's dead letters, with as many; if that fails, or
+// there is nothing, it is a dead letter.
 func (k *Keeper) deliver(id, appID int64) {
 	for {
 		verdict, failure, there := k.attemptInTurn(id, appID)
@@ -57,7 +58,7 @@ func (k *Keeper) deliver(id, appID int64) {
 		case !there || k.ctx.Err() != nil:
 			return
 		case verdict == event.Delivered:
-			k.drop(id)
+			k.arrived(id)
 			return
 		}
 		var pause time.Duration
@@ -65,9 +66,15 @@ func (k *Keeper) deliver(id, appID int64) {
 			l.Tries++
 			l.Failure = failure
 			pause = l.Again.Delivery.Pause(l.Tries)
-			if verdict == event.Failed || l.Tries > l.Again.Delivery.Retry {
-				l.Again = nil
+			if verdict == event.Retry && l.Tries <= l.Again.Delivery.Retry {
+				return
 			}
+			if l.Again.Dead == "" {
+				l.Again = nil
+				return
+			}
+			l.Again = &Again{To: l.Again.Dead, Delivery: l.Again.Delivery, Failed: &failure}
+			l.Tries, pause = 0, 0
 		})
 		if !goesOn || !k.sleep(pause) {
 			return
@@ -95,6 +102,14 @@ func (k *Keeper) attemptInTurn(id, appID int64) (verdict event.Verdict, failure 
 	return verdict, failure, true
 }
 
+// arrived notes who has taken the event of a letter, and removes the letter.
+func (k *Keeper) arrived(id int64) {
+	if l, there := k.letters.brief(id); there && l.Again != nil {
+		k.seen.took(l.Number, Took{l.App, l.AppID, l.Trigger, l.Again.Failed != nil})
+	}
+	k.drop(id)
+}
+
 // attempt is one attempt to deliver a letter.
 func (k *Keeper) attempt(letter *Letter) (event.Verdict, event.Failure) {
 	e, err := event.Parse(letter.Event)
@@ -104,6 +119,9 @@ func (k *Keeper) attempt(letter *Letter) (event.Verdict, event.Failure) {
 	ctx, cancel := context.WithTimeout(k.ctx, cmp.Or(letter.Again.Delivery.Timeout, 10*time.Minute))
 	defer cancel()
 	sent := e.ForApp()
+	if f := letter.Again.Failed; f != nil {
+		sent = sent.Dead(*f)
+	}
 	a := k.post(ctx, &sent, letter.Again.To)
 	verdict := event.Judge(a.status)
 	if verdict != event.Delivered {

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -44,6 +45,9 @@ type Keeper struct {
 	stop    context.CancelFunc
 	ctx     context.Context
 
+	owns sync.Mutex // of who adds one of gitd's own events
+	door *door
+
 	deliveries, mail, coming *turns
 	perApp                   *shares
 }
@@ -70,13 +74,17 @@ func New(dir, token string) (*Keeper, error) {
 	}
 	k := &Keeper{token: token, letters: l, seen: newSeen(numbers), mux: http.NewServeMux(), client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, deliveries: newTurns(maxDeliveries, inFlight), mail: newTurns(maxMail, inFlight), coming: newTurns(inComing/leastBody, inComing), perApp: newShares(maxOfApp)}
+	}, deliveries: newTurns(maxDeliveries, inFlight), mail: newTurns(maxMail, inFlight), coming: newTurns(inComing/leastBody, inComing), door: newDoor(), perApp: newShares(maxOfApp)}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	in := "/in/" + InKey(token)
 	k.mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	k.mux.HandleFunc("POST "+in+"/dead/{broker}/{app}/{id}/{trigger}", k.inTurn(k.takeLetter))
 	k.mux.HandleFunc("POST "+in+"/seen/{broker}", k.inTurn(k.takeSeen))
 	k.mux.HandleFunc("POST /send", k.own(k.send))
+	k.mux.HandleFunc("POST /own", k.own(k.takeOwn))
+	k.mux.HandleFunc(DoorPath+"/", k.enter)
+	k.mux.HandleFunc("GET /asked", k.own(k.listAsked))
+	k.mux.HandleFunc("POST /asked/{id}", k.own(k.takeAnswer))
 	k.mux.HandleFunc("GET /seen", k.own(k.listSeen))
 	k.mux.HandleFunc("GET /letters", k.own(k.listLetters))
 	k.mux.HandleFunc("DELETE /letters/{id}", k.own(k.removeLetter))

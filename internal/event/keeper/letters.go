@@ -245,6 +245,17 @@ func (l *letters) remove(id int64) error {
 	return syncDir(l.dir)
 }
 
+// brief is a letter without its event.
+func (l *letters) brief(id int64) (Letter, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, there := l.find(id)
+	if !there {
+		return Letter{}, false
+	}
+	return l.index[i].Letter, true
+}
+
 // size is that of a letter's file; 0 where there is none.
 func (l *letters) size(id int64) int64 {
 	l.mu.Lock()

@@ -28,6 +28,7 @@ const (
 	pullName   = keeperName + "-pull"
 	voidName   = keeperName + "-void"
 	keeperRoom = "1Gi" // of its volume
+	sideAtOnce = 16    // requests of one instance of what is beside it: each has 64 MiB, and a request at most 2
 )
 
 func (p *Platform) ensureNamespace(ctx context.Context) error {
@@ -184,11 +185,16 @@ func (p *Platform) deployment(image, pull string) *unstructured.Unstructured {
 }
 
 // void is a Knative Service that takes the events which the keeper should have seen while it does not run, and forgets them. Without it, a sender would be told that a
-// broker cannot deliver its event. It is at zero until then. It has not the label by which the apps are found.
+// broker cannot deliver its event. It is at zero until then.
 func (p *Platform) void(image, pull string) *unstructured.Unstructured {
+	return p.side(voidName, image, pull, map[string]any{"networking.knative.dev/visibility": "cluster-local"}, "KEEPER_VOID", "1")
+}
+
+// side is a Knative Service of the keeper's image, beside it. It has not the label by which the apps are found.
+func (p *Platform) side(name, image, pull string, labels map[string]any, variable, value string) *unstructured.Unstructured {
 	spec := map[string]any{
-		"enableServiceLinks": false,
-		"containers": []any{map[string]any{"name": "void", "image": image, "env": []any{map[string]any{"name": "KEEPER_VOID", "value": "1"}},
+		"enableServiceLinks": false, "containerConcurrency": int64(sideAtOnce),
+		"containers": []any{map[string]any{"name": "void", "image": image, "env": []any{map[string]any{"name": variable, "value": value}},
 			"resources": map[string]any{"requests": map[string]any{"cpu": "10m", "memory": "16Mi"}, "limits": map[string]any{"memory": "64Mi"}},
 			"securityContext": map[string]any{"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsNonRoot": true, "capabilities": map[string]any{"drop": []any{"ALL"}},
 				"seccompProfile": map[string]any{"type": "RuntimeDefault"}}}},
@@ -196,8 +202,9 @@ func (p *Platform) void(image, pull string) *unstructured.Unstructured {
 	if pull != "" {
 		spec["imagePullSecrets"] = []any{map[string]any{"name": pull}}
 	}
+	labels["app.kubernetes.io/part-of"] = manager
 	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "serving.knative.dev/v1", "kind": "Service",
-		"metadata": map[string]any{"name": voidName, "namespace": p.o.Namespace, "labels": map[string]any{"app.kubernetes.io/part-of": manager, "networking.knative.dev/visibility": "cluster-local"}},
+		"metadata": map[string]any{"name": name, "namespace": p.o.Namespace, "labels": labels},
 		"spec":     map[string]any{"template": map[string]any{"spec": spec}}}}
 }
 

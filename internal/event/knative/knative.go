@@ -54,6 +54,9 @@ type Platform struct {
 	token string            // of the keeper that runs; "" where it is not known yet
 	known map[string]string // URLs of the brokers that were found ready
 	sink  string            // of the default broker; "" where it is not known yet
+	door  string            // to which requests from outside are sent; "" where it is not known yet
+
+	opened chan struct{} // closed when door is known
 
 	lately []event.Live // see recent
 	listed time.Time    // when they were read
@@ -98,7 +101,7 @@ func Open(o Options) *Platform {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	return &Platform{o: o, c: o.Client, known: map[string]string{}}
+	return &Platform{o: o, c: o.Client, known: map[string]string{}, opened: make(chan struct{})}
 }
 
 // Start implements event.Platform: Knative delivers always.

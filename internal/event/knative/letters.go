@@ -70,7 +70,7 @@ func (p *Platform) genuine(ctx context.Context, all []keeper.Letter, live []even
 	}
 	var doubtful []keeper.Letter
 	for _, l := range all {
-		if l.Failure.Destination == "" && l.Again == nil && of(l) >= 0 {
+		if l.Failure.Destination == "" && l.Again == nil && l.From.Kind != event.FromSource && of(l) >= 0 {
 			doubtful = append(doubtful, l)
 		}
 	}

@@ -82,14 +82,24 @@ func (v *view) record(s keeper.Seen, e event.Event) event.Record {
 	for _, l := range v.letters[s.Number] {
 		r.Deliveries = append(r.Deliveries, delivery(l))
 	}
+	add := func(d event.DeliveryRecord) {
+		if !slices.ContainsFunc(r.Deliveries, func(o event.DeliveryRecord) bool { return o.AppID == d.AppID && o.Trigger == d.Trigger }) {
+			r.Deliveries = append(r.Deliveries, d)
+		}
+	}
+	for _, t := range s.Took {
+		state := event.StateDelivered
+		if t.Sink {
+			state = event.StateSunk
+		}
+		add(event.DeliveryRecord{App: t.App, AppID: t.AppID, Trigger: t.Trigger, State: state})
+	}
 	takers := passing(v.live, s.Broker, &e)
-	if slices.ContainsFunc(v.letters[s.Number], func(l keeper.Letter) bool { return l.Out }) {
-		takers = nil // the broker has refused it
+	if s.From.Kind == event.FromSource || slices.ContainsFunc(v.letters[s.Number], func(l keeper.Letter) bool { return l.Out }) {
+		takers = nil // Knative does not have it, or its broker has refused it
 	}
 	for _, t := range takers {
-		if !slices.ContainsFunc(r.Deliveries, func(d event.DeliveryRecord) bool { return d.AppID == t.ID && d.Trigger == t.Name }) {
-			r.Deliveries = append(r.Deliveries, event.DeliveryRecord{App: t.App, AppID: t.ID, Trigger: t.Name, State: event.StateHandedOver})
-		}
+		add(event.DeliveryRecord{App: t.App, AppID: t.ID, Trigger: t.Name, State: event.StateHandedOver})
 	}
 	slices.SortFunc(r.Deliveries, func(a, b event.DeliveryRecord) int {
 		return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.Trigger, b.Trigger))

@@ -17,6 +17,9 @@ import (
 // Send implements event.Platform, by way of the keeper: it is on the keeper's disk until the broker has taken it.
 func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from event.Sender) (event.Receipt, error) {
 	broker = cmp.Or(broker, event.DefaultBroker)
+	if from.Kind == event.FromSource {
+		return p.own(ctx, broker, e, from, true)
+	}
 	if err := e.Check(); err != nil {
 		return event.Receipt{}, err
 	}
@@ -37,25 +40,12 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	if err := p.sends(ctx, from, broker); err != nil {
 		return event.Receipt{}, err
 	}
-	if _, err := p.ensureKeeper(ctx); err != nil {
-		return event.Receipt{}, err
-	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return event.Receipt{}, err
 	}
-	status, body, err := p.ask(ctx, http.MethodPost, "/send", nil, keeper.Mail{To: to, Broker: broker, From: from, Event: text})
+	sent, err := p.give(ctx, "/send", keeper.Mail{To: to, Broker: broker, From: from, Event: text})
 	if err != nil {
-		return event.Receipt{}, err
-	}
-	if status == http.StatusServiceUnavailable {
-		return event.Receipt{}, app.Errorf(app.CodeUnavailable, "try again later; see what waits: gitd events dead", "the event is not accepted: %s", app.Line(string(body), 200))
-	}
-	if status != http.StatusOK {
-		return event.Receipt{}, unanswered(status, body)
-	}
-	var sent keeper.Sent
-	if err := json.Unmarshal(body, &sent); err != nil {
 		return event.Receipt{}, err
 	}
 	switch sent.Refused {
@@ -75,6 +65,23 @@ func (p *Platform) Send(ctx context.Context, broker string, e event.Event, from 
 	return receipt, nil
 }
 
+// give gives an event to the keeper.
+func (p *Platform) give(ctx context.Context, path string, what any) (sent keeper.Sent, err error) {
+	if _, err := p.ensureKeeper(ctx); err != nil {
+		return sent, err
+	}
+	status, body, err := p.ask(ctx, http.MethodPost, path, nil, what)
+	switch {
+	case err != nil:
+		return sent, err
+	case status == http.StatusServiceUnavailable:
+		return sent, app.Errorf(app.CodeUnavailable, "try again later; see what waits: gitd events dead", "the event is not accepted: %s", app.Line(string(body), 200))
+	case status != http.StatusOK:
+		return sent, unanswered(status, body)
+	}
+	return sent, json.Unmarshal(body, &sent)
+}
+
 // takers are the live triggers of a broker whose filters an event passes.
 func (p *Platform) takers(ctx context.Context, broker string, e *event.Event) (out []event.Live) {
 	all, err := p.live(ctx, "")
@@ -84,7 +91,16 @@ func (p *Platform) takers(ctx context.Context, broker string, e *event.Event) (o
 	return passing(all, broker, e)
 }
 
+// passing are the triggers to which Knative takes an event: none where it says that it is gitd's own, for those never come by a broker of Knative.
 func passing(all []event.Live, broker string, e *event.Event) (out []event.Live) {
+	if e.SaysOwn() {
+		return nil
+	}
+	return accepting(all, broker, e)
+}
+
+// accepting are the triggers of a broker whose filters an event passes.
+func accepting(all []event.Live, broker string, e *event.Event) (out []event.Live) {
 	for _, l := range all {
 		if l.Broker != broker {
 			continue
@@ -220,7 +236,7 @@ func (p *Platform) way(ctx context.Context, of event.Owner, trigger string, all 
 		if err != nil {
 			return keeper.Again{}, err
 		}
-		return keeper.Again{To: p.appURL(of.App, all[i].Path, host(to)), Reply: to, Delivery: all[i].Delivery}, nil
+		return p.again(&all[i], to), nil
 	}
 	return keeper.Again{}, app.Errorf(app.CodeNotFound, "push a release that has it, or discard the letters: gitd events discard "+of.App, "the app %s has no trigger %q any more", of.App, app.Clip(trigger, 60))
 }
@@ -243,11 +259,11 @@ func (p *Platform) Replay(ctx context.Context, of event.Owner, trigger string, s
 	if err != nil {
 		return 0, err
 	}
-	passes, err := event.Compile(t.Filters)
+	again, err := p.way(ctx, of, trigger, []event.Live{*t})
 	if err != nil {
 		return 0, err
 	}
-	again, err := p.way(ctx, of, trigger, []event.Live{*t})
+	keys, err := p.keysOf(ctx, t.Broker)
 	if err != nil {
 		return 0, err
 	}
@@ -256,7 +272,7 @@ func (p *Platform) Replay(ctx context.Context, of event.Owner, trigger string, s
 		if s.Time.Before(since) {
 			return false
 		}
-		if s.Broker == t.Broker && passes(&e) {
+		if s.Broker == t.Broker && p.takes(t, &e, s.From, keys) {
 			o.Events = append([]int64{s.Number}, o.Events...)
 		}
 		return true
@@ -265,9 +281,4 @@ func (p *Platform) Replay(ctx context.Context, of event.Owner, trigger string, s
 		return 0, err
 	}
 	return p.order(ctx, o)
-}
-
-// Announce implements event.Platform. Each trigger of a broker may take what comes to it, so that an event could not be kept from apps of other owners: nothing is told.
-func (p *Platform) Announce(context.Context, event.Event, event.Sender) (event.Receipt, error) {
-	return event.Receipt{}, nil
 }

@@ -145,28 +145,15 @@ func (p *Platform) trigger(of event.Owner, t *event.Trigger, token, domain strin
 		return nil, err
 	}
 	filters := []any{}
-	if len(t.Filters) > 0 {
-		text, err := json.Marshal(t.Filters)
-		if err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(text, &filters); err != nil {
-			return nil, err
-		}
+	text, err := json.Marshal(append(slices.Clone(t.Filters), event.NotOwn()))
+	if err == nil {
+		err = json.Unmarshal(text, &filters)
+	}
+	if err != nil {
+		return nil, err
 	}
 	d := &t.Delivery
-	sink := p.keeperURL(token, domain) + fmt.Sprintf("/dead/%s/%s/%d/%s", t.Broker, of.App, of.ID, t.Name)
-	if p.checkSinks([]event.Trigger{*t}) != nil { // of a release from before it was checked: its dead letters are kept
-		p.o.Log("events: the dead letters of %s/%s are kept here: they cannot go to %s", of.App, t.Name, app.Printable(d.DeadLetter))
-	} else if d.DeadLetter != "" {
-		s, err := event.ParseSink(d.DeadLetter)
-		if err != nil {
-			return nil, err
-		}
-		if sink = s.URL; sink == "" {
-			sink = p.appURL(s.App, s.Path, domain)
-		}
-	}
+	sink := cmp.Or(p.sinkOf(of, t, domain), p.keeperURL(token, domain)+fmt.Sprintf("/dead/%s/%s/%d/%s", t.Broker, of.App, of.ID, t.Name))
 	delivery := map[string]any{"retry": int64(d.Retry), "backoffPolicy": string(d.Policy), "backoffDelay": event.FormatDuration(d.Delay), "deadLetterSink": map[string]any{"uri": sink}}
 	if d.Timeout > 0 {
 		delivery["timeout"] = event.FormatDuration(d.Timeout)
@@ -175,6 +162,24 @@ func (p *Platform) trigger(of event.Owner, t *event.Trigger, token, domain strin
 		map[string]any{triggerNote: string(spec), ownerNote: string(owner)}, map[string]any{"spec": map[string]any{
 			"broker": t.Broker, "filters": filters, "subscriber": map[string]any{"uri": p.appURL(of.App, t.Path, domain)}, "delivery": delivery,
 		}}), nil
+}
+
+// sinkOf is the URL of what takes the dead letters of a trigger; "" where they are kept.
+func (p *Platform) sinkOf(of event.Owner, t *event.Trigger, domain string) string {
+	if t.Delivery.DeadLetter == "" {
+		return ""
+	}
+	s, err := event.ParseSink(t.Delivery.DeadLetter)
+	if err != nil || p.checkSinks([]event.Trigger{*t}) != nil { // of a release from before it was checked
+		p.o.Log("events: the dead letters of %s/%s are kept here: they cannot go to %s", of.App, t.Name, app.Printable(t.Delivery.DeadLetter))
+		return ""
+	}
+	return cmp.Or(s.URL, p.appURL(s.App, s.Path, domain))
+}
+
+// again is how the keeper delivers to a trigger of a broker with this URL.
+func (p *Platform) again(t *event.Live, broker string) keeper.Again {
+	return keeper.Again{To: p.appURL(t.App, t.Path, host(broker)), Reply: broker, Delivery: t.Delivery, Dead: p.sinkOf(t.Owner, &t.Trigger, host(broker))}
 }
 
 // appURL is where an app takes requests within the cluster.

@@ -38,7 +38,7 @@ func (s *Server) answerDoor() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.brokers.AnswerDoor(s.stopping, s.takeEvents(r.brokers, http.NotFoundHandler()))
+		r.brokers.AnswerDoor(s.stopping, s.takeEvents(r.brokers, r.brokers.Outside()))
 	}()
 	s.onClose(func() error { s.stop(); <-ended; return nil })
 }

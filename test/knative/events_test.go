@@ -2,7 +2,6 @@ package knative_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,8 +26,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/build/cluster"
 	"github.com/gitd-io/gitd/internal/event"
-	eventcontract "github.com/gitd-io/gitd/internal/event/contract"
-	"github.com/gitd-io/gitd/internal/event/contract/receiver"
 	"github.com/gitd-io/gitd/internal/event/dataplane"
 	eventing "github.com/gitd-io/gitd/internal/event/knative"
 	"github.com/gitd-io/gitd/internal/kube"
@@ -112,7 +108,12 @@ func receive(t *testing.T, c *kube.Client, namespace, name string) *inProcess {
 
 func eventsIn(t *testing.T, c *kube.Client, namespace string) *eventing.Platform {
 	t.Helper()
-	return eventing.Open(eventing.Options{Client: c, Namespace: namespace, NamespaceOf: func(string) string { return namespace }, Log: apptest.Logger(t),
+	return eventsWith(t, c, namespace, nil)
+}
+
+func eventsWith(t *testing.T, c *kube.Client, namespace string, rights event.Rights) *eventing.Platform {
+	t.Helper()
+	return eventing.Open(eventing.Options{Client: c, Namespace: namespace, NamespaceOf: func(string) string { return namespace }, Log: apptest.Logger(t), Rights: rights,
 		Image: func(context.Context) (string, error) {
 			img, err := cluster.Keeper()
 			if err != nil {
@@ -293,6 +294,23 @@ func came(r *inProcess, id string, n int) error {
 	return nil
 }
 
+// asApp sends requests to brokers as apps do, which know the URLs of all of them.
+func asApp(t *testing.T, c *kube.Client, namespace string) func(broker string, q *http.Request) (*http.Response, error) {
+	t.Helper()
+	transport, err := rest.TransportFor(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(broker string, q *http.Request) (*http.Response, error) {
+		to, err := url.Parse(c.Config.Host + "/api/v1/namespaces/knative-eventing/services/broker-ingress:80/proxy/" + namespace + "/" + broker + strings.TrimSuffix(q.URL.Path, "/"))
+		if err != nil {
+			return nil, err
+		}
+		q.URL, q.Host = to, ""
+		return transport.RoundTrip(q)
+	}
+}
+
 // TestEventsDataPlane runs the tables that the broker on one machine is held to against Knative's own.
 func TestEventsDataPlane(t *testing.T) {
 	t.Parallel()
@@ -303,18 +321,7 @@ func TestEventsDataPlane(t *testing.T) {
 	if err := p.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	transport, err := rest.TransportFor(c.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	post := func(broker string, q *http.Request) (*http.Response, error) {
-		to, err := url.Parse(c.Config.Host + "/api/v1/namespaces/knative-eventing/services/broker-ingress:80/proxy/" + namespace + "/" + broker + strings.TrimSuffix(q.URL.Path, "/"))
-		if err != nil {
-			return nil, err
-		}
-		q.URL, q.Host = to, ""
-		return transport.RoundTrip(q)
-	}
+	post := asApp(t, c, namespace)
 	dataplane.Run(t, &dataplane.Env{Platform: p, Of: event.Owner{App: "shop", ID: 7, Release: 1}, Handle: shop.handle,
 		Do: post, Settle: time.Second, Differs: map[string]string{
 			"a path that does not exist": "Knative's broker takes it for an event that it cannot read",
@@ -342,43 +349,4 @@ func TestEventsDataPlane(t *testing.T) {
 	if a.StatusCode != http.StatusAccepted {
 		t.Errorf("without the keeper: %d", a.StatusCode)
 	}
-}
-
-// TestEventsContract runs the suite that the broker on one machine passes as well.
-func TestEventsContract(t *testing.T) {
-	t.Parallel()
-	c := client(t)
-	namespace := newNamespace(t, c, "eventcontract")
-	p := eventsIn(t, c, namespace)
-	if err := p.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var ids atomic.Int64
-	eventcontract.Run(t, &eventcontract.Env{Platform: p, Wait: 30 * time.Second, Quiet: time.Second, LaterTriggers: true, Blind: true, FewerHops: 1,
-		App: func(t *testing.T, name string) (event.Owner, func(*testing.T) []receiver.Got) {
-			r := &receiver.Receiver{}
-			receive(t, c, namespace, name).handle(r)
-			return event.Owner{App: name, ID: ids.Add(1)}, func(t *testing.T) (got []receiver.Got) {
-				w := httptest.NewRecorder()
-				r.ServeHTTP(w, httptest.NewRequest("GET", "/got", nil))
-				if err := json.NewDecoder(w.Body).Decode(&got); err != nil {
-					t.Fatal(err)
-				}
-				return got
-			}
-		},
-		Differs: map[string]string{
-			"answers that are no reply":  "Knative takes an answer that is neither empty nor an event for a failure, and an event in an answer of 202 for a reply",
-			"dead-letter app that fails": "an event whose dead-letter sink fails is not kept: its sender is told",
-			// Until the subscription of a trigger is gone, Knative takes every event to it, and makes dead letters of what other cases send.
-			"triggers change":                   "while Knative removes a trigger, the events of others become its dead letters",
-			"app destroyed":                     "as above",
-			"triggers change while events wait": "what is being tried for a trigger that goes is tried on, as often and where it said",
-			// They pass beside few others. On a machine that does much else, an event may need longer than the suite waits; the tables of the data plane have what they ask.
-			"statuses":        "its 20 triggers delay the events of the other cases",
-			"reply":           "a reply may need longer than 30 s beside the other cases",
-			"loop of replies": "as above",
-			"dead-letter app": "a dead letter may need longer than 30 s beside the other cases",
-		},
-	})
 }

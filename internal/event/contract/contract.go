@@ -25,6 +25,10 @@ type Env struct {
 	App func(t *testing.T, name string) (of event.Owner, got func(t *testing.T) []receiver.Got)
 	// Ingress returns the URL at which a broker takes events over HTTP from those with a token; nil where nothing outside reaches it.
 	Ingress func(t *testing.T, broker string) string
+	// AsApp sends an event as an app does, to K_SINK. What it is answered does not count.
+	AsApp func(t *testing.T, of event.Owner, e event.Event)
+	// Rights are those that the platform asks.
+	Rights *Rights
 	// Reopen ends the process's part of the platform without warning, and opens it again; nil where the process has no part in the delivery.
 	Reopen func(t *testing.T) event.Platform
 	// Wait is how long what should happen may take. Default 10 s.
@@ -58,7 +62,8 @@ func Run(t *testing.T, env *Env) {
 			{"event arrives whole", s.whole}, {"filters", s.filters}, {"duplicates", s.duplicates}, {"refused events", s.refused},
 			{"retry", s.retry}, {"statuses", s.statuses}, {"timeout", s.timeout},
 			{"reply", s.reply}, {"answers that are no reply", s.noReply}, {"loop of replies", s.loop}, {"dead letters", s.deadLetters}, {"dead-letter app", s.deadLetterApp}, {"dead-letter app that fails", s.deadLetterAppFails}, {"discard", s.discard},
-			{"triggers change", s.triggersChange}, {"triggers change while events wait", s.triggersChangeWaiting}, {"app destroyed", s.destroyed}, {"replay", s.replay}, {"tail", s.tail}, {"list", s.list},
+			{"triggers change", s.triggersChange}, {"triggers change while events wait", s.triggersChangeWaiting}, {"app destroyed", s.destroyed}, {"a delivery that changes", s.deliveryChanges}, {"a trigger that goes", s.triggerGoes}, {"replay", s.replay}, {"tail", s.tail}, {"list", s.list},
+			{"gitd's own events", s.own}, {"gitd's own events that fail", s.ownFails},
 			{"brokers", s.brokers}, {"ingress", s.ingress}, {"tokens", s.tokens},
 		} {
 			t.Run(c.name, func(t *testing.T) {

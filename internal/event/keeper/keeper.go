@@ -79,6 +79,7 @@ func New(dir, token string) (*Keeper, error) {
 	in := "/in/" + InKey(token)
 	k.mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	k.mux.HandleFunc("POST "+in+"/dead/{broker}/{app}/{id}/{trigger}", k.inTurn(k.takeLetter))
+	k.mux.HandleFunc("POST "+in+"/gone", k.forget)
 	k.mux.HandleFunc("POST "+in+"/seen/{broker}", k.inTurn(k.takeSeen))
 	k.mux.HandleFunc("POST /send", k.own(k.send))
 	k.mux.HandleFunc("POST /own", k.own(k.takeOwn))
@@ -185,6 +186,9 @@ func failed(e event.Event) (event.Event, event.Failure) {
 	}
 	return e.With("knativeerrordest", "").With("knativeerrorcode", "").With("knativeerrordata", ""), f
 }
+
+// forget takes an event that came to a trigger which takes none any more.
+func (k *Keeper) forget(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }
 
 func (k *Keeper) takeSeen(w http.ResponseWriter, r *http.Request) {
 	e, text, ok := readEvent(w, r)

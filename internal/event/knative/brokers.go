@@ -115,6 +115,9 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	if _, err := p.discard(ctx, refused); err != nil {
 		return err
 	}
+	if err := p.forgetTokens(ctx, name); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	delete(p.known, name)
 	p.mu.Unlock()
@@ -302,21 +305,3 @@ func (p *Platform) KnownSink(ctx context.Context) string {
 
 // seenTrigger is the name of the trigger by which the keeper sees the events of a broker. Those of apps have one dot.
 func seenTrigger(broker string) string { return "gitd.seen." + broker }
-
-// Tokens are for HTTP from outside. On a cluster that is the ingress's, which gitd does not serve.
-
-// CreateToken implements event.Platform.
-func (p *Platform) CreateToken(context.Context, string, string, string) (string, error) {
-	return "", noTokens()
-}
-
-// Tokens implements event.Platform.
-func (p *Platform) Tokens(context.Context, string) ([]event.Token, error) { return nil, noTokens() }
-
-// RevokeToken implements event.Platform.
-func (p *Platform) RevokeToken(context.Context, string, string) error { return noTokens() }
-
-func noTokens() error {
-	return app.Errorf(app.CodeUnavailable, "send events with gitd events send, from an app by K_SINK, or push an app that takes them and passes them on",
-		"on a cluster brokers take no events from outside over HTTP")
-}

@@ -58,6 +58,8 @@ type Platform struct {
 
 	opened chan struct{} // closed when door is known
 
+	tokensRead map[string]token // nil: they are to be read
+
 	lately []event.Live // see recent
 	listed time.Time    // when they were read
 }
@@ -105,7 +107,7 @@ func Open(o Options) *Platform {
 }
 
 // Start implements event.Platform: Knative delivers always.
-func (p *Platform) Start() {}
+func (p *Platform) Start() { go p.removeAllRetired(context.Background()) }
 
 // Ready implements event.Platform: Knative Eventing is there, and the default broker, which it makes.
 func (p *Platform) Ready(ctx context.Context, all ...event.Trigger) error {

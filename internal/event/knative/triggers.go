@@ -10,10 +10,7 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
@@ -34,103 +31,82 @@ func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.
 	if err != nil {
 		return explained(err, "list the triggers of "+of.App)
 	}
-	var wanted, delivers []string
+	var wanted []*unstructured.Unstructured
+	var delivers []string
 	for i := range all {
-		name := triggerName(of.App, all[i].Name)
-		hasBroker, err := p.setTrigger(ctx, of, &all[i], there)
+		want, hasBroker, err := p.wanted(ctx, of, &all[i])
 		if err != nil {
 			return err
 		}
-		if wanted = append(wanted, name); hasBroker {
-			delivers = append(delivers, name)
+		if wanted = append(wanted, want); hasBroker {
+			delivers = append(delivers, want.GetName())
+		}
+	}
+	bridges, err := p.bridge(ctx, wanted, there)
+	if err != nil {
+		return err
+	}
+	for _, want := range wanted {
+		if err := p.applyTrigger(ctx, want, there); err != nil {
+			return err
 		}
 	}
 	if err := p.waitReady(ctx, triggers, "trigger", delivers...); err != nil {
 		return explained(err, "wait for the triggers of "+of.App)
 	}
-	var old []string
+	if len(bridges) > 0 {
+		if err := settle(ctx); err != nil {
+			return err
+		}
+	}
+	old := bridges
 	for _, u := range there {
-		if !slices.Contains(wanted, u.GetName()) {
-			old = append(old, u.GetName())
+		if !slices.ContainsFunc(wanted, func(w *unstructured.Unstructured) bool { return w.GetName() == u.GetName() }) {
+			old = append(old, u)
 		}
 	}
 	return explained(p.retire(ctx, old), "delete the triggers of "+of.App)
 }
 
-// retire deletes triggers. Knative goes on to take every event to a trigger until its subscription is gone, some seconds later, and would make a dead letter of each
-// for a trigger that is not there any more. So it takes no event first, and stays there until its subscription is gone: what is being tried keeps where it goes.
-func (p *Platform) retire(ctx context.Context, names []string) error {
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"filters": []any{map[string]any{"exact": map[string]any{"type": "gitd.retired"}}}}})
-	if err != nil {
-		return err
-	}
-	foreground := metav1.DeletePropagationForeground
-	for _, name := range names {
-		_, err := p.c.Resource(triggers, p.o.Namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
-		if err == nil {
-			err = p.c.Resource(triggers, p.o.Namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &foreground})
-		}
-		if err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-	}
-	return nil
-}
-
 // triggerName has one dot: neither apps nor triggers have one in their names.
 func triggerName(name, trigger string) string { return name + "." + trigger }
 
-// setTrigger applies a trigger, and says whether its broker is there. Where it is not, the trigger gets its events once it is made.
-func (p *Platform) setTrigger(ctx context.Context, of event.Owner, t *event.Trigger, there []unstructured.Unstructured) (hasBroker bool, err error) {
+// wanted is the object of a trigger, and says whether its broker is there. Where it is not, the trigger gets its events once it is made.
+func (p *Platform) wanted(ctx context.Context, of event.Owner, t *event.Trigger) (want *unstructured.Unstructured, hasBroker bool, err error) {
 	broker, err := p.ensureBroker(ctx, t.Broker)
 	hasBroker = app.CodeOf(err) != app.CodeNotFound
 	if err != nil && hasBroker {
-		return false, err
+		return nil, false, err
 	}
 	if err := p.ensureNamespace(ctx); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	token, err := p.ensureKeeper(ctx)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
-	want, err := p.trigger(of, t, token, host(broker))
-	if err != nil {
-		return false, err
-	}
-	for i := range there {
-		if there[i].GetName() != want.GetName() {
-			continue
-		}
-		if b, _, _ := unstructured.NestedString(there[i].Object, "spec", "broker"); b == t.Broker && there[i].GetDeletionTimestamp() == nil {
-			continue
-		}
-		if err := p.replace(ctx, want.GetName()); err != nil { // a trigger cannot change its broker
-			return false, explained(err, "move the trigger "+want.GetName()+" to the broker "+t.Broker)
-		}
-	}
-	_, _, err = p.c.Apply(ctx, triggers, want)
-	return hasBroker, explained(err, "apply the trigger "+want.GetName())
+	want, err = p.trigger(of, t, token, host(broker))
+	return want, hasBroker, err
 }
 
-// replace removes a trigger, and waits until its name is free.
-func (p *Platform) replace(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	if err := p.retire(ctx, []string{name}); err != nil {
-		return err
-	}
-	for {
-		u, err := p.get(ctx, triggers, name)
-		if u == nil && err == nil {
-			return nil
+// applyTrigger applies a trigger. One that is of another broker, or on its way out, is replaced: a trigger cannot change its broker.
+func (p *Platform) applyTrigger(ctx context.Context, want *unstructured.Unstructured, there []unstructured.Unstructured) error {
+	for i := range there {
+		if there[i].GetName() != want.GetName() || brokerOf(&there[i]) == brokerOf(want) && there[i].GetDeletionTimestamp() == nil {
+			continue
 		}
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return cmp.Or(err, ctx.Err())
+		if err := p.replace(ctx, &there[i]); err != nil {
+			return explained(err, "move the trigger "+want.GetName()+" to the broker "+brokerOf(want))
 		}
 	}
+	_, _, err := p.c.Apply(ctx, triggers, want)
+	return explained(err, "apply the trigger "+want.GetName())
+}
+
+// brokerOf is the broker of a trigger's object.
+func brokerOf(u *unstructured.Unstructured) string {
+	name, _, _ := unstructured.NestedString(u.Object, "spec", "broker")
+	return name
 }
 
 // trigger is the object of a trigger. The app is named by its URL: one that is stopped, or gone, is one that cannot be delivered to, and not one that no event
@@ -307,11 +283,7 @@ func (p *Platform) Forget(ctx context.Context, of event.Owner) error {
 	if err != nil {
 		return explained(err, "list the triggers of "+of.App)
 	}
-	var names []string
-	for i := range all {
-		names = append(names, all[i].GetName())
-	}
-	return explained(p.retire(ctx, names), "delete the triggers of "+of.App)
+	return explained(p.retire(ctx, all), "delete the triggers of "+of.App)
 }
 
 // find returns a live trigger of an app.

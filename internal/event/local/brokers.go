@@ -3,8 +3,6 @@ package local
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"strings"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/event/ingress"
 )
 
 // Bounds on brokers and tokens.
@@ -108,17 +107,14 @@ func (p *Platform) DeleteBroker(ctx context.Context, name string) error {
 	return err
 }
 
-// tokenPrefix begins a token, so that people and scanners of secrets know what it is.
-const tokenPrefix = "gitdev_"
-
 // CreateToken implements event.Platform.
 func (p *Platform) CreateToken(ctx context.Context, broker, name, by string) (string, error) {
 	broker = cmp.Or(broker, event.DefaultBroker)
 	if err := event.CheckName(name); err != nil {
 		return "", app.Errorf(app.CodeInvalidName, "choose another name", "a token cannot have this name: %v", err)
 	}
-	token := tokenPrefix + strings.ToLower(rand.Text()+rand.Text())
-	hash := sha256.Sum256([]byte(token))
+	token := ingress.NewToken()
+	hash := ingress.Hash(token)
 	return token, p.w.write(ctx, func(t *tx) error {
 		var brokers, tokens int
 		if err := t.row("SELECT (SELECT count(*) FROM brokers WHERE name = ?1), (SELECT count(*) FROM tokens WHERE broker = ?1)", []any{broker}, &brokers, &tokens); err != nil {
@@ -182,7 +178,7 @@ const tokenUse = time.Minute
 
 // holder returns the broker and the name of a token; "" for one that is not known.
 func (p *Platform) holder(ctx context.Context, token string) (broker, name string, err error) {
-	hash := sha256.Sum256([]byte(token))
+	hash := ingress.Hash(token)
 	var used int64
 	err = p.db.QueryRowContext(ctx, "SELECT broker, name, used FROM tokens WHERE hash = ?", hash[:]).Scan(&broker, &name, &used)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -35,8 +36,9 @@ func (a *apps) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 func TestContract(t *testing.T) {
 	a := &apps{all: map[string]*receiver.Receiver{}}
 	file := filepath.Join(t.TempDir(), "events.db")
+	rights := &contract.Rights{}
 	open := func(t *testing.T) *local.Platform {
-		p, err := local.Open(t.Context(), local.Options{File: file, Proxy: a, Domain: "test", Log: t.Logf})
+		p, err := local.Open(t.Context(), local.Options{File: file, Proxy: a, Domain: "test", Log: t.Logf, Rights: rights})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +50,12 @@ func TestContract(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Outside().ServeHTTP(w, r) }))
 	defer web.Close()
 	contract.Run(t, &contract.Env{
-		Platform: p,
+		Platform: p, Rights: rights,
+		AsApp: func(t *testing.T, of event.Owner, e event.Event) {
+			q := httptest.NewRequest("POST", "/", bytes.NewReader(e.Data))
+			e.ToHeader(q.Header)
+			p.Inside(of).ServeHTTP(httptest.NewRecorder(), q)
+		},
 		App: func(t *testing.T, name string) (event.Owner, func(t *testing.T) []receiver.Got) {
 			r := &receiver.Receiver{}
 			a.mu.Lock()

@@ -1,144 +1,20 @@
 package local
 
 import (
-	"errors"
-	"io"
 	"net/http"
-	"strconv"
-	"strings"
 
-	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/event"
+	"github.com/gitd-io/gitd/internal/event/ingress"
 )
 
-// Outside returns the handler that takes events over HTTP from those who have a token of the broker: POST / for the default one, POST /NAME for another.
+// Outside returns the handler that takes events over HTTP from those who have a token of the broker.
 func (p *Platform) Outside() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.ingress(w, r, func(broker string) (event.Sender, int, string) { return p.bearer(r, broker) })
-	})
+	return &ingress.Handler{Send: p.Send, Log: p.o.Log, Sender: ingress.Bearer(p.holder, p.o.Log)}
 }
 
 // Inside returns the handler that takes events of an app. Requests come from its own instances alone.
 func (p *Platform) Inside(of event.Owner) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.ingress(w, r, func(string) (event.Sender, int, string) {
-			return event.Sender{Kind: event.FromApp, Name: of.App, ID: of.ID}, 0, ""
-		})
-	})
-}
-
-// bearer returns who holds the token of a request; else why it is refused.
-func (p *Platform) bearer(r *http.Request, broker string) (from event.Sender, status int, why string) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return from, http.StatusUnauthorized, "a token of the broker is missing: send Authorization: Bearer TOKEN; gitd events token create NAME makes one"
-	}
-	of, name, err := p.holder(r.Context(), strings.TrimSpace(token))
-	switch {
-	case err != nil:
-		p.o.Log("events: tokens cannot be read: %v", err)
-		return from, http.StatusServiceUnavailable, "the broker cannot look at its tokens: try again in a moment"
-	case of == "":
-		return from, http.StatusUnauthorized, "the token is not one of this broker, or was revoked"
-	case of != broker:
-		return from, http.StatusForbidden, "the token is one of another broker"
-	}
-	return event.Sender{Kind: event.FromToken, Name: name}, 0, ""
-}
-
-// ingress takes one event.
-func (p *Platform) ingress(w http.ResponseWriter, r *http.Request, sender func(broker string) (event.Sender, int, string)) {
-	broker := strings.TrimPrefix(r.URL.Path, "/")
-	if broker == "" {
-		broker = event.DefaultBroker
-	}
-	switch r.Method {
-	case http.MethodPost:
-	case http.MethodOptions:
-		handshake(w, r)
-		return
-	default:
-		w.Header().Set("Allow", "POST, OPTIONS")
-		say(w, http.StatusMethodNotAllowed, "events are sent by POST")
-		return
-	}
-	if event.CheckName(broker) != nil {
-		say(w, http.StatusNotFound, "there is no such broker: POST / is for the default one, POST /NAME for another")
-		return
-	}
-	from, status, why := sender(broker)
-	if status != 0 {
-		if status == http.StatusUnauthorized {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="events"`)
-		}
-		say(w, status, why)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 2*event.MaxSize)) // in JSON, data is longer than it is
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			say(w, http.StatusRequestEntityTooLarge, "the event is larger than "+app.Size(event.MaxSize))
-			return
-		}
-		say(w, http.StatusBadRequest, "the event did not arrive whole")
-		return
-	}
-	e, err := event.FromHTTP(r.Header, body)
-	var receipt event.Receipt
-	if err == nil {
-		receipt, err = p.Send(r.Context(), broker, e, from)
-	}
-	if err != nil {
-		p.refuse(w, err)
-		return
-	}
-	w.Header().Set("Gitd-Event", "e"+strconv.FormatInt(receipt.Number, 10))
-	w.WriteHeader(http.StatusAccepted)
-}
-
-// refuse answers with the status that an error stands for.
-func (p *Platform) refuse(w http.ResponseWriter, err error) {
-	status := http.StatusInternalServerError
-	switch app.CodeOf(err) {
-	case app.CodeInvalidInput:
-		status = http.StatusBadRequest
-		if errors.Is(err, event.ErrContentType) {
-			status = http.StatusUnsupportedMediaType
-		}
-	case app.CodeForbidden:
-		status = http.StatusForbidden
-	case app.CodeLimitExceeded:
-		status = http.StatusRequestEntityTooLarge
-	case app.CodeNotFound:
-		status = http.StatusNotFound
-	case app.CodeUnavailable:
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "10")
-	case app.CodeInternal:
-		p.o.Log("events: an event was not taken: %v", err)
-	}
-	message, next := app.Explain(err)
-	say(w, status, app.Plain(message)+"; "+app.Plain(next))
-}
-
-// handshake answers a sender that asks, as webhooks of CloudEvents do, whether it may send here.
-func handshake(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Allow", "POST, OPTIONS")
-	if origin := r.Header.Get("WebHook-Request-Origin"); origin != "" {
-		h.Set("WebHook-Allowed-Origin", origin)
-		h.Set("WebHook-Allowed-Rate", "*")
-	}
-	w.WriteHeader(http.StatusOK)
-}
-
-// say answers with one sentence.
-func say(w http.ResponseWriter, status int, sentence string) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(sentence + "\n"))
+	return &ingress.Handler{Send: p.Send, Log: p.o.Log, Sender: func(*http.Request, string) (event.Sender, int, string) {
+		return event.Sender{Kind: event.FromApp, Name: of.App, ID: of.ID}, 0, ""
+	}}
 }

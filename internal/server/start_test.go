@@ -60,6 +60,7 @@ func (r *fakeRunner) serve(l Listeners) error {
 	return nil
 }
 func (r *fakeRunner) leave(ctx context.Context, _ Listeners) { _ = r.server.Shutdown(ctx) }
+func (r *fakeRunner) takeRequests(context.Context) error     { return nil }
 func (r *fakeRunner) webhookURL(_, _ string) string          { return "" }
 func (r *fakeRunner) entrance(Listeners) string              { return "here" }
 

@@ -173,7 +173,7 @@ func (k *Keeper) listAsked(w http.ResponseWriter, r *http.Request) {
 	a := &Asked{}
 	for {
 		if out.Encode(a) != nil || http.NewResponseController(w).Flush() != nil {
-			return // whoever sent the request is told that gitd does not answer
+			return // who sent the request is told that gitd does not answer
 		}
 		beat := time.NewTimer(doorBeat)
 		select {

@@ -62,7 +62,7 @@ type Own struct {
 	From   event.Sender    `json:"from"`
 	Event  json.RawMessage `json:"event"`
 	Takers []Taker         `json:"takers"`
-	// Lenient says that an app which has no room for one more letter goes without, and not that nobody gets the event.
+	// Lenient says that an app which has no room for one more letter goes without, and not that no app gets the event.
 	Lenient bool `json:"lenient,omitempty"`
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // What gitd itself tells, the events of webhooks and of schedules are not given to a broker of Knative: apps can send to it as well, so that it could not tell gitd's
-// event from one that an app has made up, and it takes every event to each trigger, whoever owns the app. So no trigger of Knative takes such an event (event.NotOwn), and the keeper
+// event from one that an app has made up, and it takes every event to each trigger, of whichever owner. So no trigger of Knative takes such an event (event.NotOwn), and the keeper
 // delivers gitd's own, to the triggers whose filters they pass and whose app's owner may see them.
 
 // Announce implements event.Platform.

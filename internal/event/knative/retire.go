@@ -13,9 +13,9 @@ import (
 )
 
 // A trigger of Knative cannot simply be deleted. Its channel goes on to take every event of the broker to it until the subscription is gone, and the broker's filter answers for a
-// trigger that is not there with 404: each of those events, whoever sent it, would be tried as often as the trigger said, and be a dead letter of its app then
+// trigger that is not there with 404: each of those events, of any sender, would be tried as often as the trigger said, and be a dead letter of its app then
 // (knative.dev/eventing, pkg/broker/filter/filter_handler.go: ServeHTTP, getTrigger). So it takes no event first, and what of the broker's events fails for it is taken by the keeper, which forgets
-// it. It is deleted when its channel knows that: Knative makes the subscription of a trigger anew for a new delivery, and the trigger is ready when the channel has that one
+// it. It is deleted when its channel knows that: Knative makes another subscription for a new delivery, and the trigger is ready when the channel has that one
 // (pkg/reconciler/broker/trigger/trigger.go: reconcileSubscription). What is being tried for the trigger then goes where it went before.
 
 // retiredLabel marks a trigger that goes.

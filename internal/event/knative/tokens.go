@@ -20,7 +20,7 @@ import (
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
-// tokensName is that of the Secret with the hashes of the brokers' tokens. Nobody but gitd writes it, so that it is read once.
+// tokensName is that of the Secret with the hashes of the brokers' tokens. Only gitd writes it, so that it is read once.
 const tokensName = keeperName + "-tokens"
 
 // Bounds of tokens: a Secret has at most 1 MiB.

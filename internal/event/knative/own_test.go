@@ -53,32 +53,10 @@ func (o *objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/apis/eventing.knative.dev/v1":
 		answer(map[string]any{"kind": "APIResourceList", "resources": []any{map[string]any{"name": "brokers"}, map[string]any{"name": "triggers"}}})
 	case r.Method == http.MethodPatch && r.Header.Get("Content-Type") == "application/merge-patch+json":
-		for key, v := range given["data"].(map[string]any) {
-			data, _ := there["data"].(map[string]any)
-			if data == nil {
-				data = map[string]any{}
-				there["data"] = data
-			}
-			if data[key] = v; v == nil {
-				delete(data, key)
-			}
-		}
+		merge(there, given)
 		answer(there)
 	case r.Method == http.MethodPatch:
-		name := path[strings.LastIndex(path, "/")+1:]
-		status := map[string]any{"observedGeneration": 1, "url": "http://" + name + ".apps.test", "conditions": []any{map[string]any{"type": "Ready", "status": "True"}},
-			"address": map[string]any{"url": "http://broker-ingress.knative-eventing.svc.cluster.local/apps/" + name}}
-		given["status"] = status
-		given["metadata"].(map[string]any)["generation"] = 1
-		given["metadata"].(map[string]any)["uid"] = name
-		if s, ok := given["stringData"].(map[string]any); ok {
-			data := map[string]any{}
-			for k, v := range s {
-				data[k] = base64.StdEncoding.EncodeToString([]byte(v.(string)))
-			}
-			given["data"] = data
-		}
-		o.all[path] = given
+		o.all[path] = ready(path[strings.LastIndex(path, "/")+1:], given)
 		answer(given)
 	case r.Method == http.MethodDelete:
 		delete(o.all, path)
@@ -98,6 +76,36 @@ func (o *objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		_ = json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "message": "not found"})
 	}
+}
+
+// merge changes the data of an object.
+func merge(there, given map[string]any) {
+	data, _ := there["data"].(map[string]any)
+	if data == nil {
+		data = map[string]any{}
+		there["data"] = data
+	}
+	for key, v := range given["data"].(map[string]any) {
+		if data[key] = v; v == nil {
+			delete(data, key)
+		}
+	}
+}
+
+// ready is an object that was given, as those who make it ready leave it.
+func ready(name string, given map[string]any) map[string]any {
+	given["status"] = map[string]any{"observedGeneration": 1, "url": "http://" + name + ".apps.test", "conditions": []any{map[string]any{"type": "Ready", "status": "True"}},
+		"address": map[string]any{"url": "http://broker-ingress.knative-eventing.svc.cluster.local/apps/" + name}}
+	given["metadata"].(map[string]any)["generation"] = 1
+	given["metadata"].(map[string]any)["uid"] = name
+	if s, ok := given["stringData"].(map[string]any); ok {
+		data := map[string]any{}
+		for k, v := range s {
+			data[k] = base64.StdEncoding.EncodeToString([]byte(v.(string)))
+		}
+		given["data"] = data
+	}
+	return given
 }
 
 // selected says whether an object has the labels that are asked for.

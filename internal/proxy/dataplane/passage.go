@@ -116,6 +116,7 @@ func (p *passage) exchange() error {
 	l := p.link
 	if len(p.out) > streamSize && !p.x.deadline.IsZero() { // an app that does not read
 		_ = l.SetWriteDeadline(p.x.deadline)
+		defer func() { _ = l.SetWriteDeadline(time.Time{}) }() // the link's next request has another
 	}
 	if n, err := l.Conn.Write(p.out); err != nil {
 		if l.reused && (n == 0 || p.again) {

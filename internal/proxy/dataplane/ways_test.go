@@ -52,6 +52,8 @@ func say(t *testing.T, front, bytes string) []string {
 				return append(all, "open")
 			case errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "reset"):
 				return append(all, "closed")
+			case strings.HasPrefix(err.Error(), "malformed"): // HTTP/2
+				return append(all, "malformed")
 			}
 			return append(all, err.Error())
 		}

@@ -1,4 +1,5 @@
-// Command gitd-proxy carries users' requests to the apps (package process). gitd starts it, with the link to gitd as descriptor 3, and tells it what to do.
+// Command gitd-proxy carries users' requests to the apps (package process). gitd starts it, with the link to gitd as descriptor 3, and tells it what to do. Its arguments are the socket to which the
+// next gitd comes, and what this program is told apart by from another build.
 package main
 
 import (
@@ -18,8 +19,8 @@ const linkFD = 3
 
 func main() {
 	log.SetFlags(0)
-	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM) // it ends when it is told, or with gitd
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)                // a log that nothing reads any more must not end it
+	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // a log that nothing reads any more must not end it
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // much short-lived garbage on a small heap: 7 % more requests
 	}
@@ -30,5 +31,16 @@ func main() {
 	if err != nil || !ok {
 		log.Fatal("gitd-proxy is started by gitd")
 	}
-	_ = process.New(process.Options{Log: log.Printf}).Run(link)
+	if len(os.Args) != 3 {
+		log.Fatal("gitd-proxy is started by gitd")
+	}
+	p := process.New(process.Options{Log: log.Printf, Edition: os.Args[2]})
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, unix.SIGTERM)
+	go func() {
+		for range terminated {
+			p.Terminate()
+		}
+	}()
+	p.Run(link, os.Args[1])
 }

@@ -13,7 +13,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/command"
@@ -120,8 +119,11 @@ func runServer(ctx context.Context, set *config.Set, o server.Options, progress 
 		return err
 	}
 	defer o.Tracer.Close()
-	l, err := listeners(&c)
+	l, err := listeners(&c, &o)
 	if err != nil {
+		if o.Adopted != nil {
+			o.Adopted.Close()
+		}
 		return err
 	}
 	defer l.SSH.Close()
@@ -154,7 +156,9 @@ func runServer(ctx context.Context, set *config.Set, o server.Options, progress 
 }
 
 // listeners are the sockets that systemd hands over; where it does not, those of the configured addresses. On a cluster only SSH has one.
-func listeners(c *config.Config) (l server.Listeners, err error) {
+//
+// The proxy of a gitd that was killed has those for HTTP and HTTPS; it is found when they are taken.
+func listeners(c *config.Config, o *server.Options) (l server.Listeners, err error) {
 	names := []string{"ssh", "http", "https"}
 	if c.Server.Platform != config.Local {
 		names = names[:1]
@@ -172,13 +176,13 @@ func listeners(c *config.Config) (l server.Listeners, err error) {
 		return l, nil
 	}
 	if l.HTTP = held["http"]; l.HTTP == nil {
-		if l.HTTP, err = listen("http", c.HTTP.Address); err != nil {
+		if l.HTTP, err = listenOrAdopt("http", c.HTTP.Address, o); err != nil {
 			l.SSH.Close()
 			return l, err
 		}
 	}
 	if l.HTTPS = held["https"]; l.HTTPS == nil && c.HTTP.HTTPS != "" {
-		if l.HTTPS, err = listen("https", c.HTTP.HTTPS); err != nil {
+		if l.HTTPS, err = listenOrAdopt("https", c.HTTP.HTTPS, o); err != nil {
 			l.SSH.Close()
 			l.HTTP.Close()
 		}
@@ -186,15 +190,25 @@ func listeners(c *config.Config) (l server.Listeners, err error) {
 	return l, err
 }
 
+// listenOrAdopt takes an address, or the listener that the proxy of the gitd before has there.
+func listenOrAdopt(what, address string, o *server.Options) (net.Listener, error) {
+	l, err := listen(what, address)
+	if err == nil {
+		return l, err
+	}
+	if o.Adopted == nil {
+		o.Adopted = server.Adopt(o.Config.Server.Data)
+	}
+	if o.Adopted != nil {
+		if held := o.Adopted.Listener(what, address); held != nil {
+			return held, nil
+		}
+	}
+	return nil, err
+}
+
 func listen(what, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
-	for range 10 { // the proxy of a gitd that was killed a moment ago may still have it
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-		l, err = net.Listen("tcp", address)
-	}
 	switch {
 	case err == nil:
 		return l, nil

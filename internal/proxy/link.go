@@ -231,7 +231,9 @@ func (p *Proxy) counted(l *link, m *wire.Counts) {
 func (p *Proxy) gone(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lastPID, p.refusedUndo, p.turnedUndo = l.hello.PID, maps.Clone(p.refused), p.turned
 	for _, r := range p.keys {
+		r.undo = r.before
 		r.before, r.now = plus(r.before, r.now), nil
 		r.before.InFlight, r.before.Held = 0, 0
 	}

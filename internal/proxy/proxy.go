@@ -30,6 +30,8 @@ type Limits struct {
 // Options configure a Proxy.
 type Options struct {
 	Inside  func(*net.UnixConn) // runs the proxy within this process, for tests: process.Inside; nil: it is gitd-proxy
+	Socket  string              // to which the next gitd comes, so that the proxy serves on without one; "": the proxy ends with this process
+	Adopted *Adopted            // a proxy that was found already
 	Trusted []netip.Prefix
 	Secure  *Secure // nil: there is no HTTPS
 	Limits  Limits
@@ -89,6 +91,11 @@ type Proxy struct {
 	asked     uint64
 	refused   map[string]int64 // by proxies that have ended
 	turned    int64
+
+	// As it was before the last proxy was taken for ended.
+	lastPID     int
+	refusedUndo map[string]int64
+	turnedUndo  int64
 }
 
 // New returns a Proxy that is not started yet.

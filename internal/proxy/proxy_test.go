@@ -15,12 +15,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app/apptest"
+	"github.com/gitd-io/gitd/internal/parts"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
 	"github.com/gitd-io/gitd/internal/proxy/process"
 	"github.com/gitd-io/gitd/internal/proxy/wire"
@@ -322,4 +325,84 @@ func TestLinkLost(t *testing.T) {
 	if body := <-waiting; body != "woken" {
 		t.Errorf("what waited: %q", body)
 	}
+}
+
+// A gitd that is killed leaves its proxy, which serves on; the next one finds it with its listeners and its counts, and one of another build replaces it.
+func TestAdopt(t *testing.T) {
+	partstest.Serving(t)
+	socket := filepath.Join(t.TempDir(), "proxy.sock")
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	t.Cleanup(app.Close)
+	begin := func(o Options) (*Proxy, *Revision) {
+		o.Socket, o.Log = socket, t.Logf
+		p := New(o)
+		r := p.NewRevision("shop/1", RevisionOptions{App: "shop"})
+		r.SetInstances([]*Instance{r.NewInstance("shop-1", false, Way{Port: app.Listener.Addr().(*net.TCPAddr).Port})})
+		p.Publish(&Table{Hosts: map[string]Route{"shop.test": {Split: Split{{r, 100}}}}})
+		return p, r
+	}
+	first, _ := begin(Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := first.Serve(l, nil); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(when string) {
+		t.Helper()
+		if code, body := get(t, "http://"+address, "shop.test"); code != http.StatusOK || body != "hello" {
+			t.Errorf("%s: %d %q", when, code, body)
+		}
+	}
+	ask("at first")
+	pid := first.link.hello.PID
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	first.Close() // as the kernel does it for one that is killed
+	_ = l.Close()
+	ask("while there is no gitd")
+
+	found, err := Adopt(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Listener("http", "127.0.0.1:1") != nil || found.Listener("https", address) != nil {
+		t.Error("it has a listener that it does not have")
+	}
+	held := found.Listener("http", address)
+	if held == nil {
+		t.Fatal("it does not give its listener back")
+	}
+	second, r := begin(Options{Adopted: found})
+	if err := second.Serve(held, nil); err != nil {
+		t.Fatal(err)
+	}
+	if second.link.hello.PID != pid {
+		t.Errorf("another proxy, %d and not %d", second.link.hello.PID, pid)
+	}
+	ask("adopted")
+	second.Refresh()
+	if classes, _ := r.Counts(); classes[2] != 3 {
+		t.Errorf("counted: %v", classes)
+	}
+	second.Close()
+	program := filepath.Join(os.Getenv("GITD_PARTS"), parts.Proxy)
+	if err := os.Chtimes(program, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	third, _ := begin(Options{})
+	if err := third.Serve(held, nil); err != nil {
+		t.Fatal(err)
+	}
+	if third.link.hello.PID == pid {
+		t.Error("a proxy of another build is taken")
+	}
+	ask("of another build")
+	apptest.Eventually(t, time.Minute, "the one before has ended", func() bool { return syscall.Kill(pid, 0) != nil })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	third.Shutdown(ctx)
+	third.Close()
+	apptest.Eventually(t, time.Minute, "nothing is left", func() bool { _, err := net.Dial("unix", socket); return err != nil })
 }

@@ -35,6 +35,7 @@ type Revision struct {
 	closed    bool
 	now       *wire.Revisioned // by the proxy that there is; nil for nothing yet
 	before    wire.Revisioned  // by proxies that have ended
+	undo      wire.Revisioned  // before, as it was until the last one had ended
 	reported  report
 }
 

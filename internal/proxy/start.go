@@ -34,7 +34,7 @@ func (p *Proxy) Serve(plain, secure net.Listener) error {
 		return err
 	}
 	p.tasks.Go(func() { p.keep(l) })
-	p.Settle()
+	p.Refresh()
 	return nil
 }
 
@@ -45,29 +45,81 @@ const (
 	again     = time.Second
 )
 
-// start starts a proxy, and tells it all.
+// start finds the proxy that there is, or starts one, and tells it all. One of another build is replaced, and answers what it has under way.
 func (p *Proxy) start() (*link, error) {
-	c, err := p.spawn()
-	if err != nil {
-		return nil, err
+	found := p.o.Adopted
+	p.o.Adopted = nil
+	if found == nil && p.o.Socket != "" {
+		found, _ = Adopt(p.o.Socket)
 	}
-	l := &link{Link: wire.NewLink(c), waiting: map[uint64]chan struct{}{}, known: map[*Instance]bool{}}
-	_ = c.SetReadDeadline(time.Now().Add(helloTime))
-	f, err := l.Receive()
-	if err == nil {
-		err = into(&f, func(m *wire.Hello) { l.hello = *m })
-		f.Close()
+	var l, old *link
+	if found != nil {
+		found.forget()
+		if l = found.link; l.hello.Version != wire.Version || l.hello.Edition != edition() {
+			l, old = nil, l
+		}
 	}
-	if err != nil {
-		l.End(err)
-		return nil, fmt.Errorf("start the proxy: it does not say who it is: %w", err)
+	if l == nil {
+		c, err := p.spawn()
+		if err != nil {
+			return nil, err
+		}
+		made, err := greet(c)
+		if err != nil {
+			return nil, fmt.Errorf("start the proxy: %w", err)
+		}
+		made.forget()
+		l = made.link
 	}
-	_ = c.SetReadDeadline(time.Time{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.link = l
+	if l.hello.PID == p.lastPID { // it has counted all that was taken for its last words
+		for _, r := range p.keys {
+			r.before = r.undo
+		}
+		p.refused, p.turned = p.refusedUndo, p.turnedUndo
+	}
 	p.tellAll(l)
+	if old != nil {
+		p.o.Log("another build of the proxy takes over from process %d, which answers what it has under way", old.hello.PID)
+		old.Tell(wire.KindLeave, wire.Asked{})
+		p.tasks.Go(func() { p.seeOff(old) })
+	}
 	return l, nil
+}
+
+// seeOff waits for a proxy that leaves.
+func (p *Proxy) seeOff(old *link) {
+	defer old.End(net.ErrClosed)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			f, err := old.Receive()
+			f.Close()
+			if err != nil || f.Kind == wire.KindDone {
+				return
+			}
+		}
+	}()
+	select {
+	case <-gone:
+	case <-p.closing:
+	}
+}
+
+// edition tells this build of gitd-proxy from others: its file, and when it was written.
+func edition() string {
+	program, err := parts.Path(parts.Proxy)
+	if err != nil {
+		return ""
+	}
+	var s syscall.Stat_t
+	if err := syscall.Stat(program, &s); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d-%d-%d-%d.%d", s.Dev, s.Ino, s.Size, s.Mtim.Sec, s.Mtim.Nsec)
 }
 
 // spawn starts a proxy, and returns the link to it.
@@ -100,7 +152,7 @@ func (p *Proxy) execute(theirs *net.UnixConn) error {
 		return err
 	}
 	defer f.Close()
-	c := exec.Command(program)
+	c := exec.Command(program, p.o.Socket, edition())
 	c.Dir, c.Env, c.Stderr = "/", parts.Env(), os.Stderr
 	c.ExtraFiles = []*os.File{f}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

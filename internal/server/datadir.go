@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/proxy"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,6 +16,7 @@ import (
 const (
 	lockFile        = "lock"
 	socketFile      = "gitd.sock"
+	proxyFile       = "proxy.sock" // where the proxy waits for the next gitd
 	stateFile       = "serve.json" // where a running server listens
 	timingsFile     = "timings.jsonl"
 	databaseFile    = "gitd.db"
@@ -100,6 +102,23 @@ func private(dir string) error {
 		}
 	}
 	return nil
+}
+
+// Adopt finds the proxy that has outlived the gitd before on a data directory; nil for none. It does not look for that of a gitd that runs.
+func Adopt(data string) *proxy.Adopted {
+	f, err := os.OpenFile(filepath.Join(data, lockFile), os.O_RDWR, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil
+	}
+	found, err := proxy.Adopt(filepath.Join(data, proxyFile))
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 // lock keeps a second server away from the data directory. The kernel gives it back when the process ends, however it ends.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/config"
+	"github.com/gitd-io/gitd/internal/proxy"
 	"github.com/gitd-io/gitd/internal/release"
 	"github.com/gitd-io/gitd/internal/repository"
 	"github.com/gitd-io/gitd/internal/telemetry"
@@ -22,6 +23,7 @@ type Options struct {
 	Metrics   *telemetry.Metrics // nil: nothing is counted
 	Tracer    *telemetry.Tracer  // nil: nothing is traced
 	HTTPSPort int                // of HTTPS; 0: there is none
+	Adopted   *proxy.Adopted     // the proxy that was there; nil: none was found yet
 }
 
 // platform is where the apps run. The zero value stands for this machine.

@@ -90,7 +90,7 @@ func isData(data string) error {
 }
 
 // ownNames are what a data directory may have in it beside the database.
-var ownNames = []string{lockFile, socketFile, stateFile, timingsFile, platformFile, instanceFile, hostKeyFile, hostKeyFile + ".pub", secretFile, databaseFile + "-wal", databaseFile + "-shm", eventsFile, eventsFile + "-wal", eventsFile + "-shm",
+var ownNames = []string{lockFile, socketFile, proxyFile, stateFile, timingsFile, platformFile, instanceFile, hostKeyFile, hostKeyFile + ".pub", secretFile, databaseFile + "-wal", databaseFile + "-shm", eventsFile, eventsFile + "-wal", eventsFile + "-shm",
 	"images.json", "sandbox", "registry", "layers", "platform", "builds", pullDir, "repositories", "logs", certificatesDir, authorityDir, acmeDir}
 
 // hasCluster tells whether a data directory has apps on a cluster.

@@ -125,7 +125,7 @@ var arrows = map[string]string{
 	"internal/sandbox/shim":            "",
 	"internal/secret":                  "internal/app internal/disk internal/store",
 	"internal/schedule":                "internal/annotation",
-	"internal/server":                  "internal/acme internal/acme/wire internal/announce internal/app internal/build internal/build/builder internal/build/cluster internal/build/sandbox internal/certificate internal/command internal/config internal/deploy internal/deploy/knative internal/deploy/local internal/disk internal/dns internal/domain internal/event internal/event/knative internal/event/local internal/job internal/kube internal/operation internal/pattern internal/receive internal/registry internal/release internal/repository internal/sandbox internal/secret internal/sshd internal/store internal/telemetry internal/webhook",
+	"internal/server":                  "internal/acme internal/acme/wire internal/announce internal/app internal/build internal/build/builder internal/build/cluster internal/build/sandbox internal/certificate internal/command internal/config internal/deploy internal/deploy/knative internal/deploy/local internal/disk internal/dns internal/domain internal/event internal/event/knative internal/event/local internal/job internal/kube internal/operation internal/pattern internal/proxy internal/receive internal/registry internal/release internal/repository internal/sandbox internal/secret internal/sshd internal/store internal/telemetry internal/webhook",
 	"internal/sqlite":                  "",
 	"internal/sshd":                    "internal/app internal/awake internal/disk internal/pattern internal/telemetry",
 	"internal/store":                   "internal/app internal/sqlite",

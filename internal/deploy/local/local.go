@@ -47,6 +47,8 @@ type Options struct {
 	// Own are the handlers of hosts NAME.Domain that answer requests rather than an app of that name: they bring tokens that no app may see.
 	Own         map[string]http.Handler
 	Limits      proxy.Limits
+	Socket      string              // of the proxy, for the next process; "": the proxy ends with this one
+	Adopted     *proxy.Adopted      // a proxy that was found already
 	ProxyInside func(*net.UnixConn) // runs the proxy in this process, for tests; nil: it is gitd-proxy
 
 	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
@@ -136,7 +138,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	for name, h := range o.Own {
 		own[name+"."+o.Domain] = h
 	}
-	p.proxy = proxy.New(proxy.Options{Inside: o.ProxyInside, Trusted: o.TrustedProxies, Secure: o.Secure, Limits: o.Limits, Own: own, Log: o.Log})
+	p.proxy = proxy.New(proxy.Options{Inside: o.ProxyInside, Socket: o.Socket, Adopted: o.Adopted, Trusted: o.TrustedProxies, Secure: o.Secure, Limits: o.Limits, Own: own, Log: o.Log})
 	p.spares = newSpares(p)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {

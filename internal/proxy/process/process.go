@@ -1,8 +1,10 @@
-// Package process is gitd-proxy: the part of gitd that carries users' requests, in a process of its own. It knows what gitd tells it (package wire) and decides nothing itself. Its life:
+// Package process is gitd-proxy: the part of gitd that carries users' requests, in a process of its own. It knows what gitd tells it (package wire) and decides nothing itself. While no gitd is there, it serves by
+// what it was told last. Its life:
 //
 //  1. It says who it is (wire.Hello), and gets a whole: how to serve, revisions with their instances, the table, certificates, listeners.
 //  2. It serves, and is told each change. It tells which revisions at zero are asked for, and each second what it has counted.
-//  3. Leave has it take no more, and answer what is under way. The end of the link ends it.
+//  3. When the link ends, it goes on. The next gitd comes to its socket, and tells the whole again: what is known by the same key goes on with its connections, its queue and its counters.
+//  4. Leave has it take no more, and answer what is under way. Then the end of the link ends it.
 package process
 
 import (
@@ -34,6 +36,10 @@ type Process struct {
 	asks    asks
 	ended   chan struct{} // closed when it has ended
 	leaving sync.Once
+	control atomic.Pointer[net.UnixListener] // for the next gitd
+	left    chan struct{}                    // closed when all is answered after Leave
+
+	isLeaving atomic.Bool
 
 	mu sync.Mutex // mu guards the following
 
@@ -59,7 +65,7 @@ type whole struct {
 
 // New returns a Process that serves nothing yet.
 func New(o Options) *Process {
-	p := &Process{o: o, ended: make(chan struct{}), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
+	p := &Process{o: o, ended: make(chan struct{}), left: make(chan struct{}), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
 	p.asks.waiting = map[uint64]chan bool{}
 	p.plane.Store(dataplane.New(nil))
 	p.server = dataplane.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.plane.Load().ServeHTTP(w, r) }))
@@ -106,15 +112,9 @@ func (p *Process) Serve(c *net.UnixConn) error {
 	}
 }
 
-// Run serves until the link ends, and returns why it did.
-func (p *Process) Run(c *net.UnixConn) error {
-	defer p.stop()
-	return p.Serve(c)
-}
-
 // Inside returns what runs a Process within the caller's.
 func Inside(log func(format string, args ...any)) func(*net.UnixConn) {
-	return func(c *net.UnixConn) { _ = New(Options{Log: log}).Run(c) }
+	return func(c *net.UnixConn) { New(Options{Log: log}).Run(c, "") }
 }
 
 // stop ends everything at once.
@@ -127,6 +127,9 @@ func (p *Process) stop() {
 	default:
 	}
 	close(p.ended)
+	if l := p.control.Load(); l != nil {
+		_ = l.Close()
+	}
 	for _, at := range p.listeners {
 		at.close()
 	}
@@ -214,6 +217,11 @@ const (
 // leave takes no more from clients, and tells when it has answered what is under way. A request that arrives right now is still answered: no new connections, then no further request
 // on the old ones. Requests of gitd's own are answered until the link ends.
 func (p *Process) leave(number uint64) {
+	defer close(p.left)
+	p.isLeaving.Store(true)
+	if l := p.control.Load(); l != nil {
+		_ = l.Close()
+	}
 	p.mu.Lock()
 	for _, name := range []string{wire.HTTP, wire.HTTPS} {
 		if at := p.listeners[name]; at != nil {

@@ -1,0 +1,97 @@
+package process
+
+import (
+	"net"
+	"os"
+	"time"
+
+	"github.com/gitd-io/gitd/internal/proxy/wire"
+)
+
+// lookForSocket is how often a proxy without a gitd looks whether the next one could still find it.
+const lookForSocket = time.Second
+
+// Run obeys the gitd at the other end of c, and when that is gone, the next one that comes to the socket. It serves on meanwhile. It returns when it was told to leave, and has, and when the
+// next gitd cannot find it: the socket was removed with the data directory, is another proxy's, or could not be made ("" for none).
+func (p *Process) Run(c *net.UnixConn, socket string) {
+	defer p.stop()
+	next := make(chan *net.UnixConn)
+	ours := p.await(socket, next)
+	for {
+		err := p.Serve(c)
+		if ours == nil {
+			return
+		}
+		if !p.isLeaving.Load() {
+			p.o.Log("gitd-proxy: gitd is away, and what runs is served on: %v", err)
+		}
+		tick := time.NewTicker(lookForSocket)
+		for c = nil; c == nil; {
+			select {
+			case c = <-next:
+			case <-p.left:
+				return
+			case <-tick.C:
+				if !ours() && !p.isLeaving.Load() {
+					return
+				}
+			}
+		}
+		tick.Stop()
+	}
+}
+
+// await listens for the next gitd. The function says whether the socket is still there; nil where there is none.
+func (p *Process) await(socket string, next chan<- *net.UnixConn) (ours func() bool) {
+	if socket == "" {
+		return nil
+	}
+	_ = os.Remove(socket)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socket})
+	if err != nil {
+		p.o.Log("gitd-proxy: requests are not served while gitd is away: %v", err)
+		return nil
+	}
+	l.SetUnlinkOnClose(false)
+	made, err := os.Lstat(socket)
+	if err == nil {
+		err = os.Chmod(socket, 0o600)
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil
+	}
+	p.control.Store(l)
+	go func() {
+		for {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			if wire.PeerIsUs(c) != nil {
+				_ = c.Close()
+				continue
+			}
+			select {
+			case next <- c:
+			case <-p.ended:
+				_ = c.Close()
+				return
+			}
+		}
+	}()
+	return func() bool {
+		now, err := os.Lstat(socket)
+		return err == nil && os.SameFile(made, now)
+	}
+}
+
+// Terminate has a proxy leave that no gitd tells what to do: the machine is going down.
+func (p *Process) Terminate() {
+	p.mu.Lock()
+	alone := p.link == nil
+	p.mu.Unlock()
+	if alone {
+		p.leaving.Do(func() { go p.leave(0) })
+	}
+}

@@ -42,6 +42,11 @@ func (p *Proxy) tellAll(l *link) {
 	tellRoutes(l, nil, p.routes, nil, p.named)
 	newServed().tell(l, p.certs)
 	l.Tell(wire.KindWhole, struct{}{})
+	p.tellListeners(l)
+}
+
+// tellListeners gives a proxy the listeners.
+func (p *Proxy) tellListeners(l *link) {
 	var names []string
 	var files []*os.File
 	for name, listener := range p.listeners {

@@ -90,12 +90,10 @@ func newInside() (*inside, error) {
 	return i, nil
 }
 
-var errNotServed = errors.New("the proxy is not there yet")
-
 // RoundTrip sends a request of gitd's own, which need not come by HTTPS, and what it says of a client is not passed on. It goes by its host, or by the split of that name.
 func (p *Proxy) RoundTrip(split string, r *http.Request) (*http.Response, error) {
-	if p.inside == nil {
-		return nil, errNotServed
+	if err := p.ready(); err != nil {
+		return nil, err
 	}
 	r = r.Clone(r.Context())
 	r.URL.Scheme, r.RequestURI = "http", ""

@@ -73,11 +73,12 @@ type Maintenance struct {
 
 // Proxy is what the proxy is to do.
 type Proxy struct {
-	o       Options
-	own     *own
-	inside  *inside
-	closing chan struct{}
-	tasks   sync.WaitGroup
+	o        Options
+	own      *own
+	inside   *inside
+	starting sync.Mutex // held while the proxy is started the first time
+	closing  chan struct{}
+	tasks    sync.WaitGroup
 
 	mu sync.Mutex // mu guards the following
 

@@ -93,7 +93,9 @@ func TestRoundTrip(t *testing.T) {
 	})})
 	p.Publish(&Table{Hosts: map[string]Route{"shop.test": {Split: Split{{r, 100}}}}, Named: map[string]Split{"blue": {{r, 100}}}})
 	p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{"*.test": selfSigned(t, "*.test")}})
-	p.serveTest(t)
+	if code, body := roundTrip(t, p); code != http.StatusOK || body != "https [127.0.0.1] [] [] []" { // of a command, without a server
+		t.Errorf("before it serves: %d %q", code, body)
+	}
 	const want = "https [127.0.0.1] [] [] []"
 	for _, split := range []string{"", "blue"} {
 		q := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://shop.test/", nil)
@@ -110,6 +112,17 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("by split %q: %d %q, %v", split, a.StatusCode, b, err)
 		}
 	}
+}
+
+func roundTrip(t *testing.T, p *Proxy) (int, string) {
+	t.Helper()
+	a, err := p.RoundTrip("", httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://shop.test/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	b, _ := io.ReadAll(a.Body)
+	return a.StatusCode, string(b)
 }
 
 // The story of a revision: it is asked for at zero, its instance is taken out with a request in it, and it is closed.

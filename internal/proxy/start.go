@@ -16,24 +16,50 @@ import (
 // Serve starts the proxy, tells it all that there is, and has it serve these listeners; secure may be nil. They stay open here too: what waits in them outlives the proxy. It is called
 // once, when everything that there is has been published.
 func (p *Proxy) Serve(plain, secure net.Listener) error {
-	var err error
-	if p.own, err = newOwn(p.o.Own); err != nil {
-		return err
+	p.starting.Lock()
+	defer p.starting.Unlock()
+	return p.serve(plain, secure)
+}
+
+// ready starts a proxy without listeners, for requests of gitd's own, where none serves: a command works on a data directory without a server.
+func (p *Proxy) ready() error {
+	p.starting.Lock()
+	defer p.starting.Unlock()
+	if p.inside != nil {
+		return nil
 	}
-	if p.inside, err = newInside(); err != nil {
-		return err
+	p.o.Socket, p.o.Adopted = "", nil
+	return p.serve(nil, nil)
+}
+
+func (p *Proxy) serve(plain, secure net.Listener) error {
+	there := p.inside != nil // ready has started it
+	var err error
+	if !there {
+		if p.own, err = newOwn(p.o.Own); err != nil {
+			return err
+		}
+		if p.inside, err = newInside(); err != nil {
+			return err
+		}
 	}
 	p.mu.Lock()
-	p.listeners[wire.HTTP], p.listeners[wire.Inside] = plain, p.inside.listener
-	if secure != nil {
-		p.listeners[wire.HTTPS] = secure
+	for name, l := range map[string]net.Listener{wire.Inside: p.inside.listener, wire.HTTP: plain, wire.HTTPS: secure} {
+		if l != nil {
+			p.listeners[name] = l
+		}
+	}
+	if there && p.link != nil {
+		p.tellListeners(p.link)
 	}
 	p.mu.Unlock()
-	l, err := p.start()
-	if err != nil {
-		return err
+	if !there {
+		l, err := p.start()
+		if err != nil {
+			return err
+		}
+		p.tasks.Go(func() { p.keep(l) })
 	}
-	p.tasks.Go(func() { p.keep(l) })
 	p.Refresh()
 	return nil
 }

@@ -1,9 +1,6 @@
 package dataplane
 
-import (
-	"bytes"
-	"slices"
-)
+import "bytes"
 
 // field is one of a message's header fields, where it stands in a buffer. The name is in its canonical form.
 type field struct{ name, value []byte }
@@ -263,16 +260,6 @@ func (h *head) parseResponse(b []byte) bool {
 	}
 	h.status = int(status)
 	return h.parseFields(b[i+1:]) && h.has&(hasOther|hasGRPC|hasHost) == 0 && !(h.chunked && h.length >= 0) && (h.has&hasPragma == 0 || h.has&hasCache != 0)
-}
-
-// sort puts fields in the order in which net/http writes them.
-func (h *head) sort() {
-	for i := 1; i < len(h.fields); i++ {
-		if bytes.Compare(h.fields[i-1].name, h.fields[i].name) > 0 {
-			slices.SortStableFunc(h.fields, func(a, b field) int { return bytes.Compare(a.name, b.name) })
-			return
-		}
-	}
 }
 
 // bodyless says whether a response to a request has no body, whatever its header says.

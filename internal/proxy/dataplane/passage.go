@@ -33,8 +33,6 @@ type waiting interface {
 	rest() error
 }
 
-var errTooLong = errors.New("the app's header is too long")
-
 // run sends the request to an instance, and to another one where nothing of it can have reached the first. When it returns without an error, the answer's head
 // is there, or odd.
 func (p *passage) run() error {

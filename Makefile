@@ -91,6 +91,10 @@ test-takeover: ## the proxy over 500 kills of its gitd under load; CI does ten
 test-event-kills: need-serve need-git build ## events over KILLS (200) kills of the server; too long for CI
 	$(parts-env) GITD_E2E_EVENT_KILLS=$${KILLS:-200} go test -count=1 -timeout 90m -v -run '^TestScripts/events_kills$$' ./test/e2e/...
 
+.PHONY: test-functions-suite
+test-functions-suite: ## the Functions Framework's own suite against our functions; CLIENT is its program: go build ./client in GoogleCloudPlatform/functions-framework-conformance
+	GITD_TEST_FUNCTIONS_SUITE=$(abspath $(or $(CLIENT),$(error say CLIENT=PROGRAM))) go test -count=1 -timeout 60m -v -run '^TestFunction_Framework$$' ./buildpacks/golang ./buildpacks/node ./buildpacks/python
+
 # What these tests run against, a server built by them and a cluster, is nothing that go test knows of: -count=1 keeps it from taking an old result.
 CLUSTERENV := $(or $(GITD_CLUSTER_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitd-cluster/run)/env
 

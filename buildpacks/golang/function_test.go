@@ -186,7 +186,16 @@ func TestBuildFunction(t *testing.T) {
 			}},
 		{"an event of before CloudEvents, without the framework", map[string]string{"go.mod": plain, "f.go": "package hello\n\n" + importsData + "\nfunc Hello(_ context.Context, data map[string]any) error " + writesData},
 			&function.Settings{Target: "Hello", Signature: function.Event}, "go.mod does not name github.com/GoogleCloudPlatform/functions-framework-go: the build takes v1.9.2", "",
-			func(t *testing.T, url string) { functiontest.Background(t, url, r.App) }},
+			func(t *testing.T, url string) {
+				resp, err := http.Post(url, "application/json", strings.NewReader(`{"context":{"eventId":"7","timestamp":"2026-11-26T10:42:27Z","eventType":"com.example.changed","resource":"things/7"},"data":{"name":"seven"}}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if got := kit.Text(r.App, functiontest.Output); resp.StatusCode != http.StatusOK || got != `{"name":"seven"}` {
+					t.Errorf("status %d, the function got %s", resp.StatusCode, got)
+				}
+			}},
 		{"Knative's instance", map[string]string{"go.mod": plain, "func.yaml": "runtime: go\nrun:\n  envs: [{name: GREETING, value: hi}]\n", "f.go": "package f\n\nimport (\n\t\"context\"\n\t\"io\"\n\t\"net/http\"\n\t\"os\"\n)\n\ntype F struct{ ready bool }\n\nfunc New() *F { return &F{} }\n\nfunc (f *F) Start(_ context.Context, env map[string]string) error {\n\tf.ready = env[\"GREETING\"] == \"hi\"\n\treturn nil\n}\n\nfunc (f *F) Ready(context.Context) (bool, error) { return f.ready, nil }\n\nfunc (*F) Handle" + writesBody}, nil,
 			"", `{"contract":"knative","language":"go","target":"New","signature":"http","health":"/health/readiness"}`,
 			func(t *testing.T, url string) {

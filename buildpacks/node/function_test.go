@@ -52,7 +52,7 @@ func TestFunction_Conformance(t *testing.T) {
 	serve := functionRun(t, map[string]string{"handler.cjs": "exports.handler = (req, res) => res.send('')"}, "handler.cjs")
 	s := serve(writeOutput + "exports.handler = (req, res) => { writeFileSync('function_output.json', JSON.stringify(req.body)); setTimeout(() => res.send('ok'), 1000); }").Ready()
 	functiontest.HTTP(t, s.URL, s.Dir)
-	functiontest.Concurrent(t, s.URL)
+	functiontest.Concurrent(t, s.URL, "application/json", `{"data":"hello"}`)
 	s.Stop()
 
 	serve = functionRun(t, map[string]string{"handler.cjs": "exports.handler = (event) => {}"}, "handler.cjs")

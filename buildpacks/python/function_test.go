@@ -48,7 +48,7 @@ func TestFunction_Conformance(t *testing.T) {
 	serve := functionRun(t, map[string]string{"handler.py": "def handler(request): pass\n"}, "handler.py")
 	s := serve(writeOutput + "def handler(request):\n    write(request.get_json())\n    time.sleep(1)\n    return 'ok'\n").Ready()
 	functiontest.HTTP(t, s.URL, s.Dir)
-	functiontest.Concurrent(t, s.URL)
+	functiontest.Concurrent(t, s.URL, "application/json", `{"data":"hello"}`)
 	s.Stop()
 
 	serve = functionRun(t, map[string]string{"handler.py": "def handler(event): pass\n"}, "handler.py")

@@ -79,6 +79,9 @@ func Start(t testing.TB, r *Run, b Built) *Served {
 	return s
 }
 
+// Command is how the process was started.
+func (s *Served) Command() *exec.Cmd { return s.cmd }
+
 // Function builds a function; out is what its buildpack writes. What it returns serves it, with other text in one of its files: a build of that would take over
 // the layers. With no text it builds the same once more instead, whose layers stay in the registry.
 func Function(t testing.TB, r *Run, b libcnb.Builder, out fmt.Stringer, files map[string]string, file string) (serve func(text string) *Served) {

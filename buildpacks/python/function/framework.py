@@ -9,8 +9,8 @@ o = common.options()
 source, target, signature = o["source"], o["target"], o.get("signature", "http")
 os.environ.setdefault("FUNCTION_TARGET", target)
 os.environ.setdefault("FUNCTION_SIGNATURE_TYPE", signature)
-if "concurrency" in o:
-    os.environ.setdefault("THREADS", o["concurrency"])
+# The framework has four threads for each processor: on a small machine calls that wait for something else would wait for one another.
+os.environ.setdefault("THREADS", o.get("concurrency", "32"))
 
 from functions_framework import create_app, exceptions  # noqa: E402
 from functions_framework._http import create_server  # noqa: E402

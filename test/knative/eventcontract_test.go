@@ -60,7 +60,7 @@ func TestEventsContract(t *testing.T) {
 	}
 	post := asApp(t, c, namespace)
 	var ids atomic.Int64
-	contract.Run(t, &contract.Env{Platform: p, Rights: rights, Wait: 30 * time.Second, Quiet: time.Second, LaterTriggers: true, Blind: true, FewerHops: 1, Ingress: outside(t, p),
+	contract.Run(t, &contract.Env{Platform: p, Rights: rights, Wait: 2 * time.Minute, Quiet: time.Second, LaterTriggers: true, Blind: true, FewerHops: 1, Ingress: outside(t, p),
 		App: func(t *testing.T, name string) (event.Owner, func(*testing.T) []receiver.Got) {
 			r := &receiver.Receiver{}
 			receive(t, c, namespace, name).handle(r)

@@ -163,15 +163,21 @@ func (k *Keeper) takeLetter(w http.ResponseWriter, r *http.Request) {
 	if letter.Event, err = json.Marshal(e); err == nil {
 		err = k.letters.add(&letter)
 	}
-	switch {
-	case errors.Is(err, errFull):
+	if err != nil {
+		notKept(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// notKept answers a request whose event could not be written.
+func notKept(w http.ResponseWriter, err error) {
+	if errors.Is(err, errFull) {
 		w.Header().Set("Retry-After", fullWait)
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-	default:
-		w.WriteHeader(http.StatusAccepted)
+		return
 	}
+	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
 // failed takes from an event what Knative says of the failure to deliver it. Knative writes the answer in base64, cut after a number of bytes.

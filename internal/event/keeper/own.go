@@ -21,16 +21,12 @@ func (k *Keeper) takeOwn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s, err := k.keepOwn(&o, &e)
-	switch {
-	case errors.Is(err, errFull):
-		w.Header().Set("Retry-After", fullWait)
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-	default:
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s)
+	if err != nil {
+		notKept(w, err)
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(s)
 }
 
 // keepOwn notes an event, and writes a letter for each who takes it: for all of them, or for none.

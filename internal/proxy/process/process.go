@@ -8,6 +8,7 @@
 package process
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -232,7 +233,7 @@ func (p *Process) leave(number uint64) {
 	p.mu.Unlock()
 	p.server.SetKeepAlivesEnabled(false)
 	time.Sleep(leavePause)
-	ctx, cancel := timeLimit(leaveTime)
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
 	_ = p.server.Shutdown(ctx)
 	p.tell(wire.KindDone, wire.Asked{Number: number})

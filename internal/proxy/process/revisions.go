@@ -51,10 +51,6 @@ func (s *space) dial(ctx context.Context) (net.Conn, error) {
 	return netns.Dial(ctx, s.file, s.address, s.port)
 }
 
-func timeLimit(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d)
-}
-
 // addRevision makes one that is new. It is called with mu held, as all that follows.
 func (p *Process) addRevision(m *wire.Revision) error {
 	if p.whole != nil {

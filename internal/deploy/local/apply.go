@@ -274,7 +274,11 @@ func (p *Platform) WaitReady(ctx context.Context, service, revision string) erro
 	if err != nil {
 		return err
 	}
-	return r.waitReady(ctx)
+	if err := r.waitReady(ctx); err != nil {
+		return err
+	}
+	p.proxy.Settle() // otherwise the check that follows may come to the proxy before the instance, and wait for it: that counts as a cold start
+	return nil
 }
 
 // WaitDrained implements deploy.Platform.

@@ -15,31 +15,18 @@ import (
 
 // An app may close its connections between two requests, as many do after a while. No request fails for it, whatever its method.
 func TestStaleLinks(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	closed := make(chan bool, 1)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				if q, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-					_, _ = io.Copy(io.Discard, q.Body)
-					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-				}
-				time.Sleep(time.Millisecond)
-				c.Close()
-				closed <- true
-			}()
+	addr := connectionApp(t, func(c net.Conn) {
+		if q, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = io.Copy(io.Discard, q.Body)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
-	}()
+		time.Sleep(time.Millisecond)
+		c.Close()
+		closed <- true
+	})
 	for _, w := range ways {
-		c := client(t, w.front(t, l.Addr().String()), false)
+		c := client(t, w.front(t, addr), false)
 		for i := range 60 {
 			res, err := c.Post("http://"+name, "text/plain", strings.NewReader("body"))
 			if err != nil {
@@ -58,38 +45,25 @@ func TestStaleLinks(t *testing.T) {
 // TestAttack_AnswerInAdvance: an app sends a second answer that nothing asked for, a moment after the first. It hopes that the next client of this or another app
 // gets it. The connection is closed instead.
 func TestAttack_AnswerInAdvance(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	sent := make(chan bool, 1)
-	go func() {
+	addr := connectionApp(t, func(c net.Conn) {
+		defer c.Close()
+		b := bufio.NewReader(c)
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			if _, err := http.ReadRequest(b); err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				b := bufio.NewReader(c)
-				for {
-					if _, err := http.ReadRequest(b); err != nil {
-						return
-					}
-					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-					time.Sleep(2 * time.Millisecond)
-					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
-					sent <- true
-				}
-			}()
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			time.Sleep(2 * time.Millisecond)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+			sent <- true
 		}
-	}()
+	})
 	for _, w := range ways {
 		if w.netHTTP { // whose client sees it a moment later, perhaps too late
 			continue
 		}
-		c := client(t, w.front(t, l.Addr().String()), false)
+		c := client(t, w.front(t, addr), false)
 		for range 20 {
 			if code, body := get(t, c, "http://"+name); code != 200 || body != "ok" {
 				t.Errorf("by %s: %d %s", w.name, code, body)

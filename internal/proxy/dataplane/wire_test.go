@@ -12,42 +12,48 @@ import (
 	"time"
 )
 
-// rawApp is an app that keeps what it is sent, byte for byte, and answers with the given bytes. It returns its address, and the requests.
-func rawApp(t *testing.T, answer string) (string, <-chan string) {
+// connectionApp is an app that does as it likes with each connection, and closes it. It returns its address.
+func connectionApp(t *testing.T, do func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	got := make(chan string, 100)
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				r := bufio.NewReader(c)
-				for {
-					head := ""
-					for !strings.HasSuffix(head, "\r\n\r\n") {
-						line, err := r.ReadString('\n')
-						if err != nil {
-							return
-						}
-						head += line
-					}
-					got <- head
-					if _, err := io.WriteString(c, answer); err != nil {
-						return
-					}
-				}
-			}()
+			go do(c)
 		}
 	}()
-	return l.Addr().String(), got
+	return l.Addr().String()
+}
+
+// rawApp is an app that keeps what it is sent, byte for byte, and answers with the given bytes. It returns its address, and the requests.
+func rawApp(t *testing.T, answer string) (string, <-chan string) {
+	t.Helper()
+	got := make(chan string, 100)
+	return connectionApp(t, func(c net.Conn) {
+		defer c.Close()
+		r := bufio.NewReader(c)
+		for {
+			head := ""
+			for !strings.HasSuffix(head, "\r\n\r\n") {
+				line, err := r.ReadString('\n')
+				if err != nil {
+					return
+				}
+				head += line
+			}
+			got <- head
+			if _, err := io.WriteString(c, answer); err != nil {
+				return
+			}
+		}
+	}), got
 }
 
 // ask sends bytes to front, and returns what comes back until the connection is closed.

@@ -111,18 +111,18 @@ test-cluster-alone: ## of it, the tests that need the running cluster for themse
 	( $(call test,e2e-cluster-alone,testname,./test/e2e/...,-count=1 -vet=off -timeout 30m -run '^TestAlone$$') ) || ended=1; \
 	exit $$ended
 
-# Two suites side by side, because both wait for the cluster most of the time.
-test-cluster-together: cluster-eventing ## of it, the other tests of the platform, the builder and installing, and beside them the end-to-end scripts
-	@$(MAKE) --no-print-directory -k -j2 test-cluster-platform test-cluster-scripts
+# One suite after the other: side by side, on two processors, the ingress takes longer to change its routes than rollouts and certificates wait.
+test-cluster-together: cluster-eventing ## of it, the other tests of the platform, the builder and installing, then the end-to-end scripts
+	@$(MAKE) --no-print-directory -k test-cluster-platform test-cluster-scripts
 
 .PHONY: test-cluster-platform test-cluster-scripts
 test-cluster-platform:
 	@echo "-----> Tests of the platform and the builder on the cluster"
-	. $(CLUSTERENV); $(parts-env) $(call test,knative,testname,./test/knative/...,-count=1 $(RACE) -vet=off -parallel 5 -timeout 30m -skip '^TestBuildFaults$$|$(LONG)')
+	. $(CLUSTERENV); $(parts-env) $(call test,knative,testname,./test/knative/...,-count=1 $(RACE) -vet=off -timeout 30m -skip '^TestBuildFaults$$|$(LONG)')
 
 test-cluster-scripts:
 	@echo "-----> End-to-end tests: real git, real ssh, real Knative"
-	. $(CLUSTERENV); $(parts-env) $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -vet=off -parallel 3 -timeout 40m -run '^TestScripts$$' -skip '$(LONG)')
+	. $(CLUSTERENV); $(parts-env) $(call test,e2e-cluster,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m -run '^TestScripts$$' -skip '$(LONG)')
 
 # The samples are public repositories at the commits that test/apps/apps.toml names. They are read from bare mirrors: MIRRORS/OWNER/NAME.git.
 .PHONY: test-apps

@@ -78,7 +78,7 @@ func (s *suite) triggerGoes(t *testing.T) {
 	if err := s.Platform.Forget(t.Context(), a.of); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(5 * s.Quiet) // as long as Knative may need to remove it
+	time.Sleep(15 * s.Quiet) // longer than gitd and Knative may need to remove it
 	ids := stop()
 	s.eventually(t, func() string {
 		if n := len(other.got(t)); n < len(ids) {

@@ -65,6 +65,7 @@ func TestFunction_Conformance(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(s.Dir, functiontest.Output)); err != nil || !strings.Contains(string(got), `"data":{"type":"Buffer","data":[0,255]}`) {
 		t.Errorf("%s, %v", got, err)
 	}
+	answers(t, serve("exports.handler = async (e) => {"+answering+"}").Ready())
 	// An event of before CloudEvents becomes one.
 	if status, body := s.Do("POST", "/", legacy, "content-type: application/json"); status >= 300 {
 		t.Errorf("%d %s", status, body)
@@ -121,6 +122,7 @@ func TestFunction_Contracts(t *testing.T) {
 		t.Errorf("%d %s\n%s", status, body, s.Output())
 	}
 	s.Stop()
+	answers(t, serve("exports.handle = async (context, e) => {"+answering+"}").Ready())
 	serve("")
 
 	serve = functionRun(t, map[string]string{"app.mjs": "export const handler = async (event) => {}", "template.yaml": "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Handler: app.handler, Runtime: nodejs22.x}}}\n"}, "app.mjs")

@@ -106,6 +106,9 @@ func TestFunction_Contracts(t *testing.T) {
 	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: e-1", "ce-source: /b", "ce-type: c"); status != 200 || body != "e-1" {
 		t.Errorf("%d %s", status, body)
 	}
+	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: e-1", "ce-source: /b", "ce-type: c", "prefer: reply"); status != 204 || body != "" || !s.Wrote("the function's answer to an event is dropped") {
+		t.Errorf("%d %s\n%s", status, body, s.Output())
+	}
 	s.Stop()
 	serve("")
 

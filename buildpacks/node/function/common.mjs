@@ -93,6 +93,7 @@ export function takeEvents({ only, legacy, binary }) {
 	intercept((request, response) => {
 		if (isBatch(request)) return answer(request, response, 415, 'a batch of CloudEvents is not taken: send each event in a request of its own');
 		const event = 'ce-specversion' in request.headers || kindOf(request) === 'application/cloudevents+json';
+		if (event && legacy && wantsEvent(request.headers)) eventsAlone(response);
 		if (request.method !== 'POST') return only && legacy && answer(request, response, 405, 'this function takes events: send them by POST', { allow: 'POST' });
 		return (event || only) && takeEvent(request, response, { event, legacy, binary });
 	});
@@ -111,7 +112,7 @@ async function takeEvent(request, response, { event, legacy, binary }) {
 		if (legacy && (e?.context ?? e?.eventType ?? e?.message)) return again(request, request.headers, body);
 		return answer(request, response, 400, 'the request is no CloudEvent: it has neither the headers ce-specversion, ce-id, ce-source and ce-type nor the content type application/cloudevents+json');
 	}
-	const missing = ['specversion', 'id', 'source', 'type'].filter((name) => typeof e?.[name] !== 'string' || !e[name]);
+	const missing = missingOf(e);
 	if (missing.length) return answer(request, response, 400, `the event is no CloudEvent: it lacks ${missing.join(', ')}`);
 	const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !name.startsWith('ce-')));
 	if (!binary) return again(request, { ...headers, 'content-type': 'application/cloudevents+json' }, Buffer.from(JSON.stringify(e)));
@@ -120,6 +121,42 @@ async function takeEvent(request, response, { event, legacy, binary }) {
 	if (data_base64) return again(request, { ...headers, 'content-type': 'application/octet-stream' }, Buffer.from(data_base64, 'base64'));
 	return again(request, { ...headers, 'content-type': 'application/json' }, Buffer.from(JSON.stringify(data ?? {})));
 }
+
+// wantsEvent tells by its headers whether a request is a broker's, for which only an event, or nothing, is an answer: anything else is a failure.
+export const wantsEvent = (headers) => /reply/i.test(headers.prefer ?? '');
+
+// eventsAlone has a response of the Functions Framework be an event or nothing. An event that the function returns the framework sends as any JSON.
+function eventsAlone(response) {
+	const end = response.end;
+	response.end = function (chunk, ...rest) {
+		const kind = String(response.getHeader('content-type') ?? '');
+		if (response.headersSent || response.statusCode > 299 || response.hasHeader('ce-specversion') || kind.startsWith('application/cloudevents')) return end.call(this, chunk, ...rest);
+		if (isEvent(chunk)) {
+			response.setHeader('content-type', 'application/cloudevents+json; charset=utf-8');
+			return end.call(this, chunk, ...rest);
+		}
+		if (chunk?.length) tellDropped();
+		for (const name of ['content-type', 'content-length', 'etag']) response.removeHeader(name);
+		response.statusCode = 204;
+		return end.call(this);
+	};
+}
+
+export function tellDropped() {
+	console.error("the function's answer to an event is dropped: it is no CloudEvent");
+}
+
+// isEvent tells whether a text is a CloudEvent in JSON.
+function isEvent(text) {
+	try {
+		return missingOf(JSON.parse(String(text))).length === 0;
+	} catch {
+		return false;
+	}
+}
+
+// missingOf are the attributes that an event must have and lacks.
+export const missingOf = (e) => ['specversion', 'id', 'source', 'type'].filter((name) => typeof e?.[name] !== 'string' || !e[name]);
 
 // read is the body of a request; undefined for one that is too long.
 async function read(request) {

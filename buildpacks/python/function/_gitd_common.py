@@ -74,7 +74,7 @@ TOO_LARGE = "the request is too large: at most 10 MiB are taken\n"
 class WithoutBatches:
     """A WSGI app that answers batches of CloudEvents with a sentence, instead of calling the function with what it does not expect.
 
-    Events are read into memory: one that is too large for that is refused as well."""
+    Events are read into memory: one that is too large for that is refused as well. What is answered to a broker is an event, or nothing."""
 
     def __init__(self, app):
         self.app = app
@@ -89,11 +89,60 @@ class WithoutBatches:
             length = str(len(body))
         if length.isdigit() and int(length) > MAX_EVENT:
             return self.refuse(start_response, "413 Content Too Large", TOO_LARGE)
-        return self.app(environ, start_response)
+        if not wants_event(environ.get("HTTP_PREFER", "")):
+            return self.app(environ, start_response)
+        told = []
+        answer = self.app(environ, lambda *args: told.append(args))
+        status, headers = told[-1][:2]
+        if not drops(status, headers):
+            start_response(*told[-1])
+            return answer
+        tell_dropped(b"".join(answer))
+        if hasattr(answer, "close"):
+            answer.close()
+        start_response("204 No Content", [h for h in headers if not h[0].lower().startswith("content-")])
+        return []
 
     def refuse(self, start_response, status, text):
         start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))])
         return [text.encode()]
+
+
+def wants_event(prefer):
+    """Tells by the header Prefer whether a broker asks, for which only an event, or nothing, is an answer."""
+    return "reply" in prefer.lower()
+
+
+def drops(status, headers):
+    """Tells whether an answer is a success that is no event, which a broker would take for a failure."""
+    named = {name.lower(): value.lower() for name, value in headers}
+    return status.startswith("2") and "ce-specversion" not in named and not named.get("content-type", "").startswith("application/cloudevents")
+
+
+def tell_dropped(body):
+    if body not in (b"", b"OK"):  # which is what the Functions Framework says to each event
+        print("the function's answer to an event is dropped: it is no CloudEvent", flush=True)
+
+
+def events_alone(scope, send):
+    """Sends the answer in ASGI; nothing in place of one that is no event, where a broker asks."""
+    if scope["type"] != "http" or not wants_event(dict(scope.get("headers") or ()).get(b"prefer", b"").decode("latin-1")):
+        return send
+    dropped = False
+
+    async def alone(message):
+        nonlocal dropped
+        if message["type"] == "http.response.start":
+            headers = [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in message.get("headers") or ()]
+            if dropped := drops(str(message["status"]), headers):
+                kept = [(name, value) for name, value in message.get("headers") or () if not bytes(name).lower().startswith(b"content-")]
+                message = {**message, "status": 204, "headers": kept}
+        elif dropped and message["type"] == "http.response.body":
+            tell_dropped(message.get("body", b""))
+            message = {**message, "body": b""}
+        await send(message)
+
+    return alone
 
 
 async def refuse_batch(scope, send):

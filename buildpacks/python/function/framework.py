@@ -32,7 +32,7 @@ if signature != "http":
             if scope["type"] == "http":
                 receive = await common.bounded(receive, send)
             if receive is not None:
-                await inner(scope, receive, send)
+                await inner(scope, receive, common.events_alone(scope, send))
 
 
 create_server(app, False).run("0.0.0.0", common.port())

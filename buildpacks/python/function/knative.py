@@ -57,13 +57,13 @@ class Told:
 
 
 class App(library.ASGIApplication):
-    """The library's app, without batches of CloudEvents, and without events that are too large."""
+    """The library's app, without batches of CloudEvents, events that are too large, and answers to a broker that are no events."""
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "http":
             if await common.refuse_batch(scope, send):
                 return
-            answer = Answer(send)
+            answer = Answer(common.events_alone(scope, send) if signature == "cloudevent" else send)
             answers.set(answer)
             send = answer.send
             if signature == "cloudevent":  # the library reads all of it into memory

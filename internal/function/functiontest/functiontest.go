@@ -119,6 +119,28 @@ func CloudEvents(t *testing.T, url, dir string) {
 			})
 		}
 	}
+	toBroker(t, url, dir)
+}
+
+// toBroker checks that a function which answers with no event answers a broker with nothing: any other text is a failure for brokers of Knative.
+func toBroker(t *testing.T, url, dir string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(Events["text"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/cloudevents+json")
+	r.Header.Set("Prefer", "reply")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode > 299 || len(body) > 0 {
+		t.Errorf("a broker is answered with %s: %q, %v", resp.Status, body, err)
+	}
+	output(t, dir)
 }
 
 // same compares events: times are the same in any form, and data that is null is none.

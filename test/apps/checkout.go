@@ -27,7 +27,11 @@ func (t *trial) checkout(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if t.Repository != "" {
+	if t.fixture != "" {
+		if err := t.layOut(dir); err != nil {
+			return err
+		}
+	} else if t.Repository != "" {
 		m, err := mirror(t.mirrors, t.Repository)
 		if err != nil {
 			return err

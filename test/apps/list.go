@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/BurntSushi/toml"
+	"github.com/rogpeppe/go-internal/txtar"
 )
 
 //go:embed apps.toml
@@ -22,6 +23,8 @@ type sample struct {
 	Path       string   // the app's folder in the repository; "" is its root
 	Create     []string // the command that makes the app in an empty folder, for the starters of npm
 	Language   string
+	Manager    string   // its package manager, and
+	Framework  string   // its framework, as docs/kinds.md names them
 	Get        string   // asked for instead of /
 	Status     int      // of the answer to it, instead of one below 400
 	Worker     bool     // has no web process
@@ -32,12 +35,18 @@ type sample struct {
 	Schedules  []string // names of its schedules
 	Refused    string   // a pattern of what the push says: the app is refused, and rightly
 	Needs      string   // what the app needs beside gitd, such as a database: it is not pushed
+
+	fixture string       // "kinds/NAME" of an app of ours, instead of Repository and Create
+	files   []txtar.File // and its files
 }
 
 // name is a name for the app on the server, and for people.
 func (s *sample) name() string {
 	n := s.Repository + "/" + s.Path
-	if s.Repository == "" {
+	switch {
+	case s.fixture != "":
+		n = s.fixture
+	case s.Repository == "":
 		n = s.Create[len(s.Create)-1]
 		for _, w := range s.Create {
 			if starter.MatchString(w) {

@@ -1,6 +1,7 @@
 // Command apps pushes public sample apps, as they are, to a throwaway server, and says which of them go live. apps.toml lists
 // them. It reads them from bare mirrors in a folder, and ends with a status other than 0 where fewer than 95 % of those that
-// are counted go live.
+// are counted go live. With -kinds it pushes apps of ours instead, those of kinds/: one for a language, a package manager and
+// a framework.
 package main
 
 import (
@@ -32,6 +33,7 @@ func main() {
 	flag.StringVar(&o.mirrors, "mirrors", "", "the `folder` with the bare mirrors of the repositories: OWNER/NAME.git")
 	flag.StringVar(&o.only, "run", "", "try only the samples whose name or language matches this `pattern`")
 	flag.StringVar(&o.list, "list", "", "the `file` with another list than apps.toml")
+	flag.BoolVar(&o.kinds, "kinds", false, "try the apps of ours, one for a language, a package manager and a framework, instead of the list")
 	flag.StringVar(&o.logs, "logs", "bin/results/apps", "the `folder` for what each push says, and for results.jsonl and results.md")
 	flag.DurationVar(&o.limit, "limit", 15*time.Minute, "how long a push may take")
 	flag.IntVar(&o.jobs, "jobs", 1, "how many samples are tried at a time")
@@ -48,7 +50,7 @@ type options struct {
 	mirrors, only, list, logs string
 	limit                     time.Duration
 	jobs                      int
-	goOn                      bool
+	goOn, kinds               bool
 }
 
 func try(ctx context.Context, o options) (err error) {
@@ -57,6 +59,9 @@ func try(ctx context.Context, o options) (err error) {
 		return err
 	}
 	all, err := samples(o.list)
+	if o.kinds {
+		all, err = fixtures()
+	}
 	if err != nil {
 		return err
 	}

@@ -153,9 +153,13 @@ func (t *trial) again(ctx context.Context, dir string) (time.Duration, error) {
 			return 0, err
 		}
 	}
+	said, err := t.log.Stat()
+	if err != nil {
+		return 0, err
+	}
 	took, err := t.push(ctx, dir)
 	if err != nil {
-		err = fmt.Errorf("second push: %w", err)
+		return took, fmt.Errorf("second push: %w", err)
 	}
-	return took, err
+	return took, t.kept(said.Size())
 }

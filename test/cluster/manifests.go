@@ -117,7 +117,8 @@ func rewriteImages(value any, images map[string]string) any {
 }
 
 // shrink makes a deployment fit a developer's machine: requests that leave the processor to the apps, no throttling of a component
-// that is just starting, and readiness seen soon after it is there.
+// that is just starting, and readiness seen soon after it is there. A machine that is busy for some seconds does not end a component, nor
+// takes it from its Service: the channels of Eventing have their events in memory, and the ingress goes by whether its gateway is ready.
 func shrink(o object) {
 	if o["kind"] != "Deployment" {
 		return
@@ -132,6 +133,12 @@ func shrink(o object) {
 			delete(probe, "initialDelaySeconds")
 			probe["periodSeconds"] = 1
 			probe["failureThreshold"] = 10
+			probe["timeoutSeconds"] = 5
+		}
+		if probe, ok := c["livenessProbe"].(map[string]any); ok {
+			probe["periodSeconds"] = 10
+			probe["failureThreshold"] = 6
+			probe["timeoutSeconds"] = 10
 		}
 	}
 }

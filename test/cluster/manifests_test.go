@@ -37,6 +37,7 @@ spec:
         env: [{name: OTHER, value: "ko://knative.dev/other"}]
         resources: {requests: {cpu: 300m, memory: 1Gi}, limits: {cpu: "1", memory: 2Gi}}
         readinessProbe: {initialDelaySeconds: 10, periodSeconds: 5, failureThreshold: 3}
+        livenessProbe: {initialDelaySeconds: 10, periodSeconds: 2, timeoutSeconds: 1}
 `)[0]
 	rewriteImages(map[string]any(o), koImages)
 	shrink(o)
@@ -44,8 +45,9 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"env":[{"name":"OTHER","value":"ko://knative.dev/other"}],"image":"dev.local/knative/queue:v0.48.0","name":"c",` +
-		`"readinessProbe":{"failureThreshold":10,"periodSeconds":1},` +
+	want := `{"env":[{"name":"OTHER","value":"ko://knative.dev/other"}],"image":"dev.local/knative/queue:v0.48.0",` +
+		`"livenessProbe":{"failureThreshold":6,"initialDelaySeconds":10,"periodSeconds":10,"timeoutSeconds":10},"name":"c",` +
+		`"readinessProbe":{"failureThreshold":10,"periodSeconds":1,"timeoutSeconds":5},` +
 		`"resources":{"limits":{"memory":"2Gi"},"requests":{"cpu":"10m","memory":"20Mi"}}}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)

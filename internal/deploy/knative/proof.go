@@ -59,14 +59,14 @@ type proofs struct {
 
 // Prove has the ingress answer the proof text, "TOKEN.…", of a domain of a Service, until EndProof. It returns when it does.
 func (p *Platform) Prove(ctx context.Context, service, domain, text string) error {
-	ctx, cancel := context.WithTimeout(p.calling(ctx), proofTime)
+	bounded, cancel := context.WithTimeout(p.calling(ctx), proofTime)
 	defer cancel()
 	name := proofName(domain, text)
-	err := p.prove(ctx, service, domain, name, text)
+	err := p.prove(bounded, service, domain, name, text)
 	if err != nil {
-		err = errors.Join(err, p.giveUp(ctx, service, domain, name))
+		err = errors.Join(err, p.giveUp(bounded, service, domain, name))
 	}
-	return explained(ctx, err, "answer for "+domain)
+	return explained(ctx, err, "answer for "+domain) // what is not ready in our time is said, rather than that time is up
 }
 
 // giveUp ends a proof that could not be answered.
@@ -97,9 +97,9 @@ func (p *Platform) prove(ctx context.Context, service, domain, name, text string
 
 // EndProof ends what Prove began. Requests to the domain go to the app again, as before.
 func (p *Platform) EndProof(ctx context.Context, service, domain string) error {
-	ctx, cancel := context.WithTimeout(p.calling(ctx), proofTime)
+	bounded, cancel := context.WithTimeout(p.calling(ctx), proofTime)
 	defer cancel()
-	return p.endProof(ctx, service, domain, p.proves(domain))
+	return explained(ctx, p.endProof(bounded, service, domain, p.proves(domain)), "stop answering for "+domain)
 }
 
 func (p *Platform) endProof(ctx context.Context, service, domain, name string) error {
@@ -114,7 +114,7 @@ func (p *Platform) endProof(ctx context.Context, service, domain, name string) e
 	if err == nil || ctx.Err() == nil { // what has no owner any more goes with it
 		err = errors.Join(err, p.remove(ctx, deployments, namespace, name))
 	}
-	return explained(ctx, err, "stop answering for "+domain)
+	return err
 }
 
 // removeProofs removes what an earlier gitd, or a domain that was removed, has left.

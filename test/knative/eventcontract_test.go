@@ -86,7 +86,6 @@ func TestEventsContract(t *testing.T) {
 			a.Body.Close()
 		},
 		Differs: map[string]string{
-			"a trigger that goes":               "in about half of the runs the channel delivers by the subscription of before for seconds after the trigger has gone, though Knative says that it has the next one: each event of the broker is a dead letter of the app then",
 			"answers that are no reply":         "Knative takes an answer that is neither empty nor an event for a failure, and an event in an answer of 202 for a reply",
 			"dead-letter app that fails":        "an event whose dead-letter sink fails is not kept: its sender is told",
 			"triggers change while events wait": "what is being tried for a trigger that goes is tried on, as often and where it said",

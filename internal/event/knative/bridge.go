@@ -28,7 +28,7 @@ func newSubscription(there, want *unstructured.Unstructured) bool {
 // bridge makes what stands in for those of the wanted triggers that get another subscription, each with what that one is to be, and waits until they take events. They are not known
 // as triggers of the app: they go with its next ones, if gitd ends before.
 func (p *Platform) bridge(ctx context.Context, wanted []*unstructured.Unstructured, there []unstructured.Unstructured) (bridges []unstructured.Unstructured, err error) {
-	var names []string
+	var made []*unstructured.Unstructured
 	for _, want := range wanted {
 		if !slices.ContainsFunc(there, func(u unstructured.Unstructured) bool {
 			return u.GetName() == want.GetName() && newSubscription(&u, want)
@@ -41,12 +41,12 @@ func (p *Platform) bridge(ctx context.Context, wanted []*unstructured.Unstructur
 		if _, _, err := p.c.Apply(ctx, triggers, o); err != nil {
 			return nil, explained(err, "apply the trigger "+o.GetName())
 		}
-		bridges, names = append(bridges, *o), append(names, o.GetName())
+		bridges, made = append(bridges, *o), append(made, o)
 	}
 	if len(bridges) == 0 {
 		return nil, nil
 	}
-	if err := p.waitReady(ctx, triggers, "trigger", names...); err != nil {
+	if err := p.waitTaken(ctx, made...); err != nil {
 		return nil, explained(err, "wait for the triggers that stand in")
 	}
 	return bridges, settle(ctx)

@@ -257,10 +257,15 @@ func (p *Platform) waitReady(ctx context.Context, gvr schema.GroupVersionResourc
 			select {
 			case <-time.After(lookEvery):
 			case <-ctx.Done():
-				return app.Errorf(app.CodeUnavailable, "look at it: kubectl -n "+p.o.Namespace+" describe "+gvr.GroupResource().String()+" "+name,
-					"the %s %s is not ready after %s: %s", what, name, readyTime, app.Line(why, 300))
+				return p.notReady(what, gvr, name, why)
 			}
 		}
 	}
 	return nil
+}
+
+// notReady is the error of an object that is not ready in time.
+func (p *Platform) notReady(what string, gvr schema.GroupVersionResource, name, why string) error {
+	return app.Errorf(app.CodeUnavailable, "look at it: kubectl -n "+p.o.Namespace+" describe "+gvr.GroupResource().String()+" "+name,
+		"the %s %s is not ready after %s: %s", what, name, readyTime, app.Line(why, 300))
 }

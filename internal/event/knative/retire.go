@@ -27,7 +27,7 @@ func (p *Platform) retire(ctx context.Context, all []unstructured.Unstructured) 
 		if err := p.endTrigger(ctx, &all[i]); err != nil {
 			return err
 		}
-		go p.removeRetired(context.WithoutCancel(ctx), all[i].GetName())
+		go p.removeRetired(context.WithoutCancel(ctx), &all[i])
 	}
 	return nil
 }
@@ -60,8 +60,9 @@ func (p *Platform) endTrigger(ctx context.Context, u *unstructured.Unstructured)
 }
 
 // removeRetired deletes a trigger that takes no event any more, when its channel knows so. One that takes events again meanwhile stays.
-func (p *Platform) removeRetired(ctx context.Context, name string) {
-	err := p.waitReady(ctx, triggers, "trigger", name)
+func (p *Platform) removeRetired(ctx context.Context, u *unstructured.Unstructured) {
+	name := u.GetName()
+	err := p.waitTaken(ctx, u)
 	if err == nil || app.CodeOf(err) == app.CodeUnavailable { // its broker may be gone, or not ready: nothing comes by it then
 		err = p.deleteRetired(ctx, name)
 	}
@@ -97,7 +98,7 @@ func (p *Platform) removeAllRetired(ctx context.Context) {
 		return
 	}
 	for i := range all {
-		p.removeRetired(ctx, all[i].GetName())
+		p.removeRetired(ctx, &all[i])
 	}
 }
 
@@ -106,7 +107,7 @@ func (p *Platform) replace(ctx context.Context, u *unstructured.Unstructured) er
 	if err := p.endTrigger(ctx, u); err != nil {
 		return err
 	}
-	p.removeRetired(ctx, u.GetName())
+	p.removeRetired(ctx, u)
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	for {

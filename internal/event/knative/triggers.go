@@ -31,15 +31,14 @@ func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.
 	if err != nil {
 		return explained(err, "list the triggers of "+of.App)
 	}
-	var wanted []*unstructured.Unstructured
-	var delivers []string
+	var wanted, delivers []*unstructured.Unstructured
 	for i := range all {
 		want, hasBroker, err := p.wanted(ctx, of, &all[i])
 		if err != nil {
 			return err
 		}
 		if wanted = append(wanted, want); hasBroker {
-			delivers = append(delivers, want.GetName())
+			delivers = append(delivers, want)
 		}
 	}
 	bridges, err := p.bridge(ctx, wanted, there)
@@ -51,7 +50,7 @@ func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.
 			return err
 		}
 	}
-	if err := p.waitReady(ctx, triggers, "trigger", delivers...); err != nil {
+	if err := p.waitTaken(ctx, delivers...); err != nil {
 		return explained(err, "wait for the triggers of "+of.App)
 	}
 	if len(bridges) > 0 {
@@ -176,7 +175,7 @@ func (p *Platform) see(ctx context.Context, broker, token, domain string) error 
 	if _, _, err := p.c.Apply(ctx, triggers, o); err != nil {
 		return explained(err, "apply the trigger "+o.GetName())
 	}
-	return explained(p.waitReady(ctx, triggers, "trigger", o.GetName()), "wait for the trigger "+o.GetName())
+	return explained(p.waitTaken(ctx, o), "wait for the trigger "+o.GetName())
 }
 
 // Triggers implements event.Platform. What waits for an app is known of what was asked for by hand alone.

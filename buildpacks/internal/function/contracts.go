@@ -2,6 +2,7 @@ package function
 
 import (
 	"cmp"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -88,7 +89,21 @@ func (q *question) framework() (*Found, error) {
 		}
 		f.Own = "" // project.toml counts more
 	}
+	if q.s.Target != "" && line == "" && q.l.Depends(q.app, function.FunctionsFramework) == "" && !q.written() {
+		return nil, nil // the function that project.toml names is of another language
+	}
 	return f, q.target(f)
+}
+
+// written tells whether the app has a file of the language where the function may be.
+func (q *question) written() bool {
+	dir := q.s.Source
+	if slices.Contains(q.l.Ext, path.Ext(dir)) {
+		return true
+	}
+	entries, _ := os.ReadDir(filepath.Join(q.app, dir)) // a folder that cannot be read has none
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return slices.Contains(q.l.Ext, path.Ext(e.Name())) }) ||
+		slices.ContainsFunc(q.files(function.FunctionsFramework), func(f string) bool { return kit.IsFile(q.app, f) })
 }
 
 // fromLine takes over the options of a line that starts the framework.

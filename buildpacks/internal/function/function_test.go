@@ -48,6 +48,13 @@ var apps = []struct {
 	{"a server that says it is a function", "nodejs", files{"server": "x", "index.js": "exports.hello = (req, res) => {}"}, `{"target":"hello"}`,
 		"functions-framework hello http by [io.gitd.function] in project.toml; index.js: exports.hello = (req, res)"},
 
+	{"a target, of another language", "nodejs", files{"main.py": "def hello(request):\n    return 'x'\n", "requirements.txt": "functions-framework==3.*"}, `{"target":"hello"}`, ""},
+	{"a target, of another language and by its file", "nodejs", files{"api/main.py": "def hello(request):\n    return 'x'\n"}, `{"target":"hello","source":"api/main.py"}`, ""},
+	{"a target, of this language", "python", files{"main.py": "def hello(request):\n    return 'x'\n", "requirements.txt": "flask"}, `{"target":"hello"}`,
+		"functions-framework hello http by [io.gitd.function] in project.toml; main.py: def hello(request)"},
+	{"a target, in a file with another name", "nodejs", files{"hello.js": "exports.hello = (req, res) => {}"}, `{"target":"hello"}`,
+		"error: there is no file with a function, though [io.gitd.function] in project.toml says that there is one: looked for index.js, index.mjs, index.cjs, index.ts; say which file has the function: [io.gitd.function] source"},
+
 	{"framework, registered", "nodejs", files{"package.json": withFramework, "index.js": "const f = require('@google-cloud/functions-framework');\nf.cloudEvent('onEvent', (e) => {});\n"}, "",
 		"functions-framework onEvent cloudevent by the framework in package.json; index.js: cloudEvent('onEvent', …)"},
 	{"framework, two registered", "nodejs", files{"package.json": withFramework, "index.mjs": "import {http} from '@google-cloud/functions-framework';\nhttp('a', () => {});\nhttp('b', () => {});\n"}, "",

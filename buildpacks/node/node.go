@@ -241,6 +241,7 @@ func (b *build) clean(m manager) error {
 func (b *build) tools(m manager) (err error) {
 	b.env.Prepend(filepath.Dir(b.node.exe))
 	b.node.headers(b.env)
+	b.node.certificates(b.env)
 	b.setHeap()
 	kit.Say(b.Out, "Node.js %s", b.node.version)
 	if err := b.otherNPM(); err != nil {

@@ -365,3 +365,13 @@ func TestRunsDevelopment(t *testing.T) {
 		}
 	}
 }
+
+// TestCertificates: an old Node.js reads no variable for certificate authorities, its npm a setting.
+func TestCertificates(t *testing.T) {
+	for version, want := range map[string]string{"4.2.5": "/ca.pem", "6.17.1": "/ca.pem", "8.0.0": "", "10.24.1": "", "24.1.0": ""} {
+		env := kit.Env{"SSL_CERT_FILE": "/ca.pem"}
+		if (nodeJS{version: version}).certificates(env); env["npm_config_cafile"] != want {
+			t.Errorf("Node.js %s: %q, want %q", version, env["npm_config_cafile"], want)
+		}
+	}
+}

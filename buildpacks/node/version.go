@@ -130,6 +130,13 @@ func (b *build) findNode(w wanted) (nodeJS, error) {
 	return n, kit.Move(got, n.exe)
 }
 
+// certificates hands the host's certificate authorities to the npm of a Node.js that is too old to take them from NODE_EXTRA_CA_CERTS (before 7.3).
+func (n nodeJS) certificates(env kit.Env) {
+	if major, _, _ := strings.Cut(n.version, "."); len(major) == 1 && major < "8" && env["SSL_CERT_FILE"] != "" {
+		env.Default("npm_config_cafile", env["SSL_CERT_FILE"])
+	}
+}
+
 // headers puts the headers of the app's Node.js where node-gyp looks for those that it has downloaded: it downloads none then. A setting would do
 // the same, but npm 11 warns of it with each command.
 func (n nodeJS) headers(env kit.Env) {

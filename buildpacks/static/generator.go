@@ -79,17 +79,38 @@ func (b Buildpack) generate(app string, g *generator, env kit.Env, cache *kit.Ca
 	if g.pkg == "hugo" && env["HUGO_BASEURL"] == "" {
 		args = append(args[:len(args):len(args)], "--baseURL", "/") // the site answers under a name that the build does not know
 	}
-	kit.Say(b.Out, "%s %s of Debian", g.name, plain(set.Version(g.pkg)))
+	have := plain(set.Version(g.pkg))
+	kit.Say(b.Out, "%s %s of Debian", g.name, have)
+	asked, from := g.asked(app, env)
+	if asked != "" && asked != have {
+		kit.Say(b.Out, "Warning: %s asks for %s %s: Debian's takes its place", from, g.name, asked)
+	}
 	tail, err := kit.Cmd{Args: args, Dir: app, Env: env, Out: b.Out, Name: g.name}.Run()
 	if err == nil {
 		return nil
 	}
 	for line := range strings.Lines(tail) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(strings.ToLower(line), "error") {
-			return kit.Errorf(g.next(app, line), "%s failed: %s", g.name, strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(line, "Error:"), "ERROR")))
+			next := g.next(app, line)
+			if next == "" && asked != "" && asked != have {
+				next = "make the site fit " + g.name + " " + have + ", or push the pages that " + g.name + " " + asked + " (" + from + ") makes of it"
+			}
+			return kit.Errorf(next, "%s failed: %s", g.name, strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(line, "Error:"), "ERROR")))
 		}
 	}
 	return err
+}
+
+// asked is the version of Hugo that the app is made for, and what says so; "" for nothing.
+func (g generator) asked(app string, env kit.Env) (version, from string) {
+	if g.pkg != "hugo" {
+		return "", ""
+	}
+	if v := env["HUGO_VERSION"]; v != "" {
+		return strings.TrimPrefix(v, "v"), "HUGO_VERSION"
+	}
+	version, from = platformVariable(app, "HUGO_VERSION")
+	return strings.TrimPrefix(version, "v"), from
 }
 
 // next says what to do about an error of the generator's.

@@ -41,12 +41,15 @@ func TestHugo(t *testing.T) {
 	out := &bytes.Buffer{}
 	r := bptest.New(t, catalog.Static)
 	files := map[string]string{"hugo.toml": "title = 'Shop'\nbaseURL = 'https://example.org/'\n", "content/a.md": "---\ntitle: A\n---\n# First\n", "config.toml": "title = 'Shop'\nbaseURL = 'https://example.org/'\n",
-		"layouts/index.html": "<h1>{{ .Site.Title }}</h1>{{ range .Site.RegularPages }}<a href=\"{{ .RelPermalink }}\">{{ end }}", "layouts/_default/single.html": "{{ .Content }}", "layouts/_default/list.html": "list"}
+		"layouts/index.html": "<h1>{{ .Site.Title }}</h1>{{ range .Site.RegularPages }}<a href=\"{{ .RelPermalink }}\">{{ end }}", "layouts/_default/single.html": "{{ .Content }}", "layouts/_default/list.html": "list", "netlify.toml": "[build.environment]\nHUGO_VERSION = '0.91.2'\n"}
 	for range 2 {
 		out.Reset()
 		if _, err := r.Build(New(out), files); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
+	}
+	if want := "Warning: netlify.toml asks for Hugo 0.91.2: Debian's takes its place"; !strings.Contains(out.String(), want) {
+		t.Errorf("%s is not said: %s", want, out)
 	}
 	if strings.Contains(out.String(), "Fetching") || !strings.Contains(out.String(), " of Debian") {
 		t.Errorf("the second build says %s", out)
@@ -58,7 +61,7 @@ func TestHugo(t *testing.T) {
 		t.Error("sources are in the image, or the layer of an unchanged site is made again")
 	}
 	files["content/b.md"] = "{{< nothing >}}"
-	if _, err := r.Build(New(out), files); err == nil || !strings.Contains(kit.Line(err), "Hugo failed:") {
+	if _, err := r.Build(New(out), files); err == nil || !strings.Contains(kit.Line(err), "Hugo failed:") || !strings.Contains(kit.Line(err), "the pages that Hugo 0.91.2 (netlify.toml) makes") {
 		t.Errorf("an error: %v", err)
 	}
 }

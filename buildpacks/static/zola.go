@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 
+	"github.com/BurntSushi/toml"
 	"github.com/buildpacks/libcnb"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/fetch"
@@ -57,13 +59,50 @@ func zolaVersion(app string, env kit.Env) (version, from string, err error) {
 		}
 	}
 	if text == "" {
+		text, from = platformVariable(app, "ZOLA_VERSION")
+	}
+	if text == "" {
 		return zolaPackaged[0], "the default", nil
 	}
 	m := plainVersion.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
 		return "", from, kit.Errorf("write a whole version, such as "+zolaPackaged[0], "%s asks for Zola %q, which is not a version", from, text)
 	}
+	for _, v := range zolaPackaged { // a later patch of its line has the same grammar
+		if patch := path.Ext(v); strings.TrimSuffix(v, patch) == strings.TrimSuffix(m[1], path.Ext(m[1])) && path.Ext(m[1]) < patch {
+			return v, from, nil
+		}
+	}
 	return m[1], from, nil
+}
+
+// platformVariable finds a variable of the build in the files that name them for other platforms, and the file.
+func platformVariable(app, name string) (value, file string) {
+	var n struct {
+		Build struct {
+			Environment map[string]any `toml:"environment"`
+		} `toml:"build"`
+	}
+	if toml.Unmarshal([]byte(kit.Text(app, "netlify.toml")), &n) == nil {
+		if v, ok := n.Build.Environment[name].(string); ok {
+			return v, "netlify.toml"
+		}
+	}
+	var v struct {
+		Env   map[string]any `json:"env"`
+		Build struct {
+			Env map[string]any `json:"env"`
+		} `json:"build"`
+	}
+	if json.Unmarshal([]byte(kit.Text(app, "vercel.json")), &v) != nil {
+		return "", ""
+	}
+	for _, all := range []map[string]any{v.Build.Env, v.Env} {
+		if s, ok := all[name].(string); ok {
+			return s, "vercel.json"
+		}
+	}
+	return "", ""
 }
 
 // zola makes a site with Zola.
@@ -177,6 +216,9 @@ func (b Buildpack) zolaArchive(env kit.Env, version, from, dir string) error {
 
 var zolaError = pattern.New(`(?m)^(?:ERROR|Error:)\s+(.+)$`)
 
+// zolaUnknown is a setting that this version does not know: Zola has renamed some.
+var zolaUnknown = pattern.New("(?m)^((?:unknown field|missing field|unknown variant) `[^`\n]*`)")
+
 // zolaReason takes from Zola's errors what failed, and the innermost cause.
 func zolaReason(app, said string, err error) error {
 	all := zolaError.FindAllStringSubmatch(said, 50)
@@ -191,6 +233,10 @@ func zolaReason(app, said string, err error) error {
 		cause = ": " + strings.TrimSpace(strings.TrimPrefix(last, "Reason:"))
 	}
 	next := ""
+	if m := zolaUnknown.FindStringSubmatch(said); m != nil { // of the lines below it, which show the place
+		cause = ": " + m[1]
+		next = "say which Zola the site is made for: ZOLA_VERSION, or zola in .tool-versions; the package registry has " + strings.Join(zolaPackaged, ", ")
+	}
 	if strings.Contains(said, "Failed to load theme") {
 		next = "add the theme as a submodule and commit it: git submodule add URL themes/NAME"
 	}

@@ -23,6 +23,10 @@ if grep -q fails content/a.md; then
 	printf 'ERROR Failed to build the site\nERROR Failed to render page '"'$PWD/content/a.md'"'\nERROR Reason: Failed to render page.html\nERROR Reason: Variable x not found\n'
 	exit 1
 fi
+if grep -q strange content/a.md; then
+	printf 'ERROR Failed to build the site\nERROR TOML parse error at line 2, column 1\n  |\n2 | highlight_code = false\n  | ^^^^^^^^^^^^^^\nunknown field \140highlight_code\140, expected one of \140highlighting\140\n'
+	exit 1
+fi
 mkdir -p .gitd-site && echo "$*" >.gitd-site/index.html
 `
 
@@ -79,6 +83,10 @@ func TestZola(t *testing.T) {
 		{"no version", nil, map[string]string{"ZOLA_VERSION": "new"}, server, "", `ZOLA_VERSION asks for Zola "new", which is not a version`},
 		{"no server", nil, map[string]string{"ZOLA_VERSION": "0.20.0"}, "http://127.0.0.1:1/", "", "Zola 0.20.0 (ZOLA_VERSION) cannot be had: 127.0.0.1 cannot be reached"},
 		{"an error", map[string]string{".tool-versions": "zola 0.20.0\n", "content/a.md": "fails"}, nil, server, "", "Zola failed: Failed to render page 'content/a.md': Variable x not found"},
+		{"by netlify.toml", map[string]string{"netlify.toml": "[build]\npublish = \"public\"\n[build.environment]\nZOLA_VERSION = \"0.20.0\"\n"}, nil, server, "build --base-url / --output-dir .gitd-site --force", ""},
+		{"by vercel.json", map[string]string{"vercel.json": `{"env": {"ZOLA_VERSION": "0.20.0"}}`}, nil, server, "build --base-url / --output-dir .gitd-site --force", ""},
+		{"a setting of another version", map[string]string{".tool-versions": "zola 0.20.0\n", "content/a.md": "strange"}, nil, server, "",
+			"Zola failed: TOML parse error at line 2, column 1: unknown field `highlight_code`; say which Zola the site is made for: ZOLA_VERSION, or zola in .tool-versions; the package registry has 0.22.0, 0.21.0, 0.19.2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -114,5 +122,14 @@ func TestZola(t *testing.T) {
 				t.Errorf("it says %s", out.String())
 			}
 		})
+	}
+}
+
+// TestZolaVersion: a patch that the package registry lacks is met by a later one of its line.
+func TestZolaVersion(t *testing.T) {
+	for asked, want := range map[string]string{"": "0.22.0", "0.19.1": "0.19.2", "0.19.2": "0.19.2", "v0.22.1": "0.22.1", "0.20.0": "0.20.0", "0.21.0": "0.21.0"} {
+		if got, _, err := zolaVersion(t.TempDir(), kit.Env{"ZOLA_VERSION": asked}); err != nil || got != want {
+			t.Errorf("%q: %s %v, want %s", asked, got, err, want)
+		}
 	}
 }

@@ -191,7 +191,8 @@ func (b *build) fillFunction(layer *kit.Layer, l library, own bool) error {
 		}
 		defer os.Remove(file)
 		to := filepath.Join(layer.Path, "packages")
-		if err := b.pip("Installing "+l.name+" (the app does not list it)", "--require-hashes", "--target", to, "-r", file); err != nil {
+		// By the interpreter itself: an environment that is taken over from the last build is in the registry, not here.
+		if err := b.pip("Installing "+l.name+" (the app does not list it)", "--python", b.exe, "--require-hashes", "--target", to, "-r", file); err != nil {
 			return err
 		}
 		if err := kit.Prune(to, func(rel string, d fs.DirEntry) bool { return slices.Contains([]string{"bin", ".lock"}, rel) }); err != nil {

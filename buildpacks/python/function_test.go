@@ -7,6 +7,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/function/functiontest"
 )
 
@@ -38,6 +39,20 @@ func TestFunction(t *testing.T) {
 	}
 	if status, body := s.Do("GET", "/?fail=1", ""); status != 500 || !s.Wrote("ValueError: of this call") {
 		t.Errorf("%d %s\n%s", status, body, s.Output())
+	}
+}
+
+// What serves a function is installed again where it changes and the requirements do not, though the environment of the build before is not here.
+func TestFunction_Again(t *testing.T) {
+	out := &bytes.Buffer{}
+	bp, r := pack(t, out), bptest.New(t, catalog.Python)
+	for _, value := range []string{"one", "two"} {
+		if _, err := r.Build(bp, map[string]string{"func.yaml": "runtime: python\nrun: {envs: [{name: NAMED, value: " + value + "}]}\n", "func.py": "def main(context): return 'a context', 200\n"}); err != nil {
+			t.Fatalf("%s\n%s", kit.Line(err), out)
+		}
+	}
+	if !r.Reused("venv") || r.Reused("function") {
+		t.Errorf("reused: the environment %v, what serves the function %v\n%s", r.Reused("venv"), r.Reused("function"), out)
 	}
 }
 

@@ -65,6 +65,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	spans [TRACE]         the spans that it has of a trace, or of all, as a tree
 //	post -host APP [-type TYPE] PATH BODY   a request with a body
 //	event -host APP [-mode MODE] ID DATA    a CloudEvent, by the client of its SDK
+//	functions [-only NAMES] push a function of each contract and language, and call each by HTTP and by events of both content modes
 //	metrics PATTERN       the lines of the server's metrics that match
 //	prometheus [native]   a Prometheus that scrapes the server, with the rules of config/monitoring; one that asks for native histograms
 //	promql QUERY          what it answers
@@ -81,7 +82,7 @@ func table() map[string]command {
 		"start": cmdStart, "type": cmdType, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,
 		"eventkills": cmdEventKills, "registry": cmdRegistry, "newrun": cmdNewRun, "kubectl": cmdKubectl, "cluster": cmdCluster, "figures": cmdFigures,
 		"dns": cmdDNS, "https": cmdHTTPS, "pem": cmdPEM, "pebble": cmdPebble,
-		"post": cmdPost, "event": cmdEvent,
+		"post": cmdPost, "event": cmdEvent, "functions": cmdFunctions,
 		"collector": cmdCollector, "spans": cmdSpans, "metrics": cmdMetrics, "prometheus": cmdPrometheus, "promql": cmdPromQL, "monitored": cmdMonitored,
 	}
 }

@@ -162,7 +162,14 @@ func (k *eventKills) check(kills int) (output, error) {
 	told := fmt.Sprintf("%d kills: %d accepted, %d unanswered, %d lost, %d dead, %d delivered again (%.2f %%)\n", kills, len(k.accepted), k.refused, lost, len(dead), twice, share)
 	fmt.Fprint(os.Stderr, "e2e: ", told)
 	if lost > 0 || kills >= manyEventKills && share > mostTwice || len(k.accepted) < 20*kills {
-		return output{}, fmt.Errorf("%s", told)
+		return output{}, fmt.Errorf("%s%s", told, k.instances())
 	}
 	return output{stdout: told}, nil
+}
+
+// instances tells of the app what may explain a loss: it keeps what it got in memory, so that another instance, or one that started again, has not all of it.
+func (k *eventKills) instances() string {
+	ps, _ := cmdGitd(k.w, k.ts, []string{"ps", k.app})
+	logs, _ := cmdGitd(k.w, k.ts, []string{"logs", k.app})
+	return ps.stdout + logs.stdout[max(0, len(logs.stdout)-4000):]
 }

@@ -55,7 +55,7 @@ const (
 	noRuns    = "run works with --detach alone"
 	noReplace = "a Pod whose image a node could not pull at first waits for the node's next attempt"
 	noEvents  = "apps get no events, and brokers cannot be made"
-	noChannel = "a release may miss events of the first seconds of its triggers"
+	noChannel = "a release may miss events of the first seconds of its triggers, and get dead letters of others' by a trigger that went"
 	noFigures = "canaries are refused, and traffic APP shows no figures"
 	noMeasure = "ps shows no memory and no CPU"
 )
@@ -81,7 +81,7 @@ func (p *Platform) further(ctx context.Context) []right {
 			right{"", "services/proxy", "gitd-events:80", "get create delete", at, noEvents},
 			right{"", "persistentvolumeclaims", "", "get create patch", at, noEvents},
 			right{"messaging.knative.dev", "subscriptions", "", "list", at, noChannel},
-			right{"messaging.knative.dev", "inmemorychannels", "", "get", at, noChannel})
+			right{"messaging.knative.dev", "inmemorychannels", "", "get patch", at, noChannel})
 	}
 	if p.usesKourier(ctx) {
 		all = append(all, right{"", "pods", "", "list", gatewayNamespace, noFigures}, right{"", "pods/proxy", "", "get", gatewayNamespace, noFigures})

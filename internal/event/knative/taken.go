@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -63,10 +62,7 @@ func (p *Platform) waitChannel(ctx context.Context, channel string, names []stri
 	for has := false; !has; {
 		var err error
 		if has, err = p.channelHas(ctx, channel, names); err != nil && ctx.Err() == nil {
-			if apierrors.IsForbidden(err) {
-				return nil
-			}
-			return err
+			return may(err)
 		}
 		wait := lookEvery
 		if has {

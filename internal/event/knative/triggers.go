@@ -41,6 +41,13 @@ func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.
 			delivers = append(delivers, want)
 		}
 	}
+	free := p.lockChannels(slices.Concat(there, values(wanted))...)
+	kept := false // by what is removed later
+	defer func() {
+		if !kept {
+			free()
+		}
+	}()
 	bridges, err := p.bridge(ctx, wanted, there)
 	if err != nil {
 		return err
@@ -64,7 +71,19 @@ func (p *Platform) SetTriggers(ctx context.Context, of event.Owner, all []event.
 			old = append(old, u)
 		}
 	}
-	return explained(p.retire(ctx, old), "delete the triggers of "+of.App)
+	if len(old) == 0 {
+		return nil
+	}
+	kept = true
+	return explained(p.retire(ctx, old, free), "delete the triggers of "+of.App)
+}
+
+// values are objects by value.
+func values(all []*unstructured.Unstructured) (out []unstructured.Unstructured) {
+	for _, u := range all {
+		out = append(out, *u)
+	}
+	return out
 }
 
 // triggerName has one dot: neither apps nor triggers have one in their names.
@@ -282,7 +301,7 @@ func (p *Platform) Forget(ctx context.Context, of event.Owner) error {
 	if err != nil {
 		return explained(err, "list the triggers of "+of.App)
 	}
-	return explained(p.retire(ctx, all), "delete the triggers of "+of.App)
+	return explained(p.retire(ctx, all, p.lockChannels(all...)), "delete the triggers of "+of.App)
 }
 
 // find returns a live trigger of an app.

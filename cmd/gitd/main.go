@@ -54,7 +54,7 @@ func root(args []string) *command.Tree {
 			r.AddCommand(configCommand())
 		}
 	}
-	r.AddCommand(serve(), builderCommand(), purge(), completion(r.Command))
+	r.AddCommand(serve(), stop(), builderCommand(), purge(), completion(r.Command))
 	if c, _, err := r.Find([]string{"image"}); err == nil {
 		imageCommand(c)
 	}

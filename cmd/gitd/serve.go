@@ -115,6 +115,7 @@ func runServer(ctx context.Context, set *config.Set, o server.Options, progress 
 		o.Log("%s", app.Plain(note), slog.LevelWarn)
 	}
 	o.Config, o.Timings, o.Files = c, os.Getenv("GITD_TIMINGS") != "", raiseFiles()
+	o.HandsOver, o.Held = os.Getpid() != 1, held(o.Log) // with process 1 the container ends, and everything in it
 	if o.Tracer, err = tracer(&o); err != nil {
 		return err
 	}

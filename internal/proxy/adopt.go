@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"os"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/proxy/wire"
@@ -73,6 +77,51 @@ func (a *Adopted) forget() {
 		_ = l.Close()
 	}
 	clear(a.listeners)
+}
+
+// Leave has the proxy take no more, answer what is under way, and end. It returns when it has ended.
+func (a *Adopted) Leave(ctx context.Context) error {
+	a.forget()
+	defer a.link.End(net.ErrClosed)
+	defer context.AfterFunc(ctx, func() { a.link.End(ctx.Err()) })()
+	a.link.Tell(wire.KindLeave, wire.Asked{})
+	for {
+		f, err := a.link.Receive()
+		f.Close()
+		if err != nil || f.Kind == wire.KindDone {
+			break
+		}
+	}
+	return a.End(ctx)
+}
+
+// End waits until the proxy has ended that can, or must, end now.
+func (a *Adopted) End(ctx context.Context) error {
+	a.Close()
+	for {
+		err := syscall.Kill(a.link.hello.PID, 0)
+		if err != nil || ended(a.link.hello.PID) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the proxy, process %d, does not end: %w", a.link.hello.PID, context.Cause(ctx))
+		case <-time.After(lookForEnd):
+		}
+	}
+}
+
+// lookForEnd is the pause between two looks whether a proxy has ended.
+const lookForEnd = 10 * time.Millisecond
+
+// ended says whether a process has ended that no parent has asked for its status yet.
+func ended(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return strings.HasPrefix(rest, "Z")
 }
 
 // Close leaves the proxy as it is.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type Options struct {
 	Inside  func(*net.UnixConn) // runs the proxy within this process, for tests: process.Inside; nil: it is gitd-proxy
 	Socket  string              // to which the next gitd comes, so that the proxy serves on without one; "": the proxy ends with this process
 	Adopted *Adopted            // a proxy that was found already
+	Held    func() *os.File     // returns a descriptor that is at its end when the service is stopped, for the proxy; nil, or nil returned: no service manager holds the other end
 	Trusted []netip.Prefix
 	Secure  *Secure // nil: there is no HTTPS
 	Limits  Limits
@@ -89,6 +91,7 @@ type Proxy struct {
 	certs     *served
 	listeners map[string]net.Listener
 	link      *link // to the proxy; nil while there is none
+	held      bool  // a service manager was given a descriptor for it
 	asked     uint64
 	refused   map[string]int64 // by proxies that have ended
 	turned    int64

@@ -81,7 +81,7 @@ func (p *Proxy) start() (*link, error) {
 	var l, old *link
 	if found != nil {
 		found.forget()
-		if l = found.link; l.hello.Version != wire.Version || l.hello.Edition != edition() {
+		if l = found.link; l.hello.Version != wire.Version || l.hello.Edition != edition() || l.hello.Leaving {
 			l, old = nil, l
 		}
 	}
@@ -107,6 +107,12 @@ func (p *Proxy) start() (*link, error) {
 		p.refused, p.turned = p.refusedUndo, p.turnedUndo
 	}
 	p.tellAll(l)
+	if p.o.Held != nil {
+		if f := p.o.Held(); f != nil {
+			l.Tell(wire.KindHeld, struct{}{}, f)
+			p.held = true
+		}
+	}
 	if old != nil {
 		p.o.Log("another build of the proxy takes over from process %d, which answers what it has under way", old.hello.PID)
 		old.Tell(wire.KindLeave, wire.Asked{})
@@ -237,6 +243,34 @@ func (p *Proxy) Shutdown(ctx context.Context) {
 	p.mu.Unlock()
 	p.ask(ctx, wire.KindLeave, wire.Asked{})
 }
+
+// Stay has the proxy serve on for the next gitd when this one ends, for so long, or, where a service manager holds the proxy's descriptor, until the service is stopped. Requests for gitd's own hosts that are
+// under way are answered; later ones wait for the next gitd. The proxy is led until Close.
+func (p *Proxy) Stay(ctx context.Context, wait time.Duration) {
+	p.stopKeeping()
+	bound, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if !p.ask(bound, wire.KindStay, wire.Asked{For: wait}) {
+		return
+	}
+	until := "for " + wait.String()
+	p.mu.Lock()
+	if p.held {
+		until = "until the service is stopped"
+	}
+	p.mu.Unlock()
+	p.o.Log("the proxy serves on %s, for the next gitd; gitd stop ends it", until)
+	if p.own != nil {
+		select {
+		case <-time.After(ownPause):
+		case <-ctx.Done():
+		}
+		_ = p.own.server.Shutdown(ctx)
+	}
+}
+
+// ownPause is for requests that the proxy passes on right now.
+const ownPause = 100 * time.Millisecond
 
 func (p *Proxy) stopKeeping() {
 	p.mu.Lock()

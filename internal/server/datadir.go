@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gitd-io/gitd/internal/app"
+	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/proxy"
 	"golang.org/x/sys/unix"
 )
@@ -119,6 +120,16 @@ func Adopt(data string) *proxy.Adopted {
 		return nil
 	}
 	return found
+}
+
+// adopt finds the proxy that serves on for this server: it waits from now on, however long the start takes.
+func (s *Server) adopt() {
+	if s.o.HandsOver && s.o.Adopted == nil && s.o.platform() == config.Local {
+		s.o.Adopted, _ = proxy.Adopt(s.path(proxyFile))
+	}
+	if found := s.o.Adopted; found != nil {
+		s.onClose(func() error { found.Close(); return nil })
+	}
 }
 
 // lock keeps a second server away from the data directory. The kernel gives it back when the process ends, however it ends.

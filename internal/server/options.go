@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"os"
 	"runtime"
 
 	"github.com/gitd-io/gitd/internal/build"
@@ -24,6 +25,8 @@ type Options struct {
 	Tracer    *telemetry.Tracer  // nil: nothing is traced
 	HTTPSPort int                // of HTTPS; 0: there is none
 	Adopted   *proxy.Adopted     // the proxy that was there; nil: none was found yet
+	HandsOver bool               // the proxy serves on for the next gitd when this one ends
+	Held      func() *os.File    // returns a descriptor that is at its end when the service is stopped; nil: no service manager holds the other end
 }
 
 // platform is where the apps run. The zero value stands for this machine.

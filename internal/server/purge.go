@@ -46,6 +46,9 @@ func Purge(ctx context.Context, data string, log *app.Log) error {
 		}
 	}
 	s := &Server{o: offlineOptions(data, nil, nil)}
+	if err := s.endProxy(ctx); err != nil {
+		return err
+	}
 	if _, err := os.Stat(s.path("sandbox")); err == nil {
 		host, err := sandbox.Open(ctx, sandbox.Options{Dir: s.path("sandbox")})
 		if err != nil {

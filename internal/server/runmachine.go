@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/builder"
@@ -60,7 +61,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 		Sink: func(app string, id int64) http.Handler { return m.brokers.Inside(event.Owner{App: app, ID: id}) },
 		Dir:  s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
 		Layers: m.layers, Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
-		Socket: s.path(proxyFile), Adopted: s.o.Adopted, Limits: connectionLimits(s.o), Own: map[string]http.Handler{event.Host: s.takeEvents(m.brokers, m.brokers.Outside())},
+		Socket: s.path(proxyFile), Adopted: s.o.Adopted, Held: s.o.Held, Limits: connectionLimits(s.o), Own: map[string]http.Handler{event.Host: s.takeEvents(m.brokers, m.brokers.Outside())},
 		Prepared: cmp.Or(c.Machine.Prepared, -1),
 	})
 	if err != nil {
@@ -90,7 +91,16 @@ func (m *machine) own(_ context.Context, name string) string {
 
 func (m *machine) serve(l Listeners) error { return m.local.Serve(l.HTTP, l.HTTPS) }
 
-func (m *machine) leave(ctx context.Context, _ Listeners) { m.local.Shutdown(ctx) }
+// handOverTime is how long the proxy serves without a gitd that was told to end, where no service manager says that the service is stopped.
+const handOverTime = 30 * time.Second
+
+func (m *machine) leave(ctx context.Context, _ Listeners) {
+	if m.s.o.HandsOver {
+		m.local.Stay(ctx, handOverTime)
+		return
+	}
+	m.local.Shutdown(ctx)
+}
 
 func (m *machine) entrance(l Listeners) string {
 	if l.HTTPS != nil {

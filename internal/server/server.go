@@ -78,6 +78,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.onClose(s.lock.Close)
+	s.adopt()
 	if err := disk.RemoveTemporary(data); err != nil {
 		o.Log("what a killed process was writing stays: %v", err)
 	}

@@ -49,6 +49,7 @@ type Options struct {
 	Limits      proxy.Limits
 	Socket      string              // of the proxy, for the next process; "": the proxy ends with this one
 	Adopted     *proxy.Adopted      // a proxy that was found already
+	Held        func() *os.File     // see proxy.Options
 	ProxyInside func(*net.UnixConn) // runs the proxy in this process, for tests; nil: it is gitd-proxy
 
 	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
@@ -138,7 +139,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	for name, h := range o.Own {
 		own[name+"."+o.Domain] = h
 	}
-	p.proxy = proxy.New(proxy.Options{Inside: o.ProxyInside, Socket: o.Socket, Adopted: o.Adopted, Trusted: o.TrustedProxies, Secure: o.Secure, Limits: o.Limits, Own: own, Log: o.Log})
+	p.proxy = proxy.New(proxy.Options{Inside: o.ProxyInside, Socket: o.Socket, Adopted: o.Adopted, Held: o.Held, Trusted: o.TrustedProxies, Secure: o.Secure, Limits: o.Limits, Own: own, Log: o.Log})
 	p.spares = newSpares(p)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {
@@ -209,6 +210,9 @@ func (p *Platform) Shutdown(ctx context.Context) { p.proxy.Shutdown(ctx) }
 
 // Connections returns how many connections of clients are open, and how many connections and requests were refused because there were too many.
 func (p *Platform) Connections() (open, refused int64) { return p.proxy.Connections() }
+
+// Stay has the proxy serve on for the next process when this one ends, for so long, or, where a service manager holds its descriptor, until the service is stopped.
+func (p *Platform) Stay(ctx context.Context, wait time.Duration) { p.proxy.Stay(ctx, wait) }
 
 // lock serialises the changes to one Service.
 func (p *Platform) lock(name string) (unlock func()) {

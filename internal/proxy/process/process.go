@@ -4,7 +4,8 @@
 //  1. It says who it is (wire.Hello), and gets a whole: how to serve, revisions with their instances, the table, certificates, listeners.
 //  2. It serves, and is told each change. It tells which revisions at zero are asked for, and each second what it has counted.
 //  3. When the link ends, it goes on. The next gitd comes to its socket, and tells the whole again: what is known by the same key goes on with its connections, its queue and its counters.
-//  4. Leave has it take no more, and answer what is under way. Then the end of the link ends it.
+//  4. A gitd that ends for a restart has it stay (KindStay): it does so until the time is over, or, where a service manager holds its descriptor (KindHeld), until the service is stopped.
+//  5. Leave has it take no more, and answer what is under way. Then the end of the link ends it.
 package process
 
 import (
@@ -41,6 +42,7 @@ type Process struct {
 	left    chan struct{}                    // closed when all is answered after Leave
 
 	isLeaving atomic.Bool
+	led       gate // open while gitd answers its own hosts
 
 	mu sync.Mutex // mu guards the following
 
@@ -56,6 +58,7 @@ type Process struct {
 	certs     certificates
 	listeners map[string]*listening
 	whole     *whole // what was named since the last Setup; nil after the whole
+	stay      stay
 }
 
 // whole is what gitd has named of all that there is.
@@ -83,7 +86,7 @@ func (p *Process) Serve(c *net.UnixConn) error {
 		before.End(net.ErrClosed)
 	}
 	p.link, p.whole = l, nil
-	hello := wire.Hello{PID: os.Getpid(), Version: wire.Version, Edition: p.o.Edition}
+	hello := wire.Hello{PID: os.Getpid(), Version: wire.Version, Edition: p.o.Edition, Leaving: p.isLeaving.Load()}
 	var files []*os.File
 	for name, at := range p.listeners {
 		if name == wire.Inside {
@@ -105,6 +108,7 @@ func (p *Process) Serve(c *net.UnixConn) error {
 			p.mu.Lock()
 			if p.link == l {
 				p.link, p.whole = nil, nil
+				p.led.close()
 			}
 			p.mu.Unlock()
 			p.asks.end()
@@ -183,6 +187,10 @@ func (p *Process) take(l *wire.Link, f *wire.Frame) error {
 		return into(f, func(m *wire.Asked) error { return p.answer(l, m) })
 	case wire.KindAnswer:
 		return into(f, func(m *wire.Answer) error { p.asks.answer(m.Number, m.Yes); return nil })
+	case wire.KindStay:
+		return into(f, func(m *wire.Asked) error { return p.stayFor(l, m) })
+	case wire.KindHeld:
+		return p.hold(f.Files)
 	case wire.KindLeave:
 		return into(f, func(m *wire.Asked) error { p.leaving.Do(func() { go p.leave(m.Number) }); return nil })
 	default:
@@ -220,9 +228,6 @@ const (
 func (p *Process) leave(number uint64) {
 	defer close(p.left)
 	p.isLeaving.Store(true)
-	if l := p.control.Load(); l != nil {
-		_ = l.Close()
-	}
 	p.mu.Lock()
 	for _, name := range []string{wire.HTTP, wire.HTTPS} {
 		if at := p.listeners[name]; at != nil {
@@ -231,6 +236,9 @@ func (p *Process) leave(number uint64) {
 		}
 	}
 	p.mu.Unlock()
+	if l := p.control.Load(); l != nil { // after the listeners: a gitd that finds no proxy finds their addresses free
+		_ = l.Close()
+	}
 	p.server.SetKeepAlivesEnabled(false)
 	time.Sleep(leavePause)
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)

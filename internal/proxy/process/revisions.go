@@ -274,6 +274,8 @@ func (p *Process) end() {
 	if w == nil {
 		return
 	}
+	p.stay.until, p.stay.stopped = time.Time{}, false
+	p.led.open()
 	p.publish()
 	p.publishCertificates()
 	for key, r := range p.revisions {

@@ -12,7 +12,7 @@ import (
 const lookForSocket = time.Second
 
 // Run obeys the gitd at the other end of c, and when that is gone, the next one that comes to the socket. It serves on meanwhile. It returns when it was told to leave, and has, and when the
-// next gitd cannot find it: the socket was removed with the data directory, is another proxy's, or could not be made ("" for none).
+// next gitd cannot find it: the socket was removed with the data directory, is another proxy's, or could not be made ("" for none). Where none comes, it leaves when the time to stay is over.
 func (p *Process) Run(c *net.UnixConn, socket string) {
 	defer p.stop()
 	next := make(chan *net.UnixConn)
@@ -34,6 +34,9 @@ func (p *Process) Run(c *net.UnixConn, socket string) {
 			case <-tick.C:
 				if !ours() && !p.isLeaving.Load() {
 					return
+				}
+				if p.overdue() {
+					p.Terminate()
 				}
 			}
 		}
@@ -86,7 +89,7 @@ func (p *Process) await(socket string, next chan<- *net.UnixConn) (ours func() b
 	}
 }
 
-// Terminate has a proxy leave that no gitd tells what to do: the machine is going down.
+// Terminate has a proxy leave that no gitd tells what to do: the machine is going down, or no gitd has come.
 func (p *Process) Terminate() {
 	p.mu.Lock()
 	alone := p.link == nil

@@ -196,6 +196,14 @@ func (p *Process) replacePlane(m *wire.Setup) {
 
 // forwarder passes the requests for one of gitd's own hosts on to it.
 func (p *Process) forwarder(host string) http.Handler {
+	answer := func(w http.ResponseWriter) {
+		h := w.Header()
+		h.Set("Retry-After", "5")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, "the platform is being restarted: try again in a moment\n")
+	}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, "unix", *p.own.Load())
@@ -210,7 +218,7 @@ func (p *Process) forwarder(host string) http.Handler {
 		},
 		DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second,
 	}
-	return &httputil.ReverseProxy{
+	forward := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "gitd"
 			r.Out.URL.RawQuery = r.In.URL.RawQuery
@@ -222,15 +230,20 @@ func (p *Process) forwarder(host string) http.Handler {
 			if r.Context().Err() == nil {
 				p.o.Log("proxy: gitd does not answer for %s: %v", r.Host, err)
 			}
-			h := w.Header()
-			h.Set("Retry-After", "5")
-			h.Set("Cache-Control", "no-store")
-			h.Set("Content-Type", "text/plain; charset=utf-8")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, "the platform is being restarted: try again in a moment\n")
+			answer(w)
 		},
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.led.pass(ownWait, r.Context().Done()) {
+			answer(w)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	})
 }
+
+// ownWait is how long a request for one of gitd's own hosts waits for the next gitd: those who call by webhooks give up after 10 seconds.
+const ownWait = 8 * time.Second
 
 // serveInside answers requests of gitd's own: they need not come by HTTPS, and what they say of a client is not passed on.
 func (p *Process) serveInside(w http.ResponseWriter, r *http.Request) {

@@ -31,6 +31,9 @@ const (
 	KindIdle   // an instance that takes no requests any more has none
 	KindWanted // a certificate is asked for
 	KindCounts // each second
+
+	KindStay // from gitd, which ends: serve on for the next one, up to a time; KindDone when no request is passed to gitd any more
+	KindHeld // from gitd: a descriptor that is at its end when the service is stopped
 )
 
 // lasting are the kinds that are the same in all versions.
@@ -42,6 +45,7 @@ type Hello struct {
 	Version   int      // of the frames
 	Edition   string   // of the program
 	Listeners []string // what the descriptors are
+	Leaving   bool     `json:",omitempty"` // it takes no more, and no gitd can lead it
 }
 
 // Setup is how to serve. It begins a whole: what is not named until KindWhole is no more.
@@ -100,6 +104,8 @@ type Asked struct {
 	Number uint64
 	Key    string `json:",omitempty"`
 	Counts bool   `json:",omitempty"`
+
+	For time.Duration `json:",omitempty"` // of KindStay
 }
 
 // Routes are changes to the table. A nil Route takes a name out.

@@ -84,8 +84,8 @@ test-restarts: need-serve need-git build ## schedules over 200 kills of the whol
 	$(parts-env) GITD_E2E_RESTARTS=$${KILLS:-200} go test -count=1 -timeout 90m -v -run '^TestScripts/schedules_restarts$$' ./test/e2e/...
 
 .PHONY: test-takeover
-test-takeover: ## the proxy over 500 kills of its gitd under load; CI does ten
-	GITD_TEST_TAKEOVERS=$${KILLS:-500} go test -count=1 -timeout 30m -v -run '^TestTakeover$$' ./internal/proxy
+test-takeover: ## the proxy over 500 kills, restarts and upgrades of its gitd under load; CI does nine
+	GITD_TEST_TAKEOVERS=$${TAKEOVERS:-500} GITD_TEST_TAKEOVER_REQUESTS=$${REQUESTS:-100} go test -count=1 -timeout 30m -v -run '^TestTakeover$$' ./internal/proxy
 
 .PHONY: test-event-kills
 test-event-kills: need-serve need-git build ## events over KILLS (200) kills of the server; too long for CI

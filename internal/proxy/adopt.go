@@ -34,7 +34,7 @@ func Adopt(socket string) (*Adopted, error) {
 
 // greet hears who a proxy is.
 func greet(c *net.UnixConn) (*Adopted, error) {
-	a := &Adopted{link: &link{Link: wire.NewLink(c), waiting: map[uint64]chan struct{}{}, known: map[*Instance]bool{}}, listeners: map[string]net.Listener{}}
+	a := &Adopted{link: &link{Link: wire.NewLink(c), waiting: map[uint64]chan struct{}{}, known: map[*Instance]bool{}, counts: map[string]*wire.Revisioned{}}, listeners: map[string]net.Listener{}}
 	_ = c.SetReadDeadline(time.Now().Add(helloTime))
 	f, err := a.link.Receive()
 	if err == nil {

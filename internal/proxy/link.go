@@ -22,6 +22,15 @@ type link struct {
 	at           time.Duration            // of the last counts
 	refused      map[string]int64
 	open, turned int64
+	counts       map[string]*wire.Revisioned // by key; of one that leaves
+}
+
+// links are those to all proxies, the one that takes new connections first. It is called with mu held.
+func (p *Proxy) links() []*link {
+	if p.link == nil {
+		return slices.Clone(p.leaving)
+	}
+	return append([]*link{p.link}, p.leaving...)
 }
 
 // tellAll tells a proxy all that there is. It is called with mu held, as all that tells.
@@ -42,7 +51,6 @@ func (p *Proxy) tellAll(l *link) {
 	tellRoutes(l, nil, p.routes, nil, p.named)
 	newServed().tell(l, p.certs)
 	l.Tell(wire.KindWhole, struct{}{})
-	p.tellListeners(l)
 }
 
 // tellListeners gives a proxy the listeners.
@@ -210,8 +218,11 @@ func (p *Proxy) idle(l *link, m *wire.Dropped) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for in := range l.known {
-		if in.id == m.ID && in.r.key == m.Key && in.leaving == l {
-			in.leaving, in.now = nil, wire.Instanced{}
+		if in.id == m.ID && in.r.key == m.Key && slices.Contains(in.leaving, l) {
+			in.left(l)
+			if l == p.link {
+				in.now = wire.Instanced{}
+			}
 		}
 	}
 }
@@ -220,6 +231,10 @@ func (p *Proxy) counted(l *link, m *wire.Counts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.at, l.refused, l.open, l.turned = m.At, m.Refused, m.Open, m.Turned
+	if l != p.link {
+		maps.Copy(l.counts, m.Revisions)
+		return
+	}
 	for key, c := range m.Revisions {
 		if r := p.keys[key]; r != nil {
 			r.now = c
@@ -244,9 +259,7 @@ func (p *Proxy) gone(l *link) {
 	}
 	for in := range l.known {
 		in.now = wire.Instanced{}
-		if in.leaving == l {
-			in.leaving = nil
-		}
+		in.left(l)
 	}
 	for name, n := range l.refused {
 		p.refused[name] += n

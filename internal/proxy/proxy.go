@@ -80,6 +80,8 @@ type Proxy struct {
 	inside   *inside
 	starting sync.Mutex // held while the proxy is started the first time
 	closing  chan struct{}
+	ended    context.Context // ends with Close
+	end      context.CancelFunc
 	tasks    sync.WaitGroup
 
 	mu sync.Mutex // mu guards the following
@@ -90,8 +92,9 @@ type Proxy struct {
 	named     map[string][]wire.Target
 	certs     *served
 	listeners map[string]net.Listener
-	link      *link // to the proxy; nil while there is none
-	held      bool  // a service manager was given a descriptor for it
+	link      *link   // to the proxy; nil while there is none
+	leaving   []*link // to proxies of other builds, which answer what they have; they are told all changes
+	held      bool    // a service manager was given a descriptor for it
 	asked     uint64
 	refused   map[string]int64 // by proxies that have ended
 	turned    int64
@@ -107,7 +110,8 @@ func New(o Options) *Proxy {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	return &Proxy{o: o, closing: make(chan struct{}), revisions: map[*Revision]struct{}{}, keys: map[string]*Revision{}, routes: map[string]*wire.Route{},
+	ended, end := context.WithCancel(context.Background())
+	return &Proxy{o: o, ended: ended, end: end, closing: make(chan struct{}), revisions: map[*Revision]struct{}{}, keys: map[string]*Revision{}, routes: map[string]*wire.Route{},
 		named: map[string][]wire.Target{}, certs: newServed(), listeners: map[string]net.Listener{}, refused: map[string]int64{}}
 }
 
@@ -122,8 +126,8 @@ func (p *Proxy) Publish(t *Table) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.link != nil {
-		tellRoutes(p.link, p.routes, routes, p.named, named)
+	for _, l := range p.links() {
+		tellRoutes(l, p.routes, routes, p.named, named)
 	}
 	p.routes, p.named = routes, named
 }
@@ -144,8 +148,8 @@ func (p *Proxy) PublishCertificates(c *Certificates) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.link != nil {
-		p.certs.tell(p.link, next)
+	for _, l := range p.links() {
+		p.certs.tell(l, next)
 	}
 	p.certs = next
 }
@@ -159,35 +163,45 @@ func (p *Proxy) Settle() { p.ask(context.Background(), wire.KindAsk, wire.Asked{
 // Refresh waits for the counts of now.
 func (p *Proxy) Refresh() { p.ask(context.Background(), wire.KindAsk, wire.Asked{Counts: true}) }
 
-// ask asks the proxy something, and returns false where it ended before it answered, or ctx did.
+// ask asks the proxy something, and those that leave, and returns false where one ended before it answered, or ctx did.
 func (p *Proxy) ask(ctx context.Context, kind wire.Kind, q wire.Asked) bool {
 	p.mu.Lock()
-	l := p.link
-	if l == nil {
+	asked := p.links()
+	if kind == wire.KindLeave || kind == wire.KindStay {
+		asked = asked[:min(1, len(asked))]
+	}
+	if p.link == nil {
 		p.mu.Unlock()
 		return false
 	}
 	p.asked++
 	q.Number = p.asked
-	done := make(chan struct{})
-	l.waiting[q.Number] = done
-	l.Tell(kind, q)
+	done := make([]chan struct{}, len(asked))
+	for i, l := range asked {
+		done[i] = make(chan struct{})
+		l.waiting[q.Number] = done[i]
+		l.Tell(kind, q)
+	}
 	p.mu.Unlock()
 	if kind == wire.KindAsk {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, settleTime)
 		defer cancel()
 	}
-	select {
-	case <-done:
-		return true
-	case <-l.Done():
-	case <-ctx.Done():
-		p.mu.Lock()
-		delete(l.waiting, q.Number)
-		p.mu.Unlock()
+	all := true
+	for i, l := range asked {
+		select {
+		case <-done[i]:
+			continue
+		case <-l.Done():
+		case <-ctx.Done():
+			p.mu.Lock()
+			delete(l.waiting, q.Number)
+			p.mu.Unlock()
+		}
+		all = false
 	}
-	return false
+	return all
 }
 
 // Refused returns how many requests were answered without a revision, by the reason.
@@ -198,8 +212,8 @@ func (p *Proxy) Refused() map[string]int64 {
 	for name, n := range p.refused {
 		all[name] += n
 	}
-	if p.link != nil {
-		for name, n := range p.link.refused {
+	for _, l := range p.links() {
+		for name, n := range l.refused {
 			all[name] += n
 		}
 	}
@@ -210,8 +224,10 @@ func (p *Proxy) Refused() map[string]int64 {
 func (p *Proxy) Connections() (open, refused int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.link == nil {
-		return 0, p.turned
+	refused = p.turned
+	for _, l := range p.links() {
+		open += l.open
+		refused += l.turned
 	}
-	return p.link.open, p.turned + p.link.turned
+	return open, refused
 }

@@ -54,8 +54,8 @@ func (p *Proxy) NewRevision(key string, o RevisionOptions) *Revision {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.revisions[r], p.keys[key] = struct{}{}, r
-	if p.link != nil {
-		p.link.Tell(wire.KindRevision, r.wire())
+	for _, l := range p.links() {
+		l.Tell(wire.KindRevision, r.wire())
 	}
 	return r
 }
@@ -73,13 +73,13 @@ func (r *Revision) SetInstances(ready []*Instance) {
 	if len(ready) > 0 {
 		r.failing = ""
 	}
-	l := r.p.link
+	all := r.p.links()
 	for _, in := range before {
 		if !slices.Contains(ready, in) {
-			in.leaving = l // nil: no proxy has it
+			in.leaving = slices.Clone(all)
 		}
 	}
-	if l != nil {
+	for _, l := range all {
 		l.tellInstances(r)
 	}
 }
@@ -106,8 +106,8 @@ func (r *Revision) fail(sentence string) {
 		return
 	}
 	r.failing = sentence
-	if r.p.link != nil {
-		r.p.link.Tell(wire.KindFailing, wire.Failing{Key: r.key, Sentence: sentence})
+	for _, l := range r.p.links() {
+		l.Tell(wire.KindFailing, wire.Failing{Key: r.key, Sentence: sentence})
 	}
 }
 
@@ -116,10 +116,20 @@ func (r *Revision) fail(sentence string) {
 func (r *Revision) InFlight() int64 {
 	r.p.mu.Lock()
 	defer r.p.mu.Unlock()
-	if r.now == nil {
-		return 0
+	return r.total().InFlight
+}
+
+// total is all that was counted. It is called with mu held.
+func (r *Revision) total() wire.Revisioned {
+	all := plus(r.before, r.now)
+	for _, l := range r.p.leaving {
+		if c := l.counts[r.key]; c != nil {
+			inflight, held := all.InFlight+c.InFlight, all.Held+c.Held
+			all = plus(all, c)
+			all.InFlight, all.Held = inflight, held
+		}
 	}
-	return r.now.InFlight
+	return all
 }
 
 // Drained waits until the revision has no request, for which it asks the proxy.
@@ -159,7 +169,7 @@ func (r *Revision) Report(now time.Time) netstats.RequestStatsReport {
 		last.concurrency, last.rate = 0, 0
 		return netstats.RequestStatsReport{}
 	}
-	c := plus(r.before, r.now)
+	c := r.total()
 	switch seconds := (l.at - last.at).Seconds(); {
 	case since > reportAfresh: // what was before does not count
 		last.at, last.concurrency, last.rate = time.Duration(wire.Monotonic()), 0, 0
@@ -179,7 +189,7 @@ const reportAfresh = 3
 func (r *Revision) counts() wire.Revisioned {
 	r.p.mu.Lock()
 	defer r.p.mu.Unlock()
-	return plus(r.before, r.now)
+	return r.total()
 }
 
 // Counts returns how many requests the revision has answered, by hundreds of the status (0 for any other than those of HTTP), and by latency.
@@ -212,7 +222,7 @@ type Instance struct {
 	way Way
 
 	// The Proxy's mu guards the following.
-	leaving *link // the proxy that it was taken from, and which has not told yet that it has no request any more
+	leaving []*link // the proxies that it was taken from, and which have not told yet that it has no request any more
 	now     wire.Instanced
 }
 
@@ -226,17 +236,35 @@ func (r *Revision) NewInstance(id string, h2c bool, way Way) *Instance {
 func (i *Instance) InFlight() int64 {
 	i.r.p.mu.Lock()
 	defer i.r.p.mu.Unlock()
-	if i.leaving != nil {
-		return max(1, i.now.InFlight)
+	n := i.total().InFlight
+	if len(i.leaving) > 0 {
+		return max(1, n)
 	}
-	return i.now.InFlight
+	return n
+}
+
+// left notes that a proxy has no request at the instance any more. It is called with mu held, as total is.
+func (i *Instance) left(l *link) {
+	i.leaving = slices.DeleteFunc(i.leaving, func(o *link) bool { return o == l })
+}
+
+func (i *Instance) total() wire.Instanced {
+	all := i.now
+	for _, l := range i.r.p.leaving {
+		if c := l.counts[i.r.key]; c != nil {
+			here := c.Instances[i.id]
+			all.InFlight += here.InFlight
+			all.Sockets += here.Sockets
+		}
+	}
+	return all
 }
 
 // Sockets is how many upgraded connections (WebSockets) the instance has, as the proxy has told.
 func (i *Instance) Sockets() int64 {
 	i.r.p.mu.Lock()
 	defer i.r.p.mu.Unlock()
-	return i.now.Sockets
+	return i.total().Sockets
 }
 
 // Close forgets the instance, which has ended.
@@ -246,9 +274,9 @@ func (i *Instance) Close() {
 	defer p.mu.Unlock()
 	i.leaving = nil
 	i.r.instances = slices.DeleteFunc(i.r.instances, func(o *Instance) bool { return o == i })
-	if p.link != nil {
-		delete(p.link.known, i)
-		p.link.Tell(wire.KindDropped, wire.Dropped{Key: i.r.key, ID: i.id})
+	for _, l := range p.links() {
+		delete(l.known, i)
+		l.Tell(wire.KindDropped, wire.Dropped{Key: i.r.key, ID: i.id})
 	}
 	p.tidy(i.r)
 }
@@ -258,8 +286,8 @@ func (p *Proxy) tidy(r *Revision) {
 	if !r.closed || p.keys[r.key] != r {
 		return
 	}
-	if p.link != nil {
-		for in := range p.link.known {
+	for _, l := range p.links() {
+		for in := range l.known {
 			if in.r == r {
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -107,6 +108,7 @@ func (p *Proxy) start() (*link, error) {
 		p.refused, p.turned = p.refusedUndo, p.turnedUndo
 	}
 	p.tellAll(l)
+	p.tellListeners(l)
 	if p.o.Held != nil {
 		if f := p.o.Held(); f != nil {
 			l.Tell(wire.KindHeld, struct{}{}, f)
@@ -114,31 +116,58 @@ func (p *Proxy) start() (*link, error) {
 		}
 	}
 	if old != nil {
-		p.o.Log("another build of the proxy takes over from process %d, which answers what it has under way", old.hello.PID)
-		old.Tell(wire.KindLeave, wire.Asked{})
+		p.o.Log("another build of the proxy takes over from process %d, which keeps its connections until they end, for %s at most", old.hello.PID, leaveTime)
+		if old.hello.Version == wire.Version {
+			p.tellAll(old)
+			p.leaving = append(p.leaving, old)
+		}
+		old.Tell(wire.KindLeave, wire.Asked{For: leaveTime, Next: l.hello.PID})
 		p.tasks.Go(func() { p.seeOff(old) })
 	}
 	return l, nil
 }
 
-// seeOff waits for a proxy that leaves.
+// leaveTime bounds how long a proxy of another build keeps connections: WebSockets, and answers that go on and on.
+const leaveTime = time.Hour
+
+// seeOff hears what a proxy says that leaves, until it has left, or this gitd ends. What it has counted stays.
 func (p *Proxy) seeOff(old *link) {
 	defer old.End(net.ErrClosed)
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		for {
-			f, err := old.Receive()
+	defer context.AfterFunc(p.ended, func() { old.End(net.ErrClosed) })()
+	for {
+		f, err := old.Receive()
+		if last := (wire.Asked{}); err == nil && f.Kind == wire.KindDone && f.Into(&last) == nil && last.Number == 0 {
 			f.Close()
-			if err != nil || f.Kind == wire.KindDone {
-				return
-			}
+			break
 		}
-	}()
-	select {
-	case <-gone:
-	case <-p.closing:
+		if err == nil && old.hello.Version == wire.Version {
+			err = p.take(old, &f)
+		} else {
+			f.Close()
+		}
+		if err != nil {
+			break
+		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = slices.DeleteFunc(p.leaving, func(l *link) bool { return l == old })
+	for key, c := range old.counts {
+		if r := p.keys[key]; r != nil {
+			r.before = plus(r.before, c)
+			r.before.InFlight, r.before.Held = 0, 0
+		}
+	}
+	for in := range old.known {
+		in.left(old)
+	}
+	for _, r := range p.keys {
+		p.tidy(r)
+	}
+	for name, n := range old.refused {
+		p.refused[name] += n
+	}
+	p.turned += old.turned
 }
 
 // edition tells this build of gitd-proxy from others: its file, and when it was written.
@@ -291,6 +320,7 @@ func (p *Proxy) Close() {
 	if l != nil {
 		l.End(net.ErrClosed)
 	}
+	p.end()
 	p.tasks.Wait()
 	if p.own != nil {
 		_ = p.own.server.Close()

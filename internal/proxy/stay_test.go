@@ -1,16 +1,19 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app/apptest"
+	"github.com/gitd-io/gitd/internal/parts"
 	"github.com/gitd-io/gitd/internal/parts/partstest"
 )
 
@@ -19,7 +22,12 @@ type restarts struct {
 	*testing.T
 	begin func(Options) (*Proxy, *Revision)
 	l     net.Listener
-	pid   int // of the proxy; 0: it has ended
+
+	socket string
+	pid    int // of the proxy; 0: it has ended
+
+	builds int
+	old    []int // proxies of builds before
 }
 
 func newRestarts(t *testing.T) *restarts {
@@ -28,7 +36,8 @@ func newRestarts(t *testing.T) *restarts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &restarts{T: t, begin: gitds(t, filepath.Join(t.TempDir(), "proxy.sock")), l: l}
+	socket := filepath.Join(t.TempDir(), "proxy.sock")
+	r := &restarts{T: t, begin: gitds(t, socket), socket: socket, l: l}
 	t.Cleanup(func() {
 		_ = l.Close()
 		if r.pid != 0 {
@@ -70,6 +79,16 @@ func (r *restarts) gone(when string) {
 	r.Helper()
 	apptest.Eventually(r.T, 20*time.Second, "it has ended "+when, func() bool { return syscall.Kill(r.pid, 0) != nil })
 	r.pid = 0
+}
+
+// build makes the program of the proxy another one than it was.
+func (r *restarts) build() {
+	r.Helper()
+	r.builds++
+	if err := os.Chtimes(filepath.Join(os.Getenv("GITD_PARTS"), parts.Proxy), time.Time{}, time.Now().Add(time.Duration(r.builds)*time.Hour)); err != nil {
+		r.Fatal(err)
+	}
+	r.old, r.pid = append(r.old, r.pid), 0
 }
 
 // A gitd that ends for a restart leaves its proxy, which the next one finds, or which ends when none has come.
@@ -117,3 +136,100 @@ func TestStay_Held(t *testing.T) {
 
 // lookTwice is more than the pause in which a proxy without a gitd looks whether it may end.
 const lookTwice = 1200 * time.Millisecond
+
+// open opens a connection, and asks over it; a WebSocket at /ws.
+func (r *restarts) open(path, head string) (net.Conn, *bufio.Reader) {
+	r.Helper()
+	c, err := net.Dial("tcp", r.l.Addr().String())
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	in := bufio.NewReader(c)
+	_, _ = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: shop.test\r\n"+head+"\r\n")
+	a, err := http.ReadResponse(in, nil)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if a.StatusCode != http.StatusSwitchingProtocols {
+		_, _ = io.Copy(io.Discard, a.Body)
+	}
+	return c, in
+}
+
+// A proxy of another build takes over: the one before keeps its connections. It goes by the table as it changes, its connections end with their next answer, and what it has counts: an app whose WebSocket it has is not idle.
+func TestUpgrade(t *testing.T) {
+	r := newRestarts(t)
+	p := r.next(nil)
+	kept, in := r.open("/", "")
+	socket, frames := r.open("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
+	r.build()
+	r.end(p, time.Minute)
+	p = r.next(nil)
+	p.mu.Lock()
+	before := p.keys["shop/1"]
+	p.mu.Unlock()
+	had := before.instances[0]
+	after := p.NewRevision("shop/2", RevisionOptions{App: "shop"})
+	after.SetInstances([]*Instance{instance(t, after, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "second") })})
+	p.Publish(&Table{Hosts: map[string]Route{"shop.test": {Split: Split{{after, 100}}}}})
+	before.SetInstances(nil)
+	p.Settle()
+	_, _ = io.WriteString(kept, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+	a, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(a.Body); err != nil || string(b) != "second" || !a.Close {
+		t.Errorf("over the kept connection: %q, %v, closed: %t", b, err, a.Close)
+	}
+	r.ask("over a new one", "shop.test", "second")
+	p.Refresh()
+	if n := had.InFlight(); n != 1 || had.Sockets() != 1 {
+		t.Errorf("an instance with a WebSocket has %d requests and %d WebSockets", n, had.Sockets())
+	}
+	_, _ = io.WriteString(socket, "ping")
+	b := make([]byte, 4)
+	if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
+		t.Errorf("the WebSocket: %q, %v", b, err)
+	}
+	_ = socket.Close()
+	apptest.Eventually(t, 20*time.Second, "the instance is idle", func() bool { return had.InFlight() == 0 })
+	apptest.Eventually(t, 20*time.Second, "the proxy before has ended", func() bool { return syscall.Kill(r.old[0], 0) != nil })
+	if classes, _ := before.Counts(); classes[2] != 1 || classes[1] != 1 {
+		t.Errorf("counted: %v", classes)
+	}
+	p.Shutdown(t.Context())
+	p.Close()
+	r.gone("with its gitd")
+}
+
+// A proxy that another build has taken over from, and whose gitd has ended, ends when the next one has: nothing of gitd is left.
+func TestUpgrade_ThenStopped(t *testing.T) {
+	r := newRestarts(t)
+	p := r.next(nil)
+	socket, frames := r.open("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
+	r.build()
+	r.end(p, time.Minute)
+	p = r.next(nil)
+	r.end(p, time.Minute)
+	_, _ = io.WriteString(socket, "ping")
+	if b := make([]byte, 4); true {
+		if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
+			t.Errorf("the WebSocket, while there is no gitd: %q, %v", b, err)
+		}
+	}
+	found, err := Adopt(r.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := found.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.gone("as it was told")
+	apptest.Eventually(t, 20*time.Second, "the proxy before has ended", func() bool { return syscall.Kill(r.old[0], 0) != nil })
+	if _, err := frames.ReadByte(); err == nil || strings.Contains(err.Error(), "timeout") {
+		t.Errorf("the WebSocket: %v", err)
+	}
+}

@@ -72,7 +72,12 @@ func New(o Options) *Process {
 	p := &Process{o: o, ended: make(chan struct{}), left: make(chan struct{}), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
 	p.asks.waiting = map[uint64]chan bool{}
 	p.plane.Store(dataplane.New(nil))
-	p.server = dataplane.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.plane.Load().ServeHTTP(w, r) }))
+	p.server = dataplane.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.isLeaving.Load() && r.Header.Get("Upgrade") == "" {
+			w.Header().Set("Connection", "close") // the client comes back to the next proxy; over HTTP/2 it is a GOAWAY
+		}
+		p.plane.Load().ServeHTTP(w, r)
+	}))
 	p.inside = &http.Server{Handler: http.HandlerFunc(p.serveInside), ReadHeaderTimeout: 10 * time.Second}
 	go p.count()
 	return p
@@ -192,7 +197,7 @@ func (p *Process) take(l *wire.Link, f *wire.Frame) error {
 	case wire.KindHeld:
 		return p.hold(f.Files)
 	case wire.KindLeave:
-		return into(f, func(m *wire.Asked) error { p.leaving.Do(func() { go p.leave(m.Number) }); return nil })
+		return into(f, func(m *wire.Asked) error { p.leaving.Do(func() { go p.leave(*m) }); return nil })
 	default:
 		p.o.Log("proxy: gitd says something that this version does not know (%d)", f.Kind)
 	}
@@ -224,8 +229,8 @@ const (
 )
 
 // leave takes no more from clients, and tells when it has answered what is under way. A request that arrives right now is still answered: no new connections, then no further request
-// on the old ones. Requests of gitd's own are answered until the link ends.
-func (p *Process) leave(number uint64) {
+// on the old ones. Requests of gitd's own are answered until the link ends. Where another proxy has taken over, connections first go on as they are.
+func (p *Process) leave(m wire.Asked) {
 	defer close(p.left)
 	p.isLeaving.Store(true)
 	p.mu.Lock()
@@ -239,10 +244,13 @@ func (p *Process) leave(number uint64) {
 	if l := p.control.Load(); l != nil { // after the listeners: a gitd that finds no proxy finds their addresses free
 		_ = l.Close()
 	}
+	if m.For > 0 {
+		p.outlast(m.For, m.Next)
+	}
 	p.server.SetKeepAlivesEnabled(false)
 	time.Sleep(leavePause)
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
 	_ = p.server.Shutdown(ctx)
-	p.tell(wire.KindDone, wire.Asked{Number: number})
+	p.tell(wire.KindDone, wire.Asked{Number: m.Number})
 }

@@ -95,6 +95,6 @@ func (p *Process) Terminate() {
 	alone := p.link == nil
 	p.mu.Unlock()
 	if alone {
-		p.leaving.Do(func() { go p.leave(0) })
+		p.leaving.Do(func() { go p.leave(wire.Asked{}) })
 	}
 }

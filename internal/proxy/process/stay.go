@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/proxy/wire"
+	"golang.org/x/sys/unix"
 )
 
 // stay is what is known of how long to serve without a gitd. The Process' mu guards it.
@@ -57,6 +58,26 @@ func (p *Process) hold(files []*os.File) error {
 		p.stay.stopped = p.link == nil // with a gitd: the manager does not hold it, and that gitd says what to do
 	}()
 	return nil
+}
+
+// outlast keeps the connections that there are until they have ended, and for so long at most. Each is closed with the answer to its next request; one without a request, when it has been idle for as long as any may be.
+// A gitd tells it all changes meanwhile. When there is neither a gitd nor the proxy that has taken over, everything of gitd is to end.
+func (p *Process) outlast(most time.Duration, next int) {
+	other, err := unix.PidfdOpen(next, 0)
+	if err == nil {
+		defer unix.Close(other)
+	}
+	for until := time.Now().Add(most); time.Now().Before(until); time.Sleep(50 * lookAgain) {
+		if open, _ := p.seen.Counts(); open == 0 {
+			return
+		}
+		p.mu.Lock()
+		alone, stopped := p.link == nil, p.stay.stopped
+		p.mu.Unlock()
+		if alone && (stopped || err == nil && unix.PidfdSendSignal(other, 0, nil, 0) != nil) {
+			return
+		}
+	}
 }
 
 // gate keeps requests waiting while it is closed. The zero value is closed.

@@ -105,7 +105,8 @@ type Asked struct {
 	Key    string `json:",omitempty"`
 	Counts bool   `json:",omitempty"`
 
-	For time.Duration `json:",omitempty"` // of KindStay
+	For  time.Duration `json:",omitempty"` // of KindStay; of KindLeave: how long connections may go on, for a proxy that another one has taken over from
+	Next int           `json:",omitempty"` // of KindLeave: that one's process
 }
 
 // Routes are changes to the table. A nil Route takes a name out.

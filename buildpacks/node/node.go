@@ -85,13 +85,16 @@ func readPackageOf(app string, f *functions.Found) (*Package, error) {
 	return p, err
 }
 
-// web is the process that takes requests; nil for an app whose Procfile says so itself. The layers get the one of a function.
+// web is the process that takes requests; nil for an app whose Procfile says so itself. The layers get the one of a function, and of a handler.
 func (b *build) web(layers *[]libcnb.LayerContributor) (*libcnb.Process, error) {
 	if b.function != nil {
 		p, err := b.functionProcess(layers)
 		if p != nil || err != nil {
 			return p, err
 		}
+	}
+	if p, err := b.handlerProcess(layers); p != nil || err != nil {
+		return p, err
 	}
 	return b.start()
 }

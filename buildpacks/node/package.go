@@ -188,6 +188,9 @@ func (p *Package) KindOf(app string) Kind {
 	if p.usesBun(app) && p.bunFile(app) != "" && !kit.IsFile(app, "index.html") {
 		return Server
 	}
+	if p.handlerFile(app) != "" {
+		return Server
+	}
 	if p.HasBuild() {
 		return Site
 	}

@@ -36,10 +36,48 @@ func (b *build) forNode(env kit.Env) error {
 			}
 		}
 	}
+	for _, file := range viteConfigs {
+		if m := usedPreset.FindStringSubmatch(kit.Text(b.app, file)); m != nil {
+			kit.Say(b.Out, "Building a server for Node.js (%s uses %s)", file, m[1])
+			return b.withoutPreset(env)
+		}
+	}
 	if m := usedAdapter.FindStringSubmatch(kit.Text(b.app, "svelte.config.js")); m != nil && b.pkg.has("@sveltejs/kit") && !b.pkg.has("@sveltejs/adapter-node") {
 		kit.Say(b.Out, "Building a server for Node.js (svelte.config.js says %s)", m[1])
 		return b.replaceAdapter(env, m[1])
 	}
+	return nil
+}
+
+// usedPreset finds the preset of Vercel, which divides the server of Remix or React Router into its platform's functions.
+var usedPreset = pattern.New(`(?m)^\s*import\s[^;\n]*["'](@vercel/(?:remix|react-router)/vite)["']`)
+
+// presetFile is where that preset is installed: what loads the configuration of Vite asks for the file.
+const presetFile = `/@vercel/(remix|react-router)/(dist/)?vite\.[mc]?js$`
+
+// withoutPreset has imports of the preset answered by one that does nothing. Nothing of the app is changed.
+func (b *build) withoutPreset(env kit.Env) error {
+	tools, err := b.cache.Dir("node-tools")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(tools, "no-preset")
+	if err := mkdir(dir); err != nil {
+		return err
+	}
+	address := func(file string) string { return (&url.URL{Scheme: "file", Path: filepath.Join(dir, file)}).String() }
+	files := map[string]string{
+		"preset.mjs": "export const vercelPreset = () => ({ name: 'none' });\n",
+		"hooks.mjs": fmt.Sprintf("export async function resolve(specifier, context, next) {\n\tif (/^@vercel\\/(remix|react-router)\\/vite$/.test(specifier) || new RegExp(%q).test(specifier)) return { url: %q, shortCircuit: true };\n\treturn next(specifier, context);\n}\n",
+			presetFile, address("preset.mjs")),
+		"import.mjs": fmt.Sprintf("import { register } from 'node:module';\nregister(%q);\n", address("hooks.mjs")),
+	}
+	for file, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	env["NODE_OPTIONS"] = strings.TrimSpace(env["NODE_OPTIONS"] + " --import=" + address("import.mjs"))
 	return nil
 }
 

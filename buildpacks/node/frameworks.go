@@ -61,7 +61,7 @@ func (p *Package) impliedStart() string {
 			return s.command
 		}
 	}
-	return ""
+	return p.router
 }
 
 // started is a member of a workspace that can be started.

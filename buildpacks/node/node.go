@@ -210,6 +210,13 @@ func (b *build) build() ([]libcnb.LayerContributor, error) {
 	if err != nil {
 		return nil, err
 	}
+	server, err := b.serverLayer()
+	if err != nil {
+		return nil, err
+	}
+	if server != nil {
+		layers = append(layers, server)
+	}
 	return append(layers, runtime), nil
 }
 

@@ -36,7 +36,8 @@ type Package struct {
 	Patched         json.RawMessage   `json:"patchedDependencies"`
 	Volta           volta             `json:"volta"`
 
-	tsc bool // the app starts what the compiler of TypeScript makes, and no script calls it
+	router string // the command that serves what Remix or React Router builds, where the app has none
+	tsc    bool   // the app starts what the compiler of TypeScript makes, and no script calls it
 }
 
 // volta is what the version manager of that name writes into package.json.
@@ -80,6 +81,7 @@ func ReadPackage(app string) (*Package, error) {
 		p.Volta = other.Volta
 	}
 	p.tsc = p.compiles(app)
+	p.router = p.routed(app)
 	return p, nil
 }
 

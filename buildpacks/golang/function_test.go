@@ -101,7 +101,7 @@ func TestFindFunction(t *testing.T) {
 		{"of another language", files{"src/handler.py": ""}, &function.Settings{Target: "handler", Source: "src/handler.py"}, ""},
 		{"Knative's of another language", files{"func.py": ""}, &function.Settings{Contract: function.Knative}, ""},
 		{"not even a handler of Lambda", files{"handler.go": "package f\n" + importHTTP + "func Handler(w http.ResponseWriter) {}\n"}, nil, "handler.go:3: func Handler(w http.ResponseWriter) is not the signature of a function; make it func(http.ResponseWriter, *http.Request), or func([context.Context], event.Event) ([*event.Event], [error]), with the event of github.com/cloudevents/sdk-go/v2"},
-		{"two contracts", files{"go.mod": framework, "f.go": registers, "handle.go": "package hello\nfunc Handle" + httpFunc}, nil, "functions-framework Hello http  f.go:4: functions.HTTP(\"Hello\", …)"},
+		{"two contracts", files{"go.mod": framework, "f.go": registers, "handle.go": "package hello\nfunc Handle" + httpFunc}, nil, "functions-framework Hello http  f.go:4: functions.HTTP(\"Hello\", …) also knative by handle.go:2: func Handle(w http.ResponseWriter, r *http.Request)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			app := bptest.Tree(t, tt.files)
@@ -120,6 +120,9 @@ func TestFindFunction(t *testing.T) {
 				got = kit.Line(err)
 			case f != nil:
 				got = strings.Join([]string{string(f.Contract), f.Target, string(f.Signature), f.Health, f.Evidence}, " ")
+				for _, o := range f.Also {
+					got += " also " + string(o.Contract) + " by " + o.Evidence
+				}
 			}
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)

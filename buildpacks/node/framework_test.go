@@ -5,6 +5,7 @@ import (
 
 	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/bptest"
+	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/function/functiontest"
 )
 
@@ -19,8 +20,10 @@ const write = async (v) => {
 };
 `
 	bp, out := tools(t)
+	const typed = "functions.typed('handle', async (v) => { await write(v); return { payload: v }; });\n"
 	for _, tt := range []struct{ kind, source, settings string }{
 		{"http", "functions.http('handle', async (req, res) => { await write(req.body); res.send('ok'); });\n", ""},
+		{"typed", typed, ""},
 		{"cloudevent", "functions.cloudEvent('handle', (event) => write(event));\n", ""},
 		{"legacyevent", "exports.handle = (data, context) => write({ data, context });\n", `{"target":"handle","signature":"event"}`},
 	} {
@@ -30,9 +33,20 @@ const write = async (v) => {
 			if tt.settings != "" {
 				r.Env[catalog.FunctionVariable] = tt.settings
 			}
-			s := bptest.Function(t, r, bp, out, map[string]string{"package.json": `{"dependencies":{"@google-cloud/functions-framework":"5.0.5"}}`, "index.js": registers + tt.source}, "index.js")(registers + tt.source).Ready()
+			version := "5.0.5"
+			if tt.kind == "typed" {
+				version = "3.5.1"
+			}
+			s := bptest.Function(t, r, bp, out, map[string]string{"package.json": `{"dependencies":{"@google-cloud/functions-framework":"` + version + `"}}`, "index.js": registers + tt.source}, "index.js")(registers + tt.source).Ready()
 			defer s.Stop()
 			functiontest.Framework(t, tt.kind, s.URL, s.Command())
 		})
+	}
+	r := bptest.New(t, catalog.NodeJS)
+	client(t, r)
+	_, err := r.Build(bp, map[string]string{"package.json": `{"dependencies":{"@google-cloud/functions-framework":"5.0.5"}}`, "index.js": registers + typed})
+	const want = "index.js registers handle as typed, which @google-cloud/functions-framework has in version 3 alone; the app gets 5.0.5; register it by http, or take version 3 of @google-cloud/functions-framework"
+	if err == nil || kit.Line(err) != want {
+		t.Errorf("%v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 
@@ -107,6 +108,20 @@ func (b Buildpack) describeFunction(f *functions.Found, w wanted) libcnb.DetectR
 	return kit.Detected(b.Out, "Node.js (%s by %s, %s)", functions.Title(f.Contract), f.Evidence, w.describe())
 }
 
+// checkTyped refuses a function that takes and returns a value where the framework has no such functions: those for Node.js have them in version 3 alone.
+func (b *build) checkTyped(f *functions.Found, l library) error {
+	if !f.Typed {
+		return nil
+	}
+	asked := cmp.Or(b.pkg.Dependencies[l.name], b.pkg.DevDependencies[l.name]) // what is installed may be in the registry alone
+	if major := firstNumber.FindString(asked); major == "3" || asked != "" && major == "" {
+		return nil
+	}
+	return kit.Errorf("register it by http, or take version 3 of "+l.name, "%s registers %s as typed, which %s has in version 3 alone; the app gets %s", f.Source, f.Target, l.name, kit.Pick(asked != "", asked, "a newer one"))
+}
+
+var firstNumber = pattern.New(`\d+`)
+
 // functionProcess is how the function starts; nil where the app starts it by itself. The layers get those with what starts it.
 func (b *build) functionProcess(layers *[]libcnb.LayerContributor) (*libcnb.Process, error) {
 	f := b.function
@@ -119,6 +134,9 @@ func (b *build) functionProcess(layers *[]libcnb.LayerContributor) (*libcnb.Proc
 		return nil, err
 	}
 	l := functionLibraries[f.Contract]
+	if err := b.checkTyped(f, l); err != nil {
+		return nil, err
+	}
 	layer, err := b.functionLayer(l)
 	if err != nil {
 		return nil, err

@@ -143,7 +143,7 @@ func (q *question) target(f *Found) error {
 		if q.s.Signature != "" && r.Signature != q.s.Signature {
 			return kit.Errorf("make signature = \""+string(r.Signature)+"\", or remove it", "[io.gitd.function] signature is %s, and %s registers %s as %s", q.s.Signature, r.File, r.Target, r.Signature)
 		}
-		f.Target, f.Signature, f.Source = r.Target, r.Signature, r.File
+		f.Target, f.Signature, f.Source, f.Typed = r.Target, r.Signature, r.File, r.Typed
 		f.Evidence += "; " + r.File + ": " + r.Line
 		return nil
 	}
@@ -168,6 +168,9 @@ func (q *question) target(f *Found) error {
 	}
 	if f.Signature == "" {
 		f.Signature = signatureOf(e)
+	}
+	if f.Signature != function.HTTP && len(e.Params) > 0 && slices.Contains([]string{"req", "request"}, e.Params[0]) {
+		return kit.Errorf("have it take an event, or make signature = \"http\"", "%s: %s answers requests, which does not fit the signature %s", f.Source, e.Line, f.Signature)
 	}
 	return nil
 }

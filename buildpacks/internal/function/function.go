@@ -22,6 +22,7 @@ type Found struct {
 	Evidence string            // what says so, in words: "handler.py: def handle(event)"
 	Also     []Other           // contracts that the app fits as well
 	Env      map[string]string // of func.yaml: plain values
+	Typed    bool              // it is registered as one that takes and returns a value
 	Own      string            // the line by which the app starts the framework itself; "" where the buildpack starts it
 }
 
@@ -45,6 +46,7 @@ type Registration struct {
 	Signature function.Signature
 	File      string
 	Line      string
+	Typed     bool // it takes and returns a value; its signature is HTTP
 }
 
 // Language is what the package asks of a language. Each function gets the folder of the app.

@@ -270,7 +270,7 @@ func scriptRegistered(app string) (all []Registration) {
 			if m[1] == "cloudEvent" {
 				signature = function.CloudEvent
 			}
-			all = append(all, Registration{m[2], signature, file, m[1] + "('" + m[2] + "', …)"})
+			all = append(all, Registration{m[2], signature, file, m[1] + "('" + m[2] + "', …)", m[1] == "typed"})
 		}
 	}
 	return all

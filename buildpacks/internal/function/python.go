@@ -99,7 +99,7 @@ func pythonRegistered(app string) (all []Registration) {
 			if m[1] == "cloud_event" {
 				signature = function.CloudEvent
 			}
-			all = append(all, Registration{m[2], signature, file, "@functions_framework." + m[1] + " def " + m[2]})
+			all = append(all, Registration{m[2], signature, file, "@functions_framework." + m[1] + " def " + m[2], m[1] == "typed"})
 		}
 	}
 	return all

@@ -97,8 +97,8 @@ func (p *Platform) channelHas(ctx context.Context, channel string, names []strin
 		return false, err
 	}
 	there, err := p.get(ctx, channels, channel)
-	if there == nil || err != nil {
-		return false, err
+	if there == nil || err != nil { // one that is gone, with its broker, delivers nothing
+		return err == nil, err
 	}
 	return kube.Is(there, "Ready", "True") && kube.Observed(there) && hasAll(there, l.Items, names), nil
 }

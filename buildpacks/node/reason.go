@@ -46,8 +46,14 @@ func (b *build) reason(said string, err error) error {
 			return found
 		}
 	}
+	if m := brokenInside.FindStringSubmatch(said); m != nil && b.tool.lock == "" && e.Next == "" {
+		return kit.Errorf("without a lock file each build takes the newest packages, and these may not fit each other: commit the lock file of a computer where it works", "%s: %s", e.Message, m[1])
+	}
 	return err
 }
+
+// brokenInside is an error in the code of a package.
+var brokenInside = pattern.New(`(?m)((?:TypeError|ReferenceError|SyntaxError): [^\n]+)\n\s+at [^\n]*/node_modules/`)
 
 // first is the first group of a match that is not empty.
 func first(match []string) string {

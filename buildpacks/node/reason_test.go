@@ -39,6 +39,8 @@ func TestReason(t *testing.T) {
 		{"a missing module", "npm", "Error: Cannot find module '@a/b/c'\n", "X failed: the package @a/b is not installed; add it to package.json: npm install @a/b"},
 		{"a file that a package lacks", "npm", "Error: Cannot find module 'there/lib/x'\n", "X failed: the installed version of the package there has no lib/x; a lock file keeps the versions that fit each other: commit the one of a computer where it works"},
 		{"webpack 4", "npm", "Error: error:0308010C:digital envelope routines::unsupported\n", `X failed: its webpack uses a hash that Node.js 24.1.0 does not have; set "engines": {"node": "16.x"} in package.json, or update webpack`},
+		{"packages that do not fit each other, without a lock file", "", "✖ ERROR TypeError: x is not a function\n    at /gitd-cache/node_modules/plugin/index.js:66:49\n", "X failed: TypeError: x is not a function; without a lock file each build takes the newest packages, and these may not fit each other: commit the lock file of a computer where it works"},
+		{"the same with one", "npm", "TypeError: x is not a function\n    at /gitd-cache/node_modules/plugin/index.js:66:49\n", "X failed"},
 		{"anything else", "npm", "TypeError: x is not a function\n", "X failed"},
 	}
 	locks := map[string]string{"npm": "package-lock.json", "yarn": "yarn.lock", "berry": "yarn.lock", "pnpm": "pnpm-lock.yaml", "bun": "bun.lock"}

@@ -172,7 +172,7 @@ func (s *suite) inShell(t *testing.T, c row) {
 	sh := exec.Command("/bin/sh", append([]string{"-c", `"$@"; exit $?`, "sh", s.program}, c.args...)...)
 	var out, errs bytes.Buffer
 	sh.Stdin, sh.Stdout, sh.Stderr, sh.Env = in, &out, &errs, append([]string{"COLOUR=red"}, c.env...)
-	sh.WaitDelay = 100 * time.Millisecond // for a child that is left behind
+	sh.WaitDelay = time.Second // for a child that is left behind; a busy machine may take long to read what the command wrote
 	err := sh.Run()
 	if sh.ProcessState == nil {
 		t.Fatal(err)

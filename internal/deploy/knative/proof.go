@@ -43,7 +43,7 @@ const proofLabel = "gitd.io/proof"
 
 // Bounds of a proof.
 const (
-	proofTime  = 90 * time.Second // until it is answered
+	proofTime  = 3 * time.Minute // until it is answered: an ingress on a busy machine takes its time
 	giveUpTime = 20 * time.Second
 	proofPort  = 8080
 	proofPath  = stream.ProofPath

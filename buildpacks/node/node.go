@@ -108,23 +108,24 @@ func Takes(app string) bool {
 // build is one build under way.
 type build struct {
 	Buildpack
-	ctx      libcnb.BuildContext
-	app      string
-	root     string // the workspace's, where its packages are installed; app where that is in none
-	rootPkg  *Package
-	members  []member // of the workspace, those that others depend on first
-	env      kit.Env
-	cache    *kit.Cache
-	pkg      *Package
-	tool     tool
-	node     nodeJS
-	key      string
-	programs map[string]string // the package managers on the PATH but npm, and their scripts
-	saidKept bool
-	npm      string // the folder of an npm that is not the builder's; "" for that
-	function *functions.Found
-	site     bool // the build's output is a static site: known when the build script has run
-	began    time.Time
+	ctx           libcnb.BuildContext
+	app           string
+	root          string // the workspace's, where its packages are installed; app where that is in none
+	rootPkg       *Package
+	members       []member // of the workspace, those that others depend on first
+	env           kit.Env
+	cache         *kit.Cache
+	pkg           *Package
+	tool          tool
+	node          nodeJS
+	key           string
+	programs      map[string]string // the package managers on the PATH but npm, and their scripts
+	saidKept      bool
+	serverVersion map[string]string // of frameworkServers
+	npm           string            // the folder of an npm that is not the builder's; "" for that
+	function      *functions.Found
+	site          bool // the build's output is a static site: known when the build script has run
+	began         time.Time
 }
 
 // Build implements libcnb.Builder.
@@ -331,6 +332,7 @@ func (b *build) runBuild() error {
 	if err := b.forNode(env); err != nil {
 		return err
 	}
+	b.noteServers()
 	done, err := b.keepCaches()
 	if err != nil {
 		return err

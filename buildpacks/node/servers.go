@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,6 +46,18 @@ func (p *Package) routed(app string) string {
 	return line
 }
 
+// noteServers notes the versions of the servers that go with the packages, while these are there: a layer that is taken over is not.
+func (b *build) noteServers() {
+	b.serverVersion = map[string]string{}
+	for name, s := range frameworkServers {
+		for _, pkg := range s.version {
+			for _, dir := range []string{b.app, b.root} {
+				b.serverVersion[name] = cmp.Or(b.serverVersion[name], moduleVersion(dir, pkg))
+			}
+		}
+	}
+}
+
 // serverLayer has the server of a framework that the app starts and does not list; nil where it needs none.
 func (b *build) serverLayer() (*kit.Layer, error) {
 	name, _, _ := strings.Cut(programOf(b.pkg.follow(b.pkg.startScript())), " ")
@@ -52,10 +65,7 @@ func (b *build) serverLayer() (*kit.Layer, error) {
 	if !ok || b.pkg.has(s.pkg) || b.rootPkg.has(s.pkg) || procfile.HasWeb(b.app) {
 		return nil, nil
 	}
-	version := ""
-	for _, pkg := range s.version {
-		version = kit.Pick(version == "", kit.Pick(moduleVersion(b.app, pkg) == "", moduleVersion(b.root, pkg), moduleVersion(b.app, pkg)), version)
-	}
+	version := b.serverVersion[name]
 	if version == "" {
 		return nil, nil
 	}

@@ -36,8 +36,7 @@ func TestRouted(t *testing.T) {
 // TestServerLayer: an app of Remix that is made for a platform with functions, and so lists no server, is served, without that platform's preset.
 func TestServerLayer(t *testing.T) {
 	files := map[string]string{
-		"package.json":     `{"type":"module","scripts":{"build":"node make.js remix vite:build"},"dependencies":{"@remix-run/node":"2.17.0"},"devDependencies":{"@remix-run/dev":"file:dev","@vercel/remix":"file:preset"}}`,
-		"dev/package.json": `{"name":"@remix-run/dev","version":"2.17.0"}`, "preset/package.json": `{"name":"@vercel/remix","version":"2.16.0","exports":{"./vite":"./vite.js"}}`, "preset/vite.js": "exports.vercelPreset = () => { throw new Error('of another platform') }",
+		"package.json":   `{"type":"module","scripts":{"build":"node make.js remix vite:build"},"dependencies":{"@remix-run/node":"2.17.0"},"devDependencies":{"@remix-run/dev":"npm:ms@2.1.3"}}`,
 		"vite.config.ts": "import { vercelPreset } from '@vercel/remix/vite';\nexport default { presets: [vercelPreset()] }\n",
 		"make.js":        "import fs from 'node:fs'; const { vercelPreset } = await import('@vercel/remix/vite'); vercelPreset(); fs.mkdirSync('build/server', {recursive: true}); fs.writeFileSync('build/server/index.js', fs.readFileSync('server.txt'))",
 		"server.txt": `const route = { id: 'root', path: '' };
@@ -62,6 +61,10 @@ export const publicPath = '/', assetsBuildDirectory = 'build/client', basename =
 	get := bptest.Serve(t, r, c, bptest.Port(t))
 	if got := get("/"); got != "hello" {
 		t.Errorf("it answers %q", got)
+	}
+	again, err := r.Build(bp, files)
+	if err != nil || again.Processes["web"].Command != "remix-serve" || !r.Reused("server") || !r.Reused("modules") {
+		t.Errorf("again: %v %v\n%s", err, again.Processes, out)
 	}
 	if !strings.Contains(out.String(), "Building a server for Node.js (vite.config.ts uses @vercel/remix/vite)") {
 		t.Errorf("it says %s", out)

@@ -75,6 +75,7 @@ func (b Buildpack) generate(app string, g *generator, env kit.Env, cache *kit.Ca
 	}
 	env.Default("HUGO_CACHEDIR", store)
 	env.Default("GOFLAGS", "-modcacherw")
+	env.Default("MDBOOK_OUTPUT__HTML__COPY_FONTS", "false") // Debian's mdBook has none, but names a style sheet of them
 	args := g.args
 	if g.pkg == "hugo" && env["HUGO_BASEURL"] == "" {
 		args = append(args[:len(args):len(args)], "--baseURL", "/") // the site answers under a name that the build does not know

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +35,20 @@ func Adopt(socket string) (*Adopted, error) {
 	return greet(u)
 }
 
+// Leaving finds the proxies that another one has taken over from, and that still have connections, of those at a socket; but for known ones, which obey a gitd.
+func Leaving(socket string, known ...int) (all []*Adopted) {
+	found, _ := filepath.Glob(socket + ".*")
+	for _, at := range found {
+		if pid, err := strconv.Atoi(strings.TrimPrefix(at, socket+".")); err != nil || slices.Contains(known, pid) {
+			continue
+		}
+		if a, err := Adopt(at); err == nil {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // greet hears who a proxy is.
 func greet(c *net.UnixConn) (*Adopted, error) {
 	a := &Adopted{link: &link{Link: wire.NewLink(c), waiting: map[uint64]chan struct{}{}, known: map[*Instance]bool{}, counts: map[string]*wire.Revisioned{}}, listeners: map[string]net.Listener{}}
@@ -55,6 +72,15 @@ func greet(c *net.UnixConn) (*Adopted, error) {
 	}
 	return a, nil
 }
+
+// Current says whether a gitd of this build can lead it.
+func (a *Adopted) Current() bool {
+	h := &a.link.hello
+	return h.Version == wire.Version && h.Edition == edition() && !h.Leaving
+}
+
+// Domain is what the names of apps end with that it serves.
+func (a *Adopted) Domain() string { return a.link.hello.Domain }
 
 // Listener returns the listener of a name ("http", "https"), where the proxy has it at this address; else nil.
 func (a *Adopted) Listener(name, address string) net.Listener {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/parts"
-	"github.com/gitd-io/gitd/internal/parts/partstest"
 	"github.com/gitd-io/gitd/internal/proxy/process"
 	"github.com/gitd-io/gitd/internal/proxy/wire"
 )
@@ -112,7 +111,7 @@ func gitds(t *testing.T, socket string) func(Options) (*Proxy, *Revision) {
 
 // A gitd that is killed leaves its proxy, which serves on; the next one finds it with its listeners and its counts, and one of another build replaces it.
 func TestAdopt(t *testing.T) {
-	partstest.Serving(t)
+	serving(t)
 	socket := filepath.Join(t.TempDir(), "proxy.sock")
 	begin := gitds(t, socket)
 	first, _ := begin(Options{})
@@ -166,7 +165,7 @@ func TestAdopt(t *testing.T) {
 
 // A gitd of another build replaces the proxy, which answers what it has, and ends.
 func TestAdopt_OfAnotherBuild(t *testing.T) {
-	partstest.Serving(t)
+	serving(t)
 	socket := filepath.Join(t.TempDir(), "proxy.sock")
 	begin := gitds(t, socket)
 	first, _ := begin(Options{})

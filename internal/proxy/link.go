@@ -34,9 +34,9 @@ func (p *Proxy) links() []*link {
 }
 
 // tellAll tells a proxy all that there is. It is called with mu held, as all that tells.
-func (p *Proxy) tellAll(l *link) {
+func (p *Proxy) tellAll(l *link, keep bool) {
 	l.known = map[*Instance]bool{}
-	setup := wire.Setup{Trusted: p.o.Trusted, Connections: p.o.Limits.Connections, PerAddress: p.o.Limits.PerAddress, Proxies: p.o.Limits.Proxies, Own: slices.Sorted(maps.Keys(p.o.Own)), OwnAddress: p.own.listener.Addr().String()}
+	setup := wire.Setup{Trusted: p.o.Trusted, Connections: p.o.Limits.Connections, PerAddress: p.o.Limits.PerAddress, Proxies: p.o.Limits.Proxies, Own: slices.Sorted(maps.Keys(p.o.Own)), OwnAddress: p.own.listener.Addr().String(), Domain: p.o.Domain, Keep: keep}
 	if s := p.o.Secure; s != nil {
 		setup.Secure = &wire.Secure{Port: s.Port, Stay: s.Stay, HSTS: s.HSTS, Wanted: s.Wanted != nil}
 	}
@@ -49,7 +49,9 @@ func (p *Proxy) tellAll(l *link) {
 		}
 	}
 	tellRoutes(l, nil, p.routes, nil, p.named)
-	newServed().tell(l, p.certs)
+	if !keep {
+		newServed().tell(l, p.certs)
+	}
 	l.Tell(wire.KindWhole, struct{}{})
 }
 

@@ -34,6 +34,8 @@ type Options struct {
 	Socket  string              // to which the next gitd comes, so that the proxy serves on without one; "": the proxy ends with this process
 	Adopted *Adopted            // a proxy that was found already
 	Held    func() *os.File     // returns a descriptor that is at its end when the service is stopped, for the proxy; nil, or nil returned: no service manager holds the other end
+	Domain  string              // what the names of apps end with
+	Keeps   bool                // it knows no settings: those of the adopted proxy stay, with its certificates and listeners
 	Trusted []netip.Prefix
 	Secure  *Secure // nil: there is no HTTPS
 	Limits  Limits
@@ -163,13 +165,10 @@ func (p *Proxy) Settle() { p.ask(context.Background(), wire.KindAsk, wire.Asked{
 // Refresh waits for the counts of now.
 func (p *Proxy) Refresh() { p.ask(context.Background(), wire.KindAsk, wire.Asked{Counts: true}) }
 
-// ask asks the proxy something, and those that leave, and returns false where one ended before it answered, or ctx did.
+// ask asks the proxy something, and those that leave, and returns false where the first ended before it answered, or ctx did.
 func (p *Proxy) ask(ctx context.Context, kind wire.Kind, q wire.Asked) bool {
 	p.mu.Lock()
 	asked := p.links()
-	if kind == wire.KindLeave || kind == wire.KindStay {
-		asked = asked[:min(1, len(asked))]
-	}
 	if p.link == nil {
 		p.mu.Unlock()
 		return false
@@ -188,7 +187,7 @@ func (p *Proxy) ask(ctx context.Context, kind wire.Kind, q wire.Asked) bool {
 		ctx, cancel = context.WithTimeout(ctx, settleTime)
 		defer cancel()
 	}
-	all := true
+	answered := true
 	for i, l := range asked {
 		select {
 		case <-done[i]:
@@ -199,9 +198,9 @@ func (p *Proxy) ask(ctx context.Context, kind wire.Kind, q wire.Asked) bool {
 			delete(l.waiting, q.Number)
 			p.mu.Unlock()
 		}
-		all = false
+		answered = answered && i > 0
 	}
-	return all
+	return answered
 }
 
 // Refused returns how many requests were answered without a revision, by the reason.

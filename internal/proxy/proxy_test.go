@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app/apptest"
-	"github.com/gitd-io/gitd/internal/parts/partstest"
 	"github.com/gitd-io/gitd/internal/proxy/process"
 )
 
@@ -208,7 +207,7 @@ func TestMaintenanceAndOwn(t *testing.T) {
 
 // A proxy that is killed costs what it has under way: what waits in the listener, and all that comes later, the next one answers, over HTTPS too.
 func TestKilled(t *testing.T) {
-	partstest.Serving(t)
+	serving(t)
 	p := newFor(t, Options{Secure: &Secure{Port: 443}})
 	p.o.Inside = nil
 	r := p.NewRevision("shop/1", RevisionOptions{App: "shop"})

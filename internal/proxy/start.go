@@ -62,7 +62,23 @@ func (p *Proxy) serve(plain, secure net.Listener) error {
 		p.tasks.Go(func() { p.keep(l) })
 	}
 	p.Refresh()
+	if !there {
+		p.reportFromNow()
+	}
 	return nil
+}
+
+// reportFromNow has reports leave out what was counted before this gitd came.
+func (p *Proxy) reportFromNow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.keys {
+		c := r.total()
+		r.reported.busy, r.reported.requests = c.Busy, c.Requests
+		if p.link != nil {
+			r.reported.at = max(r.reported.at, p.link.at)
+		}
+	}
 }
 
 // How long a proxy may take to say who it is, and the pause before another one is started after one that did not live long.
@@ -82,7 +98,7 @@ func (p *Proxy) start() (*link, error) {
 	var l, old *link
 	if found != nil {
 		found.forget()
-		if l = found.link; l.hello.Version != wire.Version || l.hello.Edition != edition() || l.hello.Leaving {
+		if l = found.link; !found.Current() {
 			l, old = nil, l
 		}
 	}
@@ -98,6 +114,10 @@ func (p *Proxy) start() (*link, error) {
 		made.forget()
 		l = made.link
 	}
+	var others []*Adopted
+	if p.o.Socket != "" {
+		others = p.others()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.link = l
@@ -107,7 +127,7 @@ func (p *Proxy) start() (*link, error) {
 		}
 		p.refused, p.turned = p.refusedUndo, p.turnedUndo
 	}
-	p.tellAll(l)
+	p.tellAll(l, p.o.Keeps && found != nil && l == found.link)
 	p.tellListeners(l)
 	if p.o.Held != nil {
 		if f := p.o.Held(); f != nil {
@@ -117,14 +137,33 @@ func (p *Proxy) start() (*link, error) {
 	}
 	if old != nil {
 		p.o.Log("another build of the proxy takes over from process %d, which keeps its connections until they end, for %s at most", old.hello.PID, leaveTime)
-		if old.hello.Version == wire.Version {
-			p.tellAll(old)
-			p.leaving = append(p.leaving, old)
-		}
-		old.Tell(wire.KindLeave, wire.Asked{For: leaveTime, Next: l.hello.PID})
-		p.tasks.Go(func() { p.seeOff(old) })
+		p.follow(old)
+		old.Tell(wire.KindLeave, wire.Asked{For: leaveTime})
+	}
+	for _, a := range others {
+		p.follow(a.link)
 	}
 	return l, nil
+}
+
+// others finds the proxies that leave and are not followed yet.
+func (p *Proxy) others() []*Adopted {
+	p.mu.Lock()
+	var known []int
+	for _, l := range p.leaving {
+		known = append(known, l.hello.PID)
+	}
+	p.mu.Unlock()
+	return Leaving(p.o.Socket, known...)
+}
+
+// follow tells a proxy that leaves what there is, and all that changes. It is called with mu held.
+func (p *Proxy) follow(old *link) {
+	if old.hello.Version == wire.Version {
+		p.tellAll(old, p.o.Keeps)
+		p.leaving = append(p.leaving, old)
+	}
+	p.tasks.Go(func() { p.seeOff(old) })
 }
 
 // leaveTime bounds how long a proxy of another build keeps connections: WebSockets, and answers that go on and on.
@@ -311,9 +350,12 @@ func (p *Proxy) stopKeeping() {
 	}
 }
 
-// Close ends the link, and the proxy with it.
+// Close ends the link, and the proxy with it, or leaves it as it is told to stay.
 func (p *Proxy) Close() {
 	p.stopKeeping()
+	if p.o.Keeps {
+		p.Settle()
+	}
 	p.mu.Lock()
 	l := p.link
 	p.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/parts"
-	"github.com/gitd-io/gitd/internal/parts/partstest"
 )
 
 // restarts are gitds one after the other, over one proxy.
@@ -31,7 +31,7 @@ type restarts struct {
 }
 
 func newRestarts(t *testing.T) *restarts {
-	partstest.Serving(t)
+	serving(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -205,31 +205,121 @@ func TestUpgrade(t *testing.T) {
 	r.gone("with its gitd")
 }
 
-// A proxy that another build has taken over from, and whose gitd has ended, ends when the next one has: nothing of gitd is left.
+// A proxy that another build has taken over from is found by each gitd that comes, and by what stops everything.
 func TestUpgrade_ThenStopped(t *testing.T) {
 	r := newRestarts(t)
 	p := r.next(nil)
 	socket, frames := r.open("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
-	r.build()
+	for range 2 {
+		r.build()
+		r.end(p, time.Minute)
+		p = r.next(nil)
+	}
 	r.end(p, time.Minute)
-	p = r.next(nil)
-	r.end(p, time.Minute)
+	apptest.Eventually(t, 20*time.Second, "the proxy in between has ended", func() bool { return syscall.Kill(r.old[1], 0) != nil })
 	_, _ = io.WriteString(socket, "ping")
-	if b := make([]byte, 4); true {
-		if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
-			t.Errorf("the WebSocket, while there is no gitd: %q, %v", b, err)
-		}
+	b := make([]byte, 4)
+	if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
+		t.Errorf("the WebSocket, while there is no gitd: %q, %v", b, err)
+	}
+	p = r.next(nil)
+	p.Refresh()
+	p.mu.Lock()
+	followed, had := len(p.leaving), p.keys["shop/1"].instances[0]
+	p.mu.Unlock()
+	if followed != 1 || had.Sockets() != 1 {
+		t.Errorf("the next gitd follows %d, and knows of %d WebSockets", followed, had.Sockets())
+	}
+	p.Close()
+	all := Leaving(r.socket)
+	if len(all) != 1 {
+		t.Fatalf("%d are found", len(all))
 	}
 	found, err := Adopt(r.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := found.Leave(t.Context()); err != nil {
-		t.Error(err)
+	for _, a := range append(all, found) {
+		if err := a.Leave(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 	r.gone("as it was told")
-	apptest.Eventually(t, 20*time.Second, "the proxy before has ended", func() bool { return syscall.Kill(r.old[0], 0) != nil })
+	if syscall.Kill(r.old[0], 0) == nil {
+		t.Error("the first proxy is left")
+	}
 	if _, err := frames.ReadByte(); err == nil || strings.Contains(err.Error(), "timeout") {
 		t.Errorf("the WebSocket: %v", err)
 	}
+}
+
+// What a proxy has counted before a gitd adopts it, and what one before it has, is no load of now: the autoscaler would start instances for it.
+func TestReport_AfterARestart(t *testing.T) {
+	for name, build := range map[string]bool{"restart": false, "upgrade": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRestarts(t)
+			p := r.next(nil)
+			_, _ = r.open("/", "")
+			r.open("/slow", "")
+			if build {
+				r.build()
+			}
+			r.end(p, time.Minute)
+			p = r.next(nil)
+			p.mu.Lock()
+			shop := p.keys["shop/1"]
+			p.mu.Unlock()
+			if classes, _ := shop.Counts(); classes[2] != 2 {
+				t.Errorf("counted: %v", classes)
+			}
+			time.Sleep(lookTwice)
+			p.Refresh()
+			if got := shop.Report(time.Now()); got.RequestCount != 0 || got.AverageConcurrency != 0 {
+				t.Errorf("%v requests, %v at once", got.RequestCount, got.AverageConcurrency)
+			}
+			p.Shutdown(t.Context())
+			p.Close()
+		})
+	}
+}
+
+// A gitd for one command, which knows no settings, leads the proxy that serves on: it goes by the command's table, during it and after it, and keeps the rest, with the time that it stays.
+func TestKeeps(t *testing.T) {
+	r := newRestarts(t)
+	p, _ := r.begin(Options{Domain: "apps.test", Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	if err := p.Serve(r.l, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.pid = p.link.hello.PID
+	r.end(p, 2*time.Second)
+	found, err := Adopt(r.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !found.Current() || found.Domain() != "apps.test" {
+		t.Errorf("current: %t, domain %q", found.Current(), found.Domain())
+	}
+	p, _ = r.begin(Options{Adopted: found, Keeps: true})
+	if err := p.Serve(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.ask("during it", "shop.test", "hello")
+	after := p.NewRevision("shop/2", RevisionOptions{App: "shop"})
+	after.SetInstances([]*Instance{instance(t, after, func(w http.ResponseWriter, q *http.Request) {
+		_, _ = io.WriteString(w, "second for "+q.Header.Get("X-Forwarded-For"))
+	})})
+	p.Publish(&Table{Hosts: map[string]Route{"shop.test": {Split: Split{{after, 100}}}}})
+	p.Close()
+	q, _ := http.NewRequest(http.MethodGet, "http://"+r.l.Addr().String(), nil)
+	q.Host = "shop.test"
+	q.Header.Set("X-Forwarded-For", "192.0.2.1")
+	a, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if b, _ := io.ReadAll(a.Body); string(b) != "second for 192.0.2.1, 127.0.0.1" {
+		t.Errorf("after it: %q", b)
+	}
+	r.gone("when no gitd has come")
 }

@@ -124,8 +124,17 @@ func Adopt(data string) *proxy.Adopted {
 
 // adopt finds the proxy that serves on for this server: it waits from now on, however long the start takes.
 func (s *Server) adopt() {
-	if s.o.HandsOver && s.o.Adopted == nil && s.o.platform() == config.Local {
+	if (s.o.HandsOver || s.o.Offline) && s.o.Adopted == nil && s.o.platform() == config.Local {
 		s.o.Adopted, _ = proxy.Adopt(s.path(proxyFile))
+	}
+	if found := s.o.Adopted; found != nil && s.o.Offline {
+		if !found.Current() {
+			s.o.Log("a proxy of another build serves the apps while there is no server: what changes takes effect when gitd serve is started")
+			found.Close()
+			s.o.Adopted = nil
+			return
+		}
+		s.o.Config.Server.Domain = found.Domain()
 	}
 	if found := s.o.Adopted; found != nil {
 		s.onClose(func() error { found.Close(); return nil })

@@ -69,11 +69,18 @@ func runWithServer(ctx context.Context, asked operation.Declaration, data string
 	if err != nil {
 		return 1, err
 	}
-	s, err := Open(ctx, offlineOptions(data, before, telemetry.Messages(log.Detail)))
+	o := offlineOptions(data, before, telemetry.Messages(log.Detail))
+	o.Offline = true
+	s, err := Open(ctx, o)
 	if err != nil {
 		return 1, err
 	}
 	defer s.Close()
+	if s.o.Adopted != nil { // the proxy of a server that is gone serves on: it learns what changes
+		if err := s.runner.serve(Listeners{}); err != nil {
+			return 1, err
+		}
+	}
 	if err := s.Start(ctx); err != nil {
 		return 1, err
 	}

@@ -25,6 +25,7 @@ type Options struct {
 	Tracer    *telemetry.Tracer  // nil: nothing is traced
 	HTTPSPort int                // of HTTPS; 0: there is none
 	Adopted   *proxy.Adopted     // the proxy that was there; nil: none was found yet
+	Offline   bool               // it stands in for the server, for one command, and knows no settings
 	HandsOver bool               // the proxy serves on for the next gitd when this one ends
 	Held      func() *os.File    // returns a descriptor that is at its end when the service is stopped; nil: no service manager holds the other end
 }

@@ -46,7 +46,7 @@ func Purge(ctx context.Context, data string, log *app.Log) error {
 		}
 	}
 	s := &Server{o: offlineOptions(data, nil, nil)}
-	if err := s.endProxy(ctx); err != nil {
+	if err := s.endProxies(ctx); err != nil {
 		return err
 	}
 	if _, err := os.Stat(s.path("sandbox")); err == nil {
@@ -84,7 +84,7 @@ func isData(data string) error {
 		return err
 	}
 	for _, e := range entries {
-		if name := e.Name(); !slices.Contains(ownNames, strings.TrimSuffix(name, ".new")) && !strings.HasPrefix(name, ".write-test-") && !strings.HasPrefix(name, ".new-") {
+		if name := e.Name(); !slices.Contains(ownNames, strings.TrimSuffix(name, ".new")) && !strings.HasPrefix(name, ".write-test-") && !strings.HasPrefix(name, ".new-") && !strings.HasPrefix(name, proxyFile) {
 			return app.Errorf(app.CodeInvalidInput, "name gitd's own: --data DIR",
 				"%s is not a data directory of gitd: it has no %s, and %s in it is not gitd's", data, databaseFile, name)
 		}

@@ -61,7 +61,7 @@ func (s *Server) openMachine(ctx context.Context) (runner, error) {
 		Sink: func(app string, id int64) http.Handler { return m.brokers.Inside(event.Owner{App: app, ID: id}) },
 		Dir:  s.path("platform"), Domain: c.Server.Domain, Host: m.host, Registry: m.registry,
 		Layers: m.layers, Config: s.config, Log: s.o.Log, TrustedProxies: c.HTTP.TrustedProxies, Domains: domains, Secure: s.secure(),
-		Socket: s.path(proxyFile), Adopted: s.o.Adopted, Held: s.o.Held, Limits: connectionLimits(s.o), Own: map[string]http.Handler{event.Host: s.takeEvents(m.brokers, m.brokers.Outside())},
+		Socket: s.path(proxyFile), Adopted: s.o.Adopted, Held: s.o.Held, Keeps: s.o.Offline, Limits: connectionLimits(s.o), Own: map[string]http.Handler{event.Host: s.takeEvents(m.brokers, m.brokers.Outside())},
 		Prepared: cmp.Or(c.Machine.Prepared, -1),
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -27,15 +28,20 @@ func Stop(ctx context.Context, data string, log *app.Log) error {
 		return err
 	}
 	defer held.Close()
-	found, err := proxy.Adopt(s.path(proxyFile))
-	if err != nil { // none answers: it has ended, or there was none
-		log.Step("Nothing of gitd serves %s", data)
-		return nil
+	all := s.proxies()
+	if len(all) > 0 {
+		log.Step("The proxy answers what is under way")
 	}
-	log.Step("The proxy answers what is under way")
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
-	if err := found.Leave(ctx); err != nil {
+	ended := make(chan error)
+	for _, found := range all {
+		go func() { ended <- found.Leave(ctx) }()
+	}
+	for range all {
+		err = errors.Join(err, <-ended)
+	}
+	if err != nil {
 		return app.Wrap(err, app.CodeUnavailable, "end it: kill -9, with its number", "the proxy does not end")
 	}
 	log.Step("Nothing of gitd serves %s", data)
@@ -95,17 +101,26 @@ func (s *Server) serving() (int, error) {
 	return int(cred.Pid), nil
 }
 
-// endProxy ends a proxy whose gitd is gone, with what it has under way.
-func (s *Server) endProxy(ctx context.Context) error {
-	found, err := proxy.Adopt(s.path(proxyFile))
-	if err != nil {
-		return nil // none answers
+// proxies are those that answer, whose gitd is gone: the one that serves on, and those that another one has taken over from.
+func (s *Server) proxies() []*proxy.Adopted {
+	all := proxy.Leaving(s.path(proxyFile))
+	if found, err := proxy.Adopt(s.path(proxyFile)); err == nil {
+		all = append(all, found)
 	}
-	if err := os.Remove(s.path(proxyFile)); err != nil { // by which it knows
-		found.Close()
-		return err
+	return all
+}
+
+// endProxies ends proxies whose gitd is gone, with what they have under way.
+func (s *Server) endProxies(ctx context.Context) (err error) {
+	all := s.proxies()
+	sockets, _ := filepath.Glob(s.path(proxyFile) + "*")
+	for _, socket := range sockets {
+		err = errors.Join(err, os.Remove(socket)) // by which they know
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return found.End(ctx)
+	for _, found := range all {
+		err = errors.Join(err, found.End(ctx))
+	}
+	return err
 }

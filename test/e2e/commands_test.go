@@ -76,7 +76,7 @@ type command func(w *world, ts *testscript.TestScript, args []string) (output, e
 //	pause DURATION        for what cannot be waited for: that nothing happens
 func table() map[string]command {
 	return map[string]command{
-		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe, "crashserve": cmdCrashServe,
+		"sockets": cmdSockets, "serve": cmdServe, "stopserve": cmdStopServe, "killserve": cmdKillServe, "stall": cmdStall, "crashserve": cmdCrashServe,
 		"gitd": cmdGitd, "user": cmdUser, "key": cmdKey, "as": cmdAs, "git": cmdGit, "ssh": cmdSSH, "app": cmdApp, "commit": cmdCommit, "example": cmdExample,
 		"http": cmdHTTP, "load": cmdLoad, "procs": cmdProcs, "pushes": cmdPushes, "kills": cmdKills, "clock": cmdClock, "leaks": cmdLeaks, "restarts": cmdRestarts,
 		"start": cmdStart, "type": cmdType, "await": cmdAwait, "interrupt": cmdInterrupt, "finish": cmdFinish, "pause": cmdPause, "run": cmdRun,

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -58,6 +60,25 @@ func cmdStopServe(w *world, ts *testscript.TestScript, _ []string) (output, erro
 
 func cmdKillServe(w *world, ts *testscript.TestScript, _ []string) (output, error) {
 	return w.endServer(ts, (*server).kill)
+}
+
+// stallVariable says for how long the command stall stops the server, whatever the script says.
+const stallVariable = "GITD_E2E_STALL"
+
+// cmdStall stops the server for a time, by SIGSTOP, and has it go on.
+func cmdStall(w *world, ts *testscript.TestScript, args []string) (output, error) {
+	if w.server == nil || len(args) != 1 {
+		ts.Fatalf("usage, with a server running: stall DURATION")
+	}
+	length := args[0]
+	if v := os.Getenv(stallVariable); v != "" {
+		length = v
+	}
+	d, err := time.ParseDuration(length)
+	ts.Check(err)
+	ts.Check(w.server.cmd.Process.Signal(syscall.SIGSTOP))
+	time.Sleep(d)
+	return output{}, w.server.cmd.Process.Signal(syscall.SIGCONT)
 }
 
 func (w *world) endServer(ts *testscript.TestScript, end func(*server) error) (output, error) {

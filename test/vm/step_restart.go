@@ -32,8 +32,10 @@ func restartStep(_ context.Context, t *trial) error {
 			t.check(when+": "+a+" runs in the same processes", "^"+firstOf(before[a])+`( |$)`, t.sh(pids(a)))
 		}
 	}
+	proxy := t.sh(pgrepProxy)
 	t.under("restart", "systemctl restart gitd", 0)
 	same("restart")
+	t.check("restart: the proxy is the same process", "^"+firstOf(proxy)+"$", t.sh(pgrepProxy))
 	t.check("restart: a request under way ends well", "held", t.sh("cat /tmp/held"))
 	t.under("kill -9", "systemctl kill -s KILL --kill-whom=main gitd", 1) // one may be under way
 	t.until("kill -9: it is started again", 30*time.Second, "^active$", "systemctl is-active gitd")
@@ -43,12 +45,16 @@ func restartStep(_ context.Context, t *trial) error {
 		t.sh("systemctl stop gitd; echo exit $?"))
 	t.check("stop: result", "^success$", t.sh("systemctl show -P Result gitd"))
 	same("stop")
+	t.until("stop: the proxy has ended", 40*time.Second, "^none$", pgrepProxy+" || echo none")
 	t.check("start", "^exit 0", t.sh("systemctl start gitd; echo exit $?"))
 	t.until("start: answers", 30*time.Second, "^probe v", t.ask("probe", "/"))
 	same("start")
 	t.walls("after a start")
 	return nil
 }
+
+// pgrepProxy prints the process of the proxy.
+const pgrepProxy = "pgrep -x gitd-proxy"
 
 func firstOf(pids string) string {
 	var first string

@@ -50,6 +50,7 @@ type Options struct {
 	Socket      string              // of the proxy, for the next process; "": the proxy ends with this one
 	Adopted     *proxy.Adopted      // a proxy that was found already
 	Held        func() *os.File     // see proxy.Options
+	Keeps       bool                // see proxy.Options
 	ProxyInside func(*net.UnixConn) // runs the proxy in this process, for tests; nil: it is gitd-proxy
 
 	Domains          map[string][]deploy.Domain // by service, as SetDomains was told before; the platform does not keep them
@@ -139,7 +140,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 	for name, h := range o.Own {
 		own[name+"."+o.Domain] = h
 	}
-	p.proxy = proxy.New(proxy.Options{Inside: o.ProxyInside, Socket: o.Socket, Adopted: o.Adopted, Held: o.Held, Trusted: o.TrustedProxies, Secure: o.Secure, Limits: o.Limits, Own: own, Log: o.Log})
+	p.proxy = proxy.New(proxy.Options{Inside: o.ProxyInside, Socket: o.Socket, Adopted: o.Adopted, Held: o.Held, Keeps: o.Keeps, Domain: o.Domain, Trusted: o.TrustedProxies, Secure: o.Secure, Limits: o.Limits, Own: own, Log: o.Log})
 	p.spares = newSpares(p)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if err := p.load(); err != nil {

@@ -42,7 +42,13 @@ type Process struct {
 	left    chan struct{}                    // closed when all is answered after Leave
 
 	isLeaving atomic.Bool
-	led       gate // open while gitd answers its own hosts
+	outlasts  atomic.Bool // its connections, after another proxy has taken over
+	hurry     chan struct{}
+	hurried   sync.Once // closes hurry: it outlasts nothing any more
+	socket    string    // "" for none
+	next      chan *net.UnixConn
+	ours      atomic.Pointer[func() bool] // whether the socket is still there
+	led       gate                        // open while gitd answers its own hosts
 
 	mu sync.Mutex // mu guards the following
 
@@ -65,11 +71,12 @@ type Process struct {
 type whole struct {
 	revisions map[string]bool
 	instances map[string]bool
+	kept      bool // the setup was
 }
 
 // New returns a Process that serves nothing yet.
 func New(o Options) *Process {
-	p := &Process{o: o, ended: make(chan struct{}), left: make(chan struct{}), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
+	p := &Process{o: o, ended: make(chan struct{}), left: make(chan struct{}), hurry: make(chan struct{}), next: make(chan *net.UnixConn), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
 	p.asks.waiting = map[uint64]chan bool{}
 	p.plane.Store(dataplane.New(nil))
 	p.server = dataplane.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +98,7 @@ func (p *Process) Serve(c *net.UnixConn) error {
 		before.End(net.ErrClosed)
 	}
 	p.link, p.whole = l, nil
-	hello := wire.Hello{PID: os.Getpid(), Version: wire.Version, Edition: p.o.Edition, Leaving: p.isLeaving.Load()}
+	hello := wire.Hello{PID: os.Getpid(), Version: wire.Version, Edition: p.o.Edition, Leaving: p.isLeaving.Load(), Domain: p.setup.Domain}
 	var files []*os.File
 	for name, at := range p.listeners {
 		if name == wire.Inside {
@@ -197,7 +204,13 @@ func (p *Process) take(l *wire.Link, f *wire.Frame) error {
 	case wire.KindHeld:
 		return p.hold(f.Files)
 	case wire.KindLeave:
-		return into(f, func(m *wire.Asked) error { p.leaving.Do(func() { go p.leave(*m) }); return nil })
+		return into(f, func(m *wire.Asked) error {
+			if m.For == 0 {
+				p.hurried.Do(func() { close(p.hurry) })
+			}
+			p.leaving.Do(func() { go p.leave(*m) })
+			return nil
+		})
 	default:
 		p.o.Log("proxy: gitd says something that this version does not know (%d)", f.Kind)
 	}
@@ -245,7 +258,7 @@ func (p *Process) leave(m wire.Asked) {
 		_ = l.Close()
 	}
 	if m.For > 0 {
-		p.outlast(m.For, m.Next)
+		p.outlast(m.For)
 	}
 	p.server.SetKeepAlivesEnabled(false)
 	time.Sleep(leavePause)

@@ -256,13 +256,16 @@ func (p *Process) drain(m *wire.Asked) error {
 
 // begin begins a whole.
 func (p *Process) begin(m *wire.Setup) error {
+	p.whole = &whole{revisions: map[string]bool{}, instances: map[string]bool{}, kept: m.Keep && p.known}
+	p.routes, p.named = map[string]*wire.Route{}, map[string][]wire.Target{}
+	if p.whole.kept {
+		return nil
+	}
 	p.own.Store(&m.OwnAddress)
 	if !p.known || !sameSetup(&p.setup, m) {
 		p.replacePlane(m)
 	}
 	p.setup, p.known = *m, true
-	p.whole = &whole{revisions: map[string]bool{}, instances: map[string]bool{}}
-	p.routes, p.named = map[string]*wire.Route{}, map[string][]wire.Target{}
 	p.certs.begin()
 	return nil
 }
@@ -274,8 +277,10 @@ func (p *Process) end() {
 	if w == nil {
 		return
 	}
-	p.stay.until, p.stay.stopped = time.Time{}, false
-	p.led.open()
+	if !w.kept {
+		p.stay.until, p.stay.stopped = time.Time{}, false
+		p.led.open()
+	}
 	p.publish()
 	p.publishCertificates()
 	for key, r := range p.revisions {

@@ -15,11 +15,11 @@ const lookForSocket = time.Second
 // next gitd cannot find it: the socket was removed with the data directory, is another proxy's, or could not be made ("" for none). Where none comes, it leaves when the time to stay is over.
 func (p *Process) Run(c *net.UnixConn, socket string) {
 	defer p.stop()
-	next := make(chan *net.UnixConn)
-	ours := p.await(socket, next)
+	p.socket = socket
+	awaits := p.await(socket)
 	for {
 		err := p.Serve(c)
-		if ours == nil {
+		if !awaits {
 			return
 		}
 		if !p.isLeaving.Load() {
@@ -28,11 +28,11 @@ func (p *Process) Run(c *net.UnixConn, socket string) {
 		tick := time.NewTicker(lookForSocket)
 		for c = nil; c == nil; {
 			select {
-			case c = <-next:
+			case c = <-p.next:
 			case <-p.left:
 				return
 			case <-tick.C:
-				if !ours() && !p.isLeaving.Load() {
+				if (!p.isLeaving.Load() || p.outlasts.Load()) && !(*p.ours.Load())() {
 					return
 				}
 				if p.overdue() {
@@ -44,16 +44,16 @@ func (p *Process) Run(c *net.UnixConn, socket string) {
 	}
 }
 
-// await listens for the next gitd. The function says whether the socket is still there; nil where there is none.
-func (p *Process) await(socket string, next chan<- *net.UnixConn) (ours func() bool) {
+// await listens for the next gitd, and returns false where it cannot.
+func (p *Process) await(socket string) bool {
 	if socket == "" {
-		return nil
+		return false
 	}
 	_ = os.Remove(socket)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socket})
 	if err != nil {
 		p.o.Log("gitd-proxy: requests are not served while gitd is away: %v", err)
-		return nil
+		return false
 	}
 	l.SetUnlinkOnClose(false)
 	made, err := os.Lstat(socket)
@@ -62,8 +62,13 @@ func (p *Process) await(socket string, next chan<- *net.UnixConn) (ours func() b
 	}
 	if err != nil {
 		_ = l.Close()
-		return nil
+		return false
 	}
+	ours := func() bool {
+		now, err := os.Lstat(socket)
+		return err == nil && os.SameFile(made, now)
+	}
+	p.ours.Store(&ours)
 	p.control.Store(l)
 	go func() {
 		for {
@@ -76,17 +81,14 @@ func (p *Process) await(socket string, next chan<- *net.UnixConn) (ours func() b
 				continue
 			}
 			select {
-			case next <- c:
+			case p.next <- c:
 			case <-p.ended:
 				_ = c.Close()
 				return
 			}
 		}
 	}()
-	return func() bool {
-		now, err := os.Lstat(socket)
-		return err == nil && os.SameFile(made, now)
-	}
+	return true
 }
 
 // Terminate has a proxy leave that no gitd tells what to do: the machine is going down, or no gitd has come.

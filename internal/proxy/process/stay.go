@@ -1,13 +1,13 @@
 package process
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/proxy/wire"
-	"golang.org/x/sys/unix"
 )
 
 // stay is what is known of how long to serve without a gitd. The Process' mu guards it.
@@ -61,21 +61,33 @@ func (p *Process) hold(files []*os.File) error {
 }
 
 // outlast keeps the connections that there are until they have ended, and for so long at most. Each is closed with the answer to its next request; one without a request, when it has been idle for as long as any may be.
-// A gitd tells it all changes meanwhile. When there is neither a gitd nor the proxy that has taken over, everything of gitd is to end.
-func (p *Process) outlast(most time.Duration, next int) {
-	other, err := unix.PidfdOpen(next, 0)
-	if err == nil {
-		defer unix.Close(other)
+// The gitd that there is, and each that comes after it, finds this proxy at a socket of its own, and tells it all changes.
+func (p *Process) outlast(most time.Duration) {
+	if p.socket != "" {
+		own := fmt.Sprintf("%s.%d", p.socket, os.Getpid())
+		if p.await(own) {
+			p.outlasts.Store(true)
+			defer func() {
+				p.outlasts.Store(false)
+				_ = p.control.Load().Close()
+				_ = os.Remove(own)
+			}()
+		}
 	}
-	for until := time.Now().Add(most); time.Now().Before(until); time.Sleep(50 * lookAgain) {
+	for until := time.Now().Add(most); time.Now().Before(until); {
 		if open, _ := p.seen.Counts(); open == 0 {
 			return
 		}
 		p.mu.Lock()
-		alone, stopped := p.link == nil, p.stay.stopped
+		alone := p.link == nil
 		p.mu.Unlock()
-		if alone && (stopped || err == nil && unix.PidfdSendSignal(other, 0, nil, 0) != nil) {
+		if alone && p.overdue() {
 			return
+		}
+		select {
+		case <-p.hurry:
+			return
+		case <-time.After(50 * lookAgain):
 		}
 	}
 }

@@ -46,6 +46,7 @@ type Hello struct {
 	Edition   string   // of the program
 	Listeners []string // what the descriptors are
 	Leaving   bool     `json:",omitempty"` // it takes no more, and no gitd can lead it
+	Domain    string   `json:",omitempty"` // of the Setup
 }
 
 // Setup is how to serve. It begins a whole: what is not named until KindWhole is no more.
@@ -58,6 +59,8 @@ type Setup struct {
 	Own         []string // hosts that gitd answers itself
 	OwnAddress  string   // where it does: an address of a unix socket
 	Drain       time.Duration
+	Domain      string // what names of apps end with: for a gitd that keeps the setup
+	Keep        bool   `json:",omitempty"` // the setup and the certificates stay as they are: a gitd for one command, which knows no settings
 }
 
 // Secure is HTTPS.
@@ -105,8 +108,7 @@ type Asked struct {
 	Key    string `json:",omitempty"`
 	Counts bool   `json:",omitempty"`
 
-	For  time.Duration `json:",omitempty"` // of KindStay; of KindLeave: how long connections may go on, for a proxy that another one has taken over from
-	Next int           `json:",omitempty"` // of KindLeave: that one's process
+	For time.Duration `json:",omitempty"` // of KindStay; of KindLeave: how long connections may go on, for a proxy that another one has taken over from
 }
 
 // Routes are changes to the table. A nil Route takes a name out.

@@ -79,7 +79,7 @@ func params(t *testing.T, dir string) testscript.Params {
 // longest are the scripts that take a minute or more, the longest at the end.
 var longest = []string{
 	// On this machine.
-	"domains", "kill9_live", "settings", "packages", "function_scripts", "ends_after_start", "function_go", "example_bun", "scale_zero", "blue_green", "example_java", "attack_full_disk",
+	"functions", "domains", "kill9_live", "settings", "packages", "function_scripts", "ends_after_start", "function_go", "example_bun", "scale_zero", "blue_green", "example_java", "attack_full_disk",
 	// On a cluster.
 	"figures", "workers", "steps", "jobs", "events", "kill9", "failures",
 }

@@ -2,11 +2,9 @@ package event
 
 import (
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -126,18 +124,3 @@ func decodeHeader(v string) string {
 }
 
 func unhex(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
-
-// The most that ReadRest reads, in bytes and in time.
-const (
-	restSize = 32 << 20
-	restTime = 10 * time.Second
-)
-
-// ReadRest reads what is left of a request that was answered before all of it had come, up to a bound. A server that closes the connection instead has the client, or a proxy
-// before it, fail at sending, so that it may not see the answer.
-func ReadRest(w http.ResponseWriter, body io.Reader) {
-	c := http.NewResponseController(w)
-	_ = c.Flush() // a client that asked whether to send it at all waits for the answer
-	_ = c.SetReadDeadline(time.Now().Add(restTime))
-	_, _ = io.CopyN(io.Discard, body, restSize)
-}

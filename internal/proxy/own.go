@@ -45,11 +45,43 @@ func newOwn(handlers map[string]http.Handler) (*own, error) {
 func (o *own) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := r.Header.Get(wire.HostHeader)
 	r.Header.Del(wire.HostHeader)
+	body := &bodyRead{ReadCloser: r.Body}
+	r.Body = body
 	if h := o.handlers[name]; h != nil {
 		h.ServeHTTP(w, r)
-		return
+	} else {
+		http.Error(w, "this host is not gitd's", http.StatusNotFound)
 	}
-	http.Error(w, "this host is not gitd's", http.StatusNotFound)
+	if !body.whole && r.ContentLength != 0 {
+		readRest(w, body)
+	}
+}
+
+// bodyRead is the body of a request, and whether all of it was read.
+type bodyRead struct {
+	io.ReadCloser
+	whole bool
+}
+
+func (b *bodyRead) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.whole = b.whole || err == io.EOF
+	return n, err
+}
+
+// The most that readRest reads, in bytes and in time.
+const (
+	restSize = 32 << 20
+	restTime = 10 * time.Second
+)
+
+// readRest reads what is left of a request that was answered before all of it had come, up to a bound. A server that ends the connection instead has the proxy fail at sending, so
+// that it may not see the answer, and tells the client of a restart.
+func readRest(w http.ResponseWriter, body io.Reader) {
+	c := http.NewResponseController(w)
+	_ = c.Flush() // a client that asked whether to send it at all waits for the answer
+	_ = c.SetReadDeadline(time.Now().Add(restTime))
+	_, _ = io.CopyN(io.Discard, body, restSize)
 }
 
 // ours is a listener that lets in processes of this user alone.

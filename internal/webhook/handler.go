@@ -110,7 +110,6 @@ func (s *Handler) enter(id int64) (leave func()) {
 func (s *Handler) body(w http.ResponseWriter, r *http.Request) []byte {
 	if r.ContentLength > event.MaxSize {
 		tooLarge(w)
-		event.ReadRest(w, r.Body)
 		return nil
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(cmp.Or(s.wait, bodyTime))) // where the connection has none, the server's own holds
@@ -119,7 +118,6 @@ func (s *Handler) body(w http.ResponseWriter, r *http.Request) []byte {
 	switch {
 	case errors.As(err, &large):
 		tooLarge(w)
-		event.ReadRest(w, r.Body)
 	case err != nil:
 		say(w, http.StatusBadRequest, "the request did not arrive whole")
 	default:

@@ -88,7 +88,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
 			say(w, http.StatusRequestEntityTooLarge, "the event is larger than "+app.Size(event.MaxSize))
-			event.ReadRest(w, r.Body)
 			return
 		}
 		say(w, http.StatusBadRequest, "the event did not arrive whole")

@@ -24,7 +24,7 @@ var subjects = []subject{
 	{"Domains", []string{"domains", "ca"}},
 	{"Events", []string{"events", "triggers", "webhooks", "brokers"}},
 	{"Keys", []string{"keys"}},
-	{"This machine", []string{"serve", "builder", "purge", "completion"}},
+	{"This machine", []string{"serve", "stop", "builder", "purge", "completion"}},
 	{about, []string{"version"}},
 }
 

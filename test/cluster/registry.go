@@ -71,10 +71,42 @@ func newRegistry(dir string) (http.Handler, error) {
 		case isManifest && r.Method == http.MethodDelete:
 			_ = os.Remove(file)
 			inner.ServeHTTP(w, r)
+		case r.Method == http.MethodPatch || r.Method == http.MethodPut:
+			free, err := spool(r, dir)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			defer free()
+			inner.ServeHTTP(w, r)
 		default:
 			inner.ServeHTTP(w, r)
 		}
 	}), nil
+}
+
+// spool reads the body of an upload into a file first: go-containerregistry's registry holds its one lock while it reads a body, so that each upload would wait for the slowest
+// client that sends one.
+func spool(r *http.Request, dir string) (free func(), err error) {
+	f, err := os.CreateTemp(dir, "upload-")
+	if err != nil {
+		return nil, err
+	}
+	free = func() { _ = f.Close() }
+	if err := os.Remove(f.Name()); err != nil {
+		free()
+		return nil, err
+	}
+	n, err := io.Copy(f, r.Body)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		free()
+		return nil, err
+	}
+	r.Body, r.ContentLength = f, n
+	return free, nil
 }
 
 // stored is a manifest as it was put.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -63,5 +67,52 @@ func TestRegistryRestart(t *testing.T) {
 	}
 	if _, err := remote.Get(parse(host, "/team/gone:v1")); err == nil {
 		t.Error("the deleted image is back")
+	}
+}
+
+// A client that sends slowly keeps no other one from pushing.
+func TestRegistrySlowClient(t *testing.T) {
+	handler, err := newRegistry(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	started, err := http.Post(server.URL+"/v2/team/slow/blobs/uploads/", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	started.Body.Close()
+	body, slow := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		q, err := http.NewRequest(http.MethodPatch, server.URL+started.Header.Get("Location"), body)
+		if err == nil {
+			var a *http.Response
+			if a, err = http.DefaultClient.Do(q); err == nil {
+				a.Body.Close()
+			}
+		}
+		ended <- err
+	}()
+	if _, err := slow.Write(make([]byte, 1<<16)); err != nil {
+		t.Fatal(err)
+	}
+	image, err := random.Image(1000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/team/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := remote.Write(ref, image, remote.WithContext(ctx)); err != nil {
+		t.Errorf("while another client sends: %v", err)
+	}
+	slow.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

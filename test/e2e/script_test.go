@@ -59,7 +59,8 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, params(t, dir))
 }
 
-// TestAlone runs the scripts that want the cluster for themselves, since they take parts of it down, one after the other.
+// TestAlone runs the scripts that want the cluster for themselves, one after the other: they take parts of it down, or have certificates of half a minute, for whose renewal an ingress
+// that takes the changes of other scripts is too slow.
 func TestAlone(t *testing.T) {
 	if theCluster != nil {
 		testscript.RunT(oneByOne{t}, params(t, filepath.Join("testdata", "cluster", "alone")))

@@ -41,15 +41,15 @@ func (p *Platform) bridge(ctx context.Context, wanted []*unstructured.Unstructur
 		if _, _, err := p.c.Apply(ctx, triggers, o); err != nil {
 			return nil, explained(err, "apply the trigger "+o.GetName())
 		}
-		bridges, made = append(bridges, *o), append(made, o)
+		made = append(made, o)
 	}
-	if len(bridges) == 0 {
+	if len(made) == 0 {
 		return nil, nil
 	}
 	if err := p.waitTaken(ctx, made...); err != nil {
 		return nil, explained(err, "wait for the triggers that stand in")
 	}
-	return bridges, settle(ctx)
+	return values(made), settle(ctx)
 }
 
 // settle waits until the brokers' programs go by what is ready.

@@ -21,7 +21,7 @@ func TestTidy(t *testing.T) {
 		var answer any
 		switch what := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]; {
 		case what == "default":
-			answer = anObject("Broker", what, 1, map[string]any{"status": map[string]any{"annotations": map[string]any{channelKindNote: inMemoryChannel, channelNameNote: "default-kne-trigger"}}})
+			answer = anObject("Broker", what, 1, withAChannel)
 		case what == "subscriptions":
 			var items []any
 			for _, uid := range []string{"u1", "u2"} {

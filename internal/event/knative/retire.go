@@ -91,27 +91,38 @@ func (p *Platform) removeRetired(ctx context.Context, all ...unstructured.Unstru
 	for i := range all {
 		u := &all[i]
 		brokers[brokerOf(u)] = true
-		there, err := p.broker(ctx, brokerOf(u))
-		if there != nil && err == nil {
-			if err = p.forget(ctx, u); err == nil {
-				err = p.waitTaken(ctx, u)
-			}
-		}
-		if err == nil || app.CodeOf(err) == app.CodeUnavailable { // nothing comes by a broker that is gone, or not ready
-			err = p.deleteRetired(ctx, u.GetName())
-		}
-		if err == nil {
-			err = p.waitGone(ctx, u.GetName())
-		}
+		err := p.removeOne(ctx, u)
 		if err != nil {
 			p.o.Log("events: the trigger %s, which takes no event any more, is removed when gitd starts again: %v", u.GetName(), err)
 		}
 	}
 	for broker := range brokers {
-		if err := p.tidy(ctx, broker); err != nil {
-			p.o.Log("events: what triggers have left in the channel of the broker %s is not known: %v", broker, err)
+		p.tidied(ctx, broker)
+	}
+}
+
+// tidied tidies the channel of a broker as far as that can be done now.
+func (p *Platform) tidied(ctx context.Context, broker string) {
+	if err := p.tidy(ctx, broker); err != nil {
+		p.o.Log("events: what triggers have left in the channel of the broker %s is not known: %v", broker, err)
+	}
+}
+
+// removeOne deletes a trigger that takes no event any more, and waits until its name is free.
+func (p *Platform) removeOne(ctx context.Context, u *unstructured.Unstructured) error {
+	there, err := p.broker(ctx, brokerOf(u))
+	if there != nil && err == nil {
+		if err = p.forget(ctx, u); err == nil {
+			err = p.waitTaken(ctx, u)
 		}
 	}
+	if err == nil || app.CodeOf(err) == app.CodeUnavailable { // nothing comes by a broker that is gone, or not ready
+		err = p.deleteRetired(ctx, u.GetName())
+	}
+	if err == nil {
+		err = p.waitGone(ctx, u.GetName())
+	}
+	return err
 }
 
 func (p *Platform) deleteRetired(ctx context.Context, name string) error {
@@ -149,8 +160,11 @@ func (p *Platform) replace(ctx context.Context, u *unstructured.Unstructured) er
 	if err := p.endTrigger(ctx, u); err != nil {
 		return err
 	}
-	p.removeRetired(ctx, *u)
-	return p.waitGone(ctx, u.GetName())
+	if err := p.removeOne(ctx, u); err != nil {
+		return err
+	}
+	p.tidied(ctx, brokerOf(u))
+	return nil
 }
 
 // waitGone waits until a trigger is not there.

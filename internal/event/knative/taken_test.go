@@ -56,6 +56,9 @@ func TestWaitTaken(t *testing.T) {
 	}
 }
 
+// withAChannel is the status of a broker.
+var withAChannel = map[string]any{"status": map[string]any{"annotations": map[string]any{channelKindNote: inMemoryChannel, channelNameNote: "default-kne-trigger"}}}
+
 var ofBroker = map[string]any{"spec": map[string]any{"broker": "default"}}
 
 // withChannel is a platform on a cluster with a broker, a trigger that is ready, and a channel.
@@ -66,7 +69,7 @@ func withChannel(t *testing.T, now func() channelState) *Platform {
 		case "shop.orders":
 			answer = anObject("Trigger", what, 1, ofBroker, readiness("True", 1))
 		case "default":
-			answer = anObject("Broker", what, 1, map[string]any{"status": map[string]any{"annotations": map[string]any{channelKindNote: inMemoryChannel, channelNameNote: "default-kne-trigger"}}})
+			answer = anObject("Broker", what, 1, withAChannel)
 		case "subscriptions":
 			s := anObject("Subscription", "s", 1)
 			m := s["metadata"].(map[string]any)

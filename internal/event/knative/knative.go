@@ -237,31 +237,36 @@ func condition(u *unstructured.Unstructured) (ready bool, why string) {
 	return status == "True" && kube.Observed(u), why
 }
 
-// waitReady waits until objects are ready.
-func (p *Platform) waitReady(ctx context.Context, gvr schema.GroupVersionResource, what string, names ...string) error {
+// waitReady waits until an object is ready.
+func (p *Platform) waitReady(ctx context.Context, gvr schema.GroupVersionResource, what, name string) error {
+	return p.waitReadyUnless(ctx, gvr, what, name, func(context.Context) error { return nil })
+}
+
+// waitReadyUnless waits until an object is ready, or never says why it never is.
+func (p *Platform) waitReadyUnless(ctx context.Context, gvr schema.GroupVersionResource, what, name string, never func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	for _, name := range names {
-		for {
-			u, err := p.get(ctx, gvr, name)
-			if err != nil && ctx.Err() == nil {
-				return err
-			}
-			why := "it is gone"
-			if u != nil {
-				var ready bool
-				if ready, why = condition(u); ready {
-					break
-				}
-			}
-			select {
-			case <-time.After(lookEvery):
-			case <-ctx.Done():
-				return p.notReady(what, gvr, name, why)
+	for {
+		u, err := p.get(ctx, gvr, name)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		why := "it is gone"
+		if u != nil {
+			var ready bool
+			if ready, why = condition(u); ready {
+				return nil
 			}
 		}
+		if err := never(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return p.notReady(what, gvr, name, why)
+		}
 	}
-	return nil
 }
 
 // notReady is the error of an object that is not ready in time.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/kube"
 )
 
@@ -35,7 +36,7 @@ const (
 func (p *Platform) waitTaken(ctx context.Context, all ...*unstructured.Unstructured) error {
 	names := map[string][]string{} // by broker
 	for _, u := range all {
-		if err := p.waitReady(ctx, triggers, "trigger", u.GetName()); err != nil {
+		if err := p.waitReadyUnless(ctx, triggers, "trigger", u.GetName(), func(ctx context.Context) error { return p.brokerGoes(ctx, u) }); err != nil {
 			return err
 		}
 		names[brokerOf(u)] = append(names[brokerOf(u)], u.GetName())
@@ -53,6 +54,15 @@ func (p *Platform) waitTaken(ctx context.Context, all ...*unstructured.Unstructu
 		}
 	}
 	return nil
+}
+
+// brokerGoes is an error of CodeUnavailable where the broker of a trigger is gone, or on its way out: the trigger never becomes ready.
+func (p *Platform) brokerGoes(ctx context.Context, trigger *unstructured.Unstructured) error {
+	broker, err := p.broker(ctx, brokerOf(trigger))
+	if err == nil && (broker == nil || broker.GetDeletionTimestamp() != nil) {
+		err = app.Errorf(app.CodeUnavailable, "see the brokers: gitd brokers", "the trigger %s does not become ready: the broker %s is gone", trigger.GetName(), brokerOf(trigger))
+	}
+	return err
 }
 
 // waitChannel waits until a channel has triggers.

@@ -6,9 +6,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/kube/kubetest"
 )
 
@@ -53,6 +55,29 @@ func TestWaitTaken(t *testing.T) {
 	})
 	if err := p.waitTaken(t.Context(), &unstructured.Unstructured{Object: anObject("Trigger", "shop.orders", 1, ofBroker)}); err != nil || looks.Load() != 4 {
 		t.Errorf("%v after %d looks, want 4", err, looks.Load())
+	}
+}
+
+// A trigger is not waited for once its broker goes: it never becomes ready.
+func TestWaitTaken_BrokerGoes(t *testing.T) {
+	var looks atomic.Int32
+	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		what := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+		answer := anObject("Trigger", what, 1, ofBroker, readiness("False", 1))
+		if what == "default" {
+			answer = anObject("Broker", what, 1)
+			if looks.Add(1) > 2 {
+				answer["metadata"].(map[string]any)["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	p := Open(Options{Client: kubetest.Client(t, api), Namespace: "apps", Log: t.Logf})
+	began := time.Now()
+	err := p.waitTaken(t.Context(), &unstructured.Unstructured{Object: anObject("Trigger", "shop.orders", 1, ofBroker)})
+	if app.CodeOf(err) != app.CodeUnavailable || !strings.Contains(err.Error(), "the broker default is gone") || time.Since(began) > readyTime/2 {
+		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 }
 

@@ -151,5 +151,46 @@ func (m *Manager) Recover(ctx context.Context) error {
 		}
 		m.tasks.Go(func() { m.watch(j) })
 	}
+	m.tasks.Go(m.removeEnded)
 	return nil
+}
+
+// Of the jobs that ended last, those are looked at that may be on the platform still: so many of an app, that ended so shortly before the last one.
+const (
+	lastEnded  = 50
+	shortlyAgo = time.Minute
+)
+
+// removeEnded removes from the platform what an earlier process did not come to remove: it was killed when the end of a job was in the ledger.
+func (m *Manager) removeEnded() {
+	standings, err := m.o.Store.Standings(m.ctx)
+	var all []app.Job
+	var last time.Time
+	for name := range standings {
+		jobs, e := m.o.Store.Jobs(m.ctx, name, 0, lastEnded)
+		err = errors.Join(err, e)
+		for _, j := range jobs {
+			if j.Detached && !j.Ended.IsZero() && j.State != app.JobMissed {
+				all = append(all, j)
+				if j.Ended.After(last) {
+					last = j.Ended
+				}
+			}
+		}
+	}
+	if err != nil && m.ctx.Err() == nil {
+		m.o.Log("jobs: which ones ended last cannot be read: %v", err)
+	}
+	for _, j := range all {
+		if last.Sub(j.Ended) > shortlyAgo {
+			continue
+		}
+		// Asked again: of an app that was destroyed and made again meanwhile, another job may have this number.
+		if now, err := m.o.Store.Job(m.ctx, j.App, j.Number); err != nil || now.Ended.IsZero() {
+			continue
+		}
+		if err := m.o.Platform.RemoveRun(m.ctx, j.App, runName(j)); err != nil && !errors.Is(err, deploy.ErrNotFound) && m.ctx.Err() == nil {
+			m.o.Log("jobs: j%d of %s: %v", j.Number, j.App, err, logged(j))
+		}
+	}
 }

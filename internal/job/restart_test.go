@@ -267,7 +267,11 @@ func live(t *testing.T, st *store.Store, name string, all []schedule.Schedule) {
 			t.Fatal(err)
 		}
 	}
-	if err := st.SetSchedules(t.Context(), name, []string{all[0].Name, all[1].Name}, epoch); err != nil {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	if err := st.SetSchedules(t.Context(), name, names, epoch); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,15 +6,18 @@ import (
 	"compress/zlib"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -24,8 +27,9 @@ import (
 //	leaks FILE [NAME]
 //
 // FILE has the secrets, one a line; what is common to many may stand for them. They are searched as they are, in hexadecimal, in Base64 and quoted, in all files of the data
-// directory but NAME, uncompressed as well, in the server's log, in the folders for temporary files, in traces and metrics where there are such, and in the arguments, the
-// environment, and (of those that live long) the memory of its processes, apps' own excepted. No core is made of any of them, those of apps included.
+// directory but NAME, uncompressed as well, in the server's log, in the folders for temporary files, in traces and metrics where there are such, in the arguments and the
+// environment of its processes, apps' own excepted, in the memory of the proxy and of shims, and in what another user of the machine sees of all processes. gitd itself has them in
+// its memory (docs/security.md): no core is made of it, nor of any other of the processes, those of apps included.
 func cmdLeaks(w *world, ts *testscript.TestScript, args []string) (output, error) {
 	if len(args) != 1 && len(args) != 2 {
 		ts.Fatalf("usage: leaks FILE [NAME]")
@@ -57,9 +61,10 @@ func cmdLeaks(w *world, ts *testscript.TestScript, args []string) (output, error
 	for _, p := range belongingTo(w.data) {
 		s.process(p)
 	}
+	ts.Check(s.others())
 	ts.Check(s.telemetry(w))
-	told := fmt.Sprintf("%d forms searched in %d files, %d of them uncompressed, %d processes and %d reports of traces\n", len(s.forms), s.files, s.unpacked, s.processes, s.traces)
-	if s.processes == 0 || s.unpacked == 0 {
+	told := fmt.Sprintf("%d forms searched in %d files, %d of them uncompressed, %d processes, the memory of %d, and %d reports of traces\n", len(s.forms), s.files, s.unpacked, s.processes, s.memories, s.traces)
+	if s.memories == 0 || s.unpacked == 0 || w.server != nil && !s.proxy {
 		return output{}, fmt.Errorf("there was nothing to search: %s", told)
 	}
 	if len(s.found) > 0 {
@@ -77,7 +82,8 @@ type searched struct {
 	but                        string            // a file that may have secrets
 	found                      []string
 	files, unpacked, processes int
-	traces                     int
+	memories, traces           int
+	proxy                      bool // its memory is among those
 }
 
 // seek adds the forms of a secret. Of Base64 those digits are searched that do not depend on what is before and behind it, for each of the three places that it may begin at.
@@ -191,9 +197,27 @@ func (s *searched) process(p process) {
 			s.in(where+": "+file, b)
 		}
 	}
-	if strings.Contains(p.args, "gitd-shim") {
+	proxy := strings.Contains(p.args, "gitd-proxy")
+	if proxy || strings.Contains(p.args, "gitd-shim") {
 		s.memory(where, dir)
+		s.memories++
+		s.proxy = s.proxy || proxy
 	}
+}
+
+// others searches what a user of the machine who is not root sees of its processes, whoever's they are. Of root's they see no environment.
+func (s *searched) others() error {
+	c := exec.Command("sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; test ! -r /proc/$1/environ", "sh", strconv.Itoa(os.Getpid()))
+	c.Dir, c.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	seen, err := c.Output()
+	if err == nil && len(seen) == 0 {
+		err = errors.New("it sees nothing")
+	}
+	if err != nil {
+		return fmt.Errorf("another user: %w", err)
+	}
+	s.in("what another user sees of processes", seen)
+	return nil
 }
 
 // memory searches what a process has in its memory and may write to.

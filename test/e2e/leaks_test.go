@@ -199,9 +199,10 @@ func (s *searched) process(p process) {
 	}
 	proxy := strings.Contains(p.args, "gitd-proxy")
 	if proxy || strings.Contains(p.args, "gitd-shim") {
-		s.memory(where, dir)
-		s.memories++
-		s.proxy = s.proxy || proxy
+		if s.memory(where, dir) > 0 {
+			s.memories++
+			s.proxy = s.proxy || proxy
+		}
 	}
 }
 
@@ -220,12 +221,12 @@ func (s *searched) others() error {
 	return nil
 }
 
-// memory searches what a process has in its memory and may write to.
-func (s *searched) memory(where, dir string) {
+// memory searches what a process has in its memory and may write to, and returns how much that is.
+func (s *searched) memory(where, dir string) (bytes int) {
 	maps, _ := os.ReadFile(filepath.Join(dir, "maps"))
 	mem, err := os.Open(filepath.Join(dir, "mem"))
 	if err != nil {
-		return
+		return 0
 	}
 	defer mem.Close()
 	for line := range strings.Lines(string(maps)) {
@@ -237,5 +238,7 @@ func (s *searched) memory(where, dir string) {
 		b := make([]byte, min(to-from, 256<<20))
 		n, _ := mem.ReadAt(b, from)
 		s.in(where+": its memory", b[:n])
+		bytes += n
 	}
+	return bytes
 }

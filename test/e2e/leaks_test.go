@@ -206,7 +206,7 @@ func (s *searched) process(p process) {
 	}
 }
 
-// others searches what a user of the machine who is not root sees of its processes, whoever's they are. Of root's they see no environment.
+// others searches what a user of the machine who is not root sees of all its processes. Of root's they see no environment.
 func (s *searched) others() error {
 	c := exec.Command("sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; test ! -r /proc/$1/environ", "sh", strconv.Itoa(os.Getpid()))
 	c.Dir, c.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

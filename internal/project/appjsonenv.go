@@ -52,7 +52,7 @@ func (d *Descriptor) movedVariable(name string, raw json.RawMessage) {
 		d.notUsed("env.%s: it is not as Heroku and Dokku have it: %s", name, where(raw, err))
 		return
 	}
-	one := Declared{Name: name, Description: app.Line(v.Description, maxDescription)}
+	one := Declared{Name: name, Description: app.Line(v.Description, maxDescription), From: AppJSON}
 	switch {
 	case v.Generator == "secret":
 		one.Generate = secretBytes

@@ -25,6 +25,7 @@ type Declared struct {
 	HasDefault  bool
 	Generate    int // random bytes, in hexadecimal, that become its value once, where none is set; 0 for none
 	Description string
+	From        string // the file that declares it, where that is not project.toml
 }
 
 // configTable is an entry of [io.gitd.config].

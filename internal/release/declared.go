@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -62,17 +63,24 @@ func (d *deployment) checkConfiguration(ctx context.Context, p app.Push, setting
 // notSet is the error for required variables without a value.
 func (d *deployment) notSet(missing []project.Declared) error {
 	set := "gitd config set " + d.release.App
-	what := ""
+	what, files := "", []string{}
 	for _, one := range missing {
 		set += " " + one.Name + "=…"
 		d.log.Detail("%s is required%s", one.Name, described(one))
 		what += ", " + one.Name
+		if file := cmp.Or(one.From, project.File); !slices.Contains(files, file) {
+			files = append(files, file)
+		}
+	}
+	verb := "requires"
+	if len(files) > 1 {
+		verb = "require"
 	}
 	if d.preview.Parent != "" {
 		set += ", or let previews have that of the app: gitd config set " + d.preview.Parent + " NAME --preview"
 	}
 	return app.Errorf(app.CodeInvalidInput, "set it, and push again: "+app.Clip(set, 500)+" (over SSH: ssh … config set)",
-		"%s requires configuration that is not set: %s", project.File, app.Clip(strings.TrimPrefix(what, ", "), 500))
+		"%s %s configuration that is not set: %s", strings.Join(files, " and "), verb, app.Clip(strings.TrimPrefix(what, ", "), 500))
 }
 
 func described(one project.Declared) string {

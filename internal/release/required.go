@@ -43,8 +43,8 @@ func (m *Machine) checkRequired(ctx context.Context, r app.Release, service *ser
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return current.Variable(n) != nil })
 	if len(names) > 0 {
-		return app.Errorf(app.CodeInvalidInput, "set it, and promote again: gitd config set "+r.App+" "+names[0]+"=… --stage", "%s of the preview requires configuration that is not set for %s: %s",
-			project.File, r.App, app.Clip(strings.Join(names, ", "), 500))
+		return app.Errorf(app.CodeInvalidInput, "set it, and promote again: gitd config set "+r.App+" "+names[0]+"=… --stage", "the preview requires configuration that is not set for %s: %s",
+			r.App, app.Clip(strings.Join(names, ", "), 500))
 	}
 	return nil
 }

@@ -129,6 +129,10 @@ test-cluster-scripts:
 test-apps: need-serve need-git need-languages build ## public sample apps, pushed as they are: MIRRORS=DIR, ARGS='-run rust'; hours
 	go run ./test/apps $(if $(MIRRORS),-mirrors $(MIRRORS)) $(ARGS)
 
+.PHONY: test-moving
+test-moving: need-serve need-git build ## of the public samples, three with app.json, a release command and workers, as they are: MIRRORS=DIR; a minute
+	go run ./test/apps $(if $(MIRRORS),-mirrors $(MIRRORS)) -logs bin/results/moving -run '^dokku/dokku/tests/apps/(nodejs-express|nodejs-express-noappjson|python)$$' $(ARGS)
+
 .PHONY: test-kinds
 test-kinds: need-serve need-git build ## an app of each language, package manager and framework that is in test/apps/kinds, pushed twice; ARGS='-run python'; too long for CI
 	go run ./test/apps -kinds -logs bin/results/kinds $(ARGS)

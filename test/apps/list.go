@@ -32,6 +32,7 @@ type sample struct {
 	Says       []string // patterns of what the push says, such as the output of the release command
 	Runs       []string // process types beside web that are up then
 	Has        []string // variables that its configuration has then, such as those that are generated
+	Env        []string // variables NAME=VALUE that a command of "run" has then, such as defaults of app.json
 	Schedules  []string // names of its schedules
 	Refused    string   // a pattern of what the push says: the app is refused, and rightly
 	Needs      string   // what the app needs beside gitd, such as a database: it is not pushed

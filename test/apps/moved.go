@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/operation"
@@ -69,7 +70,28 @@ func (t *trial) moved(ctx context.Context) error {
 			}
 		}
 	}
+	if err := t.sees(ctx); err != nil {
+		return err
+	}
 	return t.up(ctx)
+}
+
+// sees runs a command beside the app, and looks at its variables.
+func (t *trial) sees(ctx context.Context) error {
+	for _, v := range t.Env {
+		name, want, _ := strings.Cut(v, "=")
+		c := exec.CommandContext(ctx, t.stage.Gitd, "run", t.app(), "--data", t.stage.Data(), "--", "printenv", name)
+		c.Stderr = t.log
+		got, err := c.Output()
+		fmt.Fprintf(t.log, "$ gitd run printenv %s\n%s", name, got)
+		if err != nil {
+			return fmt.Errorf("gitd run printenv %s: %w", name, err)
+		}
+		if strings.TrimSuffix(string(got), "\n") != want {
+			return fmt.Errorf("its %s is %q", name, got)
+		}
+	}
+	return nil
 }
 
 // up waits until the workers are up.

@@ -135,6 +135,7 @@ func (m *Manager) Stop(ctx context.Context, by app.Caller, name string, number i
 
 // Recover goes on with the detached jobs of an earlier process, and notes that those that were attached to it are lost.
 func (m *Manager) Recover(ctx context.Context) error {
+	began := m.o.Now().Truncate(time.Millisecond) // as exact as the ledger is
 	all, err := m.o.Store.JobsUnderWay(ctx)
 	if err != nil {
 		return err
@@ -151,18 +152,18 @@ func (m *Manager) Recover(ctx context.Context) error {
 		}
 		m.tasks.Go(func() { m.watch(j) })
 	}
-	m.tasks.Go(m.removeEnded)
+	m.tasks.Go(func() { m.removeEnded(began) })
 	return nil
 }
 
 // Of the jobs that ended last, those are looked at that may be on the platform still: so many of an app, that ended so shortly before the last one.
 const (
 	lastEnded  = 50
-	shortlyAgo = time.Minute
+	shortlyAgo = 5 * time.Minute
 )
 
-// removeEnded removes from the platform what an earlier process did not come to remove: it was killed when the end of a job was in the ledger.
-func (m *Manager) removeEnded() {
+// removeEnded removes from the platform what processes before began did not come to remove: one was killed when the end of a job was in the ledger.
+func (m *Manager) removeEnded(began time.Time) {
 	standings, err := m.o.Store.Standings(m.ctx)
 	var all []app.Job
 	var last time.Time
@@ -170,7 +171,7 @@ func (m *Manager) removeEnded() {
 		jobs, e := m.o.Store.Jobs(m.ctx, name, 0, lastEnded)
 		err = errors.Join(err, e)
 		for _, j := range jobs {
-			if j.Detached && !j.Ended.IsZero() && j.State != app.JobMissed {
+			if j.Detached && !j.Ended.IsZero() && j.Ended.Before(began) && j.State != app.JobMissed {
 				all = append(all, j)
 				if j.Ended.After(last) {
 					last = j.Ended

@@ -45,7 +45,7 @@ func TestRecover_RemovesWhatHasEnded(t *testing.T) {
 	}
 	t.Cleanup(func() { st.Close() })
 	live(t, st, "clock", nil)
-	for _, ended := range []time.Time{epoch, epoch.Add(time.Minute), {}} {
+	for _, ended := range []time.Time{epoch, epoch.Add(time.Minute), {}, {}} {
 		state := app.JobDone
 		if ended.IsZero() {
 			state = app.JobRunning
@@ -56,6 +56,7 @@ func TestRecover_RemovesWhatHasEnded(t *testing.T) {
 		}
 	}
 	k := &kept{held: &held{runs: map[string]chan deploy.Exit{}}, left: map[string]bool{"clock-job-2": true, "clock-job-3": true}}
+	k.run("clock-job-4") <- deploy.Exit{} // it ended while no server was there
 	m := job.New(job.Options{Store: st, Platform: k, LogDir: t.TempDir(), Log: t.Logf})
 	t.Cleanup(m.Close)
 	if err := m.Recover(t.Context()); err != nil {

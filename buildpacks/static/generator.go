@@ -87,6 +87,9 @@ func (b Buildpack) generate(app string, g *generator, env kit.Env, cache *kit.Ca
 		kit.Say(b.Out, "Warning: %s asks for %s %s: Debian's takes its place", from, g.name, asked)
 	}
 	tail, err := kit.Cmd{Args: args, Dir: app, Env: env, Out: b.Out, Name: g.name}.Run()
+	if err == nil && g.pkg == "mdbook" {
+		return b.completeBook(app, have, env, store)
+	}
 	if err == nil {
 		return nil
 	}

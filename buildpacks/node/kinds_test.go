@@ -63,6 +63,13 @@ func TestBuildKinds(t *testing.T) {
 			"kit/package.json": `{"name":"@sveltejs/kit","version":"2.9.0"}`, "svelte.config.js": "import adapter from '@sveltejs/adapter-vercel';\nexport default { kit: { adapter: adapter({ runtime: 'edge' }) } };\n",
 			"make.js": "import fs from 'node:fs'; const { default: c } = await import('./svelte.config.js'); fs.mkdirSync('build'); fs.writeFileSync('build/index.js', ''); fs.writeFileSync('build/handler.js', c.kit.adapter.name)",
 		}, "node|build", "require('fs').readFileSync('build/handler.js', 'utf8')", "@sveltejs/adapter-node"},
+		{"Astro with the adapter of another platform", map[string]string{
+			"package.json":       `{"type":"module","scripts":{"build":"node make.js","start":"astro dev"},"dependencies":{"astro":"file:astro"}}`,
+			"astro/package.json": `{"name":"astro","version":"5.18.0","type":"module","exports":{"./errors":"./errors.js"}}`, "astro/errors.js": "export class AstroError extends Error {}",
+			"astro.config.mjs": "import vercel from '@astrojs/vercel';\nexport default { output: 'server', adapter: vercel() };\n",
+			"make.js": `import fs from 'node:fs'; const { default: c } = await import("./astro.config.mjs"); fs.mkdirSync('dist/server', { recursive: true });
+c.adapter.hooks['astro:config:done']({ config: { build: {}, server: {} }, setAdapter: (a) => fs.writeFileSync('dist/server/entry.mjs', a.name + ' ' + a.args.mode + ' ' + fs.existsSync(a.serverEntrypoint)) });`,
+		}, "node|dist/server/entry.mjs", "require.resolve(process.cwd() + '/dist/server/node_modules/send') && require('fs').readFileSync('dist/server/entry.mjs', 'utf8') + require('fs').existsSync('dist/server/node_modules/astro')", "@astrojs/node standalone truefalse"},
 		{"a preset of another platform", map[string]string{
 			"package.json": `{"scripts":{"build":"node make.js"},"dependencies":{"nitropack":"file:nitropack"}}`, "nitropack/package.json": `{"name":"nitropack","version":"2.0.0"}`,
 			"nitro.config.ts": "export default defineNitroConfig({\n  // preset: 'static',\n  preset: 'vercel-edge',\n})\n",

@@ -332,6 +332,10 @@ func (b *build) runBuild() error {
 	if err := b.forNode(env); err != nil {
 		return err
 	}
+	after, err := b.astroForHere(env)
+	if err != nil {
+		return err
+	}
 	b.noteServers()
 	done, err := b.keepCaches()
 	if err != nil {
@@ -341,6 +345,9 @@ func (b *build) runBuild() error {
 		env["NODE_OPTIONS"] = strings.TrimSpace(env["NODE_OPTIONS"] + " --openssl-legacy-provider")
 	}
 	if err := b.buildMembers(env); err != nil {
+		return err
+	}
+	if err := after(); err != nil {
 		return err
 	}
 	if err := done(); err != nil {

@@ -97,7 +97,7 @@ func (b *build) startsByBun() bool {
 var builtServers = []struct{ file, argument string }{
 	{".output/server/index.mjs", ".output/server/index.mjs"}, // Nitro: Nuxt, TanStack Start, SolidStart, Analog
 	{"build/handler.js", "build"},                            // SvelteKit with adapter-node: index.js beside it is the server
-	{"dist/server/entry.mjs", "dist/server/entry.mjs"},       // Astro with its adapter for Node.js
+	{astroServer, astroServer},                               // Astro with its adapter for Node.js
 	{"dist/server/server.mjs", "dist/server/server.mjs"},     // Angular, one project
 	{"server/entry.express.js", "server/entry.express.js"},   // Qwik with its adapters
 	{"server/entry.fastify.js", "server/entry.fastify.js"},

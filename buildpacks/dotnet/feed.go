@@ -143,10 +143,10 @@ func (f *feed) channels() ([]channel, error) {
 // words says what to do where the server cannot be reached.
 func (f *feed) words(err error) error {
 	if u, ok := errors.AsType[*fetch.Unreachable](err); ok {
-		return kit.Errorf("let builds reach it, or set "+settingMirror+" for the server to a mirror", "the .NET SDK cannot be had: %v", u)
+		return kit.Errorf("let builds reach it, set "+settingMirror+" for the server to a mirror, or push what dotnet publish --self-contained -r linux-x64 makes, which needs nothing of it", ".NET cannot be had: %v", u)
 	}
 	if errors.Is(err, fetch.ErrMissing) {
-		return kit.Errorf("see what "+settingMirror+" names: a mirror keeps the paths of "+releasesServer, "the .NET SDK cannot be had: %v", err)
+		return kit.Errorf("see what "+settingMirror+" names: a mirror keeps the paths of "+releasesServer, ".NET cannot be had: %v", err)
 	}
 	return err
 }

@@ -74,7 +74,7 @@ func TestSDK(t *testing.T) {
 		{"an SDK too old", "netcoreapp3.1", `{"sdk": {"version": "3.1.426"}}`, good.url, "", "", "global.json asks for the SDK 3.1.426, which needs OpenSSL 1.1 and does not run here; ask for a newer one, such as 10.0.100"},
 		{"damaged", "net8.0", "", damaged.url, "", "", "does not have the digest that its index says"},
 		{"a damaged runtime", "net8.0", `{"sdk": {"version": "8.0.100", "rollForward": "disable"}}`, runtimeDamaged.url, "", "", "does not have the digest that its index says"},
-		{"no server", "net8.0", "", "http://127.0.0.1:1", "", "", "the .NET SDK cannot be had: 127.0.0.1 cannot be reached: dial tcp 127.0.0.1:1: connect: connection refused; let builds reach it, or set DOTNET_MIRROR"},
+		{"no server", "net8.0", "", "http://127.0.0.1:1", "", "", ".NET cannot be had: 127.0.0.1 cannot be reached: dial tcp 127.0.0.1:1: connect: connection refused; let builds reach it, set DOTNET_MIRROR for the server to a mirror, or push what dotnet publish --self-contained"},
 		{"no mirror of it", "net8.0", "", good.url + "/other", "", "", "see what DOTNET_MIRROR names"},
 		{"no address", "net8.0", "", "mirror.example.org", "", "", "is not an address of the web"},
 	} {

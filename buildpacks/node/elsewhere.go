@@ -20,12 +20,13 @@ var presetFiles = []string{"nuxt.config.ts", "nuxt.config.js", "nuxt.config.mjs"
 var elsewhere = pattern.New(`(?m)^[^/\n]*\bpreset["']?\s*:\s*["']((?:vercel|netlify|cloudflare|aws|azure|firebase|deno|digital-ocean|stormkit|cleavr|edgio|flight-control|koyeb|layer0|zeabur|alwaysdata|genezio)[\w.-]*)["']`)
 
 // usedAdapter finds the adapter that a svelte.config.js imports.
-var usedAdapter = pattern.New(`(?m)^\s*import\s[^;\n]*["'](@sveltejs/adapter-(?:vercel|netlify|cloudflare|cloudflare-workers)|svelte-adapter-[\w-]+)["']`)
+var usedAdapter = pattern.New(`(?m)^\s*import\s[^;\n]*["'](@sveltejs/adapter-(?:auto|vercel|netlify|cloudflare|cloudflare-workers)|svelte-adapter-[\w-]+)["']`)
 
 // forNode sets what makes a framework build a server for Node.js out of an app that is made for another platform.
 func (b *build) forNode(env kit.Env) error {
-	if b.pkg.has("@sveltejs/adapter-auto") && !b.pkg.has("@sveltejs/adapter-node") {
-		env.Default("GCP_BUILDPACKS", "gitd") // the adapter makes a server for Node.js then
+	auto := b.pkg.has("@sveltejs/adapter-auto") && !olderThan(moduleVersion(b.app, "@sveltejs/adapter-auto"), "3.2")
+	if auto && !b.pkg.has("@sveltejs/adapter-node") {
+		env.Default("GCP_BUILDPACKS", "gitd") // the adapter makes a server for Node.js then: older ones know no platform that has one
 	}
 	if b.pkg.has("nuxt", "nitropack", "nitro", "vinxi", "@solidjs/start", "@tanstack/react-start") && env["NITRO_PRESET"] == "" && env["SERVER_PRESET"] == "" {
 		for _, file := range presetFiles {
@@ -42,7 +43,7 @@ func (b *build) forNode(env kit.Env) error {
 			return b.withoutPreset(env)
 		}
 	}
-	if m := usedAdapter.FindStringSubmatch(kit.Text(b.app, "svelte.config.js")); m != nil && b.pkg.has("@sveltejs/kit") && !b.pkg.has("@sveltejs/adapter-node") {
+	if m := usedAdapter.FindStringSubmatch(kit.Text(b.app, "svelte.config.js")); m != nil && b.pkg.has("@sveltejs/kit") && !b.pkg.has("@sveltejs/adapter-node") && !(auto && m[1] == "@sveltejs/adapter-auto") {
 		kit.Say(b.Out, "Building a server for Node.js (svelte.config.js says %s)", m[1])
 		return b.replaceAdapter(env, m[1])
 	}
@@ -89,8 +90,13 @@ func (b *build) replaceAdapter(env kit.Env, adapter string) error {
 		return err
 	}
 	want := "5"
-	if strings.HasPrefix(moduleVersion(b.app, "@sveltejs/kit"), "1.") {
+	switch version := moduleVersion(b.app, "@sveltejs/kit"); {
+	case strings.HasPrefix(version, "1.0.0-next."):
+		want = "1.0.0-next.88"
+	case strings.HasPrefix(version, "1."):
 		want = "1"
+	case version != "" && olderThan(version, "2.4"):
+		want = "3"
 	}
 	dir := filepath.Join(tools, folderName(name+"@"+want))
 	entry := filepath.Join(dir, "node_modules", name, "index.js")

@@ -63,6 +63,11 @@ func TestBuildKinds(t *testing.T) {
 			"kit/package.json": `{"name":"@sveltejs/kit","version":"2.9.0"}`, "svelte.config.js": "import adapter from '@sveltejs/adapter-vercel';\nexport default { kit: { adapter: adapter({ runtime: 'edge' }) } };\n",
 			"make.js": "import fs from 'node:fs'; const { default: c } = await import('./svelte.config.js'); fs.mkdirSync('build'); fs.writeFileSync('build/index.js', ''); fs.writeFileSync('build/handler.js', c.kit.adapter.name)",
 		}, "node|build", "require('fs').readFileSync('build/handler.js', 'utf8')", "@sveltejs/adapter-node"},
+		{"SvelteKit with an adapter that finds no platform", map[string]string{
+			"package.json":     `{"type":"module","scripts":{"build":"node make.js"},"devDependencies":{"@sveltejs/kit":"file:kit","@sveltejs/adapter-auto":"2.1.1"}}`,
+			"kit/package.json": `{"name":"@sveltejs/kit","version":"1.30.4"}`, "svelte.config.js": "import adapter from '@sveltejs/adapter-auto';\nexport default { kit: { adapter: adapter() } };\n",
+			"make.js": "import fs from 'node:fs'; const { default: c } = await import('./svelte.config.js'); fs.mkdirSync('build'); fs.writeFileSync('build/index.js', ''); fs.writeFileSync('build/handler.js', c.kit.adapter.name)",
+		}, "node|build", "require('fs').readFileSync('build/handler.js', 'utf8')", "@sveltejs/adapter-node"},
 		{"Astro with the adapter of another platform", map[string]string{
 			"package.json":       `{"type":"module","scripts":{"build":"node make.js","start":"astro dev"},"dependencies":{"astro":"file:astro"}}`,
 			"astro/package.json": `{"name":"astro","version":"5.18.0","type":"module","exports":{"./errors":"./errors.js"}}`, "astro/errors.js": "export class AstroError extends Error {}",

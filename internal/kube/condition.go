@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,4 +31,18 @@ func Status(u *unstructured.Unstructured, kind string) (status, why string) {
 func Is(u *unstructured.Unstructured, kind, status string) bool {
 	is, _ := Status(u, kind)
 	return is == status
+}
+
+// Unmet lists the conditions of an object that are not met, each as "; TYPE is STATUS: why"; "" for none.
+func Unmet(u *unstructured.Unstructured) string {
+	all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	var unmet strings.Builder
+	for _, c := range all {
+		if m, _ := c.(map[string]any); m["status"] != "True" {
+			kind, _ := m["type"].(string)
+			status, why := Status(u, kind)
+			fmt.Fprintf(&unmet, "; %s is %s: %s", kind, status, why)
+		}
+	}
+	return unmet.String()
 }

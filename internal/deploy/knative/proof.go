@@ -43,7 +43,8 @@ const proofLabel = "gitd.io/proof"
 
 // Bounds of a proof.
 const (
-	proofTime  = 3 * time.Minute // until it is answered: an ingress on a busy machine takes its time
+	proofTime  = 3 * time.Minute  // until it is answered: an ingress on a busy machine takes its time
+	proofSlow  = 15 * time.Second // until what it waits for is told
 	giveUpTime = 20 * time.Second
 	proofPort  = 8080
 	proofPath  = stream.ProofPath
@@ -322,19 +323,28 @@ func (p *Platform) refer(ctx context.Context, namespace, domain string, to map[s
 	return err
 }
 
-// until waits for an object to be as it should.
+// until waits for an object to be as it should; after proofSlow it tells what it waits for.
 func (p *Platform) until(ctx context.Context, gvr schema.GroupVersionResource, namespace, name, why string, is func(*unstructured.Unstructured) bool) error {
+	slow, unmet := time.Now().Add(proofSlow), ""
 	for {
 		l, err := p.c.Resource(gvr, namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if err == nil && len(l.Items) > 0 && kube.Observed(&l.Items[0]) && is(&l.Items[0]) {
-			return nil
+		if err == nil && len(l.Items) > 0 {
+			u := &l.Items[0]
+			if kube.Observed(u) && is(u) {
+				return nil
+			}
+			unmet = kube.Unmet(u)
+		}
+		if !slow.IsZero() && time.Now().After(slow) {
+			slow = time.Time{}
+			p.tell(ctx, "a proof waits: %s (%s %s%s)", why, gvr.Resource, name, unmet)
 		}
 		select {
 		case <-ctx.Done():
-			return app.Errorf(app.CodeUnavailable, "see why: kubectl -n "+namespace+" describe "+gvr.GroupResource().String()+" "+name, "%s (%s %s)", why, gvr.Resource, name)
+			return app.Errorf(app.CodeUnavailable, "see why: kubectl -n "+namespace+" describe "+gvr.GroupResource().String()+" "+name, "%s (%s %s%s)", why, gvr.Resource, name, unmet)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -55,7 +55,8 @@ var coreServices = schema.GroupVersionResource{Version: "v1", Resource: "service
 // proofs are by what domains are proven now.
 type proofs struct {
 	sync.Mutex
-	names map[string]string // of what answers, by domain
+	names map[string]string // of what the ingress leads a domain to, by domain
+	open  map[string]bool   // the names of what answers, from before it is made until it is removed
 }
 
 // Prove has the ingress answer the proof text, "TOKEN.…", of a domain of a Service, until EndProof. It returns when it does.
@@ -63,6 +64,7 @@ func (p *Platform) Prove(ctx context.Context, service, domain, text string) erro
 	bounded, cancel := context.WithTimeout(p.calling(ctx), proofTime)
 	defer cancel()
 	name := proofName(domain, text)
+	p.opened(name, true) // a change of the app's domains leaves it alone
 	err := p.prove(bounded, service, domain, name, text)
 	if err != nil {
 		err = errors.Join(err, p.giveUp(bounded, service, domain, name))
@@ -107,6 +109,7 @@ func (p *Platform) endProof(ctx context.Context, service, domain, name string) e
 	if name == "" {
 		return nil
 	}
+	defer p.opened(name, false)
 	namespace := p.namespace(service)
 	if p.proves(domain) == name {
 		p.proving(domain, "")
@@ -129,7 +132,7 @@ func (p *Platform) removeProofs(ctx context.Context, namespace, service string, 
 	}
 	for i := range l.Items {
 		u := &l.Items[i]
-		used := slices.ContainsFunc(domains, func(d deploy.Domain) bool { return u.GetAnnotations()[domainNote] == d.Name && p.proves(d.Name) != "" })
+		used := slices.ContainsFunc(domains, func(d deploy.Domain) bool { return u.GetAnnotations()[domainNote] == d.Name && p.isOpen(u.GetName()) })
 		if used || p.ofAnotherGitd(u) {
 			continue
 		}
@@ -158,6 +161,25 @@ func (p *Platform) proves(domain string) string {
 	p.proofs.Lock()
 	defer p.proofs.Unlock()
 	return p.proofs.names[domain]
+}
+
+// opened notes that what answers is being made or answers, or is no more.
+func (p *Platform) opened(name string, open bool) {
+	p.proofs.Lock()
+	defer p.proofs.Unlock()
+	if p.proofs.open == nil {
+		p.proofs.open = map[string]bool{}
+	}
+	p.proofs.open[name] = true
+	if !open {
+		delete(p.proofs.open, name)
+	}
+}
+
+func (p *Platform) isOpen(name string) bool {
+	p.proofs.Lock()
+	defer p.proofs.Unlock()
+	return p.proofs.open[name]
 }
 
 // leadsTo is what the mapping of a domain refers to now.
@@ -323,7 +345,7 @@ func (p *Platform) refer(ctx context.Context, namespace, domain string, to map[s
 	return err
 }
 
-// until waits for an object to be as it should; after proofSlow it tells what it waits for.
+// until waits for an object, which was made before, to be as it should; after proofSlow it tells what it waits for.
 func (p *Platform) until(ctx context.Context, gvr schema.GroupVersionResource, namespace, name, why string, is func(*unstructured.Unstructured) bool) error {
 	slow, unmet := time.Now().Add(proofSlow), ""
 	for {
@@ -331,7 +353,10 @@ func (p *Platform) until(ctx context.Context, gvr schema.GroupVersionResource, n
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if err == nil && len(l.Items) > 0 {
+		if err == nil && len(l.Items) == 0 {
+			return app.Errorf(app.CodeUnavailable, "try again", "%s was removed meanwhile (%s)", name, gvr.Resource)
+		}
+		if err == nil {
 			u := &l.Items[0]
 			if kube.Observed(u) && is(u) {
 				return nil

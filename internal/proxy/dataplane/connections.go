@@ -48,10 +48,40 @@ type connection struct {
 	requests atomic.Int64 // under way
 	since    atomic.Int64 // Unix nanoseconds: it has none since
 	once     sync.Once
+	unread   []byte                // what a session read, and leaves to net/http
+	begun    atomic.Pointer[begun] // the first request of that, where a session has begun to serve it
+}
+
+// Read reads what a session has left, then from the connection.
+func (c *connection) Read(b []byte) (int, error) {
+	if len(c.unread) > 0 {
+		n := copy(b, c.unread)
+		if c.unread = c.unread[n:]; len(c.unread) == 0 {
+			c.unread = nil
+		}
+		return n, nil
+	}
+	return c.TCPConn.Read(b)
+}
+
+// WriteTo is what io.Copy prefers to Read.
+func (c *connection) WriteTo(w io.Writer) (n int64, err error) {
+	if len(c.unread) > 0 {
+		first, err := w.Write(c.unread)
+		if c.unread = nil; err != nil {
+			return int64(first), err
+		}
+		n = int64(first)
+	}
+	rest, err := c.TCPConn.WriteTo(w)
+	return n + rest, err
 }
 
 // Close closes the connection and counts it out.
 func (c *connection) Close() error {
+	if b := c.begun.Swap(nil); b != nil {
+		b.drop()
+	}
 	c.once.Do(func() {
 		c.front.mu.Lock()
 		defer c.front.mu.Unlock()
@@ -223,6 +253,10 @@ func (h counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.front.requests.Add(-1)
 	}()
 	l := &c.front.limits
+	if b := c.begun.Swap(nil); b != nil {
+		b.serve(w, r)
+		return
+	}
 	switch {
 	case l.PerAddress > 0 && !c.peer.proxy && here > int64(l.PerAddress):
 		l.Seen.refuse()

@@ -44,7 +44,7 @@ func (p *passage) deliver(w http.ResponseWriter, q *http.Request) error {
 	w.WriteHeader(h.status)
 	body := p.link.flow(h, h.bodyless(p.toHEAD), p.link.fill)
 	if !body.whole() {
-		_ = p.link.SetReadDeadline(time.Time{}) // a stream may go on for longer
+		p.link.limit(time.Time{}) // a stream may go on for longer
 	}
 	if err := body.copyTo(w, q, streams); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (p *passage) response(q *http.Request) (*http.Response, error) {
 		}
 		if res.StatusCode < 100 || res.StatusCode > 199 || res.StatusCode == http.StatusSwitchingProtocols {
 			limit.N = math.MaxInt64
-			_ = p.link.SetReadDeadline(time.Time{})
+			p.link.limit(time.Time{})
 			return res, nil
 		}
 		if trace := httptrace.ContextClientTrace(q.Context()); trace != nil && trace.Got1xxResponse != nil {

@@ -67,12 +67,12 @@ func (x *exchange) direct(w http.ResponseWriter, q *http.Request) {
 	switch err := p.run(); {
 	case errors.Is(err, errNotHTTP1):
 		x.leave()
-		x.proxy.ServeHTTP(w, q)
+		x.serveHTTP(w, q)
 	case err != nil:
 		x.fail(w, q, err)
 	case p.odd:
 		x.early = p
-		x.proxy.ServeHTTP(w, q)
+		x.serveHTTP(w, q)
 	default:
 		if err := p.deliver(w, q); err != nil {
 			if q.Context().Value(http.ServerContextKey) != nil {
@@ -171,6 +171,11 @@ func (s *served) context() context.Context {
 func (s *served) watch(l *link) {
 	s.stop = context.AfterFunc(s.q.Context(), func() { _ = l.Conn.Close() })
 }
+
+// begin sets the deadline: none for the zero time.
+func (s *served) begin(l *link) { l.limit(s.deadline) }
+
+func (s *served) fill(l *link) error { return l.fill() }
 
 func (s *served) rest() error {
 	if s.stop == nil || s.stop() {

@@ -25,7 +25,6 @@ var (
 
 // exchange is one request on its way to an instance and back.
 type exchange struct {
-	proxy    httputil.ReverseProxy
 	revision *Revision
 	instance *Instance // the one that was picked last; holds one of its slots
 	socket   *Instance // the one that an upgraded connection leads to
@@ -47,7 +46,16 @@ func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
 		// An app may answer while it still reads. Without this, net/http throws away what an HTTP/1 client sends from then on.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	x.proxy = httputil.ReverseProxy{
+	if x.plain(q) {
+		x.direct(w, q)
+		return
+	}
+	x.serveHTTP(w, q)
+}
+
+// serveHTTP proxies the request by net/http's client, or has it read the answer that came early.
+func (x *exchange) serveHTTP(w http.ResponseWriter, q *http.Request) {
+	proxy := httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
 		Transport:      x,
 		BufferPool:     buffers,
@@ -55,11 +63,7 @@ func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
 		ModifyResponse: x.pass,
 		ErrorHandler:   x.fail,
 	}
-	if x.plain(q) {
-		x.direct(w, q)
-		return
-	}
-	x.proxy.ServeHTTP(w, q)
+	proxy.ServeHTTP(w, q)
 }
 
 // done releases what the exchange holds.

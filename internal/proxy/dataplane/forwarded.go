@@ -32,8 +32,8 @@ func set(names ...string) map[string]bool {
 
 // aboutClient reports whether a header is one in which a proxy describes the client, and whether it is spelled with an underscore. CGI and
 // WSGI turn both spellings into one variable, so a proxy that sets one does not mean the other.
-func aboutClient(name string) (yes, underscore bool) {
-	if name == "" {
+func aboutClient[T string | []byte](name T) (yes, underscore bool) {
+	if len(name) == 0 {
 		return false, false
 	}
 	switch name[0] { // most headers end here
@@ -43,8 +43,8 @@ func aboutClient(name string) (yes, underscore bool) {
 	}
 	var buffer [48]byte
 	if len(name) > len(buffer) {
-		folded := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-		return begins(folded), strings.Contains(name, "_")
+		folded := strings.ToLower(strings.ReplaceAll(string(name), "_", "-"))
+		return begins(folded), strings.Contains(string(name), "_")
 	}
 	folded := buffer[:len(name)]
 	for i := range len(name) {
@@ -64,6 +64,12 @@ func aboutClient(name string) (yes, underscore bool) {
 func refused(name string, trusted bool) bool {
 	yes, underscore := aboutClient(name)
 	return yes && (!trusted || underscore)
+}
+
+// refusedName is refused for a peer that is not trusted.
+func refusedName(name []byte) bool {
+	yes, _ := aboutClient(name)
+	return yes
 }
 
 func begins(folded string) bool {

@@ -54,6 +54,40 @@ func FuzzResponseHead(f *testing.F) {
 	})
 }
 
+// What our parser takes for a plain head of a request, net/http takes as well, and reads the same in it.
+func FuzzRequestHead(f *testing.F) {
+	for _, c := range requests {
+		f.Add([]byte(c.bytes[:min(len(c.bytes), 2000)]))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n := end(b, 0)
+		if n == 0 {
+			return
+		}
+		var r request
+		if !r.parse(bytes.Clone(b[:n])) {
+			return
+		}
+		q, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b)))
+		if err != nil {
+			t.Fatalf("net/http does not take it: %v", err)
+		}
+		if q.Method != string(r.method) || q.RequestURI != string(r.target) || q.Host != string(r.host) || q.Proto != "HTTP/1.1" {
+			t.Errorf("%s %s %s; net/http reads %s %s %s %s", r.method, r.target, r.host, q.Method, q.RequestURI, q.Host, q.Proto)
+		}
+		if q.ContentLength != max(r.length, 0) || len(q.TransferEncoding) > 0 || q.Close != r.close {
+			t.Errorf("length %d, close %t; net/http reads %d, %q, %t", r.length, r.close, q.ContentLength, q.TransferEncoding, q.Close)
+		}
+		ours := http.Header{}
+		for _, f := range r.fields {
+			ours.Add(string(f.name), string(f.value))
+		}
+		if have, want := lines(ours, "Connection", "Host"), lines(q.Header, "Connection"); !slices.Equal(have, want) {
+			t.Errorf("%q, net/http reads %q", have, want)
+		}
+	})
+}
+
 // What our reader of chunks takes, net/http's takes as well, with the same data.
 func FuzzChunks(f *testing.F) {
 	for _, c := range []string{"5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n", "5 \r\nhello\r\n00\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "\n", "1\r\na\r\n\n", "g\r\n", "2\r\nhello\r\n0\r\n\r\n", "fffffffffffffff\r\n", "1\r\na\r\n1;\r\nb\r\n0\r\n\r\n"} {

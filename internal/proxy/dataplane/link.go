@@ -20,6 +20,7 @@ type link struct {
 	small    []byte // the buffer of an answer that was short; nil while it is in use
 	from, to int
 	back     time.Time // when it was given back
+	until    time.Time // until when it may be read, where a session has it; zero: as SetReadDeadline was told
 }
 
 const (
@@ -34,7 +35,10 @@ const (
 // fill reads more. What the buffer holds is moved, so that slices of it are no longer valid.
 func (l *link) fill() error {
 	if l.from == l.to {
-		l.from, l.to = 0, 0
+		full := l.to == len(l.buffer)
+		if l.from, l.to = 0, 0; full { // more comes than a usual answer has
+			l.grow()
+		}
 	}
 	if l.to == len(l.buffer) {
 		if l.from > 0 {
@@ -53,6 +57,12 @@ func (l *link) fill() error {
 		err = io.ErrNoProgress
 	}
 	return err
+}
+
+// limit sets when reads end.
+func (l *link) limit(t time.Time) {
+	l.until = time.Time{}
+	_ = l.SetReadDeadline(t)
 }
 
 // grow makes room in the buffer.

@@ -157,8 +157,7 @@ func TestDeadlines(t *testing.T) {
 		addr, _ := rawApp(t, begin)
 		for _, w := range ways {
 			r := revisionAt(addr, false, RevisionOptions{HTTP1: true, Timeout: 100 * time.Millisecond})
-			r.netHTTP = w.netHTTP
-			if got := ask(t, serve(t, route(map[string]Split{name: {{r, 100}}})), "GET /"+asks+"Connection: close\r\n\r\n"); !strings.Contains(got, want) {
+			if got := ask(t, w.serve(t, r), "GET /"+asks+"Connection: close\r\n\r\n"); !strings.Contains(got, want) {
 				t.Errorf("by %s: %q", w.name, got)
 			}
 			if n := r.InFlight(); n != 0 {

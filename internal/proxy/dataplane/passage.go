@@ -31,6 +31,9 @@ type waiting interface {
 	// watch has the link closed when the client goes away; rest ends that. rest returns why the client went, if it did.
 	watch(l *link)
 	rest() error
+	// fill reads more of the answer's head. begin is called before the first time.
+	begin(l *link)
+	fill(l *link) error
 }
 
 // run sends the request to an instance, and to another one where nothing of it can have reached the first. When it returns without an error, the answer's head
@@ -127,9 +130,9 @@ func (p *passage) exchange() error {
 	if p.body != nil {
 		p.body.start(l.Conn)
 	}
-	_ = l.SetReadDeadline(p.x.deadline) // none for the zero time
+	p.client.begin(l)
 	for looked := 0; ; {
-		if err := l.fill(); err != nil {
+		if err := p.client.fill(l); err != nil {
 			if l.to == 0 && l.reused && p.again && !isTimeout(err) {
 				return errStale
 			}

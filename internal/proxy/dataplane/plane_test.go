@@ -22,6 +22,16 @@ func serve(t *testing.T, h http.Handler) string { return serveOn(t, h) }
 
 func serveOn(t testing.TB, h http.Handler) string {
 	t.Helper()
+	if p, ok := h.(*Plane); ok {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := Serving(func() *Plane { return p }, func() bool { return false })
+		go func() { _ = s.Serve(Bound(l, Limits{})) }()
+		t.Cleanup(func() { _ = l.Close(); _ = s.Close() })
+		return l.Addr().String()
+	}
 	s := httptest.NewUnstartedServer(h)
 	s.Config = NewServer(h)
 	s.Start()

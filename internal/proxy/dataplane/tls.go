@@ -235,7 +235,7 @@ func (s *secure) moves(at, name string) bool {
 
 // remote is the address of a client, of a connection with TLS or without.
 func remote(c net.Conn) (*connection, bool) {
-	if t, ok := c.(*tls.Conn); ok {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = t.NetConn()
 	}
 	own, ok := c.(*connection)

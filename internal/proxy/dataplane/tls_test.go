@@ -43,7 +43,7 @@ func secured(t *testing.T, o Secure, limits Limits, h http.Handler) (p *Plane, p
 	t.Helper()
 	p = route(map[string]Split{name: {{Revision: revisionAt(serve(t, h), false, RevisionOptions{}), Percent: 100}}})
 	p.ServeTLS(o)
-	s := NewServer(p)
+	s := Serving(func() *Plane { return p }, func() bool { return false })
 	var at [2]net.Listener
 	for i := range at {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -55,7 +55,7 @@ func secured(t *testing.T, o Secure, limits Limits, h http.Handler) (p *Plane, p
 	one, two := BoundBoth(at[0], at[1], limits)
 	go func() { _ = s.Serve(one) }()
 	go func() { _ = s.Serve(p.TLS(two)) }()
-	t.Cleanup(func() { _ = s.Close() })
+	t.Cleanup(func() { _ = one.Close(); _ = two.Close(); _ = s.Close() })
 	return p, at[0].Addr().String(), at[1].Addr().String()
 }
 

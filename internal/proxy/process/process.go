@@ -31,7 +31,7 @@ type Options struct {
 type Process struct {
 	o       Options
 	plane   atomic.Pointer[dataplane.Plane]
-	server  *http.Server
+	server  *dataplane.Server
 	inside  *http.Server
 	seen    dataplane.Connections
 	own     atomic.Pointer[string] // the address at which gitd answers its own hosts
@@ -79,12 +79,7 @@ func New(o Options) *Process {
 	p := &Process{o: o, ended: make(chan struct{}), left: make(chan struct{}), hurry: make(chan struct{}), next: make(chan *net.UnixConn), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
 	p.asks.waiting = map[uint64]chan bool{}
 	p.plane.Store(dataplane.New(nil))
-	p.server = dataplane.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p.isLeaving.Load() && r.Header.Get("Upgrade") == "" {
-			w.Header().Set("Connection", "close") // the client comes back to the next proxy; over HTTP/2 it is a GOAWAY
-		}
-		p.plane.Load().ServeHTTP(w, r)
-	}))
+	p.server = dataplane.Serving(p.plane.Load, p.isLeaving.Load)
 	p.inside = &http.Server{Handler: http.HandlerFunc(p.serveInside), ReadHeaderTimeout: 10 * time.Second}
 	go p.count()
 	return p
@@ -260,7 +255,7 @@ func (p *Process) leave(m wire.Asked) {
 	if m.For > 0 {
 		p.outlast(m.For)
 	}
-	p.server.SetKeepAlivesEnabled(false)
+	p.server.CloseIdle()
 	time.Sleep(leavePause)
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()

@@ -137,7 +137,7 @@ func (s *shared) Close() error {
 }
 
 // start serves a listener, as l, until its stop is called.
-func (p *Process) start(server *http.Server, at *listening, s *shared, l net.Listener) {
+func (p *Process) start(server interface{ Serve(net.Listener) error }, at *listening, s *shared, l net.Listener) {
 	ended := make(chan struct{})
 	at.stop = func() {
 		at.stop = nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,24 @@ func (s *server) sshTo() []string {
 	return append(s.sshOptions(), "-p", port, "git@"+host)
 }
 
-// used returns the processor time of the server and of the processes that it started and that have ended, in seconds.
+// carrier is the process of the server's proxy, which outlives it; 0 where the server carries requests itself, as older builds do.
+func (s *server) carrier() int {
+	for _, pid := range processes() {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		program, rest, _ := strings.Cut(string(text), "\x00")
+		if filepath.Base(program) == "gitd-proxy" && strings.HasPrefix(rest, s.data+"/") {
+			return pid
+		}
+	}
+	return 0
+}
+
+// carried returns the processor time of what carries requests, and decides where they go: the server and its proxy, in seconds.
+func (s *server) carried() float64 {
+	return cpuTime(s.process.pid(), false) + cpuTime(s.carrier(), false)
+}
+
+// used returns the processor time of the server, of its proxy, and of the processes that it started and that have ended, in seconds.
 func (s *server) used() float64 {
 	f, ok := statFields(s.process.pid())
 	if !ok || len(f) < 15 {
@@ -24,7 +42,7 @@ func (s *server) used() float64 {
 		t, _ := strconv.ParseFloat(n, 64)
 		ticks += t
 	}
-	return ticks / 100
+	return ticks/100 + cpuTime(s.carrier(), false)
 }
 
 // peak returns the most memory that the server had, in megabytes.

@@ -183,6 +183,7 @@ func (b *bench) restart() error {
 	rounds := b.rounds(3, 2)
 	var outages samples
 	sent, failed := 0, 0
+	var kinds []string
 	for n := range rounds {
 		l := b.startLoad(s, "web")
 		time.Sleep(500 * time.Millisecond)
@@ -207,7 +208,10 @@ func (b *bench) restart() error {
 		outages.add(took)
 		sent += l.sent
 		failed += len(l.failures)
-		b.say("  round %d of %d: first answer %s after kill -9; %d of %d requests failed", n+1, rounds, seconds(took.Seconds()), len(l.failures), l.sent)
+		if len(l.failures) > 0 {
+			kinds = append(kinds, l.kinds())
+		}
+		b.say("  round %d of %d: first answer %s after kill -9; %d of %d requests failed %s", n+1, rounds, seconds(took.Seconds()), len(l.failures), l.sent, l.kinds())
 	}
 	after, err := s.who("web")
 	if err != nil {
@@ -220,7 +224,10 @@ func (b *bench) restart() error {
 	b.report.title("Restart of gitd by kill -9 and serve, under the same load")
 	b.report.durationAtMost("first answer after the kill", outages, 2)
 	b.report.count("instances restarted", instances, 1)
-	b.report.text("requests that failed (connections die with the process)", fmt.Sprintf("%d of %d", failed, sent), "")
+	b.report.count("requests that failed (the proxy lives on)", failed, sent)
+	if failed > 0 {
+		b.report.note("failed through the restarts: %s", strings.Join(kinds, ", "))
+	}
 	return nil
 }
 

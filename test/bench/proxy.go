@@ -14,8 +14,7 @@ import (
 // way is one way to the app: a proxy, and where wrk runs.
 type way struct {
 	name             string
-	pid              int  // of the proxy
-	workers          bool // it has worker processes that count
+	used             func() float64 // seconds of processor time, of all that carries the requests
 	url              string
 	host             string
 	before           []string // a command that runs wrk
@@ -46,6 +45,18 @@ const tunedCaddy = "Caddy, tuned"
 
 var proxyTargets = map[string]float64{"nginx": 0.75, "Caddy": 2.5}
 
+// What a request and the slowest of a hundred may cost, against nginx.
+const (
+	costTarget = 1.4
+	slowTarget = 1
+)
+
+// Connections of wrk: few that are always busy, and many.
+const (
+	fewConnections  = 64
+	manyConnections = 2000
+)
+
 // measureProxy drives the one instance of the app web through gitd, and a container of the same spec, on the host's network,
 // through its peers: behind all proxies is the same program with the same layers, limits and seccomp filter.
 func (b *bench) measureProxy(kinds []string) error {
@@ -58,7 +69,7 @@ func (b *bench) measureProxy(kinds []string) error {
 		return err
 	}
 	defer end()
-	ways := []*way{{name: "gitd", pid: s.process.pid(), url: "http://" + s.HTTP + "/", host: "web.localhost"}}
+	ways := []*way{{name: "gitd", used: s.carried, url: "http://" + s.HTTP + "/", host: "web.localhost"}}
 	for _, k := range kinds {
 		w, stop, err := b.serveProxy(k, backend)
 		if err != nil {
@@ -68,8 +79,11 @@ func (b *bench) measureProxy(kinds []string) error {
 		ways = append(ways, w)
 	}
 
-	if err := b.load(ways); err != nil {
-		return err
+	for _, connections := range []int{fewConnections, manyConnections} {
+		if err := b.load(ways, connections); err != nil {
+			return err
+		}
+		b.reportProxy(ways, connections)
 	}
 	after, err := s.who("web")
 	if err != nil {
@@ -78,7 +92,6 @@ func (b *bench) measureProxy(kinds []string) error {
 	if after != i {
 		return fmt.Errorf("the instance behind the proxies changed under way: %v, then %v", i, after)
 	}
-	b.reportProxy(ways)
 	return nil
 }
 
@@ -100,19 +113,19 @@ func (b *bench) behindProxies(s *server) (i instance, address string, end func()
 }
 
 // load loads the ways in turn.
-func (b *bench) load(ways []*way) error {
+func (b *bench) load(ways []*way, connections int) error {
 	length := time.Duration(b.rounds(4, 2)) * time.Second
 	rounds := b.rounds(5, 3)
 	for _, w := range ways {
-		if err := b.wrk(w, time.Second); err != nil {
+		if err := b.wrk(w, connections, time.Second); err != nil {
 			return err
 		}
 		w.rates, w.p99, w.cpu, w.requests, w.failed = nil, nil, nil, 0, 0
 	}
 	for n := range rounds {
-		line := fmt.Sprintf("  round %d of %d:", n+1, rounds)
+		line := fmt.Sprintf("  %d connections, round %d of %d:", connections, n+1, rounds)
 		for _, w := range ways {
-			if err := b.wrk(w, length); err != nil {
+			if err := b.wrk(w, connections, length); err != nil {
 				return err
 			}
 			line += fmt.Sprintf(" %s %.0f/s", w.name, w.rates[n])
@@ -122,13 +135,23 @@ func (b *bench) load(ways []*way) error {
 	return nil
 }
 
-func (b *bench) reportProxy(ways []*way) {
-	b.report.title("Proxy: small responses, wrk -t2 -c64, a container of the same spec behind each")
+func (b *bench) reportProxy(ways []*way, connections int) {
+	b.report.title(fmt.Sprintf("Proxy: small responses, wrk -t2 -c%d, a container of the same spec behind each", connections))
 	gitd := ways[0]
 	for _, w := range ways[1:] {
-		b.report.rate("requests through gitd against "+w.name, gitd.rates, w.rates, proxyTargets[w.name])
-		b.report.text("  processor time a request, against "+w.name, micro(gitd.cpu), micro(w.cpu))
-		b.report.text("  99th percentile, against "+w.name, span(gitd.p99), span(w.p99))
+		few, cost, slow := proxyTargets[w.name], 0.0, 0.0
+		if connections == manyConnections {
+			few = 0
+		}
+		if w.name == "nginx" {
+			slow = slowTarget
+			if connections == fewConnections {
+				cost = costTarget
+			}
+		}
+		b.report.rate("requests through gitd against "+w.name, gitd.rates, w.rates, few)
+		b.report.cost("  processor time a request, against "+w.name, gitd.cpu, w.cpu, cost)
+		b.report.ratio("  99th percentile, against "+w.name, gitd.p99, w.p99, slow)
 		if w.failed > 0 {
 			b.report.text("  failed requests of "+w.name, "", fmt.Sprint(w.failed))
 		}
@@ -217,7 +240,7 @@ func (b *bench) startProxy(kind, address string, env []string, program ...string
 		stop()
 		return nil, nil, err
 	}
-	return &way{name: kind, pid: p.pid(), workers: true, url: "http://" + address + "/", host: address}, stop, nil
+	return &way{name: kind, used: func() float64 { return cpuTime(p.pid(), true) }, url: "http://" + address + "/", host: address}, stop, nil
 }
 
 var (
@@ -229,15 +252,15 @@ var (
 )
 
 // wrk sends requests one way for a while.
-func (b *bench) wrk(w *way, length time.Duration) error {
-	args := []string{"wrk", "-t2", "-c64", "--latency", "-d" + length.String(), "-H", "Host: " + w.host, w.url}
+func (b *bench) wrk(w *way, connections int, length time.Duration) error {
+	args := []string{"wrk", "-t2", "-c" + strconv.Itoa(connections), "--latency", "-d" + length.String(), "-H", "Host: " + w.host, w.url}
 	args = append(slices.Clone(w.before), args...)
-	before := cpuTime(w.pid, w.workers)
+	before := w.used()
 	out, err := b.command("", nil, args...)
 	if err != nil {
 		return err
 	}
-	used := cpuTime(w.pid, w.workers) - before
+	used := w.used() - before
 	m := wrkRate.FindStringSubmatch(out)
 	n := wrkTotal.FindStringSubmatch(out)
 	if m == nil || n == nil {

@@ -80,6 +80,11 @@ func (r *report) ratio(what string, gitd, peer samples, target float64) {
 	r.compare(row{what: what, gitd: span(gitd), peer: span(peer)}, gitd, peer, samples.min, atMost, target)
 }
 
+// cost adds the processor time of one request or handshake, in seconds, against a peer's; target 0 means that there is none.
+func (r *report) cost(what string, gitd, peer samples, target float64) {
+	r.compare(row{what: what, gitd: micro(gitd), peer: micro(peer)}, gitd, peer, samples.min, atMost, target)
+}
+
 // rate adds requests a second against a peer's; target 0 means that there is none.
 func (r *report) rate(what string, gitd, peer samples, target float64) {
 	r.compare(row{what: what, gitd: perSecond(gitd), peer: perSecond(peer)}, gitd, peer, samples.max, atLeast, target)

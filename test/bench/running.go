@@ -36,7 +36,7 @@ func (b *bench) running() error {
 	s.rest()
 	b.report.text("start of all instances", seconds(all.Seconds()), "")
 	b.report.text("  memory of the machine, an app", fmt.Sprintf("%.1f MB", (before-available())/float64(size.running)), "")
-	b.report.text("server: memory", fmt.Sprintf("%.0f MB", float64(anonymous(s.process.pid()))/(1<<20)), "")
+	b.report.text("server: memory", fmt.Sprintf("%.0f MB, its proxy %.0f MB", float64(anonymous(s.process.pid()))/(1<<20), float64(anonymous(s.carrier()))/(1<<20)), "")
 	descriptors, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.process.pid()))
 	if err != nil {
 		return err

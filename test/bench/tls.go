@@ -44,7 +44,7 @@ func (b *bench) tls() error {
 		return err
 	}
 	defer end()
-	ways := []*way{{name: "gitd", pid: s.process.pid(), url: s.HTTPS}}
+	ways := []*way{{name: "gitd", used: s.carried, url: s.HTTPS}}
 	for _, kind := range []string{"nginx", "Caddy"} {
 		w, stop, err := b.serveTLS(kind, backend, chain, key)
 		if err != nil {
@@ -63,15 +63,15 @@ func (b *bench) tls() error {
 	for _, w := range ways {
 		w.url, w.host = "https://"+tlsName+":"+port(w.url)+"/", tlsName
 	}
-	if err := b.load(ways); err != nil {
+	if err := b.load(ways, fewConnections); err != nil {
 		return err
 	}
 	b.report.title("TLS 1.3: small responses over kept connections, wrk -t2 -c64, and full handshakes; one certificate (ECDSA P-256), AES-128-GCM, X25519")
 	for n, w := range ways[1:] {
 		b.report.rate("requests over TLS through gitd against "+w.name, ways[0].rates, w.rates, tlsRates[w.name])
-		b.report.text("  processor time a request, against "+w.name, micro(ways[0].cpu), micro(w.cpu))
+		b.report.cost("  processor time a request, against "+w.name, ways[0].cpu, w.cpu, 0)
 		b.report.rate("  handshakes a second, against "+w.name, handshakes[0], handshakes[n+1], tlsHandshakes[w.name])
-		b.report.text("  processor time a handshake, against "+w.name, micro(cost[0]), micro(cost[n+1]))
+		b.report.cost("  processor time a handshake, against "+w.name, cost[0], cost[n+1], 0)
 	}
 	b.report.count("failed requests through gitd", ways[0].failed, ways[0].requests)
 	return nil
@@ -82,13 +82,13 @@ func (b *bench) handshakes(ways []*way) (rates, cost []samples, err error) {
 	rates, cost = make([]samples, len(ways)), make([]samples, len(ways))
 	for range b.rounds(5, 3) {
 		for n, w := range ways {
-			before := cpuTime(w.pid, w.workers)
+			before := w.used()
 			rate, took, err := handshakeRate("127.0.0.1:"+port(w.url), time.Duration(b.rounds(3, 1))*time.Second)
 			if err != nil {
 				return nil, nil, fmt.Errorf("handshakes with %s: %w", w.name, err)
 			}
 			rates[n] = append(rates[n], rate)
-			cost[n] = append(cost[n], (cpuTime(w.pid, w.workers)-before)/(rate*took))
+			cost[n] = append(cost[n], (w.used()-before)/(rate*took))
 		}
 	}
 	return rates, cost, nil

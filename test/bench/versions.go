@@ -133,10 +133,10 @@ func (b *bench) proxyBoth(both []*build) error {
 		if err != nil {
 			return err
 		}
-		x.web = &way{name: x.name, pid: s.process.pid(), url: "http://" + s.HTTP + "/", host: "web.localhost"}
+		x.web = &way{name: x.name, used: s.carried, url: "http://" + s.HTTP + "/", host: "web.localhost"}
 		ways = append(ways, x.web)
 	}
-	return b.load(ways)
+	return b.load(ways, fewConnections)
 }
 
 // coldBoth asks an app at zero of each in turn.

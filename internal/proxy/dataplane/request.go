@@ -258,7 +258,7 @@ func (s *session) prepare(body []byte) {
 
 // giveBack returns the buffer of out.
 func (s *session) giveBack() {
-	if s.spare != nil && cap(s.out) <= streamSize {
+	if s.spare != nil && cap(s.out) <= 2*streamSize {
 		*s.spare = s.out
 		heads.Put(s.spare)
 	}

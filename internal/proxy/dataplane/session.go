@@ -51,7 +51,7 @@ const (
 const (
 	headTime  = 10 * time.Second // for a handshake, and for a head
 	quietTime = 2 * time.Minute  // between requests
-	quietMore = 30 * time.Second // that it may last longer: the deadline is not set anew for each request
+	quietMore = 30 * time.Second // that it may last longer: the deadline is not moved with each request
 	bodyTime  = 10 * time.Millisecond
 	lookTime  = 200 * time.Millisecond // how often a request under way looks for its client
 )

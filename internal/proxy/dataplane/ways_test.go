@@ -79,6 +79,9 @@ func say(t *testing.T, front, bytes string) []string {
 		if res.Header.Get("Date") == "" && res.StatusCode != 400 && res.StatusCode >= 200 {
 			said += " undated"
 		}
+		if res.StatusCode == http.StatusContinue && len(all) > 0 && all[len(all)-1] == said {
+			continue // net/http's server sends one of its own where the app's comes while its client begins to read the body
+		}
 		all = append(all, said)
 		if method == "HEAD" {
 			method = "GET"

@@ -66,12 +66,6 @@ func refused(name string, trusted bool) bool {
 	return yes && (!trusted || underscore)
 }
 
-// refusedName is refused for a peer that is not trusted.
-func refusedName(name []byte) bool {
-	yes, _ := aboutClient(name)
-	return yes
-}
-
 func begins(folded string) bool {
 	for _, p := range toldBegin {
 		if strings.HasPrefix(folded, p) {

@@ -80,8 +80,8 @@ func TestAttack_ForgedInside(t *testing.T) {
 func TestTrustedProxies(t *testing.T) {
 	addr, got := rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	p := New([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
-	p.Publish(&Table{Hosts: map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{}), 100}}}})
-	front := serve(t, p)
+	p.Publish(&Table{Hosts: map[string]Split{name: {{revisionAt(addr, false, RevisionOptions{HTTP1: true}), 100}}}})
+	fronts := []string{serve(t, p), serve(t, http.HandlerFunc(p.ServeHTTP))}
 	for sent, want := range map[string]string{
 		"": "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: " + name + "\r\nX-Forwarded-Proto: http",
 		"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example.com\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 203.0.113.7\r\n": "X-Forwarded-For: 203.0.113.7, 127.0.0.1\r\n" +
@@ -90,16 +90,18 @@ func TestTrustedProxies(t *testing.T) {
 		"Forwarded: for=192.0.2.43;proto=https\r\n": "Forwarded: for=192.0.2.43;proto=https, for=127.0.0.1\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: " + name +
 			"\r\nX-Forwarded-Proto: http",
 	} {
-		ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\n"+sent+"Connection: close\r\n\r\n")
-		var lines []string
-		for l := range strings.SplitSeq(<-got, "\r\n") {
-			if yes, _ := aboutClient(strings.SplitN(l, ":", 2)[0]); yes {
-				lines = append(lines, l)
+		for _, front := range fronts {
+			ask(t, front, "GET / HTTP/1.1\r\nHost: "+name+"\r\n"+sent+"Connection: close\r\n\r\n")
+			var lines []string
+			for l := range strings.SplitSeq(<-got, "\r\n") {
+				if yes, _ := aboutClient(strings.SplitN(l, ":", 2)[0]); yes {
+					lines = append(lines, l)
+				}
 			}
-		}
-		slices.Sort(lines)
-		if have := strings.Join(lines, "\r\n"); have != want {
-			t.Errorf("%q:\n got %q\nwant %q", sent, have, want)
+			slices.Sort(lines)
+			if have := strings.Join(lines, "\r\n"); have != want {
+				t.Errorf("%q:\n got %q\nwant %q", sent, have, want)
+			}
 		}
 	}
 	for a, want := range map[string]bool{"127.0.0.1": true, "::ffff:127.0.0.1": true, "127.0.0.2": false, "::1": false} {

@@ -53,6 +53,7 @@ type place struct {
 	certificates *Certificates
 	host         []byte
 	split        Split // nil: net/http knows what to do
+	trusted      bool  // the client is a proxy whose word counts
 	hsts         string
 }
 
@@ -69,12 +70,13 @@ func (s *session) find() Split {
 	*at = place{plane: p, table: t, certificates: c, host: append(at.host[:0], s.asks.host...)}
 	name := host(string(at.host))
 	known, split := t.find(name)
-	if len(split) == 0 || p.own[name] != nil || t.Stopped[known] != "" || t.Maintenance[known] != nil || len(split) > 1 && t.Sticky[known] || p.trusts(s.client.RemoteAddr().String()) {
+	if len(split) == 0 || p.own[name] != nil || t.Stopped[known] != "" || t.Maintenance[known] != nil || len(split) > 1 && t.Sticky[known] {
 		return nil
 	}
+	at.trusted = p.trusts(s.client.RemoteAddr().String())
 	switch tls := s.secure; {
 	case p.secure != nil && tls != nil:
-		if !p.secure.same(tls.ServerName, name) {
+		if !at.trusted && !p.secure.same(tls.ServerName, name) {
 			return nil
 		}
 		at.hsts = p.secure.hsts
@@ -137,7 +139,7 @@ func (r *Revision) speaksPlainly() bool {
 
 // pass sends the request to an instance of r, which is held, and the answer to the client. all is the request's length.
 func (s *session) pass(r *Revision, body []byte, all int) (*begun, error) {
-	done := false // with the request, and with the revision
+	done, trusted := false, s.at.trusted // done with the request, and with the revision
 	defer func() {
 		if !done { // a panic
 			s.x.done()
@@ -149,10 +151,10 @@ func (s *session) pass(r *Revision, body []byte, all int) (*begun, error) {
 		done = true
 		return &begun{drop: r.release, serve: func(w http.ResponseWriter, q *http.Request) {
 			defer r.release()
-			r.serve(w, q, false, true)
+			r.serve(w, q, trusted, true)
 		}}, errNotPlain
 	}
-	s.x = exchange{revision: r}
+	s.x = exchange{revision: r, trusted: trusted}
 	if !r.speaksPlainly() {
 		return untouched()
 	}
@@ -236,7 +238,10 @@ func (s *session) prepare(body []byte) {
 	b := append(append(append((*s.spare)[:0], q.method...), ' '), q.target...)
 	b = append(append(append(b, " HTTP/1.1\r\nHost: "...), q.host...), '\r', '\n')
 	for _, f := range q.fields {
-		if specials[string(f.name)]&(hasLength|hasConnection|hasHop|hasHost) != 0 || refusedName(f.name) {
+		if specials[string(f.name)]&(hasLength|hasConnection|hasHop|hasHost) != 0 {
+			continue
+		}
+		if yes, underscore := aboutClient(f.name); yes && (!s.at.trusted || underscore || retold(string(f.name))) {
 			continue
 		}
 		b = append(append(append(append(b, f.name...), ": "...), f.value...), '\r', '\n')
@@ -244,16 +249,34 @@ func (s *session) prepare(body []byte) {
 	if q.length > 0 || wantsLength(string(q.method)) {
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), max(q.length, 0), 10), '\r', '\n')
 	}
-	b = append(append(b, "X-Forwarded-For: "...), s.told...)
-	b = append(append(b, "\r\nX-Forwarded-Host: "...), q.host...)
-	b = append(b, "\r\nX-Forwarded-Proto: http"...)
-	if s.secure != nil {
-		b = append(b, 's')
-	}
-	s.out = append(append(b, "\r\n\r\n"...), body...)
+	s.out = append(append(s.appendForwarded(b), '\r', '\n'), body...)
 	p := &s.p
 	*p = passage{x: &s.x, client: s, out: s.out, toHEAD: string(q.method) == http.MethodHead, answer: head{fields: p.answer.fields}}
 	p.again = len(body) == 0 && replayed(q)
+}
+
+// appendForwarded appends what the app is told of the client, as forward has it.
+func (s *session) appendForwarded(b []byte) []byte {
+	q := &s.asks
+	if s.at.trusted {
+		in, out := http.Request{Host: string(q.host), RemoteAddr: s.client.RemoteAddr().String(), TLS: s.secure, Header: http.Header{}}, http.Request{Header: http.Header{}}
+		for _, f := range q.fields {
+			if n := string(f.name); retold(n) {
+				in.Header.Add(n, string(f.value))
+			}
+		}
+		forward(&in, &out, true)
+		for name, values := range out.Header {
+			b = appendField(b, name, values[0])
+		}
+		return b
+	}
+	b = append(append(b, "X-Forwarded-For: "...), s.told...)
+	b = append(append(b, "\r\nX-Forwarded-Host: "...), q.host...)
+	if b = append(b, "\r\nX-Forwarded-Proto: http"...); s.secure != nil {
+		b = append(b, 's')
+	}
+	return append(b, '\r', '\n')
 }
 
 // giveBack returns the buffer of out.

@@ -78,7 +78,7 @@ attack: need-serve need-git build ## the attacks alone: what strangers tried on 
 	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 $(RACE) -timeout 20m -run '^TestAttack_' $$(go list ./... | grep -v /test/)
 	GITD_PARTS=$(CURDIR)/bin/parts go test -count=1 -timeout 30m -run '^TestScripts/attack_|^TestAttack_' ./test/e2e/...
 
-# Twenty minutes: most of it waits for the clock.
+# A quarter of an hour: most of it waits for the clock.
 .PHONY: test-restarts
 test-restarts: need-serve need-git build ## schedules over 200 kills of the whole server at random moments; too long for CI
 	$(parts-env) GITD_E2E_RESTARTS=$${KILLS:-200} go test -count=1 -timeout 90m -v -run '^TestScripts/schedules_restarts$$' ./test/e2e/...

@@ -26,6 +26,8 @@ type restarts struct {
 	socket string
 	pid    int // of the proxy; 0: it has ended
 
+	trusted []netip.Prefix // a setting of the next gitd
+
 	builds int
 	old    []int // proxies of builds before
 }
@@ -51,7 +53,7 @@ func newRestarts(t *testing.T) *restarts {
 func (r *restarts) next(held func() *os.File) *Proxy {
 	r.Helper()
 	own := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "own") })
-	p, _ := r.begin(Options{Held: held, Own: map[string]http.Handler{"own.test": own}})
+	p, _ := r.begin(Options{Held: held, Trusted: r.trusted, Own: map[string]http.Handler{"own.test": own}})
 	if err := p.Serve(r.l, nil); err != nil {
 		r.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -189,6 +190,30 @@ func TestTakeover(t *testing.T) {
 	t.Logf("%d takeovers, %d of them by another build: %d requests over kept connections, %d over new ones, %d of %s, %d over WebSockets, %d failed", times, r.builds,
 		c[overKept].Load(), c[overNew].Load(), c[slowly].Load(), slowAnswer, c[overSockets].Load(), v.failed.Load())
 	if v.failed.Load() > 0 || v.asked() == 0 {
+		t.Errorf("%d of %d requests failed", v.failed.Load(), v.asked())
+	}
+}
+
+// The next gitd may have other settings, by which the proxy serves in another way from then on: no request finds it without its table.
+func TestTakeover_Settings(t *testing.T) {
+	r := newRestarts(t)
+	p := r.next(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	v := visit(t, ctx, r.l.Addr().String())
+	for i := range 20 {
+		for before := v.asked(); v.asked() < before+50 && v.failed.Load() < 100; {
+			time.Sleep(time.Millisecond)
+		}
+		p.Close()
+		r.trusted = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32)}
+		p = r.next(nil)
+	}
+	cancel()
+	v.wait.Wait()
+	p.Shutdown(t.Context())
+	p.Close()
+	r.gone("with its gitd")
+	if v.failed.Load() > 0 {
 		t.Errorf("%d of %d requests failed", v.failed.Load(), v.asked())
 	}
 }

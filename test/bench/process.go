@@ -81,11 +81,21 @@ func start(name string, env []string, show func(string), args ...string) (*proce
 	p := &process{name: name, cmd: exec.Command(path, args[1:]...), ended: make(chan struct{}), out: &tail{show: show}}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	p.cmd.WaitDelay = time.Second // its children may hold the pipe
-	if err := p.cmd.Start(); err != nil {
+	out, in, err := os.Pipe() // of our own: its end is not waited for, since the proxy, which lives on, holds it too
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = in, in
+	err = p.cmd.Start()
+	_ = in.Close()
+	if err != nil {
+		_ = out.Close()
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	go func() {
+		_, _ = io.Copy(p.out, out)
+		_ = out.Close()
+	}()
 	go func() {
 		_ = p.cmd.Wait()
 		close(p.ended)
@@ -122,6 +132,7 @@ func (p *process) wait(ctx context.Context, limit time.Duration, ready func() er
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.ended:
+			time.Sleep(50 * time.Millisecond) // for its last words
 			return fmt.Errorf("%s ended: %s", p.name, p.out.last(8))
 		case <-time.After(20 * time.Millisecond):
 		}

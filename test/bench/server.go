@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func (s *server) serve(sshAddress, httpAddress string) error {
 		return err
 	}
 	show := func(line string) { s.b.say("  gitd: %s", line) }
-	args := []string{"serve", "--data", s.data, "--ssh", sshAddress, "--http", httpAddress, "--domain", "localhost"}
+	args := []string{"serve", "--data", s.data, "--ssh", sshAddress, "--http", httpAddress, "--domain", "localhost", "--http-connections-per-address", strconv.Itoa(2 * manyConnections)}
 	if s.b.chosen("tls") { // an older build, which the section versions may compare, does not know it
 		args = append(args, "--https", "127.0.0.1:0")
 	}

@@ -71,7 +71,9 @@ type Process struct {
 type whole struct {
 	revisions map[string]bool
 	instances map[string]bool
-	kept      bool // the setup was
+	kept      bool             // the setup was
+	setup     *wire.Setup      // where it was not
+	plane     *dataplane.Plane // that takes the requests when its table is there; nil: the one that there is serves on
 }
 
 // New returns a Process that serves nothing yet.

@@ -262,10 +262,9 @@ func (p *Process) begin(m *wire.Setup) error {
 		return nil
 	}
 	p.own.Store(&m.OwnAddress)
-	if !p.known || !sameSetup(&p.setup, m) {
-		p.replacePlane(m)
+	if p.whole.setup = m; !p.known || !sameSetup(&p.setup, m) {
+		p.whole.plane = p.newPlane(m)
 	}
-	p.setup, p.known = *m, true
 	p.certs.begin()
 	return nil
 }
@@ -279,10 +278,19 @@ func (p *Process) end() {
 	}
 	if !w.kept {
 		p.stay.until, p.stay.stopped = time.Time{}, false
+		p.setup, p.known = *w.setup, true
 		p.led.open()
 	}
+	current := p.plane.Load()
+	if w.plane != nil {
+		p.planes = append(p.planes[max(0, len(p.planes)-mostPlanes+1):], w.plane)
+		current = w.plane
+	}
 	p.publish()
-	p.publishCertificates()
+	p.publishCertificates(current)
+	if w.plane != nil {
+		p.replacePlane(w.plane)
+	}
 	for key, r := range p.revisions {
 		if !w.revisions[key] && !r.closing {
 			r.SetFailing("was removed")

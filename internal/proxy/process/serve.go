@@ -165,13 +165,8 @@ func sameSetup(a, b *wire.Setup) bool {
 // mostPlanes is how many planes are told of changes: a request that waits in one that was replaced goes on by its table.
 const mostPlanes = 4
 
-// replacePlane has another plane take the requests. Its table is published with the whole.
-func (p *Process) replacePlane(m *wire.Setup) {
-	if p.known {
-		for name, n := range p.plane.Load().Refused() {
-			p.refused[name] += n
-		}
-	}
+// newPlane makes a plane for a setup. It takes no requests before it has its table.
+func (p *Process) newPlane(m *wire.Setup) *dataplane.Plane {
 	plane := dataplane.New(m.Trusted)
 	for _, host := range m.Own {
 		plane.Own(host, p.forwarder(host))
@@ -183,9 +178,15 @@ func (p *Process) replacePlane(m *wire.Setup) {
 		}
 		plane.ServeTLS(secure)
 	}
-	p.setup = *m
+	return plane
+}
+
+// replacePlane has another plane take the requests, which has its table and certificates.
+func (p *Process) replacePlane(plane *dataplane.Plane) {
+	for name, n := range p.plane.Load().Refused() {
+		p.refused[name] += n
+	}
 	p.plane.Store(plane)
-	p.planes = append(p.planes[max(0, len(p.planes)-mostPlanes+1):], plane)
 	for _, name := range []string{wire.HTTP, wire.HTTPS} {
 		if l := p.listeners[name]; l != nil && l.stop != nil {
 			l.stop()

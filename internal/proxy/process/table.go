@@ -108,7 +108,7 @@ func (p *Process) setCertificates(m *wire.Certificates) error {
 		}
 	}
 	if !m.More && p.whole == nil {
-		p.publishCertificates()
+		p.publishCertificates(p.plane.Load())
 	}
 	return nil
 }
@@ -132,9 +132,9 @@ func (p *Process) change(all map[string]*tls.Certificate, told map[string]*wire.
 	}
 }
 
-func (p *Process) publishCertificates() {
+func (p *Process) publishCertificates(plane *dataplane.Plane) {
 	if p.setup.Secure == nil {
 		return
 	}
-	p.plane.Load().PublishCertificates(&dataplane.Certificates{ByName: maps.Clone(p.certs.byName), Challenges: maps.Clone(p.certs.challenges), Tokens: maps.Clone(p.certs.tokens)})
+	plane.PublishCertificates(&dataplane.Certificates{ByName: maps.Clone(p.certs.byName), Challenges: maps.Clone(p.certs.challenges), Tokens: maps.Clone(p.certs.tokens)})
 }

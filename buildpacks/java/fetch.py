@@ -1,5 +1,5 @@
 # fetch.py URL FILE LIMIT: downloads one file. Python's client knows the proxies and certificates of the environment.
-import shutil, sys, urllib.error, urllib.request
+import socket, sys, urllib.error, urllib.request
 
 url, file, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 try:
@@ -13,5 +13,6 @@ except urllib.error.HTTPError as e:
     print(f"the server answered {e.code} {e.reason}")
     sys.exit(44 if e.code in (404, 410) else 1)
 except (OSError, ValueError) as e:
-    print(str(getattr(e, "reason", e)))
+    why = getattr(e, "reason", e)
+    print("its name is not known" if isinstance(why, socket.gaierror) else str(why))
     sys.exit(1)

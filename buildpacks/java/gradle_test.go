@@ -1,6 +1,7 @@
 package java
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,5 +39,15 @@ func TestGradleArgs(t *testing.T) {
 		if got := strings.Join(args, " "); err != nil || got != tt.want {
 			t.Errorf("%s: gradle %s (%v), want %s", tt.name, got, err, tt.want)
 		}
+	}
+}
+
+// TestUnknownHost: a server without an address is told as that.
+func TestUnknownHost(t *testing.T) {
+	b, _ := tools(t)
+	x := &build{Buildpack: b, app: t.TempDir(), env: kit.Env{}}
+	err := x.download("https://no-such-host.invalid/gradle-8.10-bin.zip", "", filepath.Join(t.TempDir(), "gradle.zip"))
+	if u, ok := errors.AsType[*unreachable](err); !ok || u.reason != "its name is not known" {
+		t.Errorf("%v", err)
 	}
 }

@@ -76,3 +76,29 @@ func TestContinue(t *testing.T) {
 		}
 	}
 }
+
+// TestAway: a host that a build needs and that has no address here is found in what the push says.
+func TestAway(t *testing.T) {
+	for said, want := range map[string]string{
+		"remote: .NET cannot be had: builds.dotnet.microsoft.com cannot be reached: its name is not known; let builds":                            "builds.dotnet.microsoft.com",
+		"Gradle cannot be fetched from services.gradle.org: its name is not known; check that builds reach it":                                    "services.gradle.org",
+		"Execution error (UnknownHostException) at java.net.Inet6AddressImpl/lookup (Inet.java:-2).\nrepo.clojars.org: Name or service not known": "repo.clojars.org",
+		"io.pedestal:pedestal.service:jar:0.5.10 was not found, and repo.clojars.org cannot be reached; check that builds reach it":               "repo.clojars.org",
+		"error: getaddrinfo ENOTFOUND fonts.googleapis.com":                                                                                       "fonts.googleapis.com",
+		"it comes from github.com, which has no address (DNS)":                                                                                    "github.com",
+		"Unknown host at line 3":                          "",
+		"the app exited with status 1 before it answered": "",
+	} {
+		f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString(said); err != nil {
+			t.Fatal(err)
+		}
+		if got := (&trial{log: f}).away(); got != want {
+			t.Errorf("%q: %q, want %q", said, got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -93,13 +94,17 @@ func (t *trial) try(ctx context.Context) (r result) {
 	return r
 }
 
-var away = regexp.MustCompile(`(?:it comes from|curl error 6 while downloading https?:|Could not reach host|:to_address, \{(?:~c)?|getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host:|[uU]nknown host|UnknownHostException:?|dial tcp: lookup|failed to lookup address information.*host|Temporary failure resolving|NameResolutionError.*host=)\W*([\w.-]+)|([\w.-]+) cannot be reached: its name is not known`)
+// host is a name with a dot in it: other words may stand beside an error.
+const host = `([\w-]+(?:\.[\w-]+)+)`
+
+var away = regexp.MustCompile(`(?:it comes from|curl error 6 while downloading https?:|Could not reach host|:to_address, \{(?:~c)?|getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host:|[uU]nknown host|UnknownHostException:?|dial tcp: lookup|failed to lookup address information.*host|Temporary failure resolving|NameResolutionError.*host=)\W*` + host +
+	`|` + host + ` cannot be reached(?:: its name is not known|; check that builds reach it)|cannot be fetched from ` + host + `: its name is not known|` + host + `: Name or service not known`)
 
 // away returns the name of a host that could not be found in the build.
 func (t *trial) away() string {
 	said, _ := os.ReadFile(t.log.Name())
 	if m := away.FindSubmatch(said); m != nil {
-		return strings.TrimSuffix(string(m[1])+string(m[2]), ".")
+		return string(bytes.Join(m[1:], nil))
 	}
 	return ""
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/config"
@@ -112,7 +114,7 @@ func Adopt(data string) *proxy.Adopted {
 		return nil
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+	if takeLock(f) != nil {
 		return nil
 	}
 	found, err := proxy.Adopt(filepath.Join(data, proxyFile))
@@ -141,6 +143,24 @@ func (s *Server) adopt() {
 	}
 }
 
+// lockWait bounds how long the lock of a gitd that has ended is waited for.
+const lockWait = 5 * time.Second
+
+// takeLock locks a data directory's file, which says who holds it. A gitd that was killed while it made a child leaves the lock to that until it runs its own program, which may take a while
+// on a busy machine: it is waited for. A gitd that runs is not.
+func takeLock(f *os.File) error {
+	for until := time.Now().Add(lockWait); ; time.Sleep(5 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(until) {
+			return err
+		}
+		text, _ := os.ReadFile(f.Name())
+		if holder, e := strconv.Atoi(strings.TrimSpace(string(text))); e != nil || !errors.Is(unix.Kill(holder, 0), unix.ESRCH) {
+			return err
+		}
+	}
+}
+
 // lock keeps a second server away from the data directory. The kernel gives it back when the process ends, however it ends.
 func lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
@@ -150,7 +170,7 @@ func lock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := takeLock(f); err != nil {
 		holder, _ := os.ReadFile(f.Name())
 		f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {

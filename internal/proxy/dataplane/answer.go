@@ -62,7 +62,7 @@ func (s *session) beginAnswer(h *head, bodyless bool) {
 	if !bodyless && h.length < 0 {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if s.last() {
+	if s.closes = s.asks.close || s.server.leaving(); s.closes {
 		b = append(b, "Connection: close\r\n"...)
 	}
 	s.out = append(b, '\r', '\n')

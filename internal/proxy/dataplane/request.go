@@ -190,7 +190,7 @@ func (s *session) pass(r *Revision, body []byte, all int) (*begun, error) {
 	if done = true; err == nil {
 		err = s.flush()
 	}
-	if s.giveBack(); err == nil && s.last() {
+	if s.giveBack(); err == nil && s.closes {
 		err = errLast
 	}
 	return nil, err
@@ -198,9 +198,6 @@ func (s *session) pass(r *Revision, body []byte, all int) (*begun, error) {
 
 // errLast: the connection ends with the answer.
 var errLast = errors.New("the last request of its connection")
-
-// last says whether no further request is served on the connection.
-func (s *session) last() bool { return s.asks.close || s.server.leaving() }
 
 // half leaves a request to net/http that the app has, with the answer that the link has the beginning of, or with the error.
 func (s *session) half(r *Revision, err error) *begun {

@@ -38,6 +38,7 @@ type session struct {
 	spare    *[]byte // the buffer of out
 	out      []byte  // the request to the app, then what is to be written to the client
 	answers  bool    // the answer has begun
+	closes   bool    // it says that it is the connection's last one
 }
 
 // The states of a session.

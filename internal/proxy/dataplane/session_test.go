@@ -238,3 +238,26 @@ func TestSessionLargeAnswers(t *testing.T) {
 		a.want(200, large)
 	}
 }
+
+// A server that begins to leave while it answers does not close a connection whose client was not told: its next request would be lost.
+func TestServerLeavesBetween(t *testing.T) {
+	p := route(map[string]Split{name: {{echoes(t, nil), 100}}})
+	var asked atomic.Int64
+	s := Serving(func() *Plane { return p }, func() bool { return asked.Add(1) > 1 })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(Bound(l, Limits{})) }()
+	t.Cleanup(func() { _ = l.Close(); _ = s.Close() })
+	a := dialed(t, l.Addr().String())
+	a.send("GET /" + asks + "\r\n")
+	if a.want(200, "/").Close {
+		t.Error("the client is told before the server leaves")
+	}
+	a.send("GET /" + asks + "\r\n")
+	if !a.want(200, "/").Close {
+		t.Error("the client is not told")
+	}
+	a.ended()
+}

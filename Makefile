@@ -71,6 +71,7 @@ test-long: need-serve need-git need-languages need-clients build ## the tests th
 	$(parts-env) go test $(RACE) -vet=off -count=1 -timeout 60m -run '_Long$$' $$(grep -rlE '^func Test[A-Za-z_]*_Long\(' --include='*_test.go' buildpacks cmd internal | xargs -n1 dirname | sort -u | sed 's,^,./,')
 	$(parts-env) GITD_E2E_PUSHES=50 GITD_E2E_KILLS=20 go test -vet=off -count=1 -timeout 60m -v -run '^TestScripts$$/_long$$|^TestScripts$$/^(blue_green|kill9_live)$$' ./test/e2e/...
 	if [ -e $(CLUSTERENV) ]; then . $(CLUSTERENV); $(parts-env) go test $(RACE) -vet=off -count=1 -timeout 30m -run '_Long$$' ./test/knative/...; fi
+	if [ -e $(CLUSTERENV) ]; then . $(CLUSTERENV); $(parts-env) go test -vet=off -count=1 -timeout 60m -v -run '^TestScripts$$/_long$$' ./test/e2e/...; fi
 
 # Attacks are tests like all others, found by their names: scripts attack_*.txtar, Go tests TestAttack_*. Each opens with its story.
 .PHONY: attack

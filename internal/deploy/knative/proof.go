@@ -139,6 +139,7 @@ func (p *Platform) removeProofs(ctx context.Context, namespace, service string, 
 		if err := p.remove(ctx, deployments, namespace, u.GetName()); err != nil {
 			return err
 		}
+		p.opened(u.GetName(), false)
 	}
 	return nil
 }

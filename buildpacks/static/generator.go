@@ -88,7 +88,7 @@ func (b Buildpack) generate(app string, g *generator, env kit.Env, cache *kit.Ca
 	}
 	tail, err := kit.Cmd{Args: args, Dir: app, Env: env, Out: b.Out, Name: g.name}.Run()
 	if err == nil && g.pkg == "mdbook" {
-		return b.completeBook(app, have, env, store)
+		return b.completeBook(app, have, env, store, b.byCargo(tool, env, cache, store))
 	}
 	if err == nil {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gitd-io/gitd/buildpacks/internal/fetch"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 )
 
@@ -69,9 +70,11 @@ func TestCompleteBook(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			b := New(&out)
-			b.books = c.server
-			if err := b.completeBook(app, c.version, kit.Env{"PATH": os.Getenv("PATH")}, store); err != nil {
+			env := kit.Env{"PATH": os.Getenv("PATH")}
+			get := func(version, file string) error {
+				return fetch.New(env).File(c.server+version+".crate", bookDigests[version], file, 1<<25)
+			}
+			if err := New(&out).completeBook(app, c.version, env, store, get); err != nil {
 				t.Fatal(err)
 			}
 			if got := kit.Text(app, siteFolder, bookScript); got != c.want {

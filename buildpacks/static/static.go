@@ -28,8 +28,7 @@ type Buildpack struct {
 	Types string // its mime.types
 	Out   io.Writer
 
-	// Where Zola, and mdBook's sources, come from instead of their own places; tests set them.
-	zolaArchives, books string
+	zolaArchives string // where Zola comes from instead of its own places; a test sets it
 }
 
 // New returns the buildpack with the paths of the build image.

@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/Masterminds/semver/v3"
 
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/pattern"
@@ -158,20 +159,15 @@ func astroVersion(astro string) string {
 	return astroVersions[len(astroVersions)-1].adapter
 }
 
-// olderThan compares two versions by their numbers; missing ones are 0.
+// olderThan compares two versions by their numbers, without what is said of a release before; one that is no version is 0.
 func olderThan(a, b string) bool {
-	numbers := func(v string) (n [3]int) {
-		v, _, _ = strings.Cut(v, "-")
-		for i, part := range strings.SplitN(v, ".", 3) {
-			n[i], _ = strconv.Atoi(part) // what is no number is 0
+	numbers := func(text string) semver.Version {
+		v, err := semver.NewVersion(text)
+		if err != nil {
+			return semver.Version{}
 		}
-		return n
+		return *semver.New(v.Major(), v.Minor(), v.Patch(), "", "")
 	}
 	x, y := numbers(a), numbers(b)
-	for i := range x {
-		if x[i] != y[i] {
-			return x[i] < y[i]
-		}
-	}
-	return false
+	return x.LessThan(&y)
 }

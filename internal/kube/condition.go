@@ -18,13 +18,18 @@ func Status(u *unstructured.Unstructured, kind string) (status, why string) {
 	all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 	for _, c := range all {
 		if m, ok := c.(map[string]any); ok && m["type"] == kind {
-			status, _ = m["status"].(string)
-			reason, _ := m["reason"].(string)
-			message, _ := m["message"].(string)
-			return status, strings.Trim(reason+": "+message, ": ")
+			return stated(m)
 		}
 	}
 	return "", ""
+}
+
+// stated is what a condition says.
+func stated(condition map[string]any) (status, why string) {
+	status, _ = condition["status"].(string)
+	reason, _ := condition["reason"].(string)
+	message, _ := condition["message"].(string)
+	return status, strings.Trim(reason+": "+message, ": ")
 }
 
 // Is says whether a condition of an object has a status.
@@ -38,9 +43,9 @@ func Unmet(u *unstructured.Unstructured) string {
 	all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 	var unmet strings.Builder
 	for _, c := range all {
-		if m, _ := c.(map[string]any); m["status"] != "True" {
+		m, _ := c.(map[string]any)
+		if status, why := stated(m); status != "True" {
 			kind, _ := m["type"].(string)
-			status, why := Status(u, kind)
 			fmt.Fprintf(&unmet, "; %s is %s: %s", kind, status, why)
 		}
 	}

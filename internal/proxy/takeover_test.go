@@ -179,10 +179,7 @@ func TestTakeover(t *testing.T) {
 		p = r.next(nil)
 	}
 	cancel()
-	v.wait.Wait()
-	p.Shutdown(t.Context())
-	p.Close()
-	r.gone("with its gitd")
+	r.leave(p, v)
 	for _, pid := range r.old {
 		apptest.Eventually(t, 20*time.Second, "a proxy before has ended", func() bool { return syscall.Kill(pid, 0) != nil })
 	}
@@ -192,6 +189,15 @@ func TestTakeover(t *testing.T) {
 	if v.failed.Load() > 0 || v.asked() == 0 {
 		t.Errorf("%d of %d requests failed", v.failed.Load(), v.asked())
 	}
+}
+
+// leave ends what serves when the visitors have gone.
+func (r *restarts) leave(p *Proxy, v *visitors) {
+	r.Helper()
+	v.wait.Wait()
+	p.Shutdown(r.Context())
+	p.Close()
+	r.gone("with its gitd")
 }
 
 // The next gitd may have other settings, by which the proxy serves in another way from then on: no request finds it without its table.
@@ -209,10 +215,7 @@ func TestTakeover_Settings(t *testing.T) {
 		p = r.next(nil)
 	}
 	cancel()
-	v.wait.Wait()
-	p.Shutdown(t.Context())
-	p.Close()
-	r.gone("with its gitd")
+	r.leave(p, v)
 	if v.failed.Load() > 0 {
 		t.Errorf("%d of %d requests failed", v.failed.Load(), v.asked())
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,12 +14,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/kube"
+	"github.com/gitd-io/gitd/internal/kube/kubetest"
 )
 
 // objects are what a cluster has, by their path in its API. Nothing changes by itself.
@@ -74,13 +71,7 @@ func (o objects) add(apiVersion, kind, path, labels, rest string) {
 // on is a platform on that cluster.
 func (o objects) on(t *testing.T) *Platform {
 	t.Helper()
-	server := httptest.NewServer(o)
-	t.Cleanup(server.Close)
-	d, err := dynamic.NewForConfig(&rest.Config{Host: server.URL, QPS: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &kube.Client{Dynamic: d}
+	c := kubetest.Client(t, o)
 	return &Platform{o: Options{Client: c, NamespacePrefix: "app-", Log: func(string, ...any) {}}, c: c}
 }
 

@@ -171,8 +171,9 @@ func (p *Platform) opened(name string, open bool) {
 	if p.proofs.open == nil {
 		p.proofs.open = map[string]bool{}
 	}
-	p.proofs.open[name] = true
-	if !open {
+	if open {
+		p.proofs.open[name] = true
+	} else {
 		delete(p.proofs.open, name)
 	}
 }

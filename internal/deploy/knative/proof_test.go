@@ -4,17 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-
 	"github.com/gitd-io/gitd/internal/deploy"
-	"github.com/gitd-io/gitd/internal/kube"
+	"github.com/gitd-io/gitd/internal/kube/kubetest"
 )
 
 // applied is a cluster that keeps what is applied as it is: nothing becomes ready.
@@ -70,13 +66,7 @@ func (a *applied) find(resource string) string {
 // on is a platform on that cluster.
 func (a *applied) on(t *testing.T) *Platform {
 	t.Helper()
-	server := httptest.NewServer(a)
-	t.Cleanup(server.Close)
-	d, err := dynamic.NewForConfig(&rest.Config{Host: server.URL, QPS: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &Platform{c: &kube.Client{Dynamic: d}, o: Options{Namespace: "apps", Log: t.Logf, Pod: func(context.Context) (string, error) { return "gitd/pod", nil }}}
+	return &Platform{c: kubetest.Client(t, a), o: Options{Namespace: "apps", Log: t.Logf, Pod: func(context.Context) (string, error) { return "gitd/pod", nil }}}
 }
 
 // The domains of an app are told again while the Pod of a proof starts, as `domains add` does: the Pod stays. The next gitd, which knows nothing of it, removes it.

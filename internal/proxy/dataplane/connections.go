@@ -48,20 +48,28 @@ type connection struct {
 	requests atomic.Int64 // under way
 	since    atomic.Int64 // Unix nanoseconds: it has none since
 	once     sync.Once
-	unread   []byte                // what a session read, and leaves to net/http
+	unread   unread                // what a session read, and leaves to net/http
 	begun    atomic.Pointer[begun] // the first request of that, where a session has begun to serve it
 }
 
 // Read reads what a session has left, then from the connection.
 func (c *connection) Read(b []byte) (int, error) {
 	if len(c.unread) > 0 {
-		n := copy(b, c.unread)
-		if c.unread = c.unread[n:]; len(c.unread) == 0 {
-			c.unread = nil
-		}
-		return n, nil
+		return c.unread.take(b), nil
 	}
 	return c.TCPConn.Read(b)
+}
+
+// unread is what was read of a connection by another than its reader.
+type unread []byte
+
+// take is the Read of what there is.
+func (u *unread) take(b []byte) int {
+	n := copy(b, *u)
+	if *u = (*u)[n:]; len(*u) == 0 {
+		*u = nil
+	}
+	return n
 }
 
 // WriteTo is what io.Copy prefers to Read.

@@ -56,7 +56,7 @@ func (x *exchange) direct(w http.ResponseWriter, q *http.Request) {
 	if q.ContentLength != 0 && q.Body != nil && q.Body != http.NoBody {
 		p.body = &upload{from: q.Body, left: q.ContentLength}
 	}
-	p.again = p.body == nil && replayable(q.Method, q.Header)
+	p.again = p.body == nil && (isSafe(q.Method) || q.Header["Idempotency-Key"] != nil || q.Header["X-Idempotency-Key"] != nil)
 	clean := false
 	defer func() {
 		p.end(clean)
@@ -84,13 +84,13 @@ func (x *exchange) direct(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
-// replayable says whether a request may be sent twice, as net/http has it.
-func replayable(method string, h http.Header) bool {
-	switch method {
+// isSafe says whether a request of this method may be sent twice, as net/http has it. Others may where their header has a key.
+func isSafe[T string | []byte](method T) bool {
+	switch string(method) {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return true
 	}
-	return h["Idempotency-Key"] != nil || h["X-Idempotency-Key"] != nil
+	return false
 }
 
 // appendRequest appends the head of the request as the app gets it.
@@ -110,20 +110,30 @@ func (x *exchange) appendRequest(b []byte, q *http.Request) []byte {
 	} else if q.ContentLength < 0 {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if !x.trusted {
-		proto := "http"
-		if q.TLS != nil {
-			proto = "https"
-		}
-		b = appendField(b, "X-Forwarded-For", address(q.RemoteAddr))
-		b = appendField(b, "X-Forwarded-Host", q.Host)
-		b = appendField(b, "X-Forwarded-Proto", proto)
-		return append(b, '\r', '\n')
+	if x.trusted {
+		b = appendRetold(b, q)
+	} else {
+		b = appendClient(b, address(q.RemoteAddr), q.Host, q.TLS != nil)
 	}
+	return append(b, '\r', '\n')
+}
+
+// appendRetold appends what the app is told of the client of a proxy that is trusted.
+func appendRetold(b []byte, q *http.Request) []byte {
 	out := http.Request{Header: http.Header{}}
 	forward(q, &out, true)
 	for name, values := range out.Header {
 		b = appendField(b, name, values[0])
+	}
+	return b
+}
+
+// appendClient appends what the app is told of a client that connects itself.
+func appendClient[T string | []byte](b []byte, from, host T, secure bool) []byte {
+	b = append(append(b, "X-Forwarded-For: "...), from...)
+	b = append(append(b, "\r\nX-Forwarded-Host: "...), host...)
+	if b = append(b, "\r\nX-Forwarded-Proto: http"...); secure {
+		b = append(b, 's')
 	}
 	return append(b, '\r', '\n')
 }

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -162,7 +163,7 @@ func (s *session) pass(r *Revision, body []byte, all int) (*begun, error) {
 	r.stats.HandleEvent(netstats.ReqEvent{Time: start, Type: netstats.ReqIn})
 	s.x.began, s.x.deadline, s.x.counted, s.answers = start, r.deadline(start), true, false
 	if r.breaker != nil {
-		release, ok := r.breaker.Reserve(s.server.always)
+		release, ok := r.breaker.Reserve(context.Background())
 		if !ok {
 			return untouched()
 		}
@@ -249,31 +250,22 @@ func (s *session) prepare(body []byte) {
 	s.out = append(append(s.appendForwarded(b), '\r', '\n'), body...)
 	p := &s.p
 	*p = passage{x: &s.x, client: s, out: s.out, toHEAD: string(q.method) == http.MethodHead, answer: head{fields: p.answer.fields}}
-	p.again = len(body) == 0 && replayed(q)
+	p.again = len(body) == 0 && (isSafe(q.method) || q.isKeyed())
 }
 
 // appendForwarded appends what the app is told of the client, as forward has it.
 func (s *session) appendForwarded(b []byte) []byte {
 	q := &s.asks
 	if s.at.trusted {
-		in, out := http.Request{Host: string(q.host), RemoteAddr: s.client.RemoteAddr().String(), TLS: s.secure, Header: http.Header{}}, http.Request{Header: http.Header{}}
+		in := http.Request{Host: string(q.host), RemoteAddr: s.client.RemoteAddr().String(), TLS: s.secure, Header: http.Header{}}
 		for _, f := range q.fields {
 			if n := string(f.name); retold(n) {
 				in.Header.Add(n, string(f.value))
 			}
 		}
-		forward(&in, &out, true)
-		for name, values := range out.Header {
-			b = appendField(b, name, values[0])
-		}
-		return b
+		return appendRetold(b, &in)
 	}
-	b = append(append(b, "X-Forwarded-For: "...), s.told...)
-	b = append(append(b, "\r\nX-Forwarded-Host: "...), q.host...)
-	if b = append(b, "\r\nX-Forwarded-Proto: http"...); s.secure != nil {
-		b = append(b, 's')
-	}
-	return append(b, '\r', '\n')
+	return appendClient(b, s.told, q.host, s.secure != nil)
 }
 
 // giveBack returns the buffer of out.
@@ -285,12 +277,8 @@ func (s *session) giveBack() {
 	s.spare, s.out = nil, nil
 }
 
-// replayed is replayable for a request that a session has read.
-func replayed(q *request) bool {
-	switch string(q.method) {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
+// isKeyed says whether the app knows the request by a key when it comes again.
+func (q *request) isKeyed() bool {
 	for _, f := range q.fields {
 		if n := string(f.name); n == "Idempotency-Key" || n == "X-Idempotency-Key" {
 			return true

@@ -21,8 +21,7 @@ type Server struct {
 	handed  chan net.Conn // to net/http
 	over    chan struct{} // closed when net/http takes no more
 	once    sync.Once
-	closing atomic.Bool     // each session ends with its request
-	always  context.Context // that does not end
+	closing atomic.Bool // each session ends with its request
 
 	mu       sync.Mutex // mu guards the following
 	sessions map[*session]struct{}
@@ -30,7 +29,7 @@ type Server struct {
 
 // Serving returns a Server for what plane returns, which may change. While leaving returns true, the answer to a request is the last of its connection.
 func Serving(plane func() *Plane, leaving func() bool) *Server {
-	s := &Server{plane: plane, leaving: leaving, handed: make(chan net.Conn), over: make(chan struct{}), sessions: map[*session]struct{}{}, always: context.Background()}
+	s := &Server{plane: plane, leaving: leaving, handed: make(chan net.Conn), over: make(chan struct{}), sessions: map[*session]struct{}{}}
 	s.http = NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if leaving() && r.Header.Get("Upgrade") == "" {
 			w.Header().Set("Connection", "close") // the client comes back to the next proxy; over HTTP/2 it is a GOAWAY

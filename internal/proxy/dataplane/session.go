@@ -129,15 +129,13 @@ func (s *session) leave(b *begun) {
 // secureConn is a connection over TLS of which a session has read.
 type secureConn struct {
 	*tls.Conn
-	unread []byte
+	unread unread
 }
 
 // Read reads what the session has left, then from the connection.
 func (c *secureConn) Read(b []byte) (int, error) {
 	if len(c.unread) > 0 {
-		n := copy(b, c.unread)
-		c.unread = c.unread[n:]
-		return n, nil
+		return c.unread.take(b), nil
 	}
 	return c.Conn.Read(b)
 }

@@ -17,6 +17,8 @@ type cgroups struct {
 	parent  string   // name of the Host's group
 	roots   []string // where the hierarchies are mounted
 	unified bool     // version 2
+
+	migration *migration
 }
 
 // shimsGroup holds the shims, out of reach of a service manager that stops gitd with all of its group. No container has it as its ID.
@@ -56,6 +58,7 @@ func openCgroups(parent string) (*cgroups, error) {
 		return nil, app.Errorf(app.CodeUnavailable, "boot with cgroup_enable=memory, and mount the control groups at /sys/fs/cgroup",
 			"the kernel's memory control group is missing: apps could not be limited")
 	}
+	g.migration = newMigration(g.roots, ownGroups())
 	for _, d := range g.shims() {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, app.Errorf(app.CodeUnavailable, "gitd needs write access to /sys/fs/cgroup", "cannot make the control group %s: %w", d, err)

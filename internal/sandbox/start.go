@@ -78,6 +78,7 @@ func (h *Host) launch(ctx context.Context, s *Spec, f *files, attached bool) (_ 
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	h.cgroups.migration.begin()
 	base, err := h.base(s)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: the disk is full, and so is the memory that replaces it: %w", err)

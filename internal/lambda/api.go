@@ -92,6 +92,12 @@ func (a *api) take(w http.ResponseWriter, r *http.Request) *invocation {
 	return inv
 }
 
+// end ends an invocation whose answer the runtime has sent. It comes before the runtime knows, which asks for the next then.
+func (a *api) end(inv *invocation, r result) {
+	a.broker.sent(inv)
+	inv.result <- r
+}
+
 func (a *api) response(w http.ResponseWriter, r *http.Request) {
 	inv := a.take(w, r)
 	if inv == nil {
@@ -99,7 +105,7 @@ func (a *api) response(w http.ResponseWriter, r *http.Request) {
 	}
 	mode := r.Header.Get("Lambda-Runtime-Function-Response-Mode")
 	if mode != "" && mode != "streaming" {
-		inv.result <- failed(inv, errMode, fmt.Sprintf("the runtime answers in the mode %.60q, which there is not", mode))
+		a.end(inv, failed(inv, errMode, fmt.Sprintf("the runtime answers in the mode %.60q, which there is not", mode)))
 		answer(w, http.StatusBadRequest, invalidMode)
 		return
 	}
@@ -110,14 +116,14 @@ func (a *api) response(w http.ResponseWriter, r *http.Request) {
 	body, err := readAll(r.Body, maxResponse)
 	switch {
 	case errors.Is(err, errLong):
-		inv.result <- tooLarge(r.ContentLength)
+		a.end(inv, tooLarge(r.ContentLength))
 		answer(w, http.StatusRequestEntityTooLarge, tooLargeReply)
 	case err != nil && !time.Now().Before(inv.deadline):
-		inv.result <- a.broker.timedOut(inv)
+		a.end(inv, a.broker.timedOut(inv))
 	case err != nil:
-		inv.result <- failed(inv, "Runtime.TruncatedResponse", "the response ended early")
+		a.end(inv, failed(inv, "Runtime.TruncatedResponse", "the response ended early"))
 	default:
-		inv.result <- result{body: body, contentType: r.Header.Get("Content-Type")}
+		a.end(inv, result{body: body, contentType: r.Header.Get("Content-Type")})
 		answer(w, http.StatusAccepted, accepted)
 	}
 }
@@ -134,6 +140,7 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, inv *invocation) {
 	}}
 	inv.result <- res
 	<-res.done
+	a.broker.sent(inv) // before it knows, and asks for the next
 	answer(w, http.StatusAccepted, accepted)
 }
 
@@ -144,7 +151,7 @@ func (a *api) error(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := readAll(r.Body, maxResponse)
 	if err != nil && !time.Now().Before(inv.deadline) {
-		inv.result <- a.broker.timedOut(inv)
+		a.end(inv, a.broker.timedOut(inv))
 		return
 	}
 	if err != nil {
@@ -158,7 +165,7 @@ func (a *api) error(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(contentType, "application/vnd.aws.lambda.error.cause+json") {
 		body, contentType = withoutCause(body)
 	}
-	inv.result <- result{body: body, contentType: contentType, errorType: kind}
+	a.end(inv, result{body: body, contentType: contentType, errorType: kind})
 	answer(w, http.StatusAccepted, accepted)
 }
 

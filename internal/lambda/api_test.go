@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ type step struct {
 	body   string
 	status int
 	want   []string // parts of the answer: headers as "Name: value", then the body
+	lacks  string   // what the answer must not have
 }
 
 // runtime is one that does the steps.
@@ -44,7 +46,9 @@ func (r *runtime) do(s step) {
 	switch s.do {
 	case "call":
 		go func() {
-			_, res, _ := r.broker.invoke(context.Background(), []byte(s.body), strings.TrimPrefix(s.header, "Client: "), "")
+			name, value, _ := strings.Cut(s.header, ": ")
+			said := map[string]string{name: value}
+			_, res, _ := r.broker.invoke(context.Background(), []byte(s.body), said["Client"], said["Trace"])
 			r.results <- res
 		}()
 		return
@@ -78,8 +82,11 @@ func (r *runtime) check(s step, got string) {
 	r.t.Helper()
 	for _, w := range s.want {
 		if !strings.Contains(got, strings.ReplaceAll(w, "{id}", r.id)) {
-			r.t.Errorf("%s: no %q in %.600s", s.do, w, got)
+			r.t.Errorf("%s: no %.200q in %.600s", s.do, w, got)
 		}
+	}
+	if s.lacks != "" && strings.Contains(got, s.lacks) {
+		r.t.Errorf("%s: %.200q in %.600s", s.do, s.lacks, got)
 	}
 }
 
@@ -100,6 +107,11 @@ func TestAPI(t *testing.T) {
 	post := func(path string, status int, want []string) step {
 		return step{do: "POST runtime/" + path, body: "{}", status: status, want: want}
 	}
+	var sizes []step
+	for i := range 6 {
+		body := strings.Repeat("a", i%3*128<<10)
+		sizes = append(sizes, step{do: "call", body: body}, step{do: next.do, status: 200, want: []string{"Content-Length: " + strconv.Itoa(len(body)) + "\r\n", "Sampled=0\r\n" + body}, lacks: "Sampled=0\r\n" + body + "a"}, respond1)
+	}
 	for name, steps := range map[string][]step{
 		"ping":                 {{do: "GET ping", status: 200, want: []string{"pong"}}},
 		"an unknown path":      {{do: "POST runtime/unsupported", status: 404, want: []string{"404 page not found"}}},
@@ -119,12 +131,19 @@ func TestAPI(t *testing.T) {
 		"two errors":            {call, next, fail1, post("invocation/{id}/error", 403, forbidden)},
 		"an answer, an error":   {call, next, respond1, post("invocation/{id}/error", 403, forbidden)},
 		"an error, an answer":   {call, next, fail1, post("invocation/{id}/response", 403, forbidden)},
+		"answered, and another": {call, next, respond1, post("invocation/other/response", 400, badID), post("invocation/other/error", 400, badID), post("init/error", 403, forbidden), call, next, respond1},
+		"failed, and another":   {call, next, fail1, post("invocation/other/response", 400, badID), post("invocation/other/error", 400, badID), post("init/error", 403, forbidden), call, next, respond1},
 
 		"headers of an invocation": {{do: "call", header: `Client: {"k":1}`, body: `{"n":1}`}, {do: next.do, status: 200, want: []string{"Content-Type: application/json", "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:f",
 			"Lambda-Runtime-Deadline-Ms: 1", "Lambda-Runtime-Trace-Id: Root=1-", `Lambda-Runtime-Client-Context: {"k":1}`, "Content-Length: 7"}}},
-		"any content":        {call, next, {do: respond1.do, header: "Content-Type: image/png", body: "\x89PNG", status: 202}, {do: "result", want: []string{"Content-Type: image/png", "\x89PNG"}}},
-		"no content":         {call, next, {do: respond1.do, status: 202}, {do: "result", want: []string{"Error-Type: \n"}}},
-		"as large as may be": {call, next, {do: respond1.do, body: large[1:], status: 202}, {do: "result", want: []string{"Error-Type: \n"}}},
+		"the client's trace":        {{do: "call", header: "Trace: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1"}, {do: next.do, status: 200, want: []string{"Lambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1\r\n"}}},
+		"no client's context":       {call, {do: next.do, status: 200, lacks: "Client-Context"}},
+		"no identity of Cognito":    {call, {do: next.do, status: 200, lacks: "Cognito"}},
+		"no tenant":                 {call, {do: next.do, status: 200, lacks: "Tenant"}},
+		"events of changing length": sizes,
+		"any content":               {call, next, {do: respond1.do, header: "Content-Type: image/png", body: "\x89PNG", status: 202}, {do: "result", want: []string{"Content-Type: image/png", "\x89PNG"}}},
+		"no content":                {call, next, {do: respond1.do, status: 202}, {do: "result", want: []string{"Error-Type: \n"}}},
+		"as large as may be":        {call, next, {do: respond1.do, body: large[1:], status: 202}, {do: "result", want: []string{"Error-Type: \n"}}},
 		"too large": {call, next, {do: respond1.do, body: large, status: 413, want: []string{`"errorType":"RequestEntityTooLarge"`, `"Exceeded maximum allowed payload size (6291556 bytes)."`}},
 			{do: "result", want: []string{"Error-Type: Function.ResponseSizeTooLarge", `{"errorMessage":"Response payload size (6291557 bytes) exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}`}},
 			post("invocation/{id}/response", 403, forbidden), call, next, respond1},
@@ -138,11 +157,18 @@ func TestAPI(t *testing.T) {
 		"a cause that is none":      {call, next, {do: fail1.do, header: cause, body: `{"foo":bar}`, status: 202}, {do: "result", want: []string{"Content-Type: application/octet-stream", "\n" + `"Invalid error body"`}}},
 		"an error's cause, by name": {call, next, {do: fail1.do, header: "Lambda-Runtime-Function-XRay-Error-Cause: {invalid", body: "foo", status: 202}, {do: "result", want: []string{"foo"}}},
 
+		"a large cause":                 {call, next, {do: fail1.do, header: "Lambda-Runtime-Function-XRay-Error-Cause: {\"working_directory\":\"" + large[:64<<10+1] + "\"}", body: "foo", status: 202}, {do: "result", want: []string{"\nfoo"}}},
+		"a cause in UTF-8":              {call, next, {do: fail1.do, header: `Lambda-Runtime-Function-XRay-Error-Cause: {"exceptions":[],"working_directory":"κόσμε","paths":[]}`, body: "foo", status: 202}, {do: "result", want: []string{"\nfoo"}}},
+		"a cause of another kind":       {call, next, {do: fail1.do, header: cause, body: `{"errorMessage":"m","errorType":"t","errorCause":"x"}`, status: 202}, {do: "result", want: []string{"\n" + `{"errorMessage":"m","errorType":"t"}`}}},
+		"a large cause in the document": {call, next, {do: fail1.do, header: cause, body: `{"errorMessage":"m","errorType":"t","errorCause":{"working_directory":"` + large[:64<<10+1] + `"}}`, status: 202}, {do: "result", want: []string{"\n" + `{"errorMessage":"m","errorType":"t"}`}}},
+		"an error in a mode":            {call, next, {do: fail1.do, header: "Lambda-Runtime-Function-Response-Mode: odd", body: "foo", status: 202}, {do: "result", want: []string{"\nfoo"}}},
+
 		"an error of the initialization":              {post("init/error", 202, []string{`{"status":"OK"}`})},
 		"one without a word":                          {{do: "POST runtime/init/error", status: 202}},
 		"one after the function was called":           {call, next, post("init/error", 403, forbidden), respond1},
 		"one of the initialization twice":             {post("init/error", 202, nil), post("init/error", 403, forbidden)},
 		"what could not be loaded gets no invocation": {post("init/error", 202, nil), {do: next.do, status: 403, want: forbidden}},
+		"what could not be loaded answers none":       {post("init/error", 202, nil), post("invocation/a/response", 400, badID), post("invocation/a/error", 400, badID)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRuntime(t)

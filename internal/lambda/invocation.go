@@ -80,6 +80,7 @@ type broker struct {
 	end     context.CancelFunc
 	current *invocation // what the runtime is to answer
 	busy    *invocation // what it works on: until it asks for the next, the answer may be given or under way
+	sending *invocation // what it sends the answer of
 	limit   *time.Timer // ends the runtime that is busy for too long
 	asked   bool        // the runtime that runs has asked for an invocation
 	broken  bool        // it has said that it could not load the function
@@ -95,7 +96,7 @@ func (b *broker) began(ready func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.life, b.end = context.WithCancel(context.Background())
-	b.asked, b.broken, b.ready = false, false, ready
+	b.asked, b.broken, b.ready, b.sending = false, false, ready, nil
 }
 
 // ended notes that the runtime has ended. What it worked on has failed.
@@ -135,12 +136,12 @@ func (b *broker) expire(inv *invocation) {
 }
 
 // next waits for an invocation, for the runtime; one that has not answered the last gets that again. false says that the runtime may not ask, for it could not load the
-// function; nil without it that ctx or the runtime ended.
+// function, or its last answer is under way; nil without it that ctx or the runtime ended.
 func (b *broker) next(ctx context.Context) (*invocation, bool) {
 	b.mu.Lock()
-	if b.broken || b.current != nil {
+	if b.broken || b.sending != nil || b.current != nil {
 		defer b.mu.Unlock()
-		return b.current, !b.broken
+		return b.current, !b.broken && b.sending == nil
 	}
 	b.free()
 	life := b.life
@@ -157,10 +158,11 @@ func (b *broker) next(ctx context.Context) (*invocation, bool) {
 			return nil, true
 		case inv := <-b.pending:
 			b.mu.Lock()
-			if life.Err() != nil || ctx.Err() != nil || b.current != nil {
+			gone := life.Err() != nil || ctx.Err() != nil
+			if gone || b.current != nil || b.sending != nil {
 				b.mu.Unlock()
 				inv.result <- result{again: true}
-				return nil, true
+				return nil, gone
 			}
 			inv.deadline = time.Now().Add(b.timeout)
 			b.current, b.busy = inv, inv
@@ -179,7 +181,17 @@ func (b *broker) take(id string) (inv *invocation, answered bool) {
 		return nil, b.current == nil && b.busy != nil && b.busy.id == id
 	}
 	inv, b.current = b.current, nil
+	b.sending = inv
 	return inv, false
+}
+
+// sent notes that the runtime has sent the answer that it took inv for, or has failed to.
+func (b *broker) sent(inv *invocation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sending == inv { // and no runtime has begun since
+		b.sending = nil
+	}
 }
 
 // fail notes that the runtime could not load the function. false: it had loaded it, or has said so before.

@@ -185,12 +185,16 @@ func (b *broker) take(id string) (inv *invocation, answered bool) {
 	return inv, false
 }
 
-// sent notes that the runtime has sent the answer that it took inv for, or has failed to.
+// sent notes that the runtime has sent the answer that it took inv for, or has failed to. One that has done so too late is ended: what it sent is not read after the
+// deadline, and it must not seem to have been in time because it asks for the next before the limit is noticed.
 func (b *broker) sent(inv *invocation) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.sending == inv { // and no runtime has begun since
 		b.sending = nil
+	}
+	b.mu.Unlock()
+	if !time.Now().Before(inv.deadline) {
+		b.expire(inv)
 	}
 }
 

@@ -169,3 +169,26 @@ func TestAPI_Deadline(t *testing.T) {
 		}
 	}
 }
+
+// A runtime whose answer is cut off at the deadline is ended, also if it asks for the next invocation before the limit of time is noticed.
+func TestBroker_SentTooLate(t *testing.T) {
+	killed := make(chan *invocation, 1)
+	b := newBroker(time.Hour, func(inv *invocation) { killed <- inv })
+	b.began(func() {})
+	go func() { _, _, _ = b.invoke(context.Background(), nil, "", "") }()
+	inv, _ := b.next(context.Background())
+	if taken, _ := b.take(inv.id); taken != inv {
+		t.Fatal("it is not taken")
+	}
+	inv.deadline = time.Now()
+	b.sent(inv)
+	if got, _ := b.next(context.Background()); got != nil {
+		t.Errorf("a runtime that is ended gets %v", got)
+	}
+	select {
+	case <-killed:
+	default:
+		t.Error("the runtime goes on")
+	}
+	inv.result <- result{}
+}

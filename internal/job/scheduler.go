@@ -105,11 +105,20 @@ func (m *Manager) read(ctx context.Context, name string, version int, now time.T
 	return k, m.o.Store.SetSchedules(ctx, name, names, now)
 }
 
+// corrected is how far the clock must go back to be taken for one that was wrong before, as cron takes it: schedules go on from the new time then. Where it goes back by less,
+// they wait until it has caught up.
+const corrected = 3 * time.Hour
+
 // decide claims the due times of one schedule up to now, and starts what is to be started.
 func (m *Manager) decide(ctx context.Context, name string, k *scheduled, i int, now time.Time) error {
 	s := &k.all[i]
 	from, err := m.o.Store.Decided(ctx, name, s.Name)
 	if err != nil || from.IsZero() {
+		return err
+	}
+	if from.Sub(now) > corrected {
+		m.o.Log("schedules: the clock went back: %s of %s was decided up to %s, and goes on from %s", s.Name, name, from.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		_, _, err = m.o.Store.Decide(ctx, name, s.Name, from, now, nil)
 		return err
 	}
 	due, before := dueTimes(k.times[i], from, now)

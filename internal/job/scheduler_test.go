@@ -173,6 +173,56 @@ func TestSchedules_Missed(t *testing.T) {
 	})
 }
 
+// A clock that was wrong by much and is put right leaves no schedule waiting until the time that it had reached; one that goes back a little starts nothing twice.
+func TestSchedules_ClockBack(t *testing.T) {
+	s := newScene(t, minutely(schedule.Allow, schedule.RunOnce, 0))
+	s.pass(time.Minute)
+	s.becomes(app.JobRunning)
+	s.pass(-time.Minute)
+	time.Sleep(50 * time.Millisecond) // it looks at the clock each millisecond
+	s.pass(time.Minute)
+	time.Sleep(50 * time.Millisecond)
+	s.becomes(app.JobRunning)
+
+	s.pass(24*time.Hour - 2*time.Minute) // this far the clock is wrong
+	apptest.Eventually(t, time.Minute, "a day is decided", func() bool {
+		at, err := s.store.Decided(t.Context(), "clock", "often")
+		return err == nil && at.Equal(epoch.Add(24*time.Hour-time.Minute))
+	})
+	s.pass(time.Minute)
+	known := func() (dues map[string]int, newest int) {
+		jobs, err := s.store.Jobs(t.Context(), "clock", 0, 500)
+		if err != nil || len(jobs) == 0 {
+			t.Fatal(jobs, err)
+		}
+		dues = map[string]int{}
+		for _, j := range jobs {
+			dues[j.Due.Sub(epoch).String()]++
+		}
+		return dues, jobs[0].Number
+	}
+	apptest.Eventually(t, time.Minute, "its last minute has a job", func() bool { dues, _ := known(); return dues["24h0m0s"] == 1 })
+	_, before := known()
+	s.pass(-23 * time.Hour)
+	apptest.Eventually(t, time.Minute, "the schedule goes on from the new time", func() bool {
+		at, err := s.store.Decided(t.Context(), "clock", "often")
+		return err == nil && at.Before(epoch.Add(2*time.Hour))
+	})
+	s.pass(time.Minute)
+	apptest.Eventually(t, time.Minute, "what is due now is started", func() bool { dues, newest := known(); return dues["1h1m0s"] == 1 && newest == before+1 })
+	s.pass(23*time.Hour - time.Minute) // through minutes that have jobs
+	apptest.Eventually(t, time.Minute, "it has caught up", func() bool {
+		at, err := s.store.Decided(t.Context(), "clock", "often")
+		return err == nil && at.Equal(epoch.Add(24*time.Hour))
+	})
+	dues, _ := known()
+	for at, n := range dues {
+		if n != 1 {
+			t.Errorf("%d jobs were due at %s", n, at)
+		}
+	}
+}
+
 // Of an app that is stopped nothing runs: what is due is missed, and started again from the next time on.
 func TestSchedules_Stopped(t *testing.T) {
 	s := newScene(t, minutely(schedule.Forbid, schedule.RunOnce, 0))

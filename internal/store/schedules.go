@@ -48,7 +48,7 @@ func (s *Store) Decided(ctx context.Context, name, schedule string) (time.Time, 
 }
 
 // Decide claims the due times of a schedule from after from up to to: jobs is what becomes of them, those to start and those that were missed. All of it is
-// entered in one transaction, or, where they are decided already, nothing: then it returns false.
+// entered in one transaction, or, where they are decided already, nothing: then it returns false. A due time has one job, also where to is before from: what was entered for it stays.
 func (s *Store) Decide(ctx context.Context, name, schedule string, from, to time.Time, jobs []app.Job) (entered []app.Job, done bool, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, "UPDATE schedules SET decided = ? WHERE app = ? AND name = ? AND decided = ?", milli(to), name, schedule, milli(from))
@@ -64,6 +64,13 @@ func (s *Store) Decide(ctx context.Context, name, schedule string, from, to time
 			return err
 		}
 		for _, j := range jobs {
+			var known bool // the clock went back
+			if err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM jobs WHERE app = ? AND schedule = ? AND due = ? AND attempt = ?)", name, schedule, milli(j.Due), j.Attempt).Scan(&known); err != nil {
+				return err
+			}
+			if known {
+				continue
+			}
 			number++
 			j.Number = number
 			if err := insertJob(ctx, tx, j); err != nil {

@@ -24,12 +24,13 @@ func TestContract(t *testing.T) {
 	namespace := newNamespace(t, c, "contract")
 	contract.Run(t, func(t *testing.T, img v1.Image) *contract.Env {
 		return &contract.Env{Platform: open(t, options(t, c, namespace)), Address: ingress, Domain: namespace + "." + domain, Image: push(t, "testapp", img),
-			Reopen:     func() deploy.Platform { return open(t, options(t, client(t), namespace)) },
-			Progress:   "20s", // with the time that the node takes to make the container
-			Start:      "3m",
-			Check:      30 * time.Second,
-			Rest:       100 * time.Millisecond,
-			HidesPorts: "a cluster does not tell which ports are open in a pod",
+			Reopen:      func() deploy.Platform { return open(t, options(t, client(t), namespace)) },
+			Progress:    "20s", // with the time that the node takes to make the container
+			Start:       "3m",
+			Check:       30 * time.Second,
+			Rest:        100 * time.Millisecond,
+			EndsStreams: "Knative's timeout is that of the whole response",
+			HidesPorts:  "a cluster does not tell which ports are open in a pod",
 			Edit: func(ctx context.Context, service string, change func(*servingv1.Service)) error {
 				return edit(ctx, c, namespace, service, change)
 			},

@@ -34,6 +34,8 @@ type Env struct {
 	User func(service string) string
 	// HidesPorts says why the platform cannot name the ports that an app listens on instead of $PORT; "" where it can.
 	HidesPorts string
+	// EndsStreams says why the timeout of a Service ends a response that has begun as well; "" where it does not.
+	EndsStreams string
 	// Edit changes a Service behind gitd's back, as the field manager Editor. It is nil where Services cannot be edited; NoEdit says why.
 	Edit   func(ctx context.Context, service string, change func(*servingv1.Service)) error
 	NoEdit string
@@ -78,6 +80,7 @@ func (s *suite) cases() []testCase {
 		{"create and update", s.update},
 		{"traffic split and tags", s.split},
 		{"counters", s.counters},
+		{"timeout", s.timeout},
 		{"canary", s.canary},
 		{"sticky split", s.sticky},
 		{"maintenance", s.maintenance},

@@ -128,6 +128,14 @@ func routes(id string) {
 		body, _ := io.ReadAll(r.Body) // before the answer begins: not everything on the way passes both at a time
 		fmt.Fprintf(w, "%s %s", r.Header.Get(r.URL.Query().Get("header")), body)
 	})
+	http.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) { // a response that begins at once, and takes a while
+		ms, _ := strconv.Atoi(r.URL.Query().Get("ms"))
+		for end := time.Now().Add(time.Duration(ms) * time.Millisecond); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			_, _ = io.WriteString(w, ".")
+			_ = http.NewResponseController(w).Flush()
+		}
+		_, _ = io.WriteString(w, "end")
+	})
 	http.HandleFunc("/fails", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	http.HandleFunc("/crash", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })
 	http.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {

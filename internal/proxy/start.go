@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gitd-io/gitd/internal/parts"
+	"github.com/gitd-io/gitd/internal/proxy/dataplane"
 	"github.com/gitd-io/gitd/internal/proxy/wire"
 )
 
@@ -253,7 +254,7 @@ func (p *Proxy) execute(theirs *net.UnixConn) error {
 	}
 	defer f.Close()
 	c := exec.Command(program, p.o.Socket, edition())
-	c.Dir, c.Env, c.Stderr = "/", parts.Env(), os.Stderr
+	c.Dir, c.Env, c.Stderr = "/", parts.Env(dataplane.ExtendedConnect), os.Stderr
 	c.ExtraFiles = []*os.File{f}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := c.Start(); err != nil {

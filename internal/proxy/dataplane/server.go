@@ -31,6 +31,10 @@ type Server struct {
 func Serving(plane func() *Plane, leaving func() bool) *Server {
 	s := &Server{plane: plane, leaving: leaving, handed: make(chan net.Conn), over: make(chan struct{}), sessions: map[*session]struct{}{}}
 	s.http = NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w, r, ok := extended(w, r)
+		if !ok {
+			return
+		}
 		if leaving() && r.Header.Get("Upgrade") == "" {
 			w.Header().Set("Connection", "close") // the client comes back to the next proxy; over HTTP/2 it is a GOAWAY
 		}

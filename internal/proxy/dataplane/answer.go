@@ -134,7 +134,7 @@ func (s *session) splice() error {
 func (s *session) endChunks() error {
 	var h head
 	lines := s.body.trailers
-	if len(lines) > len("\r\n") && (!h.parseFields(lines) || h.has != 0) {
+	if len(lines) > len("\r\n") && !h.parseTrailers(lines) {
 		_ = s.flush()
 		return errChunks
 	}

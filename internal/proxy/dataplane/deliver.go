@@ -104,7 +104,7 @@ func addTrailers(w http.ResponseWriter, lines []byte) error {
 		return nil
 	}
 	var h head
-	if !h.parseFields(lines) || h.has != 0 {
+	if !h.parseTrailers(lines) {
 		return errChunks
 	}
 	for _, f := range h.fields {

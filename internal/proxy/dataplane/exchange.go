@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"strings"
@@ -35,6 +36,7 @@ type exchange struct {
 	deadline time.Time
 	trusted  bool
 	header   http.Header // of the response to the client
+	said     http.Header // what the proxy itself says in it
 	cancel   context.CancelCauseFunc
 	early    *passage // that has sent the request already
 }
@@ -55,6 +57,10 @@ func (x *exchange) serve(w http.ResponseWriter, q *http.Request) {
 
 // serveHTTP proxies the request by net/http's client, or has it read the answer that came early.
 func (x *exchange) serveHTTP(w http.ResponseWriter, q *http.Request) {
+	if len(x.header) > 0 { // ReverseProxy would send it with an interim response, and have the last one without it
+		x.said = maps.Clone(x.header)
+		clear(x.header)
+	}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
 		Transport:      x,
@@ -150,6 +156,7 @@ func (t *trailing) Read(b []byte) (int, error) {
 
 // pass keeps net/http from adding to a response, and refuses a status that no client can be sent.
 func (x *exchange) pass(r *http.Response) error {
+	maps.Copy(x.header, x.said)
 	if r.StatusCode != http.StatusSwitchingProtocols && (r.StatusCode < 200 || r.StatusCode > 999) {
 		return fmt.Errorf("the app answered with the status %03d", r.StatusCode)
 	}
@@ -239,6 +246,7 @@ func (x *exchange) again(q *http.Request, err error, body *onceBody) bool {
 
 // fail answers a request that got no response, with the reason and what can be done.
 func (x *exchange) fail(w http.ResponseWriter, q *http.Request, err error) {
+	maps.Copy(w.Header(), x.said)
 	var failing *failingError
 	var unreachable *dialError
 	app := x.revision.opts.title()

@@ -74,7 +74,12 @@ var isText = func() (t [256]bool) {
 
 // parseFields reads the lines of b, up to the empty one at its end. It puts names into their canonical form where they stand. It returns false for what is not
 // plain.
-func (h *head) parseFields(b []byte) bool {
+func (h *head) parseFields(b []byte) bool { return h.read(b, true) }
+
+// parseTrailers reads lines that follow a body: they say nothing of the message itself, whatever their names are.
+func (h *head) parseTrailers(b []byte) bool { return h.read(b, false) }
+
+func (h *head) read(b []byte, note bool) bool {
 	h.fields, h.length, h.has, h.chunked, h.close, h.host = h.fields[:0], -1, 0, false, false, nil
 	for len(b) > 2 {
 		i, upper := 0, true
@@ -101,7 +106,7 @@ func (h *head) parseFields(b []byte) bool {
 		}
 		f := field{name, trim(b[:i])}
 		b = b[i+2:]
-		if !h.note(f) {
+		if note && !h.note(f) {
 			return false
 		}
 		h.fields = append(h.fields, f)

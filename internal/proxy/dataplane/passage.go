@@ -133,7 +133,7 @@ func (p *passage) exchange() error {
 	p.client.begin(l)
 	for looked := 0; ; {
 		if err := p.client.fill(l); err != nil {
-			if l.to == 0 && l.reused && p.again && !isTimeout(err) {
+			if l.to == 0 && l.reused && p.again && !isTimeout(err) && !errors.Is(err, errGone) {
 				return errStale
 			}
 			p.odd = l.to > 0 && errors.Is(err, io.EOF)

@@ -23,13 +23,15 @@ type Server struct {
 	once    sync.Once
 	closing atomic.Bool // each session ends with its request
 
+	patience time.Duration // headTime, but in tests
+
 	mu       sync.Mutex // mu guards the following
 	sessions map[*session]struct{}
 }
 
 // Serving returns a Server for what plane returns, which may change. While leaving returns true, the answer to a request is the last of its connection.
 func Serving(plane func() *Plane, leaving func() bool) *Server {
-	s := &Server{plane: plane, leaving: leaving, handed: make(chan net.Conn), over: make(chan struct{}), sessions: map[*session]struct{}{}}
+	s := &Server{plane: plane, leaving: leaving, handed: make(chan net.Conn), over: make(chan struct{}), patience: headTime, sessions: map[*session]struct{}{}}
 	s.http = NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w, r, ok := extended(w, r)
 		if !ok {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log"
 	"net"
+	"net/http"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -102,7 +103,7 @@ func (s *session) handshake() bool {
 	if !ok {
 		return true
 	}
-	_ = t.SetDeadline(time.Now().Add(headTime))
+	_ = t.SetDeadline(time.Now().Add(s.server.patience))
 	err := t.HandshakeContext(context.Background())
 	_ = t.SetDeadline(time.Time{})
 	if err != nil { // net/http knows what to say
@@ -117,13 +118,29 @@ func (s *session) handshake() bool {
 func (s *session) leave(b *begun) {
 	_ = s.conn.SetReadDeadline(time.Time{})
 	unread := s.buffer[s.from:s.to:s.to]
-	s.client.begun.Store(b)
+	if b != nil {
+		s.client.begun.Store(s.alike(b))
+	}
 	if len(unread) > 0 && s.conn != net.Conn(s.client) {
 		s.server.handOver(&secureConn{s.conn.(*tls.Conn), unread})
 		return
 	}
 	s.client.unread = unread
 	s.server.handOver(s.conn)
+}
+
+// alike has an answer that net/http makes say what all others do: it goes past the Plane.
+func (s *session) alike(b *begun) *begun {
+	hsts, leaving := s.at.hsts, s.server.leaving
+	return &begun{drop: b.drop, serve: func(w http.ResponseWriter, q *http.Request) {
+		if hsts != "" {
+			w.Header()["Strict-Transport-Security"] = []string{hsts}
+		}
+		if leaving() {
+			w.Header().Set("Connection", "close")
+		}
+		b.serve(w, q)
+	}}
 }
 
 // secureConn is a connection over TLS of which a session has read.
@@ -143,12 +160,12 @@ func (c *secureConn) Read(b []byte) (int, error) {
 // await waits for the beginning of a request.
 func (s *session) await() bool {
 	if s.from == s.to {
-		s.from, s.to = 0, 0
-		if s.state.CompareAndSwap(busy, idle); s.server.closing.Load() {
+		s.slim()
+		s.state.CompareAndSwap(busy, idle)
+		if s.state.Load() == fresh { // also while others are closed: its request may be on its way
+			s.limit(s.began.Add(s.server.patience), 0)
+		} else if s.server.closing.Load() {
 			return false
-		}
-		if s.state.Load() == fresh {
-			s.limit(s.began.Add(headTime), 0)
 		} else {
 			s.limit(time.Now().Add(quietTime), quietMore)
 		}
@@ -157,6 +174,31 @@ func (s *session) await() bool {
 		}
 	}
 	return s.state.CompareAndSwap(idle, busy) || s.state.CompareAndSwap(fresh, busy) || s.state.Load() == busy
+}
+
+// What a connection keeps between two requests, at most.
+const (
+	keptBuffer = 2 * linkBuffer
+	keptFields = 64
+)
+
+// slim gives up what a request has needed that was larger than usual, and what belongs to its link.
+func (s *session) slim() {
+	s.from, s.to = 0, 0
+	if s.state.Load() == fresh {
+		return
+	}
+	clear(s.p.answer.fields)
+	s.body, s.x.revision = flow{}, nil
+	if len(s.buffer) > keptBuffer {
+		s.buffer, s.asks = make([]byte, linkBuffer), request{}
+	}
+	if cap(s.asks.fields) > keptFields {
+		s.asks = request{}
+	}
+	if cap(s.p.answer.fields) > keptFields {
+		s.p.answer.fields = nil
+	}
 }
 
 // limit has reads end at a time, or a little later.
@@ -195,7 +237,7 @@ func (s *session) head() (int, error) {
 			return 0, errNotPlain
 		}
 		if looked == 0 {
-			s.limit(time.Now().Add(headTime), 0)
+			s.limit(time.Now().Add(s.server.patience), 0)
 		}
 		looked = len(b)
 		if err := s.read(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,41 @@ func testPreviewList(t *testing.T, s *Store, hello app.App, pushed time.Time, no
 	}
 	if err := s.DeleteApp(t.Context(), hello.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// Two hundred branches that look the same where they are shortened have two hundred names, each of which is one of an app and of a host; the next finds no room.
+func TestPreviews_Many(t *testing.T) {
+	s, _ := mustOpen(t)
+	hello, err := s.CreateApp(t.Context(), "hello", "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]string{}
+	branches := []string{}
+	for i := range 200 {
+		branches = append(branches, fmt.Sprintf("%s/%d", strings.Repeat([]string{"a", "A", "a/", "-a", "é"}[i%5], 100), i))
+	}
+	for _, branch := range branches {
+		a, made, err := s.EnterPreview(t.Context(), app.Root, "hello", hello.ID, branch, week, 200)
+		if err != nil || !made || names[a.Name] != "" || len(a.Name) > 63 || !strings.HasSuffix(a.Name, "--hello") {
+			t.Fatalf("%s: %+v, %v, %v, beside %q", branch, a, made, err, names[a.Name])
+		}
+		names[a.Name] = branch
+	}
+	for name, branch := range names {
+		if p, err := s.FindPreview(t.Context(), "hello", name); err != nil || p.Branch != branch {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+		if p, err := s.FindPreview(t.Context(), "hello", branch); err != nil || p.App.Name != name {
+			t.Errorf("%s: %+v, %v", branch, p, err)
+		}
+	}
+	if _, _, err := s.EnterPreview(t.Context(), app.Root, "hello", hello.ID, "one-more", week, 200); !errors.Is(err, ErrPreviewsFull) {
+		t.Errorf("one more: %v", err)
+	}
+	if all, err := s.Previews(t.Context(), "hello"); err != nil || len(all) != 200 {
+		t.Errorf("%d, %v", len(all), err)
 	}
 }
 

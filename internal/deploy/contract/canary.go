@@ -45,10 +45,29 @@ func (s *suite) canary(t *testing.T) {
 	s.want(t, "canary", "/", "v3")
 }
 
-func (s *suite) rollCanary(t *testing.T, svc *servingv1.Service) (string, error) {
+// unasked: a canary that gets no requests ends with its time, and says that nothing was judged: it goes live, or, where the app wants it strict, does not.
+func (s *suite) unasked(t *testing.T) {
+	s.mustRoll(t, stays(s.service("unasked", "v1")))
+	began := time.Now()
+	told, err := s.rollCanary(t, stays(s.service("unasked", "v2")), func(c *deploy.Canary) { c.Strict = true })
+	if took := time.Since(began); app.CodeOf(err) != app.CodeUnhealthy || !strings.Contains(err.Error(), "the canary was not judged: unasked-v2 got no requests, and a judgement takes 20") || took > 4*time.Minute {
+		t.Errorf("strict, after %v: %v\n%s", took, err, told)
+	}
+	s.want(t, "unasked", "/", "v1")
+	told, err = s.rollCanary(t, stays(s.service("unasked", "v3")))
+	if err != nil || !strings.Contains(told, "the canary was not judged: unasked-v3 got no requests, and a judgement takes 20; it goes on without") {
+		t.Errorf("%v\n%s", err, told)
+	}
+	s.want(t, "unasked", "/", "v3")
+}
+
+func (s *suite) rollCanary(t *testing.T, svc *servingv1.Service, change ...func(*deploy.Canary)) (string, error) {
 	var b bytes.Buffer
-	_, err := deploy.Rollout(within(t), s.env.Platform, deploy.Plan{Service: svc, Log: app.NewLog(&b), Check: deploy.Check{Timeout: s.env.Check}, Canary: &deploy.Canary{
-		Percent: 10, Duration: 6 * time.Second, Interval: 2 * time.Second, Limits: deploy.CanaryLimits{MinRequests: 20, MaxErrorRate: 1, MaxLatency: 20, Quantile: 0.95}}})
+	c := deploy.Canary{Percent: 10, Duration: 6 * time.Second, Interval: 2 * time.Second, Limits: deploy.CanaryLimits{MinRequests: 20, MaxErrorRate: 1, MaxLatency: 20, Quantile: 0.95}}
+	for _, f := range change {
+		f(&c)
+	}
+	_, err := deploy.Rollout(within(t), s.env.Platform, deploy.Plan{Service: svc, Log: app.NewLog(&b), Check: deploy.Check{Timeout: s.env.Check}, Canary: &c})
 	return b.String(), err
 }
 

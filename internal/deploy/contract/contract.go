@@ -82,6 +82,7 @@ func (s *suite) cases() []testCase {
 		{"counters", s.counters},
 		{"timeout", s.timeout},
 		{"canary", s.canary},
+		{"canary without requests", s.unasked},
 		{"sticky split", s.sticky},
 		{"maintenance", s.maintenance},
 		{"domains", s.domains},

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,64 +82,6 @@ func TestBuildExamples_Long(t *testing.T) {
 	}
 	all.Wait()
 	b.noPods()
-}
-
-// control stops or starts a part of the cluster.
-func control(t *testing.T, verb, part string) {
-	t.Helper()
-	dir := os.Getenv("GITD_CLUSTER_DIR")
-	if dir == "" {
-		t.Fatal("GITD_CLUSTER_DIR is not set: make cluster prints it")
-	}
-	if out, err := exec.Command(filepath.Join(dir, "cluster"), verb, part).CombinedOutput(); err != nil {
-		t.Errorf("cluster %s %s: %v\n%s", verb, part, err, out)
-	}
-}
-
-// TestBuildFaults stops parts of the cluster while it builds.
-func TestBuildFaults(t *testing.T) {
-	if os.Getenv("GITD_CLUSTER_FAULTS") == "" {
-		t.Skip("stops parts of the cluster: set GITD_CLUSTER_FAULTS=1 if nothing else uses it")
-	}
-	b := newBuilds(t, nil)
-	under := func(s source) (*apptest.Buffer, chan error) {
-		l := &apptest.Buffer{}
-		ended := make(chan error, 1)
-		b.version++
-		r := build.Request{App: b.app, Version: b.version, Source: s, Log: app.NewLog(l), Limits: build.Limits{Time: 5 * time.Minute}}
-		go func() {
-			_, err := b.engine.Build(context.Background(), r)
-			ended <- err
-		}()
-		eventually(t, 3*time.Minute, func() error { return lacks(l.String(), "       started\n") })
-		return l, ended
-	}
-	t.Run("the API server restarts", func(t *testing.T) {
-		l, ended := under(script("echo started", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i.; sleep 0.5; done"))
-		control(t, "stop", "apiserver")
-		time.Sleep(2 * time.Second) // a restart takes a while
-		control(t, "start", "apiserver")
-		if err := <-ended; err != nil {
-			t.Fatalf("%v\n%s", err, l.String())
-		}
-		for i := 1; i <= 60; i++ {
-			if n := strings.Count(l.String(), fmt.Sprintf("       line %d.\n", i)); n != 1 {
-				t.Errorf("line %d is there %d times", i, n)
-			}
-		}
-		t.Logf("\n%s", l.String())
-	})
-	t.Run("the node is lost", func(t *testing.T) {
-		_, ended := under(script("echo started", "sleep 1000"))
-		began := time.Now()
-		control(t, "stop", "node")
-		defer control(t, "start", "node")
-		err := <-ended
-		t.Logf("told after %.0f s: %v", time.Since(began).Seconds(), err)
-		apptest.WantError(t, err, app.CodeUnavailable, "the node ", " was lost during the build")
-		b.noPods()
-	})
-	t.Run("it goes on", func(t *testing.T) { b.mustBuild(goApp("x")) })
 }
 
 // TestBuildNamedRegistry: a registry that speaks plain HTTP under a name, as one in the cluster does.

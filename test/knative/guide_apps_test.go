@@ -79,38 +79,6 @@ func main() {
 	g.change(word)
 }
 
-// example pushes an example app, and a one-line change of it while it is asked all the time.
-func (g *guide) example(name, source string) {
-	g.t.Helper()
-	dir := filepath.Join(g.dir, name)
-	if err := os.CopyFS(dir, os.DirFS("../../examples/"+name)); err != nil {
-		g.t.Fatal(err)
-	}
-	g.quick(name)
-	git := "cd " + name + " && git "
-	g.command(git + "init -q -b main && git add -A && git commit -qm one && git remote add platform ssh://git@EXTERNAL-IP/" + name)
-	g.command(git+"push platform main", "is live")
-	g.says(name, "v1")
-	requests := g.load(name + ".app-" + name)
-	g.command("cd " + name + " && sed -i s/v1/v2/ " + source + " && git commit -qam two")
-	g.command(git+"push platform main", "is live")
-	g.says(name, "v2")
-	if asked, failed := requests(); failed > 0 || asked < 20 {
-		g.t.Errorf("%s: %d of %d requests failed while a new version went live", name, failed, asked)
-	}
-}
-
-// says sees a word in what an example answers at the ingress.
-func (g *guide) says(name, word string) {
-	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
-	defer cancel()
-	if got, err := ask(ctx, name+".app-"+name); err != nil || !strings.Contains(got, word) {
-		g.explain()
-		g.t.Fatalf("%s answers %q, %v; want %q in it", name, got, err, word)
-	}
-}
-
 // quick lets an app's Pods end within seconds. A namespace goes only some minutes after Pods that may take minutes.
 func (g *guide) quick(app string) {
 	g.t.Helper()

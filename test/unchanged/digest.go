@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// source is a package as go list tells of it.
+type source struct {
+	ImportPath, Dir, ForTest string
+	Standard                 bool
+	Module                   *struct {
+		Main bool
+		Dir  string
+	}
+	Deps []string
+}
+
+// lambda is compiled by tests of several languages.
+const lambda = "github.com/gitd-io/gitd/cmd/gitd-lambda"
+
+// digestAll returns the digests of those of the packages that can have one.
+func digestAll(packages []string, settings string) (map[string]string, error) {
+	digests := map[string]string{}
+	var wanted []string
+	for _, p := range packages {
+		if strings.Contains(p, "/buildpacks/") {
+			wanted = append(wanted, p)
+		}
+	}
+	if len(wanted) == 0 {
+		return digests, nil
+	}
+	all, err := goList(append([]string{lambda}, wanted...))
+	if err != nil {
+		return nil, err
+	}
+	common, err := everyones(settings, all[lambda])
+	if err != nil {
+		return nil, err
+	}
+	trees := map[string]string{}
+	for _, p := range wanted {
+		dirs := dirsOf(all, p, lambda)
+		if !remembers(all[p].Dir, dirs) {
+			continue
+		}
+		h := sha256.New()
+		fmt.Fprintln(h, p, common)
+		for _, dir := range dirs {
+			if trees[dir] == "" {
+				if trees[dir], err = tree(dir); err != nil {
+					return nil, err
+				}
+			}
+			fmt.Fprintln(h, dir[len(all[lambda].Module.Dir):], trees[dir])
+		}
+		digests[p] = fmt.Sprintf("%x", h.Sum(nil))
+	}
+	return digests, nil
+}
+
+// goList returns the packages, all that they and their tests are made of, and the variants of them that their tests are compiled with.
+func goList(packages []string) (map[string]source, error) {
+	c := exec.Command("go", append([]string{"list", "-deps", "-test", "-json=ImportPath,Dir,ForTest,Standard,Module,Deps"}, packages...)...)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	all := map[string]source{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var s source
+		if err := d.Decode(&s); errors.Is(err, io.EOF) {
+			return all, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("go list: %w", err)
+		}
+		all[s.ImportPath] = s
+	}
+}
+
+// dirsOf are the folders of this module whose packages a test is made of, and those of another program's.
+func dirsOf(all map[string]source, pkg, program string) []string {
+	var dirs []string
+	add := func(name string) {
+		if s, ok := all[name]; ok && s.Module != nil && s.Module.Main && s.Dir != "" {
+			dirs = append(dirs, s.Dir)
+		}
+	}
+	for _, name := range []string{pkg, pkg + ".test", program} {
+		add(name)
+		for _, d := range all[name].Deps {
+			add(d)
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// remembers tells whether a result may be kept: not of attacks, and not of what takes the programs beside gitd, which are not in the digest.
+func remembers(dir string, dirs []string) bool {
+	for _, d := range dirs {
+		if strings.HasSuffix(d, "/internal/parts") {
+			return false
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		return false
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || bytes.Contains(b, []byte("GITD_PARTS")) || bytes.Contains(b, []byte("func TestAttack_")) {
+			return false
+		}
+	}
+	return true
+}
+
+// everyones is what the results of all packages depend on: other modules, examples that tests read, the environment, and the programs of this machine.
+func everyones(settings string, of source) (string, error) {
+	if of.Module == nil {
+		return "", errors.New("go list does not tell of this module")
+	}
+	root := of.Module.Dir
+	h := sha256.New()
+	fmt.Fprintln(h, settings, runtime.Version(), runtime.GOARCH)
+	if err := environment(h, root); err != nil {
+		return "", err
+	}
+	for _, dir := range []string{"go.mod", "go.sum", "examples"} {
+		d, err := tree(filepath.Join(root, dir))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, dir, d)
+	}
+	if err := machine(h); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+// volatile are variables that say from where make was called, and of which nothing depends.
+var volatile = []string{"_", "PWD", "OLDPWD", "SHLVL", "TERM", "COLUMNS", "LINES", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR", "BESIDE", "ALL", "SSH_AUTH_SOCK", "SSH_CLIENT",
+	"SSH_CONNECTION", "SSH_TTY", "XDG_SESSION_ID", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "GITD_PARTS"}
+
+func environment(w io.Writer, root string) error {
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(volatile, name)
+	})
+	slices.Sort(env)
+	_, err := fmt.Fprintln(w, strings.ReplaceAll(strings.Join(env, "\n"), root, "ROOT"))
+	return err
+}
+
+// machine writes the versions of Debian's packages and where they come from, the settings of language tools, the kernel, Go's own settings, and the programs of PATH,
+// which may be none of Debian's.
+func machine(w io.Writer) error {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return err
+	}
+	files := []string{"/var/lib/dpkg/status", "/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/apt.conf.d", "/etc/os-release", "/proc/sys/kernel/osrelease", "/etc/hosts", "/etc/resolv.conf",
+		"/etc/npmrc", "/etc/pip.conf", "/etc/gitconfig", "/usr/local/etc/npmrc"}
+	for _, f := range []string{".npmrc", ".yarnrc", ".yarnrc.yml", ".bunfig.toml", ".config/pip", ".pip", ".config/uv", ".config/go", ".config/composer", ".cargo/config.toml", ".rustup/settings.toml", ".m2/settings.xml",
+		".gradle/gradle.properties", ".gemrc", ".bundle/config", ".mix", ".hex/hex.config", ".nuget/NuGet", ".gitconfig", ".netrc", ".pyenv/version"} {
+		files = append(files, filepath.Join(home, f))
+	}
+	for _, f := range files {
+		d, err := tree(f)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		fmt.Fprintln(w, f, d)
+	}
+	out, err := exec.Command("go", "version").Output()
+	if err != nil {
+		return fmt.Errorf("go version: %w", err)
+	}
+	fmt.Fprintf(w, "%s", out)
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			fmt.Fprintln(w, dir, "is not there")
+			continue
+		}
+		for _, e := range entries {
+			if fi, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
+				fmt.Fprintln(w, dir, e.Name(), fi.Size(), fi.ModTime().UnixNano())
+			}
+		}
+	}
+	return nil
+}
+
+// tree is the digest of a file, or of a folder with all that is in it: names, modes, content.
+func tree(root string) (string, error) {
+	h := sha256.New()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(h, path[len(root):], fi.Mode())
+		switch {
+		case fi.Mode()&fs.ModeSymlink != 0:
+			to, err := os.Readlink(path)
+			fmt.Fprintln(h, to)
+			return err
+		case fi.Mode().IsRegular():
+			return content(h, path)
+		}
+		return nil
+	})
+	return fmt.Sprintf("%x", h.Sum(nil)), err
+}
+
+func content(h hash.Hash, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	n, err := io.Copy(h, f)
+	fmt.Fprintln(h, n)
+	return err
+}

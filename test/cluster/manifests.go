@@ -116,9 +116,9 @@ func rewriteImages(value any, images map[string]string) any {
 	return value
 }
 
-// alone are containers of which there is one only, and which need not ask each other who leads: 45 leases, each renewed every other second, were a quarter of all
-// requests to the API server, and what came after a killed one waited for the end of its lease. The autoscaler and the senders of events know no such flag.
-var alone = []string{"controller", "webhook", "eventing-controller", "eventing-webhook", "mt-broker-controller"}
+// alone are deployments of one Pod that need not ask who leads: 45 leases, each renewed every other second, were a quarter of all requests to the API server, and what
+// came after a killed Pod waited for the end of its lease. Serving's controller and the autoscaler know no such flag.
+var alone = []string{"webhook", "net-kourier-controller", "eventing-controller", "eventing-webhook", "imc-controller", "imc-dispatcher", "mt-broker-controller"}
 
 // shrink makes a deployment fit a developer's machine: requests that leave the processor to the apps, no throttling of a component
 // that is just starting, and readiness seen soon after it is there. A machine that is busy for some seconds does not end a component, nor
@@ -133,7 +133,7 @@ func shrink(o object) {
 			resources["limits"] = map[string]any{"memory": limits}
 		}
 		c["resources"] = resources
-		if name, _ := c["name"].(string); slices.Contains(alone, name) {
+		if slices.Contains(alone, o.name()) {
 			args, _ := c["args"].([]any)
 			c["args"] = append(args, "-disable-ha")
 		}

@@ -51,10 +51,15 @@ test-compile:
 	go list $(RACE) -test -deps -export ./... >/dev/null
 
 # Alone, three packages at a time on two processors: those of the buildpacks wait for registries a third of the time, others for limits and pauses.
-# go vet is part of make check.
-test-unit: $(call alone,need-serve need-git need-languages need-clients need-prometheus) ## of it, the unit and part tests
+# go vet is part of make check. Tests of buildpacks, half of all the time, do not run again for a week where nothing that their results depend on has changed:
+# test/unchanged says what that is. ALL=1 runs them all.
+test-unit: $(call alone,need-serve need-git need-languages need-clients need-prometheus) ## of it, the unit and part tests; buildpacks that have not changed since they passed are left out but with ALL=1
 	@echo "-----> Unit and part tests, with the race detector"
-	$(parts-env) $(call test,unit,pkgname,$$(go list ./... | grep -v -e /test/e2e -e /test/knative),$(RACE) -vet=off -p $$(($$(nproc) + $(if $(BESIDE),0,1))) -timeout 20m -skip '$(LONG)')
+	@go run ./test/unchanged list $(if $(ALL),-all) -settings '$(RACE) $(LONG)' $$(go list ./... | grep -v -e /test/e2e -e /test/knative) >bin/unit-packages
+	$(parts-env) failed=0; \
+	( $(call test,unit,pkgname,$$(cat bin/unit-packages),$(RACE) -vet=off -p $$(($$(nproc) + $(if $(BESIDE),0,1))) -timeout 20m -skip '$(LONG)') ) || failed=1; \
+	go run ./test/unchanged passed bin/results/unit.json || failed=1; \
+	exit $$failed
 
 test-e2e: $(call alone,need-serve need-git need-prometheus) ## of it, the end-to-end scripts
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"

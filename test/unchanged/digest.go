@@ -110,21 +110,25 @@ func dirsOf(all map[string]source, pkg, program string) []string {
 	return slices.Compact(dirs)
 }
 
-// remembers tells whether a result may be kept: not of attacks, and not of what takes the programs beside gitd, which are not in the digest.
+// remembers tells whether a result may be kept: not of attacks, and not of what takes the programs beside gitd, which are not in the digest. dirs are those of the package
+// and of all that it is made of.
 func remembers(dir string, dirs []string) bool {
 	for _, d := range dirs {
-		if strings.HasSuffix(d, "/internal/parts") {
+		if !strings.Contains(d, "/buildpacks/") {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(d, "*.go"))
+		if err != nil {
 			return false
 		}
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		return false
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil || bytes.Contains(b, []byte("GITD_PARTS")) || bytes.Contains(b, []byte("func TestAttack_")) {
-			return false
+		for _, f := range files {
+			if d != dir && strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(f)
+			if err != nil || bytes.Contains(b, []byte("GITD_PARTS")) || bytes.Contains(b, []byte("internal/parts")) || bytes.Contains(b, []byte("func TestAttack_")) {
+				return false
+			}
 		}
 	}
 	return true
@@ -177,7 +181,7 @@ func machine(w io.Writer) error {
 	}
 	files := []string{"/var/lib/dpkg/status", "/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/apt.conf.d", "/etc/os-release", "/proc/sys/kernel/osrelease", "/etc/hosts", "/etc/resolv.conf",
 		"/etc/npmrc", "/etc/pip.conf", "/etc/gitconfig", "/usr/local/etc/npmrc"}
-	for _, f := range []string{".npmrc", ".yarnrc", ".yarnrc.yml", ".bunfig.toml", ".config/pip", ".pip", ".config/uv", ".config/go", ".config/composer", ".cargo/config.toml", ".rustup/settings.toml", ".m2/settings.xml",
+	for _, f := range []string{".npmrc", ".yarnrc", ".yarnrc.yml", ".bunfig.toml", ".config/pip", ".pip", ".config/uv", ".config/go/env", ".config/composer", ".cargo/config.toml", ".rustup/settings.toml", ".m2/settings.xml",
 		".gradle/gradle.properties", ".gemrc", ".bundle/config", ".mix", ".hex/hex.config", ".nuget/NuGet", ".gitconfig", ".netrc", ".pyenv/version"} {
 		files = append(files, filepath.Join(home, f))
 	}

@@ -50,12 +50,15 @@ test-compile:
 	@echo "-----> Compiling the tests, with the race detector"
 	go list $(RACE) -test -deps -export ./... >/dev/null
 
+# Tests of buildpacks, half of all the time, do not run again for a week where nothing that their results depend on has changed: test/unchanged says what that is. ALL=1 runs
+# them all.
+unchanged-flags = $(if $(ALL),-all) -settings '$(RACE) $(LONG)'
+
 # Alone, three packages at a time on two processors: those of the buildpacks wait for registries a third of the time, others for limits and pauses.
-# go vet is part of make check. Tests of buildpacks, half of all the time, do not run again for a week where nothing that their results depend on has changed:
-# test/unchanged says what that is. ALL=1 runs them all.
+# go vet is part of make check.
 test-unit: $(call alone,need-serve need-git need-languages need-clients need-prometheus) ## of it, the unit and part tests; buildpacks that have not changed since they passed are left out but with ALL=1
 	@echo "-----> Unit and part tests, with the race detector"
-	@go run ./test/unchanged list $(if $(ALL),-all) -settings '$(RACE) $(LONG)' $$(go list ./... | grep -v -e /test/e2e -e /test/knative) >bin/unit-packages
+	@go run ./test/unchanged packages $(unchanged-flags) bin/results/unit.json $$(go list ./... | grep -v -e /test/e2e -e /test/knative) >bin/unit-packages
 	$(parts-env) failed=0; \
 	( $(call test,unit,pkgname,$$(cat bin/unit-packages),$(RACE) -vet=off -p $$(($$(nproc) + $(if $(BESIDE),0,1))) -timeout 20m -skip '$(LONG)') ) || failed=1; \
 	go run ./test/unchanged passed bin/results/unit.json || failed=1; \
@@ -63,7 +66,11 @@ test-unit: $(call alone,need-serve need-git need-languages need-clients need-pro
 
 test-e2e: $(call alone,need-serve need-git need-prometheus) ## of it, the end-to-end scripts
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
-	$(parts-env) $(call test,e2e,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m $(if $(BESIDE),-parallel 4) -skip '$(LONG)')
+	@go run ./test/unchanged scripts $(unchanged-flags) bin/results/e2e.json >bin/e2e-unchanged
+	$(parts-env) failed=0; unchanged=$$(cat bin/e2e-unchanged); \
+	( $(call test,e2e,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m $(if $(BESIDE),-parallel 4) -skip "$(subst $$,\$$,$(LONG))$${unchanged:+|$$unchanged}") ) || failed=1; \
+	go run ./test/unchanged passed bin/results/e2e.json || failed=1; \
+	exit $$failed
 
 test-demo: $(call alone,need-serve need-git)
 	@echo "-----> The demo, which is the first thing that people run"

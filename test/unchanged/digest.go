@@ -19,62 +19,80 @@ import (
 
 // source is a package as go list tells of it.
 type source struct {
-	ImportPath, Dir, ForTest string
-	Standard                 bool
-	Module                   *struct {
+	ImportPath, Dir string
+	Module          *struct {
 		Main bool
 		Dir  string
 	}
 	Deps []string
 }
 
-// lambda is compiled by tests of several languages.
-const lambda = "github.com/gitd-io/gitd/cmd/gitd-lambda"
+// module is this one.
+const module = "github.com/gitd-io/gitd/"
 
-// digestAll returns the digests of those of the packages that can have one.
-func digestAll(packages []string, settings string) (map[string]string, error) {
+// lambda is compiled by tests of several languages.
+const lambda = module + "cmd/gitd-lambda"
+
+// scriptTest is before a script's name.
+const scriptTest = "TestScripts/"
+
+// scripts are those that may be left out: they push an app in a language, and again with a line changed, as do those for Go, Node.js, Python and files, which always run.
+var scripts = []string{scriptTest + "example_bun", scriptTest + "example_deno", scriptTest + "example_elixir", scriptTest + "example_java", scriptTest + "example_php", scriptTest + "example_ruby",
+	scriptTest + "example_rust", scriptTest + "packages"}
+
+// builds are what a push's build is made of on this machine: what makes the builder, its sandbox, and what runs in it.
+var builds = []string{module + "cmd/gitd-builder", module + "cmd/gitd-helper", module + "cmd/gitd-phases", module + "cmd/gitd-shim", module + "buildpacks", module + "internal/build/sandbox"}
+
+// digestAll returns the digests of those of the packages and scripts that can have one.
+func digestAll(names []string, settings string) (map[string]string, error) {
 	digests := map[string]string{}
-	var wanted []string
-	for _, p := range packages {
-		if strings.Contains(p, "/buildpacks/") {
-			wanted = append(wanted, p)
-		}
-	}
-	if len(wanted) == 0 {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.Contains(n, "/buildpacks/") && !slices.Contains(scripts, n) })
+	if len(names) == 0 {
 		return digests, nil
 	}
-	all, err := goList(append([]string{lambda}, wanted...))
+	packages := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.HasPrefix(n, scriptTest) })
+	all, err := goList(slices.Concat([]string{lambda}, builds, packages))
 	if err != nil {
 		return nil, err
 	}
-	common, err := everyones(settings, all[lambda])
+	if all[lambda].Module == nil {
+		return nil, errors.New("go list does not tell of this module")
+	}
+	root := all[lambda].Module.Dir
+	common, err := everyones(settings, root)
 	if err != nil {
 		return nil, err
 	}
 	trees := map[string]string{}
-	for _, p := range wanted {
-		dirs := dirsOf(all, p, lambda)
-		if !remembers(all[p].Dir, dirs) {
+	for _, n := range names {
+		var parts []string
+		if script, ok := strings.CutPrefix(n, scriptTest); ok {
+			harness, err := filepath.Glob(filepath.Join(root, "test/e2e/*.go"))
+			if err != nil {
+				return nil, err
+			}
+			parts = slices.Concat(dirsOf(all, builds...), harness, []string{filepath.Join(root, "test/e2e/testdata", script+".txtar"), filepath.Join(root, "make/parts.mk")})
+		} else if parts = dirsOf(all, n, n+".test", lambda); !remembers(all[n].Dir, parts) {
 			continue
 		}
 		h := sha256.New()
-		fmt.Fprintln(h, p, common)
-		for _, dir := range dirs {
-			if trees[dir] == "" {
-				if trees[dir], err = tree(dir); err != nil {
+		fmt.Fprintln(h, n, common)
+		for _, part := range parts {
+			if trees[part] == "" {
+				if trees[part], err = tree(part); err != nil {
 					return nil, err
 				}
 			}
-			fmt.Fprintln(h, dir[len(all[lambda].Module.Dir):], trees[dir])
+			fmt.Fprintln(h, part[len(root):], trees[part])
 		}
-		digests[p] = fmt.Sprintf("%x", h.Sum(nil))
+		digests[n] = fmt.Sprintf("%x", h.Sum(nil))
 	}
 	return digests, nil
 }
 
 // goList returns the packages, all that they and their tests are made of, and the variants of them that their tests are compiled with.
 func goList(packages []string) (map[string]source, error) {
-	c := exec.Command("go", append([]string{"list", "-deps", "-test", "-json=ImportPath,Dir,ForTest,Standard,Module,Deps"}, packages...)...)
+	c := exec.Command("go", append([]string{"list", "-deps", "-test", "-json=ImportPath,Dir,Module,Deps"}, packages...)...)
 	c.Stderr = os.Stderr
 	out, err := c.Output()
 	if err != nil {
@@ -92,15 +110,15 @@ func goList(packages []string) (map[string]source, error) {
 	}
 }
 
-// dirsOf are the folders of this module whose packages a test is made of, and those of another program's.
-func dirsOf(all map[string]source, pkg, program string) []string {
+// dirsOf are the folders of this module whose packages these are made of.
+func dirsOf(all map[string]source, packages ...string) []string {
 	var dirs []string
 	add := func(name string) {
 		if s, ok := all[name]; ok && s.Module != nil && s.Module.Main && s.Dir != "" {
 			dirs = append(dirs, s.Dir)
 		}
 	}
-	for _, name := range []string{pkg, pkg + ".test", program} {
+	for _, name := range packages {
 		add(name)
 		for _, d := range all[name].Deps {
 			add(d)
@@ -134,12 +152,8 @@ func remembers(dir string, dirs []string) bool {
 	return true
 }
 
-// everyones is what the results of all packages depend on: other modules, examples that tests read, the environment, and the programs of this machine.
-func everyones(settings string, of source) (string, error) {
-	if of.Module == nil {
-		return "", errors.New("go list does not tell of this module")
-	}
-	root := of.Module.Dir
+// everyones is what all results depend on: other modules, examples that tests read, the environment, and the programs of this machine.
+func everyones(settings, root string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, settings, runtime.Version(), runtime.GOARCH)
 	if err := environment(h, root); err != nil {

@@ -56,7 +56,7 @@ func (r records) sweep(now time.Time) error {
 	return nil
 }
 
-// firstTry reads gotestsum's file: the packages that ran and in which no test ever failed. One that failed and passed when it ran again is not among them, nor is
+// firstTry reads gotestsum's file: the packages that ran and in which no test ever failed, and the scripts. One that failed and passed when it ran again is not among them, nor is
 // a result that go test took from its own cache, since that knows less than a digest here.
 func firstTry(f io.Reader) (map[string]bool, error) {
 	good, bad := map[string]bool{}, map[string]bool{}
@@ -67,11 +67,15 @@ func firstTry(f io.Reader) (map[string]bool, error) {
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return nil, err
 		}
+		name := e.Package
+		if strings.HasPrefix(e.Test, scriptTest) {
+			name = e.Test
+		}
 		switch {
 		case e.Action == "fail" || e.Action == "build-fail" || e.Action == "output" && e.Test == "" && strings.HasPrefix(e.Output, "ok ") && strings.Contains(e.Output, "(cached)"):
-			bad[e.Package] = true
-		case e.Action == "pass" && e.Test == "":
-			good[e.Package] = true
+			bad[name] = true
+		case e.Action == "pass" && (e.Test == "" || name == e.Test):
+			good[name] = true
 		}
 	}
 	for p := range bad {

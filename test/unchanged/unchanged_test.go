@@ -11,12 +11,10 @@ import (
 	"time"
 )
 
-const module = "github.com/gitd-io/gitd/"
-
 // TestDigest: each input of a result changes its digest, and what no result depends on does not.
 func TestDigest(t *testing.T) {
 	root := t.TempDir()
-	for _, dir := range []string{"go.mod", "go.sum", "buildpacks", "internal", "cmd", "examples"} {
+	for _, dir := range []string{"go.mod", "go.sum", "buildpacks", "internal", "cmd", "examples", "make", "test"} {
 		if out, err := exec.Command("cp", "-r", filepath.Join("../..", dir), root).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -26,17 +24,17 @@ func TestDigest(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	t.Chdir(root)
-	ruby := []string{module + "buildpacks/ruby", module + "buildpacks", module + "internal/app"}
-	digests := func(settings string) string {
+	ruby := []string{scriptTest + "example_ruby", module + "buildpacks/ruby", module + "buildpacks", module + "internal/app", scriptTest + "first_push"}
+	digests := func(settings string) (script, pkg string) {
 		t.Helper()
 		all, err := digestAll(ruby, settings)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := slices.Collect(maps.Keys(all)); !slices.Equal(got, ruby[:1]) {
+		if got := slices.Sorted(maps.Keys(all)); !slices.Equal(got, ruby[:2]) {
 			t.Fatalf("digests of %v", got)
 		}
-		return all[ruby[0]]
+		return all[ruby[0]], all[ruby[1]]
 	}
 	add := func(file string) func() {
 		return func() {
@@ -52,41 +50,46 @@ func TestDigest(t *testing.T) {
 			}
 		}
 	}
-	before := digests("")
+	script, pkg := digests("")
 	for _, tt := range []struct {
 		name   string
 		change func()
-		counts bool
+		counts string // for what
 	}{
-		{"nothing", func() {}, false},
-		{"its source", add("buildpacks/ruby/ruby.go"), true},
-		{"its tests", add("buildpacks/ruby/more_test.go.txt"), true},
-		{"a package that it imports", add("buildpacks/internal/kit/kit.go"), true},
-		{"one that only its tests import", add("buildpacks/internal/bptest/bptest.go"), true},
-		{"a program that tests compile", add("cmd/gitd-lambda/main.go"), true},
-		{"what that is made of", add("internal/lambda/run.go"), true},
-		{"an example", add("examples/node/server.js"), true},
-		{"another module", add("go.mod"), true},
-		{"a variable", func() { t.Setenv("BUNDLE_MIRROR", "https://example.com") }, true},
-		{"a program", add(filepath.Join(tools, "gem")), true},
-		{"a tool's settings", add(filepath.Join(home, ".gemrc")), true},
-		{"gitd itself", add("internal/receive/receive.go"), false},
-		{"another language", add("buildpacks/php/php.go"), false},
+		{"nothing", func() {}, ""},
+		{"its source", add("buildpacks/ruby/ruby.go"), "both"},
+		{"its tests", add("buildpacks/ruby/more_test.go.txt"), "both"},
+		{"its script", add("test/e2e/testdata/example_ruby.txtar"), "script"},
+		{"the commands of scripts", add("test/e2e/commands_test.go"), "script"},
+		{"the sandbox of builds", add("internal/sandbox/console.go"), "script"},
+		{"what makes builders", add("internal/build/builder/recipe/recipe.go"), "script"},
+		{"a package that it imports", add("buildpacks/internal/kit/kit.go"), "both"},
+		{"one that only its tests import", add("buildpacks/internal/bptest/bptest.go"), "both"},
+		{"a program that tests compile", add("cmd/gitd-lambda/main.go"), "package"},
+		{"what that is made of", add("internal/lambda/run.go"), "package"},
+		{"an example", add("examples/node/server.js"), "both"},
+		{"another module", add("go.mod"), "both"},
+		{"a variable", func() { t.Setenv("BUNDLE_MIRROR", "https://example.com") }, "both"},
+		{"a program", add(filepath.Join(tools, "gem")), "both"},
+		{"a tool's settings", add(filepath.Join(home, ".gemrc")), "both"},
+		{"gitd itself", add("internal/receive/receive.go"), ""},
+		{"another language", add("buildpacks/php/php.go"), "script"},
 		{"the time of a file", func() {
 			if err := os.Chtimes("buildpacks/ruby/ruby.go", time.Unix(1, 0), time.Unix(1, 0)); err != nil {
 				t.Fatal(err)
 			}
-		}, false},
-		{"where make was called", func() { t.Setenv("MAKELEVEL", "2") }, false},
+		}, ""},
+		{"where make was called", func() { t.Setenv("MAKELEVEL", "2") }, ""},
 	} {
 		tt.change()
-		after := digests("")
-		if (after != before) != tt.counts {
-			t.Errorf("%s: the digest changes: %v, want %v", tt.name, after != before, tt.counts)
+		s, p := digests("")
+		got := map[[2]bool]string{{true, true}: "both", {true, false}: "script", {false, true}: "package"}[[2]bool{s != script, p != pkg}]
+		if got != tt.counts {
+			t.Errorf("%s: it counts for %q, want %q", tt.name, got, tt.counts)
 		}
-		before = after
+		script, pkg = s, p
 	}
-	if digests("-race") == before {
+	if s, p := digests("-race"); s == script || p == pkg {
 		t.Error("the flags of go test do not count")
 	}
 }
@@ -112,9 +115,14 @@ func TestFirstTry(t *testing.T) {
 {"Action":"output","Package":"c","Output":"ok  \tc\t(cached)\n"}
 {"Action":"pass","Package":"c"}
 {"Action":"skip","Package":"d"}
+{"Action":"pass","Package":"x","Test":"TestScripts/good"}
+{"Action":"fail","Package":"x","Test":"TestScripts/bad"}
+{"Action":"fail","Package":"x"}
+{"Action":"pass","Package":"x","Test":"TestScripts/bad"}
+{"Action":"pass","Package":"x"}
 {"Action":"start","Package":"e"}
 `))
-	if err != nil || !maps.Equal(got, map[string]bool{"a": true}) {
+	if err != nil || !maps.Equal(got, map[string]bool{"a": true, "TestScripts/good": true}) {
 		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -37,11 +37,11 @@ demo-events: need-serve need-git build ## push five functions, send a signed web
 	go run ./test/demo/events
 
 # The parts of make test run side by side: most scripts wait for windows, pauses and checks, while the unit tests compute. What they share is compiled
-# before, once: two go commands at a time that lack the same package both compile it.
+# before, once: two go commands at a time that lack the same package both compile it. BESIDES names what else runs beside them: CI has a cluster's faults there.
 .PHONY: test test-unit test-e2e test-demo test-compile
 test: need-serve need-git need-languages need-clients need-prometheus build ## everything that needs no cluster
 	@$(MAKE) --no-print-directory test-compile
-	@$(MAKE) --no-print-directory -k -j4 BESIDE=1 check test-unit test-e2e test-demo
+	@$(MAKE) --no-print-directory -k -j5 BESIDE=1 check test-unit test-e2e test-demo $(BESIDES)
 
 # What a part needs, where it runs alone.
 alone = $(if $(BESIDE),,$(1) build)

@@ -53,7 +53,7 @@ func apiServer(s Settings) part {
 		// readyz waits for hooks that fill in what a cluster of pods needs.
 		health = httpHealth("https://127.0.0.1:6443/livez")
 	}
-	// The API server takes a third of all processor time here; a fifth of that went to collecting its garbage at Go's default, for 200 MB less.
+	// The API server takes a third of all processor time here: it collects its garbage a quarter as often as with 400 MB less.
 	return part{name: "kube-apiserver", command: command, env: []string{"GOGC=200"}, healthy: health}
 }
 

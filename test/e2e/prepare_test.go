@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // What prepare leaves for the scripts.
@@ -36,12 +37,11 @@ func prepare() error {
 	if theCluster, err = findCluster(); err != nil {
 		return err
 	}
-	cache, err := os.UserCacheDir()
+	bin, unlock, err := ownBin()
 	if err != nil {
 		return err
 	}
-	// Kept from run to run, one for each checkout: an unchanged program need not be linked again.
-	bin := filepath.Join(cache, "gitd-e2e", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
+	defer unlock()
 	built := filepath.Join(bin, "gitd")
 	race := strings.Fields(cmp.Or(os.Getenv("GITD_RACE"), "-race")) // make says what goes without the detector
 	build := func(out, program string, more ...string) []string {
@@ -77,6 +77,24 @@ func prepare() error {
 		}
 	}
 	return step("making the builder image, if there is none yet", gitd, "builder", "create")
+}
+
+// ownBin is where programs are kept from run to run, one folder for each checkout: an unchanged program need not be linked again. It is locked: another run in this checkout, as that
+// on a cluster beside this machine's scripts, waits.
+func ownBin() (dir string, unlock func(), err error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", nil, err
+	}
+	dir = filepath.Join(cache, "gitd-e2e", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, err
+	}
+	f, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { _ = f.Close() }, syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
 }
 
 // step runs a command at the top of the repository, with its output shown.

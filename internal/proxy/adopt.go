@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,7 +23,9 @@ type Adopted struct {
 }
 
 // Adopt finds the proxy that answers at a socket.
-func Adopt(socket string) (*Adopted, error) {
+func Adopt(socket string) (*Adopted, error) { return adopt(socket, wire.Ours) }
+
+func adopt(socket string, ours wire.Versions) (*Adopted, error) {
 	c, err := net.DialTimeout("unix", socket, time.Second)
 	if err != nil {
 		return nil, err
@@ -32,17 +35,19 @@ func Adopt(socket string) (*Adopted, error) {
 		_ = u.Close()
 		return nil, err
 	}
-	return greet(u)
+	return greet(u, ours)
 }
 
 // Leaving finds the proxies that another one has taken over from, and that still have connections, of those at a socket; but for known ones, which obey a gitd.
-func Leaving(socket string, known ...int) (all []*Adopted) {
+func Leaving(socket string, known ...int) []*Adopted { return leaving(socket, wire.Ours, known) }
+
+func leaving(socket string, ours wire.Versions, known []int) (all []*Adopted) {
 	found, _ := filepath.Glob(socket + ".*")
 	for _, at := range found {
 		if pid, err := strconv.Atoi(strings.TrimPrefix(at, socket+".")); err != nil || slices.Contains(known, pid) {
 			continue
 		}
-		if a, err := Adopt(at); err == nil {
+		if a, err := adopt(at, ours); err == nil {
 			all = append(all, a)
 		}
 	}
@@ -50,8 +55,8 @@ func Leaving(socket string, known ...int) (all []*Adopted) {
 }
 
 // greet hears who a proxy is.
-func greet(c *net.UnixConn) (*Adopted, error) {
-	a := &Adopted{link: &link{Link: wire.NewLink(c), waiting: map[uint64]chan struct{}{}, known: map[*Instance]bool{}, counts: map[string]*wire.Revisioned{}}, listeners: map[string]net.Listener{}}
+func greet(c *net.UnixConn, ours wire.Versions) (*Adopted, error) {
+	a := &Adopted{link: &link{Link: wire.Greeting(c, ours), waiting: map[uint64]chan struct{}{}, known: map[*Instance]bool{}, counts: map[string]*wire.Revisioned{}}, listeners: map[string]net.Listener{}}
 	_ = c.SetReadDeadline(time.Now().Add(helloTime))
 	f, err := a.link.Receive()
 	if err == nil {
@@ -63,6 +68,7 @@ func greet(c *net.UnixConn) (*Adopted, error) {
 		return nil, fmt.Errorf("the proxy does not say who it is: %w", err)
 	}
 	_ = c.SetReadDeadline(time.Time{})
+	a.link.Speak(ours.Common(a.link.hello.Versions()))
 	for i, name := range a.link.hello.Listeners {
 		if i < len(f.Files) {
 			if l, err := net.FileListener(f.Files[i]); err == nil {
@@ -76,7 +82,7 @@ func greet(c *net.UnixConn) (*Adopted, error) {
 // Current says whether a gitd of this build can lead it.
 func (a *Adopted) Current() bool {
 	h := &a.link.hello
-	return h.Version == wire.Version && h.Edition == edition() && !h.Leaving
+	return a.link.Speaks() && h.Edition == edition() && !h.Leaving
 }
 
 // Domain is what the names of apps end with that it serves.
@@ -114,6 +120,9 @@ func (a *Adopted) Leave(ctx context.Context) error {
 	for {
 		f, err := a.link.Receive()
 		f.Close()
+		if errors.Is(err, wire.ErrVersion) { // what it says each second
+			continue
+		}
 		if err != nil || f.Kind == wire.KindDone {
 			break
 		}

@@ -42,6 +42,8 @@ type Options struct {
 	// Own are the handlers of hosts that gitd answers itself, even where an app has the name: such requests bring tokens that no app may see.
 	Own map[string]http.Handler
 	Log func(format string, args ...any)
+
+	Versions wire.Versions // of what it says to proxies; the zero value: those of this build
 }
 
 // Table is what requests are routed by. It is not changed after it was published.
@@ -96,6 +98,7 @@ type Proxy struct {
 	listeners map[string]net.Listener
 	link      *link   // to the proxy; nil while there is none
 	leaving   []*link // to proxies of other builds, which answer what they have; they are told all changes
+	deaf      []*link // the same, but they speak no version that this gitd does, and are told nothing
 	held      bool    // a service manager was given a descriptor for it
 	asked     uint64
 	refused   map[string]int64 // by proxies that have ended
@@ -111,6 +114,9 @@ type Proxy struct {
 func New(o Options) *Proxy {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
+	}
+	if o.Versions == (wire.Versions{}) {
+		o.Versions = wire.Ours
 	}
 	ended, end := context.WithCancel(context.Background())
 	return &Proxy{o: o, ended: ended, end: end, closing: make(chan struct{}), revisions: map[*Revision]struct{}{}, keys: map[string]*Revision{}, routes: map[string]*wire.Route{},
@@ -169,6 +175,9 @@ func (p *Proxy) Refresh() { p.ask(context.Background(), wire.KindAsk, wire.Asked
 func (p *Proxy) ask(ctx context.Context, kind wire.Kind, q wire.Asked) bool {
 	p.mu.Lock()
 	asked := p.links()
+	if kind == wire.KindLeave {
+		asked = append(asked, p.deaf...)
+	}
 	if p.link == nil {
 		p.mu.Unlock()
 		return false

@@ -77,6 +77,11 @@ func (r *Revision) SetInstances(ready []*Instance) {
 	for _, in := range before {
 		if !slices.Contains(ready, in) {
 			in.leaving = slices.Clone(all)
+			for _, l := range r.p.deaf {
+				if l.known[in] {
+					in.leaving = append(in.leaving, l)
+				}
+			}
 		}
 	}
 	for _, l := range all {

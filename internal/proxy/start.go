@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -94,7 +96,7 @@ func (p *Proxy) start() (*link, error) {
 	found := p.o.Adopted
 	p.o.Adopted = nil
 	if found == nil && p.o.Socket != "" {
-		found, _ = Adopt(p.o.Socket)
+		found, _ = adopt(p.o.Socket, p.o.Versions)
 	}
 	var l, old *link
 	if found != nil {
@@ -108,7 +110,7 @@ func (p *Proxy) start() (*link, error) {
 		if err != nil {
 			return nil, err
 		}
-		made, err := greet(c)
+		made, err := greet(c, p.o.Versions)
 		if err != nil {
 			return nil, fmt.Errorf("start the proxy: %w", err)
 		}
@@ -151,18 +153,23 @@ func (p *Proxy) start() (*link, error) {
 func (p *Proxy) others() []*Adopted {
 	p.mu.Lock()
 	var known []int
-	for _, l := range p.leaving {
+	for _, l := range slices.Concat(p.leaving, p.deaf) {
 		known = append(known, l.hello.PID)
 	}
 	p.mu.Unlock()
-	return Leaving(p.o.Socket, known...)
+	return leaving(p.o.Socket, p.o.Versions, known)
 }
 
-// follow tells a proxy that leaves what there is, and all that changes. It is called with mu held.
+// follow tells a proxy that leaves what there is, and all that changes. One that speaks no version that this gitd does goes by the table that it has: its instances are taken for ones with requests
+// until it has left. It is called with mu held.
 func (p *Proxy) follow(old *link) {
-	if old.hello.Version == wire.Version {
+	if old.Speaks() {
 		p.tellAll(old, p.o.Keeps)
 		p.leaving = append(p.leaving, old)
+	} else {
+		p.o.Log("the proxy of process %d speaks version %d, which this gitd does not: it serves its connections by the table of before", old.hello.PID, old.hello.Version)
+		old.known = maps.Clone(p.link.known)
+		p.deaf = append(p.deaf, old)
 	}
 	p.tasks.Go(func() { p.seeOff(old) })
 }
@@ -180,18 +187,19 @@ func (p *Proxy) seeOff(old *link) {
 			f.Close()
 			break
 		}
-		if err == nil && old.hello.Version == wire.Version {
+		if err == nil && (old.Speaks() || f.Kind == wire.KindDone) {
 			err = p.take(old, &f)
 		} else {
 			f.Close()
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, wire.ErrVersion) {
 			break
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leaving = slices.DeleteFunc(p.leaving, func(l *link) bool { return l == old })
+	p.deaf = slices.DeleteFunc(p.deaf, func(l *link) bool { return l == old })
 	for key, c := range old.counts {
 		if r := p.keys[key]; r != nil {
 			r.before = plus(r.before, c)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app/apptest"
 	"github.com/gitd-io/gitd/internal/parts"
+	"github.com/gitd-io/gitd/internal/proxy/wire"
 )
 
 // restarts are gitds one after the other, over one proxy.
@@ -26,7 +28,10 @@ type restarts struct {
 	socket string
 	pid    int // of the proxy; 0: it has ended
 
-	trusted []netip.Prefix // a setting of the next gitd
+	trusted  []netip.Prefix   // a setting of the next gitd
+	versions wire.Versions    // that it speaks; the zero value: those of this build
+	secure   net.Listener     // over TLS; nil: none
+	own      *tls.Certificate // for that
 
 	builds int
 	old    []int // proxies of builds before
@@ -53,8 +58,15 @@ func newRestarts(t *testing.T) *restarts {
 func (r *restarts) next(held func() *os.File) *Proxy {
 	r.Helper()
 	own := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "own") })
-	p, _ := r.begin(Options{Held: held, Trusted: r.trusted, Own: map[string]http.Handler{"own.test": own}})
-	if err := p.Serve(r.l, nil); err != nil {
+	o := Options{Held: held, Trusted: r.trusted, Versions: r.versions, Own: map[string]http.Handler{"own.test": own}}
+	if r.secure != nil {
+		o.Secure = &Secure{Port: 443, Stay: true}
+	}
+	p, _ := r.begin(o)
+	if r.secure != nil {
+		p.PublishCertificates(&Certificates{ByName: map[string]*tls.Certificate{"shop.test": r.own}})
+	}
+	if err := p.Serve(r.l, r.secure); err != nil {
 		r.Fatal(err)
 	}
 	if r.pid != 0 && p.link.hello.PID != r.pid {
@@ -91,6 +103,14 @@ func (r *restarts) build() {
 		r.Fatal(err)
 	}
 	r.old, r.pid = append(r.old, r.pid), 0
+}
+
+// speak makes the program of the proxy another one, which speaks these versions as the next gitd does.
+func (r *restarts) speak(v wire.Versions) {
+	r.Helper()
+	servingVersions(r.T, v)
+	r.versions = v
+	r.build()
 }
 
 // A gitd that ends for a restart leaves its proxy, which the next one finds, or which ends when none has come.
@@ -161,12 +181,23 @@ func (r *restarts) open(path, head string) (net.Conn, *bufio.Reader) {
 }
 
 // A proxy of another build takes over: the one before keeps its connections. It goes by the table as it changes, its connections end with their next answer, and what it has counts: an app whose WebSocket it has is not idle.
+// So it is where the two speak of it in versions of their own.
 func TestUpgrade(t *testing.T) {
+	for name, v := range map[string]wire.Versions{"another build": {}, "a newer version": {Newest: wire.Version + 1, Oldest: wire.Version}} {
+		t.Run(name, func(t *testing.T) { upgrade(t, v) })
+	}
+}
+
+func upgrade(t *testing.T, v wire.Versions) {
 	r := newRestarts(t)
 	p := r.next(nil)
 	kept, in := r.open("/", "")
 	socket, frames := r.open("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
-	r.build()
+	if v.Newest == 0 {
+		r.build()
+	} else {
+		r.speak(v)
+	}
 	r.end(p, time.Minute)
 	p = r.next(nil)
 	p.mu.Lock()

@@ -23,8 +23,9 @@ import (
 
 // Options configure a Process.
 type Options struct {
-	Edition string
-	Log     func(format string, args ...any)
+	Edition  string
+	Versions wire.Versions // of what it says; the zero value: those of this build
+	Log      func(format string, args ...any)
 }
 
 // Process is the data plane, and what it was told.
@@ -78,6 +79,9 @@ type whole struct {
 
 // New returns a Process that serves nothing yet.
 func New(o Options) *Process {
+	if o.Versions == (wire.Versions{}) {
+		o.Versions = wire.Ours
+	}
 	p := &Process{o: o, ended: make(chan struct{}), left: make(chan struct{}), hurry: make(chan struct{}), next: make(chan *net.UnixConn), revisions: map[string]*revision{}, refused: map[string]int64{}, holding: map[wire.Maintenance]*dataplane.Maintenance{}, listeners: map[string]*listening{}}
 	p.asks.waiting = map[uint64]chan bool{}
 	p.plane.Store(dataplane.New(nil))
@@ -89,13 +93,13 @@ func New(o Options) *Process {
 
 // Serve obeys a gitd at the other end of c until the link ends, and returns why it did.
 func (p *Process) Serve(c *net.UnixConn) error {
-	l := wire.NewLink(c)
+	l := wire.Greeting(c, p.o.Versions)
 	p.mu.Lock()
 	if before := p.link; before != nil { // its gitd has ended, or is no longer the one that holds the data directory
 		before.End(net.ErrClosed)
 	}
 	p.link, p.whole = l, nil
-	hello := wire.Hello{PID: os.Getpid(), Version: wire.Version, Edition: p.o.Edition, Leaving: p.isLeaving.Load(), Domain: p.setup.Domain}
+	hello := wire.Hello{PID: os.Getpid(), Version: p.o.Versions.Newest, Oldest: p.o.Versions.Oldest, Edition: p.o.Edition, Leaving: p.isLeaving.Load(), Domain: p.setup.Domain}
 	var files []*os.File
 	for name, at := range p.listeners {
 		if name == wire.Inside {

@@ -27,9 +27,14 @@ type item struct {
 	frame Frame
 }
 
-// NewLink returns a Link over a stream socket.
-func NewLink(c *net.UnixConn) *Link {
-	l := &Link{Conn: NewConn(c), more: make(chan struct{}, 1), done: make(chan struct{}), keyed: map[string]*item{}}
+// NewLink returns a Link over a stream socket whose other side is of the same build.
+func NewLink(c *net.UnixConn) *Link { return newLink(NewConn(c)) }
+
+// Greeting returns a Link over a stream socket whose other side may be of another build: nothing but what lasts is told until it is known what it speaks.
+func Greeting(c *net.UnixConn, ours Versions) *Link { return newLink(greeting(c, ours)) }
+
+func newLink(c *Conn) *Link {
+	l := &Link{Conn: c, more: make(chan struct{}, 1), done: make(chan struct{}), keyed: map[string]*item{}}
 	go l.send()
 	return l
 }

@@ -37,16 +37,25 @@ const (
 )
 
 // lasting are the kinds that are the same in all versions.
-func (k Kind) lasting() bool { return k == KindHello || k == KindLeave }
+func (k Kind) lasting() bool { return k == KindHello || k == KindLeave || k == KindDone }
 
 // Hello is what a proxy says of itself.
 type Hello struct {
 	PID       int
-	Version   int      // of the frames
+	Version   int      // the newest that it speaks
+	Oldest    int      `json:",omitempty"` // and the oldest; 0: it speaks no other
 	Edition   string   // of the program
 	Listeners []string // what the descriptors are
 	Leaving   bool     `json:",omitempty"` // it takes no more, and no gitd can lead it
 	Domain    string   `json:",omitempty"` // of the Setup
+}
+
+// Versions are those that it speaks.
+func (h *Hello) Versions() Versions {
+	if h.Oldest == 0 {
+		return Versions{h.Version, h.Version}
+	}
+	return Versions{h.Version, h.Oldest}
 }
 
 // Setup is how to serve. It begins a whole: what is not named until KindWhole is no more.

@@ -10,12 +10,34 @@ import (
 	"hash/crc32"
 	"net"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// Version is that of everything but Hello and Leave, which do not change: a gitd and a proxy of two versions can still take over from each other.
-const Version = 1
+// Version is that of the messages that this build sends, and Oldest that of the oldest side that it can still speak with, in that side's version. A field or a kind that the other side may leave
+// unread needs no version of its own: both leave out what they do not know. What changes the meaning of a message does, and then gitd says it to an older side as that knows it, or Oldest goes up:
+// two sides that have no version in common know of each other that they are there (Hello), that one is to leave (Leave), and that it has left (Done). Those do not change, nor does the
+// beginning of a frame.
+const (
+	Version = 1
+	Oldest  = 1
+)
+
+// Versions are those that a side speaks.
+type Versions struct{ Newest, Oldest int }
+
+// Ours are those of this build.
+var Ours = Versions{Version, Oldest}
+
+// Common is the newest version that both sides speak; 0: there is none.
+func (v Versions) Common(o Versions) int {
+	n := min(v.Newest, o.Newest)
+	if n < v.Oldest || n < o.Oldest {
+		return 0
+	}
+	return n
+}
 
 // Bounds of a frame.
 const (
@@ -35,6 +57,8 @@ type Frame struct {
 	Kind  Kind
 	Body  []byte
 	Files []*os.File
+
+	version int // that it was sent in
 }
 
 // Errors that end a link.
@@ -72,11 +96,11 @@ func (f *Frame) Close() {
 	}
 }
 
-// encode returns a frame's bytes.
-func (f *Frame) encode() []byte {
+// encode returns a frame's bytes, in a version.
+func (f *Frame) encode(version int) []byte {
 	b := make([]byte, header, header+len(f.Body))
 	copy(b, magic[:])
-	b[2], b[3] = Version, byte(f.Kind)
+	b[2], b[3] = byte(version), byte(f.Kind)
 	binary.BigEndian.PutUint32(b[4:], uint32(len(f.Body)))
 	binary.BigEndian.PutUint16(b[8:], uint16(len(f.Files)))
 	b = append(b, f.Body...)
@@ -89,8 +113,9 @@ func sum(b []byte) uint32 {
 	return crc32.Update(crc32.ChecksumIEEE(b[:16]), crc32.IEEETable, b[header:])
 }
 
-// decode reads one frame from the beginning of b. It returns how many bytes it took, 0 where the frame is not complete, and how many descriptors belong to it.
-func decode(b []byte) (f Frame, took, files int, err error) {
+// decode reads one frame from the beginning of b. It returns how many bytes it took, 0 where the frame is not complete, and how many descriptors belong to it. One of a version that ours are
+// not is taken all the same, and the error says so.
+func decode(b []byte, ours Versions) (f Frame, took, files int, err error) {
 	if len(b) < header {
 		return f, 0, 0, nil
 	}
@@ -98,9 +123,6 @@ func decode(b []byte) (f Frame, took, files int, err error) {
 		return f, 0, 0, fmt.Errorf("%w: it does not begin as one", ErrDamaged)
 	}
 	kind := Kind(b[3])
-	if b[2] != Version && !kind.lasting() {
-		return f, 0, 0, fmt.Errorf("%w: %d, and this is %d", ErrVersion, b[2], Version)
-	}
 	length, files := int(binary.BigEndian.Uint32(b[4:])), int(binary.BigEndian.Uint16(b[8:]))
 	if length > MaxBody || files > MaxFiles {
 		return f, 0, 0, fmt.Errorf("%w: %d bytes and %d descriptors", ErrTooLong, length, files)
@@ -112,18 +134,37 @@ func decode(b []byte) (f Frame, took, files int, err error) {
 	if binary.BigEndian.Uint32(b[16:]) != sum(b) {
 		return f, 0, 0, fmt.Errorf("%w: its checksum is another", ErrDamaged)
 	}
-	return Frame{Kind: kind, Body: b[header:]}, header + length, files, nil
+	f = Frame{Kind: kind, Body: b[header:], version: int(b[2])}
+	if (f.version > ours.Newest || f.version < ours.Oldest) && !kind.lasting() {
+		err = fmt.Errorf("%w: %d, and this is %d", ErrVersion, f.version, ours.Newest)
+	}
+	return f, header + length, files, err
 }
 
 // Conn carries frames. One goroutine may send while another receives.
 type Conn struct {
 	c     *net.UnixConn
+	ours  Versions
+	speak atomic.Int32 // the version that frames are sent in; 0: none is known that both sides speak
 	in    []byte
 	files []*os.File // that came, and belong to frames that are still to come
 }
 
-// NewConn returns a Conn over a stream socket.
-func NewConn(c *net.UnixConn) *Conn { return &Conn{c: c} }
+// NewConn returns a Conn over a stream socket whose other side is of the same build.
+func NewConn(c *net.UnixConn) *Conn {
+	n := greeting(c, Ours)
+	n.Speak(Version)
+	return n
+}
+
+// greeting returns a Conn over which nothing but what lasts is sent, until it is known what the other side speaks: by Speak, or by what it says.
+func greeting(c *net.UnixConn, ours Versions) *Conn { return &Conn{c: c, ours: ours} }
+
+// Speak has frames be sent in a version; 0 for none: of those that are not the same in all versions none is sent.
+func (c *Conn) Speak(version int) { c.speak.Store(int32(version)) }
+
+// Speaks says whether the two sides have a version in common, as far as is known.
+func (c *Conn) Speaks() bool { return c.speak.Load() != 0 }
 
 // Pair returns the two ends of a new link.
 func Pair() (*net.UnixConn, *net.UnixConn, error) {
@@ -156,9 +197,15 @@ func Pair() (*net.UnixConn, *net.UnixConn, error) {
 // Close ends the link.
 func (c *Conn) Close() error { return c.c.Close() }
 
-// Send sends a frame. The descriptors stay open here.
+// Send sends a frame, or leaves it out where the other side would not know its version. The descriptors stay open here.
 func (c *Conn) Send(f Frame) error {
-	b := f.encode()
+	version := int(c.speak.Load())
+	if version == 0 {
+		if version = c.ours.Newest; !f.Kind.lasting() {
+			return nil
+		}
+	}
+	b := f.encode(version)
 	if len(f.Files) > 0 {
 		n, err := c.sendFiles(b, f.Files)
 		if err != nil {
@@ -193,11 +240,11 @@ func (c *Conn) sendFiles(b []byte, files []*os.File) (n int, err error) {
 	return n, with()
 }
 
-// Receive returns the next frame.
+// Receive returns the next frame. After ErrVersion, which is for that frame, the next one may follow.
 func (c *Conn) Receive() (Frame, error) {
 	for {
-		f, took, files, err := decode(c.in)
-		if err != nil {
+		f, took, files, err := decode(c.in, c.ours)
+		if err != nil && took == 0 {
 			return Frame{}, err
 		}
 		if took > 0 {
@@ -208,6 +255,13 @@ func (c *Conn) Receive() (Frame, error) {
 			f.Files, c.files = c.files[:files:files], c.files[files:]
 			if c.in = c.in[took:]; len(c.in) == 0 {
 				c.in = nil
+			}
+			if err != nil {
+				f.Close()
+				return Frame{}, err
+			}
+			if c.speak.Load() == 0 && c.ours.Common(Versions{f.version, f.version}) != 0 {
+				c.Speak(f.version)
 			}
 			return f, nil
 		}

@@ -121,7 +121,8 @@ func TestReceive_Refuses(t *testing.T) {
 		want   error
 	}{
 		{"another beginning", func(b []byte) []byte { b[0] = 'X'; return b }, ErrDamaged},
-		{"another version", func(b []byte) []byte { b[2]++; return b }, ErrVersion},
+		{"a bit of the version", func(b []byte) []byte { b[2]++; return b }, ErrDamaged},
+		{"another version", func([]byte) []byte { return whole.encode(Version + 1) }, ErrVersion},
 		{"a bit of the body", func(b []byte) []byte { b[header+3] ^= 1; return b }, ErrDamaged},
 		{"a bit of the kind", func(b []byte) []byte { b[3] ^= 1; return b }, ErrDamaged},
 		{"too long", func(b []byte) []byte { b[4] = 0xff; return b }, ErrTooLong},
@@ -129,7 +130,7 @@ func TestReceive_Refuses(t *testing.T) {
 		{"cut off", func(b []byte) []byte { return b[:len(b)-1] }, io.EOF},
 	} {
 		a, b := pair(t)
-		if _, err := a.Write(tt.change(whole.encode())); err != nil {
+		if _, err := a.Write(tt.change(whole.encode(Version))); err != nil {
 			t.Fatal(err)
 		}
 		_ = a.Close()
@@ -143,7 +144,7 @@ func TestReceive_Refuses(t *testing.T) {
 	// Descriptors that a frame says it has and that did not come.
 	alone := Frame{Kind: KindInstances, Body: []byte("{}"), Files: make([]*os.File, 1)}
 	a, b := pair(t)
-	if _, err := a.Write(alone.encode()); err != nil {
+	if _, err := a.Write(alone.encode(Version)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := NewConn(b).Receive(); !errors.Is(err, ErrDamaged) {
@@ -157,11 +158,11 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(whole.encode())
-	f.Add(append(whole.encode(), "GP"...))
+	f.Add(whole.encode(Version))
+	f.Add(append(whole.encode(Version), "GP"...))
 	f.Add([]byte("GP\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		frame, took, files, err := decode(b)
+		frame, took, files, err := decode(b, Ours)
 		if err != nil || took == 0 {
 			return
 		}

@@ -73,16 +73,24 @@ func (p *Package) memberStart(app string) (dir, script string) {
 	return m.dir, m.line
 }
 
-// memberStarts lists the members that have a script to start them.
+// memberStarts lists the members that have a script to start them; where none has, those that are started as they are on their author's computer.
 func (p *Package) memberStarts(app string) (all []started) {
+	var developed []started
 	for _, dir := range p.members(app) {
 		m, err := ReadPackage(filepath.Join(app, dir))
 		if err != nil {
 			continue // the package manager complains of it
 		}
 		if s := m.startScript(); s != "" && !devServer.MatchString(programOf(m.follow(s))) {
+			if s == m.dev {
+				developed = append(developed, started{dir, s})
+				continue
+			}
 			all = append(all, started{dir, m.follow(s)})
 		}
+	}
+	if all == nil {
+		return developed
 	}
 	return all
 }

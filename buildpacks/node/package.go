@@ -37,6 +37,7 @@ type Package struct {
 	Volta           volta             `json:"volta"`
 
 	router string // the command that serves what Remix or React Router builds, where the app has none
+	dev    string // the command that starts an app which has no script for it: developed
 	tsc    bool   // the app starts what the compiler of TypeScript makes, and no script calls it
 }
 
@@ -82,6 +83,7 @@ func ReadPackage(app string) (*Package, error) {
 	}
 	p.tsc = p.compiles(app)
 	p.router = p.routed(app)
+	p.dev = p.developed(app)
 	return p, nil
 }
 

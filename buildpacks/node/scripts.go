@@ -65,6 +65,9 @@ func (p *Package) startScript() string {
 	if prod := strings.TrimSpace(p.Scripts["start:prod"]); prod != "" && (s == "" || strings.HasPrefix(programOf(p.follow(s)), "nest start")) {
 		return prod // what builds the app before it starts it is for development
 	}
+	if s == "" && p.dev != "" {
+		return p.dev
+	}
 	if !p.HasBuild() {
 		return s
 	}

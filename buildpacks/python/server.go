@@ -100,10 +100,40 @@ func (b *build) objectOf(f string) (appObject, bool) {
 	if !ok {
 		return o, false
 	}
-	name := strings.TrimSuffix(strings.TrimPrefix(f, "src/"), ".py")
+	o.dir = b.startFolder(f, text)
+	name := strings.TrimSuffix(f, ".py")
+	if o.dir != "" {
+		name = strings.TrimPrefix(name, o.dir+"/")
+	} else if !kit.IsFile(b.app, "src", "__init__.py") && !relativeImport.MatchString(text) {
+		name = strings.TrimPrefix(name, "src/") // which is in PYTHONPATH
+	}
 	o.name = strings.ReplaceAll(strings.TrimSuffix(name, "/__init__"), "/", ".") + ":" + o.name
 	o.file = f
 	return o, true
+}
+
+var (
+	imported       = pattern.New(`(?m)^[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+(\w+))`)
+	relativeImport = pattern.New(`(?m)^[ \t]*from[ \t]+\.`)
+)
+
+// startFolder is the folder of a program that imports the files beside it as if it were started there: "cd app && uvicorn main:app". "" for others, which
+// are started in the app's own folder.
+func (b *build) startFolder(f, text string) string {
+	dir := filepath.Dir(f)
+	if dir == "." || relativeImport.MatchString(text) {
+		return ""
+	}
+	there := func(elem ...string) bool {
+		at := filepath.Join(elem...)
+		return kit.IsFile(b.app, at+".py") || kit.IsDir(b.app, at)
+	}
+	for _, m := range imported.FindAllStringSubmatch(text, -1) {
+		if name := m[1] + m[2]; there(dir, name) && !there(name) && (kit.IsFile(b.app, "src", "__init__.py") || !there("src", name)) {
+			return dir
+		}
+	}
+	return ""
 }
 
 // objectIn finds the app object that a file makes or imports.

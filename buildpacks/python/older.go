@@ -20,13 +20,14 @@ const mostAttempts = 5
 // are often older than the Python that the image has. The error is that of the first Python.
 func (b *build) fill(key string, types libcnb.LayerTypes) error {
 	own, tried, changed := key, []string{minor(b.version)}, false
+	defer b.forgetLeftOut()
 	err := b.fillOnce(key, types)
 	failed := err
 	for range mostAttempts {
 		if failed == nil {
 			break
 		}
-		if !b.addHeaders() {
+		if !b.addHeaders() && !b.leaveOut() {
 			ok, why := b.changePython(&tried)
 			if !ok {
 				return err

@@ -71,20 +71,22 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 // build is one build under way.
 type build struct {
 	Buildpack
-	ctx     libcnb.BuildContext
-	app     string
-	env     kit.Env
-	cache   *kit.Cache
-	source  source
-	wanted  wanted
-	version string       // "3.11.2"
-	exe     string       // its interpreter
-	other   *interpreter // nil for the image's own
-	venv    *kit.Layer
-	names   []string   // installed packages as "name==version", names normalised
-	found   *appObject // by findApp; nil before
-	said    string     // by the last installation
-	site    *generator // nil for an app
+	ctx         libcnb.BuildContext
+	app         string
+	env         kit.Env
+	cache       *kit.Cache
+	source      source
+	wanted      wanted
+	version     string       // "3.11.2"
+	exe         string       // its interpreter
+	other       *interpreter // nil for the image's own
+	venv        *kit.Layer
+	names       []string   // installed packages as "name==version", names normalised
+	found       *appObject // by findApp; nil before
+	said        string     // by the last installation
+	leftOut     []string   // packages for another system alone, and
+	leftOutFile string     // the file that tells uv so
+	site        *generator // nil for an app
 
 	function *functions.Found // nil for an app that is none
 }

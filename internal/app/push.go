@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"iter"
 	"time"
 )
 
@@ -45,6 +46,20 @@ type Source interface {
 	// ReadFile returns a regular file at the root of the tree, at most limit bytes long.
 	// It returns fs.ErrNotExist (wrapped) if there is none.
 	ReadFile(name string, limit int64) ([]byte, error)
+}
+
+// Lister is a Source that can say which files it has.
+type Lister interface {
+	// Files are the paths of all that is no folder.
+	Files() iter.Seq[string]
+}
+
+// FilesOf are the paths of a source's files; none where it cannot say.
+func FilesOf(s Source) iter.Seq[string] {
+	if l, ok := s.(Lister); ok {
+		return l.Files()
+	}
+	return func(func(string) bool) {}
 }
 
 // Result is the outcome of a push.

@@ -3,6 +3,7 @@ package project
 import (
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func withAppJSON(t testing.TB, descriptor, manifest string) Descriptor {
 			return nil, bad("too large")
 		}
 		return []byte(text), nil
-	}, "hello")
+	}, slices.Values[[]string](nil), "hello")
 	if err != nil {
 		t.Fatal(err)
 	}

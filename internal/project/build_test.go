@@ -3,6 +3,7 @@ package project
 import (
 	"io/fs"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,7 +71,7 @@ func TestRead_Folder(t *testing.T) {
 				return []byte(inner), nil
 			}
 			return nil, fs.ErrNotExist
-		}, "app")
+		}, slices.Values[[]string](nil), "app")
 	}
 	d, err := read("\ufeff[io.gitd.build]\npackages = [\"jq\"]\nbuildpacks = [\"go\"]\napp-dir = \"x\"\n[[io.buildpacks.build.env]]\nname = \"B\"\nvalue = \"api\"\n[io.gitd.web]\nport = 9001\n[io.gitd.web.env]\nY = \"api\"\n[io.gitd.processes.worker]\ninstances = 0\n")
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"path"
 	"strings"
 	"time"
@@ -138,10 +139,11 @@ type file struct {
 }
 
 // Read reads the descriptor with read, which reads a file at the root of the source, as it is for the app with that name. Where that names a folder of the
-// app, the descriptor in there counts as well, and where none says otherwise, app.json. Without any it returns the defaults.
+// app, or files, the paths of the source, have an app in one folder alone, the descriptor in there counts as well, and where none says otherwise, app.json.
+// Without any it returns the defaults.
 // For a malformed one it returns an *app.Error with code CodeInvalidInput that names the line or the key.
-func Read(read func(name string, limit int64) ([]byte, error), name string) (Descriptor, error) {
-	d, err := readFiles(read, name)
+func Read(read func(name string, limit int64) ([]byte, error), files iter.Seq[string], name string) (Descriptor, error) {
+	d, err := readFiles(read, files, name)
 	if err == nil {
 		d.appJSON(read)
 	}
@@ -149,17 +151,24 @@ func Read(read func(name string, limit int64) ([]byte, error), name string) (Des
 }
 
 // readFiles is Read without app.json.
-func readFiles(read func(name string, limit int64) ([]byte, error), name string) (Descriptor, error) {
+func readFiles(read func(name string, limit int64) ([]byte, error), files iter.Seq[string], name string) (Descriptor, error) {
+	d := defaults()
 	b, err := read(File, int64(maxText.Size))
-	if errors.Is(err, fs.ErrNotExist) {
-		return defaults(), nil
+	if err == nil {
+		d, err = ParseFor(string(b), name)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	if err != nil {
-		return Descriptor{}, err
-	}
-	d, err := ParseFor(string(b), name)
-	if err != nil || d.AppDir == "" {
 		return d, err
+	}
+	if d.AppDir == "" && len(d.Buildpacks) == 0 && len(d.BuildEnv) == 0 {
+		if d.AppDir = only(files); d.AppDir != "" {
+			d.Remarks = append(d.Remarks, "The app is in "+d.AppDir+"/: nothing else of the repository is one")
+		}
+	}
+	if d.AppDir == "" {
+		return d, nil
 	}
 	b, err = read(path.Join(d.AppDir, File), int64(maxText.Size))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -101,7 +101,7 @@ func TestPackages(t *testing.T) {
 }
 
 func TestRead_Absent(t *testing.T) {
-	d, err := Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }, "app")
+	d, err := Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }, slices.Values[[]string](nil), "app")
 	if err != nil || d.Web.Port != 8080 || d.Web.HealthPath != "/" {
 		t.Fatalf("%+v, %v", d, err)
 	}

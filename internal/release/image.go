@@ -249,7 +249,7 @@ func (d *deployment) settingsNow(ctx context.Context) (*servingv1.Service, error
 		return nil, err
 	}
 	if live == nil {
-		settings, err := project.Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }, d.release.App)
+		settings, err := project.Read(func(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }, slices.Values[[]string](nil), d.release.App)
 		if err != nil {
 			return nil, err
 		}

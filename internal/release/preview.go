@@ -22,7 +22,7 @@ const (
 
 // enterPreview makes a push of a branch one to the preview of that branch, which is created if need be.
 func (m *Machine) enterPreview(ctx context.Context, p app.Push) (_ app.Push, of app.App, err error) {
-	settings, err := project.Read(p.Source.ReadFile, p.App)
+	settings, err := project.Read(p.Source.ReadFile, app.FilesOf(p.Source), p.App)
 	if err != nil {
 		return p, of, err
 	}

@@ -47,7 +47,7 @@ func (m *Machine) Deploy(ctx context.Context, p app.Push) (app.Result, error) {
 
 // push takes a release from its settings to its end.
 func (d *deployment) push(ctx context.Context, p app.Push) error {
-	settings, err := project.Read(p.Source.ReadFile, cmp.Or(d.preview.Parent, p.App))
+	settings, err := project.Read(p.Source.ReadFile, app.FilesOf(p.Source), cmp.Or(d.preview.Parent, p.App))
 	if err != nil {
 		return err
 	}

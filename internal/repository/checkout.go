@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"runtime"
@@ -57,6 +58,17 @@ func (s *Source) ReadFile(name string, limit int64) ([]byte, error) {
 		return b, err
 	}
 	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+}
+
+// Files implements app.Lister.
+func (s *Source) Files() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, e := range s.entries {
+			if !yield(e.path) {
+				return
+			}
+		}
+	}
 }
 
 // Checkout writes all files below dir, owned by uid and gid. Nothing is ever written through a symlink: every path is resolved below dir by os.Root,

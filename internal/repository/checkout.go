@@ -64,7 +64,7 @@ func (s *Source) ReadFile(name string, limit int64) ([]byte, error) {
 func (s *Source) Files() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, e := range s.entries {
-			if !yield(e.path) {
+			if e.mode != filemode.Dir && !yield(e.path) {
 				return
 			}
 		}

@@ -47,8 +47,8 @@ func TestCheckoutByMany(t *testing.T) {
 	if diff, err := exec.Command("diff", "-r", "--exclude=.git", dir, out).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	if listed := slices.Collect(source.Files()); len(listed) != files-10 || !slices.Contains(listed, "d1/e1/f1") {
-		t.Errorf("%d files are listed of %d", len(listed), files-10)
+	if listed := slices.Collect(source.Files()); slices.Contains(listed, "d1") || !slices.Contains(listed, "d1/e1/f1") {
+		t.Errorf("%d files are listed: %q", len(listed), listed[:10])
 	}
 	for i := range files - 10 {
 		info, err := os.Lstat(filepath.Join(out, fmt.Sprintf("d%d/e%d/f%d", i%7, i%11, i)))

@@ -61,8 +61,12 @@ var (
 	source = pattern.New(`(?:^| )(?:\./)?((?:src/)?)([\w./-]+)\.m?ts(?: |$)`)
 )
 
-// startDeveloped says what starts the app, and takes what the build has compiled in place of sources that are translated while they run.
-func (b *build) startDeveloped(line string) string {
+// developedStart says what starts an app without a start script, and takes what the build has compiled in place of sources that are translated while they
+// run. Other lines stay as they are.
+func (b *build) developedStart(line string) string {
+	if line != b.pkg.dev {
+		return line
+	}
 	dir, file := outDir.FindStringSubmatch(kit.Text(b.app, "tsconfig.json")), source.FindStringSubmatch(programOf(line))
 	if dir != nil && file != nil {
 		for _, f := range []string{filepath.Join(dir[1], file[2]+".js"), filepath.Join(dir[1], file[1], file[2]+".js")} {

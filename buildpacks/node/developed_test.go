@@ -42,14 +42,15 @@ func TestDeveloped(t *testing.T) {
 	}
 }
 
-// TestStartDeveloped: what the compiler of TypeScript has made runs in place of the sources.
-func TestStartDeveloped(t *testing.T) {
+// TestDevelopedStart: what the compiler of TypeScript has made runs in place of the sources.
+func TestDevelopedStart(t *testing.T) {
 	app := bptest.Tree(t, map[string]string{"tsconfig.json": `{"compilerOptions":{"outDir":"./dist"}}`, "dist/server.js": "", "dist/src/other.js": ""})
 	var said bytes.Buffer
-	b := &build{app: app}
+	b := &build{app: app, pkg: &Package{}}
 	b.Out = &said
 	for line, want := range map[string]string{"tsx src/server.ts": "node dist/server.js", "ts-node ./src/other.ts": "node dist/src/other.js", "tsx src/none.ts": "tsx src/none.ts", "node src/a.js": "node src/a.js"} {
-		if got := b.startDeveloped(line); got != want {
+		b.pkg.dev = line
+		if got := b.developedStart(line); got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
 		}
 	}

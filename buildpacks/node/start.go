@@ -24,10 +24,7 @@ func (b *build) start() (*libcnb.Process, error) {
 		return &libcnb.Process{Type: "web", Command: "bash", Arguments: []string{"-c", "HOSTNAME=0.0.0.0 exec node " + kit.Pick(plain.MatchString(file), file, kit.Quote(file))}, Direct: true}, nil
 	}
 	if s := b.pkg.startScript(); s != "" {
-		if s == b.pkg.dev {
-			s = b.startDeveloped(s)
-		}
-		s = b.withoutEnvFile(b.withPort(b.inBuildFolder(portable(b.pkg.follow(s)))))
+		s = b.withoutEnvFile(b.withPort(b.inBuildFolder(portable(b.pkg.follow(b.developedStart(s))))))
 		if pre := strings.TrimSpace(b.pkg.Scripts["prestart"]); pre != "" {
 			line := procfile.ShellLine(s)
 			if line == s { // not one command that exec could take: a list, or variables before it

@@ -222,6 +222,10 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		p := libcnb.Process{Type: t.name, Command: t.name, Direct: true}
 		if i == 0 {
 			p.Type, p.Default = "web", true
+			if argument := subcommand(app, m, t); argument != "" && f == nil {
+				kit.Say(b.Out, "The program has subcommands, and serves by one of them: %s %s; web: of a Procfile names another", t.name, argument)
+				p.Arguments = []string{argument}
+			}
 		}
 		result.Processes = append(result.Processes, p)
 	}

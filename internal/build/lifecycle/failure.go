@@ -114,7 +114,7 @@ func detectionFailure(exit Exit, o *Output) error {
 		}
 		next := "add one of these files at the root of the repository, commit and push again"
 		if len(o.nearest) > 0 {
-			what += "; found " + strings.Join(o.nearest, "; ")
+			what = strings.Join(o.nearest, "; ") + "; " + what // what is near helps, and a long line is cut at its end
 			if m := inFolder.FindStringSubmatch(strings.Join(o.nearest, "\n")); m != nil {
 				next = "name the app's folder in project.toml at the root of the repository: [io.gitd.build] app-dir = \"" + Clip(m[1]) + "\""
 			}

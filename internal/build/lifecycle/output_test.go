@@ -95,7 +95,7 @@ func TestFailure(t *testing.T) {
 		message      string
 	}{
 		{"nothing detected, but nearly", "======== Output: gitd/procfile@1 ========\ngitd-nearest: package.json is in web/, not at the root\ngitd-nearest: Dockerfile is not used\n" + detection + "MARK detected 20\n", Exit{Code: 20}, app.CodeDetectFailed,
-			"no language detected: looked for package.json, Procfile; found package.json is in web/, not at the root; Dockerfile is not used"},
+			"no language detected: package.json is in web/, not at the root; Dockerfile is not used; looked for package.json, Procfile"},
 		{"nothing detected", detection + "MARK detected 20\n", Exit{Code: 20}, app.CodeDetectFailed, "no language detected: looked for package.json, Procfile"},
 		{"a foreign builder", "======== Results ========\nfail: a/b@1\nfail: c/d@2\nERROR: No buildpack groups passed detection.\nMARK detected 20\n",
 			Exit{Code: 20}, app.CodeDetectFailed, "no language detected: tried a/b 1, c/d 2"},

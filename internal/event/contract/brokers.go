@@ -60,6 +60,62 @@ func (s *suite) brokers(t *testing.T) {
 	}
 }
 
+// A broker that was given to keys takes events from these alone, until it is given up again.
+func (s *suite) shared(t *testing.T) {
+	a := s.app(t)
+	if err := s.Platform.CreateBroker(t.Context(), "given", "tester"); err != nil {
+		t.Fatal(err)
+	}
+	one := a.trigger("one", "/ok", "")
+	one.Broker = "given"
+	a.set(t, a.trigger("all", "/all", ".else"), one)
+	send := func(key, id string) error {
+		_, err := s.Platform.Send(t.Context(), "given", event.Event{ID: id, Source: "/contract", Type: a.kind}, event.Sender{Kind: event.FromKey, Name: key})
+		return err
+	}
+	keys := func() []string {
+		all, err := s.Platform.Brokers(t.Context())
+		at := slices.IndexFunc(all, func(b event.Broker) bool { return b.Name == "given" })
+		if err != nil || at < 0 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		return all[at].Keys
+	}
+	if err := s.Platform.ShareBroker(t.Context(), "given", []string{"ann", "ben"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(); !slices.Equal(got, []string{"ann", "ben"}) {
+		t.Errorf("given to %q", got)
+	}
+	if err := send("tester", "s1"); app.CodeOf(err) != app.CodeForbidden {
+		t.Errorf("a key that it was not given to: %v", err)
+	}
+	if err := send("ben", "s2"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Platform.ShareBroker(t.Context(), "given", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(); len(got) != 0 {
+		t.Errorf("given up, but for %q", got)
+	}
+	if err := send("tester", "s3"); err != nil {
+		t.Error(err)
+	}
+	a.receives(t, "/ok", "s2", "s3")
+	if err := s.Platform.ShareBroker(t.Context(), event.DefaultBroker, []string{"ann"}); app.CodeOf(err) != app.CodeInvalidInput {
+		t.Errorf("the default broker: %v", err)
+	}
+	if err := s.Platform.ShareBroker(t.Context(), "nowhere", nil); app.CodeOf(err) != app.CodeNotFound {
+		t.Errorf("a broker that does not exist: %v", err)
+	}
+	for name, of := range map[string]func(context.Context, string, []int64) (int, error){"retry": s.Platform.RetryRefused, "discard": s.Platform.DiscardRefused} {
+		if n, err := of(t.Context(), "given", nil); n != 0 || err != nil {
+			t.Errorf("%s of what a broker refused later, that refuses nothing: %d, %v", name, n, err)
+		}
+	}
+}
+
 // post sends what the broker's HTTP side is asked.
 func (s *suite) post(t *testing.T, method, url, token string, header map[string]string, body string) *http.Response {
 	t.Helper()

@@ -60,7 +60,7 @@ func Run(t *testing.T, env *Env) {
 		{"reply", s.reply}, {"answers that are no reply", s.noReply}, {"loop of replies", s.loop}, {"dead letters", s.deadLetters}, {"dead-letter app", s.deadLetterApp}, {"dead-letter app that fails", s.deadLetterAppFails}, {"discard", s.discard},
 		{"triggers change while events wait", s.triggersChangeWaiting}, {"app destroyed", s.destroyed}, {"replay", s.replay}, {"tail", s.tail}, {"list", s.list},
 		{"gitd's own events", s.own}, {"gitd's own events that fail", s.ownFails},
-		{"brokers", s.brokers}, {"ingress", s.ingress}, {"tokens", s.tokens},
+		{"brokers", s.brokers}, {"shared broker", s.shared}, {"ingress", s.ingress}, {"tokens", s.tokens},
 	})
 	// On a cluster, triggers that these cases remove can make dead letters of what other cases send.
 	s.run(t, "alone", false, []testCase{{"triggers change", s.triggersChange}, {"a delivery that changes", s.deliveryChanges}, {"a trigger that goes", s.triggerGoes}})

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,9 @@ func (r *Rights) Gets(id int64, from event.Sender, _ []string) bool {
 }
 
 // Sends implements event.Rights.
-func (r *Rights) Sends(event.Sender, []string) bool { return true }
+func (r *Rights) Sends(from event.Sender, keys []string) bool {
+	return len(keys) == 0 || slices.Contains(keys, from.Name)
+}
 
 // Payer implements event.Rights.
 func (r *Rights) Payer(event.Sender) string { return "" }

@@ -55,7 +55,9 @@ const (
 	quietTime = 2 * time.Minute  // between requests
 	quietMore = 30 * time.Second // that it may last longer: the deadline is not moved with each request
 	bodyTime  = 10 * time.Millisecond
-	lookTime  = 200 * time.Millisecond // how often a request under way looks for its client
+	lookTime  = 200 * time.Millisecond // how often a request under way looks for its client, at first;
+	lookShare = 4                      // then, after this part of the time that it has taken,
+	lookMost  = 5 * time.Second        // at most: thousands of streams without an event cost little
 )
 
 // errGone: the client went away.
@@ -272,7 +274,7 @@ func (s *session) begin(l *link) {
 
 // look sets when to look the next time.
 func (s *session) look(l *link, now time.Time) {
-	t := now.Add(lookTime)
+	t := now.Add(min(max(now.Sub(s.x.began)/lookShare, lookTime), lookMost))
 	if d := s.x.deadline; !s.answers && !d.IsZero() && t.After(d) {
 		t = d
 	}

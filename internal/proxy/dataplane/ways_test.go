@@ -132,7 +132,7 @@ const (
 
 // What clients send, with the statuses that they get. Public cases of request smuggling are among them: they end as the second of a pair that the app sees as
 // net/http does, or with 400.
-var requests = []struct{ name, bytes, want string }{
+var requests = []sent{
 	{"pipelined", "GET /1" + asks + "\r\nGET /2" + asks + "\r\nHEAD /3" + asks + "Connection: close\r\n\r\n", "200 200 200"},
 	{"a body", "POST /1" + asks + "Content-Length: 5\r\n\r\nhello" + last, "200 200"},
 	{"an empty body", "POST /1" + asks + "Content-Length: 0\r\n\r\n" + last, "200 200"},
@@ -226,15 +226,20 @@ var requests = []struct{ name, bytes, want string }{
 	{"HTTP/2 begins", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", ""},
 }
 
+// sent is what a client sends, with the statuses that it gets; "" for any.
+type sent struct{ name, bytes, want string }
+
 // Whichever way a request takes, the app and the client see the same.
-func TestRequestsByEachWay(t *testing.T) {
+func TestRequestsByEachWay(t *testing.T) { sameByEachWay(t, requests) }
+
+func sameByEachWay(t *testing.T, all []sent) {
 	app := &notingApp{}
 	addr := serve(t, app)
 	var fronts []string
 	for _, w := range ways {
 		fronts = append(fronts, w.front(t, addr))
 	}
-	for _, c := range requests {
+	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
 			var answers, got []string
 			for i, front := range fronts {
@@ -265,8 +270,11 @@ func statuses(answers []string) string {
 	return strings.Join(all, " ")
 }
 
+// answer is what an app answers a request with, and the status that the client gets; "" for any.
+type answer struct{ name, method, bytes, want string }
+
 // What apps answer with.
-var responses = []struct{ name, method, bytes, want string }{
+var responses = []answer{
 	{"plain", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-TYPE: text/plain\r\n\r\nhello", "200"},
 	{"a date", "GET", "HTTP/1.1 200 OK\r\nDate: Mon, 02 Jan 2006 15:04:05 GMT\r\nContent-Length: 0\r\n\r\n", "200"},
 	{"empty", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "200"},
@@ -351,8 +359,10 @@ func closingApp(t *testing.T, answer string) string {
 }
 
 // Whichever way an answer takes, the client sees the same.
-func TestResponsesByEachWay(t *testing.T) {
-	for _, c := range responses {
+func TestResponsesByEachWay(t *testing.T) { sameAnswersByEachWay(t, responses) }
+
+func sameAnswersByEachWay(t *testing.T, all []answer) {
+	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
 			addr := closingApp(t, c.bytes)
 			var answers []string

@@ -48,7 +48,7 @@ alone = $(if $(BESIDE),,$(1) build)
 
 test-compile:
 	@echo "-----> Compiling the tests, with the race detector"
-	go list $(RACE) -test -deps -export ./... >/dev/null
+	go list $(RACE) -test -deps -export $$(go list ./... | grep -v -e /test/e2e -e /test/knative) >/dev/null
 
 # Tests of buildpacks, half of all the time, do not run again for a week where nothing that their results depend on has changed: test/unchanged says what that is. ALL=1 runs
 # them all.
@@ -68,7 +68,7 @@ test-e2e: $(call alone,need-serve need-git need-prometheus) ## of it, the end-to
 	@echo "-----> End-to-end tests: the race-built server with real git and ssh"
 	@go run ./test/unchanged scripts $(unchanged-flags) bin/results/e2e.json >bin/e2e-unchanged
 	$(parts-env) failed=0; unchanged=$$(cat bin/e2e-unchanged); \
-	( $(call test,e2e,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m $(if $(BESIDE),-parallel 4) -skip "$(subst $$,\$$,$(LONG))$${unchanged:+|$$unchanged}") ) || failed=1; \
+	( $(call test,e2e,testname,./test/e2e/...,-count=1 -vet=off -timeout 40m $(if $(BESIDE),-parallel 5) -skip "$(subst $$,\$$,$(LONG))$${unchanged:+|$$unchanged}") ) || failed=1; \
 	go run ./test/unchanged passed bin/results/e2e.json || failed=1; \
 	exit $$failed
 
@@ -126,9 +126,11 @@ test-cluster-together: cluster-eventing ## of it, the other tests of the platfor
 	@$(MAKE) --no-print-directory -k test-cluster-platform test-cluster-scripts
 
 .PHONY: test-cluster-platform test-cluster-scripts
+# Without the race detector, which took a tenth of the processors from the cluster: it watches the same code where the API server is a part of the test (internal/deploy/knative,
+# internal/event/knative, internal/build/cluster) and in the server of the scripts, which comes after.
 test-cluster-platform:
 	@echo "-----> Tests of the platform and the builder on the cluster"
-	. $(CLUSTERENV); $(parts-env) $(call test,knative,testname,./test/knative/...,-count=1 $(RACE) -vet=off -timeout 30m -skip '$(LONG)')
+	. $(CLUSTERENV); $(parts-env) $(call test,knative,testname,./test/knative/...,-count=1 -vet=off -timeout 30m -skip '$(LONG)')
 
 test-cluster-scripts:
 	@echo "-----> End-to-end tests: real git, real ssh, real Knative"

@@ -14,10 +14,10 @@ import (
 )
 
 // atOnce is how many scripts run at the same time, on two processors or more: they wait most of the time, for windows, pauses and checks. On a
-// cluster it is four, for its own parts take much of the processors.
+// cluster it is five, for its own parts take much of the processors.
 func atOnce() string {
 	if theCluster != nil {
-		return "4"
+		return "5"
 	}
 	return "6"
 }

@@ -35,7 +35,7 @@ type name struct {
 
 // look obtains a certificate and renews it, until ctx ends.
 func (n *name) look(ctx context.Context) {
-	if a := n.p.notes.of(n.Name.Name); a.Failed != "" && time.Now().Before(a.Next) { // of an earlier process: its pause goes on
+	if a := n.p.notes.of(n.Name.Name); a.Failed != "" && goesOn(time.Until(a.Next)) { // of an earlier process
 		n.tell(ctx)
 		n.p.report(wire.Report{Tried: &wire.Tried{Name: n.Name.Name, Failed: a.Failed, Next: a.Next}})
 		if !n.sleep(ctx, time.Until(a.Next)) {
@@ -53,6 +53,12 @@ func (n *name) look(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// goesOn says whether a pause that was noted is still to be kept, by what is left of it. More than any attempt makes was noted while the clock was ahead.
+func goesOn(left time.Duration) bool {
+	longest := pauses[len(pauses)-1]
+	return left > 0 && left <= longest+longest/10
 }
 
 // sleep waits, or until the name is to be looked at at once.

@@ -234,3 +234,36 @@ func TestRun_ForgottenCertificates(t *testing.T) {
 		t.Error("gitd has forgotten the certificate, and it is not reported again")
 	}
 }
+
+// A pause that an earlier process has noted goes on, also when the clock goes back by less than that. One that no attempt makes was noted by a clock that was ahead, which is often why the attempt failed: it is over.
+func TestRun_ClockGoesBack(t *testing.T) {
+	for left, goesOn := range map[time.Duration]bool{time.Minute: true, 6 * time.Hour: true, -time.Minute: false, 24 * time.Hour: false, 365 * 24 * time.Hour: false} {
+		dir := t.TempDir()
+		noted := openNotes(filepath.Join(dir, "attempts.json"))
+		noted.set("shop.example", attempt{Failures: 9, Failed: "noted", Next: time.Now().Add(left)})
+		config, err := json.Marshal(wire.Order{Config: &wire.Config{Dir: dir, Directories: []string{"https://127.0.0.1:1/dir"}, Every: time.Hour}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		orders, say := io.Pipe()
+		in, out := io.Pipe()
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = Run(context.Background(), orders, out) }()
+		_, _ = fmt.Fprintf(say, "%s\n{\"names\":[{\"name\":\"shop.example\"}]}\n", config)
+		for reports := json.NewDecoder(in); ; {
+			var r wire.Report
+			if err := reports.Decode(&r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Tried != nil {
+				if got := r.Tried.Failed == "noted"; got != goesOn {
+					t.Errorf("a pause of %s goes on: %t", left, got)
+				}
+				break
+			}
+		}
+		_ = say.Close()
+		_ = in.Close()
+		<-ended
+	}
+}

@@ -45,10 +45,9 @@ var builds = []string{module + "cmd/gitd-builder", module + "cmd/gitd-helper", m
 
 // digestAll returns the digests of those of the packages and scripts that can have one.
 func digestAll(names []string, settings string) (map[string]string, error) {
-	digests := map[string]string{}
 	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.Contains(n, "/buildpacks/") && !slices.Contains(scripts, n) })
 	if len(names) == 0 {
-		return digests, nil
+		return nil, nil
 	}
 	packages := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.HasPrefix(n, scriptTest) })
 	all, err := goList(slices.Concat([]string{lambda}, builds, packages))
@@ -58,6 +57,11 @@ func digestAll(names []string, settings string) (map[string]string, error) {
 	if all[lambda].Module == nil {
 		return nil, errors.New("go list does not tell of this module")
 	}
+	return digestsOf(all, names, settings)
+}
+
+func digestsOf(all map[string]source, names []string, settings string) (map[string]string, error) {
+	digests := map[string]string{}
 	root := all[lambda].Module.Dir
 	common, err := everyones(settings, root)
 	if err != nil {
@@ -132,7 +136,7 @@ func dirsOf(all map[string]source, packages ...string) []string {
 // and of all that it is made of.
 func remembers(dir string, dirs []string) bool {
 	for _, d := range dirs {
-		if !strings.Contains(d, "/buildpacks/") {
+		if !strings.Contains(d+"/", "/buildpacks/") {
 			continue
 		}
 		files, err := filepath.Glob(filepath.Join(d, "*.go"))
@@ -176,14 +180,29 @@ func everyones(settings, root string) (string, error) {
 var volatile = []string{"_", "PWD", "OLDPWD", "SHLVL", "TERM", "COLUMNS", "LINES", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR", "BESIDE", "ALL", "SSH_AUTH_SOCK", "SSH_CLIENT",
 	"SSH_CONNECTION", "SSH_TTY", "XDG_SESSION_ID", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "GITD_PARTS"}
 
+// folders are variables that name one from which tools take more than programs. Of others, such as HOME, the content does not count; that of a file does: certificates, for instance.
+var folders = []string{"PIP_FIND_LINKS", "SSL_CERT_DIR"}
+
 func environment(w io.Writer, root string) error {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return slices.Contains(volatile, name)
 	})
 	slices.Sort(env)
-	_, err := fmt.Fprintln(w, strings.ReplaceAll(strings.Join(env, "\n"), root, "ROOT"))
-	return err
+	fmt.Fprintln(w, strings.ReplaceAll(strings.Join(env, "\n"), root, "ROOT"))
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		fi, err := os.Stat(value)
+		if err != nil || !filepath.IsAbs(value) || fi.IsDir() && !slices.Contains(folders, name) {
+			continue
+		}
+		d, err := tree(value)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(w, name, d)
+	}
+	return nil
 }
 
 // machine writes the versions of Debian's packages and where they come from, the settings of language tools, the kernel, Go's own settings, and the programs of PATH,
@@ -229,7 +248,11 @@ func machine(w io.Writer) error {
 // tree is the digest of a file, or of a folder with all that is in it: names, modes, content.
 func tree(root string) (string, error) {
 	h := sha256.New()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return "", err
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

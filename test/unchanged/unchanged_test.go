@@ -19,15 +19,19 @@ func TestDigest(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	home, tools := t.TempDir(), t.TempDir()
-	for name, value := range map[string]string{"GOMODCACHE": goEnv(t, "GOMODCACHE"), "GOCACHE": goEnv(t, "GOCACHE"), "HOME": home, "PATH": tools + ":" + os.Getenv("PATH")} {
+	home, tools, wheels := t.TempDir(), t.TempDir(), t.TempDir()
+	for name, value := range map[string]string{"GOMODCACHE": goEnv(t, "GOMODCACHE"), "GOCACHE": goEnv(t, "GOCACHE"), "HOME": home, "PATH": tools + ":" + os.Getenv("PATH"), "PIP_FIND_LINKS": wheels, "NODE_EXTRA_CA_CERTS": filepath.Join(wheels, "ca.pem")} {
 		t.Setenv(name, value)
 	}
 	t.Chdir(root)
-	ruby := []string{scriptTest + "example_ruby", module + "buildpacks/ruby", module + "buildpacks", module + "internal/app", scriptTest + "first_push"}
+	ruby := []string{scriptTest + "example_ruby", module + "buildpacks/ruby", module + "buildpacks"}
+	made, err := goList(slices.Concat([]string{lambda}, builds, ruby[1:]))
+	if err != nil {
+		t.Fatal(err)
+	}
 	digests := func(settings string) (script, pkg string) {
 		t.Helper()
-		all, err := digestAll(ruby, settings)
+		all, err := digestsOf(made, ruby, settings)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,6 +75,7 @@ func TestDigest(t *testing.T) {
 		{"another module", add("go.mod"), "both"},
 		{"a variable", func() { t.Setenv("BUNDLE_MIRROR", "https://example.com") }, "both"},
 		{"a program", add(filepath.Join(tools, "gem")), "both"},
+		{"local packages, and certificates", add(filepath.Join(wheels, "ca.pem")), "both"},
 		{"a tool's settings", add(filepath.Join(home, ".gemrc")), "both"},
 		{"gitd itself", add("internal/receive/receive.go"), ""},
 		{"another language", add("buildpacks/php/php.go"), "script"},

@@ -22,6 +22,7 @@ func (s *suite) timeout(t *testing.T) {
 	}
 	s.want(t, "slow", "/", "v1")
 	code, body, err = s.get(within(t), "slow", "/stream?ms=5000")
+	t.Logf("a response that has begun: %d %q, %v", code, body, err)
 	whole := err == nil && code == http.StatusOK && strings.HasSuffix(body, ".end")
 	if code != http.StatusOK || whole == (s.env.EndsStreams != "") {
 		t.Errorf("a response that has begun: %d %q, %v", code, body, err)

@@ -38,6 +38,8 @@ type Options struct {
 	Repositories *repository.Folder
 	Handler      Handler
 
+	Began func() // is told of a push that has its rights, before its objects are read; it does not block; nil for none
+
 	IdleTimeout     time.Duration // a client that takes nothing of what it is sent for this long is cut off; default 60 s
 	QuestionTimeout time.Duration // until a client says what it wants to push, for which its hooks may take their time; also between two large files; default 1 hour
 	StallTimeout    time.Duration // in which something of a pack must arrive; default 10 minutes

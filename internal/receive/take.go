@@ -29,6 +29,9 @@ func (p *push) take(c *refCommand) (unpacked bool, err error) {
 		return false, err
 	}
 	defer q.Close()
+	if began := p.opts.Began; began != nil {
+		began()
+	}
 	began := time.Now()
 	stats, err := p.receive(life, q, c)
 	telemetry.Task(life.ctx, "receive", "", began, err, telemetry.Attribute{Key: telemetry.KeyObjects, Value: stats.Objects}, telemetry.Attribute{Key: telemetry.KeyBytes, Value: stats.Bytes})

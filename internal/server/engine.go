@@ -33,6 +33,8 @@ type engineFactory interface {
 // engine builds.
 type engine interface {
 	build.Builder
+	// Expect is called when a push begins, after which a build may come in some milliseconds. It does not block.
+	Expect()
 	// RunImage returns where the run image is on which it builds.
 	RunImage() (repository, digest string)
 	// PurgeCache removes what the builds of an app kept.
@@ -75,6 +77,15 @@ func (b *builds) Build(ctx context.Context, r build.Request) (*build.Result, err
 		}
 	}
 	return b.engine.Build(ctx, r)
+}
+
+// expect tells the engine that a push has begun.
+func (b *builds) expect() {
+	select {
+	case <-b.ready:
+		b.engine.Expect()
+	default:
+	}
 }
 
 // RunImage implements release.RunImages.

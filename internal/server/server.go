@@ -121,7 +121,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.ssh, err = sshd.New(sshd.Options{
 		HostKeyFile: s.path(hostKeyFile), Handler: (*front)(s), UserCAs: s.userCAs, KeyByName: s.store.KeyByName, Log: o.Log, Env: receive.Env(), Greeting: receive.Greeting,
-		Verbs:   receive.Verbs(receive.Options{Repositories: s.repositories, Handler: (*front)(s), Log: o.Log, Metrics: o.metrics().Releases, Tracer: o.Tracer}),
+		Verbs:   receive.Verbs(receive.Options{Repositories: s.repositories, Handler: (*front)(s), Began: s.builds.expect, Log: o.Log, Metrics: o.metrics().Releases, Tracer: o.Tracer}),
 		Metrics: o.metrics().SSH,
 	})
 	if err != nil {

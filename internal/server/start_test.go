@@ -39,6 +39,7 @@ func (noEngine) RunImage() (string, string) { return "", "" }
 func (noEngine) Build(context.Context, build.Request) (*build.Result, error) {
 	return nil, errors.New("nothing is built here")
 }
+func (noEngine) Expect()                                  {}
 func (noEngine) PurgeCache(context.Context, string) error { return nil }
 func (noEngine) Close() error                             { return nil }
 

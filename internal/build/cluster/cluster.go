@@ -95,6 +95,9 @@ const (
 	componentCache = "build-cache"
 )
 
+// Expect does nothing: Pods are the cluster's to start.
+func (e *Engine) Expect() {}
+
 // RunImage returns the run image's repository in the registry, and its digest.
 func (e *Engine) RunImage() (repository, digest string) {
 	repository, digest, _ = strings.Cut(e.o.Builder.RunImage, "@")

@@ -115,6 +115,9 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// Expect begins what the kernel makes a build wait for.
+func (e *Engine) Expect() { e.opts.Host.Hasten() }
+
 // RunImage returns the run image's repository in the registry, and its digest.
 func (e *Engine) RunImage() (repository, digest string) { return registry.RunImage, e.runImage }
 

@@ -22,8 +22,12 @@ var usualPrograms = []string{"src/server.js", "src/index.js", "src/app.js", "src
 // developed is the line that starts an app which nothing says how to start, for production: what its script for development runs, without what watches
 // files, else the program with a usual name that takes requests. "" for other apps.
 func (p *Package) developed(app string) string {
-	if p.startScript() != "" || p.mainProgram() != "" && (kit.IsFile(app, p.Main) || p.HasBuild() && p.Main != "index.js") ||
-		slices.ContainsFunc(serverFiles, func(f string) bool { return kit.IsFile(app, f) }) || procfile.HasWeb(app) || p.usesBun(app) || p.handlerFile(app) != "" {
+	handler, ofNode := p.handlerFile(app) // one of Node.js' may be what a program in another file serves
+	if p.startScript() != "" || procfile.HasWeb(app) || p.usesBun(app) || handler != "" && !ofNode {
+		return ""
+	}
+	if p.mainProgram() != "" && p.Main != handler && (kit.IsFile(app, p.Main) || p.HasBuild() && p.Main != "index.js") ||
+		slices.ContainsFunc(serverFiles, func(f string) bool { return kit.IsFile(app, f) && f != handler }) {
 		return ""
 	}
 	if file, _ := p.elsewhereOnly(app); file != "" {

@@ -13,53 +13,72 @@ import (
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
-// An app may be a handler of requests alone, without a server around it: its file exports what has a method fetch, as Hono's apps do, and its platform
-// serves that.
+// An app may be a handler of requests alone, without a server around it: its file exports what has a method fetch, as Hono's apps do, or what takes a request
+// and a response of Node.js, as Express' do, and its platform serves that.
 
 // handlerNames are the files in which platforms look for it, without their endings.
 var handlerNames = []string{"app", "index", "server", "main", "src/app", "src/index", "src/server", "src/main"}
 
+// apiHandler is where Vercel looks for a function. It is an app's only program where there are no pages beside it.
+const apiHandler = "api/index"
+
 var (
-	exportsObject = pattern.New(`(?m)^export default \{[^}]*\bfetch\b`)
-	exportsApp    = pattern.New(`(?m)^export default \w+;?\s*$|^export \{[^}]*\bas default\b`)
-	importsHono   = pattern.New(`\bfrom\s*["']hono(?:/tiny|/quick)?["']`)
+	exportsObject  = pattern.New(`(?m)^export default \{[^}]*\bfetch\b`)
+	exportsApp     = pattern.New(`(?m)^export default \w+;?\s*$|^export \{[^}]*\bas default\b`)
+	exportsCommon  = pattern.New(`(?m)^(?:module\.)?exports\s*=\s*\w+;?\s*$`)
+	exportsNode    = pattern.New(`(?m)^(?:export default|module\.exports\s*=)\s*(?:async\s*)?(?:function\s*\w*\s*)?\(\s*_?req(?:uest)?\b[^,)]*,\s*(?:res|reply|response)\b`)
+	importsHono    = pattern.New(`\bfrom\s*["']hono(?:/tiny|/quick)?["']`)
+	importsExpress = pattern.New(`\bfrom\s*["']express["']|\brequire\(\s*["']express["']\s*\)`)
 )
 
-// handlerFile is the file that exports the app as a handler; "" for none.
-func (p *Package) handlerFile(app string) string {
+// handlerFile is the file that exports the app as a handler, and whether that is one of Node.js' own requests; "" for none.
+func (p *Package) handlerFile(app string) (file string, ofNode bool) {
 	if p.startScript() != "" {
-		return ""
+		return "", false
 	}
 	if file, _ := p.elsewhereOnly(app); file != "" { // it may ask for more of its platform
-		return ""
+		return "", false
 	}
-	var files []string
-	if filepath.IsLocal(p.Main) {
-		files = append(files, p.Main)
-	}
-	for _, name := range handlerNames {
-		for _, ext := range []string{".js", ".mjs", ".ts", ".mts"} {
-			files = append(files, name+ext)
-		}
-	}
-	for _, f := range files {
+	for _, f := range p.handlerFiles(app) {
 		text := kit.Text(app, f)
 		if text == "" {
 			continue
 		}
-		if listens.MatchString(text) {
-			return ""
+		if listens.MatchString(text) { // it may take the app from a file that only exports it
+			return "", false
 		}
-		if exportsObject.MatchString(text) || p.has("hono") && importsHono.MatchString(text) && exportsApp.MatchString(text) {
-			return f
+		if file != "" {
+			continue
+		}
+		fetches := exportsObject.MatchString(text) || p.has("hono") && importsHono.MatchString(text) && exportsApp.MatchString(text)
+		ofNode = !fetches && (exportsNode.MatchString(text) || p.has("express") && importsExpress.MatchString(text) && (exportsApp.MatchString(text) || exportsCommon.MatchString(text)))
+		if fetches || ofNode {
+			file = f
 		}
 	}
-	return ""
+	return file, ofNode
+}
+
+// handlerFiles are where a handler may be.
+func (p *Package) handlerFiles(app string) (files []string) {
+	if filepath.IsLocal(p.Main) {
+		files = append(files, p.Main)
+	}
+	names := handlerNames
+	if !p.HasBuild() && !kit.IsFile(app, "index.html") && !kit.IsFile(app, "public/index.html") {
+		names = append(slices.Clone(names), apiHandler)
+	}
+	for _, name := range names {
+		for _, ext := range []string{".js", ".mjs", ".cjs", ".ts", ".mts"} {
+			files = append(files, name+ext)
+		}
+	}
+	return files
 }
 
 // handlerProcess serves an app that is a handler alone; nil for other apps. The layers get the one with the server.
 func (b *build) handlerProcess(layers *[]libcnb.LayerContributor) (*libcnb.Process, error) {
-	file := b.pkg.handlerFile(b.app)
+	file, _ := b.pkg.handlerFile(b.app)
 	if file == "" || ownServer(b.app) != nil || b.startsByBun() || !inRange(">=20.16.0", b.node.version) {
 		return nil, nil
 	}

@@ -13,6 +13,8 @@ import (
 
 const honoApp = "import { Hono } from 'hono'\nimport { words } from './words'\nconst app = new Hono()\napp.get('/', (c) => c.text(words as string))\n\nexport default app\n"
 
+const expressApp = "import express from 'express'\nconst app = express()\napp.get('/', (q, r) => { r.send('hello') })\n\nexport default app\n"
+
 // TestHandler: an app that only exports a handler of requests, as it is written for platforms that serve it, is served; its second build installs nothing.
 func TestHandler(t *testing.T) {
 	files := map[string]string{"package.json": `{"type":"module","dependencies":{"hono":"4.9.6"},"devDependencies":{"typescript":"5.8.3"}}`, "src/index.ts": honoApp, "src/words.ts": "export const words: string = 'hello'"}
@@ -38,7 +40,7 @@ func TestHandler(t *testing.T) {
 
 // TestHandlerFile: what is a handler alone, and what is not.
 func TestHandlerFile(t *testing.T) {
-	const pkg = `{"dependencies":{"hono":"4"}}`
+	const pkg, express = `{"dependencies":{"hono":"4"}}`, `{"dependencies":{"express":"5"}}`
 	for _, tt := range []struct {
 		name  string
 		files map[string]string
@@ -51,13 +53,21 @@ func TestHandlerFile(t *testing.T) {
 		{"a start script", map[string]string{"package.json": `{"scripts":{"start":"tsx src/index.ts"},"dependencies":{"hono":"4"}}`, "src/index.ts": honoApp}, ""},
 		{"for Cloudflare", map[string]string{"package.json": pkg, "src/index.ts": honoApp, "wrangler.toml": ""}, ""},
 		{"a module", map[string]string{"package.json": `{}`, "index.js": "const x = 1\nexport default x\n"}, ""},
+		{"Express", map[string]string{"package.json": express, "src/index.ts": expressApp}, "src/index.ts"},
+		{"Express by require", map[string]string{"package.json": express, "index.js": "const express = require('express');\nconst app = express();\nmodule.exports = app;\n"}, "index.js"},
+		{"Express, with a server beside it", map[string]string{"package.json": express, "app.js": expressApp, "server.js": "import app from './app.js'\napp.listen(3000)\n"}, ""},
+		{"Express, with a program that nodemon runs", map[string]string{"package.json": `{"scripts":{"dev":"nodemon server/run.js"},"dependencies":{"express":"5"}}`, "app.js": expressApp, "server/run.js": "require('http').createServer(require('../app')).listen(3000)\n"}, ""},
+		{"Vercel's folder", map[string]string{"package.json": `{"dependencies":{"fastify":"4"}}`, "api/index.js": "export default async function handler(req, reply) {\n  reply.end('x')\n}\n"}, "api/index.js"},
+		{"Vercel's folder, CommonJS", map[string]string{"package.json": `{}`, "api/index.js": "module.exports = (req, res) => {\n  res.end('x')\n}\n"}, "api/index.js"},
+		{"Vercel's folder beside pages", map[string]string{"package.json": `{}`, "index.html": "x", "api/index.js": "module.exports = (req, res) => {\n  res.end('x')\n}\n"}, ""},
+		{"a middleware", map[string]string{"package.json": `{}`, "index.js": "module.exports = function (options, next) {\n}\n"}, ""},
 	} {
 		dir := bptest.Tree(t, tt.files)
 		p, err := ReadPackage(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.handlerFile(dir); got != tt.want || tt.want != "" && p.KindOf(dir) != Server {
+		if got, _ := p.handlerFile(dir); got != tt.want || tt.want != "" && p.KindOf(dir) != Server {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}

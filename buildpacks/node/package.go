@@ -192,7 +192,7 @@ func (p *Package) KindOf(app string) Kind {
 	if p.usesBun(app) && p.bunFile(app) != "" && !kit.IsFile(app, "index.html") {
 		return Server
 	}
-	if p.handlerFile(app) != "" {
+	if file, _ := p.handlerFile(app); file != "" {
 		return Server
 	}
 	if p.HasBuild() {

@@ -84,8 +84,16 @@ func (b *build) lookForApp() appObject {
 			return found[0]
 		}
 	}
+	if !kit.IsFile(b.app, "package.json") { // else it answers behind pages, which are the app
+		if o, ok := b.objectOf(functionFile); ok {
+			return o
+		}
+	}
 	return appObject{}
 }
+
+// functionFile is where Vercel looks for a function.
+const functionFile = "api/index.py"
 
 // notApp are files that have an object of their own, or none.
 var notApp = pattern.New(`^(?:setup|conftest|manage|noxfile|fabfile)\.py$|(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$|^(?:tests?|docs|examples?|scripts|venv|env|node_modules)/`)

@@ -177,7 +177,7 @@ func everyones(settings, root string) (string, error) {
 }
 
 // volatile are variables that say from where make was called, and of which nothing depends.
-var volatile = []string{"_", "PWD", "OLDPWD", "SHLVL", "TERM", "COLUMNS", "LINES", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR", "BESIDE", "ALL", "SSH_AUTH_SOCK", "SSH_CLIENT",
+var volatile = []string{"_", "PWD", "OLDPWD", "SHLVL", "TERM", "COLUMNS", "LINES", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR", "BESIDE", "BESIDES", "ALL", "SSH_AUTH_SOCK", "SSH_CLIENT",
 	"SSH_CONNECTION", "SSH_TTY", "XDG_SESSION_ID", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "GITD_PARTS"}
 
 // folders are variables that name one from which tools take more than programs. Of others, such as HOME, the content does not count; that of a file does: certificates, for instance.

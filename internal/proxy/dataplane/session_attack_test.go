@@ -335,3 +335,30 @@ func overTLS(t *testing.T, addr string, own *tls.Certificate) *asking {
 	a.Conn, a.b = c, bufio.NewReader(c)
 	return a
 }
+
+// A client that says that it sends no more gets an answer that comes soon. One that is long in coming is given up, as when the client has gone: the two cannot be told apart. The app's request ends.
+func TestSessionHalfClosed(t *testing.T) {
+	ended := make(chan bool, 1)
+	front := way{}.front(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-r.Context().Done()
+			ended <- true
+		}
+	})))
+	for range 20 {
+		a := dialed(t, front)
+		a.send("GET /" + asks + "\r\n")
+		_ = a.Conn.(*net.TCPConn).CloseWrite()
+		a.want(200, "")
+		a.ended()
+	}
+	a := dialed(t, front)
+	a.send("GET /slow" + asks + "\r\n")
+	_ = a.Conn.(*net.TCPConn).CloseWrite()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the app goes on")
+	}
+	a.ended()
+}

@@ -19,6 +19,9 @@ var interpreters = pattern.New(`^(?:node|ts-node|ts-node-esm|tsx|babel-node|swc-
 // usualPrograms are where a server is whose package.json says nothing of it.
 var usualPrograms = []string{"src/server.js", "src/index.js", "src/app.js", "src/main.js", "src/server.mjs", "src/index.mjs", "server/index.js", "server/server.js", "server/app.js", "lib/server.js", "bin/www"}
 
+// otherManifests are the files by which an app is one of another language.
+var otherManifests = []string{"requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "manage.py", "go.mod", "Cargo.toml", "deno.json", "deno.jsonc"}
+
 // developed is the line that starts an app which nothing says how to start, for production: what its script for development runs, without what watches
 // files, else the program with a usual name that takes requests. "" for other apps.
 func (p *Package) developed(app string) string {
@@ -30,14 +33,17 @@ func (p *Package) developed(app string) string {
 		slices.ContainsFunc(serverFiles, func(f string) bool { return kit.IsFile(app, f) && f != handler }) {
 		return ""
 	}
-	if file, _ := p.elsewhereOnly(app); file != "" {
-		return ""
+	if file, _ := p.elsewhereOnly(app); file != "" || kit.OtherLanguage(app).Name != "" || slices.ContainsFunc(otherManifests, func(f string) bool { return kit.Exists(app, f) }) {
+		return "" // what such scripts run are tools
 	}
-	serves := !p.HasBuild() || slices.ContainsFunc(servers, func(n string) bool { return p.Dependencies[n] != "" }) // else a site, made by the build
+	framework := slices.ContainsFunc(servers, func(n string) bool { return p.Dependencies[n] != "" })
+	serves := !p.HasBuild() && !kit.IsFile(app, "index.html") || framework // else a site
 	for _, runs := range []func(app, file string) bool{p.makes, runs} {
 		for _, name := range slices.Concat(productionScripts, developmentScripts) {
 			line := p.follow(p.unwatched(strings.TrimSpace(p.Scripts[name])))
-			if program := programOf(line); serves && interpreters.MatchString(program) && slices.ContainsFunc(strings.Fields(program)[1:], func(w string) bool { return filepath.IsLocal(w) && runs(app, w) }) {
+			if program := programOf(line); serves && interpreters.MatchString(program) && slices.ContainsFunc(strings.Fields(program)[1:], func(w string) bool {
+				return filepath.IsLocal(w) && runs(app, w) && (framework || listens.MatchString(kit.Text(app, w)))
+			}) {
 				return line
 			}
 		}

@@ -22,6 +22,10 @@ func TestBuildKinds(t *testing.T) {
 			"package.json":        `{"scripts":{"build":"cd client && yarn install && yarn build","start":"node server.js"},"dependencies":{"ms":"2.1.3"}}`,
 			"client/package.json": `{"name":"client","version":"1.0.0","scripts":{"build":"node -e \"require('fs').writeFileSync('out.txt','x')\""}}`, "client/yarn.lock": "", "server.js": "",
 		}, "node|server.js", "require('fs').readFileSync('client/out.txt')+require('ms')('2h')", "x7200000"},
+		{"a build that installs the packages once more, and those of a folder", map[string]string{
+			"package.json":        `{"scripts":{"build":"npm install && npm install --prefix client && npm run build --prefix client","start":"node server.js"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"semver":"7.6.3"}}`,
+			"client/package.json": `{"name":"client","version":"1.0.0","scripts":{"build":"node -e \"require('fs').writeFileSync('out.txt','x')\""}}`, "server.js": "",
+		}, "node|server.js", "require('fs').readFileSync('client/out.txt')+require('ms')('2h')+require('fs').existsSync('node_modules/semver')", "x7200000false"},
 		{"a server that a framework leaves", map[string]string{
 			"package.json": `{"scripts":{"build":"node make.js"},"dependencies":{"ms":"2.1.3"}}`,
 			"make.js":      "const fs = require('fs'); fs.mkdirSync('.output/server', {recursive: true}); fs.writeFileSync('.output/server/index.mjs', '')",

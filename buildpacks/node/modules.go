@@ -139,6 +139,9 @@ func (b *build) buildWith(full, modules string) (written bool, err error) {
 	if written, err = changedSince(target, b.began); err != nil {
 		return false, err
 	}
+	if info, err := os.Lstat(modules); err == nil && info.IsDir() && !copied { // npm has made a folder of the link: the build installs the packages itself
+		written, copied = true, true
+	}
 	if err := os.WriteFile(note, []byte(kit.Pick(written, "yes", "no")), 0o644); err != nil {
 		return false, err
 	}

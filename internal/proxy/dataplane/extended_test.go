@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 The client is http2.Transport: the one of net/http sends no :protocol.
+
 package dataplane
 
 import (

@@ -31,6 +31,8 @@ func TestDeveloped(t *testing.T) {
 		"pages":                          {map[string]string{"package.json": `{"scripts":{"dev":"node dev.mjs"}}`, "dev.mjs": "createServer(f)", "index.html": ""}, "", Neither},
 		"a tool":                         {map[string]string{"package.json": `{"scripts":{"dev":"node watch.mjs"}}`, "watch.mjs": "watch()"}, "", Neither},
 		"node:http":                      {map[string]string{"package.json": `{"scripts":{"dev":"node --watch src/web.mjs"}}`, "src/web.mjs": "createServer(f)"}, "node src/web.mjs", Server},
+		"one that builds first":          {map[string]string{"package.json": `{"scripts":{"build":"cd client && npm install && npm run build","server":"node server/index.js","start":"npm run build && npm run server"}}`}, "npm run server", Server},
+		"one that migrates first":        {map[string]string{"package.json": `{"scripts":{"build":"tsc","migrate":"x","start":"npm run migrate && node server.js"}}`}, "npm run migrate && node server.js", Server},
 		"a library":                      {map[string]string{"package.json": `{"scripts":{"test":"node --test"}}`, "src/index.js": "export const a = 1"}, "", Neither},
 		"a file that is not there":       {map[string]string{"package.json": `{"scripts":{"dev":"nodemon src/app.js"},` + express + `}`}, "", Neither},
 		"for Cloudflare":                 {map[string]string{"package.json": `{"scripts":{"dev":"tsx src/index.ts"},` + hono + `}`, "src/index.ts": "serve(app)", "wrangler.toml": ""}, "", Neither},

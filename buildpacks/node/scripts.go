@@ -58,10 +58,17 @@ var devServer = pattern.New(`^(react-scripts start|craco start|vite( dev| serve|
 	`gatsby (develop|serve)|eleventy .*--serve|docusaurus (start|serve)|vuepress dev|vitepress (dev|preview)|ember (serve|s)( |$)|snowpack dev|stencil build .*--serve|svelte-kit (dev|preview)|vike (dev|preview)|nuxi? (dev|preview)|nuxt (dev|preview)|` +
 	`storybook dev|start-storybook|live-server|browser-sync|preact watch|expo start|hexo server|slidev( |$)|wmr( |$)|solid-start dev|nx (serve|dev|run \S+:(serve|dev))|turbo (run )?dev|(umi|max|dumi|sapper|modern|rspress|waku|blitz|rw|redwood|histoire|farm) dev|rspress preview|farm (start|preview)|ice start|brunch watch|polymer serve|sanity (start|dev)|esbuild .*--serve|webpack .*--watch|docsify serve|ladle serve|vinxi dev|remix (dev|vite:dev)|react-router dev)`)
 
+// buildsFirst finds a start script that builds the app before it starts it.
+var buildsFirst = pattern.New(`^(?:npm|pnpm|yarn|bun)(?: run)? ([A-Za-z0-9:._-]+) *&& *(.+)$`)
+
 // startScript is the script that starts the app; "" for none, and for one that starts a development server while there is a build script, whose
 // result is served instead.
 func (p *Package) startScript() string {
-	s := p.unwatched(strings.TrimSpace(p.Scripts["start"]))
+	s := strings.TrimSpace(p.Scripts["start"])
+	if m := buildsFirst.FindStringSubmatch(s); m != nil && p.BuildScript() == m[1] {
+		s = m[2] // it has been built, and what builds it may be left out of the image
+	}
+	s = p.unwatched(s)
 	if prod := strings.TrimSpace(p.Scripts["start:prod"]); prod != "" && (s == "" || strings.HasPrefix(programOf(p.follow(s)), "nest start")) {
 		return prod // what builds the app before it starts it is for development
 	}

@@ -90,10 +90,11 @@ func startable(app string) (dirs []string) {
 
 // startsByBun tells whether bun runs the app's file: nothing else says how it starts.
 func (b *build) startsByBun() bool {
-	if _, ofNode := b.pkg.handlerFile(b.app); ofNode { // bun serves what has a method fetch, and no other
+	if b.tool.kind != "bun" || b.pkg.startScript() != "" || builtServer(b.app) != nil || b.pkg.bunFile(b.app) == "" {
 		return false
 	}
-	return b.tool.kind == "bun" && b.pkg.startScript() == "" && builtServer(b.app) == nil && b.pkg.bunFile(b.app) != ""
+	_, ofNode := b.pkg.handlerFile(b.app)
+	return !ofNode // bun serves what has a method fetch, and no other
 }
 
 // builtServers are the servers that frameworks leave when they have built an app: what is there is started.

@@ -159,6 +159,16 @@ func TestStay_Held(t *testing.T) {
 // lookTwice is more than the pause in which a proxy without a gitd looks whether it may end.
 const lookTwice = 1200 * time.Millisecond
 
+// echoes says something over a WebSocket that was opened, which must come back.
+func (r *restarts) echoes(socket net.Conn, frames *bufio.Reader) {
+	r.Helper()
+	_, _ = io.WriteString(socket, "ping")
+	b := make([]byte, 4)
+	if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
+		r.Errorf("the WebSocket: %q, %v", b, err)
+	}
+}
+
 // open opens a connection, and asks over it; a WebSocket at /ws.
 func (r *restarts) open(path, head string) (net.Conn, *bufio.Reader) {
 	r.Helper()
@@ -222,11 +232,7 @@ func upgrade(t *testing.T, v wire.Versions) {
 	if n := had.InFlight(); n != 1 || had.Sockets() != 1 {
 		t.Errorf("an instance with a WebSocket has %d requests and %d WebSockets", n, had.Sockets())
 	}
-	_, _ = io.WriteString(socket, "ping")
-	b := make([]byte, 4)
-	if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
-		t.Errorf("the WebSocket: %q, %v", b, err)
-	}
+	r.echoes(socket, frames)
 	_ = socket.Close()
 	apptest.Eventually(t, 20*time.Second, "the instance is idle", func() bool { return had.InFlight() == 0 })
 	apptest.Eventually(t, 20*time.Second, "the proxy before has ended", func() bool { return syscall.Kill(r.old[0], 0) != nil })
@@ -250,11 +256,7 @@ func TestUpgrade_ThenStopped(t *testing.T) {
 	}
 	r.end(p, time.Minute)
 	apptest.Eventually(t, 20*time.Second, "the proxy in between has ended", func() bool { return syscall.Kill(r.old[1], 0) != nil })
-	_, _ = io.WriteString(socket, "ping")
-	b := make([]byte, 4)
-	if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
-		t.Errorf("the WebSocket, while there is no gitd: %q, %v", b, err)
-	}
+	r.echoes(socket, frames) // while there is no gitd
 	p = r.next(nil)
 	p.Refresh()
 	p.mu.Lock()

@@ -165,18 +165,7 @@ func TestTakeover(t *testing.T) {
 		for before := v.asked(); v.asked() < before+int64(requests) && v.failed.Load() < 100; {
 			time.Sleep(10 * time.Millisecond)
 		}
-		switch i % 3 {
-		case 0: // kill -9
-			p.Close()
-			time.Sleep(20 * time.Millisecond)
-		case 1: // a restart
-			r.end(p, time.Minute)
-			time.Sleep(20 * time.Millisecond)
-		case 2: // an upgrade
-			r.build()
-			r.end(p, time.Minute)
-		}
-		p = r.next(nil)
+		p = r.turn(i, p)
 	}
 	cancel()
 	r.leave(p, v)
@@ -189,6 +178,23 @@ func TestTakeover(t *testing.T) {
 	if v.failed.Load() > 0 || v.asked() == 0 {
 		t.Errorf("%d of %d requests failed", v.failed.Load(), v.asked())
 	}
+}
+
+// turn ends a gitd in one of three ways, and returns the next one.
+func (r *restarts) turn(i int, p *Proxy) *Proxy {
+	r.Helper()
+	switch i % 3 {
+	case 0: // kill -9
+		p.Close()
+		time.Sleep(20 * time.Millisecond)
+	case 1: // a restart
+		r.end(p, time.Minute)
+		time.Sleep(20 * time.Millisecond)
+	case 2: // an upgrade
+		r.build()
+		r.end(p, time.Minute)
+	}
+	return r.next(nil)
 }
 
 // leave ends what serves when the visitors have gone.

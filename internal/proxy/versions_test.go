@@ -61,11 +61,7 @@ func TestUpgrade_NoVersionInCommon(t *testing.T) {
 	if n := had.InFlight(); n != 1 {
 		t.Errorf("an instance with a WebSocket has %d requests", n)
 	}
-	_, _ = io.WriteString(socket, "ping")
-	b := make([]byte, 4)
-	if _, err := io.ReadFull(frames, b); err != nil || string(b) != "ping" {
-		t.Errorf("the WebSocket: %q, %v", b, err)
-	}
+	r.echoes(socket, frames)
 	_ = socket.Close()
 	apptest.Eventually(t, 20*time.Second, "the instance is idle", func() bool { return had.InFlight() == 0 })
 	apptest.Eventually(t, 20*time.Second, "the proxy before has ended", func() bool { return syscall.Kill(r.old[0], 0) != nil })
@@ -140,16 +136,7 @@ func TestTakeover_TLS(t *testing.T) {
 		for a, b := h1.Load(), h2.Load(); (h1.Load() < a+100 || h2.Load() < b+100) && v.failed.Load() < 100; {
 			time.Sleep(10 * time.Millisecond)
 		}
-		switch i % 3 {
-		case 0: // kill -9
-			p.Close()
-		case 1: // a restart
-			r.end(p, time.Minute)
-		case 2: // an upgrade
-			r.build()
-			r.end(p, time.Minute)
-		}
-		p = r.next(nil)
+		p = r.turn(i, p)
 	}
 	cancel()
 	r.leave(p, v)

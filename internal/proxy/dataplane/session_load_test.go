@@ -21,7 +21,7 @@ func TestSessionsUnderChange(t *testing.T) {
 	p.ServeTLS(Secure{Port: 443, Stay: true, HSTS: time.Hour})
 	own := selfSigned(t, name)
 	p.PublishCertificates(byName(own))
-	plain, secure := servedBy(t, p)
+	plain, secure := servedBy(t, p, Limits{})
 
 	var stop atomic.Bool
 	var asked atomic.Int64
@@ -117,8 +117,8 @@ func change(t *testing.T, p *Plane, now *Revision, addr string, i int) *Revision
 	return now
 }
 
-// servedBy serves a plane without TLS and with it.
-func servedBy(t *testing.T, p *Plane) (plain, secure string) {
+// servedBy serves a plane without TLS and with it, and returns the addresses.
+func servedBy(t *testing.T, p *Plane, limits Limits) (plain, secure string) {
 	t.Helper()
 	s := Serving(func() *Plane { return p }, func() bool { return false })
 	var at [2]net.Listener
@@ -129,7 +129,7 @@ func servedBy(t *testing.T, p *Plane) (plain, secure string) {
 		}
 		at[i] = l
 	}
-	one, two := BoundBoth(at[0], at[1], Limits{})
+	one, two := BoundBoth(at[0], at[1], limits)
 	go func() { _ = s.Serve(one) }()
 	go func() { _ = s.Serve(p.TLS(two)) }()
 	t.Cleanup(func() { _ = one.Close(); _ = two.Close(); _ = s.Close() })

@@ -43,20 +43,8 @@ func secured(t *testing.T, o Secure, limits Limits, h http.Handler) (p *Plane, p
 	t.Helper()
 	p = route(map[string]Split{name: {{Revision: revisionAt(serve(t, h), false, RevisionOptions{}), Percent: 100}}})
 	p.ServeTLS(o)
-	s := Serving(func() *Plane { return p }, func() bool { return false })
-	var at [2]net.Listener
-	for i := range at {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at[i] = l
-	}
-	one, two := BoundBoth(at[0], at[1], limits)
-	go func() { _ = s.Serve(one) }()
-	go func() { _ = s.Serve(p.TLS(two)) }()
-	t.Cleanup(func() { _ = one.Close(); _ = two.Close(); _ = s.Close() })
-	return p, at[0].Addr().String(), at[1].Addr().String()
+	plain, secure = servedBy(t, p, limits)
+	return p, plain, secure
 }
 
 func tlsClient(t *testing.T, front string, h2 bool, config *tls.Config) *http.Client {

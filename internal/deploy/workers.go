@@ -70,6 +70,7 @@ func runWorkers(ctx context.Context, p Platform, svc *servingv1.Service, watch [
 			names = append(names, InstanceName(w.Type, int(n)+1))
 		}
 	}
+	seen := map[string]time.Time{} // since when an instance has been seen up: a busy node tells late that it has started, and as late that it has ended
 	for limit := began.Add(workerLimit); ; {
 		all, err := p.Instances(ctx, svc.Name, false)
 		if err != nil {
@@ -83,7 +84,10 @@ func runWorkers(ctx context.Context, p Platform, svc *servingv1.Service, watch [
 			if w.Ended != nil && w.State != InstanceFinished && w.EndedAt.After(began) {
 				return nil, &workerError{label(w, watch), w.Ended}
 			}
-			if w.State == InstanceFinished || !w.Since.IsZero() && time.Since(w.Since) >= workerSettles {
+			if seen[w.Name].IsZero() && !w.Since.IsZero() {
+				seen[w.Name] = time.Now()
+			}
+			if w.State == InstanceFinished || !w.Since.IsZero() && min(time.Since(w.Since), time.Since(seen[w.Name])) >= workerSettles {
 				waiting = slices.DeleteFunc(waiting, func(n string) bool { return n == w.Name })
 			}
 		}

@@ -71,7 +71,7 @@ type Engine struct {
 	after   sync.WaitGroup
 
 	schedule time.Duration // how long a Pod may wait for a node
-	pull     time.Duration // how long pulling an image may fail
+	pull     time.Duration // how long pulling an image may fail: a node's second attempt comes after ten seconds and more
 	reach    time.Duration // how long a node may be out of reach
 }
 
@@ -115,7 +115,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	e := &Engine{o: o, sessions: lifecycle.Sessions{Quiet: 2 * time.Second}, schedule: time.Minute, pull: 15 * time.Second, reach: time.Minute}
+	e := &Engine{o: o, sessions: lifecycle.Sessions{Quiet: 2 * time.Second}, schedule: time.Minute, pull: 25 * time.Second, reach: time.Minute}
 	e.closing, e.close = context.WithCancel(context.Background())
 	home, err := e.makeHome()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/kube"
 )
 
 // registryFailure tells why analysis, restoring or export failed.
@@ -19,7 +20,7 @@ func (b *running) registryFailure(f *wire.Failed) error {
 	switch f.Phase {
 	case "analyze":
 		return app.Wrap(cause, app.CodeUnavailable, "ask the operator: Pods must be able to reach "+b.o.Push+" and to push to it",
-			"the build's Pod cannot use the registry: %s", lastCause(f.Message))
+			"the build's Pod cannot use the registry: %s", lifecycle.Clip(kube.LastCause(f.Message)))
 	case "restore":
 		return app.Wrap(cause, app.CodeBuildFailed, "push again with the cache cleared; where it fails again, ask the operator to look at the server's log",
 			"restore failed: what the build before left could not be read: %s", message)

@@ -12,6 +12,7 @@ import (
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/build/cluster/wire"
 	"github.com/gitd-io/gitd/internal/build/lifecycle"
+	"github.com/gitd-io/gitd/internal/kube"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
@@ -135,10 +136,6 @@ func (j *judge) unscheduled(p *corev1.Pod, now time.Time) error {
 	return nil
 }
 
-// lastingPull is what pulling fails with that another try does not change.
-var lastingPull = pattern.New(`(?i)not found|manifest unknown|unauthorized|authentication required|authorization failed|denied|forbidden|x509|` +
-	`server gave HTTP response to HTTPS client|no such host|invalid reference|no match for platform`)
-
 // stuck is about containers that cannot start.
 func (j *judge) stuck(p *corev1.Pod, now time.Time) error {
 	for _, name := range []string{wire.Prepare, wire.Build, wire.Export} {
@@ -152,11 +149,12 @@ func (j *judge) stuck(p *corev1.Pod, now time.Time) error {
 			if j.failing.IsZero() {
 				j.failing = now
 			}
-			why := pullReason(message)
+			kind, why := kube.ExplainPull(message)
+			why = lifecycle.Clip(why)
 			if why != "" {
 				j.say("the node %s cannot pull the builder image yet: %s", p.Spec.NodeName, why)
 			}
-			if lastingPull.MatchString(message) || now.Sub(j.failing) > j.pull {
+			if kind.Lasts() || now.Sub(j.failing) > j.pull {
 				return app.Errorf(app.CodeUnavailable, "ask the operator: the nodes must be able to pull "+s.Image,
 					"the node %s cannot pull the builder image: %s", p.Spec.NodeName, cmp.Or(why, reason))
 			}
@@ -168,33 +166,6 @@ func (j *judge) stuck(p *corev1.Pod, now time.Time) error {
 	}
 	j.failing = time.Time{}
 	return nil
-}
-
-// pulling finds the end of what containerd says: what went wrong comes last.
-var pulling = pattern.New(`(?s)^.*(?:failed to (?:resolve reference|do request|pull and unpack image|copy|extract layer|initialize analyzer|ensure registry [a-z/]+ access to \S+)|validating registry [a-z]+ access|rpc error)[^:]*: `)
-
-// pullReason is the part of an image's failure that says why.
-func pullReason(message string) string {
-	message = strings.Join(strings.Fields(message), " ")
-	if strings.HasPrefix(message, "Back-off pulling image") {
-		_, after, found := strings.Cut(message, ": ErrImagePull: ")
-		if !found {
-			return ""
-		}
-		message = after
-	}
-	return lastCause(message)
-}
-
-// lastCause is the end of a chain of errors, which says why: what comes after the quoted address of a request, or after the last thing
-// that is said to have failed.
-func lastCause(message string) string {
-	if i := strings.LastIndex(message, `": `); i >= 0 && i+3 < len(message) {
-		message = message[i+3:]
-	} else {
-		message = pulling.ReplaceAllString(message, "")
-	}
-	return lifecycle.Clip(message)
 }
 
 func (j *judge) say(format string, args ...any) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/deploy"
+	"github.com/gitd-io/gitd/internal/kube"
 	"github.com/gitd-io/gitd/internal/pattern"
 )
 
@@ -168,47 +169,22 @@ func diagnoseWaiting(pod *corev1.Pod, c *corev1.ContainerStatus, w *corev1.Conta
 // start shows it.
 const killed = 128 + int32(syscall.SIGKILL)
 
-// imageProblem classifies a node's message about an image that it cannot pull. Passing failures get time for the node's second attempt: a
-// node asks the registry without credentials while it does not see the Secret that was created a moment before the pod.
+// imageProblem classifies a node's message about an image that it cannot pull. What may pass gets time for the node's second attempt.
 func imageProblem(message string) problem {
-	e := &deploy.StartError{Reason: deploy.ImageError, Detail: pulled(message)}
-	low := strings.ToLower(message)
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(low, p) {
-				return true
-			}
-		}
-		return false
-	}
+	kind, cause := kube.ExplainPull(message)
+	e := &deploy.StartError{Reason: deploy.ImageError, Detail: cmp.Or(cause, oneLine(message)), Missing: kind == kube.PullMissing}
 	h := problem{key: "image", err: e}
-	switch {
-	case has("unauthorized", "authentication required", "authorization failed", "401", "403", "denied", "no basic auth"):
-		e.Detail = "the registry refuses the nodes' credentials: " + e.Detail
+	switch kind {
+	case kube.PullRefused:
+		e.Detail = "the registry refuses the nodes' credentials: " + cause
 		h.grace, h.early = pullTime, true
-	case has("manifest unknown", "not found", "name unknown", "404"):
-		e.Missing = true
-	case has("no such host", "connection refused", "i/o timeout", "no route to host", "network is unreachable", "deadline exceeded", "server misbehaving", "connection reset"):
-		e.Detail = "the nodes cannot reach the registry: " + e.Detail
+	case kube.PullUnreachable:
+		e.Detail = "the nodes cannot reach the registry: " + cause
 		h.grace = pullTime
-	case has("x509", "tls:", "http: server gave http response"):
-		e.Detail = "the nodes do not trust the registry: " + e.Detail
+	case kube.PullUntrusted:
+		e.Detail = "the nodes do not trust the registry: " + cause
 	}
 	return h
-}
-
-// pulled shortens a node's message, which repeats itself, to the cause.
-func pulled(message string) string {
-	message = oneLine(message)
-	if i := strings.LastIndex(message, "desc = "); i >= 0 {
-		message = message[i+len("desc = "):]
-	}
-	for _, lead := range []string{"failed to pull and unpack image ", "failed to resolve image: ", "failed to resolve reference "} {
-		if i := strings.LastIndex(message, lead); i >= 0 {
-			message = message[i+len(lead):]
-		}
-	}
-	return message
 }
 
 func terminated(rev *servingv1.Revision, t *corev1.ContainerStateTerminated) *deploy.StartError {

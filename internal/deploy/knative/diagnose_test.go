@@ -50,7 +50,7 @@ func TestDiagnose(t *testing.T) {
 		"memory":         {status: at(ended(137, "OOMKilled", "")), reason: deploy.OutOfMemory, want: "the app was killed at its memory limit: 64 MiB", soon: true},
 		"no such binary": {status: at(ended(128, "StartError", "exec: \"/x\": no such file")), reason: deploy.RuntimeError, want: "the container does not start: exec: \"/x\": no such file", soon: true},
 		"image gone": {status: at(waiting("ImagePullBackOff", pull+"not found")), reason: deploy.ImageError, missing: true, soon: true,
-			want: "the image cannot be used: \"r:5000/a@sha256:0\": r:5000/a@sha256:0: not found"},
+			want: "the image cannot be used: r:5000/a@sha256:0: not found"},
 		"no registry": {status: at(waiting("ErrImagePull", pull+"dial tcp 10.0.0.9:5000: connect: connection refused")), reason: deploy.ImageError,
 			want: "the nodes cannot reach the registry: "},
 		"no login":          {status: at(waiting("ErrImagePull", pull+"401 Unauthorized")), reason: deploy.ImageError, want: "the registry refuses the nodes' credentials: "},

@@ -20,6 +20,8 @@ const (
 	wsgi protocol = "wsgi"
 	asgi protocol = "asgi"
 	own  protocol = "own" // the program serves by itself: it is run, not called
+
+	requestHandler protocol = "handler" // a class of which the standard library's server makes one for each request
 )
 
 // appObject is what a server is given.
@@ -95,6 +97,17 @@ func (b *build) lookForApp() appObject {
 // functionFile is where Vercel looks for a function.
 const functionFile = "api/index.py"
 
+var handlerClass = pattern.New(`(?m)^class ([hH]andler)\([^)\n]*BaseHTTPRequestHandler\)`)
+
+// handlerIn finds the class by which such a function answers where it has no app object.
+func handlerIn(text string) (appObject, bool) {
+	m := handlerClass.FindStringSubmatch(text)
+	if m == nil {
+		return appObject{}, false
+	}
+	return appObject{name: m[1], protocol: requestHandler, known: true}, true
+}
+
 // notApp are files that have an object of their own, or none.
 var notApp = pattern.New(`^(?:setup|conftest|manage|noxfile|fabfile)\.py$|(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$|^(?:tests?|docs|examples?|scripts|venv|env|node_modules)/`)
 
@@ -105,6 +118,9 @@ func (b *build) objectOf(f string) (appObject, bool) {
 		return appObject{}, false
 	}
 	o, ok := b.objectIn(text)
+	if !ok && f == functionFile {
+		o, ok = handlerIn(text)
+	}
 	if !ok {
 		return o, false
 	}

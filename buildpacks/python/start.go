@@ -72,6 +72,10 @@ func (b *build) serve(o appObject) *libcnb.Process {
 	}
 	switch {
 	case o.name == "":
+	case o.protocol == requestHandler:
+		module, class, _ := strings.Cut(o.name, ":")
+		return &libcnb.Process{Type: "web", Command: "python", Arguments: []string{"-c", "from os import environ; from http.server import ThreadingHTTPServer; from " + module + " import " + class +
+			"; ThreadingHTTPServer(('0.0.0.0', int(environ.get('PORT') or 8080)), " + class + ").serve_forever()"}, Direct: true}
 	case o.protocol == own && b.has("sanic") && sanicMaker.MatchString(kit.Text(b.app, o.file)):
 		// Its own program: what the code says of the port would hold else.
 		return kit.WebLine("exec sanic " + name + option(" --factory") + ` --host 0.0.0.0 --port "${PORT:-8080}"`)

@@ -37,7 +37,7 @@ func (s *source) inline(app, file string) error {
 	return nil
 }
 
-// loneProgram is the only file at the root that is a program, in an app that is nothing else; "" for none.
+// loneProgram is the only file at the root that is a program, in an app that is nothing else, or the function of one without such files; "" for none.
 func loneProgram(app string) string {
 	if kit.OtherLanguage(app).Name != "" || kit.Exists(app, procfile.Name) || kit.HasManifest(app) {
 		return ""
@@ -50,6 +50,9 @@ func loneProgram(app string) string {
 		}
 	}
 	if len(found) != 1 {
+		if b := (&build{app: app}); len(found) == 0 && b.findApp().file == functionFile {
+			return functionFile
+		}
 		return ""
 	}
 	return found[0]

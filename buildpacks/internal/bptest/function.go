@@ -2,6 +2,7 @@ package bptest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,7 +58,7 @@ func Start(t testing.TB, r *Run, b Built) *Served {
 	t.Helper()
 	web, port := b.Processes["web"], Port(t)
 	s := &Served{URL: "http://127.0.0.1:" + port, Dir: r.App, t: t, end: make(chan struct{})}
-	s.cmd = &exec.Cmd{Path: web.Command, Args: append([]string{web.Command}, web.Arguments...), Env: append(r.LaunchEnv(), "PORT="+port), Dir: r.App, Stdout: &s.out, Stderr: &s.out, WaitDelay: time.Second}
+	s.cmd = &exec.Cmd{Path: web.Command, Args: append([]string{web.Command}, web.Arguments...), Env: append(r.LaunchEnv(), "PORT="+port), Dir: cmp.Or(web.WorkingDirectory, r.App), Stdout: &s.out, Stderr: &s.out, WaitDelay: time.Second}
 	for _, kv := range s.cmd.Env {
 		path, ok := strings.CutPrefix(kv, "PATH=")
 		if !ok || strings.Contains(web.Command, "/") {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/buildpacks/procfile"
 	"github.com/gitd-io/gitd/internal/pattern"
@@ -19,9 +20,6 @@ var interpreters = pattern.New(`^(?:node|ts-node|ts-node-esm|tsx|babel-node|swc-
 // usualPrograms are where a server is whose package.json says nothing of it.
 var usualPrograms = []string{"src/server.js", "src/index.js", "src/app.js", "src/main.js", "src/server.mjs", "src/index.mjs", "server/index.js", "server/server.js", "server/app.js", "lib/server.js", "bin/www"}
 
-// otherManifests are the files by which an app is one of another language.
-var otherManifests = []string{"requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "manage.py", "go.mod", "Cargo.toml", "deno.json", "deno.jsonc"}
-
 // developed is the line that starts an app which nothing says how to start, for production: what its script for development runs, without what watches
 // files, else the program with a usual name that takes requests. "" for other apps.
 func (p *Package) developed(app string) string {
@@ -33,7 +31,7 @@ func (p *Package) developed(app string) string {
 		slices.ContainsFunc(serverFiles, func(f string) bool { return kit.IsFile(app, f) && f != handler }) {
 		return ""
 	}
-	if file, _ := p.elsewhereOnly(app); file != "" || kit.OtherLanguage(app).Name != "" || slices.ContainsFunc(otherManifests, func(f string) bool { return kit.Exists(app, f) }) {
+	if file, _ := p.elsewhereOnly(app); file != "" || kit.OtherLanguage(app).Name != "" || kit.Manifest(app, catalog.NodeJS) != "" {
 		return "" // what such scripts run are tools
 	}
 	framework := slices.ContainsFunc(servers, func(n string) bool { return p.Dependencies[n] != "" })

@@ -41,7 +41,7 @@ func startsIn(app string, procs []Process) string {
 		if m == nil || p.Type != "web" || m[1] == ".." || strings.Contains(m[2], "/") { // a program that was pushed
 			continue
 		}
-		if f := kit.Manifest(filepath.Join(app, m[1])); f != "" && f != "index.html" {
+		if kit.Manifest(filepath.Join(app, m[1])) != "" {
 			return m[1]
 		}
 	}

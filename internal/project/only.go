@@ -6,12 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gitd-io/gitd/buildpacks/catalog"
 	"github.com/gitd-io/gitd/internal/app"
 )
-
-// manifests are the files by which a folder is an app of a language. Pages alone, and projects of .NET, are found in folders by their buildpacks.
-var manifests = []string{"package.json", "deno.json", "deno.jsonc", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts",
-	"build.sbt", "project.clj", "deps.edn", "mix.exs", "Gemfile", "config.ru", "composer.json", "Procfile"}
 
 // beside are folders of a repository that have files of a language and are no app.
 var beside = []string{"docs", "doc", "test", "tests", "e2e", "scripts", "examples", "assets", "images", "screenshots"}
@@ -23,6 +20,7 @@ var sources = []string{".py", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".go", ".rb"
 // of some language. "" for every other repository: nothing of the root may be an app, and no second folder.
 func only(files iter.Seq[string]) string {
 	found, others := "", false
+	manifests := append(catalog.Manifests(), "Procfile")
 	for f := range files {
 		dir, name, inFolder := strings.Cut(f, "/")
 		switch {

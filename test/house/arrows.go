@@ -14,7 +14,7 @@ var arrows = map[string]string{
 	"buildpacks/internal/debs":         "buildpacks/catalog buildpacks/internal/kit internal/pattern",
 	"buildpacks/internal/fetch":        "buildpacks/internal/kit",
 	"buildpacks/internal/function":     "buildpacks/catalog buildpacks/internal/kit internal/function internal/pattern",
-	"buildpacks/internal/kit":          "internal/pattern internal/tail",
+	"buildpacks/internal/kit":          "buildpacks/catalog internal/pattern internal/tail",
 	"buildpacks/java":                  "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit buildpacks/node buildpacks/procfile internal/pattern",
 	"buildpacks/node":                  "buildpacks/catalog buildpacks/internal/function buildpacks/internal/kit buildpacks/procfile internal/function internal/pattern",
 	"buildpacks/packages":              "buildpacks/catalog buildpacks/internal/debs buildpacks/internal/kit",

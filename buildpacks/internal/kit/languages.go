@@ -1,12 +1,13 @@
 package kit
 
 import (
-	"github.com/gitd-io/gitd/internal/pattern"
-
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gitd-io/gitd/buildpacks/catalog"
+	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 // Language is one that an app may be written in, by the file that says so.
@@ -81,11 +82,11 @@ func GemsForTools(app string) bool {
 
 var assignment = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
-// manifests are the files by which the buildpacks here find an app.
-var manifests = []string{"package.json", "deno.json", "go.mod", "Cargo.toml", "requirements.txt", "pyproject.toml", "uv.lock", "Pipfile", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "project.clj", "deps.edn", "index.html"}
-
 // HasManifest tells whether a file by which a buildpack here finds an app is at its root.
-func HasManifest(app string) bool { return Manifest(app) != "" }
+func HasManifest(app string) bool { return Manifest(app) != "" || Exists(app, indexPage) }
+
+// indexPage makes a folder a site, where it has no manifest.
+const indexPage = "index.html"
 
 // bare are languages whose apps may have no manifest, by their sources. These say something only where nothing builds the app: others have some too.
 var bare = []Language{{"C++", "*.cpp"}, {"C++", "*.cc"}, {"C", "*.c"}, {"Lua", "*.lua"}, {"Java", "*.java"}, {"Java", "src/*.java"}, {"Kotlin", "*.kt"}, {"Swift", "*.swift"}, {"Perl", "*.pl"}, {"Haskell", "*.hs"}, {"Dart", "*.dart"}, {"TypeScript", "*.ts"}}
@@ -102,10 +103,12 @@ func bareLanguage(app string) Language {
 	return Language{}
 }
 
-// Manifest is the first file of a folder by which a buildpack here finds an app; "" for none.
-func Manifest(dir string) string {
-	if i := slices.IndexFunc(manifests, func(f string) bool { return Exists(dir, f) }); i >= 0 {
-		return manifests[i]
+// Manifest is the first file of a folder by which a buildpack here, but for those of without, finds an app of a language; "" for none.
+func Manifest(dir string, without ...string) string {
+	for _, f := range catalog.Manifests(without...) {
+		if Exists(dir, f) && (f != "Gemfile" || !GemsForTools(dir)) {
+			return f
+		}
 	}
 	return ""
 }
@@ -129,7 +132,7 @@ func Nearest(app string) (hints []string) {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{"node_modules", "vendor", "testdata"}, e.Name()) {
 			continue
 		}
-		for _, f := range manifests {
+		for _, f := range append(catalog.Manifests(), indexPage) {
 			if IsFile(app, e.Name(), f) {
 				hints = append(hints, f+" is in "+e.Name()+"/, not at the root")
 			}

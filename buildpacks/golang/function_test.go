@@ -210,6 +210,12 @@ func TestBuildFunction(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 				}
 			}},
+		{"in a module of its own", map[string]string{"project.toml": "", "README.md": "two parts", "functions/hello/go.mod": plain, "functions/hello/web/f.go": "package web\n\n" + importsHTTP + "\nfunc Hello" + writesBody},
+			&function.Settings{Target: "Hello", Source: "functions/hello/web"}, "Function Hello (Functions Framework, http), by [io.gitd.function] in project.toml; web/f.go:9", `{"contract":"functions-framework","language":"go","target":"Hello","signature":"http","health":"/health/readiness"}`,
+			func(t *testing.T, url string) { functiontest.HTTP(t, url, r.App) }},
+		{"in a module of its own within another", map[string]string{"go.mod": "module example.com/site\n\ngo 1.24\n", "main.go": "package main\n\nfunc main() {}\n", "hello/go.mod": plain, "hello/f.go": "package hello\n\n" + importsHTTP + "\nfunc Hello" + writesBody},
+			&function.Settings{Target: "Hello", Source: "hello/f.go"}, "", "",
+			func(t *testing.T, url string) { functiontest.HTTP(t, url, r.App) }},
 		{"Lambda's", map[string]string{"handler.go": "package f\n\nimport \"context\"\n\nfunc Handler(_ context.Context, in map[string]any) (any, error) { return in[\"rawPath\"], nil }\n"}, nil,
 			"the build takes github.com/aws/aws-lambda-go v1.55.1", `{"contract":"lambda","language":"go","target":"handler.Handler","concurrency":1,"health":"/2018-06-01/ping"}`,
 			func(t *testing.T, url string) {

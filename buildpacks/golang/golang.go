@@ -41,14 +41,15 @@ func New(out io.Writer) Buildpack {
 
 // Detect implements libcnb.Detector.
 func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
-	m, err := readModule(ctx.Application.Path)
+	app, env := functionModule(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment))
+	m, err := readModule(app)
 	if errors.Is(err, fs.ErrNotExist) {
-		if f, err := findFunction(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment), mod{}); err != nil {
+		if f, err := findFunction(app, env, mod{}); err != nil {
 			return libcnb.DetectResult{}, err
 		} else if f != nil {
 			return kit.Detected(b.Out, "Go function (%s, no go.mod)", strings.TrimPrefix(f.Evidence, table+"; ")), nil
 		}
-		if program := programAlone(ctx.Application.Path); program != "" {
+		if program := programAlone(app); program != "" {
 			return kit.Detected(b.Out, "Go (%s, no go.mod)", program), nil
 		}
 		return kit.LookedFor(b.Out, "go.mod"), nil
@@ -56,11 +57,11 @@ func (b Buildpack) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error)
 	if err != nil {
 		return libcnb.DetectResult{}, err
 	}
-	if themes(ctx.Application.Path, m) {
+	if themes(app, m) {
 		return kit.LookedFor(b.Out, "go.mod of a program"), nil
 	}
-	if other(ctx.Application.Path, m) {
-		if f, err := findFunction(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment), m); err == nil && f != nil {
+	if other(app, m) {
+		if f, err := findFunction(app, env, m); err == nil && f != nil {
 			return kit.Detected(b.Out, "Go function (%s)", f.Evidence), nil
 		}
 		return kit.LookedFor(b.Out, "go.mod of a program"), nil
@@ -184,8 +185,7 @@ func readModule(app string) (mod, error) {
 // Build implements libcnb.Builder.
 func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	result := libcnb.NewBuildResult()
-	app := ctx.Application.Path
-	env := kit.NewEnv(ctx.Platform.Environment)
+	app, env := functionModule(ctx.Application.Path, kit.NewEnv(ctx.Platform.Environment))
 	cache := kit.OpenCache(ctx, env)
 	m, f, err := b.moduleAndFunction(app, env, cache)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"mime"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -140,13 +141,18 @@ func (e *Event) Check() error {
 			return notEvent("its time %q is not of RFC 3339, such as 2026-01-31T12:00:00Z", app.Clip(e.Time, 60))
 		}
 	}
+	for name, v := range map[string]string{"source": e.Source, "dataschema": e.Schema} {
+		if _, err := url.Parse(v); err != nil {
+			return notEvent("its %s %q is not a reference as URIs are", name, app.Clip(v, 60))
+		}
+	}
 	if e.ContentType != "" {
 		if _, _, err := mime.ParseMediaType(e.ContentType); err != nil {
 			return notEvent("its datacontenttype %q is not a media type", app.Clip(e.ContentType, 60))
 		}
 	}
 	if n := e.Size(); n > MaxSize {
-		return app.Errorf(app.CodeLimitExceeded, "store the data elsewhere, and send where it is", "the event has %s, more than the limit of %s", app.Size(int64(n)), app.Size(MaxSize))
+		return app.Errorf(app.CodeLimitExceeded, "store the data elsewhere, and send where it is", "the event has %d bytes with its attributes, %d more than the limit of %s", n, n-MaxSize, app.Size(MaxSize))
 	}
 	return nil
 }

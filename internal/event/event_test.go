@@ -30,6 +30,11 @@ func TestParse(t *testing.T) {
 		`{"specversion":1,"id":"1","source":"/s","type":"t"}`:     "send events of version",
 		`{"specversion":"1.0","id":"","source":"/s","type":"t"}`:  "id is empty",
 		`{"specversion":"1.0","id":{},"source":"/s","type":"t"}`:  "not a text",
+		`{"specversion":"1.0","id":7,"source":"/s","type":"t"}`:   "the attribute id is not a text",
+		`{` + rest + `,"subject":true}`:                           "the attribute subject is not a text",
+		`{` + rest + `,"ext":7,"other":true}`:                     "",
+		`{"specversion":"1.0","id":"1","source":":/","type":"t"}`: "its source \":/\" is not a reference as URIs are",
+		`{` + rest + `,"dataschema":"http://%zz/"}`:               "its dataschema \"http://%zz/\" is not a reference as URIs are",
 		`{` + rest + `,"ext":1.5}`:                                "not a text",
 		`{` + rest + `,"ext":99999999999}`:                        "not a text",
 		`{` + rest + `,"Bad":"x"}`:                                "name of an attribute",
@@ -43,6 +48,18 @@ func TestParse(t *testing.T) {
 		if want == "" && err != nil || want != "" && (app.CodeOf(err) != app.CodeInvalidInput || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
+	}
+}
+
+// An event that is too large says by how much, also where that is a few bytes.
+func TestCheck_TooLarge(t *testing.T) {
+	e := event.Event{ID: "1", Source: "/s", Type: "t", Data: make([]byte, event.MaxSize)}
+	if err := e.Check(); app.CodeOf(err) != app.CodeLimitExceeded || !strings.Contains(err.Error(), "the event has 1048580 bytes with its attributes, 4 more than the limit of 1 MiB") {
+		t.Error(err)
+	}
+	e.Data = e.Data[4:]
+	if err := e.Check(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -61,7 +61,7 @@ func Parse(text []byte) (Event, error) {
 	return e, e.Check()
 }
 
-// attribute reads the value of an attribute: a text, a boolean or an integer.
+// attribute reads the value of an attribute: a text, or of an extension a boolean or an integer as well.
 func attribute(name string, raw json.RawMessage) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
@@ -79,11 +79,18 @@ func attribute(name string, raw json.RawMessage) (string, error) {
 		}
 		return v, nil
 	case bool:
+		if slices.Contains(coreNames, name) {
+			break
+		}
 		return strconv.FormatBool(v), nil
 	case json.Number:
-		if _, err := strconv.ParseInt(v.String(), 10, 32); err == nil {
+		_, err := strconv.ParseInt(v.String(), 10, 32)
+		if err == nil && (name == "specversion" || !slices.Contains(coreNames, name)) { // of specversion its own check says which there are
 			return v.String(), nil
 		}
+	}
+	if slices.Contains(coreNames, name) {
+		return "", fmt.Errorf("the attribute %s is not a text", name)
 	}
 	return "", fmt.Errorf("the attribute %s is not a text, a boolean or an integer", name)
 }

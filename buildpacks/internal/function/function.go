@@ -153,8 +153,10 @@ func (q *question) settle(f *Found) error {
 		}
 		f.Concurrency, f.Health = 1, LambdaHealth
 		var err error
-		f.Signature, err = LambdaSignature(q.s.Signature)
-		return err
+		if f.Signature, err = LambdaSignature(q.s.Signature); err != nil {
+			return err
+		}
+		return q.runs(f)
 	}
 	return nil
 }

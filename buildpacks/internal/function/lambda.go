@@ -2,6 +2,7 @@ package function
 
 import (
 	"path/filepath"
+	"strings"
 
 	"github.com/buildpacks/libcnb"
 
@@ -48,4 +49,17 @@ func LambdaProcess(handler string, signature function.Signature, runtime ...stri
 	}
 	p.Arguments = append(append(p.Arguments, "--"), runtime...)
 	return p
+}
+
+// runs refuses a handler that the runtime of AWS Lambda would not call, or not wait for: what it says itself comes after a whole build.
+func (q *question) runs(f *Found) error {
+	e, ok := q.export(f.Source, f.Target[strings.LastIndexByte(f.Target, '.')+1:])
+	switch {
+	case !ok:
+	case q.l.Name == "python" && strings.HasPrefix(e.Line, "async "):
+		return kit.Errorf("make it def "+e.Name+"(…), and call what is async by asyncio.run(…)", "%s: %s is async, which AWS' runtime for Python does not wait for", f.Source, e.Line)
+	case q.l.Name == "nodejs" && e.Known && len(e.Params) > 2 && !strings.Contains(e.Line, "streamifyResponse"):
+		return kit.Errorf("make it async, and return what it gives to the callback", "%s: %s has a callback, which AWS' runtime for Node.js does not take any more", f.Source, e.Line)
+	}
+	return nil
 }

@@ -48,7 +48,7 @@ var (
 	pythonDef    = pattern.New(`(?m)^((?:async )?def ([A-Za-z]\w*)\(([^)]*)\))`)
 	pythonCall   = pattern.New(`(?m)^([a-z]\w*)\s*=\s*[\w.]+\([^\n]*`)
 	pythonImport = pattern.New(`(?m)^from \S+ import ([^\n(]+)`)
-	decorated    = pattern.New(`(?m)^@(?:\w+\.)?(http|cloud_event|typed)\b[^\n]*\n(?:@[^\n]*\n)*(?:async )?def ([A-Za-z]\w*)\(`)
+	decorated    = pattern.New(`(?m)^@((?:\w+\.){0,3})(http|cloud_event|typed)\b[^\n]*\n(?:@[^\n]*\n)*(?:async )?def ([A-Za-z]\w*)\(`)
 )
 
 // pythonExports finds the functions of a module: what it defines, then what it makes by a call, then what it imports.
@@ -96,10 +96,11 @@ func pythonRegistered(app string) (all []Registration) {
 		}
 		for _, m := range decorated.FindAllStringSubmatch(text, 100) {
 			signature := function.HTTP
-			if m[1] == "cloud_event" {
+			if m[2] == "cloud_event" {
 				signature = function.CloudEvent
 			}
-			all = append(all, Registration{m[2], signature, file, "@functions_framework." + m[1] + " def " + m[2], m[1] == "typed"})
+			module := kit.Pick(strings.HasSuffix(m[1], "aio."), "aio.", "")
+			all = append(all, Registration{m[3], signature, file, "@functions_framework." + module + m[2] + " def " + m[3], m[2] == "typed"})
 		}
 	}
 	return all

@@ -91,6 +91,41 @@ func TestFunction_Conformance(t *testing.T) {
 	}
 }
 
+// A function that is async is waited for, by the framework's server for such: one of events would be answered with 200 and never run.
+func TestFunction_Async(t *testing.T) {
+	serve := functionRun(t, map[string]string{"handler.py": "async def handler(event): pass\n"}, "handler.py")
+	const wait = "import asyncio\nasync def handler(event):\n    await asyncio.sleep(0.001)\n    if event['type'] == 'fail': raise ValueError('of this call')\n"
+	s := serve(writeOutput + wait + "    e = dict(event.get_attributes())\n    if e['id'] != 'a-1': del e['time']\n    write({**e, 'data': event.data})\n").Ready()
+	functiontest.CloudEvents(t, s.URL, s.Dir)
+	functiontest.Refused(t, s.URL, s.Dir)
+	if status, body := s.Do("POST", "/", "", "ce-specversion: 1.0", "ce-id: 1", "ce-source: /b", "ce-type: fail"); status != 500 || !s.Wrote("ValueError: of this call") {
+		t.Errorf("%d %s\n%s", status, body, s.Output())
+	}
+	s.Stop()
+
+	serve = functionRun(t, map[string]string{"handler.py": "async def handler(request): pass\n"}, "handler.py")
+	s = serve(writeOutput + "import asyncio\nasync def handler(request):\n    write(await request.json())\n    await asyncio.sleep(1)\n    return 'ok'\n").Ready()
+	functiontest.HTTP(t, s.URL, s.Dir)
+	functiontest.Concurrent(t, s.URL, "application/json", `{"data":"hello"}`)
+	s.Stop()
+
+	// Declared to the framework: as one of its module for them, or as one of events; one of requests would get another request than it was written for.
+	const declared = "from functions_framework import aio, cloud_event, http\n"
+	serve = functionRun(t, map[string]string{"requirements.txt": "functions-framework==3.10.2\n", "main.py": declared + "@aio.http\nasync def hello(request): pass\n"}, "main.py")
+	s = serve(declared + "@aio.http\nasync def hello(request): return {'path': request.url.path}\n").Ready()
+	if status, body := s.Do("GET", "/x", ""); status != 200 || body != `{"path":"/x"}` {
+		t.Errorf("%d %s", status, body)
+	}
+	s.Stop()
+	if got := serve(declared + "@http\nasync def hello(request): pass\n").Ended(); !strings.Contains(got, "hello of main.py is async: declare it by @functions_framework.aio.http") {
+		t.Error(got)
+	}
+	serve = functionRun(t, map[string]string{"requirements.txt": "functions-framework==3.8.3\n", "main.py": declared[:len("from functions_framework import ")] + "cloud_event\n@cloud_event\ndef hello(e): pass\n"}, "main.py")
+	if got := serve("from functions_framework import cloud_event\n@cloud_event\nasync def hello(e): pass\n").Ended(); !strings.Contains(got, "hello of main.py is async, which functions-framework serves from version 3.9 on") {
+		t.Error(got)
+	}
+}
+
 // Functions of Knative of both kinds, and a handler of AWS Lambda, each by its own library.
 func TestFunction_Contracts(t *testing.T) {
 	const instance = "def new(): return F()\nclass F:\n    def start(self, cfg): print('started', flush=True)\n    def ready(self): return True, 'so ready'\n    async def handle(self, scope, receive, send):\n"

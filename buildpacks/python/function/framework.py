@@ -1,6 +1,9 @@
 """Serves a function by the Functions Framework: the app's own version of it, or the one beside this file."""
 
+import functools
+import inspect
 import os
+import sys
 
 import _gitd_common as common
 
@@ -12,8 +15,32 @@ os.environ.setdefault("FUNCTION_SIGNATURE_TYPE", signature)
 # The framework has four threads for each processor: on a small machine calls that wait for something else would wait for one another.
 os.environ.setdefault("THREADS", o.get("concurrency", "32"))
 
+from functions_framework import _function_registry as registry  # noqa: E402
 from functions_framework import create_app, exceptions  # noqa: E402
 from functions_framework._http import create_server  # noqa: E402
+
+find = registry.get_user_function
+
+
+def find_awaited(file, module, name):
+    """Finds the function. One that is async is for the framework's server for such: its other one calls it, waits for nothing, and says that all is well."""
+    function = find(file, module, name)
+    if not inspect.iscoroutinefunction(inspect.unwrap(function)) or name in getattr(registry, "ASGI_FUNCTIONS", ()):
+        return function
+    if not hasattr(registry, "ASGI_FUNCTIONS"):
+        sys.exit(f"{name} of {source} is async, which functions-framework serves from version 3.9 on: ask for a newer one, or make it def {name}")
+    if registry.REGISTRY_MAP.get(name) == "http":  # it was written for a request of Flask's
+        sys.exit(f"{name} of {source} is async: declare it by @functions_framework.aio.http, which gives it a request of Starlette's, or make it def {name}")
+    registry.ASGI_FUNCTIONS.add(name)
+
+    @functools.wraps(function)
+    async def awaited(*args):
+        return await function(*args)
+
+    return awaited
+
+
+registry.get_user_function = find_awaited
 
 try:
     app = create_app(target, source, signature)

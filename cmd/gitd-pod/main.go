@@ -1,6 +1,6 @@
 // Command gitd-pod is gitd's own program in containers on a cluster, and process 1 of each. In those of a build it runs the programs of the builder
 // image's lifecycle (internal/build/cluster/wire), in that of an attached run the command (internal/deploy/knative/stream), and in that of an app's
-// maintenance it answers requests, as in that which proves a domain to those who issue certificates.
+// maintenance it answers requests, or holds them, as in that which proves a domain to those who issue certificates.
 package main
 
 import (
@@ -22,6 +22,9 @@ func main() {
 	}
 	if os.Args[1] == stream.Run {
 		os.Exit(attached())
+	}
+	if os.Args[1] == stream.Hold {
+		os.Exit(hold(os.Args[2]))
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)

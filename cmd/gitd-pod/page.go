@@ -60,11 +60,8 @@ func answerPage(c net.Conn, name string, stopped bool) {
 		key, value, _ := strings.Cut(line, ":")
 		html = html || strings.EqualFold(key, "accept") && strings.Contains(value, "text/html")
 	}
-	kind, body := "text/plain", "the app "+name+" is being maintained: try again in a moment\n"
-	if html {
-		kind, body = "text/html", fmt.Sprintf(pageHTML, name)
-	}
-	retry := "Retry-After: 30\r\n"
+	kind, body := pageText(name, html)
+	retry := "Retry-After: " + pageRetry + "\r\n"
 	if stopped { // in the words of the platform on one machine
 		kind, body, retry = "text/plain", "the app "+name+" is stopped: no request starts it; its owner does: ps start "+name+"\n", ""
 	}
@@ -80,6 +77,17 @@ func answerPage(c net.Conn, name string, stopped bool) {
 		_ = tcp.CloseWrite()
 	}
 	_, _ = io.CopyN(io.Discard, c, pageDrain)
+}
+
+// pageRetry is when a client should come back, in seconds.
+const pageRetry = "30"
+
+// pageText is what the page of maintenance says, and its type.
+func pageText(name string, html bool) (kind, body string) {
+	if html {
+		return "text/html", fmt.Sprintf(pageHTML, name)
+	}
+	return "text/plain", "the app " + name + " is being maintained: try again in a moment\n"
 }
 
 const pageHTML = `<!doctype html>

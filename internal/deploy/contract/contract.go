@@ -85,6 +85,8 @@ func (s *suite) cases() []testCase {
 		{"canary without requests", s.unasked},
 		{"sticky split", s.sticky},
 		{"maintenance", s.maintenance},
+		{"held requests", s.held},
+		{"held requests over HTTP/2", s.heldHTTP2},
 		{"domains", s.domains},
 		{"failed first release", s.failedFirst},
 		{"scale to zero and back", s.zero},

@@ -3,7 +3,6 @@ package contract
 import (
 	"errors"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -56,7 +55,6 @@ func (s *suite) maintenance(t *testing.T) {
 	if all, err := p.Maintained(within(t)); err != nil || all["maintain"].By != "" {
 		t.Errorf("what is maintained: %+v, %v", all, err)
 	}
-	s.held(t, "maintain")
 }
 
 type discard struct{}
@@ -70,28 +68,4 @@ func (s *suite) maintained(t *testing.T, label string) {
 		code, _, err := s.get(within(t), label, "/")
 		return err == nil && code == http.StatusServiceUnavailable
 	})
-}
-
-// held: requests wait for the end of the maintenance, and then reach the app.
-func (s *suite) held(t *testing.T, name string) {
-	p := s.env.Platform
-	err := p.SetMaintenance(within(t), name, &deploy.Maintenance{Hold: time.Minute})
-	if !p.Can(deploy.HeldRequests) {
-		if app.CodeOf(err) != app.CodeInvalidInput {
-			t.Errorf("held requests: %v", err)
-		}
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wait sync.WaitGroup
-	for range 10 {
-		wait.Go(func() { s.want(t, name, "/", "v3") })
-	}
-	time.Sleep(200 * time.Millisecond)
-	if err := p.SetMaintenance(within(t), name, nil); err != nil {
-		t.Fatal(err)
-	}
-	wait.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,7 +18,7 @@ import (
 	"github.com/gitd-io/gitd/internal/deploy"
 )
 
-// Maintenance on a cluster is a revision of the Service that answers every request with 503, and has all the traffic that is not asked for by a tag. The
+// Maintenance on a cluster is a revision of the Service that answers every request with 503, or holds it (hold.go), and has all the traffic that is not asked for by a tag. The
 // traffic that the Service would have is kept in an annotation. Whatever reads the Service (find) sees that one, and whatever changes it (wanted) keeps
 // both: for rollouts, the Service is as it always is.
 const (
@@ -94,7 +95,7 @@ func mask(ctx context.Context, want, live *servingv1.Service) error {
 		want.Annotations = map[string]string{}
 	}
 	want.Annotations[maintenanceNote] = string(text)
-	want.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: want.Name + pageSuffix, Percent: ptr.Int64(100), LatestRevision: ptr.Bool(false)}}
+	want.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: kept.page(want.Name), Percent: ptr.Int64(100), LatestRevision: ptr.Bool(false)}}
 	for _, t := range kept.Traffic {
 		if t.Tag != "" {
 			t.Percent = ptr.Int64(0)
@@ -106,9 +107,6 @@ func mask(ctx context.Context, want, live *servingv1.Service) error {
 
 // SetMaintenance implements deploy.Platform.
 func (p *Platform) SetMaintenance(ctx context.Context, service string, m *deploy.Maintenance) error {
-	if m != nil && m.Hold > 0 {
-		return app.Errorf(app.CodeInvalidInput, "turn it on without a hold: clients get a page with 503", "requests cannot be held on a cluster: its ingress holds none")
-	}
 	defer p.lock(service)()
 	ctx = p.calling(ctx)
 	what := "turn the maintenance of " + service + " on"
@@ -136,30 +134,44 @@ func (p *Platform) setMaintenance(ctx context.Context, service string, m *deploy
 	if err != nil {
 		return err
 	}
-	if before == nil {
-		if err := p.startPage(ctx, svc); err != nil {
+	page, was := "", ""
+	var to *masked
+	if before != nil {
+		was = (&masked{Maintenance: *before}).page(service)
+	}
+	if m != nil {
+		to = &masked{Maintenance: *m}
+		page = to.page(service)
+	}
+	if page != was && m != nil {
+		if err := p.startPage(ctx, svc, to); err != nil {
 			return err
 		}
 	}
-	var to *masked
-	if m != nil {
-		to = &masked{Maintenance: *m}
+	if page != was && before != nil && before.Hold > 0 {
+		p.endHold(ctx, svc, was, page)
 	}
 	err = p.apply(context.WithValue(ctx, maskKey{}, to), svc, r, targets(svc))
-	if err != nil || m != nil {
+	if err != nil || was == "" || page == was {
 		return err
 	}
-	return p.removePage(ctx, svc.Namespace, service, service+pageSuffix)
+	return p.removePage(ctx, svc.Namespace, service, was)
 }
 
 // startPage makes the page's revision, and waits until it is up.
-func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service) error {
+func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service, m *masked) error {
 	image, err := p.podImage(ctx)
 	if err != nil {
 		return err
 	}
-	name := svc.Name + pageSuffix
-	page, r, err := p.pageOf(ctx, svc, name, image, nil)
+	name := m.page(svc.Name)
+	template := pageTemplate(name, image, nil)
+	if m.Hold > 0 {
+		if template, err = p.holdTemplate(svc, name, image, m.Hold); err != nil {
+			return err
+		}
+	}
+	page, r, err := p.pageOf(ctx, svc, template)
 	if err != nil {
 		return err
 	}
@@ -171,13 +183,13 @@ func (p *Platform) startPage(ctx context.Context, svc *servingv1.Service) error 
 		if errors.As(err, &start) {
 			err = app.Wrap(err, app.CodeUnavailable, "look at the pods of "+name, "the page of maintenance does not start: %v", start)
 		}
-		return errors.Join(err, p.backTo(ctx, svc))
+		return errors.Join(err, p.backTo(ctx, svc, name))
 	}
 	return nil
 }
 
-// backTo gives a Service the template again that it had, after the page did not start.
-func (p *Platform) backTo(ctx context.Context, svc *servingv1.Service) error {
+// backTo gives a Service the template again that it had, after a page did not start.
+func (p *Platform) backTo(ctx context.Context, svc *servingv1.Service, page string) error {
 	ctx = context.WithoutCancel(ctx)
 	r, err := newRelease(svc.Name, svc.Spec.Template)
 	if err != nil {
@@ -186,20 +198,26 @@ func (p *Platform) backTo(ctx context.Context, svc *servingv1.Service) error {
 	if err := p.apply(ctx, svc, r, targets(svc)); err != nil {
 		return err
 	}
-	return p.removePage(ctx, svc.Namespace, svc.Name, svc.Name+pageSuffix)
+	return p.removePage(ctx, svc.Namespace, svc.Name, page)
 }
 
-// pageOf returns a Service with the template of a page that gitd-pod answers with, and its release. What an older gitd has left of that name is removed.
-func (p *Platform) pageOf(ctx context.Context, svc *servingv1.Service, name, image string, args []string) (*servingv1.Service, *release, error) {
-	page := svc.DeepCopy()
-	page.Spec.Template = servingv1.RevisionTemplateSpec{}
-	page.Spec.Template.Name = name
-	page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "1", autoscaling.MaxScaleAnnotationKey: "3"}
-	page.Spec.Template.Spec.Containers = []corev1.Container{{Image: image, Args: args, Resources: corev1.ResourceRequirements{
+// pageTemplate is that of a page that gitd-pod answers with.
+func pageTemplate(name, image string, args []string) servingv1.RevisionTemplateSpec {
+	t := servingv1.RevisionTemplateSpec{}
+	t.Name = name
+	t.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "1", autoscaling.MaxScaleAnnotationKey: "3"}
+	t.Spec.Containers = []corev1.Container{{Image: image, Args: args, Resources: corev1.ResourceRequirements{
 		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("16Mi")}}}}
 	if args != nil { // of an app that is stopped: it costs nothing while no request comes
-		page.Spec.Template.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "0", autoscaling.MaxScaleAnnotationKey: "1"}
+		t.Annotations = map[string]string{autoscaling.MinScaleAnnotationKey: "0", autoscaling.MaxScaleAnnotationKey: "1"}
 	}
+	return t
+}
+
+// pageOf returns a Service with the template of a page, and its release. What is left of an older one of that name is removed.
+func (p *Platform) pageOf(ctx context.Context, svc *servingv1.Service, template servingv1.RevisionTemplateSpec) (*servingv1.Service, *release, error) {
+	page, name := svc.DeepCopy(), template.Name
+	page.Spec.Template = template
 	r, err := newRelease(svc.Name, page.Spec.Template)
 	if err != nil {
 		return nil, nil, err
@@ -217,7 +235,7 @@ func (p *Platform) pageOf(ctx context.Context, svc *servingv1.Service, name, ima
 
 // isPage says whether a revision is one of gitd's own pages.
 func isPage(service, revision string) bool {
-	return revision == service+pageSuffix || revision == service+stopSuffix
+	return revision == service+pageSuffix || revision == service+stopSuffix || strings.HasPrefix(revision, service+holdSuffix)
 }
 
 // removePage removes a page's revision, which gets no traffic any more.

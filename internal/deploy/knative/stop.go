@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -89,7 +90,7 @@ func (p *Platform) answerStopped(ctx context.Context, service string) error {
 	svc := &servingv1.Service{}
 	svc.Name = service
 	name := service + stopSuffix
-	page, r, err := p.pageOf(ctx, svc, name, image, []string{"page", "stopped"})
+	page, r, err := p.pageOf(ctx, svc, pageTemplate(name, image, []string{"page", "stopped"}))
 	if err != nil {
 		return err
 	}
@@ -113,8 +114,10 @@ func (p *Platform) endAll(ctx context.Context, service string) error {
 	if err != nil {
 		return err
 	}
+	pages := []string{service + stopSuffix, service + pageSuffix}
 	for name := range there {
 		if isPage(service, name) {
+			pages = append(pages, name)
 			continue
 		}
 		if err := p.remove(ctx, revisions, namespace, name); err != nil {
@@ -126,7 +129,7 @@ func (p *Platform) endAll(ctx context.Context, service string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
-	others := selector(serviceLabel, service) + "," + revisionLabel + "!=" + service + stopSuffix + "," + revisionLabel + "!=" + service + pageSuffix
+	others := selector(serviceLabel, service) + "," + revisionLabel + " notin (" + strings.Join(pages, ",") + ")"
 	if err := p.waitGone(ctx, namespace, others, deployments); err != nil {
 		return err
 	}

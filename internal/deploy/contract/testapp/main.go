@@ -128,6 +128,7 @@ func routes(id string) {
 		body, _ := io.ReadAll(r.Body) // before the answer begins: not everything on the way passes both at a time
 		fmt.Fprintf(w, "%s %s", r.Header.Get(r.URL.Query().Get("header")), body)
 	})
+	http.HandleFunc("/asked/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Method, " ", r.Host, r.RequestURI) })
 	http.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) { // a response that begins at once, and takes a while
 		ms, _ := strconv.Atoi(r.URL.Query().Get("ms"))
 		for end := time.Now().Add(time.Duration(ms) * time.Millisecond); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {

@@ -35,7 +35,7 @@ const (
 type holder struct {
 	stream.Holding
 	token   string
-	address func(revision string) string // where a revision answers
+	address func(stream.Share) string // where a revision answers
 	http1   http.RoundTripper
 	http2   http.RoundTripper
 	waiting atomic.Int64
@@ -51,10 +51,18 @@ func newHolder(how stream.Holding, token string) *holder {
 	one, two := &http.Protocols{}, &http.Protocols{}
 	one.SetHTTP1(true)
 	two.SetUnencryptedHTTP2(true)
-	return &holder{Holding: how, token: token, address: func(revision string) string { return revision + ":80" },
+	return &holder{Holding: how, token: token, address: serviceAddress,
 		http1: &http.Transport{DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 256, Protocols: one},
 		http2: &http.Transport{DialContext: dial, DisableCompression: true, Protocols: two},
 		stop:  make(chan struct{}), ended: make(chan struct{})}
+}
+
+// serviceAddress is that of the Service of Kubernetes that Knative makes for a revision; the one for HTTP/2 alone has another port.
+func serviceAddress(to stream.Share) string {
+	if to.HTTP2 {
+		return to.Revision + ":81"
+	}
+	return to.Revision + ":80"
 }
 
 // hold serves until SIGTERM, and what is under way after it.
@@ -166,27 +174,27 @@ func (h *holder) refuse(w http.ResponseWriter, q *http.Request) {
 
 // pass sends a request on, as it came.
 func (h *holder) pass(w http.ResponseWriter, q *http.Request) {
-	revision := h.draw()
+	to := h.draw()
 	transport := h.http1
-	if q.ProtoMajor == 2 {
+	if to.HTTP2 {
 		transport = h.http2
 	}
 	w.Header()["Content-Type"] = nil // net/http guesses one otherwise, where the app gives none
 	(&httputil.ReverseProxy{Transport: transport, FlushInterval: -1, ErrorLog: log.New(os.Stderr, "gitd-pod: ", 0),
 		Rewrite: func(p *httputil.ProxyRequest) {
-			to := &url.URL{Scheme: "http", Host: h.address(revision), Path: p.In.URL.Path, RawPath: p.In.URL.RawPath, RawQuery: p.In.URL.RawQuery, ForceQuery: p.In.URL.ForceQuery}
+			u := &url.URL{Scheme: "http", Host: h.address(to), Path: p.In.URL.Path, RawPath: p.In.URL.RawPath, RawQuery: p.In.URL.RawQuery, ForceQuery: p.In.URL.ForceQuery}
 			if strings.HasPrefix(p.In.RequestURI, "/") && !strings.HasPrefix(p.In.RequestURI, "//") {
 				path, _, _ := strings.Cut(p.In.RequestURI, "?")
-				to.Opaque = path // byte for byte
+				u.Opaque = path // byte for byte
 			}
-			p.Out.URL, p.Out.Host = to, p.In.Host
+			p.Out.URL, p.Out.Host = u, p.In.Host
 			for name, values := range p.In.Header {
 				if name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
 					p.Out.Header[name] = values
 				}
 			}
 			p.Out.Header.Set("Knative-Serving-Namespace", h.Namespace)
-			p.Out.Header.Set("Knative-Serving-Revision", revision)
+			p.Out.Header.Set("Knative-Serving-Revision", to.Revision)
 			if p.In.Header.Get("User-Agent") == "" {
 				p.Out.Header["User-Agent"] = nil
 			}
@@ -194,7 +202,7 @@ func (h *holder) pass(w http.ResponseWriter, q *http.Request) {
 }
 
 // draw picks a revision by the shares.
-func (h *holder) draw() string {
+func (h *holder) draw() stream.Share {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	total := int64(0)
@@ -204,8 +212,8 @@ func (h *holder) draw() string {
 	at := rand.Int64N(total)
 	for _, s := range h.shares {
 		if at -= s.Percent; at < 0 {
-			return s.Revision
+			return s
 		}
 	}
-	return h.shares[0].Revision
+	return h.shares[0]
 }

@@ -25,7 +25,7 @@ func TestHold(t *testing.T) {
 	}))
 	defer revision.Close()
 	h := newHolder(stream.Holding{Service: "shop", Namespace: "apps", Seconds: 60}, "secret")
-	h.address = func(string) string { return revision.Listener.Addr().String() }
+	h.address = func(stream.Share) string { return revision.Listener.Addr().String() }
 	holding := httptest.NewServer(h)
 	defer holding.Close()
 	ask := func(method, path, body, token string) *http.Response {
@@ -73,10 +73,40 @@ func TestHold(t *testing.T) {
 	ask("POST", "/", `[{"revision":"shop-v2","percent":10},{"revision":"shop-v3","percent":90}]`, "secret")
 	drawn := map[string]int{}
 	for range 1000 {
-		drawn[h.draw()]++
+		drawn[h.draw().Revision]++
 	}
 	if drawn["shop-v2"] < 40 || drawn["shop-v2"] > 200 || drawn["shop-v3"] < 700 {
 		t.Errorf("drawn: %v", drawn)
+	}
+}
+
+// TestHold_HTTP2: what came over HTTP/2 goes on over it.
+func TestHold_HTTP2(t *testing.T) {
+	both := &http.Protocols{}
+	both.SetUnencryptedHTTP2(true)
+	revision := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		_, _ = io.WriteString(w, q.Proto+" "+q.Host+q.RequestURI)
+	}))
+	revision.Config.Protocols = both
+	revision.Start()
+	defer revision.Close()
+	h := newHolder(stream.Holding{Service: "shop", Namespace: "apps", Seconds: 60}, "secret")
+	h.address = func(stream.Share) string { return revision.Listener.Addr().String() }
+	h.shares = []stream.Share{{Revision: "shop-v1", Percent: 100, HTTP2: true}}
+	close(h.ended)
+	holding := httptest.NewUnstartedServer(h)
+	holding.Config.Protocols = both
+	holding.Start()
+	defer holding.Close()
+	q, _ := http.NewRequest("GET", holding.URL+"/a%2Fb?x=1;y=%zz", nil)
+	q.Host = "shop.example.com"
+	res, err := (&http.Transport{Protocols: both}).RoundTrip(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); err != nil || string(b) != "HTTP/2.0 shop.example.com/a%2Fb?x=1;y=%zz" {
+		t.Errorf("%d %q, %v", res.StatusCode, b, err)
 	}
 }
 

@@ -6,7 +6,6 @@ type Ability string
 // The abilities.
 const (
 	StickySplits Ability = "sticky splits" // a client stays with its side of a split, by a cookie
-	HeldRequests Ability = "held requests" // requests wait while maintenance is on
 	// WildcardDomains are domains with "*.", which stand for all names with one label more.
 	WildcardDomains Ability = "wildcard domains"
 )

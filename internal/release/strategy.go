@@ -25,9 +25,6 @@ func (l *launch) follow(s project.Descriptor) {
 // canFollow fails, before anything is built, where the platform cannot give a release its traffic as it is asked to.
 func (d *deployment) canFollow(ctx context.Context, s project.Descriptor) error {
 	r := s.Rollout
-	if s.Release.Hold > 0 && !d.m.o.Platform.Can(deploy.HeldRequests) {
-		return app.Errorf(app.CodeInvalidInput, "write maintenance = \"page\" into project.toml", "maintenance = %q under [io.gitd.release] is not possible on a cluster: its ingress holds no requests", "hold")
-	}
 	if r.Strategy != app.Canary {
 		return nil
 	}

@@ -100,5 +100,5 @@ func (p *Platform) gatewayCounters(ctx context.Context, pod string, names map[st
 	return nil
 }
 
-// Can implements deploy.Platform: Knative's ingresses draw each request by itself; a Pod of gitd's holds them.
-func (p *Platform) Can(a deploy.Ability) bool { return a == deploy.HeldRequests }
+// Can implements deploy.Platform: Knative's ingresses draw each request by itself.
+func (p *Platform) Can(deploy.Ability) bool { return false }

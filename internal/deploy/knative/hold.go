@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"knative.dev/networking/pkg/apis/networking"
 	"knative.dev/pkg/ptr"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -74,14 +75,20 @@ func (p *Platform) holdTemplate(svc *servingv1.Service, name, image string, hold
 
 // endHold has what was held go to next, or where the Service's traffic goes, from now on. Where what holds is not reached its requests end with it, and the caller is told.
 func (p *Platform) endHold(ctx context.Context, svc *servingv1.Service, page, next string) {
-	var shares []stream.Share
-	for _, t := range targets(svc) {
-		if percent := ptr.Int64Value(t.Percent); percent > 0 {
-			shares = append(shares, stream.Share{Revision: t.RevisionName, Percent: percent})
-		}
+	there, err := p.revisions(ctx, p.namespace(svc.Name), svc.Name)
+	if err != nil {
+		p.tell(ctx, "the requests that %s holds are lost: %v", page, err)
+		return
 	}
+	to := targets(svc)
 	if next != "" {
-		shares = []stream.Share{{Revision: next, Percent: 100}}
+		to = []servingv1.TrafficTarget{{RevisionName: next, Percent: ptr.Int64(100)}}
+	}
+	var shares []stream.Share
+	for _, t := range to {
+		if rev, percent := there[t.RevisionName], ptr.Int64Value(t.Percent); percent > 0 && rev != nil {
+			shares = append(shares, stream.Share{Revision: t.RevisionName, Percent: percent, HTTP2: rev.GetProtocol() == networking.ProtocolH2C})
+		}
 	}
 	if err := p.sayShares(ctx, svc, page, shares); err != nil {
 		p.tell(ctx, "the requests that %s holds are lost: %v", page, err)

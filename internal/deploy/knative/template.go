@@ -118,6 +118,9 @@ func (p *Platform) clusterTemplate(r *release, service string) (servingv1.Revisi
 		t.Labels = map[string]string{}
 	}
 	maps.Copy(t.Labels, r.labels(service))
+	if t.Spec.ResponseStartTimeoutSeconds == nil { // Knative would have an answer begin within 300 s, whatever the timeout; and what it adds by itself to a Service stays there for the next revision
+		t.Spec.ResponseStartTimeoutSeconds = t.Spec.TimeoutSeconds
+	}
 	p.giveSink(&t.Spec.PodSpec, r)
 	return t, p.harden(&t.Spec.PodSpec, r.environment(r.config()))
 }

@@ -20,4 +20,5 @@ const (
 type Share struct {
 	Revision string `json:"revision"`
 	Percent  int64  `json:"percent"`
+	HTTP2    bool   `json:"http2,omitempty"` // it speaks HTTP/2 alone
 }

@@ -57,11 +57,6 @@ func TestHold(t *testing.T) {
 	if len(got) != 0 {
 		t.Fatal("it did not wait")
 	}
-	for _, bad := range []string{"", "{", "[]", `[{"revision":"shop-v1","percent":0}]`} {
-		if res := ask("POST", "/", bad, "secret"); res.StatusCode != http.StatusBadRequest {
-			t.Errorf("shares %q: %d", bad, res.StatusCode)
-		}
-	}
 	if res := ask("POST", "/", `[{"revision":"shop-v2","percent":100}]`, "secret"); res.StatusCode != http.StatusNoContent {
 		t.Errorf("the end: %d", res.StatusCode)
 	}
@@ -70,7 +65,28 @@ func TestHold(t *testing.T) {
 	if is := <-got; is != want {
 		t.Errorf("the revision got\n%s, not\n%s", is, want)
 	}
-	ask("POST", "/", `[{"revision":"shop-v2","percent":10},{"revision":"shop-v3","percent":90}]`, "secret")
+}
+
+// TestHold_Shares: what cannot be divided is refused, and requests go by the newest shares.
+func TestHold_Shares(t *testing.T) {
+	h := newHolder(stream.Holding{Service: "shop", Seconds: 60}, "secret")
+	tell := func(shares string) int {
+		q := httptest.NewRequest("POST", "/", strings.NewReader(shares))
+		q.Header.Set(stream.HoldHeader, "secret")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, q)
+		return w.Code
+	}
+	for _, bad := range []string{"", "{", "[]", `[{"revision":"shop-v1","percent":0}]`} {
+		if code := tell(bad); code != http.StatusBadRequest {
+			t.Errorf("shares %q: %d", bad, code)
+		}
+	}
+	for _, good := range []string{`[{"revision":"shop-v1","percent":100}]`, `[{"revision":"shop-v2","percent":10},{"revision":"shop-v3","percent":90}]`} {
+		if code := tell(good); code != http.StatusNoContent {
+			t.Errorf("shares %q: %d", good, code)
+		}
+	}
 	drawn := map[string]int{}
 	for range 1000 {
 		drawn[h.draw().Revision]++

@@ -43,7 +43,7 @@ func (c *session) config() *cobra.Command {
 		}
 		return operation.Config.Declaration
 	})
-	config.AddCommand(c.setConfig(), c.unsetConfig(), c.exportConfig(), c.diffConfig(), c.rekeyConfig())
+	config.AddCommand(c.setConfig(), c.unsetConfig(), c.getConfig(), c.exportConfig(), c.diffConfig(), c.rekeyConfig())
 	return config
 }
 
@@ -178,7 +178,7 @@ func (c *session) readVariables(out io.Writer, words []string, file string) (sec
 	for _, w := range words {
 		name, value, ok := strings.Cut(w, "=")
 		if !ok { // it may be a value: it is not repeated
-			return nil, app.Errorf(app.CodeInvalidInput, "give NAME=VALUE, in quotes where the value has spaces", "an argument has no =: %s that begins with %q", app.Count(len(w), "character"), app.Clip(app.Plain(w), 2))
+			return nil, app.Errorf(app.CodeInvalidInput, "give NAME=VALUE, in quotes where the value has spaces; over SSH in two pairs: \"NAME='VALUE'\"", "an argument has no =: %s that begins with %q", app.Count(len(w), "character"), app.Clip(app.Plain(w), 2))
 		}
 		if err := secret.CheckName(name); err != nil {
 			return nil, err
@@ -256,6 +256,25 @@ func (c *session) changeConfig(cmd *cobra.Command, name string, o operation.Oper
 		in.Log.Detail("kept for the next release of %s: configuration %d", name, done.Version)
 	}
 	return nil
+}
+
+func (c *session) getConfig() *cobra.Command {
+	get := c.declare(operation.GetConfig.Declaration, "", nil)
+	get.Long = "Print the value of one variable of an app's configuration, with a line feed behind it: the current one, also where it waits for the next release.\n\n" +
+		"This takes the right to change it."
+	inJSON := asJSON(get)
+	get.RunE = func(cmd *cobra.Command, args []string) error {
+		v, err := operation.GetConfig.Do(cmd.Context(), c.services, c.caller, operation.OneVariable{OfApp: operation.OfApp{App: args[0]}, Name: args[1]})
+		if err != nil {
+			return err
+		}
+		if *inJSON {
+			return printJSON(cmd.OutOrStdout(), v)
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), *v.Value)
+		return err
+	}
+	return get
 }
 
 func (c *session) exportConfig() *cobra.Command {

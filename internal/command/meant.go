@@ -69,6 +69,16 @@ func meant(root *cobra.Command, word string) string {
 	return found
 }
 
+// subcommands are the names of c's commands that are shown.
+func subcommands(c *cobra.Command) (names []string) {
+	for _, sub := range c.Commands() {
+		if !sub.Hidden {
+			names = append(names, sub.Name())
+		}
+	}
+	return names
+}
+
 // subcommand returns the path of c's command with this name; "" where it has none that is shown.
 func subcommand(c *cobra.Command, name string) string {
 	for _, sub := range c.Commands() {

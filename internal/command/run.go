@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/gitd-io/gitd/internal/app"
@@ -45,6 +46,9 @@ func (c *session) run() *cobra.Command {
 		case ran.OutOfMemory != "":
 			fmt.Fprintf(cmd.ErrOrStderr(), "gitd: the command was killed at its memory limit of %s\n", ran.OutOfMemory)
 		}
+		if *ran.Status == noSuchCommand && wantsShell(in.Command) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "gitd: run starts a program, not a shell. What a shell does (cd, exit, &&, |, $NAME) takes one: run %s -- bash -c '…', over SSH in two pairs of quotes: \"'…'\"\n", app.Plain(args[0]))
+		}
 		if *ran.Status != 0 {
 			return ExitStatus(*ran.Status)
 		}
@@ -59,6 +63,23 @@ func (c *session) run() *cobra.Command {
 	f.BoolVar(&tty, "tty", false, "with a terminal, or not at all")
 	f.BoolVar(&noTTY, "no-tty", false, "without a terminal, also where the client has one")
 	return run
+}
+
+// noSuchCommand is the exit status of a command that is not there, as a shell has it.
+const noSuchCommand = 127
+
+// shellWords are commands and operators that shells know, and no program does.
+var shellWords = map[string]bool{"cd": true, "exit": true, "export": true, "source": true, ".": true, "ulimit": true, "umask": true, "unset": true, "set": true, "eval": true,
+	"exec": true, "alias": true, "if": true, "for": true, "while": true, "&&": true, "||": true, "|": true, ";": true, ">": true, ">>": true, "<": true, "2>&1": true}
+
+// wantsShell says whether a command is one for a shell, more or less.
+func wantsShell(command []string) bool {
+	for i, w := range strings.Fields(strings.Join(command, " ")) {
+		if shellWords[w] && (i == 0 || strings.ContainsAny(w, "&|;<>")) || strings.HasSuffix(w, ";") || i == 0 && strings.HasPrefix(w, "$") {
+			return true
+		}
+	}
+	return false
 }
 
 // streams gives a run what its client has: a terminal, or three streams.

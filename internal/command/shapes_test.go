@@ -25,7 +25,7 @@ var shapes = []struct {
 	do   any
 }{
 	{"apps", operation.Apps.Do}, {"apps APP", operation.ShowApp.Do}, {"previews APP", operation.Previews.Do},
-	{"config APP", operation.Config.Do}, {"config diff APP vN vM", operation.DiffConfig.Do},
+	{"config APP", operation.Config.Do}, {"config get APP NAME", operation.GetConfig.Do}, {"config diff APP vN vM", operation.DiffConfig.Do},
 	{"releases APP", operation.Releases.Do}, {"release APP vN, wait APP", operation.ShowRelease.Do}, {"rebase --all, rebase APP", operation.RebaseAll.Do}, {"abort APP", operation.Abort.Do},
 	{"traffic APP", operation.Traffic.Do}, {"maintenance APP", operation.Maintenance.Do},
 	{"ps APP", operation.PS.Do}, {"jobs APP", operation.Jobs.Do}, {"jobs show APP JOB", operation.ShowJob.Do}, {"schedules APP", operation.Schedules.Do},

@@ -90,6 +90,9 @@ func Takes(line string) cobra.PositionalArgs {
 			if sub := subcommand(c, left); sub != "" {
 				return app.Errorf(app.CodeInvalidInput, "name the app last: "+app.Plain(app.Clip(sub+" "+args[0], 100)), "%s does not take so many arguments: %q is left over", path, left)
 			}
+			if subs := subcommands(c); len(subs) > 0 {
+				return app.Errorf(app.CodeInvalidInput, "its commands are "+strings.Join(subs, ", ")+"; see how: gitd help "+path, "%s does not take so many arguments: %q is left over", path, left)
+			}
 			return fmt.Errorf("%s does not take so many arguments: %q is left over", path, left)
 		}
 		return nil

@@ -62,6 +62,34 @@ var ConfigValues = Operation[OfApp, AppConfig]{
 	},
 }
 
+// OneVariable names a variable of an app's configuration.
+type OneVariable struct {
+	OfApp
+	Name string
+}
+
+// GetConfig returns one variable of an app's configuration, with its value.
+var GetConfig = Operation[OneVariable, ConfigVariable]{
+	Declaration{Name: "config get", Args: "APP NAME", Does: "Print the value of one variable of an app's configuration", Verb: app.VerbChange, Needs: NeedsStore},
+	func(ctx context.Context, c call, in OneVariable) (ConfigVariable, error) {
+		shown, current, err := c.config(ctx)
+		if err != nil {
+			return ConfigVariable{}, err
+		}
+		i := slices.IndexFunc(shown.Variables, func(v ConfigVariable) bool { return v.Name == in.Name && v.State != removed })
+		if i < 0 {
+			return ConfigVariable{}, app.Errorf(app.CodeNotFound, "see what is set: gitd config "+c.app, "%s has no variable %s", c.app, app.Plain(app.Clip(in.Name, 100)))
+		}
+		values, err := c.Config.Open(c.app, current)
+		value := string(values[in.Name])
+		shown.Variables[i].Value = &value
+		return shown.Variables[i], err
+	},
+}
+
+// removed is the State of what goes with the next release.
+const removed = "removed"
+
 // ExportConfig returns the values of an app's configuration.
 var ExportConfig = Operation[OfApp, secret.Values]{
 	Declaration{Name: "config export", Args: "APP", Does: "Print the configuration of an app as a .env file", Verb: app.VerbChange, Needs: NeedsStore},
@@ -108,7 +136,7 @@ func (c call) config(ctx context.Context) (shown AppConfig, current app.Configur
 	}
 	for _, v := range serves.Variables {
 		if current.Variable(v.Name) == nil {
-			shown.Variables = append(shown.Variables, ConfigVariable{Variable: v, State: "removed"})
+			shown.Variables = append(shown.Variables, ConfigVariable{Variable: v, State: removed})
 		}
 	}
 	slices.SortStableFunc(shown.Variables, func(a, b ConfigVariable) int { return strings.Compare(a.Name, b.Name) })

@@ -43,7 +43,11 @@ func get(ctx context.Context, c *http.Client, host, path string) (answer, error)
 		return answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	const most = 16 << 20
+	b, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
+	if err == nil && len(b) > most { // what is cut off here would be judged as missing
+		err = fmt.Errorf("the answer is longer than %d bytes", most)
+	}
 	return answer{resp.StatusCode, string(b)}, err
 }
 

@@ -276,12 +276,15 @@ func (b Buildpack) moduleAndFunction(app string, env kit.Env, cache *kit.Cache) 
 	return m, f, err
 }
 
-// targets are the programs to build: the one that serves the function first, and those that the Procfile names.
-func (b Buildpack) targets(app string, m mod, f *fn, env kit.Env, procs []procfile.Process) ([]target, error) {
+// targets are the programs to build: the one that serves the function first, and those that the Procfile names. root is the app, app the module's folder in it.
+func (b Buildpack) targets(root, app string, m mod, f *fn, env kit.Env, procs []procfile.Process) ([]target, error) {
 	if f == nil {
 		return chooseTargets(app, m, env.Words("BP_GO_TARGETS"), procs)
 	}
-	f.Tell(b.Out, app)
+	if t, err := functions.ReadTemplate(root, language, false); err == nil && t != nil && f.Contract == function.Lambda {
+		f.Env = t.Env
+	}
+	f.Tell(b.Out, root)
 	mains, err := findMains(app, m) // before there is one more
 	if err != nil {
 		return nil, err

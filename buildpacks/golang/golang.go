@@ -198,7 +198,7 @@ func (b Buildpack) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
-	targets, err := b.targets(app, m, f, env, procs)
+	targets, err := b.targets(ctx.Application.Path, app, m, f, env, procs)
 	if err != nil {
 		return result, err
 	}

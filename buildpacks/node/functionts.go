@@ -1,6 +1,7 @@
 package node
 
 import (
+	_ "embed" // the program that looks at sources
 	"path/filepath"
 	"slices"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	functions "github.com/gitd-io/gitd/buildpacks/internal/function"
 	"github.com/gitd-io/gitd/buildpacks/internal/kit"
 	"github.com/gitd-io/gitd/internal/function"
-	"github.com/gitd-io/gitd/internal/pattern"
 )
 
 func isTypeScript(file string) bool {
@@ -33,8 +33,9 @@ func (b *build) scriptSource(f *functions.Found) (string, error) {
 	if !isTypeScript(source) {
 		return source, nil
 	}
-	if main := b.pkg.Main; b.pkg.HasBuild() && main != "" && kit.IsFile(b.app, main) && !isTypeScript(main) {
-		return filepath.Clean(main), nil
+	if made := b.madeOf(source); made != "" {
+		kit.Say(b.Out, "%s runs as the build made it: %s", source, made)
+		return made, nil
 	}
 	why := b.needsBundle(f)
 	if why == "" {
@@ -60,10 +61,34 @@ func (b *build) scriptSource(f *functions.Found) (string, error) {
 	return to, err
 }
 
+// madeOf is the file that the app's build made of a source: main of package.json, or where its compiler writes; "" for none.
+func (b *build) madeOf(source string) string {
+	if !b.pkg.HasBuild() {
+		return ""
+	}
+	files := []string{b.pkg.Main}
+	if dir := outDir.FindStringSubmatch(kit.Text(b.app, "tsconfig.json")); dir != nil {
+		base := strings.TrimSuffix(source, filepath.Ext(source))
+		_, below, _ := strings.Cut(base, "/") // the compiler leaves out the folder that all sources have in common
+		for _, name := range []string{base, below} {
+			files = append(files, filepath.Join(dir[1], name+".js"), filepath.Join(dir[1], name+".mjs"), filepath.Join(dir[1], name+".cjs"))
+		}
+	}
+	for _, f := range files {
+		if f != "" && kit.IsFile(b.app, f) && !isTypeScript(f) {
+			return filepath.Clean(f)
+		}
+	}
+	return ""
+}
+
 // stripping are the versions of Node.js that run TypeScript as it is.
 const stripping = ">=22.18.0 <23.0.0 || >=23.6.0"
 
-var relativeImport = pattern.New(`(?m)\b(?:from|import|require\()\s*['"](\.{1,2}/[^'"]+)['"]`)
+// strips says of a source in TypeScript, and of those that it imports, why Node.js cannot run it as it is; nothing where it can.
+//
+//go:embed strips.cjs
+var strips string
 
 // needsBundle says why Node.js cannot run a source in TypeScript; "" where it can.
 func (b *build) needsBundle(f *functions.Found) string {
@@ -76,15 +101,10 @@ func (b *build) needsBundle(f *functions.Found) string {
 	if strings.Contains(kit.Text(b.app, "tsconfig.json"), `"paths"`) {
 		return "tsconfig.json has paths"
 	}
-	for _, m := range relativeImport.FindAllStringSubmatch(kit.Text(b.app, f.Source), 200) {
-		if !kit.IsFile(b.app, filepath.Dir(f.Source), m[1]) {
-			return "it imports " + m[1] + " without the ending of that file"
-		}
+	argv := []string{filepath.Join(filepath.Dir(b.node.exe), "node"), "--disable-warning=ExperimentalWarning", "-e", strips, f.Source}
+	why, err := kit.Cmd{Args: argv, Dir: b.app, Env: b.env, Out: &kit.Tail{Limit: 1 << 10}}.Output()
+	if err != nil {
+		return "it cannot be read by Node.js"
 	}
-	check := "require('node:module').stripTypeScriptTypes(require('node:fs').readFileSync(process.argv[1], 'utf8'))"
-	argv := []string{filepath.Join(filepath.Dir(b.node.exe), "node"), "--disable-warning=ExperimentalWarning", "-e", check, filepath.Join(b.app, f.Source)}
-	if _, err := (kit.Cmd{Args: argv, Env: b.env, Out: &kit.Tail{Limit: 1 << 10}}).Output(); err != nil {
-		return "it has syntax that is more than types"
-	}
-	return ""
+	return strings.TrimSpace(string(why))
 }

@@ -21,7 +21,7 @@ type Found struct {
 	Source   string            // the file that has it, or its folder where the contract is of a folder; relative to the app
 	Evidence string            // what says so, in words: "handler.py: def handle(event)"
 	Also     []Other           // contracts that the app fits as well
-	Env      map[string]string // of func.yaml: plain values
+	Env      map[string]string // of func.yaml or a template: plain values
 	Typed    bool              // it is registered as one that takes and returns a value
 	Own      string            // the line by which the app starts the framework itself; "" where the buildpack starts it
 }
@@ -156,6 +156,9 @@ func (q *question) settle(f *Found) error {
 		if f.Signature, err = LambdaSignature(q.s.Signature); err != nil {
 			return err
 		}
+		if t, err := readTemplate(q.app, false); err == nil && t != nil {
+			f.Env = t.env
+		}
 		return q.runs(f)
 	}
 	return nil
@@ -211,7 +214,8 @@ func (f *Found) Tell(out io.Writer, app string) {
 	for _, o := range f.Also {
 		kit.Say(out, "It also fits %s, by %s; to choose that: [io.gitd.function] contract = %q in project.toml", names[o.Contract], o.Evidence, o.Contract)
 	}
-	for _, name := range unresolved(app) {
-		kit.Say(out, "Warning: func.yaml takes %s from a cluster's secrets or variables: set it by config set", name)
+	file, unset := f.unresolved(app)
+	for _, name := range unset {
+		kit.Say(out, "Warning: %s takes %s from what is not in the repository: set it by config set", file, name)
 	}
 }

@@ -77,7 +77,7 @@ var apps = []struct {
 		"functions-framework onFile event by [io.gitd.function] in project.toml; fn/index.ts: export const onFile = (data: object, context: Context): void"},
 
 	{"knative", "nodejs", files{"func.yaml": "runtime: node\ninvoke: cloudevent\nrun:\n  envs:\n  - {name: A, value: b}\n  - {name: S, value: '{{ secret:x:y }}'}\n", "index.js": "const handle = async (context, event) => {}\nmodule.exports = { handle, init: () => {} };"}, "",
-		"knative handle cloudevent by func.yaml; index.js: module.exports = { handle } env map[A:b]"},
+		"knative handle cloudevent by func.yaml; index.js: module.exports = { handle } env map[A:b] unset func.yaml: S"},
 	{"knative by its shape", "nodejs", files{"index.mjs": "export const handle = async (context, body) => body"}, "", "knative handle http by index.mjs: export const handle = async (context, body)"},
 	{"knative for another language", "nodejs", files{"func.yaml": "runtime: python\n", "index.js": "exports.handle = (context) => {}"}, "", ""},
 	{"knative without a function", "nodejs", files{"func.yaml": "runtime: node\n", "index.js": "exports.other = 1\nexports.run = () => {}"}, "",
@@ -109,12 +109,14 @@ var apps = []struct {
 	{"lambda, a stream", "nodejs", files{"app.js": "exports.handler = awslambda.streamifyResponse(async (event, out, context) => {})"}, `{"handler":"app.handler"}`,
 		"lambda app.handler by [io.gitd.function] in project.toml; app.js: exports.handler = awslambda.streamifyResponse(async (event, out, context) at 1"},
 	{"lambda by a template", "nodejs", files{"template.yaml": samNode, "src/app.mjs": "export const lambdaHandler = async (event, context) => {}"}, "",
-		"lambda src/app.lambdaHandler by template.yaml: Hello, Handler app.lambdaHandler; src/app.mjs: export const lambdaHandler = async (event, context) at 1"},
+		"lambda src/app.lambdaHandler by template.yaml: Hello, Handler app.lambdaHandler; src/app.mjs: export const lambdaHandler = async (event, context) at 1 unset template.yaml: TABLE"},
+	{"lambda by a template, with variables", "nodejs", files{"template.yaml": "Globals: {Function: {Runtime: nodejs22.x, Environment: {Variables: {STAGE: test, PORTION: 5, KEY: !Ref Key}}}}\nResources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Properties: {Handler: app.handler, Environment: {Variables: {STAGE: live, EMPTY: \"\", SECRET: '{{resolve:ssm:x}}'}}}\n", "app.mjs": "export const handler = async (event) => {}"}, "",
+		"lambda app.handler by template.yaml: Hello, Handler app.handler; app.mjs: export const handler = async (event) at 1 env map[EMPTY: PORTION:5 STAGE:live] unset template.yaml: KEY, SECRET"},
 	{"two functions in a template", "nodejs", files{"template.yaml": samNode + strings.TrimPrefix(strings.ReplaceAll(samNode, "Hello", "Bye"), "Resources:\n"), "src/app.mjs": "export const lambdaHandler = 1"}, "", ""},
 	{"two contracts", "nodejs", files{"func.yaml": "runtime: node", "template.yaml": strings.ReplaceAll(samNode, "src/", "."), "index.js": "exports.handle = (context, body) => {}", "app.mjs": "export const lambdaHandler = async (event) => {}"}, "",
 		"knative handle http by func.yaml; index.js: exports.handle = (context, body) also lambda by template.yaml: Hello, Handler app.lambdaHandler; app.mjs: export const lambdaHandler = async (event)"},
 	{"two contracts, chosen", "nodejs", files{"func.yaml": "runtime: node", "template.yaml": strings.ReplaceAll(samNode, "src/", "."), "index.js": "exports.handle = (context, body) => {}", "app.mjs": "export const lambdaHandler = async (event) => {}"}, `{"contract":"lambda"}`,
-		"lambda app.lambdaHandler by template.yaml: Hello, Handler app.lambdaHandler; app.mjs: export const lambdaHandler = async (event) at 1 also knative by func.yaml; index.js: exports.handle = (context, body)"},
+		"lambda app.lambdaHandler by template.yaml: Hello, Handler app.lambdaHandler; app.mjs: export const lambdaHandler = async (event) at 1 also knative by func.yaml; index.js: exports.handle = (context, body) unset template.yaml: TABLE"},
 
 	{"bare", "nodejs", files{"handler.js": "module.exports = (req, res) => { res.send('hi') }"}, "", "functions-framework default http by handler.js: module.exports = (req, res)"},
 	{"bare, event", "nodejs", files{"handler.ts": "import type { X } from './x'\nexport async function handler(event: CloudEvent<string>): Promise<void> {\n}"}, "", "functions-framework handler cloudevent by handler.ts: export async function handler(event: CloudEvent<string>)"},
@@ -157,7 +159,8 @@ func TestFind(t *testing.T) {
 	for _, a := range apps {
 		t.Run(a.language+"/"+a.name, func(t *testing.T) {
 			l := map[string]func(server, program, starts func(string) string) Language{"nodejs": NodeJS, "python": Python}[a.language](server, program, starts)
-			f, err := Find(write(t, a.files), kit.Env{catalog.FunctionVariable: a.settings}, l)
+			app := write(t, a.files)
+			f, err := Find(app, kit.Env{catalog.FunctionVariable: a.settings}, l)
 			got := ""
 			switch {
 			case err != nil:
@@ -172,6 +175,9 @@ func TestFind(t *testing.T) {
 				}
 				if len(f.Env) > 0 {
 					got += fmt.Sprintf(" env %v", f.Env)
+				}
+				if file, names := f.unresolved(app); len(names) > 0 {
+					got += " unset " + file + ": " + strings.Join(names, ", ")
 				}
 			}
 			if got != a.want {

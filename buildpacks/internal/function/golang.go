@@ -17,7 +17,10 @@ func ReadManifest(app, language string, said bool) (*Manifest, error) {
 }
 
 // Template is the function of a SAM template.
-type Template struct{ File, Name, Handler, Source string }
+type Template struct {
+	File, Name, Handler, Source string
+	Env                         map[string]string // variables with plain values
+}
 
 // ReadTemplate reads the SAM template of the app; nil where there is none with one function of the language, or, unless project.toml has said
 // that the app is a function, not a template at all.
@@ -26,5 +29,5 @@ func ReadTemplate(app, language string, said bool) (*Template, error) {
 	if err != nil || t == nil || !t.isFor(language) {
 		return nil, err
 	}
-	return &Template{t.file, t.name, t.handler, t.source}, nil
+	return &Template{t.file, t.name, t.handler, t.source, t.env}, nil
 }

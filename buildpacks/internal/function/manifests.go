@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -108,23 +109,33 @@ func (y *funcYAML) env() map[string]string {
 	return env
 }
 
-// unresolved are the variables of func.yaml whose values are not plain.
-func unresolved(app string) (names []string) {
+// unresolved are the variables whose values are not plain, and the file that has them.
+func (f *Found) unresolved(app string) (file string, names []string) {
+	if f.Contract == function.Lambda {
+		t, err := readTemplate(app, false)
+		if err != nil || t == nil {
+			return "", nil
+		}
+		return t.file, t.unset
+	}
 	y, err := readFuncYAML(app, false)
 	if err != nil || y == nil {
-		return nil
+		return "", nil
 	}
 	for _, e := range append(y.Envs, y.Run.Envs...) {
 		if strings.Contains(e.Value, "{{") {
 			names = append(names, e.Name)
 		}
 	}
-	return names
+	return "func.yaml", names
 }
 
 // template is the function of a SAM template.
 type template struct {
 	file, name, handler, runtime, source string
+
+	env   map[string]string // its variables with plain values
+	unset []string          // those with others
 }
 
 // templateFiles are the names of a SAM template.
@@ -145,13 +156,34 @@ func readTemplate(app string, said bool) (*template, error) {
 			}
 			p := child(r, "Properties")
 			get := func(key string) string { return cmp.Or(text(child(p, key)), text(child(global, key))) }
-			found = append(found, template{file, name, get("Handler"), get("Runtime"), filepath.Clean(cmp.Or(get("CodeUri"), "."))})
+			t := template{file: file, name: name, handler: get("Handler"), runtime: get("Runtime"), source: filepath.Clean(cmp.Or(get("CodeUri"), "."))}
+			t.variables(global)
+			t.variables(p)
+			found = append(found, t)
 		})
 		if len(found) == 1 && filepath.IsLocal(found[0].source) {
 			return &found[0], nil
 		}
 	}
 	return nil, nil
+}
+
+// variables adds those that the properties of a function have. What a stack or a store of secrets would put in is not known.
+func (t *template) variables(properties *yaml.Node) {
+	each(child(child(properties, "Environment"), "Variables"), func(name string, v *yaml.Node) {
+		t.unset = slices.DeleteFunc(t.unset, func(n string) bool { return n == name })
+		if v.Kind != yaml.ScalarNode || !strings.HasPrefix(v.Tag, "!!") || strings.Contains(v.Value, "{{") {
+			t.unset = append(t.unset, name)
+			return
+		}
+		if t.env == nil {
+			t.env = map[string]string{}
+		}
+		t.env[name] = v.Value
+	})
+	for _, name := range t.unset {
+		delete(t.env, name)
+	}
 }
 
 // isFor tells whether the function is of a language.

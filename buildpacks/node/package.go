@@ -89,12 +89,7 @@ func ReadPackage(app string) (*Package, error) {
 
 // programAlone finds a program without a package.json, where nothing else makes the app one of pages or of another language.
 func programAlone(app string) string {
-	for _, f := range []string{"index.html", "requirements.txt", "pyproject.toml", "go.mod", "main.py", "app.py"} {
-		if kit.Exists(app, f) {
-			return ""
-		}
-	}
-	if kit.OtherLanguage(app).Name != "" {
+	if kit.HasManifest(app) || kit.OtherLanguage(app).Name != "" || kit.IsFile(app, "main.py") || kit.IsFile(app, "app.py") {
 		return ""
 	}
 	for _, f := range serverFiles {

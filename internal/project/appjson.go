@@ -9,6 +9,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -175,15 +176,17 @@ func count(raw json.RawMessage) int {
 
 // formation takes over the numbers of instances. One instance of web is what an app without a formation has.
 func (d *Descriptor) formation(raw json.RawMessage) error {
-	var types map[string]struct {
-		Quantity *int64 `json:"quantity"`
-		Size     string `json:"size"`
-	}
-	if err := json.Unmarshal(raw, &types); err != nil {
+	types, err := formationTypes(raw)
+	if err != nil {
 		return err
 	}
 	for _, t := range slices.Sorted(maps.Keys(types))[:min(len(types), maxEntries)] {
-		n, name := types[t].Quantity, app.Clip(app.Plain(t), 60)
+		name := app.Clip(app.Plain(t), 60)
+		n, err := types[t].number()
+		if err != nil {
+			d.notUsed("formation.%s.quantity: %q is not a number", name, app.Clip(app.Plain(string(*types[t].Quantity)), 30))
+			continue
+		}
 		if size := types[t].Size; size != "" {
 			d.notUsed("formation.%s: the size %s has no meaning here: memory and cpu in project.toml set one", name, app.Clip(app.Plain(size), 30))
 		}
@@ -202,6 +205,39 @@ func (d *Descriptor) formation(raw json.RawMessage) error {
 		}
 	}
 	return nil
+}
+
+// dynos is what a formation says of a process type.
+type dynos struct {
+	Process  string  `json:"process"` // in a list
+	Quantity *scalar `json:"quantity"`
+	Size     string  `json:"size"`
+}
+
+// number is the quantity; nil where none is said.
+func (f dynos) number() (*int64, error) {
+	if f.Quantity == nil {
+		return nil, nil
+	}
+	n, err := strconv.ParseInt(string(*f.Quantity), 10, 64)
+	return &n, err
+}
+
+// formationTypes reads a formation: by process type, or, as it was once, as a list.
+func formationTypes(raw json.RawMessage) (map[string]dynos, error) {
+	types := map[string]dynos{}
+	err := json.Unmarshal(raw, &types)
+	var list []dynos
+	if err == nil || json.Unmarshal(raw, &list) != nil {
+		return types, err
+	}
+	for _, one := range list {
+		if one.Process == "" {
+			return nil, err
+		}
+		types[one.Process] = one
+	}
+	return types, nil
 }
 
 // healthchecks takes over the path of web's first check, as Dokku has it, and for how long it is asked.
@@ -297,11 +333,23 @@ func (d *Descriptor) scripts(raw json.RawMessage) error {
 var builtBy = map[string]string{"nodejs": "nodejs", "python": "python", "ruby": "ruby", "go": "go", "php": "php", "java": "java", "jvm": "java", "gradle": "java", "scala": "java",
 	"clojure": "java", "procfile": "", "apt": ""}
 
+// movedBuildpack is one of Heroku's: an object with its URL, or that alone.
+type movedBuildpack struct {
+	URL string `json:"url"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *movedBuildpack) UnmarshalJSON(raw []byte) error {
+	type plain movedBuildpack
+	if json.Unmarshal(raw, &b.URL) == nil {
+		return nil
+	}
+	return json.Unmarshal(raw, (*plain)(b))
+}
+
 // movedBuildpacks names the builder's buildpacks for Heroku's, where there is one for each.
 func (d *Descriptor) movedBuildpacks(raw json.RawMessage) error {
-	var list []struct {
-		URL string `json:"url"`
-	}
+	var list []movedBuildpack
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func TestAppJSON_Cron(t *testing.T) {
 func TestAppJSON_Env(t *testing.T) {
 	d := withAppJSON(t, "[io.gitd.config]\nTOKEN = { default = \"mine\" }\n[io.gitd.web.env]\nHERE = \"x\"\n", `{"env": {
 	"PLAIN": "one", "VALUE": {"value": "two", "required": false, "description": "what it is"}, "EMPTY": {"value": ""}, "NEEDED": {"description": "a key"},
-	"SECRET": {"generator": "secret"}, "MAYBE": {"required": false}, "TOKEN": {"generator": "secret"}, "HERE": "y", "PORT": "80", "a b": "c", "ODD": 3, "SYNCED": {"value": "s", "sync": true},
+	"SECRET": {"generator": "secret"}, "MAYBE": {"required": false}, "TOKEN": {"generator": "secret"}, "HERE": "y", "PORT": "80", "a b": "c", "ODD": [3], "SYNCED": {"value": "s", "sync": true},
 	"OTHER": {"generator": "dice", "required": false}
 }}`)
 	got := ""
@@ -141,7 +141,7 @@ func TestAppJSON_Hostile(t *testing.T) {
 		{"OpenComment", "{ /* ", "unexpected end"},
 		{"List", "[]", "app.json: cannot be a JSON array"},
 		{"Formation", `{"formation": ["web"]}`, "app.json: formation: it is not as Heroku and Dokku have it"},
-		{"Quantity", `{"formation": {"web": {"quantity": "two"}}}`, "it is not as Heroku and Dokku have it"},
+		{"Quantity", `{"formation": {"web": {"quantity": "two"}}}`, `formation.web.quantity: "two" is not a number`},
 		{"Many", `{"formation": {"worker": {"quantity": 5000}}}`, "formation.worker.quantity: 5000 is not between 0 and 100"},
 		{"Negative", `{"formation": {"worker": {"quantity": -1}}}`, "-1 is not between"},
 		{"Path", `{"healthchecks": {"web": [{"path": "/a b\r\nX: y"}]}}`, "is not the path of a URL"},
@@ -183,4 +183,40 @@ func FuzzAppJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is written in another way than Heroku and Dokku document, and meant the same: numbers and truth in place of texts and the other way round, the older list of a formation,
+// and names of buildpacks alone.
+func TestAppJSON_OtherForms(t *testing.T) {
+	d := withAppJSON(t, "", `{
+	"env": {"WORKERS": {"value": 3}, "DEBUG": {"value": false}, "RATE": 1.5, "ON": true, "ID": 12345678901234567890,
+		"NOT": {"required": "false"}, "MUST": {"required": "true"}, "BAD": {"value": [1]}},
+	"formation": [{"process": "web", "quantity": "2"}, {"process": "worker", "quantity": 3, "size": "hobby"}],
+	"buildpacks": ["heroku/nodejs", {"url": "heroku/ruby"}]
+}`)
+	values := map[string]string{}
+	for _, v := range d.Config {
+		values[v.Name] = fmt.Sprint(v.Default, v.HasDefault, v.Required)
+	}
+	for name, want := range map[string]string{"WORKERS": "3true false", "DEBUG": "falsetrue false", "RATE": "1.5true false", "ON": "truetrue false", "ID": "12345678901234567890true false",
+		"NOT": "false false", "MUST": "false true"} {
+		if strings.ReplaceAll(values[name], " ", "") != strings.ReplaceAll(want, " ", "") {
+			t.Errorf("env.%s: %q", name, values[name])
+		}
+	}
+	if d.Web.MinScale != 2 || *d.Processes["worker"].Instances != 3 || fmt.Sprint(d.Buildpacks) != "[{nodejs } {ruby }]" {
+		t.Errorf("%d, %+v, %v", d.Web.MinScale, d.Processes, d.Buildpacks)
+	}
+	told := strings.Join(d.Remarks, "\n")
+	if len(d.Remarks) != 2 || !strings.Contains(told, "env.BAD") || !strings.Contains(told, "formation.worker: the size hobby") {
+		t.Errorf("told:\n%s", told)
+	}
+	for _, empty := range []string{`{"env": []}`, `{"env": null, "formation": null, "buildpacks": null, "scripts": null}`, `{"formation": []}`} {
+		if d := withAppJSON(t, "", empty); len(d.Remarks) > 0 {
+			t.Errorf("%s: %q", empty, d.Remarks)
+		}
+	}
+	if d := withAppJSON(t, "", `{"formation": {"worker": {"quantity": "many"}}}`); len(d.Remarks) != 1 || !strings.Contains(d.Remarks[0], `formation.worker.quantity: "many" is not a number`) {
+		t.Errorf("%q", d.Remarks)
+	}
 }

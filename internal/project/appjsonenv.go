@@ -16,7 +16,7 @@ const secretBytes = 32
 // before anything is built.
 func (d *Descriptor) movedEnv(raw json.RawMessage) error {
 	var all map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &all); err != nil {
+	if err := json.Unmarshal(raw, &all); err != nil && !emptyList(raw) {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -39,13 +39,13 @@ func (d *Descriptor) movedEnv(raw json.RawMessage) error {
 // movedVariable declares one variable: "value", or an object that describes it.
 func (d *Descriptor) movedVariable(name string, raw json.RawMessage) {
 	var v struct {
-		Value       *string `json:"value"`
-		Required    *bool   `json:"required"`
+		Value       *scalar `json:"value"`
+		Required    *scalar `json:"required"`
 		Generator   string  `json:"generator"`
 		Description string  `json:"description"`
 		Sync        bool    `json:"sync"`
 	}
-	var text string
+	var text scalar
 	if json.Unmarshal(raw, &text) == nil && string(raw) != "null" {
 		v.Value = &text
 	} else if err := json.Unmarshal(raw, &v); err != nil {
@@ -57,9 +57,9 @@ func (d *Descriptor) movedVariable(name string, raw json.RawMessage) {
 	case v.Generator == "secret":
 		one.Generate = secretBytes
 	case v.Value != nil:
-		one.Default, one.HasDefault = *v.Value, true
+		one.Default, one.HasDefault = string(*v.Value), true
 	default:
-		one.Required = v.Required == nil || *v.Required
+		one.Required = v.Required == nil || *v.Required != "false"
 	}
 	if v.Generator != "" && v.Generator != "secret" {
 		d.notUsed("env.%s: the generator %s is not known", name, app.Clip(app.Plain(v.Generator), 30))
@@ -68,4 +68,22 @@ func (d *Descriptor) movedVariable(name string, raw json.RawMessage) {
 		d.notUsed("env.%s.sync: a value that was set by config set stays", name)
 	}
 	d.Config = append(d.Config, one)
+}
+
+// scalar is a text, for which people also write a number, true or false; and the other way round.
+type scalar string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *scalar) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && (b[0] == '-' || b[0] >= '0' && b[0] <= '9' || string(b) == "true" || string(b) == "false") {
+		*s = scalar(b)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(s))
+}
+
+// emptyList reports whether JSON is a list with nothing in it, which some tools write for an object with nothing in it.
+func emptyList(raw json.RawMessage) bool {
+	var list []json.RawMessage
+	return json.Unmarshal(raw, &list) == nil && len(list) == 0
 }

@@ -179,7 +179,7 @@ func (d *deployment) takeScale(service *servingv1.Service, settings *project.Des
 	set = slices.DeleteFunc(slices.Clone(set), func(s deploy.Scale) bool {
 		gone := !has(d.release.Processes, s.Type)
 		if gone {
-			d.log.Detail("%s: no such process type any more: what ps scale had set for it is forgotten", s.Type)
+			d.log.Detail("%s: no such process type any more: with this release goes what ps scale had set for it", s.Type)
 		}
 		return gone
 	})

@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -104,11 +105,16 @@ func (c *session) triggers() *cobra.Command {
 	return shown(c, operation.Triggers, printTriggers)
 }
 
+// plainJSON is JSON as a person writes it: the encoder writes < and > so that a browser cannot take them for HTML.
+func plainJSON(text json.RawMessage) string {
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&", `\\`, `\\`).Replace(string(text))
+}
+
 func printTriggers(out io.Writer, list []operation.Trigger) error {
 	w := table(out, "TRIGGER", "BROKER", "PATH", "RETRY", "DEAD LETTERS TO", "QUEUED", "DEAD", "FILTERS")
 	for _, t := range list {
 		retry := fmt.Sprintf("%d %s %s", t.Retry, t.Policy, t.Delay)
-		row(w, t.Name, t.Broker, t.Path, retry, t.DeadLetter, t.Queued, t.Dead, app.Line(string(t.Filters), 200))
+		row(w, t.Name, t.Broker, t.Path, retry, t.DeadLetter, t.Queued, t.Dead, app.Line(plainJSON(t.Filters), 200))
 	}
 	return w.Flush()
 }

@@ -167,7 +167,7 @@ func (c *session) showEvent() *cobra.Command {
 func printEvent(out io.Writer, e operation.Event) error {
 	fmt.Fprintf(out, "%s of the broker %s, accepted at %s UTC from %s %s\n", e.ID, e.Broker, e.Accepted.UTC().Format(time.DateTime), e.FromKind, app.Plain(e.From))
 	var b bytes.Buffer
-	if err := json.Indent(&b, e.Event, "", "  "); err != nil {
+	if err := json.Indent(&b, []byte(plainJSON(e.Event)), "", "  "); err != nil {
 		return err
 	}
 	fmt.Fprintln(out)

@@ -127,7 +127,7 @@ func (s *Handler) body(w http.ResponseWriter, r *http.Request) []byte {
 }
 
 func tooLarge(w http.ResponseWriter) {
-	say(w, http.StatusRequestEntityTooLarge, "the request is larger than "+app.Size(event.MaxSize)+", the size that an event may have")
+	say(w, http.StatusRequestEntityTooLarge, "the event of this request is larger than "+app.Size(event.MaxSize)+", with its attributes")
 }
 
 // take checks the proof of a request, and gives its events to the broker. Where the broker takes only some of several, the request is not taken: sent again, it brings the others,

@@ -61,6 +61,16 @@ var devServer = pattern.New(`^(react-scripts start|craco start|vite( dev| serve|
 // buildsFirst finds a start script that builds the app before it starts it.
 var buildsFirst = pattern.New(`^(?:npm|pnpm|yarn|bun)(?: run)? ([A-Za-z0-9:._-]+) *&& *(.+)$`)
 
+// prestart is what runs before the start script at each start; "" for nothing, and for what the build has run: it need not be done again, and what does it may
+// be left out of the image.
+func (p *Package) prestart() string {
+	pre, build := strings.TrimSpace(p.Scripts["prestart"]), p.BuildScript()
+	if m := runScript.FindStringSubmatch(pre); build != "" && (m != nil && m[1] == build || p.follow(pre) == p.follow(strings.TrimSpace(p.Scripts[build]))) {
+		return ""
+	}
+	return pre
+}
+
 // startScript is the script that starts the app; "" for none, and for one that starts a development server while there is a build script, whose
 // result is served instead.
 func (p *Package) startScript() string {
@@ -119,7 +129,7 @@ func (p *Package) lines(app string) []string {
 			lines = append(lines, s)
 		}
 	}
-	add(p.Scripts["prestart"])
+	add(p.prestart())
 	add(p.startScript())
 	procs, _ := procfile.Read(app) // a malformed one fails in its own buildpack
 	for _, pr := range procs {

@@ -25,7 +25,7 @@ func (b *build) start() (*libcnb.Process, error) {
 	}
 	if s := b.pkg.startScript(); s != "" {
 		s = b.withoutEnvFile(b.withPort(b.inBuildFolder(portable(b.pkg.follow(b.developedStart(s))))))
-		if pre := strings.TrimSpace(b.pkg.Scripts["prestart"]); pre != "" {
+		if pre := b.pkg.prestart(); pre != "" {
 			line := procfile.ShellLine(s)
 			if line == s { // not one command that exec could take: a list, or variables before it
 				line = "{ " + s + "\n}"

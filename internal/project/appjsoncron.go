@@ -1,7 +1,6 @@
 package project
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -9,10 +8,6 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/schedule"
 )
-
-// cronNames are the names of schedules that cron knows besides the five fields.
-var cronNames = map[string]string{"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *",
-	"@midnight": "0 0 * * *", "@hourly": "0 * * * *"}
 
 // movedCron makes schedules of Dokku's cron, where project.toml has none. As there, one that was missed is not made up for, and starts may overlap
 // unless it says otherwise.
@@ -39,7 +34,7 @@ func (d *Descriptor) movedCron(raw json.RawMessage) error {
 		if c.Overlap != "" {
 			overlap = c.Overlap
 		}
-		s, err := scheduleTable{Name: fmt.Sprintf("cron-%d", i+1), Schedule: cmp.Or(cronNames[c.Schedule], c.Schedule), Command: words, Overlap: &overlap, Missed: &missed}.schedule()
+		s, err := scheduleTable{Name: fmt.Sprintf("cron-%d", i+1), Schedule: c.Schedule, Command: words, Overlap: &overlap, Missed: &missed}.schedule()
 		switch {
 		case c.Maintenance:
 			d.notUsed("cron-%d: it is in maintenance, and does not run", i+1)

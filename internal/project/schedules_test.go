@@ -55,7 +55,7 @@ func TestSchedules_Errors(t *testing.T) {
 		"name = \"a\"\ncommand = []":                                              "command is missing",
 		"name = \"a\"\ncommand = [1]":                                             "is not a text",
 		"name = \"a\"\ncommand = \"rake clean\"":                                  "as a list",
-		"name = \"a\"\nschedule = \"nope\"\ncommand = \"a\"":                      "has 1 fields",
+		"name = \"a\"\nschedule = \"nope\"\ncommand = \"a\"":                      "has 1 field:",
 		"name = \"a\"\nschedule = \"0 0 30 2 *\"\ncommand = \"a\"":                "never due",
 		good + "timezone = \"Mars\"":                                              "not a time zone",
 		good + "overlap = \"maybe\"":                                              "overlap is",

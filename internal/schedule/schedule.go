@@ -2,6 +2,7 @@
 package schedule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -43,7 +44,7 @@ const (
 // Schedule is one job, or one event, and when it is due.
 type Schedule struct {
 	Name    string        `json:"name"`
-	Cron    string        `json:"schedule"`       // five fields: minute, hour, day of month, month, day of week
+	Cron    string        `json:"schedule"`       // five fields: minute, hour, day of month, month, day of week; or a name such as @daily
 	Zone    string        `json:"timezone"`       // of the IANA database
 	Command []string      `json:"command"`        // a process type or a program, and its arguments; none for one that sends an event
 	Path    string        `json:"path,omitempty"` // of the app, which gets the event; "" for a job
@@ -56,6 +57,10 @@ type Schedule struct {
 
 var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
 
+// names are those of schedules that cron knows besides the five fields.
+var names = map[string]string{"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *",
+	"@midnight": "0 0 * * *", "@hourly": "0 * * * *"}
+
 // Times are the due times of a schedule.
 type Times struct {
 	spec cron.Schedule
@@ -67,10 +72,18 @@ func (s *Schedule) Times() (t Times, err error) {
 	if t.zone, err = time.LoadLocation(s.Zone); err != nil || s.Zone == "" || s.Zone == "Local" {
 		return t, fmt.Errorf("%q is not a time zone: give one such as \"Europe/Berlin\" or \"UTC\"", s.Zone)
 	}
-	if n := len(strings.Fields(s.Cron)); n != 5 || strings.ContainsAny(s.Cron, "=@") {
-		return t, fmt.Errorf("%q has %d fields: a schedule has five, minute, hour, day of month, month and day of week, as in \"30 4 * * 1-5\"", s.Cron, n)
+	fields := cmp.Or(names[s.Cron], s.Cron)
+	switch n := len(strings.Fields(fields)); {
+	case strings.HasPrefix(fields, "@"):
+		return t, fmt.Errorf("%q is not a schedule: give @hourly, @daily, @weekly, @monthly or @yearly, or five fields, as in \"30 4 * * 1-5\"", s.Cron)
+	case n != 5 || strings.ContainsAny(fields, "=@"):
+		plural := "s"
+		if n == 1 {
+			plural = ""
+		}
+		return t, fmt.Errorf("%q has %d field%s: a schedule has five, minute, hour, day of month, month and day of week, as in \"30 4 * * 1-5\"", s.Cron, n, plural)
 	}
-	if t.spec, err = parse(s.Cron); err != nil {
+	if t.spec, err = parse(fields); err != nil {
 		return t, fmt.Errorf("%q is not a schedule: %w", s.Cron, err)
 	}
 	if t.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {

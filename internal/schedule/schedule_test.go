@@ -39,9 +39,26 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// Names that cron, Kubernetes and Dokku know stand for five fields.
+func TestTimes_Names(t *testing.T) {
+	after := time.Date(2026, 1, 31, 15, 32, 0, 0, time.UTC) // a Saturday
+	for name, want := range map[string]string{"@hourly": "2026-01-31 16:00", "@daily": "2026-02-01 00:00", "@midnight": "2026-02-01 00:00", "@weekly": "2026-02-01 00:00",
+		"@monthly": "2026-02-01 00:00", "@yearly": "2027-01-01 00:00", "@annually": "2027-01-01 00:00"} {
+		s := schedule.Schedule{Cron: name, Zone: "UTC"}
+		times, err := s.Times()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := times.Next(after).Format("2006-01-02 15:04"); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 func TestTimes_Errors(t *testing.T) {
 	for _, c := range []struct{ cron, zone, want string }{
-		{"* * * *", "UTC", "has 4 fields"}, {"* * * * * *", "UTC", "has 6 fields"}, {"", "UTC", "has 0 fields"}, {"@daily", "UTC", "five"}, {"TZ=UTC * * * *", "UTC", "five"},
+		{"* * * *", "UTC", "has 4 fields"}, {"* * * * * *", "UTC", "has 6 fields"}, {"", "UTC", "has 0 fields"}, {"@every 5m", "UTC", "@hourly"}, {"@reboot", "UTC", "@hourly"}, {"nope", "UTC", "has 1 field:"}, {"TZ=UTC * * * *", "UTC", "five"},
 		{"61 * * * *", "UTC", "is not a schedule"}, {"a * * * *", "UTC", "is not a schedule"}, {"*/0 * * * *", "UTC", "is not a schedule"},
 		{"0 0 30 2 *", "UTC", "is never due"}, {"0 0 31 4,6,9,11 *", "UTC", "is never due"},
 		{"* * * * *", "Mars/Base", "not a time zone"}, {"* * * * *", "", "not a time zone"}, {"* * * * *", "Local", "not a time zone"}, {"* * * * *", "../etc/passwd", "not a time zone"},

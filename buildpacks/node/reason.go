@@ -46,11 +46,21 @@ func (b *build) reason(said string, err error) error {
 			return found
 		}
 	}
-	if m := brokenInside.FindStringSubmatch(said); m != nil && b.tool.lock == "" && e.Next == "" {
+	m, unknown := brokenInside.FindStringSubmatch(said), unknownOption.FindStringSubmatch(said)
+	if m == nil {
+		m = unknown
+	}
+	switch {
+	case m != nil && b.tool.lock == "" && e.Next == "":
 		return kit.Errorf("without a lock file each build takes the newest packages, and these may not fit each other: commit the lock file of a computer where it works", "%s: %s", e.Message, m[1])
+	case unknown != nil:
+		return kit.Errorf(e.Next, "%s: %s", e.Message, unknown[1])
 	}
 	return err
 }
+
+// unknownOption is what webpack and its plugins say of an option that they do not have. All those that they have follow, hundreds of lines.
+var unknownOption = pattern.New(`(ValidationError: Invalid (?:options|configuration) object\. [^\n]+ does not match the API schema)`)
 
 // brokenInside is an error in the code of a package.
 var brokenInside = pattern.New(`(?m)((?:TypeError|ReferenceError|SyntaxError): [^\n]+)\n\s+at [^\n]*/node_modules/`)

@@ -31,7 +31,7 @@ type Tail = tail.Tail
 var leftBehind = 5 * time.Second
 
 // tailSize is enough for what a tool says last.
-const tailSize = 32 << 10
+const tailSize = 64 << 10
 
 // Run runs the tool and passes its output on. A failure is an *Error that names the tool and its exit status; the end of the
 // output is returned too, for those who can say more about the cause. Where it says that a part of the system is missing, and the Debian package that has

@@ -27,15 +27,15 @@ type AppSummary struct {
 }
 
 // standing is how all apps stand: what is live of each, and which are stopped.
-func (c call) standing(ctx context.Context) (all []app.App, at map[string]store.Standing, stops map[string]store.Stop, err error) {
-	if all, err = c.Store.Apps(ctx); err != nil {
+func (c call) standing(ctx context.Context) (may []app.App, at map[string]store.Standing, stops map[string]store.Stop, err error) {
+	if may, err = c.Store.AppsFor(ctx, c.by, ShowApp.Verb); err != nil {
 		return nil, nil, nil, err
 	}
 	if at, err = c.Store.Standings(ctx); err != nil {
 		return nil, nil, nil, err
 	}
 	stops, err = c.Store.Stops(ctx)
-	return all, at, stops, err
+	return may, at, stops, err
 }
 
 // AllApps asks for the apps.
@@ -56,9 +56,6 @@ var Apps = Operation[AllApps, []AppSummary]{
 		list := []AppSummary{}
 		for _, a := range all {
 			if a.Parent != "" && !in.Previews {
-				continue
-			}
-			if err := ShowApp.permitted(ctx, c.Services, c.by, a.Name); err != nil {
 				continue
 			}
 			at := standings[a.Name]

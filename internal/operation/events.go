@@ -187,12 +187,10 @@ func (c call) query(ctx context.Context, in EventsOf) (q event.Query, err error)
 	if _, err := c.Store.Authorize(ctx, c.by, "", app.VerbManage); err == nil {
 		return q, nil
 	}
-	all, err := c.Store.Apps(ctx)
+	all, err := c.Store.AppsFor(ctx, c.by, app.VerbRead)
 	q.Apps, q.Key = map[int64]bool{}, c.by.Name()
 	for _, a := range all {
-		if _, err := c.Store.Authorize(ctx, c.by, a.Name, app.VerbRead); err == nil {
-			q.Apps[a.ID] = true
-		}
+		q.Apps[a.ID] = true
 	}
 	return q, err
 }

@@ -62,15 +62,12 @@ type RebaseAllOf struct {
 var RebaseAll = Operation[RebaseAllOf, []Rebased]{
 	Declaration{Name: "rebase", Args: "--all", Does: "Put all apps on the newest run image, without a build", Verb: app.VerbUse, Needs: NeedsServer, Streams: true},
 	func(ctx context.Context, c call, in RebaseAllOf) ([]Rebased, error) {
-		apps, err := c.Store.Apps(ctx)
+		apps, err := c.Store.AppsFor(ctx, c.by, Rebase.Verb)
 		if err != nil {
 			return nil, err
 		}
 		all, failed := []Rebased{}, 0
 		for _, a := range apps {
-			if Rebase.permitted(ctx, c.Services, c.by, a.Name) != nil {
-				continue
-			}
 			if err := context.Cause(ctx); err != nil {
 				return all, err
 			}

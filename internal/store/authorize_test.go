@@ -222,3 +222,50 @@ func TestStore_Watch(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestStore_AppsFor: a list has the apps for which Authorize says yes, one by one, and no other.
+func TestStore_AppsFor(t *testing.T) {
+	s, _ := mustOpen(t)
+	owner, other := caller(t, s, app.Key{Name: "owner"}), caller(t, s, app.Key{Name: "other"})
+	for _, name := range []string{"shop", "blog"} {
+		a, err := s.CreateAppAs(t.Context(), owner, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.EnterPreview(t.Context(), owner, name, a.ID, "feature", time.Hour, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.CreateAppAs(t.Context(), other, "wiki"); err != nil {
+		t.Fatal(err)
+	}
+	bot := caller(t, s, app.Key{Name: "bot", Apps: []app.Scope{{Name: "shop"}, {Name: "later"}}})
+	admin := caller(t, s, app.Key{Name: "admin", Admin: true})
+	all, err := s.Apps(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int]bool{}
+	for _, c := range []app.Caller{owner, other, bot, admin, app.Root} {
+		for _, verb := range []app.Verb{app.VerbRead, app.VerbPush, app.VerbChange, app.VerbDelete} {
+			var want []app.App
+			for _, a := range all {
+				if _, err := s.Authorize(t.Context(), c, a.Name, verb); err == nil {
+					want = append(want, a)
+				}
+			}
+			seen[len(want)] = true
+			if got, err := s.AppsFor(t.Context(), c, verb); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s, %s: %v, %v; want %v", c.Name(), verb, got, err, want)
+			}
+		}
+	}
+	if len(seen) < 3 {
+		t.Errorf("the keys have too much in common: %v", seen)
+	}
+	if err := s.RemoveKey(t.Context(), "owner"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.AppsFor(t.Context(), owner, app.VerbRead)
+	wantError(t, err, app.CodeForbidden, "the key owner was removed")
+}

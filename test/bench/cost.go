@@ -57,6 +57,9 @@ func (s *server) peak() float64 {
 	return 0
 }
 
+// memory returns what the server and its proxy hold of memory that no file backs, in bytes.
+func (s *server) memory() int64 { return anonymous(s.process.pid()) + anonymous(s.carrier()) }
+
 // cost returns the processor time that the server needs for something and for what follows it, and how long the thing took.
 func (s *server) cost(do func() error) (cpu float64, wall time.Duration, err error) {
 	before, began := s.used(), time.Now()

@@ -75,6 +75,11 @@ func (r *report) durationAtMost(what string, gitd samples, target float64) {
 	r.rows = append(r.rows, row{what, span(gitd), "", seconds(m), "≤ " + seconds(target), verdict(m <= target)})
 }
 
+// memoryAtMost adds an amount of memory with its target, in bytes.
+func (r *report) memoryAtMost(what string, amount, target float64) {
+	r.rows = append(r.rows, row{what, megabytes(amount), "", megabytes(amount), "≤ " + megabytes(target), verdict(amount <= target)})
+}
+
 // ratio adds durations against a peer's. The figure is the ratio of the medians; target 0 means that there is none.
 func (r *report) ratio(what string, gitd, peer samples, target float64) {
 	r.compare(row{what: what, gitd: span(gitd), peer: span(peer)}, gitd, peer, samples.min, atMost, target)
@@ -134,6 +139,13 @@ func seconds(s float64) string {
 	default:
 		return fmt.Sprintf("%.2f s", s)
 	}
+}
+
+func megabytes(bytes float64) string {
+	if bytes < 1<<20 {
+		return fmt.Sprintf("%.2f MiB", bytes/(1<<20))
+	}
+	return fmt.Sprintf("%.1f MiB", bytes/(1<<20))
 }
 
 func span(s samples) string {

@@ -59,7 +59,8 @@ func (b *bench) running() error {
 	if err := b.measureCommands(s); err != nil {
 		return err
 	}
-	return b.measurePushes(s, src)
+	_, err = b.measurePushes(s, src)
+	return err
 }
 
 // untilRunning waits until as many instances run.

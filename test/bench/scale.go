@@ -34,6 +34,10 @@ func (b *bench) scale() error {
 		return err
 	}
 	b.report.title(fmt.Sprintf("%d live apps × %d releases, one of them running, the others at zero", size.apps, size.releases))
+	empty, err := b.measureEmpty(s, src)
+	if err != nil {
+		return err
+	}
 	if err := b.growServer(s, src, size); err != nil {
 		return err
 	}
@@ -43,21 +47,54 @@ func (b *bench) scale() error {
 	if err := b.measureCommands(s); err != nil {
 		return err
 	}
-	return b.measurePushes(s, src)
+	pushes, err := b.measurePushes(s, src)
+	if err != nil {
+		return err
+	}
+	b.report.ratio("a push to one app, live, against the server with one app and no history", pushes, empty.pushes, 1.10)
+	b.report.memoryAtMost("memory of gitd and its proxy, a sleeping app", float64(s.memory()-empty.memory)/float64(size.apps-size.running), 0.2*(1<<20))
+	return nil
+}
+
+// emptyServer is what a server with one app needs.
+type emptyServer struct {
+	pushes samples
+	memory int64 // bytes, see server.memory
+}
+
+func (b *bench) measureEmpty(s *server, src *source) (e emptyServer, err error) {
+	for n := range 1 + b.rounds(5, 3) {
+		began := time.Now()
+		if err := b.pushPage(s, src, seedApp, fmt.Sprint("empty ", n)); err != nil {
+			return e, err
+		}
+		if n > 0 { // the image's cache is warm
+			e.pushes.add(time.Since(began))
+		}
+		s.rest()
+	}
+	e.memory = s.memory()
+	b.say("  a server with one app: a push %s, %d MB", seconds(e.pushes.median()), e.memory>>20)
+	return e, nil
 }
 
 // measureCommands asks what people ask most.
 func (b *bench) measureCommands(s *server) error {
 	for _, args := range [][]string{{"apps"}, {"releases", seedApp}} {
-		cpu, wall, err := s.cost(func() error {
-			_, err := b.command("", nil, append(append([]string{"ssh"}, s.sshTo()...), args...)...)
-			return err
-		})
-		if err != nil {
-			return err
+		var cpus, walls samples
+		for range b.rounds(5, 3) {
+			cpu, wall, err := s.cost(func() error {
+				_, err := b.command("", nil, append(append([]string{"ssh"}, s.sshTo()...), args...)...)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			cpus = append(cpus, cpu)
+			walls.add(wall)
 		}
-		b.report.text("gitd "+strings.Join(args, " ")+": CPU", fmt.Sprintf("%.2f s", cpu), "")
-		b.report.text("  wall", seconds(wall.Seconds()), "")
+		b.report.durationAtMost("gitd "+strings.Join(args, " ")+", over ssh", walls, 0.2)
+		b.report.text("  CPU of the server", fmt.Sprintf("%.2f s", cpus.median()), "")
 	}
 	return nil
 }
@@ -235,23 +272,23 @@ func (b *bench) measureStart(s *server) error {
 		b.say("  first answer after %s, ready after %s, %.2f s of CPU, %.0f MB at most", seconds(answers[len(answers)-1]), seconds(readies[len(readies)-1]), cpu, peak)
 	}
 	b.report.durationAtMost("start after kill -9: first answer of the running app", answers, 1)
-	b.report.duration("start: ready for pushes", readies)
+	b.report.durationAtMost("start: ready for pushes", readies, 2)
 	b.report.text("start: CPU, with all that it starts", fmt.Sprintf("%.2f s", cpu), "")
 	b.report.text("start: memory at most", fmt.Sprintf("%.0f MB", peak), "")
 	return nil
 }
 
-// measurePushes pushes to the real app, and right after that to another one.
-func (b *bench) measurePushes(s *server, src *source) error {
-	var alone, cpus, receive, after, afterReceive samples
+// measurePushes pushes to the real app, and right after that to another one. It returns how long those to the real app took.
+func (b *bench) measurePushes(s *server, src *source) (alone samples, err error) {
+	var cpus, receive, after, afterReceive samples
 	if err := b.pushPage(s, src, seedApp, "warm"); err != nil { // the image's cache is warm from here on
-		return err
+		return alone, err
 	}
 	if err := b.pushPage(s, src, "app-00001", "warm too"); err != nil {
-		return err
+		return alone, err
 	}
 	s.rest()
-	for n := range b.rounds(3, 2) {
+	for n := range b.rounds(5, 2) {
 		var wall, next time.Duration
 		var first, second float64
 		cpu, _, err := s.cost(func() error {
@@ -267,21 +304,21 @@ func (b *bench) measurePushes(s *server, src *source) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return alone, err
 		}
 		alone.add(wall)
 		cpus, receive = append(cpus, cpu), append(receive, first/1000)
 		if err := b.pushPage(s, src, seedApp, fmt.Sprint("before ", n)); err != nil {
-			return err
+			return alone, err
 		}
 		began := time.Now()
 		if err := b.pushPage(s, src, "app-00001", fmt.Sprint("after ", n)); err != nil {
-			return err
+			return alone, err
 		}
 		next = time.Since(began)
 		t, err := s.lastTimings("app-00001")
 		if err != nil {
-			return err
+			return alone, err
 		}
 		second = t.Receive
 		after.add(next)
@@ -294,5 +331,5 @@ func (b *bench) measurePushes(s *server, src *source) error {
 	b.report.duration("  until its build begins", receive)
 	b.report.duration("a push to another app right after one, live", after)
 	b.report.duration("  until its build begins", afterReceive)
-	return nil
+	return alone, nil
 }

@@ -194,8 +194,6 @@ func (b *bench) compareBuilds(now, before *build) {
 	r.text("server at the end: memory without mapped files", megabytes(float64(anonymous(now.server.process.pid()))), megabytes(float64(anonymous(before.server.process.pid()))))
 }
 
-func megabytes(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
-
 func fileSize(x *build) string {
 	info, err := os.Stat(filepath.Join(x.bin, "gitd"))
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gitd-io/gitd/internal/heap"
 	"github.com/gitd-io/gitd/internal/proxy/process"
 )
 
@@ -21,9 +21,7 @@ func main() {
 	log.SetFlags(0)
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // a log that nothing reads any more must not end it
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // much short-lived garbage on a small heap: 7 % more requests
-	}
+	heap.Roomy()
 	f := os.NewFile(linkFD, "link")
 	c, err := net.FileConn(f)
 	_ = f.Close()

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/gitd-io/gitd/internal/command"
 	"github.com/gitd-io/gitd/internal/config"
 	"github.com/gitd-io/gitd/internal/control"
+	"github.com/gitd-io/gitd/internal/heap"
 	"github.com/gitd-io/gitd/internal/server"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -108,9 +108,7 @@ func runServer(ctx context.Context, set *config.Set, o server.Options, progress 
 	c.Server.Data = data
 	// A log that nothing reads any more must not end the server. Caught, not ignored: what it starts would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // the proxy makes much short-lived garbage on a small heap: 7 % more requests
-	}
+	heap.Roomy()
 	for _, note := range set.Notes() {
 		o.Log("%s", app.Plain(note), slog.LevelWarn)
 	}

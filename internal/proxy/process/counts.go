@@ -20,6 +20,9 @@ type sign struct {
 	open           int64 // requests and connections of its instances
 }
 
+// untold is the sign of a revision of which gitd was told nothing.
+var untold = sign{requests: -1}
+
 // count tells gitd each second what was counted, while there is something that counts.
 func (p *Process) count() {
 	t := time.NewTicker(countEvery)
@@ -32,7 +35,7 @@ func (p *Process) count() {
 		}
 		p.mu.Lock()
 		if l := p.link; l != nil && l.Waiting() < mostWaiting {
-			if c := p.counts(false); c != nil {
+			if c := p.counts(); len(c.Revisions) > 0 || p.running() {
 				l.Tell(wire.KindCounts, c)
 			}
 		}
@@ -40,28 +43,33 @@ func (p *Process) count() {
 	}
 }
 
-// counts returns what has changed, or all; nil where nothing is running and nothing has changed. It is called with mu held.
-func (p *Process) counts(all bool) *wire.Counts {
+// running reports whether there is an instance, whose counts gitd wants to be of now. It is called with mu held, as all that follows.
+func (p *Process) running() bool {
+	for _, r := range p.revisions {
+		if len(r.instances) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// counts returns what has changed since the counts before. What a thousand apps at zero have counted is not said again each time that one is looked at.
+func (p *Process) counts() *wire.Counts {
 	now := time.Now()
 	c := &wire.Counts{At: time.Duration(wire.Monotonic()), Revisions: map[string]*wire.Revisioned{}, Refused: maps.Clone(p.refused)}
 	for name, n := range p.plane.Load().Refused() {
 		c.Refused[name] += n
 	}
 	c.Open, c.Turned = p.seen.Counts()
-	running := false
 	for key, r := range p.revisions {
 		report := r.Report(now)
 		r.busy += report.AverageConcurrency * now.Sub(r.reported).Seconds()
 		r.requests += report.RequestCount
 		r.reported = now
-		running = running || len(r.instances) > 0
-		if told := r.sign(); all || told != r.told || told.inflight > 0 {
+		if told := r.sign(); told != r.told || told.inflight > 0 {
 			r.told = told
 			c.Revisions[key] = r.counted()
 		}
-	}
-	if !all && !running && len(c.Revisions) == 0 {
-		return nil
 	}
 	return c
 }

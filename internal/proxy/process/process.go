@@ -99,6 +99,9 @@ func (p *Process) Serve(c *net.UnixConn) error {
 		before.End(net.ErrClosed)
 	}
 	p.link, p.whole = l, nil
+	for _, r := range p.revisions {
+		r.told = untold
+	}
 	hello := wire.Hello{PID: os.Getpid(), Version: p.o.Versions.Newest, Oldest: p.o.Versions.Oldest, Edition: p.o.Edition, Leaving: p.isLeaving.Load(), Domain: p.setup.Domain}
 	var files []*os.File
 	for name, at := range p.listeners {
@@ -230,7 +233,7 @@ func into[M any](f *wire.Frame, do func(*M) error) error {
 // answer says that everything that was told before is in effect.
 func (p *Process) answer(l *wire.Link, m *wire.Asked) error {
 	if m.Counts {
-		l.Tell(wire.KindCounts, p.counts(true))
+		l.Tell(wire.KindCounts, p.counts())
 	}
 	l.Tell(wire.KindDone, wire.Asked{Number: m.Number})
 	return nil

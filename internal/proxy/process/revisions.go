@@ -56,7 +56,8 @@ func (p *Process) addRevision(m *wire.Revision) error {
 	if p.whole != nil {
 		p.whole.revisions[m.Key] = true
 	}
-	if p.revisions[m.Key] != nil {
+	if r := p.revisions[m.Key]; r != nil {
+		r.told = untold
 		return nil
 	}
 	r := &revision{key: m.Key, instances: map[string]*instance{}, reported: time.Now()}

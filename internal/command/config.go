@@ -50,6 +50,7 @@ func (c *session) config() *cobra.Command {
 func printConfig(out io.Writer, shown operation.AppConfig, values bool) error {
 	if len(shown.Variables) == 0 {
 		fmt.Fprintf(out, "%s has no configuration. Set some: gitd config set %s NAME=VALUE\n", shown.App, shown.App)
+		printFiles(out, shown)
 		return nil
 	}
 	head := []any{"NAME", "DIGEST", "SET", "BY", "STATE"}
@@ -79,6 +80,7 @@ func printConfig(out io.Writer, shown operation.AppConfig, values bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	printFiles(out, shown)
 	if waits && shown.Release > 0 {
 		fmt.Fprintf(out, "\nwhat is not live waits for the next release: a push, a change, or gitd redeploy %s\n", shown.App)
 	}
@@ -86,6 +88,21 @@ func printConfig(out io.Writer, shown operation.AppConfig, values bool) error {
 		fmt.Fprintf(out, "\nthe key of these values is lost: gitd config %s --show says more\n", shown.App)
 	}
 	return nil
+}
+
+// printFiles names what the app's own files set.
+func printFiles(out io.Writer, shown operation.AppConfig) {
+	if len(shown.Files) == 0 {
+		return
+	}
+	var all []string
+	for _, f := range shown.Files {
+		if f.Value != nil {
+			f.Name += "=" + valueCell(f.Value)
+		}
+		all = append(all, f.Name)
+	}
+	fmt.Fprintf(out, "\nthe app's own files set: %s\n", strings.Join(all, " "))
 }
 
 // valueCell is a value in a table: in quotes where it is not one line of plain characters.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ const MaxConfigInput = 1 << 20
 // ConfigVariable is a variable of an app's configuration.
 type ConfigVariable struct {
 	app.Variable
-	State string  `json:"state"`           // "live", "staged" (for the next release), "removed" (with the next release)
+	State string  `json:"state"`           // "live", "staged" (for the next release), "removed" (with the next release), "file" (of the app's own files; config get alone)
 	Value *string `json:"value,omitempty"` // where values were asked for
 }
 
@@ -31,7 +32,16 @@ type AppConfig struct {
 	Version   int              `json:"configuration"` // the current one; 0 for none
 	Release   int              `json:"release"`       // that is live; 0 for none
 	Variables []ConfigVariable `json:"variables"`
-	Lost      bool             `json:"lost,omitempty"` // the key of its values is not there
+	Lost      bool             `json:"lost,omitempty"`  // the key of its values is not there
+	Files     []FileVariable   `json:"files,omitempty"` // what the live release has of the app's own files, project.toml or app.json, and the configuration leaves as it is
+
+	files map[string]string // values of Files
+}
+
+// FileVariable is a variable that the app's own files set.
+type FileVariable struct {
+	Name  string  `json:"name"`
+	Value *string `json:"value,omitempty"` // where values were asked for
 }
 
 // Config returns an app's configuration without values.
@@ -50,6 +60,10 @@ var ConfigValues = Operation[OfApp, AppConfig]{
 		shown, current, err := c.config(ctx)
 		if err != nil {
 			return shown, err
+		}
+		for i, f := range shown.Files {
+			value := shown.files[f.Name]
+			shown.Files[i].Value = &value
 		}
 		values, err := c.Config.Open(c.app, current)
 		for i := range shown.Variables {
@@ -76,6 +90,9 @@ var GetConfig = Operation[OneVariable, ConfigVariable]{
 		if err != nil {
 			return ConfigVariable{}, err
 		}
+		if value, ok := shown.files[in.Name]; ok {
+			return ConfigVariable{Variable: app.Variable{Name: in.Name}, State: ofFiles, Value: &value}, nil
+		}
 		i := slices.IndexFunc(shown.Variables, func(v ConfigVariable) bool { return v.Name == in.Name && v.State != removed })
 		if i < 0 {
 			return ConfigVariable{}, app.Errorf(app.CodeNotFound, "see what is set: gitd config "+c.app, "%s has no variable %s", c.app, app.Plain(app.Clip(in.Name, 100)))
@@ -87,8 +104,11 @@ var GetConfig = Operation[OneVariable, ConfigVariable]{
 	},
 }
 
-// removed is the State of what goes with the next release.
-const removed = "removed"
+// States of a ConfigVariable.
+const (
+	removed = "removed" // it goes with the next release
+	ofFiles = "file"    // the app's own files set it
+)
 
 // ExportConfig returns the values of an app's configuration.
 var ExportConfig = Operation[OfApp, secret.Values]{
@@ -124,6 +144,9 @@ func (c call) config(ctx context.Context) (shown AppConfig, current app.Configur
 		if serves, err = c.configurationOf(ctx, a.ID, live.Version); err != nil {
 			return shown, current, err
 		}
+		if _, shown.files, err = runs(ctx, c.Store.Ledger(c.app), live.Version); err != nil {
+			return shown, current, err
+		}
 	case app.CodeOf(err) != app.CodeNotFound:
 		return shown, current, err
 	}
@@ -133,6 +156,12 @@ func (c call) config(ctx context.Context) (shown AppConfig, current app.Configur
 			state = "live"
 		}
 		shown.Variables = append(shown.Variables, ConfigVariable{Variable: v, State: state})
+	}
+	for _, v := range slices.Concat(current.Variables, serves.Variables) {
+		delete(shown.files, v.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(shown.files)) {
+		shown.Files = append(shown.Files, FileVariable{Name: name})
 	}
 	for _, v := range serves.Variables {
 		if current.Variable(v.Name) == nil {

@@ -40,3 +40,17 @@ func TestFindFunction_Bare(t *testing.T) {
 		})
 	}
 }
+
+// A file as AWS' console makes one is started as a program, which ends at once: the log says what it may be.
+func TestPerhapsFunction(t *testing.T) {
+	for text, want := range map[string]string{
+		"export const handler = async (event) => ({ statusCode: 200 });":                                                         "index.mjs exports handler, and seems to start no server; if it is a function of AWS Lambda, write into project.toml: [io.gitd.function] handler = \"index.handler\"",
+		"import http from 'node:http';\nexport const handler = (req, res) => res.end();\nhttp.createServer(handler).listen(80);": "",
+		"export const app = express();": "",
+		"console.log(1)":                "",
+	} {
+		if got := perhapsFunction(bptest.Tree(t, map[string]string{"index.mjs": text}), "index.mjs"); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package node
 
 import (
 	"cmp"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/buildpacks/libcnb"
@@ -98,6 +100,20 @@ func otherProgram(app string) string {
 	for _, f := range files {
 		if kit.IsFile(app, f) {
 			return f
+		}
+	}
+	return ""
+}
+
+// perhapsFunction says how a file that is started, exports a handler and does not listen is made a function; "" for any other.
+func perhapsFunction(app, file string) string {
+	if listens.MatchString(kit.Text(app, file)) {
+		return ""
+	}
+	none := func(string) string { return "" }
+	for _, e := range functions.NodeJS(none, none, none).Exports(app, file) {
+		if slices.Contains([]string{"handler", "lambdaHandler"}, e.Name) && (!e.Known || len(e.Params) < 3) {
+			return fmt.Sprintf("%s exports %s, and seems to start no server; if it is a function of AWS Lambda, write into project.toml: [io.gitd.function] handler = %q", file, e.Name, strings.TrimSuffix(file, filepath.Ext(file))+"."+e.Name)
 		}
 	}
 	return ""

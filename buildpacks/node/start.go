@@ -59,6 +59,7 @@ func (b *build) start() (*libcnb.Process, error) {
 	}
 	for _, f := range files {
 		if kit.IsFile(b.app, f) {
+			b.tellFunction(f)
 			return &libcnb.Process{Type: "web", Command: "node", Arguments: []string{f}, Direct: true}, nil
 		}
 	}
@@ -74,6 +75,13 @@ func (b *build) start() (*libcnb.Process, error) {
 		next = fmt.Sprintf("take the app in a folder by project.toml: [io.gitd.build] app-dir = %q; or ", dirs[0]) + next
 	}
 	return nil, kit.Errorf(next, "nothing says how the app starts: no start script, no main, no server.js, index.js or app.js, no Procfile")
+}
+
+// tellFunction warns of a file that is started and may be a function.
+func (b *build) tellFunction(file string) {
+	if hint := perhapsFunction(b.app, file); hint != "" {
+		kit.Say(b.Out, "Warning: %s", hint)
+	}
 }
 
 // startable are the folders of the app, one below the root, whose package.json has a start script.

@@ -148,6 +148,8 @@ var apps = []struct {
 	{"bare", "python", files{"handler.py": "import os\n\ndef handle(request):\n    return 'x'\n"}, "", "functions-framework handle http by handler.py: def handle(request)"},
 	{"bare, event", "python", files{"handler.py": "def handler(cloud_event): pass\n"}, "", "functions-framework handler cloudevent by handler.py: def handler(cloud_event)"},
 	{"bare, lambda", "python", files{"handler.py": "def _helper(x): pass\ndef handler(event, context): pass\n"}, "", "lambda handler.handler by handler.py: def handler(event, context) at 1"},
+	{"bare, as AWS names it", "python", files{"lambda_function.py": "import json\n\ndef lambda_handler(event, context):\n    return {}\n"}, "", "lambda lambda_function.lambda_handler by lambda_function.py: def lambda_handler(event, context) at 1"},
+	{"bare, a module of that name", "python", files{"lambda_function.py": "def square(x):\n    return x * x\n"}, "", ""},
 	{"bare, with packages", "python", files{"handler.py": "def handler(request): pass\n", "requirements.txt": "requests\n"}, "", "functions-framework handler http by handler.py: def handler(request)"},
 	{"nothing of it", "python", files{"app.js": "exports.handler = 1"}, `{"contract":"lambda","handler":"app.handler"}`, ""},
 }

@@ -12,7 +12,7 @@ import (
 // Python is the language. The buildpack says what makes an app a server, which other program it has, and which line starts a library.
 func Python(server, program, starts func(app string) string) Language {
 	return Language{
-		Name: "python", Ext: []string{".py"}, Bare: []string{"handler.py"},
+		Name: "python", Ext: []string{".py"}, Bare: []string{"handler.py", "lambda_function.py"},
 		Usual: usualModules, Exports: pythonExports, Registered: pythonRegistered, Depends: pythonDepends, Server: server, Program: program, Starts: starts,
 	}
 }

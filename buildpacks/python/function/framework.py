@@ -15,11 +15,12 @@ os.environ.setdefault("FUNCTION_SIGNATURE_TYPE", signature)
 # The framework has four threads for each processor: on a small machine calls that wait for something else would wait for one another.
 os.environ.setdefault("THREADS", o.get("concurrency", "32"))
 
-from functions_framework import _function_registry as registry  # noqa: E402
+import functions_framework  # noqa: E402
 from functions_framework import create_app, exceptions  # noqa: E402
 from functions_framework._http import create_server  # noqa: E402
 
-find = registry.get_user_function
+registry = getattr(functions_framework, "_function_registry", None)  # which those of before 2021 do not have
+find = registry and registry.get_user_function
 
 
 def find_awaited(file, module, name):
@@ -40,7 +41,8 @@ def find_awaited(file, module, name):
     return awaited
 
 
-registry.get_user_function = find_awaited
+if registry:
+    registry.get_user_function = find_awaited
 
 try:
     app = create_app(target, source, signature)

@@ -19,6 +19,7 @@ type Limits struct {
 	PerAddress  int            // of one IPv4 address or IPv6 /64, the same
 	Proxies     []netip.Prefix // proxies of many clients, without the bound of one address
 	Seen        *Connections   // counts; nil: nothing is counted
+	Stalled     time.Duration  // how long a client may take nothing of what is sent to it; 0 for five minutes
 }
 
 // front counts connections and requests by the address they come from.
@@ -124,6 +125,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			_ = old.Close()
 		}
 		if why == "" {
+			endStalled(tcp, l.front.limits.stalled())
 			return in, nil
 		}
 		l.front.limits.Seen.refuse()
@@ -251,6 +253,9 @@ func (h counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		h.Handler.ServeHTTP(w, r)
 		return
+	}
+	if r.ProtoMajor == 2 {
+		w = &unstalled{ResponseWriter: w, after: c.front.limits.stalled()}
 	}
 	c.requests.Add(1)
 	here, all := c.peer.requests.Add(1), c.front.requests.Add(1)

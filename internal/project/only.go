@@ -64,5 +64,6 @@ func isNote(name string) bool {
 		}
 	}
 	return slices.Contains([]string{"netlify.toml", "vercel.json", "render.yaml", "fly.toml", "railway.json", "railway.toml", "renovate.json", strings.ToLower(File)}, lower) ||
+		path.Ext(lower) == ".txt" && !strings.HasPrefix(lower, "requirements") && lower != "runtime.txt" && lower != "cmakelists.txt" ||
 		slices.Contains([]string{".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf"}, path.Ext(lower))
 }

@@ -13,6 +13,8 @@ func TestRead_OnlyFolder(t *testing.T) {
 		"one folder":                     {"README.md LICENSE .gitignore .github/workflows/ci.yml server/go.mod server/main.go docs/conf.py", "server"},
 		"with a Dockerfile":              {"Dockerfile docker-compose.yml backend/requirements.txt backend/main.py backend/tests/package.json", "backend"},
 		"Django without a list":          {"README.md shop/manage.py shop/shop/settings.py", "shop"},
+		"beside a text":                  {"README.md changed.txt site/package.json", "site"},
+		"beside a list of packages":      {"requirements-dev.txt site/package.json", ""},
 		"two files that say so":          {"api/package.json api/Procfile", "api"},
 		"two folders":                    {"README.md backend/package.json frontend/package.json", ""},
 		"another folder has programs":    {"frontend/package.json backend/app.py", ""},

@@ -29,15 +29,15 @@ func (b *bench) scale() error {
 	if b.quick {
 		size = scaleSize{apps: 100, releases: 50, running: 1}
 	}
+	empty, err := b.measureEmpty()
+	if err != nil {
+		return err
+	}
 	s, src, err := b.seedServer("scale")
 	if err != nil {
 		return err
 	}
 	b.report.title(fmt.Sprintf("%d live apps × %d releases, one of them running, the others at zero", size.apps, size.releases))
-	empty, err := b.measureEmpty(s, src)
-	if err != nil {
-		return err
-	}
 	if err := b.growServer(s, src, size); err != nil {
 		return err
 	}
@@ -62,7 +62,13 @@ type emptyServer struct {
 	memory int64 // bytes, see server.memory
 }
 
-func (b *bench) measureEmpty(s *server, src *source) (e emptyServer, err error) {
+// measureEmpty measures a server of its own: what is pushed here would be in each copy of the app.
+func (b *bench) measureEmpty() (e emptyServer, err error) {
+	s, src, err := b.seedServer("empty")
+	if err != nil {
+		return e, err
+	}
+	defer s.process.stop(time.Minute)
 	for n := range 1 + b.rounds(5, 3) {
 		began := time.Now()
 		if err := b.pushPage(s, src, seedApp, fmt.Sprint("empty ", n)); err != nil {

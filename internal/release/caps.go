@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"sync"
 
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/deploy"
 	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/store"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -100,13 +102,51 @@ func (m *Machine) reserved(ctx context.Context, r app.Release) (owner string, by
 	if err != nil || a.Owner == "" {
 		return "", 0, err
 	}
-	err = m.o.Store.LiveServices(ctx, a.Owner, r.AppID, func(_ string, text []byte) error {
-		var s servingv1.Service
-		err := json.Unmarshal(text, &s)
-		bytes += alwaysTakes(&s)
-		return err
-	})
-	return a.Owner, bytes, err
+	all, err := m.o.Store.LiveServices(ctx, a.Owner, r.AppID)
+	if err != nil {
+		return a.Owner, 0, err
+	}
+	m.reserves.mu.Lock()
+	defer m.reserves.mu.Unlock()
+	for _, l := range all {
+		takes, err := m.reserves.of(ctx, m.o.Store, l)
+		if err != nil {
+			return a.Owner, 0, err
+		}
+		bytes += takes
+	}
+	return a.Owner, bytes, nil
+}
+
+// reserves remembers what live Services reserve: each push asks for those of all apps of its key.
+type reserves struct {
+	mu sync.Mutex
+	// mu guards the following.
+	bytes map[int64]int64 // by the event that has the Service
+}
+
+// mostReserves is how many are remembered.
+const mostReserves = 20_000
+
+// of returns the memory of the instances that always run of a Service. It is called with mu held.
+func (v *reserves) of(ctx context.Context, from *store.Store, l store.LiveService) (int64, error) {
+	if takes, ok := v.bytes[l.Event]; ok {
+		return takes, nil
+	}
+	text, err := from.ServiceIn(ctx, l)
+	if err != nil {
+		return 0, err
+	}
+	var s servingv1.Service
+	if err := json.Unmarshal(text, &s); err != nil {
+		return 0, err
+	}
+	if v.bytes == nil || len(v.bytes) >= mostReserves {
+		v.bytes = map[int64]int64{}
+	}
+	takes := alwaysTakes(&s)
+	v.bytes[l.Event] = takes
+	return takes, nil
 }
 
 // alwaysRun returns how many instances of a Service always run.

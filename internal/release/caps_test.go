@@ -11,6 +11,7 @@ import (
 	"github.com/gitd-io/gitd/internal/app"
 	"github.com/gitd-io/gitd/internal/build"
 	"github.com/gitd-io/gitd/internal/project"
+	"github.com/gitd-io/gitd/internal/store"
 )
 
 // files is a source with some files at its root.
@@ -90,4 +91,53 @@ func TestCapBelowDefault(t *testing.T) {
 			t.Errorf("%q: %d, %v; want %d", text, d.Web.MaxScale, err, want)
 		}
 	}
+}
+
+// TestReserved: what the other apps of a key reserve is read once for a Service, and is that of what is live now.
+func TestReserved(t *testing.T) {
+	m := newMachine(t, nil, nil)
+	ids := map[string]int64{}
+	for _, name := range []string{"hello", "other", "third"} {
+		a, err := m.o.Store.CreateApp(t.Context(), name, "dev")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[name] = a.ID
+	}
+	live := func(name string, instances int) {
+		t.Helper()
+		r, err := m.o.Store.Enter(t.Context(), app.Root, app.Release{App: name, AppID: ids[name], Commit: "c", Ref: "refs/heads/main"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		service := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":"%d"}},"spec":{"containers":[{"resources":{"limits":{"memory":"1Ki"}}}]}}}}`, instances)
+		for _, e := range []store.Event{{State: app.StateStarting, Revision: "x", Service: []byte(service)}, {State: app.StateLive}} {
+			if err := m.o.Store.AddEvent(t.Context(), name, r.Version, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := func(kib int64) {
+		t.Helper()
+		owner, bytes, err := m.reserved(t.Context(), app.Release{App: "hello", AppID: ids["hello"]})
+		if err != nil || owner != "dev" || bytes != kib<<10 {
+			t.Errorf("%q, %d bytes, %v; want %d KiB", owner, bytes, err, kib)
+		}
+	}
+	want(0)
+	live("hello", 100)
+	live("other", 2)
+	live("third", 3)
+	want(5)
+	read := len(m.reserves.bytes)
+	want(5)
+	if n := len(m.reserves.bytes); n != read || n != 2 {
+		t.Errorf("%d Services are remembered, before %d", n, read)
+	}
+	live("other", 7)
+	want(10)
+	for id := range m.reserves.bytes { // what is remembered is what is asked
+		m.reserves.bytes[id] = 1 << 10
+	}
+	want(2)
 }

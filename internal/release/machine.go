@@ -90,6 +90,8 @@ type Machine struct {
 	turns  turns
 	leases leases
 
+	reserves reserves
+
 	configuring keyed.Locks // by app: a change of its configuration is worked out, or goes live
 
 	sweepSoon chan struct{} // asks for a Sweep

@@ -151,11 +151,12 @@ func TestStore_AllApps(t *testing.T) {
 		t.Errorf("Standings = %v, %v", standings, err)
 	}
 	var services []string
-	err = s.LiveServices(ctx, "dev", 2, func(name string, service []byte) error {
-		services = append(services, fmt.Sprintf("%s %s", name, service))
-		return nil
-	})
-	if err != nil || !slices.Equal(services, []string{`hello {"of":2}`}) { // not of other, which has the ID 2
+	live, err := s.LiveServices(ctx, "dev", 2)
+	for _, l := range live {
+		service, err := s.ServiceIn(ctx, l)
+		services = append(services, fmt.Sprintf("%s v%d %s %v", l.App, l.Version, service, err))
+	}
+	if err != nil || !slices.Equal(services, []string{`hello v5 {"of":2} <nil>`}) { // not of other, which has the ID 2
 		t.Errorf("LiveServices = %q, %v", services, err)
 	}
 	commits, err := s.LiveCommits(ctx)
@@ -168,7 +169,7 @@ func TestStore_AllApps(t *testing.T) {
 func TestStore_QueriesReadIndexes(t *testing.T) {
 	s, _ := mustOpen(t)
 	for name, q := range map[string]string{"Find": queryFind, "Page": queryPage, "Live": queryLive, "Previous": queryPrevious, "served": queryServed, "open": queryOpen,
-		"Unfinished": queryUnfinished, "Serves": queryServes, "wasLive": queryWasLive, "Knows": queryKnows, "LiveServices": queryLiveServices, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits, "Events": queryEvents, "Split": querySplit, "SplitApps": querySplitApps, "LiveBefore": queryLiveBefore,
+		"Unfinished": queryUnfinished, "Serves": queryServes, "wasLive": queryWasLive, "Knows": queryKnows, "LiveServices": queryLiveServices, "ServiceIn": queryServiceIn, "Service": queryService, "Standings": queryStandings, "LiveCommits": queryLiveCommits, "Events": queryEvents, "Split": querySplit, "SplitApps": querySplitApps, "LiveBefore": queryLiveBefore,
 		"Job": queryJob, "Stop": queryStop, "Stops": queryStops, "Jobs": queryJobPage, "JobsUnderWay": queryJobsUnderWay, "jobs open": queryJobsOpen, "JobsDue": queryJobDue, "old jobs": queryJobOld, "Succeeded": querySucceeded} {
 		rows, err := s.db.Query("EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
 		if err != nil {

@@ -17,9 +17,10 @@ const (
 	queryLiveCommits = `SELECT a.name, r.version, r.commit_id, coalesce(p.parent, ''), coalesce(p.branch, '') FROM apps a CROSS JOIN releases r
 		ON r.app = a.name AND r.version = (SELECT s.version FROM release_states s WHERE s.app = a.name AND s.state = 'live' ORDER BY s.version DESC LIMIT 1)
 		LEFT JOIN previews p ON p.app = a.name`
-	queryLiveServices = `SELECT a.name, s.version, e.facts FROM apps a CROSS JOIN release_states s
+	queryLiveServices = `SELECT a.name, s.version, s.service FROM apps a CROSS JOIN release_states s
 		ON s.app = a.name AND s.version = (SELECT n.version FROM release_states n WHERE n.app = a.name AND n.state = 'live' ORDER BY n.version DESC LIMIT 1)
-		CROSS JOIN release_events e ON e.id = s.service WHERE a.owner = ? AND a.id <> ?`
+		WHERE a.owner = ? AND a.id <> ? AND s.service <> 0`
+	queryServiceIn = "SELECT facts FROM release_events WHERE id = ?"
 )
 
 // Unfinished returns the releases of all apps whose state is not final, by app and version: after a start, what the process before left unfinished.
@@ -83,27 +84,42 @@ func (s *Store) LiveCommits(ctx context.Context) ([]LiveCommit, error) {
 	return all, rows.Err()
 }
 
-// LiveServices calls do with the live Service (see Ledger.Service) of each app that the key named owner owns, except the app with that ID. It stops
-// at do's first error.
-func (s *Store) LiveServices(ctx context.Context, owner string, except int64, do func(name string, service []byte) error) error {
+// LiveService names the live Service of an app.
+type LiveService struct {
+	App     string
+	Version int
+	Event   int64 // of the ledger, which has it and never changes
+}
+
+// LiveServices names the live Services of the apps that the key named owner owns, except of the app with that ID. What they are is read by ServiceIn: a
+// thousand of them are much to read for each push.
+func (s *Store) LiveServices(ctx context.Context, owner string, except int64) ([]LiveService, error) {
 	rows, err := s.db.QueryContext(ctx, queryLiveServices, owner, except)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
+	var all []LiveService
 	for rows.Next() {
-		var name, facts string
-		var version int
-		if err := rows.Scan(&name, &version, &facts); err != nil {
-			return err
+		var l LiveService
+		if err := rows.Scan(&l.App, &l.Version, &l.Event); err != nil {
+			return nil, err
 		}
-		service, err := serviceIn(facts)
-		if err == nil {
-			err = do(name, service)
-		}
-		if err != nil {
-			return fmt.Errorf("v%d of %s: %w", version, name, err)
-		}
+		all = append(all, l)
 	}
-	return rows.Err()
+	return all, rows.Err()
+}
+
+// ServiceIn reads a Service, as JSON.
+func (s *Store) ServiceIn(ctx context.Context, l LiveService) ([]byte, error) {
+	var facts string
+	err := s.db.QueryRowContext(ctx, queryServiceIn, l.Event).Scan(&facts)
+	var service []byte
+	if err == nil {
+		service, err = serviceIn(facts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("v%d of %s: %w", l.Version, l.App, err)
+	}
+	return service, nil
 }

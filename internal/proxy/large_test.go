@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -160,14 +158,10 @@ func TestAttack_TenThousandIdle(t *testing.T) {
 	}
 	p.Refresh()
 	opened, _ := p.Connections()
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.pid))
-	var memory int
-	for line := range strings.Lines(string(status)) {
-		_, _ = fmt.Sscanf(line, "RssAnon: %d kB", &memory)
-	}
-	t.Logf("%d open, %d MB", opened, memory>>10)
-	if opened < many/3 || memory > 300<<10 { // those in the middle of a head are cut off
-		t.Errorf("%d are open, with %d MB", opened, memory>>10)
+	memory := apptest.Anonymous(t, r.pid)
+	t.Logf("%d open, %d MB", opened, memory>>20)
+	if opened < many/3 || memory > 300<<20 { // those in the middle of a head are cut off
+		t.Errorf("%d are open, with %d MB", opened, memory>>20)
 	}
 	for _, c := range open {
 		_ = c.Close()

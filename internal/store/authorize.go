@@ -35,9 +35,9 @@ func authorize(ctx context.Context, q querier, caller app.Caller, name string, v
 		if err != nil {
 			return a, err
 		}
-		return a, app.Allow(key, parent.Name, &parent, ofParent(verb))
+		return a, allowed(key, &a, &parent, verb)
 	case err == nil:
-		return a, app.Allow(key, name, &a, verb)
+		return a, allowed(key, &a, nil, verb)
 	case app.CodeOf(err) == app.CodeNotFound:
 		err := app.Allow(key, name, nil, verb)
 		if err == nil && strings.Contains(name, app.PreviewMark) {
@@ -65,12 +65,10 @@ func (s *Store) AppsFor(ctx context.Context, caller app.Caller, verb app.Verb) (
 	}
 	var may []app.App
 	for i := range all {
-		a, right := &all[i], verb
-		if a.Parent != "" {
-			a, right = known[a.Parent], ofParent(verb)
-		}
-		if a != nil && app.Allow(key, a.Name, a, right) == nil {
-			may = append(may, all[i])
+		a := &all[i]
+		parent := known[a.Parent]
+		if (a.Parent == "" || parent != nil) && allowed(key, a, parent, verb) == nil {
+			may = append(may, *a)
 		}
 	}
 	return may, nil
@@ -86,12 +84,15 @@ func actingKey(ctx context.Context, q querier, caller app.Caller) (app.Key, erro
 	return presentKey(ctx, q, caller.Key)
 }
 
-// ofParent returns the right to an app that doing verb with one of its previews takes: a push may remove what a push has made.
-func ofParent(verb app.Verb) app.Verb {
-	if verb == app.VerbDelete {
-		return app.VerbChange
+// allowed decides about an app that exists. A preview has a parent, and the rights to it are those to that: a push may remove what a push has made.
+func allowed(key app.Key, a, parent *app.App, verb app.Verb) error {
+	if parent == nil {
+		return app.Allow(key, a.Name, a, verb)
 	}
-	return verb
+	if verb == app.VerbDelete {
+		verb = app.VerbChange
+	}
+	return app.Allow(key, parent.Name, parent, verb)
 }
 
 // presentKey returns the key as it is now. It fails if that is not the key that was identified.
